@@ -1,0 +1,101 @@
+//! The host as its callers see it: run a command, read and write files, let time pass, pull the plug.
+
+use std::time::Duration;
+
+use crate::cmd;
+use crate::fault::{Fault, Faults, When};
+use crate::files::FileTree;
+use crate::hardware::HardwareProfile;
+use crate::kernel::Kernel;
+use crate::log::{LoggedCommand, is_changing};
+use crate::output::Output;
+use crate::release::Release;
+
+/// One emulated FreeBSD host.
+#[derive(Clone, Debug)]
+pub struct Emulator {
+    /// What a reboot takes away.
+    pub kernel: Kernel,
+    /// What a reboot leaves.
+    pub files: FileTree,
+    /// Every command run from outside, oldest first.
+    pub log: Vec<LoggedCommand>,
+    /// Faults that wait for their command.
+    pub faults: Faults,
+    /// How much virtual time each command takes, beside what it sleeps.
+    pub command_time: Duration,
+    hardware: HardwareProfile,
+}
+
+impl Emulator {
+    /// A freshly booted host.
+    pub fn new(release: Release, hardware: HardwareProfile) -> Self {
+        let kernel = Kernel::boot(release, &hardware, Duration::ZERO);
+        Self {
+            kernel,
+            files: FileTree::default(),
+            log: Vec::new(),
+            faults: Faults::default(),
+            command_time: Duration::ZERO,
+            hardware,
+        }
+    }
+
+    /// Runs one command to its end, in virtual time.
+    pub fn run(&mut self, argv: &[String], stdin: &str) -> Output {
+        let fault = self.faults.take(argv);
+        let at = self.kernel.now;
+        let mut output = match &fault {
+            Some(Fault {
+                when: When::Before, ..
+            }) => Output::success(),
+            Some(Fault {
+                when: When::After, ..
+            })
+            | None => cmd::run(self, argv, stdin),
+        };
+        if let Some(fault) = fault {
+            output = fault.output;
+        }
+        self.log.push(LoggedCommand {
+            at,
+            argv: argv.to_vec(),
+            stdin: stdin.to_owned(),
+            output: output.clone(),
+            changing: is_changing(argv),
+        });
+        self.advance(self.command_time);
+        output
+    }
+
+    /// [`Emulator::run`] for a line of words separated by blanks, without quoting; for tests.
+    pub fn sh(&mut self, line: &str) -> Output {
+        let argv: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        self.run(&argv, "")
+    }
+
+    /// The next command that begins with the words of `prefix` does nothing and ends with `status` and `stderr`.
+    pub fn fail_next(&mut self, prefix: &str, status: i32, stderr: &str) {
+        let prefix = prefix.split_whitespace().map(str::to_owned).collect();
+        self.faults.order(Fault {
+            prefix,
+            when: When::Before,
+            output: Output::failure(status, stderr),
+        });
+    }
+
+    /// Lets virtual time pass; the kernel's timers fire in their order.
+    pub fn advance(&mut self, by: Duration) {
+        self.kernel.now += by;
+    }
+
+    /// Pulls the plug and boots again: the kernel's state is gone, the files stay.
+    pub fn reboot(&mut self) {
+        self.kernel = Kernel::boot(self.kernel.release, &self.hardware, self.kernel.now);
+    }
+
+    /// Everything observable as sorted lines, files included.
+    pub fn fingerprint(&self) -> Vec<String> {
+        self.kernel.fingerprint()
+    }
+}

@@ -1,1 +1,35 @@
-//! (see docs/ARCHITECTURE.md)
+//! The API of Cellblock: the types of every kind, their defaults, their validation, the parsing of manifests and the JSON Schemas made from them.
+//!
+//! ```text
+//! manifest.yaml ── manifest::parse ──► Object ── default ──► validate ──► admitted object ──► stored JSON
+//!                                                                             │
+//!                                          controller/core: host_view ────────┘──► HostView ──► agent/core: plan
+//!                                          controller/core: fold_report ◄── HostReport ◄── agent/core: verify
+//! ```
+//!
+//! This crate is pure: no clock, no environment, no file, no hash map. It knows neither the store nor the wire nor FreeBSD's commands.
+
+pub mod condition;
+pub mod host;
+pub mod ids;
+pub mod jail;
+pub mod meta;
+pub mod net;
+pub mod network;
+pub mod object;
+pub mod report;
+pub mod selector;
+pub mod view;
+
+pub use condition::{Condition, ConditionStatus};
+pub use host::{Host, HostSpec, HostStatus};
+pub use ids::{ClusterUid, Generation, Uid};
+pub use jail::{Jail, JailSpec, JailStatus};
+pub use meta::ObjectMeta;
+pub use network::{Network, NetworkSpec, NetworkStatus};
+pub use object::{Kind, Object};
+pub use report::HostReport;
+pub use view::HostView;
+
+/// The group and version of every kind.
+pub const API_VERSION: &str = "cellblock.dev/v1alpha1";

@@ -1,0 +1,493 @@
+//! `Jail`: one jail, where it runs, what it runs from, how it is attached and what it may do.
+//!
+//! Parameters keep jail(8)'s names. What Cellblock derives from other fields (`path`, `vnet`, `ip4.addr` …) may not be given as a parameter; `validate` says which field owns it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Condition;
+use crate::ids::Generation;
+use crate::meta::ObjectMeta;
+use crate::net::{Cidr, Family, HostAddress, Mac, PortRange, Protocol};
+use crate::selector::{LabelSelector, Toleration};
+
+/// One jail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Jail {
+    /// Always `cellblock.dev/v1alpha1`.
+    #[serde(default)]
+    pub api_version: String,
+    /// Always `Jail`.
+    #[serde(default)]
+    pub kind: String,
+    /// Name, labels, and what the system adds.
+    pub metadata: ObjectMeta,
+    /// What the operator wants.
+    #[serde(default)]
+    pub spec: JailSpec,
+    /// What was decided and observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<JailStatus>,
+}
+
+impl Jail {
+    /// The name that jls(8) shows: `spec.jailName`, or the object's name.
+    #[must_use]
+    pub fn jail_name(&self) -> &str {
+        self.spec
+            .jail_name
+            .as_deref()
+            .unwrap_or(&self.metadata.name)
+    }
+
+    /// The binding, once the jail has a host.
+    #[must_use]
+    pub fn binding(&self) -> Option<&Binding> {
+        self.status.as_ref()?.binding.as_ref()
+    }
+}
+
+/// What the operator wants of a jail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JailSpec {
+    /// The host it runs on; absent: the matching host with the fewest jails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The hosts it may run on, when `host` is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_selector: Option<LabelSelector>,
+    /// Taints that it tolerates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub tolerations: Vec<Toleration>,
+    /// The name in jls(8); immutable. Unless said: the object's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jail_name: Option<String>,
+    /// A root that exists on the host. Exactly one of `root` and `image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Root>,
+    /// The image that the root is made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageRef>,
+    /// How it is attached, in order: for shared-IP networks the first address is the jail's loopback and its default source. None: no network at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["interface"]))]
+    pub networks: Vec<Attachment>,
+    /// Ports of the host's public addresses that lead here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub publish: Vec<Publish>,
+    /// Public addresses that belong to this jail alone (1:1 NAT).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub public_addresses: Vec<PublicAddress>,
+    /// jail(8)'s parameters and pseudo-parameters under their own names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, ParameterValue>,
+    /// Mounts below the root, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["target"]))]
+    pub mounts: Vec<Mount>,
+    /// Packet filter rules of this jail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<Firewall>,
+    /// Resource limits in rctl(8)'s own words, without the subject: `vmemoryuse:deny=512M`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub limits: Vec<String>,
+    /// How it is known to be well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
+    /// Whether it shall run.
+    #[serde(default, skip_serializing_if = "RunPolicy::is_default")]
+    pub run_policy: RunPolicy,
+    /// Whether it is started again when it ends, or when a change needs a restart.
+    #[serde(default, skip_serializing_if = "RestartPolicy::is_default")]
+    pub restart_policy: RestartPolicy,
+    /// Jails that must be ready first, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub depends_on: Vec<String>,
+}
+
+/// A root that exists on the host and is not ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Root {
+    /// An absolute path on the host.
+    pub path: String,
+}
+
+/// The image that a root is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageRef {
+    /// The Image's name.
+    pub name: String,
+    /// A copy of its own, or a shared read-only base.
+    #[serde(default)]
+    pub layout: Layout,
+}
+
+/// How a root is made of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// A whole copy.
+    #[default]
+    Thick,
+    /// A template of its own over a read-only basejail.
+    Thin,
+}
+
+/// One attachment to a network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    /// The Network's name.
+    pub network: String,
+    /// The interface's name inside a VNET jail, at most 15 characters; the merge key. Unless said: the network's name, shortened.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub interface: String,
+    /// Static addresses; absent: one is allocated from each of the network's subnets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub addresses: Vec<HostAddress>,
+    /// Where addresses come from. Unless said: `static` with `addresses`, `allocate` without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addressing: Option<Addressing>,
+    /// The MAC address of the jail's end; absent: one that is unique in the fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// Whether default routes go this way. Unless said: the first attachment that has a gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_route: Option<bool>,
+}
+
+/// Where an attachment's addresses come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Addressing {
+    /// From the network's subnets.
+    Allocate,
+    /// As given.
+    Static,
+    /// By dhclient(8) in the jail.
+    Dhcp,
+    /// By router advertisements.
+    Slaac,
+    /// By the jail itself.
+    Jail,
+}
+
+/// Ports of a public address that lead to this jail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Publish {
+    /// The merge key.
+    pub name: String,
+    /// tcp unless said.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// The ports outside.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub ports: Vec<PortRange>,
+    /// The port inside; absent: the same as outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u16>,
+    /// The uplink that has the public address.
+    pub uplink: String,
+    /// The public address by name; absent: the uplink's only one of each family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The network whose address of the jail is meant; absent: the first that has one of the family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+}
+
+/// A public address that belongs to this jail alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PublicAddress {
+    /// The merge key.
+    pub name: String,
+    /// The uplink that has the public address.
+    pub uplink: String,
+    /// The public address by name.
+    pub address: String,
+    /// The network whose address of the jail is meant; absent: the first that has one of the family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Only these ports come in; absent: all (binat).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub ports: Vec<PortRange>,
+}
+
+/// A parameter's value as jail.conf(5) has it: a boolean, a number, a string, or a list of strings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ParameterValue {
+    /// `true`: the bare name; `false`: its `no` form.
+    Flag(bool),
+    /// A number.
+    Number(i64),
+    /// A string.
+    Text(String),
+    /// A list, such as several `exec.start` commands.
+    List(#[schemars(extend("x-kubernetes-list-type" = "atomic"))] Vec<String>),
+}
+
+/// One mount below the jail's root.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Mount {
+    /// The path inside the jail; the merge key.
+    pub target: String,
+    /// `nullfs`, `tmpfs`, `devfs`, `fdescfs`, `procfs`, `linprocfs`, `linsysfs`.
+    #[serde(rename = "type")]
+    pub fs_type: String,
+    /// What is mounted: for nullfs a path of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// mount(8)'s options, such as `ro`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub options: Vec<String>,
+}
+
+/// Packet filter rules, in order, the first match decides.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Firewall {
+    /// Traffic to the jail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub ingress: Vec<Rule>,
+    /// Traffic from the jail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub egress: Vec<Rule>,
+    /// What happens to traffic that no ingress rule matches; pass unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_ingress: Option<Action>,
+    /// What happens to traffic that no egress rule matches; pass unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_egress: Option<Action>,
+}
+
+/// One packet filter rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// The merge key.
+    pub name: String,
+    /// What to do.
+    pub action: Action,
+    /// Only on this network's attachment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Only this protocol: `tcp`, `udp`, `icmp`, `icmp6`, or a name of protocols(5).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Only these destination ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub ports: Vec<PortRange>,
+    /// Only from these peers (ingress).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub from: Vec<Peer>,
+    /// Only to these peers (egress).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub to: Vec<Peer>,
+    /// pf's `user` match, such as `> 1000`; shared-IP jails only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// pf's `group` match; shared-IP jails only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+/// What a packet filter rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Let it through, and keep state.
+    Pass,
+    /// Drop it.
+    Block,
+}
+
+/// Who is meant by a rule. Exactly one field.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// Jails by label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jails: Option<LabelSelector>,
+    /// A prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<Cidr>,
+}
+
+/// How a jail is known to be well.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Probes {
+    /// It can take work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<Probe>,
+    /// It is alive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Probe>,
+}
+
+/// One probe. Exactly one of `tcp`, `http`, `exec`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// A TCP connection to the jail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpProbe>,
+    /// An HTTP request to the jail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpProbe>,
+    /// A command in the jail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecProbe>,
+    /// How often, as in `5s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<String>,
+    /// How many failures in a row count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
+}
+
+/// A TCP connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TcpProbe {
+    /// The port inside.
+    pub port: u16,
+}
+
+/// An HTTP request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HttpProbe {
+    /// The port inside.
+    pub port: u16,
+    /// The path, `/` unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// A command in the jail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecProbe {
+    /// The command and its arguments.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub command: Vec<String>,
+}
+
+/// Whether a jail shall run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RunPolicy {
+    /// It runs.
+    #[default]
+    Running,
+    /// It is stopped; its root and addresses stay its own.
+    Stopped,
+    /// It runs until it ends.
+    Once,
+}
+
+impl RunPolicy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Whether a jail is started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RestartPolicy {
+    /// Whenever it ended, and when a change needs it.
+    #[default]
+    Always,
+    /// When it failed.
+    OnFailure,
+    /// Only on the operator's word.
+    Never,
+}
+
+impl RestartPolicy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What was decided for a jail, and what was observed of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JailStatus {
+    /// The generation of the spec that the observation answers.
+    #[serde(default)]
+    pub observed_generation: Generation,
+    /// `Ready`, `Scheduled`, `NetworkReady`, `PublishReady`, `Blocked` …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Where it runs and with which addresses: decided once by the controller, sticky until the jail is gone from the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+    /// In one word, for tables: `Pending`, `Starting`, `Running`, `Stopped`, `Blocked`, `Dying`, `Unknown`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub phase: String,
+    /// The jid, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jid: Option<u32>,
+}
+
+/// A jail's host and addresses.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Binding {
+    /// The Host's name.
+    pub host: String,
+    /// One per attachment of the spec, in the same order.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["interface"]))]
+    pub attachments: Vec<BoundAttachment>,
+}
+
+/// One attachment with everything decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BoundAttachment {
+    /// The Network's name.
+    pub network: String,
+    /// The interface's name inside a VNET jail.
+    pub interface: String,
+    /// The addresses, in order, each with the prefix length that it gets on the interface.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub addresses: Vec<HostAddress>,
+    /// The MAC address of the jail's end (VNET).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+}
+
+impl BoundAttachment {
+    /// The first address of `family`.
+    #[must_use]
+    pub fn address_of(&self, family: Family) -> Option<std::net::IpAddr> {
+        self.addresses
+            .iter()
+            .map(|address| address.address)
+            .find(|address| Family::of(*address) == family)
+    }
+}

@@ -1,0 +1,357 @@
+//! `Network`: how jails are attached. Exactly one mode; subnets, egress, isolation and scope are common to all modes.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Condition;
+use crate::ids::Generation;
+use crate::meta::ObjectMeta;
+use crate::net::{AddressRange, Cidr};
+use crate::selector::LabelSelector;
+
+/// How jails are attached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// Always `cellblock.dev/v1alpha1`.
+    #[serde(default)]
+    pub api_version: String,
+    /// Always `Network`.
+    #[serde(default)]
+    pub kind: String,
+    /// Name, labels, and what the system adds.
+    pub metadata: ObjectMeta,
+    /// How jails are attached.
+    #[serde(default)]
+    pub spec: NetworkSpec,
+    /// What was observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<NetworkStatus>,
+}
+
+/// How jails are attached. Exactly one of `sharedIP`, `bridge`, `routed`, `netgraph`, `passthrough`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkSpec {
+    /// Addresses on an interface of the host, shared with the jail; no network stack of its own.
+    #[serde(default, rename = "sharedIP", skip_serializing_if = "Option::is_none")]
+    pub shared_ip: Option<SharedIp>,
+    /// A VNET jail on an epair(4) whose host end is a member of an if_bridge(4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<Bridge>,
+    /// A VNET jail on an epair(4), routed point to point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routed: Option<Routed>,
+    /// A VNET jail on an ng_eiface(4) at an ng_bridge(4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netgraph: Option<Netgraph>,
+    /// A VNET jail with a NIC of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passthrough: Option<Passthrough>,
+    /// The prefixes that jails' addresses come from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cidr"]))]
+    pub subnets: Vec<Subnet>,
+    /// How traffic leaves for the outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
+    /// What jails of this network may do to each other.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Where an address must be unique. Unless said: `fleet` with an uplink, in routed and pass-through networks; `host` otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// The MTU in octets of the network's interfaces. Unless said: 1500, and for loopbacks what the kernel gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// The routing table that jails of this network use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fib: Option<u16>,
+    /// The hosts that this network exists on; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_selector: Option<LabelSelector>,
+}
+
+/// The mode of a network, for code that decides by it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mode<'a> {
+    /// `sharedIP`
+    SharedIp(&'a SharedIp),
+    /// `bridge`
+    Bridge(&'a Bridge),
+    /// `routed`
+    Routed(&'a Routed),
+    /// `netgraph`
+    Netgraph(&'a Netgraph),
+    /// `passthrough`
+    Passthrough(&'a Passthrough),
+}
+
+impl Mode<'_> {
+    /// The field's name in a manifest.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SharedIp(_) => "sharedIP",
+            Self::Bridge(_) => "bridge",
+            Self::Routed(_) => "routed",
+            Self::Netgraph(_) => "netgraph",
+            Self::Passthrough(_) => "passthrough",
+        }
+    }
+
+    /// Whether jails attached this way have a network stack of their own.
+    #[must_use]
+    pub fn is_vnet(&self) -> bool {
+        !matches!(self, Self::SharedIp(_))
+    }
+
+    /// The uplink that the mode itself leans on, if any.
+    #[must_use]
+    pub fn uplink(&self) -> Option<&str> {
+        match self {
+            Self::SharedIp(mode) => mode.uplink.as_deref(),
+            Self::Bridge(mode) => mode.uplink.as_deref(),
+            Self::Netgraph(mode) => mode.uplink.as_deref(),
+            Self::Routed(_) | Self::Passthrough(_) => None,
+        }
+    }
+}
+
+impl NetworkSpec {
+    /// The mode; none if the spec names no mode or several, which validation refuses.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode<'_>> {
+        let modes = [
+            self.shared_ip.as_ref().map(Mode::SharedIp),
+            self.bridge.as_ref().map(Mode::Bridge),
+            self.routed.as_ref().map(Mode::Routed),
+            self.netgraph.as_ref().map(Mode::Netgraph),
+            self.passthrough.as_ref().map(Mode::Passthrough),
+        ];
+        let mut named = modes.into_iter().flatten();
+        named.next().filter(|_| named.next().is_none())
+    }
+
+    /// Where an address of this network must be unique, as said or derived.
+    #[must_use]
+    pub fn effective_scope(&self) -> Scope {
+        self.scope.unwrap_or_else(|| match self.mode() {
+            Some(Mode::Routed(_) | Mode::Passthrough(_)) => Scope::Fleet,
+            Some(mode) if mode.uplink().is_some() => Scope::Fleet,
+            Some(_) | None => Scope::Host,
+        })
+    }
+
+    /// The subnet that `address` lies in.
+    #[must_use]
+    pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
+        self.subnets
+            .iter()
+            .find(|subnet| subnet.cidr.net().contains(&address))
+    }
+}
+
+/// Shared IP. At most one of `loopback` and `uplink`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SharedIp {
+    /// A cloned loopback interface of our own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loopback: Option<Loopback>,
+    /// The uplink whose interface carries the addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<String>,
+}
+
+/// A cloned loopback interface of our own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Loopback {}
+
+/// An if_bridge(4).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Bridge {
+    /// The uplink that is a member of the bridge; absent: a switch inside the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<String>,
+    /// `private`: members cannot talk to each other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private_members: bool,
+    /// `stp` on the uplink's member.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stp: bool,
+    /// VLAN filtering (FreeBSD 15): the VLAN that jails of this network are untagged in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untagged: Option<u16>,
+}
+
+/// Point to point, routed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Routed {
+    /// The size of each host's slice of the subnets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_prefix_length: Option<HostPrefixLength>,
+    /// How the two ends are addressed.
+    #[serde(default)]
+    pub link: RoutedLink,
+}
+
+/// The size of a host's slice, per family.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HostPrefixLength {
+    /// IPv4
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<u8>,
+    /// IPv6
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<u8>,
+}
+
+/// How the two ends of a routed link are addressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RoutedLink {
+    /// /32 and /128 in the jail, host routes on the host.
+    #[default]
+    Unnumbered,
+    /// /31 and /127.
+    PointToPoint,
+}
+
+/// An ng_bridge(4).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Netgraph {
+    /// The uplink whose ng_ether(4) `lower` and `upper` hooks the switch stands between; absent: a switch inside the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<String>,
+    /// `setpromisc` on the uplink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promiscuous: Option<bool>,
+    /// `setautosrc` on the uplink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autosrc: Option<bool>,
+}
+
+/// NICs of a pool, one jail each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Passthrough {
+    /// The uplinks whose `interface` or `interfaces` are the pool.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub uplinks: Vec<String>,
+}
+
+/// One prefix of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Subnet {
+    /// The prefix, without host bits; the merge key.
+    pub cidr: Cidr,
+    /// The default router of jails in this subnet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Gateway>,
+    /// The ranges that addresses are allocated from. Unless said: the whole subnet but its first and, for IPv4, last address, the gateway and `reserve`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub allocate: Vec<AddressRange>,
+    /// Addresses never allocated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub reserve: Vec<AddressRange>,
+}
+
+/// The default router of a subnet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Gateway {
+    /// Its address, within the subnet or link-local.
+    pub address: IpAddr,
+    /// Who has the address. Unless said: `host` in a network without uplink, `external` in one with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<GatewayOwner>,
+}
+
+/// Who has a gateway's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayOwner {
+    /// The agent puts it on the bridge.
+    Host,
+    /// A router outside.
+    External,
+}
+
+/// How traffic leaves for the outside.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Egress {
+    /// Source addresses are rewritten by pf; absent: they stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nat: Option<Nat>,
+}
+
+/// Outbound NAT.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Nat {
+    /// The uplink that traffic leaves by.
+    pub uplink: String,
+    /// The name of the uplink's public address that IPv4 traffic gets; absent: the interface's first IPv4 address (`(igb0:0)`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The name of the uplink's public address that IPv6 traffic gets; absent: IPv6 is not translated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address6: Option<String>,
+    /// `static-port`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub static_port: bool,
+}
+
+/// What jails of one network may do to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// They reach each other.
+    #[default]
+    None,
+    /// They cannot reach each other.
+    Jails,
+    /// They reach each other, but only by their own MAC and IP addresses.
+    Spoof,
+}
+
+/// Where an address must be unique.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// On each host: every host has its own 192.0.2.0/28.
+    Host,
+    /// In the whole fleet.
+    Fleet,
+}
+
+/// What was observed of a network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkStatus {
+    /// The generation of the spec that this status answers.
+    #[serde(default)]
+    pub observed_generation: Generation,
+    /// `Ready` and what is behind it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// How many jails are attached.
+    #[serde(default)]
+    pub jails: u32,
+}

@@ -1,0 +1,125 @@
+//! One object of any kind, and the kinds.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::host::Host;
+use crate::jail::Jail;
+use crate::meta::ObjectMeta;
+use crate::network::Network;
+
+/// A kind of object. The order is the order of application: what others refer to comes first.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Kind {
+    /// One FreeBSD machine.
+    Host,
+    /// How jails are attached.
+    Network,
+    /// One jail.
+    Jail,
+}
+
+impl Kind {
+    /// Every kind, in order of application.
+    pub const ALL: [Self; 3] = [Self::Host, Self::Network, Self::Jail];
+
+    /// `Host`, `Network` or `Jail`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "Host",
+            Self::Network => "Network",
+            Self::Jail => "Jail",
+        }
+    }
+
+    /// The plural in lower case, as in paths and on the command line: `jails`.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Host => "hosts",
+            Self::Network => "networks",
+            Self::Jail => "jails",
+        }
+    }
+
+    /// The kind of that exact name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One object of any kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A `Host`.
+    Host(Host),
+    /// A `Network`.
+    Network(Network),
+    /// A `Jail`.
+    Jail(Jail),
+}
+
+impl Object {
+    /// The object's kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Host(_) => Kind::Host,
+            Self::Network(_) => Kind::Network,
+            Self::Jail(_) => Kind::Jail,
+        }
+    }
+
+    /// The object's metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Host(object) => &object.metadata,
+            Self::Network(object) => &object.metadata,
+            Self::Jail(object) => &object.metadata,
+        }
+    }
+
+    /// The object's metadata, to be changed.
+    pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Self::Host(object) => &mut object.metadata,
+            Self::Network(object) => &mut object.metadata,
+            Self::Jail(object) => &mut object.metadata,
+        }
+    }
+
+    /// Reads a JSON document of a known kind. Unknown fields are passed over here: refusing them is the manifest's and admission's part.
+    ///
+    /// # Errors
+    /// A field is missing or has the wrong type.
+    pub fn from_value(kind: Kind, value: Value) -> Result<Self, serde_json::Error> {
+        Ok(match kind {
+            Kind::Host => Self::Host(serde_json::from_value(value)?),
+            Kind::Network => Self::Network(serde_json::from_value(value)?),
+            Kind::Jail => Self::Jail(serde_json::from_value(value)?),
+        })
+    }
+
+    /// The JSON document.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Host(object) => serde_json::to_value(object),
+            Self::Network(object) => serde_json::to_value(object),
+            Self::Jail(object) => serde_json::to_value(object),
+        }
+        .expect("the types of this crate have string keys only, so they always have a JSON form")
+    }
+}

@@ -1,0 +1,79 @@
+//! The view of one host: everything that its agent needs to know, and nothing else. Made by `controller/core`, planned from by `agent/core`.
+//!
+//! A view never carries status that the agent itself reports, so that a report cannot change the view it answers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::{HostSpec, ViewMark};
+use crate::ids::{ClusterUid, Generation, Uid};
+use crate::jail::{Binding, JailSpec};
+use crate::net::Mac;
+use crate::network::NetworkSpec;
+
+/// Everything that belongs to one host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostView {
+    /// The cluster, as it stands in every ownership mark.
+    pub cluster: ClusterUid,
+    /// The number of this view.
+    pub mark: ViewMark,
+    /// The Host's name.
+    pub host_name: String,
+    /// The Host's uid.
+    pub host_uid: Uid,
+    /// The generation of the Host's spec.
+    pub host_generation: Generation,
+    /// The Host's spec.
+    pub host: HostSpec,
+    /// The networks that this host's jails use, by name.
+    #[serde(default)]
+    pub networks: BTreeMap<String, NetworkView>,
+    /// The jails bound to this host, by uid.
+    #[serde(default)]
+    pub jails: BTreeMap<Uid, JailView>,
+}
+
+/// One network as it stands on one host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkView {
+    /// The Network's name.
+    pub name: String,
+    /// The Network's uid.
+    pub uid: Uid,
+    /// Its spec, defaulted.
+    pub spec: NetworkSpec,
+    /// The MAC address of this host's bridge for the network, claimed in the store; none where the mode has no bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge_mac: Option<Mac>,
+}
+
+/// One jail of one host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JailView {
+    /// The Jail's name.
+    pub name: String,
+    /// The Jail's uid.
+    pub uid: Uid,
+    /// The generation of its spec.
+    pub generation: Generation,
+    /// True once deletion was asked for: the agent takes everything away and reports when nothing is left.
+    #[serde(default)]
+    pub deleting: bool,
+    /// Its spec, defaulted.
+    pub spec: JailSpec,
+    /// Its addresses and MACs.
+    pub binding: Binding,
+}
+
+impl JailView {
+    /// The name that jls(8) shows.
+    #[must_use]
+    pub fn jail_name(&self) -> &str {
+        self.spec.jail_name.as_deref().unwrap_or(&self.name)
+    }
+}

@@ -1,0 +1,34 @@
+//! Tests of the table of packages.
+
+use super::{MANAGERS, Prerequisite, by_hand, packages};
+
+#[test]
+fn every_manager_knows_every_prerequisite() {
+    for manager in MANAGERS {
+        for one in [Prerequisite::Protoc, Prerequisite::Etcd] {
+            assert!(
+                !one.packages(manager).is_empty(),
+                "{} lacks {}",
+                manager.program,
+                one.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_instructions_name_only_what_is_missing() {
+    let text = by_hand(&[Prerequisite::Etcd]);
+    assert!(text.contains("apt-get install etcd-server"), "{text}");
+    assert!(text.contains("pkg install coreos-etcd35"), "{text}");
+    assert!(!text.contains("protobuf"), "{text}");
+}
+
+#[test]
+fn several_prerequisites_are_installed_at_once() {
+    let apt = MANAGERS.first().expect("the table is not empty");
+    assert_eq!(
+        packages(&[Prerequisite::Protoc, Prerequisite::Etcd], apt),
+        ["protobuf-compiler", "libprotobuf-dev", "etcd-server"]
+    );
+}

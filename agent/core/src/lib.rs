@@ -1,1 +1,23 @@
-//! (see docs/ARCHITECTURE.md)
+//! Every decision of the agent, without a clock, a file, a command or a thread.
+//!
+//! ```text
+//! HostView ─┐
+//! Observed ─┼─► plan ──► Plan { steps, waiting, blocked } ──► (shell executes, observes again) ──► verify ──► HostReport
+//! Ledger  ──┘                         │
+//!                                     └─ render: jail.conf, pf rules: text that an operator could have written
+//! ```
+//!
+//! What must not live here: running a command (that is `agent/freebsd`), the stream to the controller, the ledger's file (both are `agent`).
+
+pub mod ledger;
+pub mod mark;
+pub mod names;
+pub mod observed;
+pub mod op;
+pub mod plan;
+pub mod render;
+pub mod verify;
+
+pub use ledger::Ledger;
+pub use observed::Observed;
+pub use op::{Op, Plan, Step};

@@ -1,0 +1,118 @@
+//! The ledger: what the agent must remember over its own death and the controller's absence. The shell keeps it on disk and syncs it *before* the effect that it speaks of.
+//!
+//! Things that can carry a mark (interfaces, anchors, on 15 jails) are known by it. Aliases, flags of a NIC, sysctls and mounts carry none:
+//! they are ours only if the ledger said so before they were made, in this boot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use cellblock_schemas::ids::Uid;
+use cellblock_schemas::view::HostView;
+use serde::{Deserialize, Serialize};
+
+/// The version of the ledger's form; older ones are read by newer agents for ever (golden files).
+pub const LEDGER_VERSION: u32 = 1;
+
+/// Everything that the agent remembers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ledger {
+    /// `LEDGER_VERSION` of the agent that wrote it.
+    pub version: u32,
+    /// The newest view that was accepted; the host is kept like this with no controller at hand.
+    #[serde(default)]
+    pub view: Option<HostView>,
+    /// The operator let the agent act on this host, or the host had no strangers at the first run.
+    #[serde(default)]
+    pub approved: bool,
+    /// The boot that `owned` speaks of; after a reboot the kernel has forgotten all of it.
+    #[serde(default)]
+    pub boot_id: String,
+    /// What we made, or are about to make, that carries no mark.
+    #[serde(default)]
+    pub owned: BTreeSet<Owned>,
+    /// Jails that we started, or are about to start, by uid. Survives a reboot, to know files and names.
+    #[serde(default)]
+    pub jails: BTreeMap<Uid, OwnedJail>,
+}
+
+/// One thing of ours that carries no mark.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "thing")]
+pub enum Owned {
+    /// An address that we put on an interface.
+    #[serde(rename_all = "camelCase")]
+    Alias {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// An interface of the host that was down and that we brought up.
+    #[serde(rename_all = "camelCase")]
+    BroughtUp {
+        /// The interface.
+        interface: String,
+    },
+    /// An interface of the host on which IPv6 was disabled (`IFDISABLED`) before our address enabled it.
+    #[serde(rename_all = "camelCase")]
+    Inet6Enabled {
+        /// The interface.
+        interface: String,
+    },
+    /// An interface of the host that we made a member of a bridge of ours.
+    #[serde(rename_all = "camelCase")]
+    Member {
+        /// The bridge.
+        bridge: String,
+        /// The member.
+        member: String,
+    },
+    /// A sysctl that the Host declares, with the value that it had before.
+    #[serde(rename_all = "camelCase")]
+    Sysctl {
+        /// The oid.
+        oid: String,
+        /// The value before.
+        previous: String,
+    },
+}
+
+/// A jail that we started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnedJail {
+    /// Its name in jls(8).
+    pub name: String,
+    /// Its jid in this boot, once it is known; 0 before.
+    pub jid: u32,
+    /// Hash of the jail.conf that it was started with.
+    pub hash: String,
+    /// Its root; mounts below it that `mounts` names are ours.
+    pub path: String,
+    /// The targets of its mounts on the host.
+    #[serde(default)]
+    pub mounts: Vec<String>,
+}
+
+impl Ledger {
+    /// An empty ledger of this agent's form.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            version: LEDGER_VERSION,
+            ..Self::default()
+        }
+    }
+
+    /// Forgets what a reboot took away. Call with every observation, before planning.
+    pub fn enter_boot(&mut self, boot_id: &str) {
+        if self.boot_id != boot_id {
+            boot_id.clone_into(&mut self.boot_id);
+            self.owned.clear();
+            for jail in self.jails.values_mut() {
+                jail.jid = 0;
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Ownership marks: what we write on a kernel object so that it is known to be ours, whatever became of the ledger.
+//!
+//! An interface carries `cellblock:<cluster>:<uid>:<role> <readable name>` as its description; it survives a move into a VNET jail and back (recording `02`).
+//! A jail's root can forge the description of its own interfaces, so a mark read inside a jail, or on an interface that came back from one, never authorises a destructive act (recording `12`).
+
+use cellblock_schemas::ids::{ClusterUid, Uid};
+
+/// What a marked interface is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// A network's bridge.
+    Bridge,
+    /// A network's cloned loopback.
+    Loopback,
+    /// The host end of a jail's epair, with the attachment's interface name.
+    HostEnd(String),
+    /// The jail's end of its epair, with the attachment's interface name.
+    JailEnd(String),
+}
+
+/// A parsed description.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// The cluster that the object belongs to.
+    pub cluster: ClusterUid,
+    /// The Network or Jail that the object belongs to.
+    pub uid: Uid,
+    /// What it is for.
+    pub role: Role,
+}
+
+impl Mark {
+    /// Reads a description; none if it is not one of our marks, whole and well formed.
+    #[must_use]
+    pub fn parse(description: &str) -> Option<Self> {
+        let mark = description.split(' ').next()?;
+        let mut parts = mark.split(':');
+        if parts.next()? != "cellblock" {
+            return None;
+        }
+        let cluster = ClusterUid(parts.next().filter(|part| !part.is_empty())?.to_owned());
+        let uid = Uid(parts.next().filter(|part| !part.is_empty())?.to_owned());
+        let role = match (parts.next()?, parts.next()) {
+            ("bridge", None) => Role::Bridge,
+            ("loopback", None) => Role::Loopback,
+            ("host", Some(interface)) => Role::HostEnd(interface.to_owned()),
+            ("jail", Some(interface)) => Role::JailEnd(interface.to_owned()),
+            _ => return None,
+        };
+        parts
+            .next()
+            .is_none()
+            .then_some(Self { cluster, uid, role })
+    }
+
+    /// The description, with a readable name behind the mark.
+    #[must_use]
+    pub fn description(&self, readable: &str) -> String {
+        let (cluster, uid) = (&self.cluster, &self.uid);
+        match &self.role {
+            Role::Bridge => format!("cellblock:{cluster}:{uid}:bridge {readable}"),
+            Role::Loopback => format!("cellblock:{cluster}:{uid}:loopback {readable}"),
+            Role::HostEnd(interface) => {
+                format!("cellblock:{cluster}:{uid}:host:{interface} {readable}")
+            }
+            Role::JailEnd(interface) => {
+                format!("cellblock:{cluster}:{uid}:jail:{interface} {readable}")
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Names of kernel objects: pure functions of uids, short enough for IFNAMSIZ, without dots, never derived from an operator's name.
+//!
+//! An interface name has at most 15 characters (`IFNAMSIZ` is 16 with its NUL, sys/net/if.h). 50 bits of a hash in base32 are ten of them.
+
+use cellblock_schemas::ids::Uid;
+use sha2::{Digest, Sha256};
+
+/// How many base32 characters of the hash stand in a name: 50 bits, so that two among 10,000 on one host meet with a chance of 1 in 20 million; `plan` blocks the second if they do.
+const HASH_CHARS: usize = 10;
+
+/// The host end of a jail's epair(4).
+#[must_use]
+pub fn epair_host_end(jail: &Uid, interface: &str) -> String {
+    format!("cb{}a", hash(&[jail.as_str(), interface]))
+}
+
+/// The jail's end of an epair(4) before it is renamed inside the jail.
+#[must_use]
+pub fn epair_jail_end(jail: &Uid, interface: &str) -> String {
+    format!("cb{}b", hash(&[jail.as_str(), interface]))
+}
+
+/// The if_bridge(4) of a network.
+#[must_use]
+pub fn bridge(network: &Uid) -> String {
+    format!("cb{}br", hash(&[network.as_str()]))
+}
+
+/// The cloned lo(4) of a network.
+#[must_use]
+pub fn loopback(network: &Uid) -> String {
+    format!("cb{}lo", hash(&[network.as_str()]))
+}
+
+/// The prefix that every pf anchor of ours lives under.
+pub const ANCHOR_ROOT: &str = "cellblock";
+
+/// How many anchors per-jail rules are spread over: few enough for any limit on anchors, many enough that one jail's change reloads few others' rules.
+pub const ANCHOR_BUCKETS: u8 = 64;
+
+/// The pf anchor of a network.
+#[must_use]
+pub fn network_anchor(network: &Uid) -> String {
+    format!("{ANCHOR_ROOT}/n{}", hash(&[network.as_str()]))
+}
+
+/// The pf anchor that a jail's own rules stand in.
+#[must_use]
+pub fn jail_anchor(jail: &Uid) -> String {
+    let bucket = Sha256::digest(jail.as_str().as_bytes())[0] % ANCHOR_BUCKETS;
+    format!("{ANCHOR_ROOT}/j{bucket:02}")
+}
+
+fn hash(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.len().to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let mut text = data_encoding::BASE32_NOPAD
+        .encode(&digest.finalize())
+        .to_ascii_lowercase();
+    text.truncate(HASH_CHARS);
+    text
+}

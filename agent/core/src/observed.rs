@@ -1,0 +1,267 @@
+//! What was observed of a host in one look. Everything here was printed by the kernel's own tools; nothing is remembered, nothing is guessed.
+//!
+//! What could not be observed is not absent: `agent/freebsd` returns an error then, and nothing is planned from half a look.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use cellblock_schemas::host::HostFacts;
+use cellblock_schemas::net::{Family, Mac};
+use serde::{Deserialize, Serialize};
+
+/// One look at a host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Changes with every boot (`kern.boottime`).
+    pub boot_id: String,
+    /// What the machine is and can do, for the report.
+    pub facts: HostFacts,
+    /// The host's interfaces in the kernel's order. Two may have one name (recording `12`), so this is no map.
+    pub interfaces: Vec<Interface>,
+    /// Every jail, dying ones too.
+    pub jails: Vec<ObservedJail>,
+    /// What stands inside the VNET jails that are alive, by jid. Hostile input: a jail's root can make it say anything.
+    pub vnets: BTreeMap<u32, Vnet>,
+    /// The host's routes, by fib.
+    pub routes: BTreeMap<u16, Vec<Route>>,
+    /// Every mount, in the kernel's order.
+    pub mounts: Vec<ObservedMount>,
+    /// The packet filter.
+    pub pf: Pf,
+    /// Modules and features present: names of `kldstat -m`, as far as asked.
+    pub modules: BTreeSet<String>,
+    /// The sysctls that were asked for; none: the oid does not exist.
+    pub sysctls: BTreeMap<String, Option<String>>,
+    /// The numbers of the devfs rulesets that have rules (`devfs rule showsets`).
+    pub devfs_rulesets: BTreeSet<u32>,
+    /// Parameters that this kernel's jails know (`sysctl -N security.jail.param`, without the prefix).
+    pub jail_parameters: BTreeSet<String>,
+    /// Files below the agent's folder that it made, by path, with their content.
+    pub files: BTreeMap<String, String>,
+    /// Directories of the host that were asked for, and whether they exist as directories.
+    pub directories: BTreeMap<String, bool>,
+}
+
+impl Observed {
+    /// The interfaces of that name: none, one, or after a jail's death two.
+    pub fn interfaces_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Interface> {
+        self.interfaces
+            .iter()
+            .filter(move |interface| interface.name == name)
+    }
+
+    /// The one interface of that name; none if there is none, or if the name is ambiguous.
+    #[must_use]
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        let mut named = self
+            .interfaces
+            .iter()
+            .filter(|interface| interface.name == name);
+        named.next().filter(|_| named.next().is_none())
+    }
+
+    /// The living jail of that name.
+    #[must_use]
+    pub fn jail(&self, name: &str) -> Option<&ObservedJail> {
+        self.jails
+            .iter()
+            .find(|jail| !jail.dying && jail.name == name)
+    }
+}
+
+/// One interface.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name now.
+    pub name: String,
+    /// The words between `<` and `>` of its flags: `UP`, `RUNNING`, `PROMISC` …
+    pub flags: BTreeSet<String>,
+    /// `description:`
+    pub description: Option<String>,
+    /// `mtu`
+    pub mtu: u32,
+    /// `ether`
+    pub mac: Option<Mac>,
+    /// `hwaddr`, shown when `ether` was changed.
+    pub hwaddr: Option<Mac>,
+    /// `inet` and `inet6` lines in order.
+    pub addresses: Vec<Address>,
+    /// `groups:`
+    pub groups: BTreeSet<String>,
+    /// `member:` lines of a bridge, by member.
+    pub members: BTreeMap<String, Member>,
+    /// The words of `nd6 options`.
+    pub nd6: BTreeSet<String>,
+    /// `fib:`, 0 unless shown.
+    pub fib: u16,
+}
+
+impl Interface {
+    /// Whether `UP` is among the flags.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.flags.contains("UP")
+    }
+
+    /// The entry of `address`, if the interface has it.
+    #[must_use]
+    pub fn address(&self, address: IpAddr) -> Option<&Address> {
+        self.addresses.iter().find(|entry| entry.address == address)
+    }
+}
+
+/// One address of an interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Address {
+    /// Without scope.
+    pub address: IpAddr,
+    /// From the netmask or `prefixlen`.
+    pub prefix_length: u8,
+    /// Behind `%`, for link-local addresses.
+    pub scope: Option<String>,
+    /// DAD has not finished.
+    pub tentative: bool,
+    /// DAD found somebody else with it.
+    pub duplicated: bool,
+}
+
+/// One member of a bridge.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// The words of its flags: `LEARNING`, `DISCOVER`, `PRIVATE`, `STP` …
+    pub flags: BTreeSet<String>,
+}
+
+/// One jail, alive or dying.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ObservedJail {
+    /// Its jid; reused by the kernel.
+    pub jid: u32,
+    /// Its name.
+    pub name: String,
+    /// It was removed, and something still holds it.
+    pub dying: bool,
+    /// It has a network stack of its own.
+    pub vnet: bool,
+    /// Its root on the host.
+    pub path: String,
+    /// `host.hostname`
+    pub hostname: String,
+    /// `ip4.addr`, in order.
+    pub ip4: Vec<IpAddr>,
+    /// `ip6.addr`, in order, without embedded scope.
+    pub ip6: Vec<IpAddr>,
+    /// Our line in `meta`, where the kernel has meta (15): `<cluster>:<uid>:<hash of the rendered jail.conf>`. Its own root cannot read or change it.
+    pub meta: Option<JailMeta>,
+    /// Every parameter as `jls -n` prints it.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// Our mark in a jail's `meta`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JailMeta {
+    /// The cluster's uid.
+    pub cluster: String,
+    /// The Jail's uid.
+    pub uid: String,
+    /// Hash of the jail.conf that it was started with.
+    pub hash: String,
+}
+
+impl JailMeta {
+    /// The text that stands in `meta`, under the key `cellblock`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}:{}:{}", self.cluster, self.uid, self.hash)
+    }
+
+    /// Reads that text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.trim().split(':').map(str::to_owned);
+        let (cluster, uid, hash) = (parts.next()?, parts.next()?, parts.next()?);
+        parts
+            .next()
+            .is_none()
+            .then_some(Self { cluster, uid, hash })
+    }
+}
+
+/// What stands inside one VNET jail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Vnet {
+    /// Its interfaces, as its root left them.
+    pub interfaces: Vec<Interface>,
+    /// Its routes in fib 0.
+    pub routes: Vec<Route>,
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// The address family.
+    pub family: Family,
+    /// As netstat(1) prints it: `default`, `10.0.2.0/24`, `10.0.2.15`.
+    pub destination: String,
+    /// An address, or `link#N`.
+    pub gateway: String,
+    /// `UGS` …
+    pub flags: String,
+    /// The interface.
+    pub interface: String,
+}
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObservedMount {
+    /// What is mounted.
+    pub source: String,
+    /// Where.
+    pub target: String,
+    /// `ufs`, `nullfs`, `devfs` …
+    pub fs_type: String,
+}
+
+/// The packet filter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pf {
+    /// The module is there (`/dev/pf`).
+    pub loaded: bool,
+    /// `pfctl -s info` says `Status: Enabled`.
+    pub enabled: bool,
+    /// Which of `nat-anchor`, `rdr-anchor`, `binat-anchor`, `anchor` with `"cellblock/*"` stand in the *main* ruleset. After `pfctl -F all` ours look whole and nothing refers to them (recording `12`).
+    pub references: BTreeSet<AnchorReference>,
+    /// Interfaces with `(skip)`.
+    pub skipped: BTreeSet<String>,
+    /// Anchors below `cellblock/`, with the hash that their label states; an empty text where no such label stands.
+    pub anchors: BTreeMap<String, String>,
+}
+
+/// The four kinds of references to anchors. `nat-anchor` does not cover `binat` (recording `09`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AnchorReference {
+    /// `nat-anchor "cellblock/*"`
+    Nat,
+    /// `rdr-anchor "cellblock/*"`
+    Rdr,
+    /// `binat-anchor "cellblock/*"`
+    Binat,
+    /// `anchor "cellblock/*"`
+    Filter,
+}
+
+impl AnchorReference {
+    /// All four, in the order in which pf.conf wants them.
+    pub const ALL: [Self; 4] = [Self::Nat, Self::Rdr, Self::Binat, Self::Filter];
+
+    /// The keyword of pf.conf(5).
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Nat => "nat-anchor",
+            Self::Rdr => "rdr-anchor",
+            Self::Binat => "binat-anchor",
+            Self::Filter => "anchor",
+        }
+    }
+}

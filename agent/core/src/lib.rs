@@ -9,6 +9,7 @@
 //!
 //! What must not live here: running a command (that is `agent/freebsd`), the stream to the controller, the ledger's file (both are `agent`).
 
+pub mod host;
 pub mod ledger;
 pub mod mark;
 pub mod names;

@@ -1,0 +1,63 @@
+//! The host as the core sees it: something that can be looked at, and something that performs one operation at a time.
+//!
+//! `agent/freebsd` implements it; the core never knows whether a kernel or the emulator is behind it.
+
+use std::collections::BTreeSet;
+
+use crate::observed::Observed;
+use crate::op::Op;
+
+/// What a look at the host shall take in beyond what it always does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Sysctls to read.
+    pub sysctls: BTreeSet<String>,
+    /// Paths to be tested for being directories.
+    pub directories: BTreeSet<String>,
+    /// Modules to be asked for.
+    pub modules: BTreeSet<String>,
+}
+
+/// A host.
+///
+/// # Guarantees
+/// `observe` changes nothing. `perform` is idempotent, reads its effect back, and returns an error when the effect is not there, whatever the exit status was.
+///
+/// # Errors
+/// An error of `observe` means that nothing is known, never that something is absent.
+pub trait Host {
+    /// Takes one look.
+    ///
+    /// # Errors
+    /// A command could not be run, failed, or printed what cannot be read.
+    fn observe(&self, wanted: &Wanted) -> Result<Observed, HostError>;
+
+    /// Performs one operation.
+    ///
+    /// # Errors
+    /// The operation failed, or its effect was not there afterwards.
+    fn perform(&self, op: &Op) -> Result<(), HostError>;
+}
+
+/// Why a host could not be observed or an operation failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    /// A CamelCase code from the documented list: `CommandFailed`, `EffectMissing`, `Unreadable`, `DiskFull`, `TimedOut` …
+    pub reason: &'static str,
+    /// argv, exit status and stderr in words.
+    pub message: String,
+    /// When trying again makes sense.
+    pub retry: Retry,
+}
+
+/// When trying again makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// After a while, by itself.
+    After,
+    /// When the view or the host has changed.
+    OnChange,
+    /// Never.
+    Never,
+}

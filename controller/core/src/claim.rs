@@ -1,0 +1,240 @@
+//! Claims: who holds an address, a MAC number, a host port or a jail name. Each is one key that is created only if absent,
+//! in the transaction of the object it is for, so that no crash and no second controller can give it away twice.
+//!
+//! Only the values and their text forms live here; choosing them is `allocate`'s part.
+
+use std::net::IpAddr;
+
+use cellblock_schemas::net::{Mac, PortRange, Protocol};
+use cellblock_schemas::{Generation, Uid};
+use serde::{Deserialize, Serialize};
+
+/// Something of which there is only one. The order groups what is searched together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// An address of a network, unique in its scope.
+    Address {
+        /// The Network's name.
+        network: String,
+        /// The Host's name where the network's scope is the host; none: the fleet.
+        host: Option<String>,
+        /// The address.
+        address: IpAddr,
+    },
+    /// The lower four octets that the MAC addresses of one link share (`02:cb:…`, `06:cb:…`, `0a:cb:…`).
+    MacNumber(u32),
+    /// A MAC address that an operator gave.
+    Mac(Mac),
+    /// Ports of one of a host's public addresses.
+    Port {
+        /// The Host's name.
+        host: String,
+        /// The public address.
+        address: IpAddr,
+        /// The protocol.
+        protocol: Protocol,
+        /// The ports.
+        ports: PortRange,
+    },
+    /// A whole public address of a host (1:1 NAT of all ports).
+    PublicAddress {
+        /// The Host's name.
+        host: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// A name in a host's jls(8).
+    JailName {
+        /// The Host's name.
+        host: String,
+        /// The name.
+        name: String,
+    },
+}
+
+/// The second octet of every MAC address of ours.
+const MAC_SPACE: u8 = 0xcb;
+
+impl Resource {
+    /// The claim behind a MAC address that an operator gave: one of our own number space counts as that number.
+    #[must_use]
+    pub fn of_mac(mac: Mac) -> Self {
+        let [first, second, a, b, c, d] = mac.0;
+        if second == MAC_SPACE && matches!(first, 0x02 | 0x06 | 0x0a) {
+            Self::MacNumber(u32::from_be_bytes([a, b, c, d]))
+        } else {
+            Self::Mac(mac)
+        }
+    }
+
+    /// The key's part that says among what the value is unique.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        match self {
+            Self::Address {
+                network,
+                host: None,
+                ..
+            } => format!("net/{network}"),
+            Self::Address {
+                network,
+                host: Some(host),
+                ..
+            } => format!("net/{network}/{host}"),
+            Self::MacNumber(_) | Self::Mac(_) => "mac".to_owned(),
+            Self::Port { host, .. } => format!("port/{host}"),
+            Self::PublicAddress { host, .. } => format!("public/{host}"),
+            Self::JailName { host, .. } => format!("name/{host}"),
+        }
+    }
+
+    /// The key's last part; never holds a slash.
+    #[must_use]
+    pub fn value(&self) -> String {
+        match self {
+            Self::Address { address, .. } | Self::PublicAddress { address, .. } => {
+                address.to_string()
+            }
+            Self::MacNumber(number) => format!("{number:08x}"),
+            Self::Mac(mac) => mac.to_string(),
+            Self::Port {
+                address,
+                protocol,
+                ports,
+                ..
+            } => format!("{address},{},{ports}", protocol.as_str()),
+            Self::JailName { name, .. } => name.clone(),
+        }
+    }
+
+    /// The inverse of [`Self::scope`] and [`Self::value`].
+    #[must_use]
+    pub fn parse(scope: &str, value: &str) -> Option<Self> {
+        let mut parts = scope.splitn(3, '/');
+        let family = parts.next()?;
+        let (first, second) = (parts.next(), parts.next().map(str::to_owned));
+        match (family, first) {
+            ("net", Some(network)) => Some(Self::Address {
+                network: network.to_owned(),
+                host: second,
+                address: value.parse().ok()?,
+            }),
+            ("mac", None) if value.contains(':') => value.parse().ok().map(Self::Mac),
+            ("mac", None) => u32::from_str_radix(value, 16).ok().map(Self::MacNumber),
+            ("port", Some(host)) => {
+                let mut parts = value.splitn(3, ',');
+                Some(Self::Port {
+                    host: host.to_owned(),
+                    address: parts.next()?.parse().ok()?,
+                    protocol: match parts.next()? {
+                        "tcp" => Protocol::Tcp,
+                        "udp" => Protocol::Udp,
+                        _ => return None,
+                    },
+                    ports: parts.next()?.parse().ok()?,
+                })
+            }
+            ("public", Some(host)) => Some(Self::PublicAddress {
+                host: host.to_owned(),
+                address: value.parse().ok()?,
+            }),
+            ("name", Some(host)) => Some(Self::JailName {
+                host: host.to_owned(),
+                name: value.to_owned(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Resource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address {
+                network, address, ..
+            } => write!(f, "address {address} of network {network}"),
+            Self::MacNumber(number) => write!(f, "MAC number {number:08x}"),
+            Self::Mac(mac) => write!(f, "MAC address {mac}"),
+            Self::Port {
+                address,
+                protocol,
+                ports,
+                ..
+            } => write!(f, "{} port {ports} of {address}", protocol.as_str()),
+            Self::PublicAddress { address, .. } => write!(f, "public address {address}"),
+            Self::JailName { name, .. } => write!(f, "jail name {name}"),
+        }
+    }
+}
+
+/// Who holds a resource, as it stands in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// The holder.
+    pub owner: Owner,
+    /// Set when the object no longer wants the resource but its host may still use it: the generation of the spec that
+    /// gave it up. The claim goes when the host has reported that generation as realised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired: Option<Generation>,
+}
+
+/// Who holds a resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Owner {
+    /// A jail.
+    Jail {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: Uid,
+    },
+    /// The bridge of a network on one host.
+    Bridge {
+        /// The Network's name.
+        network: String,
+        /// The Network's uid.
+        uid: Uid,
+        /// The Host's name.
+        host: String,
+    },
+}
+
+impl Owner {
+    /// The uid of the owning object.
+    #[must_use]
+    pub fn uid(&self) -> &Uid {
+        match self {
+            Self::Jail { uid, .. } | Self::Bridge { uid, .. } => uid,
+        }
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Jail { name, .. } => write!(f, "jail {name}"),
+            Self::Bridge { network, host, .. } => {
+                write!(f, "the bridge of network {network} on {host}")
+            }
+        }
+    }
+}
+
+impl Claim {
+    /// A claim in force.
+    #[must_use]
+    pub fn held_by(owner: Owner) -> Self {
+        Self {
+            owner,
+            retired: None,
+        }
+    }
+
+    /// The stored form.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a claim has string keys only")
+    }
+}

@@ -1,0 +1,233 @@
+//! Everything that is in the store, in memory, in the orders in which it is asked for. Fed with store events, one whole
+//! transaction at a time, by one task; read by everybody else. Decides nothing.
+//!
+//! What can be derived (which jails a host has, which network is used by whom, who holds an address) lives here only and is
+//! kept up to date by each event in O(log n).
+
+mod apply;
+pub mod claims;
+pub mod entry;
+pub mod free;
+mod settled;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cellblock_schemas::{ClusterUid, Host, Jail, Kind, Network, Uid};
+
+pub use apply::Event;
+pub use claims::Claims;
+pub use entry::{Applied, Entry, ObjectEvent, Session, What};
+pub use settled::wanted_ports;
+
+use crate::keys::Keys;
+use crate::write::{Expect, Guard, Write};
+
+/// The state of the cluster at one revision.
+#[derive(Clone, Debug)]
+pub struct Index {
+    keys: Keys,
+    cluster: ClusterUid,
+    epoch: u64,
+    revision: u64,
+    objects: BTreeMap<Kind, BTreeMap<String, Arc<Entry>>>,
+    kind_revisions: BTreeMap<Kind, u64>,
+    by_uid: BTreeMap<Uid, (Kind, String)>,
+    claims: Claims,
+    guards: BTreeMap<String, u64>,
+    sessions: BTreeMap<String, (Session, u64)>,
+    jails_by_host: BTreeMap<String, BTreeSet<String>>,
+    jails_by_network: BTreeMap<String, BTreeSet<String>>,
+    hosts_by_load: BTreeSet<(usize, String)>,
+    unsettled: BTreeSet<String>,
+    deleting: BTreeSet<(Kind, String)>,
+    view_revisions: BTreeMap<String, u64>,
+}
+
+impl Index {
+    /// The index of an empty cluster at revision 0.
+    #[must_use]
+    pub fn new(cluster: ClusterUid) -> Self {
+        Self {
+            keys: Keys::new(&cluster),
+            cluster,
+            epoch: 0,
+            revision: 0,
+            objects: Kind::ALL.iter().map(|kind| (*kind, BTreeMap::new())).collect(),
+            kind_revisions: BTreeMap::new(),
+            by_uid: BTreeMap::new(),
+            claims: Claims::default(),
+            guards: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            jails_by_host: BTreeMap::new(),
+            jails_by_network: BTreeMap::new(),
+            hosts_by_load: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+            deleting: BTreeSet::new(),
+            view_revisions: BTreeMap::new(),
+        }
+    }
+
+    /// The layout of the store for this cluster.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterUid {
+        &self.cluster
+    }
+
+    /// The cluster's epoch.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The revision that everything in here is true for.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The revision of the newest change to any object of a kind.
+    #[must_use]
+    pub fn kind_revision(&self, kind: Kind) -> u64 {
+        self.kind_revisions.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Entry>> {
+        self.objects.get(&kind)?.get(name)
+    }
+
+    /// One object by its uid.
+    #[must_use]
+    pub fn by_uid(&self, uid: &Uid) -> Option<&Arc<Entry>> {
+        let (kind, name) = self.by_uid.get(uid)?;
+        self.get(*kind, name)
+    }
+
+    /// The objects of a kind by name, beginning behind `after`.
+    pub fn list<'a>(
+        &'a self,
+        kind: Kind,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, |name| Excluded(name.to_owned()));
+        let objects = self.objects.get(&kind).into_iter();
+        objects
+            .flat_map(move |objects| objects.range((from.clone(), Unbounded)))
+            .map(|(_, entry)| entry)
+    }
+
+    /// How many objects of a kind there are.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        self.objects.get(&kind).map_or(0, BTreeMap::len)
+    }
+
+    /// A Host by name.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        self.get(Kind::Host, name)?.host()
+    }
+
+    /// A Network by name.
+    #[must_use]
+    pub fn network(&self, name: &str) -> Option<&Network> {
+        self.get(Kind::Network, name)?.network()
+    }
+
+    /// A Jail by name.
+    #[must_use]
+    pub fn jail(&self, name: &str) -> Option<&Jail> {
+        self.get(Kind::Jail, name)?.jail()
+    }
+
+    /// Every Network, by name.
+    pub fn networks(&self) -> impl Iterator<Item = &Network> {
+        self.list(Kind::Network, None).filter_map(|entry| entry.network())
+    }
+
+    /// The jails bound to a host, and those that name it and wait, by name.
+    pub fn jails_of_host<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Jail> + use<'a> {
+        let names = self.jails_by_host.get(host).into_iter().flatten();
+        names.filter_map(|name| self.jail(name))
+    }
+
+    /// The jails that name a network in their spec or hold addresses of it, by name.
+    pub fn jails_of_network<'a>(&'a self, network: &str) -> impl Iterator<Item = &'a Jail> + use<'a> {
+        let names = self.jails_by_network.get(network).into_iter().flatten();
+        names.filter_map(|name| self.jail(name))
+    }
+
+    /// How many jails a host has, those that wait for it counted.
+    #[must_use]
+    pub fn load(&self, host: &str) -> usize {
+        self.jails_by_host.get(host).map_or(0, BTreeSet::len)
+    }
+
+    /// The hosts, those with the fewest jails first, ties by name.
+    pub fn hosts_by_load(&self) -> impl Iterator<Item = &Host> {
+        let names = self.hosts_by_load.iter();
+        names.filter_map(|(_, name)| self.host(name))
+    }
+
+    /// Who holds what.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The agent session of a host, and the revision of its key.
+    #[must_use]
+    pub fn session(&self, host: &str) -> Option<(&Session, u64)> {
+        let (session, revision) = self.sessions.get(host)?;
+        Some((session, *revision))
+    }
+
+    /// The jails whose binding is not what their spec asks for, by name.
+    pub fn unsettled(&self) -> impl Iterator<Item = &str> {
+        self.unsettled.iter().map(String::as_str)
+    }
+
+    /// The objects whose deletion was asked for.
+    pub fn deleting(&self) -> impl Iterator<Item = (Kind, &str)> {
+        self.deleting.iter().map(|(kind, name)| (*kind, name.as_str()))
+    }
+
+    /// The revision of the newest change to a host's view, as far as this index has seen it happen; the revision of the
+    /// first snapshot for what was there before.
+    #[must_use]
+    pub fn view_revision(&self, host: &str) -> u64 {
+        self.view_revisions.get(host).copied().unwrap_or(0)
+    }
+
+    /// Makes `write` depend on an object being what it is in here.
+    pub fn expect_object(&self, write: &mut Write, kind: Kind, name: &str) {
+        let expect = self
+            .get(kind, name)
+            .map_or(Expect::Absent, |entry| Expect::At(entry.revision));
+        write.expect(self.keys.object(kind, name), expect);
+    }
+
+    /// Makes `write` depend on a rule over several objects not having been relied on since.
+    pub fn expect_guard(&self, write: &mut Write, guard: &Guard, writer: &Uid) {
+        let name = guard.name();
+        let expect = self
+            .guards
+            .get(&name)
+            .map_or(Expect::Absent, |revision| Expect::At(*revision));
+        let key = self.keys.guard(&name);
+        write.expect(key.clone(), expect);
+        write.put(key, writer.as_str().as_bytes().to_vec());
+    }
+}
+
+
+

@@ -1,0 +1,182 @@
+//! The claims of the whole cluster, in the orders in which they are asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cellblock_schemas::Uid;
+use cellblock_schemas::net::{PortRange, Protocol};
+
+use super::free::Used;
+use crate::claim::{Claim, Owner, Resource};
+
+/// Every claim. Asking about one resource, one owner or one scope takes O(log n).
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    by_resource: BTreeMap<Resource, Claim>,
+    by_owner: BTreeMap<Uid, BTreeSet<Resource>>,
+    used: BTreeMap<(String, Option<String>), Used>,
+    bridges: BTreeMap<(Uid, String), u32>,
+}
+
+impl Claims {
+    /// Who holds exactly `resource`.
+    #[must_use]
+    pub fn get(&self, resource: &Resource) -> Option<&Claim> {
+        self.by_resource.get(resource)
+    }
+
+    /// Everything that the object of that uid holds.
+    pub fn of<'a>(&'a self, owner: &Uid) -> impl Iterator<Item = (&'a Resource, &'a Claim)> + use<'a> {
+        let resources = self.by_owner.get(owner).into_iter().flatten();
+        resources.filter_map(|resource| Some((resource, self.by_resource.get(resource)?)))
+    }
+
+    /// The uids that hold anything.
+    pub fn owners(&self) -> impl Iterator<Item = &Uid> {
+        self.by_owner.keys()
+    }
+
+    /// Every claim, in the order of resources.
+    pub fn iter(&self) -> impl Iterator<Item = (&Resource, &Claim)> {
+        self.by_resource.iter()
+    }
+
+    /// The addresses taken in one scope.
+    #[must_use]
+    pub fn used(&self, network: &str, host: Option<&str>) -> Option<&Used> {
+        self.used
+            .get(&(network.to_owned(), host.map(str::to_owned)))
+    }
+
+    /// The MAC number of a network's bridge on a host.
+    #[must_use]
+    pub fn bridge(&self, network: &Uid, host: &str) -> Option<u32> {
+        self.bridges
+            .get(&(network.clone(), host.to_owned()))
+            .copied()
+    }
+
+    /// How many claims there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_resource.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_resource.is_empty()
+    }
+
+    /// A claim of somebody else than `except` that leaves no room for `resource`: the same resource, overlapping ports, or
+    /// ports of an address that is given away whole.
+    #[must_use]
+    pub fn in_the_way<'a>(&'a self, resource: &Resource, except: &Uid) -> Option<(&'a Resource, &'a Claim)> {
+        let exact = self.by_resource.get_key_value(resource).into_iter();
+        exact
+            .chain(self.ports_in_the_way(resource))
+            .find(|(_, claim)| claim.owner.uid() != except)
+    }
+
+    fn ports_in_the_way<'a>(&'a self, resource: &Resource) -> Vec<(&'a Resource, &'a Claim)> {
+        match resource {
+            Resource::Port {
+                host,
+                address,
+                protocol,
+                ports,
+            } => {
+                let whole = Resource::PublicAddress {
+                    host: host.clone(),
+                    address: *address,
+                };
+                let whole = self.by_resource.get_key_value(&whole);
+                let port = |ports| Resource::Port {
+                    host: host.clone(),
+                    address: *address,
+                    protocol: *protocol,
+                    ports,
+                };
+                let highest = PortRange {
+                    first: ports.last,
+                    last: u16::MAX,
+                };
+                let lowest = PortRange { first: 0, last: 0 };
+                // Claimed ranges do not overlap each other (except within one jail), so going down from the highest start
+                // the first range that ends below ours ends the search.
+                let overlapping = self.by_resource.range(port(lowest)..=port(highest)).rev();
+                let overlapping = overlapping.take_while(|(other, _)| {
+                    matches!(other, Resource::Port { ports: other, .. } if other.overlaps(ports))
+                });
+                whole.into_iter().chain(overlapping).collect()
+            }
+            Resource::PublicAddress { host, address } => {
+                let port = |protocol, ports| Resource::Port {
+                    host: host.clone(),
+                    address: *address,
+                    protocol,
+                    ports,
+                };
+                let lowest = port(Protocol::Tcp, PortRange { first: 0, last: 0 });
+                let highest = PortRange {
+                    first: u16::MAX,
+                    last: u16::MAX,
+                };
+                let highest = port(Protocol::Udp, highest);
+                self.by_resource.range(lowest..=highest).collect()
+            }
+            Resource::Address { .. }
+            | Resource::MacNumber(_)
+            | Resource::Mac(_)
+            | Resource::JailName { .. } => Vec::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, resource: Resource, claim: Claim) {
+        self.remove(&resource);
+        if let Resource::Address {
+            network,
+            host,
+            address,
+        } = &resource
+        {
+            let scope = (network.clone(), host.clone());
+            self.used.entry(scope).or_default().insert(*address);
+        }
+        if let (Owner::Bridge { uid, host, .. }, Resource::MacNumber(number)) =
+            (&claim.owner, &resource)
+        {
+            self.bridges.insert((uid.clone(), host.clone()), *number);
+        }
+        let owned = self.by_owner.entry(claim.owner.uid().clone()).or_default();
+        owned.insert(resource.clone());
+        self.by_resource.insert(resource, claim);
+    }
+
+    pub(super) fn remove(&mut self, resource: &Resource) -> Option<Claim> {
+        let claim = self.by_resource.remove(resource)?;
+        if let Resource::Address {
+            network,
+            host,
+            address,
+        } = resource
+        {
+            let scope = (network.clone(), host.clone());
+            if let Some(used) = self.used.get_mut(&scope) {
+                used.remove(*address);
+                if used.is_empty() {
+                    self.used.remove(&scope);
+                }
+            }
+        }
+        if let Owner::Bridge { uid, host, .. } = &claim.owner {
+            self.bridges.remove(&(uid.clone(), host.clone()));
+        }
+        if let Some(owned) = self.by_owner.get_mut(claim.owner.uid()) {
+            owned.remove(resource);
+            if owned.is_empty() {
+                self.by_owner.remove(claim.owner.uid());
+            }
+        }
+        Some(claim)
+    }
+}

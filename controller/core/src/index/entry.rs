@@ -1,0 +1,112 @@
+//! What the index holds of one object, and what it tells when it changes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cellblock_schemas::{Host, Jail, Kind, Network, Object};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One object at one revision.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The object as this release understands it.
+    pub object: Object,
+    /// Its document with `metadata.resourceVersion`, encoded once for every reader and watcher.
+    pub json: Bytes,
+    /// The revision of its last write; for a removed object that of its removal.
+    pub revision: u64,
+}
+
+impl Entry {
+    /// The object's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.object.metadata().name
+    }
+
+    /// The whole document, with what this release does not know.
+    #[must_use]
+    pub fn document(&self) -> Value {
+        serde_json::from_slice(&self.json).expect("the index encoded this document itself")
+    }
+
+    /// The Jail, if it is one.
+    #[must_use]
+    pub fn jail(&self) -> Option<&Jail> {
+        match &self.object {
+            Object::Jail(jail) => Some(jail),
+            Object::Host(_) | Object::Network(_) => None,
+        }
+    }
+
+    /// The Network, if it is one.
+    #[must_use]
+    pub fn network(&self) -> Option<&Network> {
+        match &self.object {
+            Object::Network(network) => Some(network),
+            Object::Host(_) | Object::Jail(_) => None,
+        }
+    }
+
+    /// The Host, if it is one.
+    #[must_use]
+    pub fn host(&self) -> Option<&Host> {
+        match &self.object {
+            Object::Host(host) => Some(host),
+            Object::Network(_) | Object::Jail(_) => None,
+        }
+    }
+}
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It is new.
+    Added,
+    /// It was written.
+    Modified,
+    /// It is gone.
+    Deleted,
+}
+
+/// One change to one object.
+#[derive(Clone, Debug)]
+pub struct ObjectEvent {
+    /// What happened.
+    pub what: What,
+    /// The object's kind.
+    pub kind: Kind,
+    /// The object after the change; for [`What::Deleted`] its last state at the revision of its removal.
+    pub entry: Arc<Entry>,
+    /// The object before the change.
+    pub before: Option<Arc<Entry>>,
+}
+
+/// The agent session of a host, as it stands in the store under the lease of the controller that holds the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// The fingerprint of the agent's key.
+    pub key_fingerprint: String,
+    /// The address that the agent connected from.
+    pub address: String,
+    /// Which controller it is connected to.
+    pub controller: String,
+}
+
+/// What one transaction changed.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// The transaction's revision.
+    pub revision: u64,
+    /// The objects that changed, in the order of their keys.
+    pub events: Vec<ObjectEvent>,
+    /// The hosts whose view is different now.
+    pub hosts: BTreeSet<String>,
+    /// The hosts whose agent session began, changed or ended.
+    pub sessions: BTreeSet<String>,
+    /// Keys of ours whose value could not be read, with the reason. They are passed over; nothing else depends on them.
+    pub unreadable: Vec<(String, String)>,
+}

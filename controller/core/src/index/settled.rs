@@ -1,0 +1,139 @@
+//! Whether a jail's binding and claims are what its spec and its host ask for, so that the reconciler looks only at those
+//! where they are not.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use cellblock_schemas::net::Protocol;
+use cellblock_schemas::{ConditionStatus, Host, Jail};
+
+use super::Index;
+use crate::claim::Resource;
+use crate::conditions;
+
+/// The host ports and public addresses that a jail takes on a host, and what of them the host does not have.
+///
+/// A published port without a named address takes the only address of each family that its uplink has.
+#[must_use]
+pub fn wanted_ports(host: &Host, jail: &Jail) -> (BTreeSet<Resource>, Vec<PortProblem>) {
+    let mut wanted = BTreeSet::new();
+    let mut problems = Vec::new();
+    for (index, publish) in jail.spec.publish.iter().enumerate() {
+        let field = format!("spec.publish[{index}]");
+        match public_addresses(host, &publish.uplink, publish.address.as_deref()) {
+            Ok(addresses) => {
+                for address in addresses {
+                    wanted.extend(publish.ports.iter().map(|ports| Resource::Port {
+                        host: host.metadata.name.clone(),
+                        address,
+                        protocol: publish.protocol,
+                        ports: *ports,
+                    }));
+                }
+            }
+            Err((part, message)) => problems.push(PortProblem {
+                field: format!("{field}.{part}"),
+                message,
+            }),
+        }
+    }
+    for (index, public) in jail.spec.public_addresses.iter().enumerate() {
+        let field = format!("spec.publicAddresses[{index}]");
+        match public_addresses(host, &public.uplink, Some(&public.address)) {
+            Ok(addresses) => wanted.extend(addresses.into_iter().flat_map(|address| {
+                let host = host.metadata.name.clone();
+                if public.ports.is_empty() {
+                    return vec![Resource::PublicAddress { host, address }];
+                }
+                let ports = public.ports.iter().map(|ports| Resource::Port {
+                    host: host.clone(),
+                    address,
+                    protocol: Protocol::Tcp,
+                    ports: *ports,
+                });
+                ports.collect()
+            })),
+            Err((part, message)) => problems.push(PortProblem {
+                field: format!("{field}.{part}"),
+                message,
+            }),
+        }
+    }
+    (wanted, problems)
+}
+
+/// Something that a jail publishes on and its host does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortProblem {
+    /// The jail's field.
+    pub field: String,
+    /// What the host has instead.
+    pub message: String,
+}
+
+fn public_addresses(
+    host: &Host,
+    uplink: &str,
+    name: Option<&str>,
+) -> Result<Vec<IpAddr>, (&'static str, String)> {
+    let host_name = &host.metadata.name;
+    let Some(found) = host.spec.uplinks.get(uplink) else {
+        let present = listed(host.spec.uplinks.keys());
+        let message = format!("host {host_name} has no uplink `{uplink}`; it has {present}");
+        return Err(("uplink", message));
+    };
+    let addresses = &found.public_addresses;
+    let present = listed(addresses.keys());
+    if let Some(name) = name {
+        return addresses.get(name).map(|address| vec![*address]).ok_or_else(|| {
+            let message = format!(
+                "uplink `{uplink}` of host {host_name} has no public address `{name}`; it has {present}"
+            );
+            ("address", message)
+        });
+    }
+    let v4 = addresses.values().filter(|address| address.is_ipv4()).count();
+    let v6 = addresses.len() - v4;
+    if addresses.is_empty() || v4 > 1 || v6 > 1 {
+        let message = format!(
+            "uplink `{uplink}` of host {host_name} has not exactly one public address per family (it has {present}); name one"
+        );
+        return Err(("address", message));
+    }
+    Ok(addresses.values().copied().collect())
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+impl Index {
+    /// Whether nothing is left to decide for a jail: it is on its way out, or it is bound and holds its host ports.
+    pub(super) fn is_settled(&self, jail: &Jail) -> bool {
+        if jail.metadata.deletion_timestamp.is_some() {
+            return true;
+        }
+        let (Some(status), Some(binding)) = (&jail.status, jail.binding()) else {
+            return false;
+        };
+        let scheduled = conditions::find(&status.conditions, conditions::SCHEDULED);
+        if scheduled.is_none_or(|condition| condition.status != ConditionStatus::True) {
+            return false;
+        }
+        let Some(host) = self.host(&binding.host) else {
+            return true;
+        };
+        let (wanted, _) = wanted_ports(host, jail);
+        wanted.iter().all(|resource| {
+            let claim = self.claims.get(resource);
+            claim.is_some_and(|claim| {
+                *claim.owner.uid() == jail.metadata.uid && claim.retired.is_none()
+            })
+        })
+    }
+}

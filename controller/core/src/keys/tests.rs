@@ -1,0 +1,80 @@
+//! Keys survive being written and read back.
+
+use super::*;
+use cellblock_schemas::net::{Mac, PortRange, Protocol};
+
+fn keys() -> Keys {
+    Keys::new(&ClusterUid("c1".to_owned()))
+}
+
+#[test]
+fn every_resource_comes_back_from_its_key() {
+    let address = "2001:db8::7".parse().expect("an address");
+    let resources = [
+        Resource::Address {
+            network: "lan".to_owned(),
+            host: None,
+            address,
+        },
+        Resource::Address {
+            network: "lan".to_owned(),
+            host: Some("fbsd-01".to_owned()),
+            address,
+        },
+        Resource::MacNumber(0x00c0_ffee),
+        Resource::Mac(Mac([2, 0, 0x5e, 0x10, 0, 7])),
+        Resource::Port {
+            host: "fbsd-01".to_owned(),
+            address,
+            protocol: Protocol::Udp,
+            ports: PortRange {
+                first: 8000,
+                last: 8099,
+            },
+        },
+        Resource::PublicAddress {
+            host: "fbsd-01".to_owned(),
+            address,
+        },
+        Resource::JailName {
+            host: "fbsd-01".to_owned(),
+            name: "www".to_owned(),
+        },
+    ];
+    for resource in resources {
+        let key = keys().claim(&resource);
+        assert_eq!(keys().parse(&key), Some(Place::Claim(resource)), "{key}");
+    }
+}
+
+#[test]
+fn objects_sessions_guards_and_the_epoch_come_back() {
+    let keys = keys();
+    let object = Place::Object {
+        kind: Kind::Jail,
+        name: "www".to_owned(),
+    };
+    assert_eq!(keys.parse(&keys.object(Kind::Jail, "www")), Some(object));
+    let session = Place::Session {
+        host: "fbsd-01".to_owned(),
+    };
+    assert_eq!(keys.parse(&keys.session("fbsd-01")), Some(session));
+    assert_eq!(
+        keys.parse(&keys.guard("ports/fbsd-01")),
+        Some(Place::Guard("ports/fbsd-01".to_owned()))
+    );
+    assert_eq!(keys.parse(&keys.epoch()), Some(Place::Epoch));
+}
+
+#[test]
+fn what_is_not_ours_is_passed_over() {
+    for key in [
+        "/cellblock/c2/v1/epoch",
+        "/cellblock/c1/v1/objects/Pod/x",
+        "/cellblock/c1/v1/alloc/mac/zz",
+        "/cellblock/c1/v1/later",
+        "",
+    ] {
+        assert_eq!(keys().parse(key), None, "{key}");
+    }
+}

@@ -45,9 +45,9 @@ pub(crate) fn build(goal: Goal) -> Result<()> {
         })
         .args(["--locked", "--workspace", "--target", TARGET])
         .args(match goal {
-            Goal::Check => ["--lib", "--bins"].as_slice(),
-            Goal::Debug => &["--bins"],
-            Goal::Release => &["--bins", "--release"],
+            // Every library too, so that what no program uses yet compiles as well.
+            Goal::Check | Goal::Debug => ["--lib", "--bins"].as_slice(),
+            Goal::Release => &["--lib", "--bins", "--release"],
         });
     run::run(&mut command)?;
     let profile = match goal {

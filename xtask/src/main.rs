@@ -24,6 +24,7 @@ mod run;
 mod schemas;
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -89,8 +90,18 @@ enum Task {
     Prerequisites,
 }
 
-fn main() -> Result<()> {
-    match Args::parse().task {
+fn main() -> ExitCode {
+    match perform(Args::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer::progress(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    match task {
         Task::Ci { checks } => ci::ci(&checks),
         Task::Nightly => ci::nightly(),
         Task::Sandbox { args } => {

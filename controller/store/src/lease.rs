@@ -35,6 +35,17 @@ pub struct Lease {
     pub ttl: Duration,
 }
 
+/// A lease's time in whole seconds, rounded up, as etcd counts.
+pub(crate) fn whole_seconds(ttl: Duration) -> Result<u64> {
+    let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+    if seconds == 0 {
+        return Err(Error::Invalid(
+            "a lease must last longer than no time".to_owned(),
+        ));
+    }
+    Ok(seconds)
+}
+
 /// A lease that a background task keeps alive.
 ///
 /// Dropping it stops the task, so the lease expires after its time; [`HeldLease::revoke`] ends it at once.

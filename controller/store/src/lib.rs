@@ -8,7 +8,7 @@
 //!       │                EtcdStore (etcd-client)   EmbeddedStore (redb)
 //!       │                several endpoints, TLS,   one file, one writer thread,
 //!       │                passwords, reconnects     one fsync per batch of writers
-//!       └── StoreExt: create, update, delete, guaranteed_update, hold_lease, written once over the trait
+//!       └── StoreExt: create, update, delete, guaranteed_update, list_all; HeldLease: written once over the trait
 //! ```
 //!
 //! Keys and values are bytes here. What they mean, how objects are encoded, and which keys exist is decided above this
@@ -18,8 +18,13 @@
 //! Both implementations pass the one suite in `tests/conformance`. [`testing`] holds what tests of other crates need:
 //! a real etcd server on loopback ports and an embedded store in a temporary folder.
 
+pub mod testing;
+
 mod backoff;
+mod config;
+mod embedded;
 mod error;
+mod etcd;
 mod lease;
 mod model;
 mod store;
@@ -27,7 +32,10 @@ mod transaction;
 mod update;
 mod watch;
 
+pub use config::{StoreConfig, open};
+pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use error::{CompareFailure, Conflict, Error, Outcome, Result, Retry};
+pub use etcd::{EtcdOptions, EtcdStore, Password, TlsFiles};
 pub use lease::{HeldLease, Lease, LeaseId};
 pub use model::{
     Got, Health, Key, KeyValue, ListRequest, Page, PageToken, ParsePageTokenError, Revision,

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
+use crate::error::Error;
 use crate::lease::LeaseId;
 
 /// A key: any non-empty bytes, ordered bytewise.
@@ -125,6 +126,16 @@ impl Revision {
     /// The revision after this one.
     pub const fn next(self) -> Revision {
         Revision(self.0 + 1)
+    }
+
+    /// Refuses revision 0, which etcd would take for "now".
+    pub(crate) fn check_readable(self) -> Result<(), Error> {
+        if self == Revision::ZERO {
+            return Err(Error::Invalid(
+                "revision 0 is before everything and cannot be read at".to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 

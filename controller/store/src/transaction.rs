@@ -33,6 +33,17 @@ pub enum Expect {
     At(Revision),
 }
 
+impl Expect {
+    /// Whether a key last written at `modified`, or absent, is as expected.
+    pub(crate) fn holds(self, modified: Option<Revision>) -> bool {
+        match self {
+            Expect::Absent => modified.is_none(),
+            Expect::Exists => modified.is_some(),
+            Expect::At(revision) => modified == Some(revision),
+        }
+    }
+}
+
 impl fmt::Display for Expect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -93,6 +93,12 @@ pub struct OwnedJail {
     /// The targets of its mounts on the host.
     #[serde(default)]
     pub mounts: Vec<String>,
+    /// Its addresses, whose states go with it.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
+    /// Its jail.conf.
+    #[serde(default)]
+    pub conf: String,
 }
 
 impl Ledger {

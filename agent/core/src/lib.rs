@@ -9,12 +9,14 @@
 //!
 //! What must not live here: running a command (that is `agent/freebsd`), the stream to the controller, the ledger's file (both are `agent`).
 
+pub mod execute;
 pub mod host;
 pub mod ledger;
 pub mod mark;
 pub mod names;
 pub mod observed;
 pub mod op;
+pub mod pass;
 pub mod plan;
 pub mod render;
 pub mod verify;

@@ -27,6 +27,32 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
+
+    /// The plan in words, a line each: what `jailctl plan` prints.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let steps = self
+            .steps
+            .iter()
+            .map(|step| format!("{:<12} {}", step.subject.kind(), step.op));
+        let waiting = self.waiting.iter().map(|wait| {
+            format!(
+                "{:<12} waits ({}): {}",
+                wait.subject.kind(),
+                wait.reason,
+                wait.message
+            )
+        });
+        let blocked = self.blocked.iter().map(|block| {
+            format!(
+                "{:<12} blocked ({}): {}",
+                block.subject.kind(),
+                block.reason,
+                block.message
+            )
+        });
+        steps.chain(waiting).chain(blocked).collect()
+    }
 }
 
 /// Whom a step, a wait or a block concerns.
@@ -38,6 +64,18 @@ pub enum Subject {
     Network(Uid),
     /// A jail, by uid.
     Jail(Uid),
+}
+
+impl Subject {
+    /// `host`, `network` or `jail`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Network(_) => "network",
+            Self::Jail(_) => "jail",
+        }
+    }
 }
 
 /// One operation and whom it concerns. When it fails, later steps of the same subject, and of jails on the same failed network, are left out of this round.
@@ -287,11 +325,122 @@ pub enum Op {
         /// The anchor.
         anchor: String,
     },
-    /// Kills states that a removed address left.
+    /// `pfctl -k address`: kills the states that come from an address which is going away.
     KillStates {
         /// The address.
         address: IpAddr,
     },
+    /// `pfctl -k label -k label`: kills the states that rules with this label made. States of a redirect are found by no address inside (recording `09`).
+    KillLabelled {
+        /// The label.
+        label: String,
+    },
+}
+
+impl std::fmt::Display for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LoadModule { module } => write!(f, "load module {module}"),
+            Self::SetSysctl { oid, value } => write!(f, "set sysctl {oid}={value}"),
+            Self::CreateLoopback { name, description } => {
+                write!(f, "create loopback {name} ({description})")
+            }
+            Self::CreateBridge {
+                name,
+                description,
+                mac,
+            } => write!(f, "create bridge {name} {mac} ({description})"),
+            Self::SetMac { interface, mac } => write!(f, "set MAC address of {interface} to {mac}"),
+            Self::SetMtu { interface, mtu } => write!(f, "set MTU of {interface} to {mtu}"),
+            Self::CreateEpair(epair) => write!(
+                f,
+                "create epair {} {} / {} {} mtu {} ({})",
+                epair.host_end,
+                epair.host_mac,
+                epair.jail_end,
+                epair.jail_mac,
+                epair.mtu,
+                epair.host_description
+            ),
+            Self::AddMember { bridge, member } => write!(f, "add {member} to bridge {bridge}"),
+            Self::RemoveMember { bridge, member } => {
+                write!(f, "take {member} out of bridge {bridge}")
+            }
+            Self::SetPrivate {
+                bridge,
+                member,
+                private,
+            } => {
+                write!(
+                    f,
+                    "make {member} {} in bridge {bridge}",
+                    if *private { "private" } else { "not private" }
+                )
+            }
+            Self::SetUp { interface, up } => {
+                write!(f, "bring {interface} {}", if *up { "up" } else { "down" })
+            }
+            Self::DisableInet6 { interface } => write!(f, "disable IPv6 on {interface} again"),
+            Self::AddAddress {
+                interface,
+                address,
+                prefix_length,
+                ..
+            } => {
+                write!(f, "add {address}/{prefix_length} to {interface}")
+            }
+            Self::RemoveAddress {
+                interface,
+                address,
+                prefix_length,
+            } => {
+                write!(f, "remove {address}/{prefix_length} from {interface}")
+            }
+            Self::DestroyInterface { name, description } => {
+                write!(f, "destroy {name} ({description})")
+            }
+            Self::WriteFile { path, .. } => write!(f, "write {path}"),
+            Self::RemoveFile { path } => write!(f, "remove {path}"),
+            Self::StartJail { name, conf } => write!(f, "start jail {name} ({conf})"),
+            Self::StopJail { name, jid, .. } => write!(f, "stop jail {name} (jid {jid})"),
+            Self::Unmount { target } => write!(f, "unmount {target}"),
+            Self::MoveToVnet { interface, jail } => write!(f, "move {interface} into jail {jail}"),
+            Self::RenameInVnet { jail, from, to } => {
+                write!(f, "in jail {jail}: rename {from} to {to}")
+            }
+            Self::AddAddressInVnet {
+                jail,
+                interface,
+                address,
+                prefix_length,
+            } => {
+                write!(
+                    f,
+                    "in jail {jail}: add {address}/{prefix_length} to {interface}"
+                )
+            }
+            Self::UpInVnet { jail, interface } => write!(f, "in jail {jail}: bring {interface} up"),
+            Self::SetDefaultRouteInVnet {
+                jail,
+                family,
+                gateway,
+                replace,
+            } => write!(
+                f,
+                "in jail {jail}: {} {} default route to {gateway}",
+                if *replace { "change" } else { "add" },
+                family.keyword()
+            ),
+            Self::LoadAnchor { anchor, rules } => write!(
+                f,
+                "load pf anchor {anchor} ({} rules)",
+                rules.lines().count()
+            ),
+            Self::ClearAnchor { anchor } => write!(f, "clear pf anchor {anchor}"),
+            Self::KillStates { address } => write!(f, "kill states of {address}"),
+            Self::KillLabelled { label } => write!(f, "kill states labelled {label}"),
+        }
+    }
 }
 
 impl Op {

@@ -1,1 +1,451 @@
-//! Verification.
+//! From a look at the host to what is reported: observed facts, never intentions.
+//!
+//! The plan made from the same look says what is missing: a jail is ready when it runs as rendered and nothing is left to do, to wait for, or in the way.
+
+use cellblock_schemas::condition::{Condition, ConditionStatus};
+use cellblock_schemas::ids::{Generation, Uid};
+use cellblock_schemas::jail::RunPolicy;
+use cellblock_schemas::report::{HostReport, JailReport};
+use cellblock_schemas::view::{HostView, JailView};
+
+use crate::execute::Outcome;
+use crate::ledger::Ledger;
+use crate::mark::{Mark, Role};
+use crate::observed::{Observed, ObservedJail};
+use crate::op::{Plan, Subject};
+use crate::plan::{owner_of, reason};
+
+/// Everything that a report follows from.
+#[derive(Clone, Copy)]
+pub struct Evidence<'a> {
+    /// The view.
+    pub view: &'a HostView,
+    /// A look taken after the last operation.
+    pub observed: &'a Observed,
+    /// The ledger after it.
+    pub ledger: &'a Ledger,
+    /// The plan made from that look.
+    pub plan: &'a Plan,
+    /// What came of the last plan that ran.
+    pub outcome: &'a Outcome,
+    /// Why nothing is done although something is to do: `Paused`, `NotApproved`.
+    pub held: Option<(&'static str, &'static str)>,
+}
+
+/// The report.
+#[must_use]
+pub fn verify(evidence: Evidence<'_>) -> HostReport {
+    let Evidence {
+        view,
+        observed,
+        plan,
+        held,
+        ..
+    } = evidence;
+    let jails = view
+        .jails
+        .values()
+        .map(|jail| verify_jail(evidence, jail))
+        .collect();
+    HostReport {
+        view: view.mark,
+        host_generation: view.host_generation,
+        full: true,
+        facts: observed.facts.clone(),
+        conditions: host_conditions(evidence),
+        jails,
+        pending_plan: if held.is_some() {
+            plan.lines()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+fn host_conditions(evidence: Evidence<'_>) -> Vec<Condition> {
+    let Evidence {
+        view,
+        plan,
+        outcome,
+        held,
+        ..
+    } = evidence;
+    let condition = |kind: &str, problem: Option<(&str, String)>, fine: &str| Condition {
+        kind: kind.to_owned(),
+        status: if problem.is_none() {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        },
+        reason: problem
+            .as_ref()
+            .map_or(fine, |(reason, _)| *reason)
+            .to_owned(),
+        message: problem.map(|(_, message)| message).unwrap_or_default(),
+        observed_generation: view.host_generation,
+        last_transition_time: None,
+    };
+    let host = |blocked: &&crate::op::Blocked| blocked.subject == Subject::Host;
+    let pf = plan
+        .blocked
+        .iter()
+        .filter(host)
+        .find(|blocked| blocked.reason == reason::PF_NOT_EFFECTIVE);
+    let other = plan
+        .blocked
+        .iter()
+        .filter(host)
+        .find(|blocked| blocked.reason != reason::PF_NOT_EFFECTIVE);
+    let failed = outcome.failed.get(&Subject::Host);
+    let held = held.map(|(reason, message)| (reason, message.to_owned()));
+    let ready = held
+        .clone()
+        .or_else(|| other.map(|blocked| (blocked.reason, blocked.message.clone())))
+        .or_else(|| failed.map(|error| (error.reason, error.message.clone())));
+    vec![
+        condition("Ready", ready, "Converged"),
+        condition(
+            "PfEffective",
+            pf.map(|blocked| (blocked.reason, blocked.message.clone())),
+            "InForce",
+        ),
+        condition(
+            "Approved",
+            held.filter(|(reason, _)| *reason == "NotApproved"),
+            "Approved",
+        ),
+    ]
+}
+
+fn verify_jail(evidence: Evidence<'_>, jail: &JailView) -> JailReport {
+    let Evidence {
+        view,
+        observed,
+        ledger,
+        ..
+    } = evidence;
+    let owned: Vec<&ObservedJail> = observed
+        .jails
+        .iter()
+        .filter(|found| owner_of(view, observed, ledger, found).as_ref() == Some(&jail.uid))
+        .collect();
+    let running = owned.iter().find(|found| !found.dying).copied();
+    let dying = owned.iter().any(|found| found.dying);
+    let gone = jail.deleting && owned.is_empty() && nothing_left(evidence, &jail.uid);
+    let problem = problem(evidence, jail, running, dying);
+    let phase = match (&problem, running) {
+        (None, Some(_)) => "Running",
+        (None, None) => "Stopped",
+        (Some(_), _) if jail.deleting && dying => "Dying",
+        (Some(_), _) if jail.deleting => "Stopping",
+        (Some(problem), Some(_)) if problem.blocked => "Running",
+        (Some(_), Some(_)) => "Starting",
+        (Some(_), None) if dying => "Dying",
+        (Some(problem), None) if problem.blocked => "Blocked",
+        (Some(_), None) => "Pending",
+    };
+    let mut conditions = vec![ready(jail, problem.as_ref())];
+    conditions.extend(network_ready(evidence, jail, running));
+    conditions.extend(publish_ready(evidence, jail));
+    JailReport {
+        uid: jail.uid.clone(),
+        observed_generation: jail.generation,
+        phase: phase.to_owned(),
+        jid: running.map(|running| running.jid),
+        conditions,
+        gone,
+    }
+}
+
+/// Why a jail is not as it shall be.
+struct Problem {
+    reason: String,
+    message: String,
+    blocked: bool,
+}
+
+/// Whether no interface, alias, file or mount of the jail is left.
+fn nothing_left(evidence: Evidence<'_>, uid: &Uid) -> bool {
+    let Evidence {
+        view,
+        observed,
+        ledger,
+        plan,
+        ..
+    } = evidence;
+    let marked = observed.interfaces.iter().any(|interface| {
+        interface
+            .description
+            .as_deref()
+            .and_then(Mark::parse)
+            .is_some_and(|mark| {
+                mark.cluster == view.cluster
+                    && mark.uid == *uid
+                    && matches!(mark.role, Role::HostEnd(_))
+            })
+    });
+    let addresses = view
+        .jails
+        .get(uid)
+        .into_iter()
+        .flat_map(|jail| &jail.binding.attachments)
+        .flat_map(|attachment| &attachment.addresses);
+    let aliased = addresses.into_iter().any(|bound| {
+        ledger.owned.iter().any(|owned| matches!(owned, crate::ledger::Owned::Alias { address, .. } if *address == bound.address))
+    });
+    let subject = Subject::Jail(uid.clone());
+    let planned = plan.steps.iter().any(|step| {
+        step.subject == subject
+            || matches!(
+                step.op,
+                crate::op::Op::ClearAnchor { .. } | crate::op::Op::LoadAnchor { .. }
+            )
+    });
+    !marked && !aliased && !planned && !ledger.jails.contains_key(uid)
+}
+
+fn problem(
+    evidence: Evidence<'_>,
+    jail: &JailView,
+    running: Option<&ObservedJail>,
+    dying: bool,
+) -> Option<Problem> {
+    let Evidence {
+        plan,
+        outcome,
+        held,
+        view,
+        ..
+    } = evidence;
+    let subject = Subject::Jail(jail.uid.clone());
+    let networks: Vec<Subject> = jail
+        .binding
+        .attachments
+        .iter()
+        .filter_map(|attachment| view.networks.get(&attachment.network))
+        .map(|network| Subject::Network(network.uid.clone()))
+        .collect();
+    let concerns = |other: &Subject| *other == subject || networks.contains(other);
+    if let Some(blocked) = plan
+        .blocked
+        .iter()
+        .find(|blocked| concerns(&blocked.subject))
+    {
+        return Some(Problem {
+            reason: blocked.reason.to_owned(),
+            message: blocked.message.clone(),
+            blocked: true,
+        });
+    }
+    if let Some((_, error)) = outcome.failed.iter().find(|(failed, _)| concerns(failed)) {
+        return Some(Problem {
+            reason: error.reason.to_owned(),
+            message: error.message.clone(),
+            blocked: running.is_none(),
+        });
+    }
+    if let Some(waiting) = plan
+        .waiting
+        .iter()
+        .find(|waiting| concerns(&waiting.subject))
+    {
+        return Some(Problem {
+            reason: waiting.reason.to_owned(),
+            message: waiting.message.clone(),
+            blocked: false,
+        });
+    }
+    let needs_pf = needs_pf(evidence, jail);
+    if let Some(blocked) = plan
+        .blocked
+        .iter()
+        .find(|blocked| needs_pf && blocked.reason == reason::PF_NOT_EFFECTIVE)
+    {
+        return Some(Problem {
+            reason: blocked.reason.to_owned(),
+            message: blocked.message.clone(),
+            blocked: true,
+        });
+    }
+    if let Some(error) = outcome.failed.get(&Subject::Host).filter(|_| needs_pf) {
+        return Some(Problem {
+            reason: error.reason.to_owned(),
+            message: error.message.clone(),
+            blocked: true,
+        });
+    }
+    let pending = plan.steps.iter().any(|step| concerns(&step.subject));
+    if let Some((reason, message)) = held.filter(|_| pending) {
+        return Some(Problem {
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            blocked: true,
+        });
+    }
+    if jail.deleting {
+        let message = "being taken away".to_owned();
+        return Some(Problem {
+            reason: "Deleting".to_owned(),
+            message,
+            blocked: false,
+        });
+    }
+    let shall_run = jail.spec.run_policy != RunPolicy::Stopped;
+    if pending || dying || running.is_some() != shall_run {
+        let message = "operations are under way".to_owned();
+        return Some(Problem {
+            reason: "Progressing".to_owned(),
+            message,
+            blocked: false,
+        });
+    }
+    None
+}
+
+/// Whether the jail leans on rules of ours: it publishes a port, or its network has NAT.
+fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
+    let nat = jail
+        .binding
+        .attachments
+        .iter()
+        .filter_map(|attachment| evidence.view.networks.get(&attachment.network))
+        .any(|network| {
+            network
+                .spec
+                .egress
+                .as_ref()
+                .is_some_and(|egress| egress.nat.is_some())
+        });
+    nat || !jail.spec.publish.is_empty()
+}
+
+fn ready(jail: &JailView, problem: Option<&Problem>) -> Condition {
+    let stopped = jail.spec.run_policy == RunPolicy::Stopped;
+    let (status, reason, message) = match problem {
+        Some(problem) => (
+            ConditionStatus::False,
+            problem.reason.clone(),
+            problem.message.clone(),
+        ),
+        None if stopped => (
+            ConditionStatus::False,
+            "Stopped".to_owned(),
+            "spec.runPolicy is Stopped".to_owned(),
+        ),
+        None => (ConditionStatus::True, "Running".to_owned(), String::new()),
+    };
+    condition("Ready", status, &reason, message, jail.generation)
+}
+
+fn network_ready(
+    evidence: Evidence<'_>,
+    jail: &JailView,
+    running: Option<&ObservedJail>,
+) -> Option<Condition> {
+    if jail.binding.attachments.is_empty() || jail.deleting {
+        return None;
+    }
+    let running = running?;
+    let missing: Vec<String> = jail
+        .binding
+        .attachments
+        .iter()
+        .flat_map(|attachment| {
+            attachment
+                .addresses
+                .iter()
+                .map(move |bound| (attachment, bound.address))
+        })
+        .filter(|(attachment, address)| {
+            let held = running.ip4.contains(address) || running.ip6.contains(address);
+            let inside = evidence
+                .observed
+                .vnets
+                .get(&running.jid)
+                .is_some_and(|vnet| {
+                    vnet.interfaces.iter().any(|interface| {
+                        interface.name == attachment.interface
+                            && interface.address(*address).is_some()
+                    })
+                });
+            !held && !inside
+        })
+        .map(|(_, address)| address.to_string())
+        .collect();
+    Some(if missing.is_empty() {
+        condition(
+            "NetworkReady",
+            ConditionStatus::True,
+            "AddressesPresent",
+            String::new(),
+            jail.generation,
+        )
+    } else {
+        let message = format!("not in the jail: {}", missing.join(", "));
+        condition(
+            "NetworkReady",
+            ConditionStatus::False,
+            "AddressMissing",
+            message,
+            jail.generation,
+        )
+    })
+}
+
+fn publish_ready(evidence: Evidence<'_>, jail: &JailView) -> Option<Condition> {
+    if jail.spec.publish.is_empty() || jail.deleting {
+        return None;
+    }
+    let Evidence { plan, outcome, .. } = evidence;
+    let blocked = plan
+        .blocked
+        .iter()
+        .find(|blocked| {
+            blocked.reason == reason::PF_NOT_EFFECTIVE
+                || (blocked.subject == Subject::Jail(jail.uid.clone())
+                    && blocked.reason == reason::PUBLIC_ADDRESS_MISSING)
+        })
+        .map(|blocked| (blocked.reason.to_owned(), blocked.message.clone()));
+    let failed = outcome
+        .failed
+        .get(&Subject::Host)
+        .map(|error| (error.reason.to_owned(), error.message.clone()));
+    let pending = plan
+        .steps
+        .iter()
+        .any(|step| matches!(&step.op, crate::op::Op::LoadAnchor { anchor, .. } if *anchor == crate::names::jail_anchor(&jail.uid)))
+        .then(|| ("Progressing".to_owned(), "rules are being loaded".to_owned()));
+    Some(match blocked.or(failed).or(pending) {
+        Some((reason, message)) => condition(
+            "PublishReady",
+            ConditionStatus::False,
+            &reason,
+            message,
+            jail.generation,
+        ),
+        None => condition(
+            "PublishReady",
+            ConditionStatus::True,
+            "InForce",
+            String::new(),
+            jail.generation,
+        ),
+    })
+}
+
+fn condition(
+    kind: &str,
+    status: ConditionStatus,
+    reason: &str,
+    message: String,
+    generation: Generation,
+) -> Condition {
+    Condition {
+        kind: kind.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time: None,
+    }
+}

@@ -1,0 +1,312 @@
+//! One pass of the loop: observe, plan, agree, execute, observe again, verify. The shell calls it when something may have changed, and on a timer.
+//!
+//! Everything here is level-triggered: a pass knows nothing of why it was called, and remembers nothing but failures to be spaced out.
+
+use std::collections::BTreeMap;
+
+use cellblock_schemas::report::HostReport;
+use cellblock_schemas::view::HostView;
+
+use crate::execute::{LedgerFile, Outcome, agreed, execute};
+use crate::host::{Host, HostError, Retry};
+use crate::ledger::Ledger;
+use crate::observed::Observed;
+use crate::op::{Plan, Subject};
+use crate::plan::{self, Settings};
+use crate::verify::{Evidence, verify};
+
+/// The first pause after a failure, in milliseconds; each further failure of the same subject doubles it.
+const PAUSE_MS_FIRST: u64 = 1_000;
+
+/// The longest pause between two tries of what keeps failing, in milliseconds.
+const PAUSE_MS_MAX: u64 = 60_000;
+
+/// How soon to look again at what becomes possible by itself, in milliseconds.
+const LOOK_AGAIN_MS: u64 = 500;
+
+/// How soon to look again after progress, in milliseconds: at once.
+const PROGRESS_MS: u64 = 0;
+
+/// Why the agent observes and does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// `jailctl host pause`
+    Paused,
+    /// The host had jails, bridges or epairs of somebody else at the first run, and nobody has approved yet.
+    NotApproved,
+}
+
+impl Held {
+    fn reason(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Paused => (
+                "Paused",
+                "the Host is paused (spec.paused); `jailctl host resume` lets the agent act again",
+            ),
+            Self::NotApproved => (
+                "NotApproved",
+                "this host had jails or interfaces of somebody else when the agent first ran; read the plan (`jailctl describe host`), then `jailctl host approve`",
+            ),
+        }
+    }
+}
+
+/// Failures by subject, so that what keeps failing is tried less and less often while everything else goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Failures {
+    by_subject: BTreeMap<Subject, Failure>,
+}
+
+#[derive(Clone, Debug)]
+struct Failure {
+    error: HostError,
+    count: u32,
+    not_before_ms: u64,
+}
+
+impl Failures {
+    fn note(&mut self, outcome: &Outcome, plan: &Plan, now_ms: u64) {
+        for step in &plan.steps {
+            if !outcome.failed.contains_key(&step.subject) && outcome.skipped == 0 {
+                self.by_subject.remove(&step.subject);
+            }
+        }
+        for (subject, error) in &outcome.failed {
+            let count = self
+                .by_subject
+                .get(subject)
+                .map_or(0, |failure| failure.count)
+                + 1;
+            let pause = PAUSE_MS_FIRST
+                .saturating_mul(1 << (count - 1).min(10))
+                .min(PAUSE_MS_MAX);
+            let failure = Failure {
+                error: error.clone(),
+                count,
+                not_before_ms: now_ms + pause,
+            };
+            self.by_subject.insert(subject.clone(), failure);
+        }
+    }
+
+    /// Forgets everything: the view has changed, so what failed may work now.
+    pub fn clear(&mut self) {
+        self.by_subject.clear();
+    }
+
+    /// The plan without the steps that are not due, and without what needs them.
+    fn due(&self, mut plan: Plan, now_ms: u64) -> Plan {
+        let early = |subject: &Subject| {
+            self.by_subject
+                .get(subject)
+                .is_some_and(|failure| now_ms < failure.not_before_ms)
+        };
+        plan.steps
+            .retain(|step| !early(&step.subject) && !step.needs.iter().any(early));
+        plan
+    }
+
+    fn outcome(&self, done: usize) -> Outcome {
+        let failed = self
+            .by_subject
+            .iter()
+            .map(|(subject, failure)| (subject.clone(), failure.error.clone()))
+            .collect();
+        Outcome {
+            done,
+            failed,
+            skipped: 0,
+        }
+    }
+
+    fn next_ms(&self, now_ms: u64) -> Option<u64> {
+        self.by_subject
+            .values()
+            .filter(|failure| failure.error.retry != Retry::Never)
+            .map(|failure| failure.not_before_ms.saturating_sub(now_ms).max(1))
+            .min()
+    }
+
+    fn retain_planned(&mut self, plan: &Plan) {
+        self.by_subject
+            .retain(|subject, _| plan.steps.iter().any(|step| step.subject == *subject));
+    }
+}
+
+/// What came of a pass.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    /// What to report.
+    pub report: HostReport,
+    /// What was planned from the last look; empty when the host is as it shall be.
+    pub plan: Plan,
+    /// The last look.
+    pub observed: Observed,
+    /// How many operations succeeded.
+    pub done: usize,
+    /// When to pass again without being asked, in milliseconds; none: at the next resync.
+    pub again_ms: Option<u64>,
+}
+
+/// Runs one pass.
+///
+/// # Errors
+/// The host could not be observed, or the ledger could not be written. Nothing was done that the ledger does not know.
+pub fn pass(
+    view: &HostView,
+    ledger: &mut Ledger,
+    host: &dyn Host,
+    file: &mut dyn LedgerFile,
+    settings: &Settings,
+    failures: &mut Failures,
+    held: Option<Held>,
+    now_ms: u64,
+) -> Result<Passed, HostError> {
+    let (observed, first) = look(view, ledger, host, file, settings)?;
+    let due = failures.due(first.clone(), now_ms);
+    if held.is_some() || due.is_empty() {
+        failures.retain_planned(&first);
+        let outcome = failures.outcome(0);
+        let again_ms = if held.is_some() {
+            None
+        } else {
+            again(&first, failures, now_ms)
+        };
+        let evidence = Evidence {
+            view,
+            observed: &observed,
+            ledger,
+            plan: &first,
+            outcome: &outcome,
+            held: held.map(Held::reason),
+        };
+        return Ok(Passed {
+            report: verify(evidence),
+            plan: first,
+            done: 0,
+            again_ms,
+            observed,
+        });
+    }
+    let agreed_plan = if due.steps.iter().any(|step| step.op.is_irreversible()) {
+        let (_, second) = look(view, ledger, host, file, settings)?;
+        agreed(&due, failures.due(second, now_ms))
+    } else {
+        due
+    };
+    let outcome = execute(&agreed_plan, host, ledger, file);
+    failures.note(&outcome, &agreed_plan, now_ms);
+    let (observed, plan) = look(view, ledger, host, file, settings)?;
+    failures.retain_planned(&plan);
+    let known = failures.outcome(outcome.done);
+    let again_ms = if outcome.done > 0 && !failures.due(plan.clone(), now_ms).is_empty() {
+        Some(PROGRESS_MS)
+    } else {
+        again(&plan, failures, now_ms)
+    };
+    let evidence = Evidence {
+        view,
+        observed: &observed,
+        ledger,
+        plan: &plan,
+        outcome: &known,
+        held: None,
+    };
+    Ok(Passed {
+        report: verify(evidence),
+        plan,
+        observed,
+        done: outcome.done,
+        again_ms,
+    })
+}
+
+fn look(
+    view: &HostView,
+    ledger: &mut Ledger,
+    host: &dyn Host,
+    file: &mut dyn LedgerFile,
+    settings: &Settings,
+) -> Result<(Observed, Plan), HostError> {
+    let observed = host.observe(&plan::wanted(view))?;
+    if plan::learn(view, &observed, ledger) {
+        file.save(ledger)?;
+    }
+    let plan = plan::plan(view, &observed, ledger, settings);
+    Ok((observed, plan))
+}
+
+fn again(plan: &Plan, failures: &Failures, now_ms: u64) -> Option<u64> {
+    let waiting = (!plan.waiting.is_empty()).then_some(LOOK_AGAIN_MS);
+    [waiting, failures.next_ms(now_ms)]
+        .into_iter()
+        .flatten()
+        .min()
+}
+
+/// Why a view is not accepted (law 9).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ViewRefused {
+    /// It belongs to another cluster.
+    #[error("the view is of cluster {offered}, this host belongs to {ours}")]
+    OtherCluster {
+        /// What was offered.
+        offered: String,
+        /// What the ledger has.
+        ours: String,
+    },
+    /// It is older than the one in the ledger.
+    #[error(
+        "the view (epoch {offered_epoch}, generation {offered}) is older than the one this host has (epoch {epoch}, generation {generation})"
+    )]
+    Stale {
+        /// What was offered.
+        offered_epoch: u64,
+        /// What was offered.
+        offered: u64,
+        /// What the ledger has.
+        epoch: u64,
+        /// What the ledger has.
+        generation: u64,
+    },
+    /// The store was restored or migrated; only the operator can say that it is the right one.
+    #[error(
+        "the controller speaks of epoch {offered}, this host is at {epoch}: the store was restored or migrated; if that is right, say `jailctl epoch accept`"
+    )]
+    NewEpoch {
+        /// What was offered.
+        offered: u64,
+        /// What the ledger has.
+        epoch: u64,
+    },
+}
+
+/// Whether the ledger may take `view`.
+///
+/// # Errors
+/// It belongs to another cluster, is older, or opens a new epoch.
+pub fn accept(ledger: &Ledger, view: &HostView) -> Result<(), ViewRefused> {
+    let Some(ours) = &ledger.view else {
+        return Ok(());
+    };
+    if ours.cluster != view.cluster {
+        let (offered, ours) = (view.cluster.0.clone(), ours.cluster.0.clone());
+        return Err(ViewRefused::OtherCluster { offered, ours });
+    }
+    let (epoch, generation) = (ours.mark.epoch, ours.mark.generation.0);
+    if view.mark.epoch > epoch {
+        return Err(ViewRefused::NewEpoch {
+            offered: view.mark.epoch,
+            epoch,
+        });
+    }
+    if view.mark < ours.mark {
+        return Err(ViewRefused::Stale {
+            offered_epoch: view.mark.epoch,
+            offered: view.mark.generation.0,
+            epoch,
+            generation,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,670 @@
+//! What shall stand on the host, resolved from the view: names, addresses, rules and files, nothing about how to get there.
+//!
+//! What the view asks for and cannot be resolved on this host (a missing uplink, an unknown parameter) is blocked here, with everything else going on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use cellblock_schemas::ids::Uid;
+use cellblock_schemas::jail::{ParameterValue, RunPolicy};
+use cellblock_schemas::net::Family;
+use cellblock_schemas::network::{GatewayOwner, Mode, Subnet};
+use cellblock_schemas::view::{HostView, JailView, NetworkView};
+
+use super::{Settings, reason};
+use crate::mark::{Mark, Role};
+use crate::names;
+use crate::observed::Observed;
+use crate::op::{Blocked, Epair, Subject};
+use crate::render::jailconf::{self, JailConf};
+
+/// The MTU of our interfaces unless the Network or its uplink says otherwise, in octets.
+const MTU_DEFAULT: u32 = 1500;
+
+/// The devfs ruleset of jail(8) where `mount.devfs` stands without `devfs_ruleset` (usr.sbin/jail/command.c).
+const DEVFS_RULESET_DEFAULT: i64 = 4;
+
+/// What shall stand.
+pub struct Desired<'a> {
+    /// Loopbacks by name.
+    pub loopbacks: BTreeMap<String, DesiredLoopback<'a>>,
+    /// Bridges by name.
+    pub bridges: BTreeMap<String, DesiredBridge<'a>>,
+    /// Jails that shall run, by uid; blocked ones are not among them.
+    pub jails: BTreeMap<Uid, DesiredJail<'a>>,
+}
+
+/// A cloned loopback.
+pub struct DesiredLoopback<'a> {
+    /// Its network.
+    pub network: &'a NetworkView,
+    /// Its mark.
+    pub description: String,
+}
+
+/// A bridge.
+pub struct DesiredBridge<'a> {
+    /// Its network.
+    pub network: &'a NetworkView,
+    /// Its mark.
+    pub description: String,
+    /// In octets.
+    pub mtu: u32,
+    /// The interface of its uplink.
+    pub uplink: Option<String>,
+    /// Gateways that the host owns, with prefix lengths.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Members cannot talk to each other.
+    pub private: bool,
+}
+
+/// A jail that shall run.
+pub struct DesiredJail<'a> {
+    /// The view's part.
+    pub view: &'a JailView,
+    /// Its root on the host.
+    pub path: String,
+    /// Its jail.conf.
+    pub conf: JailConf,
+    /// Where that stands.
+    pub conf_path: String,
+    /// How it is attached.
+    pub networking: Networking,
+    /// Aliases that it needs on interfaces of the host.
+    pub aliases: Vec<DesiredAlias>,
+    /// The networks that it leans on.
+    pub networks: BTreeSet<Uid>,
+}
+
+/// How a jail is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Networking {
+    /// Not at all, or by parameters alone (`ip4 = inherit`).
+    None,
+    /// Addresses of the host.
+    Shared {
+        /// `ip4.addr`, in order.
+        ip4: Vec<IpAddr>,
+        /// `ip6.addr`, in order.
+        ip6: Vec<IpAddr>,
+    },
+    /// A network stack of its own.
+    Vnet {
+        /// Its interfaces, in order.
+        links: Vec<DesiredLink>,
+    },
+}
+
+/// An address on an interface of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredAlias {
+    /// The interface.
+    pub interface: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix length.
+    pub prefix_length: u8,
+}
+
+/// One interface of a VNET jail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredLink {
+    /// Its name inside.
+    pub interface: String,
+    /// The pair that it is one end of.
+    pub epair: Epair,
+    /// The bridge that the host end is a member of.
+    pub bridge: String,
+    /// Its addresses with prefix lengths, in order.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Default gateways that lie this way, at most one of each family.
+    pub gateways: Vec<IpAddr>,
+}
+
+/// The interface of a named uplink, if this host has it.
+///
+/// # Errors
+/// A message that names what is there instead.
+pub fn uplink_interface(
+    view: &HostView,
+    observed: &Observed,
+    uplink: &str,
+) -> Result<String, String> {
+    let Some(spec) = view.host.uplinks.get(uplink) else {
+        let known: Vec<&str> = view.host.uplinks.keys().map(String::as_str).collect();
+        return Err(format!(
+            "host `{}` has no uplink `{uplink}` (it has: {}); add it to the Host's spec.uplinks",
+            view.host_name,
+            list_or_none(&known)
+        ));
+    };
+    let Some(interface) = &spec.interface else {
+        return Err(format!(
+            "uplink `{uplink}` of host `{}` names no single interface",
+            view.host_name
+        ));
+    };
+    if observed.interfaces_named(interface).next().is_some() {
+        return Ok(interface.clone());
+    }
+    let present: Vec<&str> = observed
+        .interfaces
+        .iter()
+        .filter(|interface| {
+            interface
+                .description
+                .as_deref()
+                .and_then(Mark::parse)
+                .is_none()
+        })
+        .map(|interface| interface.name.as_str())
+        .collect();
+    Err(format!(
+        "uplink `{uplink}` is interface `{interface}`, which host `{}` does not have (it has: {})",
+        view.host_name,
+        list_or_none(&present)
+    ))
+}
+
+fn list_or_none(words: &[&str]) -> String {
+    if words.is_empty() {
+        "none".to_owned()
+    } else {
+        words.join(", ")
+    }
+}
+
+/// Resolves a view on a host.
+pub fn resolve<'a>(
+    view: &'a HostView,
+    observed: &Observed,
+    settings: &Settings,
+) -> (Desired<'a>, Vec<Blocked>) {
+    let mut resolver = Resolver {
+        view,
+        observed,
+        settings,
+        desired: Desired {
+            loopbacks: BTreeMap::new(),
+            bridges: BTreeMap::new(),
+            jails: BTreeMap::new(),
+        },
+        blocked: Vec::new(),
+    };
+    let mut used = BTreeSet::new();
+    for jail in view
+        .jails
+        .values()
+        .filter(|jail| !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped)
+    {
+        used.extend(
+            jail.binding
+                .attachments
+                .iter()
+                .map(|attachment| attachment.network.as_str()),
+        );
+    }
+    for network in view
+        .networks
+        .values()
+        .filter(|network| used.contains(network.name.as_str()))
+    {
+        resolver.network(network);
+    }
+    for jail in view
+        .jails
+        .values()
+        .filter(|jail| !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped)
+    {
+        resolver.jail(jail);
+    }
+    (resolver.desired, resolver.blocked)
+}
+
+struct Resolver<'a, 'o> {
+    view: &'a HostView,
+    observed: &'o Observed,
+    settings: &'o Settings,
+    desired: Desired<'a>,
+    blocked: Vec<Blocked>,
+}
+
+impl<'a> Resolver<'a, '_> {
+    fn block(&mut self, subject: Subject, reason: &'static str, message: String) {
+        self.blocked.push(Blocked {
+            subject,
+            reason,
+            message,
+        });
+    }
+
+    fn network(&mut self, network: &'a NetworkView) {
+        let subject = Subject::Network(network.uid.clone());
+        let cluster = self.view.cluster.clone();
+        match network.spec.mode() {
+            Some(Mode::SharedIp(mode)) if mode.uplink.is_none() => {
+                let mark = Mark {
+                    cluster,
+                    uid: network.uid.clone(),
+                    role: Role::Loopback,
+                };
+                let description = mark.description(&network.name);
+                self.desired.loopbacks.insert(
+                    names::loopback(&network.uid),
+                    DesiredLoopback {
+                        network,
+                        description,
+                    },
+                );
+            }
+            Some(Mode::SharedIp(mode)) => {
+                let uplink = mode.uplink.as_deref().unwrap_or_default();
+                if let Err(message) = uplink_interface(self.view, self.observed, uplink) {
+                    self.block(subject, reason::UPLINK_MISSING, message);
+                }
+            }
+            Some(Mode::Bridge(mode)) => {
+                if network.bridge_mac.is_none() {
+                    let message = format!(
+                        "network `{}` came without a MAC address for its bridge",
+                        network.name
+                    );
+                    return self.block(subject, reason::REFERENCE_MISSING, message);
+                }
+                let uplink = match mode
+                    .uplink
+                    .as_deref()
+                    .map(|name| uplink_interface(self.view, self.observed, name))
+                {
+                    None => None,
+                    Some(Ok(interface)) => Some(interface),
+                    Some(Err(message)) => {
+                        return self.block(subject, reason::UPLINK_MISSING, message);
+                    }
+                };
+                if let Some(uplink) = &uplink
+                    && let Err((reason, message)) = self.check_uplink(network, uplink)
+                {
+                    return self.block(subject, reason, message);
+                }
+                let uplink_mtu = uplink
+                    .as_deref()
+                    .and_then(|name| self.observed.interface(name))
+                    .map(|interface| interface.mtu);
+                let mark = Mark {
+                    cluster,
+                    uid: network.uid.clone(),
+                    role: Role::Bridge,
+                };
+                self.desired.bridges.insert(
+                    names::bridge(&network.uid),
+                    DesiredBridge {
+                        network,
+                        description: mark.description(&network.name),
+                        mtu: network.spec.mtu.or(uplink_mtu).unwrap_or(MTU_DEFAULT),
+                        uplink,
+                        addresses: host_gateways(network),
+                        private: mode.private_members,
+                    },
+                );
+            }
+            Some(mode @ (Mode::Routed(_) | Mode::Netgraph(_) | Mode::Passthrough(_))) => {
+                let message = format!(
+                    "this agent does not know the network mode `{}` of `{}`; update it",
+                    mode.name(),
+                    network.name
+                );
+                self.block(subject, reason::AGENT_TOO_OLD, message);
+            }
+            None => {
+                let message = format!(
+                    "network `{}` has no mode that this agent knows; update it",
+                    network.name
+                );
+                self.block(subject, reason::AGENT_TOO_OLD, message);
+            }
+        }
+    }
+
+    /// Whether a bridge of ours may take the interface of the uplink.
+    fn check_uplink(
+        &self,
+        network: &NetworkView,
+        uplink: &str,
+    ) -> Result<(), (&'static str, String)> {
+        let ours = names::bridge(&network.uid);
+        let holder = self
+            .observed
+            .interfaces
+            .iter()
+            .find(|interface| interface.members.contains_key(uplink));
+        match holder {
+            Some(holder) if holder.name == ours => return Ok(()),
+            Some(holder) => {
+                let message = format!(
+                    "`{uplink}` is a member of bridge `{}` already, and can be in one bridge only",
+                    holder.name
+                );
+                return Err((reason::UPLINK_IN_USE, message));
+            }
+            None => {}
+        }
+        let Some(interface) = self.observed.interface(uplink) else {
+            return Ok(());
+        };
+        let own: Vec<String> = interface
+            .addresses
+            .iter()
+            .filter(|entry| entry.scope.is_none())
+            .map(|entry| entry.address.to_string())
+            .collect();
+        if !own.is_empty() {
+            let message = format!(
+                "`{uplink}` carries the host's own {}; a bridge member must not (bridge(4)), and moving it could cut the host off: put the addresses on a bridge of your own in rc.conf, or use another interface as the uplink",
+                own.join(", ")
+            );
+            return Err((reason::UPLINK_HAS_ADDRESSES, message));
+        }
+        match network.spec.mtu {
+            Some(mtu) if mtu != interface.mtu => {
+                let message = format!(
+                    "spec.mtu is {mtu} and `{uplink}` has {}; all members of a bridge have one MTU, so set the interface's in rc.conf or leave spec.mtu out",
+                    interface.mtu
+                );
+                Err((reason::UPLINK_IN_USE, message))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn jail(&mut self, jail: &'a JailView) {
+        let subject = Subject::Jail(jail.uid.clone());
+        let blocked_before = self.blocked.len();
+        let path = jail
+            .spec
+            .root
+            .as_ref()
+            .map(|root| root.path.clone())
+            .unwrap_or_default();
+        if jail.spec.image.is_some() || jail.spec.root.is_none() {
+            let message = "this agent does not make roots of images; update it, or name a directory in spec.root.path".to_owned();
+            self.block(subject.clone(), reason::AGENT_TOO_OLD, message);
+        } else if self.observed.directories.get(&path) != Some(&true) {
+            let message = format!(
+                "spec.root.path: `{path}` is no directory on host `{}`; make it there, or correct the path",
+                self.view.host_name
+            );
+            self.block(subject.clone(), reason::ROOT_MISSING, message);
+        }
+        self.check_parameters(jail, &subject);
+        let mut networks = BTreeSet::new();
+        for attachment in &jail.binding.attachments {
+            match self.view.networks.get(&attachment.network) {
+                Some(network) => {
+                    networks.insert(network.uid.clone());
+                    let on = Subject::Network(network.uid.clone());
+                    if let Some(blocked) = self.blocked.iter().find(|blocked| blocked.subject == on)
+                    {
+                        let (reason, message) = (
+                            blocked.reason,
+                            format!("network `{}`: {}", network.name, blocked.message),
+                        );
+                        self.block(subject.clone(), reason, message);
+                    }
+                }
+                None => {
+                    let message =
+                        format!("the view does not contain network `{}`", attachment.network);
+                    self.block(subject.clone(), reason::REFERENCE_MISSING, message);
+                }
+            }
+        }
+        if self.blocked.len() > blocked_before {
+            return;
+        }
+        let (networking, aliases) = self.networking(jail);
+        if matches!(networking, Networking::Vnet { .. })
+            && !self
+                .observed
+                .facts
+                .features
+                .iter()
+                .any(|feature| feature == "vimage")
+        {
+            let message = "this kernel has no VIMAGE (kern.features.vimage), so no jail can have a network stack of its own".to_owned();
+            return self.block(subject, reason::NOT_CAPABLE, message);
+        }
+        let cluster = self
+            .observed
+            .jail_parameters
+            .contains("meta")
+            .then(|| self.view.cluster.as_str());
+        let conf = jailconf::render(jail, &path, &networking, cluster);
+        let conf_path = self.settings.conf(jail.jail_name());
+        self.desired.jails.insert(
+            jail.uid.clone(),
+            DesiredJail {
+                view: jail,
+                path,
+                conf,
+                conf_path,
+                networking,
+                aliases,
+                networks,
+            },
+        );
+    }
+
+    fn check_parameters(&mut self, jail: &JailView, subject: &Subject) {
+        for parameter in jail.spec.parameters.keys() {
+            if !is_known_parameter(parameter, &self.observed.jail_parameters) {
+                let message = format!(
+                    "spec.parameters: this kernel's jails have no parameter `{parameter}`; correct it, or load the module that brings it"
+                );
+                self.block(subject.clone(), reason::PARAMETER_UNKNOWN, message);
+            }
+        }
+        if jail.spec.parameters.get("mount.devfs") != Some(&ParameterValue::Flag(true)) {
+            return;
+        }
+        let ruleset = match jail.spec.parameters.get("devfs_ruleset") {
+            None => DEVFS_RULESET_DEFAULT,
+            Some(ParameterValue::Number(number)) => *number,
+            Some(ParameterValue::Text(text)) => text.parse().unwrap_or(-1),
+            Some(ParameterValue::Flag(_) | ParameterValue::List(_)) => -1,
+        };
+        let loaded = u32::try_from(ruleset)
+            .is_ok_and(|ruleset| self.observed.devfs_rulesets.contains(&ruleset));
+        if ruleset != 0 && !loaded {
+            let message = format!(
+                "devfs ruleset {ruleset} is not loaded on host `{}`, so the jail would see every device; run `service devfs restart` (or add the ruleset to /etc/devfs.rules first)",
+                self.view.host_name
+            );
+            self.block(subject.clone(), reason::DEVFS_RULESET_MISSING, message);
+        }
+    }
+
+    /// The jail's networking and the aliases that it needs. Admission refused mixtures of shared-IP and VNET networks.
+    fn networking(&self, jail: &JailView) -> (Networking, Vec<DesiredAlias>) {
+        let mut aliases = Vec::new();
+        let mut links = Vec::new();
+        let (mut ip4, mut ip6) = (Vec::new(), Vec::new());
+        for (index, attachment) in jail.binding.attachments.iter().enumerate() {
+            let Some(network) = self.view.networks.get(&attachment.network) else {
+                continue;
+            };
+            match network.spec.mode() {
+                Some(Mode::SharedIp(mode)) => {
+                    let interface = match &mode.uplink {
+                        Some(uplink) => {
+                            uplink_interface(self.view, self.observed, uplink).unwrap_or_default()
+                        }
+                        None => names::loopback(&network.uid),
+                    };
+                    let stated = jail.spec.networks.get(index);
+                    for bound in &attachment.addresses {
+                        let family = Family::of(bound.address);
+                        let prefix_length = stated
+                            .and_then(|spec| {
+                                spec.addresses
+                                    .iter()
+                                    .find(|stated| stated.address == bound.address)
+                            })
+                            .and_then(|stated| stated.prefix_length)
+                            .unwrap_or_else(|| family.host_prefix_length());
+                        aliases.push(DesiredAlias {
+                            interface: interface.clone(),
+                            address: bound.address,
+                            prefix_length,
+                        });
+                        match family {
+                            Family::Ipv4 => ip4.push(bound.address),
+                            Family::Ipv6 => ip6.push(bound.address),
+                        }
+                    }
+                }
+                Some(Mode::Bridge(_)) => links.push(self.link(jail, index, network)),
+                Some(Mode::Routed(_) | Mode::Netgraph(_) | Mode::Passthrough(_)) | None => {}
+            }
+        }
+        if !links.is_empty() {
+            (Networking::Vnet { links }, Vec::new())
+        } else if aliases.is_empty() {
+            (Networking::None, aliases)
+        } else {
+            (Networking::Shared { ip4, ip6 }, aliases)
+        }
+    }
+
+    fn link(&self, jail: &JailView, index: usize, network: &NetworkView) -> DesiredLink {
+        let attachment = &jail.binding.attachments[index];
+        let interface = &attachment.interface;
+        let jail_mac = attachment
+            .mac
+            .unwrap_or(cellblock_schemas::net::Mac([0x02, 0xcb, 0, 0, 0, 0]));
+        let mut host_mac = jail_mac;
+        host_mac.0[0] = 0x06;
+        host_mac.0[1] = 0xcb;
+        let mark = |role| Mark {
+            cluster: self.view.cluster.clone(),
+            uid: jail.uid.clone(),
+            role,
+        };
+        let bridge = names::bridge(&network.uid);
+        let mtu = self
+            .desired
+            .bridges
+            .get(&bridge)
+            .map_or(MTU_DEFAULT, |bridge| bridge.mtu);
+        let addresses = attachment
+            .addresses
+            .iter()
+            .map(|bound| {
+                let subnet = network
+                    .spec
+                    .subnet_of(bound.address)
+                    .map(|subnet| subnet.cidr.net().prefix_len());
+                let fallback = Family::of(bound.address).host_prefix_length();
+                (
+                    bound.address,
+                    bound.prefix_length.or(subnet).unwrap_or(fallback),
+                )
+            })
+            .collect();
+        DesiredLink {
+            interface: interface.clone(),
+            epair: Epair {
+                host_end: names::epair_host_end(&jail.uid, interface),
+                host_description: mark(Role::HostEnd(interface.clone())).description(&jail.name),
+                host_mac,
+                jail_end: names::epair_jail_end(&jail.uid, interface),
+                jail_description: mark(Role::JailEnd(interface.clone())).description(&jail.name),
+                jail_mac,
+                mtu,
+            },
+            bridge,
+            addresses,
+            gateways: [Family::Ipv4, Family::Ipv6]
+                .into_iter()
+                .filter_map(|family| {
+                    self.default_gateway(jail, family)
+                        .filter(|(via, _)| *via == index)
+                        .map(|(_, gateway)| gateway)
+                })
+                .collect(),
+        }
+    }
+
+    /// The attachment that the default route of `family` goes by, and its gateway.
+    fn default_gateway(&self, jail: &JailView, family: Family) -> Option<(usize, IpAddr)> {
+        let gateway = |index: usize| {
+            let attachment = jail.binding.attachments.get(index)?;
+            let network = self.view.networks.get(&attachment.network)?;
+            attachment
+                .addresses
+                .iter()
+                .filter(|bound| Family::of(bound.address) == family)
+                .find_map(|bound| network.spec.subnet_of(bound.address)?.gateway.as_ref())
+                .map(|gateway| (index, gateway.address))
+        };
+        let wish = |index: usize| {
+            jail.spec
+                .networks
+                .get(index)
+                .and_then(|attachment| attachment.default_route)
+        };
+        let count = jail.binding.attachments.len();
+        let chosen = (0..count).find(|index| wish(*index) == Some(true));
+        match chosen {
+            Some(index) => gateway(index),
+            None => (0..count)
+                .filter(|index| wish(*index) != Some(false))
+                .find_map(gateway),
+        }
+    }
+}
+
+/// The gateways of a network that the host itself owns.
+fn host_gateways(network: &NetworkView) -> Vec<(IpAddr, u8)> {
+    network
+        .spec
+        .subnets
+        .iter()
+        .filter_map(|subnet| host_gateway(network, subnet))
+        .collect()
+}
+
+fn host_gateway(network: &NetworkView, subnet: &Subnet) -> Option<(IpAddr, u8)> {
+    let gateway = subnet.gateway.as_ref()?;
+    let has_uplink = network
+        .spec
+        .mode()
+        .is_some_and(|mode| mode.uplink().is_some());
+    let owner = gateway.owner.unwrap_or(if has_uplink {
+        GatewayOwner::External
+    } else {
+        GatewayOwner::Host
+    });
+    (owner == GatewayOwner::Host).then(|| (gateway.address, subnet.cidr.net().prefix_len()))
+}
+
+/// Whether `parameter` is one of jail(8)'s pseudo-parameters, or one that the kernel has. `no` forms were resolved by admission.
+fn is_known_parameter(parameter: &str, kernel: &BTreeSet<String>) -> bool {
+    const PSEUDO: [&str; 9] = [
+        "command",
+        "depend",
+        "stop.timeout",
+        "mount",
+        "mount.fstab",
+        "mount.devfs",
+        "mount.fdescfs",
+        "mount.procfs",
+        "zfs.dataset",
+    ];
+    parameter.starts_with("exec.")
+        || PSEUDO.contains(&parameter)
+        || kernel.contains(parameter)
+        || ["meta.", "env."].iter().any(|prefix| {
+            parameter.starts_with(prefix) && kernel.contains(&prefix[..prefix.len() - 1])
+        })
+}

@@ -1,0 +1,475 @@
+//! Jails: what each needs before it starts, its start, and what drifted around and inside a running one.
+
+use std::net::IpAddr;
+
+use cellblock_schemas::ids::Uid;
+use cellblock_schemas::jail::RestartPolicy;
+use cellblock_schemas::net::Family;
+
+use super::desired::{DesiredAlias, DesiredJail, DesiredLink, Networking};
+use super::networks::Standing;
+use super::phase::Phase;
+use super::teardown::Life;
+use super::{Planner, reason};
+use crate::ledger::{Owned, OwnedJail};
+use crate::observed::{Interface, ObservedJail, Vnet};
+use crate::op::{Op, Record, Subject};
+use crate::render::jailconf;
+
+/// DAD takes about a second (recording `12`); the kernel may delay its probe by another.
+const DAD_MS_MAX: u64 = 5_000;
+
+impl DesiredJail<'_> {
+    /// Its interfaces, if it has a network stack of its own.
+    pub(super) fn links(&self) -> &[DesiredLink] {
+        match &self.networking {
+            Networking::Vnet { links } => links,
+            Networking::None | Networking::Shared { .. } => &[],
+        }
+    }
+
+    /// Whether the epair with that host end is one of its own.
+    pub(super) fn has_link(&self, host_end: &str) -> bool {
+        self.links()
+            .iter()
+            .any(|link| link.epair.host_end == host_end)
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        let of_links = self
+            .links()
+            .iter()
+            .flat_map(|link| link.addresses.iter().map(|(address, _)| *address));
+        self.aliases
+            .iter()
+            .map(|alias| alias.address)
+            .chain(of_links)
+            .collect()
+    }
+
+    fn ledger_entry(&self) -> OwnedJail {
+        let mut mounts: Vec<String> = self
+            .view
+            .spec
+            .mounts
+            .iter()
+            .map(|mount| jailconf::mount_target(&self.path, &mount.target))
+            .collect();
+        for (parameter, target) in [
+            ("mount.devfs", "dev"),
+            ("mount.fdescfs", "dev/fd"),
+            ("mount.procfs", "proc"),
+        ] {
+            if self.view.spec.parameters.contains_key(parameter) {
+                mounts.push(jailconf::mount_target(&self.path, target));
+            }
+        }
+        OwnedJail {
+            name: self.view.jail_name().to_owned(),
+            jid: 0,
+            hash: self.conf.hash.clone(),
+            path: self.path.clone(),
+            mounts,
+            addresses: self.addresses(),
+            conf: self.conf_path.clone(),
+        }
+    }
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn plan_jails(&mut self) {
+        let jails = std::mem::take(&mut self.desired.jails);
+        for (uid, jail) in &jails {
+            let first = self.steps.len();
+            self.plan_jail(uid, jail);
+            for (_, step) in &mut self.steps[first..] {
+                step.needs
+                    .extend(jail.networks.iter().cloned().map(Subject::Network));
+            }
+        }
+        self.desired.jails = jails;
+    }
+
+    fn plan_jail(&mut self, uid: &Uid, jail: &DesiredJail<'a>) {
+        let subject = Subject::Jail(uid.clone());
+        let name = jail.view.jail_name();
+        if let Some(other) = self.observed.jail(name)
+            && self.owner_of(other).as_ref() != Some(uid)
+        {
+            let message = format!(
+                "a jail called `{name}` (jid {}) runs on this host and is not ours; remove it, adopt it, or give this one another spec.jailName",
+                other.jid
+            );
+            return self.block(&subject, reason::NAME_TAKEN, message);
+        }
+        match self.life(uid) {
+            Life::Alive(running) => self.plan_running(uid, jail, running),
+            Life::Dying if !jail.links().is_empty() => self.wait_for_dying(uid),
+            Life::Dying | Life::Gone => self.plan_start(uid, jail),
+        }
+    }
+
+    fn plan_running(&mut self, uid: &Uid, jail: &DesiredJail<'a>, running: &'a ObservedJail) {
+        let subject = Subject::Jail(uid.clone());
+        let started_with = running
+            .meta
+            .as_ref()
+            .map(|meta| meta.hash.clone())
+            .or_else(|| self.ledger.jails.get(uid).map(|ours| ours.hash.clone()));
+        if started_with.as_deref() != Some(&jail.conf.hash) {
+            if jail.view.spec.restart_policy == RestartPolicy::Never {
+                let message = "the change needs a restart, and spec.restartPolicy is Never; restart it, or change the policy".to_owned();
+                return self.block(&subject, reason::RESTART_NEEDED, message);
+            }
+            return self.plan_stop(uid, running, false);
+        }
+        if !self.ledger.jails.contains_key(uid) {
+            // The mark says that the jail is ours and the ledger does not know it: the file's rewrite records it.
+            let op = Op::WriteFile {
+                path: jail.conf_path.clone(),
+                content: jail.conf.text.clone(),
+            };
+            let record = Record::Jail(
+                uid.clone(),
+                OwnedJail {
+                    jid: running.jid,
+                    ..jail.ledger_entry()
+                },
+            );
+            self.step(Phase::WriteFile, &subject, op)
+                .record
+                .push(record);
+        } else {
+            self.plan_file(&subject, jail);
+        }
+        for alias in &jail.aliases {
+            self.plan_alias(uid, alias, true);
+        }
+        for link in jail.links() {
+            self.plan_running_link(&subject, jail, link, running);
+        }
+    }
+
+    fn plan_file(&mut self, subject: &Subject, jail: &DesiredJail<'a>) {
+        if self.observed.files.get(&jail.conf_path) != Some(&jail.conf.text) {
+            let op = Op::WriteFile {
+                path: jail.conf_path.clone(),
+                content: jail.conf.text.clone(),
+            };
+            self.step(Phase::WriteFile, subject, op);
+        }
+    }
+
+    fn plan_start(&mut self, uid: &Uid, jail: &DesiredJail<'a>) {
+        let subject = Subject::Jail(uid.clone());
+        let (first, waiting) = (self.steps.len(), self.waiting.len());
+        for alias in &jail.aliases {
+            self.plan_alias(uid, alias, false);
+        }
+        for link in jail.links() {
+            self.plan_new_link(&subject, link);
+        }
+        if self.is_blocked(&subject)
+            || jail
+                .networks
+                .iter()
+                .any(|network| self.is_blocked(&Subject::Network(network.clone())))
+        {
+            self.steps.truncate(first);
+            return;
+        }
+        self.plan_file(&subject, jail);
+        if self.waiting.len() > waiting {
+            return;
+        }
+        let op = Op::StartJail {
+            name: jail.view.jail_name().to_owned(),
+            conf: jail.conf_path.clone(),
+        };
+        let record = Record::Jail(uid.clone(), jail.ledger_entry());
+        self.step(Phase::StartJail, &subject, op)
+            .record
+            .push(record);
+    }
+
+    /// An alias that a jail needs. `running`: the jail holds the address already.
+    fn plan_alias(&mut self, uid: &Uid, alias: &DesiredAlias, running: bool) {
+        let subject = Subject::Jail(uid.clone());
+        let observed = self.observed;
+        let holder = observed.jails.iter().find(|jail| {
+            !jail.dying
+                && (jail.ip4.contains(&alias.address) || jail.ip6.contains(&alias.address))
+                && self.owner_of(jail).as_ref() != Some(uid)
+        });
+        if let Some(holder) = holder {
+            let message = format!(
+                "{} is an address of jail `{}` (jid {}) on this host",
+                alias.address, holder.name, holder.jid
+            );
+            return self.block(&subject, reason::ADDRESS_TAKEN, message);
+        }
+        let elsewhere = observed.interfaces.iter().find(|interface| {
+            interface.name != alias.interface && interface.address(alias.address).is_some()
+        });
+        if let Some(elsewhere) = elsewhere {
+            let message = format!(
+                "{} is already on `{}`; it shall be on `{}`",
+                alias.address, elsewhere.name, alias.interface
+            );
+            return self.block(&subject, reason::ADDRESS_TAKEN, message);
+        }
+        let interface = observed.interface(&alias.interface);
+        match interface.and_then(|interface| interface.address(alias.address)) {
+            Some(entry) if entry.duplicated => {
+                let message = format!(
+                    "somebody else on the wire of `{}` has {}",
+                    alias.interface, alias.address
+                );
+                self.block(&subject, reason::ADDRESS_DUPLICATED, message);
+            }
+            Some(_) if !running && !self.is_owned_address(&alias.interface, alias.address) => {
+                let message = format!(
+                    "{} is already on `{}` and was not put there by us; take it off (and out of rc.conf), or give the jail another address",
+                    alias.address, alias.interface
+                );
+                self.block(&subject, reason::ADDRESS_TAKEN, message);
+            }
+            Some(entry) if entry.tentative => self.wait_for_dad(&subject, alias),
+            Some(_) => {}
+            None => self.plan_add_alias(&subject, alias, interface),
+        }
+    }
+
+    fn plan_add_alias(
+        &mut self,
+        subject: &Subject,
+        alias: &DesiredAlias,
+        interface: Option<&Interface>,
+    ) {
+        let on_nic = !self.desired.loopbacks.contains_key(&alias.interface);
+        let op = Op::AddAddress {
+            interface: alias.interface.clone(),
+            address: alias.address,
+            prefix_length: alias.prefix_length,
+            no_dad: false,
+        };
+        let disabled = interface.is_some_and(|interface| interface.nd6.contains("IFDISABLED"));
+        let step = self.step(Phase::AddAddress, subject, op);
+        step.record.push(Record::Owned(Owned::Alias {
+            interface: alias.interface.clone(),
+            address: alias.address,
+        }));
+        if alias.address.is_ipv6() && on_nic {
+            if disabled {
+                step.record.push(Record::Owned(Owned::Inet6Enabled {
+                    interface: alias.interface.clone(),
+                }));
+            }
+            self.wait_for_dad(subject, alias);
+        }
+    }
+
+    fn wait_for_dad(&mut self, subject: &Subject, alias: &DesiredAlias) {
+        let message = format!(
+            "duplicate address detection of {} on `{}`",
+            alias.address, alias.interface
+        );
+        self.wait(subject, reason::ADDRESS_TENTATIVE, message, DAD_MS_MAX);
+    }
+
+    /// The epair of a jail that does not run: whole and fresh on the host, its host end a member of the bridge.
+    fn plan_new_link(&mut self, subject: &Subject, link: &DesiredLink) {
+        let epair = &link.epair;
+        match self.standing(subject, &epair.host_end, &epair.host_description) {
+            Standing::Taken => {}
+            Standing::Nothing => self.plan_create_epair(subject, link),
+            Standing::Ours(host_end) => {
+                let jail_end = self.jail_end_on_host(&epair.jail_end, &epair.jail_description);
+                let fresh = jail_end
+                    .is_some_and(|end| end.mac == Some(epair.jail_mac) && end.mtu == epair.mtu)
+                    && host_end.mtu == epair.mtu
+                    && host_end.mac == Some(epair.host_mac);
+                if fresh {
+                    self.plan_membership(subject, link, Some(host_end));
+                } else {
+                    self.plan_destroy_epair(subject, host_end);
+                    self.plan_create_epair(subject, link);
+                }
+            }
+        }
+    }
+
+    fn plan_create_epair(&mut self, subject: &Subject, link: &DesiredLink) {
+        self.step(
+            Phase::CreateEpair,
+            subject,
+            Op::CreateEpair(link.epair.clone()),
+        );
+        self.plan_membership(subject, link, None);
+    }
+
+    fn plan_membership(
+        &mut self,
+        subject: &Subject,
+        link: &DesiredLink,
+        host_end: Option<&Interface>,
+    ) {
+        let member = &link.epair.host_end;
+        let observed = self.observed;
+        let present = observed
+            .interface(&link.bridge)
+            .and_then(|bridge| bridge.members.get(member))
+            .filter(|_| host_end.is_some());
+        let private = self
+            .desired
+            .bridges
+            .get(&link.bridge)
+            .is_some_and(|bridge| bridge.private);
+        if present.is_none() {
+            let op = Op::AddMember {
+                bridge: link.bridge.clone(),
+                member: member.clone(),
+            };
+            self.step(Phase::AddMember, subject, op);
+        }
+        if present.is_some_and(|present| present.flags.contains("PRIVATE")) != private {
+            let op = Op::SetPrivate {
+                bridge: link.bridge.clone(),
+                member: member.clone(),
+                private,
+            };
+            self.step(Phase::AddMember, subject, op);
+        }
+        if host_end.is_some_and(|end| !end.is_up()) {
+            self.step(
+                Phase::AddMember,
+                subject,
+                Op::SetUp {
+                    interface: member.clone(),
+                    up: true,
+                },
+            );
+        }
+    }
+
+    /// The epair of a running jail: mended from outside, without a restart.
+    fn plan_running_link(
+        &mut self,
+        subject: &Subject,
+        jail: &DesiredJail<'a>,
+        link: &DesiredLink,
+        running: &'a ObservedJail,
+    ) {
+        let observed = self.observed;
+        let Some(vnet) = observed.vnets.get(&running.jid) else {
+            return;
+        };
+        let epair = &link.epair;
+        let inside = vnet
+            .interfaces
+            .iter()
+            .find(|interface| interface.name == link.interface);
+        let renamed = vnet.interfaces.iter().find(|interface| {
+            interface.description.as_deref() == Some(&epair.jail_description)
+                || interface.mac == Some(epair.jail_mac)
+        });
+        let name = jail.view.jail_name();
+        match (
+            self.standing(subject, &epair.host_end, &epair.host_description),
+            inside.or(renamed),
+        ) {
+            (Standing::Taken, _) => return,
+            (Standing::Ours(host_end), Some(end)) => {
+                self.plan_membership(subject, link, Some(host_end));
+                if end.name != link.interface {
+                    let op = Op::RenameInVnet {
+                        jail: name.to_owned(),
+                        from: end.name.clone(),
+                        to: link.interface.clone(),
+                    };
+                    self.step(Phase::RepairVnet, subject, op);
+                }
+                return self.plan_inside(subject, name, link, Some(end), vnet);
+            }
+            (Standing::Ours(host_end), None) => {
+                if self
+                    .jail_end_on_host(&epair.jail_end, &epair.jail_description)
+                    .is_some()
+                {
+                    self.plan_membership(subject, link, Some(host_end));
+                } else {
+                    self.plan_destroy_epair(subject, host_end);
+                    self.plan_create_epair(subject, link);
+                }
+            }
+            (Standing::Nothing, _) => self.plan_create_epair(subject, link),
+        }
+        self.step(
+            Phase::RepairVnet,
+            subject,
+            Op::MoveToVnet {
+                interface: epair.jail_end.clone(),
+                jail: name.to_owned(),
+            },
+        );
+        let op = Op::RenameInVnet {
+            jail: name.to_owned(),
+            from: epair.jail_end.clone(),
+            to: link.interface.clone(),
+        };
+        self.step(Phase::RepairVnet, subject, op);
+        self.plan_inside(subject, name, link, None, vnet);
+    }
+
+    fn plan_inside(
+        &mut self,
+        subject: &Subject,
+        jail: &str,
+        link: &DesiredLink,
+        end: Option<&Interface>,
+        vnet: &Vnet,
+    ) {
+        for (address, prefix_length) in &link.addresses {
+            if end.is_none_or(|end| end.address(*address).is_none()) {
+                let op = Op::AddAddressInVnet {
+                    jail: jail.to_owned(),
+                    interface: link.interface.clone(),
+                    address: *address,
+                    prefix_length: *prefix_length,
+                };
+                self.step(Phase::RepairVnet, subject, op);
+            }
+        }
+        if end.is_none_or(|end| !end.is_up()) {
+            let op = Op::UpInVnet {
+                jail: jail.to_owned(),
+                interface: link.interface.clone(),
+            };
+            self.step(Phase::RepairVnet, subject, op);
+        }
+        for gateway in &link.gateways {
+            let family = Family::of(*gateway);
+            let present = vnet
+                .routes
+                .iter()
+                .find(|route| route.family == family && route.destination == "default");
+            let present_gateway = present.map(|route| {
+                route
+                    .gateway
+                    .split('%')
+                    .next()
+                    .unwrap_or_default()
+                    .parse::<IpAddr>()
+            });
+            if present_gateway != Some(Ok(*gateway)) {
+                let op = Op::SetDefaultRouteInVnet {
+                    jail: jail.to_owned(),
+                    family,
+                    gateway: *gateway,
+                    replace: present.is_some(),
+                };
+                self.step(Phase::RepairVnet, subject, op);
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! From a view and a look at the host to what to do next. Total, deterministic, and fully specific: no choices are left for execution.
+//!
+//! ```text
+//! desired::resolve(view, observed) ── what shall stand, and what cannot
+//!        │
+//!        ├─ teardown: what stands and shall not     (jails, aliases, epairs, bridges, files)
+//!        ├─ networks: loopbacks, bridges, members   (what jails lean on)
+//!        ├─ jails:    epairs, aliases, jail.conf, start, repair inside
+//!        └─ pf:       anchors, states
+//!        ▼
+//! sorted by phase: removal before creation, in dependency order; the order is data in `phase`
+//! ```
+
+pub mod desired;
+mod filter;
+mod jails;
+mod networks;
+mod phase;
+mod teardown;
+
+use cellblock_schemas::ids::Uid;
+use cellblock_schemas::view::HostView;
+
+use crate::host::Wanted;
+use crate::ledger::Ledger;
+use crate::observed::{Observed, ObservedJail};
+use crate::op::{Blocked, Op, Plan, Record, Step, Subject, Waiting};
+use desired::Desired;
+use phase::Phase;
+
+/// Reason codes of waits and blocks, for `docs/` and for `jailctl explain`.
+pub mod reason {
+    /// The root's directory does not exist.
+    pub const ROOT_MISSING: &str = "RootMissing";
+    /// The devfs ruleset is not loaded; without it the jail would see every device (recording `08`).
+    pub const DEVFS_RULESET_MISSING: &str = "DevfsRulesetMissing";
+    /// The name is a stranger's on this host.
+    pub const NAME_TAKEN: &str = "NameTaken";
+    /// The address is a stranger's on this host.
+    pub const ADDRESS_TAKEN: &str = "AddressTaken";
+    /// Duplicate address detection found somebody else with the address.
+    pub const ADDRESS_DUPLICATED: &str = "AddressDuplicated";
+    /// Duplicate address detection has not finished.
+    pub const ADDRESS_TENTATIVE: &str = "AddressTentative";
+    /// The Host has no such uplink, or the host has no such interface.
+    pub const UPLINK_MISSING: &str = "UplinkMissing";
+    /// The uplink carries addresses of the host itself, which must stand on the bridge.
+    pub const UPLINK_HAS_ADDRESSES: &str = "UplinkHasAddresses";
+    /// The uplink is a member of somebody else's bridge.
+    pub const UPLINK_IN_USE: &str = "UplinkInUse";
+    /// The kernel does not know this jail parameter.
+    pub const PARAMETER_UNKNOWN: &str = "ParameterUnknown";
+    /// The kernel cannot do what the object asks for.
+    pub const NOT_CAPABLE: &str = "NotCapable";
+    /// A former incarnation is dying.
+    pub const DYING: &str = "Dying";
+    /// The jail must be restarted and its restart policy says no.
+    pub const RESTART_NEEDED: &str = "RestartNeeded";
+    /// Two interfaces carry one name, and one of them may be forged.
+    pub const AMBIGUOUS_INTERFACE: &str = "AmbiguousInterface";
+    /// pf is not loaded, not enabled, or its main ruleset does not refer to our anchors.
+    pub const PF_NOT_EFFECTIVE: &str = "PfNotEffective";
+    /// Packets must be forwarded and the host does not forward.
+    pub const FORWARDING_DISABLED: &str = "ForwardingDisabled";
+    /// A public address that NAT or a published port uses is not on the uplink.
+    pub const PUBLIC_ADDRESS_MISSING: &str = "PublicAddressMissing";
+    /// The view lacks what the object refers to.
+    pub const REFERENCE_MISSING: &str = "ReferenceMissing";
+    /// This release of the agent does not do that.
+    pub const AGENT_TOO_OLD: &str = "AgentTooOld";
+}
+
+/// Where the agent keeps what it renders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// An absolute path without a slash at its end, such as `/var/db/cellblock`.
+    pub folder: String,
+}
+
+impl Settings {
+    /// The jail.conf of a jail.
+    #[must_use]
+    pub fn conf(&self, jail_name: &str) -> String {
+        format!("{}/jails/{jail_name}.conf", self.folder)
+    }
+}
+
+/// What a look at the host must take in for this view.
+#[must_use]
+pub fn wanted(view: &HostView) -> Wanted {
+    let mut wanted = Wanted::default();
+    for oid in [
+        "net.inet.ip.forwarding",
+        "net.inet6.ip6.forwarding",
+        "net.link.bridge.member_ifaddrs",
+    ] {
+        wanted.sysctls.insert(oid.to_owned());
+    }
+    wanted.sysctls.extend(view.host.sysctls.keys().cloned());
+    for jail in view.jails.values() {
+        wanted
+            .directories
+            .extend(jail.spec.root.as_ref().map(|root| root.path.clone()));
+    }
+    for module in ["if_bridge", "if_epair", "pf"] {
+        wanted.modules.insert(module.to_owned());
+    }
+    wanted
+}
+
+/// What to do next.
+#[must_use]
+pub fn plan(view: &HostView, observed: &Observed, ledger: &Ledger, settings: &Settings) -> Plan {
+    let mut planner = Planner::new(view, observed, ledger, settings);
+    planner.plan_sysctls();
+    planner.plan_teardown();
+    planner.plan_networks();
+    planner.plan_jails();
+    planner.plan_filter();
+    planner.finish()
+}
+
+/// Everything that planning looks at, and what it has come to so far.
+struct Planner<'a> {
+    view: &'a HostView,
+    observed: &'a Observed,
+    ledger: &'a Ledger,
+    settings: &'a Settings,
+    desired: Desired<'a>,
+    steps: Vec<(Phase, Step)>,
+    waiting: Vec<Waiting>,
+    blocked: Vec<Blocked>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        view: &'a HostView,
+        observed: &'a Observed,
+        ledger: &'a Ledger,
+        settings: &'a Settings,
+    ) -> Self {
+        let (desired, blocked) = desired::resolve(view, observed, settings);
+        Self {
+            view,
+            observed,
+            ledger,
+            settings,
+            desired,
+            steps: Vec::new(),
+            waiting: Vec::new(),
+            blocked,
+        }
+    }
+
+    fn step(&mut self, phase: Phase, subject: &Subject, op: Op) -> &mut Step {
+        let step = Step {
+            subject: subject.clone(),
+            needs: Vec::new(),
+            record: Vec::new(),
+            op,
+            forget: Vec::new(),
+        };
+        self.steps.push((phase, step));
+        let (_, step) = self.steps.last_mut().expect("one was pushed just above");
+        step
+    }
+
+    fn block(&mut self, subject: &Subject, reason: &'static str, message: String) {
+        self.blocked.push(Blocked {
+            subject: subject.clone(),
+            reason,
+            message,
+        });
+    }
+
+    fn wait(&mut self, subject: &Subject, reason: &'static str, message: String, wait_ms_max: u64) {
+        self.waiting.push(Waiting {
+            subject: subject.clone(),
+            reason,
+            message,
+            wait_ms_max,
+        });
+    }
+
+    fn is_blocked(&self, subject: &Subject) -> bool {
+        self.blocked
+            .iter()
+            .any(|blocked| blocked.subject == *subject)
+    }
+
+    /// The uid of the jail of ours that `jail` is; none for a stranger.
+    ///
+    /// Where jails have `meta` (15) only it counts. Elsewhere the ledger must have the jid, or have announced a start under that name and root.
+    fn owner_of(&self, jail: &ObservedJail) -> Option<Uid> {
+        owner_of(self.view, self.observed, self.ledger, jail)
+    }
+
+    fn plan_sysctls(&mut self) {
+        for (oid, value) in &self.view.host.sysctls {
+            let value = value.to_string();
+            match self.observed.sysctls.get(oid) {
+                Some(Some(present)) if *present == value => {}
+                Some(Some(present)) => {
+                    let known = self.ledger.owned.iter().any(
+                        |owned| matches!(owned, crate::ledger::Owned::Sysctl { oid: ours, .. } if ours == oid),
+                    );
+                    let record = crate::ledger::Owned::Sysctl {
+                        oid: oid.clone(),
+                        previous: present.clone(),
+                    };
+                    let step = self.step(
+                        Phase::Sysctl,
+                        &Subject::Host,
+                        Op::SetSysctl {
+                            oid: oid.clone(),
+                            value,
+                        },
+                    );
+                    if !known {
+                        step.record.push(Record::Owned(record));
+                    }
+                }
+                Some(None) | None => {
+                    let message = format!(
+                        "spec.sysctls: this kernel has no sysctl `{oid}`; load the module that brings it, or take the line out of the Host"
+                    );
+                    self.block(&Subject::Host, reason::NOT_CAPABLE, message);
+                }
+            }
+        }
+        for owned in &self.ledger.owned {
+            let crate::ledger::Owned::Sysctl { oid, previous } = owned else {
+                continue;
+            };
+            if !self.view.host.sysctls.contains_key(oid) {
+                let op = Op::SetSysctl {
+                    oid: oid.clone(),
+                    value: previous.clone(),
+                };
+                self.step(Phase::Restore, &Subject::Host, op)
+                    .forget
+                    .push(Record::Owned(owned.clone()));
+            }
+        }
+    }
+
+    fn finish(mut self) -> Plan {
+        self.steps.sort_by_key(|(phase, _)| *phase);
+        Plan {
+            steps: self.steps.into_iter().map(|(_, step)| step).collect(),
+            waiting: self.waiting,
+            blocked: self.blocked,
+        }
+    }
+}
+
+/// The uid of the jail of ours that `jail` is; none for a stranger.
+#[must_use]
+pub fn owner_of(
+    view: &HostView,
+    observed: &Observed,
+    ledger: &Ledger,
+    jail: &ObservedJail,
+) -> Option<Uid> {
+    if let Some(meta) = &jail.meta {
+        return (meta.cluster == view.cluster.0).then(|| Uid(meta.uid.clone()));
+    }
+    if let Some((uid, _)) = ledger
+        .jails
+        .iter()
+        .find(|(_, ours)| ours.jid == jail.jid && ours.name == jail.name)
+    {
+        return Some(uid.clone());
+    }
+    if observed.jail_parameters.contains("meta") {
+        return None;
+    }
+    ledger
+        .jails
+        .iter()
+        .find(|(_, ours)| ours.jid == 0 && ours.name == jail.name && ours.path == jail.path)
+        .map(|(uid, _)| uid.clone())
+}
+
+/// Brings the ledger in line with an observation: the jids of jails that it only announced, and what it announced that is not there. Returns whether anything changed.
+///
+/// Call it with every observation, before planning. What is forgotten here was never made, or went away without us.
+pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool {
+    let before = ledger.clone();
+    ledger.enter_boot(&observed.boot_id);
+    let mut present = std::collections::BTreeSet::new();
+    let mut learned = Vec::new();
+    for jail in &observed.jails {
+        if let Some(uid) = owner_of(view, observed, ledger, jail) {
+            if !jail.dying {
+                learned.push((
+                    uid.clone(),
+                    jail.jid,
+                    jail.meta.as_ref().map(|meta| meta.hash.clone()),
+                ));
+            }
+            present.insert(uid);
+        }
+    }
+    for (uid, jid, hash) in learned {
+        if let Some(ours) = ledger.jails.get_mut(&uid) {
+            ours.jid = jid;
+            if let Some(hash) = hash {
+                ours.hash = hash;
+            }
+        }
+    }
+    ledger.owned.retain(|owned| still_there(observed, owned));
+    ledger.jails.retain(|uid, ours| {
+        view.jails.get(uid).is_some_and(|jail| !jail.deleting)
+            || present.contains(uid)
+            || observed.files.contains_key(&ours.conf)
+            || observed
+                .mounts
+                .iter()
+                .any(|mount| ours.mounts.contains(&mount.target))
+    });
+    *ledger != before
+}
+
+fn still_there(observed: &Observed, owned: &crate::ledger::Owned) -> bool {
+    use crate::ledger::Owned;
+    match owned {
+        Owned::Alias { interface, address } => observed
+            .interfaces_named(interface)
+            .any(|found| found.address(*address).is_some()),
+        Owned::BroughtUp { interface } => observed
+            .interfaces_named(interface)
+            .any(crate::observed::Interface::is_up),
+        Owned::Inet6Enabled { interface } => observed
+            .interfaces_named(interface)
+            .any(|found| !found.nd6.contains("IFDISABLED")),
+        Owned::Member { bridge, member } => observed
+            .interfaces_named(bridge)
+            .any(|found| found.members.contains_key(member)),
+        Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),
+    }
+}

@@ -1,0 +1,265 @@
+//! What jails lean on: loopbacks, bridges, their uplinks and the gateways that the host owns.
+
+use super::phase::Phase;
+use super::{Planner, reason};
+use crate::ledger::Owned;
+use crate::mark::{Mark, Role};
+use crate::observed::Interface;
+use crate::op::{Op, Record, Subject};
+
+/// What stands under a name that we want.
+pub(super) enum Standing<'a> {
+    /// Nothing.
+    Nothing,
+    /// Ours.
+    Ours(&'a Interface),
+    /// Not ours, or not surely ours; a block was noted.
+    Taken,
+}
+
+impl<'a> Planner<'a> {
+    /// What stands under `name`, which shall carry `description`'s mark.
+    pub(super) fn standing(
+        &mut self,
+        subject: &Subject,
+        name: &str,
+        description: &str,
+    ) -> Standing<'a> {
+        let observed = self.observed;
+        let mut named = observed
+            .interfaces
+            .iter()
+            .filter(|interface| interface.name == name);
+        let Some(interface) = named.next() else {
+            return Standing::Nothing;
+        };
+        if named.next().is_some() {
+            let message =
+                format!("two interfaces are called `{name}`, one of them came back from a jail");
+            self.block(subject, reason::AMBIGUOUS_INTERFACE, message);
+            return Standing::Taken;
+        }
+        if interface.description.as_deref().and_then(Mark::parse) == Mark::parse(description) {
+            return Standing::Ours(interface);
+        }
+        let message = format!(
+            "an interface called `{name}` exists and does not carry our mark; rename or destroy it"
+        );
+        self.block(subject, reason::NAME_TAKEN, message);
+        Standing::Taken
+    }
+
+    pub(super) fn plan_networks(&mut self) {
+        let loopbacks: Vec<_> = self
+            .desired
+            .loopbacks
+            .iter()
+            .map(|(name, loopback)| {
+                (
+                    name.clone(),
+                    loopback.description.clone(),
+                    loopback.network.uid.clone(),
+                )
+            })
+            .collect();
+        for (name, description, network) in loopbacks {
+            let subject = Subject::Network(network);
+            match self.standing(&subject, &name, &description) {
+                Standing::Nothing => {
+                    self.step(
+                        Phase::CreateInterface,
+                        &subject,
+                        Op::CreateLoopback { name, description },
+                    );
+                }
+                Standing::Ours(interface) if !interface.is_up() => {
+                    self.step(
+                        Phase::ShapeInterface,
+                        &subject,
+                        Op::SetUp {
+                            interface: name,
+                            up: true,
+                        },
+                    );
+                }
+                Standing::Ours(_) | Standing::Taken => {}
+            }
+        }
+        let bridges: Vec<String> = self.desired.bridges.keys().cloned().collect();
+        if !bridges.is_empty() {
+            self.plan_module("if_bridge");
+            self.plan_module("if_epair");
+        }
+        for name in bridges {
+            self.plan_bridge(&name);
+        }
+    }
+
+    fn plan_module(&mut self, module: &str) {
+        if !self.observed.modules.contains(module) {
+            self.step(
+                Phase::Module,
+                &Subject::Host,
+                Op::LoadModule {
+                    module: module.to_owned(),
+                },
+            );
+        }
+    }
+
+    fn plan_bridge(&mut self, name: &str) {
+        let bridge = &self.desired.bridges[name];
+        let subject = Subject::Network(bridge.network.uid.clone());
+        let (description, uplink) = (bridge.description.clone(), bridge.uplink.clone());
+        let mac = bridge
+            .network
+            .bridge_mac
+            .expect("resolve blocks a bridge without MAC address");
+        let gateways = bridge.addresses.clone();
+        let present = match self.standing(&subject, name, &description) {
+            Standing::Taken => return,
+            Standing::Nothing => {
+                let op = Op::CreateBridge {
+                    name: name.to_owned(),
+                    description,
+                    mac,
+                };
+                self.step(Phase::CreateInterface, &subject, op);
+                None
+            }
+            Standing::Ours(interface) => {
+                if interface.mac != Some(mac) {
+                    self.step(
+                        Phase::ShapeInterface,
+                        &subject,
+                        Op::SetMac {
+                            interface: name.to_owned(),
+                            mac,
+                        },
+                    );
+                }
+                if !interface.is_up() {
+                    self.step(
+                        Phase::ShapeInterface,
+                        &subject,
+                        Op::SetUp {
+                            interface: name.to_owned(),
+                            up: true,
+                        },
+                    );
+                }
+                Some(interface)
+            }
+        };
+        if let Some(uplink) = uplink {
+            self.plan_uplink(&subject, name, &uplink, present);
+        }
+        self.plan_old_members(&subject, name, present);
+        for (address, prefix_length) in gateways {
+            if present.is_some_and(|interface| interface.address(address).is_some()) {
+                continue;
+            }
+            let owned = Owned::Alias {
+                interface: name.to_owned(),
+                address,
+            };
+            let op = Op::AddAddress {
+                interface: name.to_owned(),
+                address,
+                prefix_length,
+                no_dad: address.is_ipv6(),
+            };
+            self.step(Phase::AddGateway, &subject, op)
+                .record
+                .push(Record::Owned(owned));
+        }
+    }
+
+    fn plan_uplink(
+        &mut self,
+        subject: &Subject,
+        bridge: &str,
+        uplink: &str,
+        present: Option<&Interface>,
+    ) {
+        if !self
+            .observed
+            .interface(uplink)
+            .is_some_and(Interface::is_up)
+        {
+            let owned = Owned::BroughtUp {
+                interface: uplink.to_owned(),
+            };
+            let op = Op::SetUp {
+                interface: uplink.to_owned(),
+                up: true,
+            };
+            self.step(Phase::AddUplink, subject, op)
+                .record
+                .push(Record::Owned(owned));
+        }
+        if !present.is_some_and(|interface| interface.members.contains_key(uplink)) {
+            let owned = Owned::Member {
+                bridge: bridge.to_owned(),
+                member: uplink.to_owned(),
+            };
+            let op = Op::AddMember {
+                bridge: bridge.to_owned(),
+                member: uplink.to_owned(),
+            };
+            self.step(Phase::AddUplink, subject, op)
+                .record
+                .push(Record::Owned(owned));
+        }
+    }
+
+    /// Members that we added as an uplink and that are no longer the uplink.
+    fn plan_old_members(&mut self, subject: &Subject, bridge: &str, present: Option<&Interface>) {
+        let Some(present) = present else { return };
+        let ledger = self.ledger;
+        let wanted = self.desired.bridges[bridge].uplink.clone();
+        for owned in &ledger.owned {
+            if let Owned::Member {
+                bridge: ours,
+                member,
+            } = owned
+                && ours == bridge
+                && Some(member) != wanted.as_ref()
+                && present.members.contains_key(member)
+            {
+                let op = Op::RemoveMember {
+                    bridge: bridge.to_owned(),
+                    member: member.clone(),
+                };
+                self.step(Phase::RemoveMember, subject, op)
+                    .forget
+                    .push(Record::Owned(owned.clone()));
+                let brought_up = Owned::BroughtUp {
+                    interface: member.clone(),
+                };
+                if ledger.owned.contains(&brought_up) {
+                    let op = Op::SetUp {
+                        interface: member.clone(),
+                        up: false,
+                    };
+                    self.step(Phase::Restore, subject, op)
+                        .forget
+                        .push(Record::Owned(brought_up));
+                }
+            }
+        }
+    }
+
+    /// Whether an interface with the mark of a jail's end stands on the host under its own name.
+    pub(super) fn jail_end_on_host(&self, name: &str, description: &str) -> Option<&'a Interface> {
+        let observed = self.observed;
+        let wanted = Mark::parse(description)?;
+        observed.interface(name).filter(|interface| {
+            interface
+                .description
+                .as_deref()
+                .and_then(Mark::parse)
+                .is_some_and(|mark| mark == wanted && matches!(mark.role, Role::JailEnd(_)))
+        })
+    }
+}

@@ -1,0 +1,52 @@
+//! The order of operations, as data: removal before creation, in dependency order. Steps of one phase keep the order in which they were planned.
+
+/// When an operation runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// The kernel must be able to do what follows.
+    Module,
+    /// Declared sysctls.
+    Sysctl,
+    /// Rules of what goes are taken away before their states are killed, and before their jails stop.
+    ClearAnchor,
+    /// New rules stand before the jails that they are for.
+    LoadAnchor,
+    /// No rule is left that could make them again.
+    KillStates,
+    /// A jail goes before everything that it stands on.
+    StopJail,
+    /// Deepest first.
+    Unmount,
+    /// Aliases of jails that are gone.
+    RemoveAddress,
+    /// Epairs go after their jails: a jail whose epair went first died 19 s later (freebsd-facts, section 3).
+    DestroyEpair,
+    /// A bridge lets go of the host's own NIC before it is destroyed.
+    RemoveMember,
+    /// Bridges and loopbacks without users.
+    DestroyInterface,
+    /// What the host's own interfaces and sysctls were before.
+    Restore,
+    /// The last trace of a jail; the ledger forgets it with this.
+    RemoveFile,
+    /// Loopbacks and bridges.
+    CreateInterface,
+    /// Their MAC addresses and MTUs.
+    ShapeInterface,
+    /// Uplinks join before jails, so that the bridge's MTU is theirs.
+    AddUplink,
+    /// Addresses of bridges, which are gateways.
+    AddGateway,
+    /// Epairs, MTU set before they join a bridge: a member's MTU cannot be set (recording `02`).
+    CreateEpair,
+    /// Host ends join their bridges.
+    AddMember,
+    /// Aliases for shared-IP jails.
+    AddAddress,
+    /// jail.conf files.
+    WriteFile,
+    /// Jails.
+    StartJail,
+    /// What drifted inside a running VNET jail.
+    RepairVnet,
+}

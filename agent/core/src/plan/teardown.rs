@@ -1,0 +1,482 @@
+//! What stands and shall not: jails that are to go, and everything that they leave. Only things with our mark, or in the ledger, are looked at.
+
+use std::collections::BTreeSet;
+
+use cellblock_schemas::ids::Uid;
+use cellblock_schemas::jail::RunPolicy;
+
+use super::phase::Phase;
+use super::{Planner, reason};
+use crate::ledger::{Owned, OwnedJail};
+use crate::mark::{Mark, Role};
+use crate::names;
+use crate::observed::{Interface, ObservedJail};
+use crate::op::{Op, Record, Subject};
+use crate::render::pf::jail_label;
+
+/// How long a removed VNET jail with an open TCP connection stays: 2 × net.inet.tcp.msl, 60 s by default (recording `11`), and a little.
+pub(super) const DYING_MS_MAX: u64 = 90_000;
+
+/// What is left of a jail in the kernel.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Life<'a> {
+    /// It runs.
+    Alive(&'a ObservedJail),
+    /// It was removed and something still holds it.
+    Dying,
+    /// Nothing.
+    Gone,
+}
+
+impl<'a> Planner<'a> {
+    /// What is left of the jail `uid` in the kernel.
+    pub(super) fn life(&self, uid: &Uid) -> Life<'a> {
+        let mut life = Life::Gone;
+        for jail in &self.observed.jails {
+            if self.owner_of(jail).as_ref() == Some(uid) {
+                if jail.dying {
+                    life = Life::Dying;
+                } else {
+                    return Life::Alive(jail);
+                }
+            }
+        }
+        life
+    }
+
+    /// Whether the view wants the jail to run, blocked or not.
+    fn shall_run(&self, uid: &Uid) -> bool {
+        self.view
+            .jails
+            .get(uid)
+            .is_some_and(|jail| !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped)
+    }
+
+    pub(super) fn plan_teardown(&mut self) {
+        let observed = self.observed;
+        for jail in observed.jails.iter().filter(|jail| !jail.dying) {
+            if let Some(uid) = self.owner_of(jail).filter(|uid| !self.shall_run(uid)) {
+                self.plan_stop(&uid, jail, true);
+            }
+        }
+        self.plan_leftover_mounts();
+        self.plan_leftover_aliases();
+        self.plan_leftover_epairs();
+        self.plan_leftover_switches();
+        self.plan_leftover_files();
+    }
+
+    /// Stops a jail, with the states of its rules and addresses when it goes for good.
+    pub(super) fn plan_stop(&mut self, uid: &Uid, jail: &ObservedJail, for_good: bool) {
+        let subject = Subject::Jail(uid.clone());
+        let ours = self.ledger.jails.get(uid);
+        let conf = ours.map_or_else(|| self.settings.conf(&jail.name), |ours| ours.conf.clone());
+        if for_good && self.observed.pf.loaded {
+            self.step(
+                Phase::KillStates,
+                &subject,
+                Op::KillLabelled {
+                    label: jail_label(uid),
+                },
+            );
+            for address in ours.map(|ours| ours.addresses.clone()).unwrap_or_default() {
+                self.step(Phase::KillStates, &subject, Op::KillStates { address });
+            }
+        }
+        let conf = self.observed.files.contains_key(&conf).then_some(conf);
+        self.step(
+            Phase::StopJail,
+            &subject,
+            Op::StopJail {
+                name: jail.name.clone(),
+                jid: jail.jid,
+                conf,
+            },
+        );
+    }
+
+    fn plan_leftover_mounts(&mut self) {
+        let (ledger, observed) = (self.ledger, self.observed);
+        for (uid, ours) in &ledger.jails {
+            if self.life(uid) != Life::Gone {
+                continue;
+            }
+            for mount in observed
+                .mounts
+                .iter()
+                .rev()
+                .filter(|mount| ours.mounts.contains(&mount.target))
+            {
+                self.step(
+                    Phase::Unmount,
+                    &Subject::Jail(uid.clone()),
+                    Op::Unmount {
+                        target: mount.target.clone(),
+                    },
+                );
+            }
+        }
+    }
+
+    fn plan_leftover_aliases(&mut self) {
+        let ledger = self.ledger;
+        let mut kept6 = BTreeSet::new();
+        for owned in &ledger.owned {
+            let Owned::Alias { interface, address } = owned else {
+                continue;
+            };
+            let entry = self
+                .observed
+                .interfaces_named(interface)
+                .find_map(|found| found.address(*address));
+            let in_use = self.observed.jails.iter().any(|jail| {
+                !jail.dying && (jail.ip4.contains(address) || jail.ip6.contains(address))
+            });
+            if in_use || self.is_wanted_address(interface, *address) {
+                if address.is_ipv6() {
+                    kept6.insert(interface.clone());
+                }
+                continue;
+            }
+            if let Some(entry) = entry {
+                let op = Op::RemoveAddress {
+                    interface: interface.clone(),
+                    address: *address,
+                    prefix_length: entry.prefix_length,
+                };
+                self.step(Phase::RemoveAddress, &Subject::Host, op)
+                    .forget
+                    .push(Record::Owned(owned.clone()));
+            }
+        }
+        for owned in &ledger.owned {
+            let Owned::Inet6Enabled { interface } = owned else {
+                continue;
+            };
+            if !kept6.contains(interface) && !self.wants_inet6_on(interface) {
+                let op = Op::DisableInet6 {
+                    interface: interface.clone(),
+                };
+                self.step(Phase::Restore, &Subject::Host, op)
+                    .forget
+                    .push(Record::Owned(owned.clone()));
+            }
+        }
+    }
+
+    fn is_wanted_address(&self, interface: &str, address: std::net::IpAddr) -> bool {
+        let by_jail = self.desired.jails.values().flat_map(|jail| &jail.aliases);
+        let by_bridge = self.desired.bridges.get(interface);
+        by_jail
+            .into_iter()
+            .any(|alias| alias.interface == interface && alias.address == address)
+            || by_bridge.is_some_and(|bridge| {
+                bridge
+                    .addresses
+                    .iter()
+                    .any(|(gateway, _)| *gateway == address)
+            })
+    }
+
+    fn wants_inet6_on(&self, interface: &str) -> bool {
+        self.desired
+            .jails
+            .values()
+            .flat_map(|jail| &jail.aliases)
+            .any(|alias| alias.interface == interface && alias.address.is_ipv6())
+    }
+
+    fn plan_leftover_epairs(&mut self) {
+        let observed = self.observed;
+        for interface in &observed.interfaces {
+            let Some((uid, link)) = self.host_end(interface) else {
+                continue;
+            };
+            let subject = Subject::Jail(uid.clone());
+            let name = names::epair_host_end(&uid, &link);
+            let half_made = interface.name != name;
+            let wanted = self
+                .desired
+                .jails
+                .get(&uid)
+                .is_some_and(|jail| jail.has_link(&name));
+            if !half_made
+                && (wanted || (self.shall_run(&uid) && !self.desired.jails.contains_key(&uid)))
+            {
+                continue;
+            }
+            match self.life(&uid) {
+                // The epair goes after its jail; the stop is planned above, or the jail was restarted without this link.
+                Life::Alive(jail) if !half_made && !self.shall_run(&uid) && jail.vnet => {}
+                Life::Dying if !half_made => self.wait_for_dying(&uid),
+                Life::Alive(_) | Life::Dying | Life::Gone => {
+                    self.plan_destroy_epair(&subject, interface)
+                }
+            }
+        }
+    }
+
+    /// The jail and attachment whose epair's host end `interface` is, by mark and name.
+    pub(super) fn host_end(&self, interface: &Interface) -> Option<(Uid, String)> {
+        let mark = Mark::parse(interface.description.as_deref()?)?;
+        if mark.cluster != self.view.cluster {
+            return None;
+        }
+        let Role::HostEnd(link) = mark.role else {
+            return None;
+        };
+        let ours = interface.name == names::epair_host_end(&mark.uid, &link)
+            || is_driver_name(&interface.name, "epair");
+        ours.then_some((mark.uid, link))
+    }
+
+    pub(super) fn plan_destroy_epair(&mut self, subject: &Subject, interface: &Interface) {
+        if self
+            .observed
+            .interfaces_named(&interface.name)
+            .nth(1)
+            .is_some()
+        {
+            let message = format!(
+                "two interfaces are called `{}`, one of them came back from a jail; destroy the one that is no host end of an epair",
+                interface.name
+            );
+            return self.block(subject, reason::AMBIGUOUS_INTERFACE, message);
+        }
+        let description = interface.description.clone().unwrap_or_default();
+        self.step(
+            Phase::DestroyEpair,
+            subject,
+            Op::DestroyInterface {
+                name: interface.name.clone(),
+                description,
+            },
+        );
+    }
+
+    pub(super) fn wait_for_dying(&mut self, uid: &Uid) {
+        let subject = Subject::Jail(uid.clone());
+        if self
+            .waiting
+            .iter()
+            .any(|waiting| waiting.subject == subject && waiting.reason == reason::DYING)
+        {
+            return;
+        }
+        let message = "the jail was removed and the kernel still holds it, as for open TCP connections (jls -d shows it); its interfaces come back when it is gone".to_owned();
+        self.wait(&subject, reason::DYING, message, DYING_MS_MAX);
+    }
+
+    fn plan_leftover_switches(&mut self) {
+        let observed = self.observed;
+        for interface in &observed.interfaces {
+            let Some(mark) = interface.description.as_deref().and_then(Mark::parse) else {
+                continue;
+            };
+            if mark.cluster != self.view.cluster {
+                continue;
+            }
+            let (name, driver, wanted) = match mark.role {
+                Role::Bridge => (
+                    names::bridge(&mark.uid),
+                    "bridge",
+                    self.desired.bridges.contains_key(&interface.name),
+                ),
+                Role::Loopback => (
+                    names::loopback(&mark.uid),
+                    "lo",
+                    self.desired.loopbacks.contains_key(&interface.name),
+                ),
+                Role::HostEnd(_) | Role::JailEnd(_) => continue,
+            };
+            let half_made = is_driver_name(&interface.name, driver);
+            if wanted
+                || (interface.name != name && !half_made)
+                || self.network_is_used(&mark.uid) && !half_made
+            {
+                continue;
+            }
+            self.plan_destroy_switch(&mark.uid, interface);
+        }
+    }
+
+    /// Whether a jail of the view that shall run, blocked or not, is attached to the network, or one of ours that is still there.
+    fn network_is_used(&self, network: &Uid) -> bool {
+        let Some(network) = self
+            .view
+            .networks
+            .values()
+            .find(|view| view.uid == *network)
+        else {
+            return false;
+        };
+        self.view.jails.values().any(|jail| {
+            jail.binding
+                .attachments
+                .iter()
+                .any(|attachment| attachment.network == network.name)
+                && (self.shall_run(&jail.uid) || self.life(&jail.uid) != Life::Gone)
+        })
+    }
+
+    fn plan_destroy_switch(&mut self, network: &Uid, interface: &Interface) {
+        let subject = Subject::Network(network.clone());
+        let (ledger, observed) = (self.ledger, self.observed);
+        let mut ours = BTreeSet::new();
+        for owned in &ledger.owned {
+            if let Owned::Member { bridge, member } = owned
+                && *bridge == interface.name
+                && interface.members.contains_key(member)
+            {
+                ours.insert(member.clone());
+                let op = Op::RemoveMember {
+                    bridge: bridge.clone(),
+                    member: member.clone(),
+                };
+                self.step(Phase::RemoveMember, &subject, op)
+                    .forget
+                    .push(Record::Owned(owned.clone()));
+                self.plan_bring_down(&subject, member);
+            }
+        }
+        let going: BTreeSet<&str> = self
+            .steps
+            .iter()
+            .filter_map(|(_, step)| {
+                if let Op::DestroyInterface { name, .. } = &step.op {
+                    Some(name.as_str())
+                } else {
+                    None
+                }
+            })
+            .collect();
+        let stays: Vec<String> = interface
+            .members
+            .keys()
+            .filter(|member| !ours.contains(*member) && !going.contains(member.as_str()))
+            .cloned()
+            .collect();
+        let marked = |member: &String| {
+            observed
+                .interfaces_named(member)
+                .any(|found| found.description.as_deref().and_then(Mark::parse).is_some())
+        };
+        let strangers: Vec<&str> = stays
+            .iter()
+            .filter(|member| !marked(member))
+            .map(String::as_str)
+            .collect();
+        if !strangers.is_empty() {
+            let message = format!(
+                "bridge `{}` is no longer needed, but somebody made {} a member of it; take it out (ifconfig {} deletem {})",
+                interface.name,
+                strangers.join(", "),
+                interface.name,
+                strangers[0]
+            );
+            return self.block(&subject, reason::UPLINK_IN_USE, message);
+        }
+        if !stays.is_empty() {
+            return;
+        }
+        if observed.interfaces_named(&interface.name).nth(1).is_some() {
+            let message = format!(
+                "two interfaces are called `{}`, one of them came back from a jail",
+                interface.name
+            );
+            return self.block(&subject, reason::AMBIGUOUS_INTERFACE, message);
+        }
+        let kept: Vec<String> = interface
+            .addresses
+            .iter()
+            .filter(|entry| {
+                entry.scope.is_none() && !self.is_owned_address(&interface.name, entry.address)
+            })
+            .map(|entry| entry.address.to_string())
+            .collect();
+        if !kept.is_empty() {
+            let message = format!(
+                "`{}` is no longer needed, but somebody put {} on it; take it off",
+                interface.name,
+                kept.join(", ")
+            );
+            return self.block(&subject, reason::ADDRESS_TAKEN, message);
+        }
+        let description = interface.description.clone().unwrap_or_default();
+        self.step(
+            Phase::DestroyInterface,
+            &subject,
+            Op::DestroyInterface {
+                name: interface.name.clone(),
+                description,
+            },
+        );
+    }
+
+    pub(super) fn is_owned_address(&self, interface: &str, address: std::net::IpAddr) -> bool {
+        self.ledger.owned.contains(&Owned::Alias {
+            interface: interface.to_owned(),
+            address,
+        })
+    }
+
+    fn plan_bring_down(&mut self, subject: &Subject, interface: &str) {
+        let owned = Owned::BroughtUp {
+            interface: interface.to_owned(),
+        };
+        if self.ledger.owned.contains(&owned) {
+            let op = Op::SetUp {
+                interface: interface.to_owned(),
+                up: false,
+            };
+            self.step(Phase::Restore, subject, op)
+                .forget
+                .push(Record::Owned(owned));
+        }
+    }
+
+    fn plan_leftover_files(&mut self) {
+        let (ledger, observed) = (self.ledger, self.observed);
+        let wanted: BTreeSet<String> = self
+            .view
+            .jails
+            .values()
+            .filter(|jail| !jail.deleting)
+            .map(|jail| self.settings.conf(jail.jail_name()))
+            .collect();
+        for path in observed.files.keys().filter(|path| !wanted.contains(*path)) {
+            let owner: Option<(&Uid, &OwnedJail)> =
+                ledger.jails.iter().find(|(_, ours)| ours.conf == *path);
+            let named = observed.jails.iter().find(|jail| {
+                self.settings.conf(&jail.name) == *path && self.owner_of(jail).is_some()
+            });
+            if named.is_some() || owner.is_some_and(|(uid, _)| self.life(uid) != Life::Gone) {
+                continue;
+            }
+            let subject = owner.map_or(Subject::Host, |(uid, _)| Subject::Jail(uid.clone()));
+            let forget = owner.map(|(uid, ours)| Record::Jail(uid.clone(), ours.clone()));
+            self.step(
+                Phase::RemoveFile,
+                &subject,
+                Op::RemoveFile { path: path.clone() },
+            )
+            .forget
+            .extend(forget);
+        }
+    }
+}
+
+/// Whether `name` is what the driver called a clone that nobody has renamed yet: `epair7a`, `bridge0`, `lo3`.
+fn is_driver_name(name: &str, driver: &str) -> bool {
+    let Some(rest) = name.strip_prefix(driver) else {
+        return false;
+    };
+    let digits = if driver == "epair" {
+        rest.strip_suffix('a')
+    } else {
+        Some(rest)
+    };
+    digits.is_some_and(|digits| {
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}

@@ -1,0 +1,96 @@
+//! What stands in a rendered jail.conf, to the letter.
+
+use std::collections::BTreeMap;
+
+use cellblock_schemas::ids::{Generation, Uid};
+use cellblock_schemas::jail::{JailSpec, Mount, ParameterValue};
+use cellblock_schemas::view::JailView;
+
+use super::*;
+
+fn jail(parameters: &[(&str, ParameterValue)]) -> JailView {
+    JailView {
+        name: "www".to_owned(),
+        uid: Uid("u-1".to_owned()),
+        generation: Generation(1),
+        spec: JailSpec {
+            parameters: parameters
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect::<BTreeMap<_, _>>(),
+            ..JailSpec::default()
+        },
+        ..JailView::default()
+    }
+}
+
+#[test]
+fn shared_ip_jail_has_its_addresses_in_order() {
+    let networking = Networking::Shared {
+        ip4: vec![
+            "192.0.2.3".parse().expect("an address"),
+            "203.0.113.10".parse().expect("an address"),
+        ],
+        ip6: vec!["fd00:20::3".parse().expect("an address")],
+    };
+    let conf = render(
+        &jail(&[("securelevel", ParameterValue::Number(3))]),
+        "/jails/www",
+        &networking,
+        Some("c1"),
+    );
+    assert_eq!(
+        conf.text,
+        format!(
+            "# Jail www of Cellblock (uid u-1). Rewritten whenever it differs from the manifest.\n\"www\" {{\n    meta = \"cellblock=c1:u-1:{}\";\n    path = \"/jails/www\";\n    host.hostname = \"www\";\n    persist;\n    ip4.addr = \"192.0.2.3\", \"203.0.113.10\";\n    ip6.addr = \"fd00:20::3\";\n    securelevel = 3;\n}}\n",
+            conf.hash
+        )
+    );
+}
+
+#[test]
+fn nothing_breaks_out_of_a_value() {
+    let evil = "x\"; } evil { path = \"/\"; $(id) ${name} \\";
+    let conf = render(
+        &jail(&[("exec.start", ParameterValue::Text(evil.to_owned()))]),
+        "/",
+        &Networking::None,
+        None,
+    );
+    assert!(
+        conf.text.contains(
+            "exec.start += \"x\\\"; } evil { path = \\\"/\\\"; \\$(id) \\${name} \\\\\";\n"
+        ),
+        "{}",
+        conf.text
+    );
+}
+
+#[test]
+fn the_hash_knows_nothing_of_the_mark_and_everything_else() {
+    let base = render(&jail(&[]), "/jails/www", &Networking::None, None);
+    assert_eq!(
+        base.hash,
+        render(&jail(&[]), "/jails/www", &Networking::None, Some("c1")).hash
+    );
+    assert_ne!(
+        base.hash,
+        render(&jail(&[]), "/jails/other", &Networking::None, None).hash
+    );
+    let mut mounted = jail(&[]);
+    mounted.spec.mounts.push(Mount {
+        target: "/data".to_owned(),
+        fs_type: "nullfs".to_owned(),
+        source: Some("/srv/data".to_owned()),
+        options: vec!["ro".to_owned()],
+    });
+    let mounted = render(&mounted, "/jails/www/", &Networking::None, None);
+    assert!(
+        mounted
+            .text
+            .contains("mount += \"/srv/data /jails/www/data nullfs ro 0 0\";"),
+        "{}",
+        mounted.text
+    );
+    assert_ne!(base.hash, mounted.hash);
+}

@@ -1,0 +1,4 @@
+//! What the agent writes for the base tools to read, as text that an operator could have written by hand.
+
+pub mod jailconf;
+pub mod pf;

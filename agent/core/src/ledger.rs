@@ -22,6 +22,9 @@ pub struct Ledger {
     /// The newest view that was accepted; the host is kept like this with no controller at hand.
     #[serde(default)]
     pub view: Option<HostView>,
+    /// The controller's digest of that view, in hexadecimal; sent back to resume.
+    #[serde(default)]
+    pub view_digest: String,
     /// The operator let the agent act on this host, or the host had no strangers at the first run.
     #[serde(default)]
     pub approved: bool,

@@ -159,10 +159,10 @@ pub fn pass(
     file: &mut dyn LedgerFile,
     settings: &Settings,
     failures: &mut Failures,
-    held: Option<Held>,
     now_ms: u64,
 ) -> Result<Passed, HostError> {
     let (observed, first) = look(view, ledger, host, file, settings)?;
+    let held = held(view, &observed, ledger, file)?;
     let due = failures.due(first.clone(), now_ms);
     if held.is_some() || due.is_empty() {
         failures.retain_planned(&first);
@@ -219,6 +219,46 @@ pub fn pass(
         done: outcome.done,
         again_ms,
     })
+}
+
+/// Why nothing may be done now. Approval is written into the ledger once it is there, or not needed: the host had no strangers.
+fn held(
+    view: &HostView,
+    observed: &Observed,
+    ledger: &mut Ledger,
+    file: &mut dyn LedgerFile,
+) -> Result<Option<Held>, HostError> {
+    if !ledger.approved && (view.host.approved || strangers(observed).is_empty()) {
+        ledger.approved = true;
+        if let Err(error) = file.save(ledger) {
+            ledger.approved = false;
+            return Err(error);
+        }
+    }
+    Ok(if view.host.paused {
+        Some(Held::Paused)
+    } else {
+        (!ledger.approved).then_some(Held::NotApproved)
+    })
+}
+
+/// What a host has that an agent without a ledger did not make, in words: jails, bridges and epairs, marked or not.
+///
+/// Marks count too: where there are marks and no ledger, the ledger was lost, and only the operator can say that they are this agent's.
+#[must_use]
+pub fn strangers(observed: &Observed) -> Vec<String> {
+    let jails = observed
+        .jails
+        .iter()
+        .map(|jail| format!("jail {} (jid {})", jail.name, jail.jid));
+    let interfaces = observed
+        .interfaces
+        .iter()
+        .filter(|interface| {
+            interface.groups.contains("bridge") || interface.groups.contains("epair")
+        })
+        .map(|interface| format!("interface {}", interface.name));
+    jails.chain(interfaces).collect()
 }
 
 fn look(

@@ -1,0 +1,137 @@
+//! Commands as values: which program, which words, what it reads, how long it may take. Run by a [`crate::System`], never by a shell.
+
+use std::time::Duration;
+
+/// How long a command that only asks or changes the kernel's tables may take. The slowest are listings of thousands of interfaces.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long starting or stopping a jail may take: it runs the jail's own `/etc/rc`, whose services wait for each other.
+pub(crate) const JAIL_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The programs of FreeBSD's base system that are driven, and where they are. There is no other list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    /// devfs(8)
+    Devfs,
+    /// ifconfig(8)
+    Ifconfig,
+    /// jail(8)
+    Jail,
+    /// jls(8)
+    Jls,
+    /// kldload(8)
+    Kldload,
+    /// kldstat(8)
+    Kldstat,
+    /// mount(8)
+    Mount,
+    /// netstat(1)
+    Netstat,
+    /// pfctl(8)
+    Pfctl,
+    /// route(8)
+    Route,
+    /// sysctl(8)
+    Sysctl,
+    /// umount(8)
+    Umount,
+    /// uname(1)
+    Uname,
+}
+
+impl Program {
+    /// The absolute path in FreeBSD's base system.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Devfs => "/sbin/devfs",
+            Self::Ifconfig => "/sbin/ifconfig",
+            Self::Jail => "/usr/sbin/jail",
+            Self::Jls => "/usr/sbin/jls",
+            Self::Kldload => "/sbin/kldload",
+            Self::Kldstat => "/sbin/kldstat",
+            Self::Mount => "/sbin/mount",
+            Self::Netstat => "/usr/bin/netstat",
+            Self::Pfctl => "/sbin/pfctl",
+            Self::Route => "/sbin/route",
+            Self::Sysctl => "/sbin/sysctl",
+            Self::Umount => "/sbin/umount",
+            Self::Uname => "/usr/bin/uname",
+        }
+    }
+}
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program's absolute path, then its arguments, one word each.
+    pub argv: Vec<String>,
+    /// What it reads on standard input; none: nothing.
+    pub stdin: Option<String>,
+    /// After this it is killed together with everything it started.
+    pub timeout: Duration,
+}
+
+impl Command {
+    /// `program` with `arguments`.
+    pub fn new<I>(program: Program, arguments: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let mut argv = vec![program.path().to_owned()];
+        argv.extend(arguments.into_iter().map(Into::into));
+        Self {
+            argv,
+            stdin: None,
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// With `text` on standard input.
+    #[must_use]
+    pub fn stdin(mut self, text: impl Into<String>) -> Self {
+        self.stdin = Some(text.into());
+        self
+    }
+
+    /// With another timeout.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The words as one line, for people; not quoted, not to be run.
+    #[must_use]
+    pub fn line(&self) -> String {
+        self.argv.join(" ")
+    }
+}
+
+/// What a command left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// The exit status; 128 and the signal's number where a signal ended it.
+    pub status: i32,
+    /// Standard output. Bytes that are not UTF-8 are replaced by U+FFFD.
+    pub stdout: String,
+    /// Standard error, likewise.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Whether the exit status is 0.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.status == 0
+    }
+}
+
+/// Words of a command from literals and strings: `words!["inet", address]` without a `to_owned` at each.
+macro_rules! words {
+    ($($word:expr),* $(,)?) => {
+        vec![$(::std::string::String::from($word)),*]
+    };
+}
+pub(crate) use words;

@@ -1,0 +1,158 @@
+//! Why a look or an operation failed, and when trying again makes sense. [`HostError`] is what the core gets of it.
+
+use std::error::Error as _;
+
+use cellblock_agent_core::host::{HostError, Retry};
+
+use crate::command::{Command, Output};
+use crate::system::SystemError;
+
+/// How much of a program's standard error goes into a message, in characters: enough for every refusal in the recordings, short enough for an object's status.
+const STDERR_CHARS_MAX: usize = 600;
+
+/// Why a look or an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A command could not be run to its end, or a file operation failed.
+    #[error(transparent)]
+    System(#[from] SystemError),
+    /// A command refused.
+    #[error("`{line}` ended with exit status {status}: {stderr}")]
+    Command {
+        /// The command.
+        line: String,
+        /// Its exit status.
+        status: i32,
+        /// What it wrote to standard error.
+        stderr: String,
+    },
+    /// A command printed what its parser does not know.
+    #[error("cannot read what `{program}` printed: {what}")]
+    Unreadable {
+        /// The program.
+        program: &'static str,
+        /// The line, or what is wrong with it.
+        what: String,
+    },
+    /// The commands succeeded, and what they should have done is not there.
+    #[error("{0}")]
+    EffectMissing(String),
+    /// The name belongs to something that is not ours.
+    #[error("{what} `{name}` exists already and does not carry our mark; rename it, or remove it")]
+    NameTaken {
+        /// `interface`, `jail`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// It is not what it was when the operation was planned.
+    #[error("{0}")]
+    Changed(String),
+    /// pf refused rules.
+    #[error("pf refused the rules of anchor `{anchor}`: {stderr}")]
+    RuleRejected {
+        /// The anchor.
+        anchor: String,
+        /// What pfctl said.
+        stderr: String,
+    },
+    /// A word that a program would not take as what it is meant to be.
+    #[error("{what} `{word}` cannot be handed to a command")]
+    Word {
+        /// What it is meant to be.
+        what: &'static str,
+        /// The word.
+        word: String,
+    },
+}
+
+impl Failure {
+    /// `command` ended with `output`, which is a refusal.
+    pub(crate) fn refused(command: &Command, output: &Output) -> Self {
+        Self::Command {
+            line: command.line(),
+            status: output.status,
+            stderr: excerpt(&output.stderr),
+        }
+    }
+
+    /// The code for conditions and events.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::System(error) if error.is_disk_full() => "DiskFull",
+            Self::System(SystemError::TimedOut { .. }) => "TimedOut",
+            Self::System(SystemError::File { .. }) => "FileFailed",
+            Self::System(SystemError::Spawn { .. }) | Self::Command { .. } => "CommandFailed",
+            Self::System(SystemError::TooLong { .. }) | Self::Unreadable { .. } => "Unreadable",
+            Self::EffectMissing(_) => "EffectMissing",
+            Self::NameTaken { .. } => "NameTaken",
+            Self::Changed(_) => "Changed",
+            Self::RuleRejected { .. } => "RuleRejected",
+            Self::Word { .. } => "BadWord",
+        }
+    }
+
+    /// When trying again makes sense.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::System(_) | Self::Command { .. } | Self::Unreadable { .. } => Retry::After,
+            Self::EffectMissing(_) | Self::Changed(_) => Retry::After,
+            Self::NameTaken { .. } | Self::RuleRejected { .. } => Retry::OnChange,
+            Self::Word { .. } => Retry::Never,
+        }
+    }
+}
+
+impl From<Failure> for HostError {
+    fn from(failure: Failure) -> Self {
+        let mut message = failure.to_string();
+        let mut source = match &failure {
+            // Transparent: its own Display stands in the message already, its source does not.
+            Failure::System(error) => error.source(),
+            other => other.source(),
+        };
+        while let Some(error) = source {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            source = error.source();
+        }
+        if let Failure::System(SystemError::TimedOut { stderr, .. }) = &failure
+            && !stderr.is_empty()
+        {
+            message.push_str(": ");
+            message.push_str(&excerpt(stderr));
+        }
+        Self {
+            reason: failure.reason(),
+            message,
+            retry: failure.retry(),
+        }
+    }
+}
+
+/// What a program complained about, as one line: the lines joined, control characters taken out, cut to a bounded length.
+pub(crate) fn excerpt(stderr: &str) -> String {
+    let joined: Vec<&str> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let mut text: String = joined
+        .join("; ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
+    if text.is_empty() {
+        return "it said nothing".to_owned();
+    }
+    if let Some((cut, _)) = text.char_indices().nth(STDERR_CHARS_MAX) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,375 @@
+//! A real host: the only process spawner of the project, and the files. Compiles and works on every Unix, so that it is tested where the project is built.
+//!
+//! Who calls it: [`crate::FreeBsd`], through [`System`]. What is not here: which commands there are.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::command::{Command, Output};
+use crate::system::{System, SystemError};
+
+/// How much a command may print on each stream: `ifconfig -a` and `jls -n` of 10,000 jails stay below half of it.
+const OUTPUT_BYTES_MAX: usize = 64 << 20;
+
+/// How often a child that has closed its output, or left it open to a daemon, is asked whether it has ended: first after this …
+const ASK_MIN: Duration = Duration::from_millis(1);
+
+/// … and, doubling, at last this often.
+const ASK_MAX: Duration = Duration::from_millis(50);
+
+/// The environment of every command. Without any `LC_` variable the locale is C, and hooks of jail.conf that inherit this find what rc(8) would let them find.
+const ENVIRONMENT: [(&str, &str); 2] = [
+    (
+        "PATH",
+        "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
+    ),
+    ("HOME", "/"),
+];
+
+/// The machine that the agent runs on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Real;
+
+impl System for Real {
+    fn run(&self, command: &Command) -> Result<Output, SystemError> {
+        let [program, arguments @ ..] = command.argv.as_slice() else {
+            let source = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(SystemError::Spawn {
+                line: String::new(),
+                source,
+            });
+        };
+        let child = std::process::Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .envs(ENVIRONMENT)
+            .current_dir("/")
+            .process_group(0)
+            .stdin(match command.stdin {
+                Some(_) => Stdio::piped(),
+                None => Stdio::null(),
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut running = Running::new(
+            child.map_err(|source| SystemError::Spawn {
+                line: command.line(),
+                source,
+            })?,
+            command,
+        );
+        running.finish()
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<String>, SystemError> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(file_error("read", path, source)),
+        }
+    }
+
+    fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
+        write_whole(Path::new(path), content).map_err(|source| file_error("write", path, source))
+    }
+
+    fn remove_file(&self, path: &str) -> Result<(), SystemError> {
+        match fs::remove_file(path) {
+            Ok(()) => sync_parent(Path::new(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+        .map_err(|source| file_error("remove", path, source))
+    }
+
+    fn list_dir(&self, path: &str) -> Result<Option<Vec<String>>, SystemError> {
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(file_error("list", path, source)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|source| file_error("list", path, source))?;
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(Some(names))
+    }
+
+    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(metadata.is_dir()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(source) => Err(file_error("look at", path, source)),
+        }
+    }
+}
+
+/// A child and what is still to be said to it and heard from it.
+struct Running<'a> {
+    child: Child,
+    command: &'a Command,
+    deadline: Instant,
+    stdin: Vec<u8>,
+    written: usize,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl<'a> Running<'a> {
+    fn new(child: Child, command: &'a Command) -> Self {
+        Self {
+            child,
+            command,
+            deadline: Instant::now() + command.timeout,
+            stdin: command.stdin.clone().unwrap_or_default().into_bytes(),
+            written: 0,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        }
+    }
+
+    /// Talks to the child until it has ended. It has ended when the process has, not when its output is closed: a daemon that a jail's `exec.start`
+    /// left behind keeps the output open for as long as it lives.
+    fn finish(&mut self) -> Result<Output, SystemError> {
+        self.make_nonblocking()
+            .map_err(|source| self.lost(source))?;
+        let mut ask = ASK_MIN;
+        loop {
+            let heard = self.exchange(ask).map_err(|source| self.lost(source))?;
+            if self.stdout.len() > OUTPUT_BYTES_MAX || self.stderr.len() > OUTPUT_BYTES_MAX {
+                self.kill();
+                return Err(SystemError::TooLong {
+                    line: self.command.line(),
+                    bytes_max: OUTPUT_BYTES_MAX,
+                });
+            }
+            if let Some(status) = self.child.try_wait().map_err(|source| self.lost(source))? {
+                while self
+                    .exchange(Duration::ZERO)
+                    .map_err(|source| self.lost(source))?
+                    && self.stdout.len() <= OUTPUT_BYTES_MAX
+                {}
+                return Ok(Output {
+                    status: exit_status(status),
+                    stdout: text(&self.stdout),
+                    stderr: text(&self.stderr),
+                });
+            }
+            if Instant::now() >= self.deadline {
+                self.kill();
+                return Err(SystemError::TimedOut {
+                    line: self.command.line(),
+                    timeout: self.command.timeout,
+                    stderr: text(&self.stderr),
+                });
+            }
+            ask = if heard {
+                ASK_MIN
+            } else {
+                (ask * 2).min(ASK_MAX)
+            };
+        }
+    }
+
+    fn make_nonblocking(&self) -> io::Result<()> {
+        let child = &self.child;
+        let ends = [
+            child.stdin.as_ref().map(AsFd::as_fd),
+            child.stdout.as_ref().map(AsFd::as_fd),
+            child.stderr.as_ref().map(AsFd::as_fd),
+        ];
+        for end in ends.into_iter().flatten() {
+            fcntl_setfl(end, fcntl_getfl(end)? | OFlags::NONBLOCK)?;
+        }
+        Ok(())
+    }
+
+    /// Waits up to `wait` for the child to read or write, and answers; whether anything was heard.
+    fn exchange(&mut self, wait: Duration) -> io::Result<bool> {
+        let child = &self.child;
+        let mut ends: Vec<(BorrowedFd<'_>, PollFlags)> = Vec::with_capacity(3);
+        ends.extend(
+            child
+                .stdin
+                .as_ref()
+                .map(|end| (end.as_fd(), PollFlags::OUT)),
+        );
+        ends.extend(
+            child
+                .stdout
+                .as_ref()
+                .map(|end| (end.as_fd(), PollFlags::IN)),
+        );
+        ends.extend(
+            child
+                .stderr
+                .as_ref()
+                .map(|end| (end.as_fd(), PollFlags::IN)),
+        );
+        let mut polled: Vec<PollFd<'_>> = ends
+            .iter()
+            .map(|(end, flags)| PollFd::from_borrowed_fd(*end, *flags))
+            .collect();
+        let wait = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(wait.subsec_nanos()).try_into().unwrap_or(0),
+        };
+        match poll(&mut polled, Some(&wait)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.write_some();
+        let mut heard = false;
+        if let Some(end) = &mut self.child.stdout {
+            let before = self.stdout.len();
+            if read_some(end, &mut self.stdout)? {
+                self.child.stdout = None;
+            }
+            heard |= self.stdout.len() > before;
+        }
+        if let Some(end) = &mut self.child.stderr {
+            let before = self.stderr.len();
+            if read_some(end, &mut self.stderr)? {
+                self.child.stderr = None;
+            }
+            heard |= self.stderr.len() > before;
+        }
+        Ok(heard)
+    }
+
+    /// Writes what the child takes. A child that stops reading early is not our error: its exit status speaks.
+    fn write_some(&mut self) {
+        let Some(end) = &mut self.child.stdin else {
+            return;
+        };
+        while self.written < self.stdin.len() {
+            match end.write(&self.stdin[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        self.child.stdin = None;
+    }
+
+    /// Kills the child with everything that it started and did not put into a group of its own, and reaps it. The child was not reaped before, so its process group is still its own.
+    fn kill(&mut self) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // The group is gone only if every process of it is, which is what was wanted.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+
+    fn lost(&self, source: io::Error) -> SystemError {
+        SystemError::Spawn {
+            line: self.command.line(),
+            source,
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    /// However the function was left, no child stays behind, neither running nor as a zombie.
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.kill();
+        }
+    }
+}
+
+/// Reads what is there; whether the stream has ended.
+fn read_some(end: &mut impl io::Read, into: &mut Vec<u8>) -> io::Result<bool> {
+    let mut buffer = [0; 64 << 10];
+    while into.len() <= OUTPUT_BYTES_MAX {
+        match end.read(&mut buffer) {
+            Ok(0) => return Ok(true),
+            Ok(count) => into.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+fn exit_status(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn file_error(action: &'static str, path: &str, source: io::Error) -> SystemError {
+    SystemError::File {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Writes beside the file, syncs, renames over it, syncs the directory.
+fn write_whole(path: &Path, content: &str) -> io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(parent)?;
+    let beside = parent.join(format!(".{}.new", name.to_string_lossy()));
+    // One left by a crash may be anything; it is ours to replace, never to write through.
+    match fs::remove_file(&beside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        // The first error is the one to tell; what is left beside the file is replaced next time.
+        let _ = fs::remove_file(&beside);
+    }
+    written?;
+    sync_parent(path)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

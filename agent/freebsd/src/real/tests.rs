@@ -1,0 +1,202 @@
+//! The real spawner and the real files, on whatever Unix the tests run on.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+use super::{OUTPUT_BYTES_MAX, Real};
+use crate::command::Command;
+use crate::system::{System as _, SystemError};
+
+fn sh(script: &str) -> Command {
+    Command {
+        argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()],
+        stdin: None,
+        timeout: Duration::from_secs(60),
+    }
+}
+
+#[test]
+fn status_and_both_streams_come_back() {
+    let output = Real
+        .run(&sh("echo out; echo err >&2; exit 3"))
+        .expect("sh runs");
+    assert_eq!(
+        (
+            output.status,
+            output.stdout.as_str(),
+            output.stderr.as_str()
+        ),
+        (3, "out\n", "err\n")
+    );
+}
+
+#[test]
+fn the_environment_is_clean_and_words_are_not_expanded() {
+    let output = Real.run(&sh("env | sort")).expect("sh runs");
+    let names: Vec<&str> = output
+        .stdout
+        .lines()
+        .filter_map(|line| line.split('=').next())
+        .collect();
+    assert!(names.contains(&"PATH") && names.contains(&"HOME"));
+    assert!(
+        names
+            .iter()
+            .all(|name| ["HOME", "PATH", "PWD", "_", "SHLVL", "OLDPWD"].contains(name)),
+        "{names:?}"
+    );
+    let echo = Command {
+        argv: vec!["/bin/echo".to_owned(), "$HOME; *".to_owned()],
+        stdin: None,
+        timeout: Duration::from_secs(60),
+    };
+    assert_eq!(Real.run(&echo).expect("echo runs").stdout, "$HOME; *\n");
+}
+
+#[test]
+fn stdin_longer_than_a_pipe_is_read_while_output_is_written() {
+    let text = "line of text\n".repeat(100_000);
+    let output = Real.run(&sh("cat").stdin(text.clone())).expect("cat runs");
+    assert_eq!(output.stdout, text);
+}
+
+#[test]
+fn a_child_that_does_not_read_its_stdin_is_no_error() {
+    let output = Real
+        .run(&sh("exec <&-; exit 5").stdin("x".repeat(1 << 20)))
+        .expect("sh runs");
+    assert_eq!(output.status, 5);
+}
+
+#[test]
+fn a_timeout_kills_the_whole_group() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let pid_file = folder.path().join("pid");
+    let script = format!(
+        "sleep 1000 & echo $! > {}; echo begun >&2; wait",
+        pid_file.display()
+    );
+    let began = Instant::now();
+    let error = Real
+        .run(&sh(&script).timeout(Duration::from_millis(300)))
+        .expect_err("it cannot end in time");
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert!(
+        matches!(&error, SystemError::TimedOut { stderr, .. } if stderr == "begun\n"),
+        "{error:?}"
+    );
+    let pid = fs::read_to_string(&pid_file).expect("the child wrote its pid");
+    let alive = Real
+        .run(&sh(&format!(
+            "kill -0 {} 2>/dev/null && ps -o stat= -p {0}",
+            pid.trim()
+        )))
+        .expect("sh runs");
+    assert!(
+        !alive.is_success() || alive.stdout.trim().is_empty() || alive.stdout.starts_with('Z'),
+        "{}",
+        alive.stdout
+    );
+}
+
+#[test]
+fn a_daemon_that_keeps_the_output_open_does_not_hold_us() {
+    let began = Instant::now();
+    let output = Real.run(&sh("sleep 20 & echo started")).expect("sh runs");
+    assert_eq!(output.stdout, "started\n");
+    assert!(began.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
+fn endless_output_is_cut_off() {
+    let error = Real.run(&sh("while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done | cat; exit 0"));
+    // A slow machine may reach the timeout first; either way the command is gone.
+    match error {
+        Err(SystemError::TooLong { bytes_max, .. }) => assert_eq!(bytes_max, OUTPUT_BYTES_MAX),
+        Err(SystemError::TimedOut { .. }) => {}
+        other => panic!("endless output came to an end: {other:?}"),
+    }
+}
+
+#[test]
+fn a_missing_program_is_an_error_with_its_name() {
+    let command = Command {
+        argv: vec!["/nonexistent/program".to_owned()],
+        stdin: None,
+        timeout: Duration::from_secs(1),
+    };
+    let error = Real.run(&command).expect_err("there is no such program");
+    assert_eq!(error.to_string(), "cannot run `/nonexistent/program`");
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_replaced() {
+    let output = Real.run(&sh("printf 'a\\377b'")).expect("sh runs");
+    assert_eq!(output.stdout, "a\u{fffd}b");
+}
+
+#[test]
+fn no_zombies_stay() {
+    for _ in 0..20 {
+        Real.run(&sh("exit 0")).expect("sh runs");
+    }
+    let me = std::process::id();
+    let children = Real
+        .run(&sh(&format!(
+            "ps -A -o ppid=,stat= | grep '^ *{me} *Z' | wc -l"
+        )))
+        .expect("ps runs");
+    assert_eq!(children.stdout.trim(), "0");
+}
+
+#[test]
+fn files_are_written_whole_and_private() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join("jails/www.conf");
+    let path = path.to_str().expect("the path is UTF-8");
+    assert_eq!(Real.read_file(path).expect("readable"), None);
+    Real.write_file(path, "one\n").expect("writable");
+    Real.write_file(path, "two\n").expect("writable");
+    assert_eq!(
+        Real.read_file(path).expect("readable").as_deref(),
+        Some("two\n")
+    );
+    assert_eq!(
+        fs::metadata(path)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
+    let parent = folder.path().join("jails");
+    let parent = parent.to_str().expect("the path is UTF-8");
+    assert_eq!(
+        Real.list_dir(parent).expect("listable"),
+        Some(vec!["www.conf".to_owned()])
+    );
+    assert!(Real.is_dir(parent).expect("it can be looked at"));
+    assert!(!Real.is_dir(path).expect("it can be looked at"));
+    Real.remove_file(path).expect("removable");
+    Real.remove_file(path)
+        .expect("removing what is not there is fine");
+    assert_eq!(
+        Real.list_dir("/nonexistent").expect("absent is no error"),
+        None
+    );
+    assert!(!Real.is_dir("/nonexistent/x").expect("absent is no error"));
+}
+
+#[test]
+fn what_a_crash_left_beside_the_file_is_replaced_and_never_followed() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let victim = folder.path().join("victim");
+    fs::write(&victim, "untouched").expect("writable");
+    std::os::unix::fs::symlink(&victim, folder.path().join(".a.conf.new")).expect("linkable");
+    let path = folder.path().join("a.conf");
+    Real.write_file(path.to_str().expect("the path is UTF-8"), "new")
+        .expect("writable");
+    assert_eq!(fs::read_to_string(&victim).expect("readable"), "untouched");
+    assert_eq!(fs::read_to_string(&path).expect("readable"), "new");
+}

@@ -1,0 +1,107 @@
+//! The boundary of the agent: run a command, read and write a file. Everything above it is the same on a FreeBSD host, in tests and in the sandbox.
+
+use std::io;
+use std::time::Duration;
+
+use crate::command::{Command, Output};
+
+/// What runs commands and holds files.
+///
+/// # Guarantees
+/// `run` returns only when the command has ended, or was killed with its whole process group. It never uses a shell. `write_file` is atomic and durable: after a crash at any
+/// moment the path has the old content or the new one, and after it returned it has the new one.
+///
+/// # Errors
+/// A command that ended with another exit status than 0 is no error here: what that means only the caller knows.
+pub trait System: Send + Sync {
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// It could not be started, took too long, or printed too much.
+    fn run(&self, command: &Command) -> Result<Output, SystemError>;
+
+    /// The content of a file; none if there is no such file.
+    ///
+    /// # Errors
+    /// The file exists and could not be read.
+    fn read_file(&self, path: &str) -> Result<Option<String>, SystemError>;
+
+    /// Writes a file whole, readable by its owner only, with its parent directories, and syncs it.
+    ///
+    /// # Errors
+    /// It could not be written; the old content is still there then.
+    fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError>;
+
+    /// Removes a file; one that is not there is fine.
+    ///
+    /// # Errors
+    /// The file is still there.
+    fn remove_file(&self, path: &str) -> Result<(), SystemError>;
+
+    /// The names of the entries of a directory, sorted; none if there is no such directory.
+    ///
+    /// # Errors
+    /// The directory exists and could not be read.
+    fn list_dir(&self, path: &str) -> Result<Option<Vec<String>>, SystemError>;
+
+    /// Whether the path is a directory, symbolic links followed.
+    ///
+    /// # Errors
+    /// That could not be found out.
+    fn is_dir(&self, path: &str) -> Result<bool, SystemError>;
+}
+
+/// Why a command or a file operation did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemError {
+    /// The program is not there, or may not be run.
+    #[error("cannot run `{line}`")]
+    Spawn {
+        /// The command.
+        line: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Killed.
+    #[error("`{line}` did not end within {} s and was killed", timeout.as_secs())]
+    TimedOut {
+        /// The command.
+        line: String,
+        /// How long it was given.
+        timeout: Duration,
+        /// What it had written to standard error by then.
+        stderr: String,
+    },
+    /// Killed.
+    #[error("`{line}` printed more than {bytes_max} bytes and was killed")]
+    TooLong {
+        /// The command.
+        line: String,
+        /// How much it may print.
+        bytes_max: usize,
+    },
+    /// A file or directory.
+    #[error("cannot {action} {path}")]
+    File {
+        /// `read`, `write` …
+        action: &'static str,
+        /// The path.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl SystemError {
+    /// Whether the disk, or the user's share of it, is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Spawn { source, .. } | Self::File { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            Self::TimedOut { .. } | Self::TooLong { .. } => false,
+        }
+    }
+}

@@ -46,7 +46,9 @@ pub fn new(
 
 /// Puts `condition` in the place of the one of its type, or at the end. The transition time stays when the status does.
 pub fn set(conditions: &mut Vec<Condition>, mut condition: Condition, now: Timestamp) {
-    let present = conditions.iter_mut().find(|present| present.kind == condition.kind);
+    let present = conditions
+        .iter_mut()
+        .find(|present| present.kind == condition.kind);
     match present {
         Some(present) => {
             condition.last_transition_time = if present.status == condition.status {

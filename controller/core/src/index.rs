@@ -41,6 +41,7 @@ pub struct Index {
     hosts_by_load: BTreeSet<(usize, String)>,
     unsettled: BTreeSet<String>,
     deleting: BTreeSet<(Kind, String)>,
+    orphans: BTreeSet<Uid>,
     view_revisions: BTreeMap<String, u64>,
 }
 
@@ -53,7 +54,10 @@ impl Index {
             cluster,
             epoch: 0,
             revision: 0,
-            objects: Kind::ALL.iter().map(|kind| (*kind, BTreeMap::new())).collect(),
+            objects: Kind::ALL
+                .iter()
+                .map(|kind| (*kind, BTreeMap::new()))
+                .collect(),
             kind_revisions: BTreeMap::new(),
             by_uid: BTreeMap::new(),
             claims: Claims::default(),
@@ -64,6 +68,7 @@ impl Index {
             hosts_by_load: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             deleting: BTreeSet::new(),
+            orphans: BTreeSet::new(),
             view_revisions: BTreeMap::new(),
         }
     }
@@ -151,7 +156,8 @@ impl Index {
 
     /// Every Network, by name.
     pub fn networks(&self) -> impl Iterator<Item = &Network> {
-        self.list(Kind::Network, None).filter_map(|entry| entry.network())
+        self.list(Kind::Network, None)
+            .filter_map(|entry| entry.network())
     }
 
     /// The jails bound to a host, and those that name it and wait, by name.
@@ -161,7 +167,10 @@ impl Index {
     }
 
     /// The jails that name a network in their spec or hold addresses of it, by name.
-    pub fn jails_of_network<'a>(&'a self, network: &str) -> impl Iterator<Item = &'a Jail> + use<'a> {
+    pub fn jails_of_network<'a>(
+        &'a self,
+        network: &str,
+    ) -> impl Iterator<Item = &'a Jail> + use<'a> {
         let names = self.jails_by_network.get(network).into_iter().flatten();
         names.filter_map(|name| self.jail(name))
     }
@@ -198,7 +207,20 @@ impl Index {
 
     /// The objects whose deletion was asked for.
     pub fn deleting(&self) -> impl Iterator<Item = (Kind, &str)> {
-        self.deleting.iter().map(|(kind, name)| (*kind, name.as_str()))
+        self.deleting
+            .iter()
+            .map(|(kind, name)| (*kind, name.as_str()))
+    }
+
+    /// The uids of objects that are gone and still hold claims.
+    pub fn orphans(&self) -> impl Iterator<Item = &Uid> {
+        self.orphans.iter()
+    }
+
+    /// How many jails name a network in their spec or hold addresses of it.
+    #[must_use]
+    pub fn attached(&self, network: &str) -> usize {
+        self.jails_by_network.get(network).map_or(0, BTreeSet::len)
     }
 
     /// The revision of the newest change to a host's view, as far as this index has seen it happen; the revision of the
@@ -228,6 +250,3 @@ impl Index {
         write.put(key, writer.as_str().as_bytes().to_vec());
     }
 }
-
-
-

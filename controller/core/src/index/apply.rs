@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cellblock_schemas::{Host, Jail, Kind, Network, Object};
+use cellblock_schemas::{Host, Jail, Kind, Network, Object, Uid};
 use serde_json::Value;
 
 use super::Index;
@@ -37,6 +37,7 @@ pub enum Event {
 struct Touched {
     applied: Applied,
     jails: BTreeSet<String>,
+    owners: BTreeSet<Uid>,
 }
 
 impl Index {
@@ -65,6 +66,13 @@ impl Index {
         }
         for jail in &touched.jails {
             self.settle(jail);
+        }
+        for owner in touched.owners {
+            if self.by_uid.contains_key(&owner) || self.claims.of(&owner).next().is_none() {
+                self.orphans.remove(&owner);
+            } else {
+                self.orphans.insert(owner);
+            }
         }
         for host in &touched.applied.hosts {
             self.view_revisions.insert(host.clone(), revision);
@@ -95,13 +103,21 @@ impl Index {
     }
 
     fn present_keys(&self) -> BTreeSet<String> {
-        let objects = self.objects.iter().flat_map(|(kind, objects)| {
-            objects.keys().map(|name| self.keys.object(*kind, name))
-        });
-        let claims = self.claims.iter().map(|(resource, _)| self.keys.claim(resource));
+        let objects = self
+            .objects
+            .iter()
+            .flat_map(|(kind, objects)| objects.keys().map(|name| self.keys.object(*kind, name)));
+        let claims = self
+            .claims
+            .iter()
+            .map(|(resource, _)| self.keys.claim(resource));
         let guards = self.guards.keys().map(|name| self.keys.guard(name));
         let sessions = self.sessions.keys().map(|host| self.keys.session(host));
-        objects.chain(claims).chain(guards).chain(sessions).collect()
+        objects
+            .chain(claims)
+            .chain(guards)
+            .chain(sessions)
+            .collect()
     }
 
     /// The revision at which the index has a key, where it keeps one.
@@ -122,7 +138,9 @@ impl Index {
         modified: u64,
     ) -> Result<(), String> {
         match place {
-            Place::Object { kind, name } => self.put_object(touched, kind, &name, value, modified)?,
+            Place::Object { kind, name } => {
+                self.put_object(touched, kind, &name, value, modified)?
+            }
             Place::Claim(resource) => {
                 let claim: Claim = from_json(value)?;
                 touch_owner(touched, &claim);
@@ -146,8 +164,13 @@ impl Index {
             }
             Place::Epoch => {
                 let text = std::str::from_utf8(value).map_err(|error| error.to_string())?;
-                self.epoch = text.trim().parse().map_err(|_| format!("`{text}` is no number"))?;
-                let hosts = self.list(Kind::Host, None).map(|host| host.name().to_owned());
+                self.epoch = text
+                    .trim()
+                    .parse()
+                    .map_err(|_| format!("`{text}` is no number"))?;
+                let hosts = self
+                    .list(Kind::Host, None)
+                    .map(|host| host.name().to_owned());
                 let hosts: Vec<_> = hosts.collect();
                 touched.applied.hosts.extend(hosts);
             }
@@ -271,7 +294,8 @@ impl Index {
         let kind = entry.object.kind();
         let name = entry.name().to_owned();
         let metadata = entry.object.metadata();
-        self.by_uid.insert(metadata.uid.clone(), (kind, name.clone()));
+        self.by_uid
+            .insert(metadata.uid.clone(), (kind, name.clone()));
         if metadata.deletion_timestamp.is_some() {
             self.deleting.insert((kind, name.clone()));
         }
@@ -295,14 +319,17 @@ impl Index {
     }
 
     fn move_load(&mut self, host: &str, change: impl FnOnce(&mut BTreeSet<String>) -> bool) {
-        let listed = self.hosts_by_load.remove(&(self.load(host), host.to_owned()));
+        let listed = self
+            .hosts_by_load
+            .remove(&(self.load(host), host.to_owned()));
         let jails = self.jails_by_host.entry(host.to_owned()).or_default();
         change(jails);
         if jails.is_empty() {
             self.jails_by_host.remove(host);
         }
         if listed {
-            self.hosts_by_load.insert((self.load(host), host.to_owned()));
+            self.hosts_by_load
+                .insert((self.load(host), host.to_owned()));
         }
     }
 
@@ -311,28 +338,25 @@ impl Index {
         let Some(some) = after.or(before) else {
             return;
         };
+        touched.owners.insert(some.object.metadata().uid.clone());
         let hosts = &mut touched.applied.hosts;
         match &some.object {
             Object::Jail(jail) => {
                 touched.jails.insert(jail.metadata.name.clone());
-                let (before, after) = (
-                    before.and_then(Entry::jail),
-                    after.and_then(Entry::jail),
-                );
+                let (before, after) = (before.and_then(Entry::jail), after.and_then(Entry::jail));
                 if before.map(jail_in_view) != after.map(jail_in_view) {
                     let bound = before.into_iter().chain(after).filter_map(Jail::binding);
                     hosts.extend(bound.map(|binding| binding.host.clone()));
                 }
             }
             Object::Host(host) => {
-                let (before, after) = (
-                    before.and_then(Entry::host),
-                    after.and_then(Entry::host),
-                );
+                let (before, after) = (before.and_then(Entry::host), after.and_then(Entry::host));
                 if before.map(host_in_view) != after.map(host_in_view) {
                     let name = &host.metadata.name;
                     hosts.insert(name.clone());
-                    let jails = self.jails_of_host(name).map(|jail| jail.metadata.name.clone());
+                    let jails = self
+                        .jails_of_host(name)
+                        .map(|jail| jail.metadata.name.clone());
                     touched.jails.extend(jails);
                 }
             }
@@ -369,7 +393,10 @@ fn host_of(jail: &Jail) -> Option<&str> {
 
 /// The networks that a jail names or holds addresses of.
 fn networks_of(jail: &Jail) -> BTreeSet<&str> {
-    let bound = jail.binding().into_iter().flat_map(|binding| &binding.attachments);
+    let bound = jail
+        .binding()
+        .into_iter()
+        .flat_map(|binding| &binding.attachments);
     let named = jail.spec.networks.iter();
     named
         .map(|attachment| attachment.network.as_str())
@@ -388,11 +415,7 @@ fn jail_in_view(jail: &Jail) -> impl PartialEq {
 }
 
 fn host_in_view(host: &Host) -> impl PartialEq {
-    (
-        &host.metadata.uid,
-        host.metadata.generation,
-        &host.spec,
-    )
+    (&host.metadata.uid, host.metadata.generation, &host.spec)
 }
 
 fn network_in_view(network: &Network) -> impl PartialEq {
@@ -400,6 +423,7 @@ fn network_in_view(network: &Network) -> impl PartialEq {
 }
 
 fn touch_owner(touched: &mut Touched, claim: &Claim) {
+    touched.owners.insert(claim.owner.uid().clone());
     match &claim.owner {
         Owner::Jail { name, .. } => {
             touched.jails.insert(name.clone());

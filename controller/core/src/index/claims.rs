@@ -25,7 +25,10 @@ impl Claims {
     }
 
     /// Everything that the object of that uid holds.
-    pub fn of<'a>(&'a self, owner: &Uid) -> impl Iterator<Item = (&'a Resource, &'a Claim)> + use<'a> {
+    pub fn of<'a>(
+        &'a self,
+        owner: &Uid,
+    ) -> impl Iterator<Item = (&'a Resource, &'a Claim)> + use<'a> {
         let resources = self.by_owner.get(owner).into_iter().flatten();
         resources.filter_map(|resource| Some((resource, self.by_resource.get(resource)?)))
     }
@@ -70,7 +73,11 @@ impl Claims {
     /// A claim of somebody else than `except` that leaves no room for `resource`: the same resource, overlapping ports, or
     /// ports of an address that is given away whole.
     #[must_use]
-    pub fn in_the_way<'a>(&'a self, resource: &Resource, except: &Uid) -> Option<(&'a Resource, &'a Claim)> {
+    pub fn in_the_way<'a>(
+        &'a self,
+        resource: &Resource,
+        except: &Uid,
+    ) -> Option<(&'a Resource, &'a Claim)> {
         let exact = self.by_resource.get_key_value(resource).into_iter();
         exact
             .chain(self.ports_in_the_way(resource))

@@ -92,7 +92,10 @@ fn public_addresses(
             ("address", message)
         });
     }
-    let v4 = addresses.values().filter(|address| address.is_ipv4()).count();
+    let v4 = addresses
+        .values()
+        .filter(|address| address.is_ipv4())
+        .count();
     let v6 = addresses.len() - v4;
     if addresses.is_empty() || v4 > 1 || v6 > 1 {
         let message = format!(

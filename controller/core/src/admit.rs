@@ -1,0 +1,263 @@
+//! Admission: turns a request into what is to be written, or into every reason why not. The order is default → validate →
+//! relate to others → warn → canonicalise; nothing is written when nothing changes.
+//!
+//! Reads the index and writes nothing itself. The result holds the comparisons that make it void if the cluster has changed
+//! meanwhile; the caller then admits again.
+
+pub(crate) mod draft;
+mod managed;
+mod removal;
+mod spec;
+mod status;
+
+use bytes::Bytes;
+use cellblock_schemas::{Kind, Uid, Violation, Warning};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::document;
+use crate::index::Index;
+use crate::write::Write;
+
+pub use removal::finish;
+
+/// On a Network or Host whose deletion was asked for: somebody still uses it.
+pub const IN_USE_FINALIZER: &str = "cellblock.dev/in-use";
+
+/// The finalizers that only the controller itself takes away.
+const OWN_FINALIZERS: &str = "cellblock.dev/";
+
+/// How many bytes a document has at most: well below what etcd takes in one request (1.5 MiB), because its claims share
+/// the transaction.
+pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Server-side apply: the document states the whole spec, the labels and the annotations for its manager.
+    Apply {
+        /// The kind.
+        kind: Kind,
+        /// The document.
+        document: Value,
+        /// Who states it.
+        manager: String,
+    },
+    /// A new object.
+    Create {
+        /// The kind.
+        kind: Kind,
+        /// The document.
+        document: Value,
+        /// Who creates it.
+        manager: String,
+    },
+    /// Replaces everything but the status.
+    Update {
+        /// The kind.
+        kind: Kind,
+        /// The document.
+        document: Value,
+        /// Who replaces it.
+        manager: String,
+    },
+    /// Replaces the status and nothing else.
+    UpdateStatus {
+        /// The kind.
+        kind: Kind,
+        /// The document.
+        document: Value,
+        /// Who replaces it.
+        manager: String,
+    },
+    /// Asks for an object to go.
+    Delete {
+        /// The kind.
+        kind: Kind,
+        /// The name.
+        name: String,
+        /// Only this incarnation.
+        uid: Option<Uid>,
+        /// Only this revision.
+        revision: Option<u64>,
+    },
+}
+
+/// What an admission may not find out itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The time.
+    pub timestamp: Timestamp,
+    /// The uid of the object, should it be new.
+    pub new_uid: Uid,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The object is new.
+    Created,
+    /// The object is different.
+    Configured,
+    /// The object is as it was: nothing is written.
+    Unchanged,
+    /// The object waits for its finalizers.
+    Deleting,
+    /// The object is gone.
+    Gone,
+}
+
+/// An admitted request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admitted {
+    /// What to write; none if nothing changes.
+    pub write: Option<Write>,
+    /// The kind.
+    pub kind: Kind,
+    /// The name.
+    pub name: String,
+    /// The document as it is, or was last, without a resourceVersion.
+    pub document: Value,
+    /// The revision of the document, if it is stored already.
+    pub revision: Option<u64>,
+    /// What the operator should know.
+    pub warnings: Vec<Warning>,
+    /// What becomes of the object.
+    pub outcome: Outcome,
+}
+
+impl Admitted {
+    /// The document for the client, as of the revision it was written at, or the one it has if it was not.
+    #[must_use]
+    pub fn served(&self, written: Option<u64>) -> (u64, Bytes) {
+        let revision = written.or(self.revision).unwrap_or(0);
+        if revision == 0 {
+            return (0, document::stored(&self.document));
+        }
+        (revision, document::served(&self.document, revision))
+    }
+}
+
+/// The class of a refusal, with the names that kube-apiserver uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The document breaks rules.
+    Invalid,
+    /// There is such an object.
+    AlreadyExists,
+    /// There is no such object.
+    NotFound,
+    /// The object is not what the client believes.
+    Conflict,
+    /// The document is too large.
+    TooLarge,
+}
+
+impl Reason {
+    /// The name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "Invalid",
+            Self::AlreadyExists => "AlreadyExists",
+            Self::NotFound => "NotFound",
+            Self::Conflict => "Conflict",
+            Self::TooLarge => "TooLarge",
+        }
+    }
+}
+
+/// A refused request: every reason at once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} {name:?} was refused: {}", .kind.as_str(), sentences(.violations))]
+pub struct Rejection {
+    /// The class.
+    pub reason: Reason,
+    /// The kind.
+    pub kind: Kind,
+    /// The name, as far as it is known.
+    pub name: String,
+    /// What is wrong; at least one.
+    pub violations: Vec<Violation>,
+}
+
+fn sentences(violations: &[Violation]) -> String {
+    let sentences: Vec<_> = violations.iter().map(Violation::to_string).collect();
+    sentences.join("; ")
+}
+
+impl Rejection {
+    /// A refusal for one reason.
+    #[must_use]
+    pub fn new(
+        reason: Reason,
+        kind: Kind,
+        name: &str,
+        field: &str,
+        message: impl Into<String>,
+        help: &str,
+    ) -> Self {
+        Self {
+            reason,
+            kind,
+            name: name.to_owned(),
+            violations: vec![Violation {
+                field: field.to_owned(),
+                message: message.into(),
+                help: help.to_owned(),
+            }],
+        }
+    }
+
+    fn invalid(kind: Kind, name: &str, violations: Vec<Violation>) -> Self {
+        Self {
+            reason: Reason::Invalid,
+            kind,
+            name: name.to_owned(),
+            violations,
+        }
+    }
+
+    fn not_found(kind: Kind, name: &str) -> Self {
+        let message = format!("there is no {kind} of that name");
+        Self::new(Reason::NotFound, kind, name, "metadata.name", message, "")
+    }
+}
+
+/// Admits a request.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rejection> {
+    match request {
+        Request::Apply {
+            kind,
+            document,
+            manager,
+        } => spec::apply(index, kind, document, &manager, now),
+        Request::Create {
+            kind,
+            document,
+            manager,
+        } => spec::create(index, kind, document, &manager, now),
+        Request::Update {
+            kind,
+            document,
+            manager,
+        } => spec::update(index, kind, document, &manager, now),
+        Request::UpdateStatus {
+            kind,
+            document,
+            manager,
+        } => status::update(index, kind, document, &manager, now),
+        Request::Delete {
+            kind,
+            name,
+            uid,
+            revision,
+        } => removal::delete(index, kind, &name, uid.as_ref(), revision, now),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Deletion: asked for at once, done when nothing holds the object any more.
+//!
+//! A jail that is bound is held by its host ([`crate::bind::FINALIZER`]) until the agent reports that nothing is left of it.
+//! A network or host is always marked first and removed in a second step: whoever comes to depend on it compares it, so
+//! everybody who still does is known once the mark is in the index.
+
+use cellblock_schemas::{ConditionStatus, HostStatus, Jail, Kind, NetworkStatus, Object, Uid};
+use jiff::Timestamp;
+
+use super::draft::Draft;
+use super::{Admitted, IN_USE_FINALIZER, Now, Outcome, Reason, Rejection};
+use crate::index::Index;
+use crate::write::Write;
+use crate::{bind, conditions, rules};
+
+pub(super) fn delete(
+    index: &Index,
+    kind: Kind,
+    name: &str,
+    uid: Option<&Uid>,
+    revision: Option<u64>,
+    now: &Now,
+) -> Result<Admitted, Rejection> {
+    let before = index
+        .get(kind, name)
+        .ok_or_else(|| Rejection::not_found(kind, name))?;
+    let conflict = |field: &str, message: String| {
+        Err(Rejection::new(
+            Reason::Conflict,
+            kind,
+            name,
+            field,
+            message,
+            "look at it again, then repeat",
+        ))
+    };
+    let was = before.object.metadata();
+    if let Some(uid) = uid
+        && *uid != was.uid
+    {
+        return conflict(
+            "metadata.uid",
+            format!(
+                "the {kind} of that name is another one now, with uid {}",
+                was.uid
+            ),
+        );
+    }
+    if let Some(revision) = revision
+        && revision != before.revision
+    {
+        return conflict(
+            "metadata.resourceVersion",
+            format!(
+                "the {kind} was changed meanwhile: it is at {}, not at {revision}",
+                before.revision
+            ),
+        );
+    }
+    let mut draft = Draft::of(index, before);
+    let metadata = draft.object.metadata_mut();
+    if metadata.deletion_timestamp.is_none() {
+        metadata.deletion_timestamp = Some(now.timestamp);
+        if kind != Kind::Jail {
+            metadata.finalizers.push(IN_USE_FINALIZER.to_owned());
+        }
+        draft.count_generation();
+    }
+    let mut admitted = draft.finish(Vec::new())?;
+    if admitted.outcome == Outcome::Unchanged {
+        admitted.outcome = Outcome::Deleting;
+    }
+    Ok(admitted)
+}
+
+/// Does what is left to do for an object whose deletion was asked for: takes the controller's own finalizer off when nobody
+/// uses the object any more, and with it the object if that was the last one; otherwise says in its status who does. None if
+/// there is nothing to do.
+#[must_use]
+pub fn finish(index: &Index, kind: Kind, name: &str, now: Timestamp) -> Option<Write> {
+    let before = index.get(kind, name)?;
+    before.object.metadata().deletion_timestamp?;
+    let own = match &before.object {
+        // Never bound, so there is no host that could have anything to take away.
+        Object::Jail(jail) if jail.binding().is_none() => bind::FINALIZER,
+        Object::Jail(_) => return None,
+        Object::Host(_) | Object::Network(_) => IN_USE_FINALIZER,
+    };
+    let mut draft = Draft::of(index, before);
+    let users = users(index, &before.object);
+    if users.is_empty() {
+        draft
+            .object
+            .metadata_mut()
+            .finalizers
+            .retain(|finalizer| finalizer != own);
+    } else {
+        tell(&mut draft.object, &users, now);
+    }
+    draft.finish(Vec::new()).ok()?.write
+}
+
+/// Says in an object's status who uses it.
+fn tell(object: &mut Object, users: &[&Jail], now: Timestamp) {
+    let message = format!(
+        "goes when the last of {} jails is gone: {}",
+        users.len(),
+        rules::named(users)
+    );
+    let generation = object.metadata().generation;
+    let condition = conditions::new(
+        conditions::IN_USE,
+        ConditionStatus::True,
+        "JailsAttached",
+        message,
+        generation,
+    );
+    let list = match object {
+        Object::Host(host) => {
+            &mut host
+                .status
+                .get_or_insert_with(HostStatus::default)
+                .conditions
+        }
+        Object::Network(network) => {
+            &mut network
+                .status
+                .get_or_insert_with(NetworkStatus::default)
+                .conditions
+        }
+        Object::Jail(_) => return,
+    };
+    conditions::set(list, condition, now);
+}
+
+/// The jails that still use an object: those bound to a host, those with addresses of a network.
+pub(crate) fn users<'a>(index: &'a Index, object: &Object) -> Vec<&'a Jail> {
+    let name = &object.metadata().name;
+    match object {
+        Object::Host(_) => {
+            let jails = index.jails_of_host(name);
+            jails
+                .filter(|jail| jail.binding().is_some_and(|binding| binding.host == *name))
+                .collect()
+        }
+        Object::Network(_) => {
+            let jails = index.jails_of_network(name);
+            let uses = |jail: &&Jail| {
+                let bound = jail
+                    .binding()
+                    .into_iter()
+                    .flat_map(|binding| &binding.attachments);
+                bound.into_iter().any(|bound| bound.network == *name)
+            };
+            jails.filter(uses).collect()
+        }
+        Object::Jail(_) => Vec::new(),
+    }
+}

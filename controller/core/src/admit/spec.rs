@@ -1,0 +1,339 @@
+//! Admission of what operators write: apply, create and update.
+
+use std::sync::Arc;
+
+use cellblock_schemas::jail::JailStatus;
+use cellblock_schemas::meta::ObjectMeta;
+use cellblock_schemas::{
+    Jail, Kind, Object, Violation, Warning, default, structural, unsupported, validate,
+    warnings_with,
+};
+use serde_json::Value;
+
+use super::draft::{Draft, too_large};
+use super::{Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, managed};
+use crate::bind;
+use crate::index::{Entry, Index};
+use crate::rules;
+use crate::write::{Guard, Write};
+
+/// What a client said, read and defaulted.
+struct Stated {
+    object: Object,
+    document: Value,
+}
+
+pub(super) fn apply(
+    index: &Index,
+    kind: Kind,
+    document: Value,
+    manager: &str,
+    now: &Now,
+) -> Result<Admitted, Rejection> {
+    let stated = read(kind, document)?;
+    let name = &stated.object.metadata().name;
+    let before = index.get(kind, name);
+    let mut draft = begin(index, before, &stated.object, now)?;
+    keep_identity(&mut draft, &stated.object, now);
+    let metadata = draft.object.metadata_mut();
+    // Apply adds finalizers and never takes any away: whoever set one is somebody else.
+    if let Some(before) = before {
+        let own: Vec<_> = std::mem::take(&mut metadata.finalizers);
+        let mut finalizers = before.object.metadata().finalizers.clone();
+        finalizers.extend(
+            own.into_iter()
+                .filter(|own| !before.object.metadata().finalizers.contains(own)),
+        );
+        metadata.finalizers = finalizers;
+    }
+    let fields = managed::fields(kind, &stated.document, &stated.object.to_value());
+    managed::record(metadata, manager, "Apply", "", fields, now.timestamp);
+    admit(draft, now)
+}
+
+pub(super) fn create(
+    index: &Index,
+    kind: Kind,
+    document: Value,
+    manager: &str,
+    now: &Now,
+) -> Result<Admitted, Rejection> {
+    let stated = read(kind, document)?;
+    let name = &stated.object.metadata().name;
+    if index.get(kind, name).is_some() {
+        let message = format!("there is a {kind} of that name");
+        return Err(Rejection::new(
+            Reason::AlreadyExists,
+            kind,
+            name,
+            "metadata.name",
+            message,
+            "choose another name, or apply instead of creating",
+        ));
+    }
+    if stated.object.metadata().resource_version.is_some() {
+        return Err(Rejection::new(
+            Reason::Invalid,
+            kind,
+            name,
+            "metadata.resourceVersion",
+            "a new object has no resourceVersion",
+            "remove it",
+        ));
+    }
+    let mut draft = begin(index, None, &stated.object, now)?;
+    keep_identity(&mut draft, &stated.object, now);
+    let fields = managed::fields(kind, &stated.document, &stated.object.to_value());
+    managed::record(
+        draft.object.metadata_mut(),
+        manager,
+        "Update",
+        "",
+        fields,
+        now.timestamp,
+    );
+    admit(draft, now)
+}
+
+pub(super) fn update(
+    index: &Index,
+    kind: Kind,
+    document: Value,
+    manager: &str,
+    now: &Now,
+) -> Result<Admitted, Rejection> {
+    let stated = read(kind, document)?;
+    let name = &stated.object.metadata().name;
+    let before = index
+        .get(kind, name)
+        .ok_or_else(|| Rejection::not_found(kind, name))?;
+    let mut draft = begin(index, Some(before), &stated.object, now)?;
+    keep_identity(&mut draft, &stated.object, now);
+    let was = before.object.metadata();
+    let metadata = draft.object.metadata_mut();
+    let gone = was.finalizers.iter().find(|finalizer| {
+        finalizer.starts_with(OWN_FINALIZERS) && !metadata.finalizers.contains(finalizer)
+    });
+    if let Some(gone) = gone {
+        return Err(Rejection::new(
+            Reason::Invalid,
+            kind,
+            name,
+            "metadata.finalizers",
+            format!("{gone} is taken away by the controller when its work is done"),
+            "leave it in",
+        ));
+    }
+    let fields = managed::fields(kind, &stated.document, &stated.object.to_value());
+    if managed::differs(&before.object, &stated.object) {
+        managed::record(metadata, manager, "Update", "", fields, now.timestamp);
+    }
+    admit(draft, now)
+}
+
+/// Reads a document, refusing what does not fit its kind's schema, and fills in what need not be written.
+fn read(kind: Kind, document: Value) -> Result<Stated, Rejection> {
+    let name = document
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_owned();
+    let bytes = document.to_string().len();
+    if bytes > DOCUMENT_BYTES_MAX {
+        return Err(too_large(kind, &name, bytes));
+    }
+    let mut object = structural::read(kind, document.clone())
+        .map_err(|violations| Rejection::invalid(kind, &name, violations))?;
+    default::default_object(&mut object);
+    Ok(Stated { object, document })
+}
+
+/// Checks that the client speaks of the object as it is, and puts its words in the place of the stored ones.
+fn begin<'a>(
+    index: &'a Index,
+    before: Option<&'a Arc<Entry>>,
+    stated: &Object,
+    now: &Now,
+) -> Result<Draft<'a>, Rejection> {
+    let kind = stated.kind();
+    let metadata = stated.metadata();
+    let name = &metadata.name;
+    let conflict = |field: &str, message: String| {
+        Err(Rejection::new(
+            Reason::Conflict,
+            kind,
+            name,
+            field,
+            message,
+            "read it again, then repeat the change",
+        ))
+    };
+    if let Some(version) = &metadata.resource_version {
+        match before {
+            None => {
+                return conflict(
+                    "metadata.resourceVersion",
+                    format!("the {kind} does not exist any more"),
+                );
+            }
+            Some(before) if *version != before.revision.to_string() => {
+                let newest = before.revision;
+                return conflict(
+                    "metadata.resourceVersion",
+                    format!(
+                        "the {kind} was changed meanwhile: it is at {newest}, not at {version}"
+                    ),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    let uid = before.map_or(&now.new_uid, |before| &before.object.metadata().uid);
+    if !metadata.uid.0.is_empty() && before.is_some() && metadata.uid != *uid {
+        return conflict(
+            "metadata.uid",
+            format!("the {kind} of that name is another one now, with uid {uid}"),
+        );
+    }
+    Ok(Draft {
+        index,
+        before,
+        object: stated.clone(),
+        write: Write::default(),
+    })
+}
+
+/// Takes over from the stored object what clients do not decide.
+fn keep_identity(draft: &mut Draft<'_>, stated: &Object, now: &Now) {
+    let before = draft.before.map(|entry| entry.object.clone());
+    let metadata = draft.object.metadata_mut();
+    let said = stated.metadata();
+    let was = before.as_ref().map(Object::metadata);
+    *metadata = ObjectMeta {
+        name: said.name.clone(),
+        uid: was.map_or_else(|| now.new_uid.clone(), |was| was.uid.clone()),
+        resource_version: None,
+        generation: was.map(|was| was.generation).unwrap_or_default(),
+        creation_timestamp: Some(
+            was.and_then(|was| was.creation_timestamp)
+                .unwrap_or(now.timestamp),
+        ),
+        deletion_timestamp: was.and_then(|was| was.deletion_timestamp),
+        labels: said.labels.clone(),
+        annotations: said.annotations.clone(),
+        finalizers: said.finalizers.clone(),
+        owner_references: said.owner_references.clone(),
+        managed_fields: was
+            .map(|was| was.managed_fields.clone())
+            .unwrap_or_default(),
+    };
+    match (&mut draft.object, before) {
+        (Object::Host(host), Some(Object::Host(before))) => host.status = before.status,
+        (Object::Network(network), Some(Object::Network(before))) => network.status = before.status,
+        (Object::Jail(jail), Some(Object::Jail(before))) => jail.status = before.status,
+        (Object::Host(_) | Object::Network(_) | Object::Jail(_), _) => {}
+    }
+}
+
+/// The common way of everything that states a spec: validate, relate, bind, count.
+fn admit(mut draft: Draft<'_>, now: &Now) -> Result<Admitted, Rejection> {
+    let kind = draft.object.kind();
+    let name = draft.object.metadata().name.clone();
+    let mut violations = validate::validate(&draft.object);
+    violations.extend(unsupported(&draft.object));
+    if let Some(before) = draft.before {
+        violations.extend(validate::validate_update(&before.object, &draft.object));
+    }
+    violations.extend(relate(&draft).into_iter().map(Violation::from));
+    if !violations.is_empty() {
+        return Err(Rejection::invalid(kind, &name, violations));
+    }
+    draft.count_generation();
+    let index = draft.index;
+    let spec_of = |name: &str| index.network(name).map(|network| &network.spec);
+    let mut warnings = warnings_with(&draft.object, &spec_of);
+    guard(&mut draft);
+    let deleting = draft.object.metadata().deletion_timestamp.is_some();
+    if let Object::Jail(jail) = &mut draft.object
+        && !deleting
+    {
+        warnings.extend(missing(draft.index, jail));
+        bind::bind(draft.index, jail, &mut draft.write, now.timestamp);
+    }
+    draft.finish(warnings)
+}
+
+/// The rules that relate the object to others.
+fn relate(draft: &Draft<'_>) -> Vec<rules::Problem> {
+    let index = draft.index;
+    match &draft.object {
+        Object::Jail(jail) => {
+            let mut problems = rules::host_independent(index, jail);
+            let host = jail
+                .binding()
+                .map(|binding| binding.host.as_str())
+                .or(jail.spec.host.as_deref());
+            problems.extend(
+                host.map(|host| rules::on_host(index, jail, host))
+                    .unwrap_or_default(),
+            );
+            problems
+        }
+        Object::Network(network) => {
+            let before = draft.before.and_then(|before| before.network());
+            rules::network(index, network, before)
+        }
+        Object::Host(host) => rules::host_update(index, host),
+    }
+}
+
+/// Makes the write depend on the rules over several objects that it relied on.
+fn guard(draft: &mut Draft<'_>) {
+    let uid = draft.object.metadata().uid.clone();
+    match (&draft.object, draft.before.map(|before| &before.object)) {
+        (Object::Network(network), before) => {
+            let same = matches!(before, Some(Object::Network(before))
+                if before.spec.subnets == network.spec.subnets
+                    && before.spec.host_selector == network.spec.host_selector);
+            if !same {
+                draft
+                    .index
+                    .expect_guard(&mut draft.write, &Guard::Networks, &uid);
+            }
+        }
+        (Object::Host(host), Some(Object::Host(before))) => {
+            if before.spec.uplinks != host.spec.uplinks {
+                let guard = Guard::Ports(host.metadata.name.clone());
+                draft.index.expect_guard(&mut draft.write, &guard, &uid);
+            }
+        }
+        (Object::Host(_) | Object::Jail(_), _) => {}
+    }
+}
+
+/// Objects that a jail names and that do not exist yet.
+fn missing(index: &Index, jail: &Jail) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let status = jail.status.as_ref();
+    if status
+        .and_then(|status: &JailStatus| status.binding.as_ref())
+        .is_none()
+        && let Some(host) = &jail.spec.host
+        && index.host(host).is_none()
+    {
+        warnings.push(Warning {
+            field: "spec.host".to_owned(),
+            message: format!("host {host} does not exist yet; the jail waits for it"),
+        });
+    }
+    for (place, attachment) in jail.spec.networks.iter().enumerate() {
+        let network = &attachment.network;
+        if index.network(network).is_none() {
+            warnings.push(Warning {
+                field: format!("spec.networks[{place}].network"),
+                message: format!("network {network} does not exist yet; the jail waits for it"),
+            });
+        }
+    }
+    warnings
+}

@@ -1,0 +1,91 @@
+//! Admission of a status written by a client through the status subresource.
+
+use std::sync::Arc;
+
+use cellblock_schemas::{Kind, Object, Violation};
+use serde_json::{Value, json};
+
+use super::draft::Draft;
+use super::{Admitted, Now, Reason, Rejection, managed};
+use crate::index::{Entry, Index};
+
+/// Replaces the status. Nothing else of the document counts, except that a resourceVersion in it must be the newest.
+pub(super) fn update(
+    index: &Index,
+    kind: Kind,
+    document: Value,
+    manager: &str,
+    now: &Now,
+) -> Result<Admitted, Rejection> {
+    let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
+    let name = text("/metadata/name").unwrap_or_default().to_owned();
+    let before = index
+        .get(kind, &name)
+        .ok_or_else(|| Rejection::not_found(kind, &name))?;
+    if let Some(version) = text("/metadata/resourceVersion")
+        && version != before.revision.to_string()
+    {
+        let message = format!(
+            "the {kind} was changed meanwhile: it is at {}, not at {version}",
+            before.revision
+        );
+        let help = "read it again, then repeat the change";
+        return Err(Rejection::new(
+            Reason::Conflict,
+            kind,
+            &name,
+            "metadata.resourceVersion",
+            message,
+            help,
+        ));
+    }
+    let status = document.get("status").cloned().unwrap_or(Value::Null);
+    let mut draft = Draft::of(index, before);
+    draft.object = with_status(before, status.clone())
+        .map_err(|message| Rejection::new(Reason::Invalid, kind, &name, "status", message, ""))?;
+    if let (Object::Jail(after), Object::Jail(was)) = (&draft.object, &before.object)
+        && after.binding() != was.binding()
+    {
+        return Err(Rejection::invalid(
+            kind,
+            &name,
+            vec![Violation {
+                field: "status.binding".to_owned(),
+                message: "host and addresses are decided by the controller alone".to_owned(),
+                help: "leave the binding as it is".to_owned(),
+            }],
+        ));
+    }
+    if draft.object != before.object {
+        let fields = status
+            .as_object()
+            .into_iter()
+            .flat_map(|status| status.keys());
+        let fields: serde_json::Map<_, _> = fields
+            .map(|field| (format!("f:{field}"), json!({})))
+            .collect();
+        let metadata = draft.object.metadata_mut();
+        managed::record(
+            metadata,
+            manager,
+            "Update",
+            "status",
+            json!({ "f:status": fields }),
+            now.timestamp,
+        );
+    }
+    draft.finish(Vec::new())
+}
+
+fn with_status(entry: &Arc<Entry>, status: Value) -> Result<Object, String> {
+    let mut value = entry.object.to_value();
+    let members = value
+        .as_object_mut()
+        .ok_or("the stored object is no object")?;
+    if status.is_null() {
+        members.shift_remove("status");
+    } else {
+        members.insert("status".to_owned(), status);
+    }
+    Object::from_value(entry.object.kind(), value).map_err(|error| error.to_string())
+}

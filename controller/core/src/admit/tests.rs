@@ -1,0 +1,389 @@
+//! Admission, request by request.
+
+use cellblock_schemas::{ConditionStatus, Kind};
+use serde_json::json;
+
+use super::*;
+use crate::testing::{World, bridge, host, jail, shared};
+
+fn fields(rejection: &Rejection) -> Vec<&str> {
+    rejection
+        .violations
+        .iter()
+        .map(|violation| violation.field.as_str())
+        .collect()
+}
+
+#[test]
+fn a_jail_gets_host_addresses_and_mac_at_admission() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    let admitted = world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("a jail");
+    assert_eq!(admitted.outcome, Outcome::Created);
+    let binding = world.binding("www").expect("bound");
+    assert_eq!(binding.host, "a");
+    let attachment = &binding.attachments[0];
+    let addresses: Vec<_> = attachment
+        .addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(addresses, ["10.30.0.10/24", "fd00:30::1/64"]);
+    assert!(
+        attachment
+            .mac
+            .expect("a MAC")
+            .to_string()
+            .starts_with("02:cb:")
+    );
+    assert_eq!(
+        world.jail("www").metadata.finalizers,
+        [crate::bind::FINALIZER]
+    );
+    assert_eq!(world.jail("www").metadata.generation.0, 1);
+}
+
+#[test]
+fn applying_again_writes_nothing() {
+    let mut world = World::with_hosts(&["a"]);
+    let documents = [
+        host("a"),
+        bridge("lan"),
+        jail(
+            "www",
+            &["lan"],
+            json!({"publish": [{"name": "web", "ports": [80], "uplink": "external"}]}),
+        ),
+    ];
+    for document in &documents {
+        world.apply(document.clone()).expect("admitted");
+    }
+    world.reconcile();
+    world.report("a");
+    world.reconcile();
+    let revision = world.revision();
+    for document in &documents {
+        let admitted = world.apply(document.clone()).expect("admitted");
+        assert_eq!(
+            (admitted.outcome, admitted.write),
+            (Outcome::Unchanged, None)
+        );
+    }
+    assert_eq!(world.revision(), revision);
+}
+
+#[test]
+fn all_violations_come_at_once() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(shared("inside")).expect("a network");
+    world
+        .apply(jail(
+            "dick",
+            &["inside"],
+            json!({"host": "a", "networks": [{"network": "inside", "addresses": ["192.0.2.4"]}],
+        "publish": [{"name": "web", "ports": [80, 443], "uplink": "external"}]}),
+        ))
+        .expect("the first");
+    let rejection = world.apply(jail("harry", &[], json!({
+        "host": "a", "jailName": "dick",
+        "networks": [{"network": "inside", "addresses": ["192.0.2.4", "198.51.100.1"]}],
+        "publish": [{"name": "web", "ports": ["400-500"], "uplink": "external", "address": "main"}],
+    }))).expect_err("four things are wrong");
+    assert_eq!(rejection.reason, Reason::Invalid);
+    assert_eq!(
+        fields(&rejection),
+        [
+            "spec.networks[0].addresses[1]",
+            "spec.networks[0].addresses[0]",
+            "spec.jailName",
+            "spec.publish[0].ports"
+        ]
+    );
+    let text = rejection.to_string();
+    assert!(
+        text.contains("taken by jail dick") && text.contains("outside every subnet"),
+        "{text}"
+    );
+}
+
+#[test]
+fn unknown_fields_are_refused_and_those_in_the_store_survive() {
+    let mut world = World::with_hosts(&["a"]);
+    let mut document = jail("www", &[], json!({"hots": "a"}));
+    let rejection = world.apply(document.clone()).expect_err("a typing error");
+    assert!(rejection.violations[0].message.contains("hots"));
+    document["spec"] = json!({"root": {"path": "/jails/www"}});
+    world.apply(document).expect("a jail");
+    // A newer release has written something that this one does not know.
+    let entry = world.index.get(Kind::Jail, "www").expect("there").clone();
+    let mut newer = entry.document();
+    newer["spec"]["later"] = json!({"a": 1});
+    newer["status"]["later"] = json!(2);
+    let mut write = Write::default();
+    write.put(
+        world.index.keys().object(Kind::Jail, "www"),
+        crate::document::stored(&newer),
+    );
+    assert!(world.commit(&write));
+    world.report("a");
+    let document = world
+        .index
+        .get(Kind::Jail, "www")
+        .expect("there")
+        .document();
+    assert_eq!(document["spec"]["later"], json!({"a": 1}));
+    assert_eq!(document["status"]["later"], json!(2));
+    assert_eq!(document["status"]["phase"], json!("Running"));
+}
+
+#[test]
+fn a_stale_resource_version_is_refused() {
+    let mut world = World::with_hosts(&["a"]);
+    let mut document = world.index.get(Kind::Host, "a").expect("there").document();
+    document["metadata"]["labels"]["zone"] = json!("x");
+    let update = |document: &Value| Request::Update {
+        kind: Kind::Host,
+        document: document.clone(),
+        manager: "m".to_owned(),
+    };
+    let admitted = world.request(update(&document)).expect("fresh");
+    assert_eq!(admitted.outcome, Outcome::Configured);
+    let rejection = world.request(update(&document)).expect_err("stale");
+    assert_eq!(rejection.reason, Reason::Conflict);
+    assert_eq!(fields(&rejection), ["metadata.resourceVersion"]);
+    document["metadata"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("resourceVersion");
+    assert_eq!(
+        world
+            .request(update(&document))
+            .expect("unconditional")
+            .outcome,
+        Outcome::Unchanged
+    );
+}
+
+#[test]
+fn create_refuses_what_exists_and_update_what_does_not() {
+    let mut world = World::with_hosts(&["a"]);
+    let create = Request::Create {
+        kind: Kind::Host,
+        document: host("a"),
+        manager: "m".to_owned(),
+    };
+    assert_eq!(
+        world.request(create).expect_err("exists").reason,
+        Reason::AlreadyExists
+    );
+    let update = Request::Update {
+        kind: Kind::Host,
+        document: host("b"),
+        manager: "m".to_owned(),
+    };
+    assert_eq!(
+        world.request(update).expect_err("absent").reason,
+        Reason::NotFound
+    );
+}
+
+#[test]
+fn a_jail_waits_for_what_is_missing_and_says_so() {
+    let mut world = World::new();
+    let admitted = world
+        .apply(jail("www", &["lan"], json!({"host": "a"})))
+        .expect("accepted");
+    assert_eq!(admitted.warnings.len(), 2);
+    assert_eq!(world.scheduled("www").1, "NetworkMissing");
+    world.apply(bridge("lan")).expect("a network");
+    world.reconcile();
+    let (status, reason, message) = world.scheduled("www");
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "HostMissing")
+    );
+    assert!(message.contains("host a does not exist"), "{message}");
+    world.apply(host("a")).expect("a host");
+    world.reconcile();
+    assert_eq!(world.scheduled("www").0, ConditionStatus::True);
+    assert_eq!(world.address("www").as_deref(), Some("10.30.0.10"));
+}
+
+#[test]
+fn a_bound_jail_goes_only_when_its_host_says_so() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("a jail");
+    assert_eq!(
+        world.delete(Kind::Jail, "www").expect("accepted").outcome,
+        Outcome::Deleting
+    );
+    world.reconcile();
+    assert!(world.index.jail("www").is_some());
+    let claims = world.index.claims().len();
+    world.report("a");
+    assert!(world.index.jail("www").is_none());
+    // Two addresses, a MAC number and a name are free again; the bridge's number stays with the network.
+    assert_eq!(world.index.claims().len(), claims - 4);
+}
+
+#[test]
+fn a_network_in_use_waits_says_for_whom_and_takes_no_new_jails() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("a jail");
+    assert_eq!(
+        world
+            .delete(Kind::Network, "lan")
+            .expect("accepted")
+            .outcome,
+        Outcome::Deleting
+    );
+    world.reconcile();
+    let status = world
+        .index
+        .network("lan")
+        .and_then(|network| network.status.clone())
+        .expect("a status");
+    assert!(status.conditions[0].message.contains("www"), "{status:?}");
+    let rejection = world
+        .apply(jail("new", &["lan"], json!({})))
+        .expect_err("too late");
+    assert_eq!(fields(&rejection), ["spec.networks[0].network"]);
+    world.delete(Kind::Jail, "www").expect("accepted");
+    world.report("a");
+    world.reconcile();
+    assert!(world.index.network("lan").is_none());
+    assert!(world.index.claims().is_empty());
+}
+
+#[test]
+fn subnets_of_two_networks_on_one_host_do_not_overlap() {
+    let mut world = World::new();
+    world.apply(bridge("lan")).expect("a network");
+    let mut other = bridge("other");
+    other["spec"]["subnets"] = json!([{"cidr": "10.30.0.128/25"}]);
+    let rejection = world.apply(other.clone()).expect_err("overlaps");
+    assert_eq!(fields(&rejection), ["spec.subnets[0].cidr"]);
+    assert!(rejection.violations[0].message.contains("network lan"));
+    let mut lan = bridge("lan");
+    lan["spec"]["hostSelector"] = json!({"matchLabels": {"zone": "a"}});
+    other["spec"]["hostSelector"] = json!({"matchLabels": {"zone": "b"}});
+    world.apply(lan).expect("elsewhere");
+    world.apply(other).expect("elsewhere");
+}
+
+#[test]
+fn a_network_cannot_leave_its_jails_outside() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("a jail");
+    let mut smaller = bridge("lan");
+    smaller["spec"]["subnets"] =
+        json!([{"cidr": "10.30.0.0/24", "gateway": {"address": "10.30.0.10"}}]);
+    let rejection = world.apply(smaller).expect_err("www is there");
+    let text = rejection.to_string();
+    assert!(
+        text.contains("fd00:30::1 of jail www")
+            && text.contains("10.30.0.10 cannot become the gateway"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_a_jail_gives_up_stays_its_own_until_its_host_confirms() {
+    let mut world = World::with_hosts(&["a", "b"]);
+    world.apply(bridge("lan")).expect("a network");
+    let at = |name: &str, host: &str, address: &str| {
+        jail(
+            name,
+            &[],
+            json!({"host": host, "networks": [{"network": "lan", "addresses": [address]}]}),
+        )
+    };
+    world.apply(at("one", "a", "10.30.0.20")).expect("a jail");
+    world.report("a");
+    world
+        .apply(at("one", "a", "10.30.0.21"))
+        .expect("moves over");
+    let rejection = world
+        .apply(at("two", "b", "10.30.0.20"))
+        .expect_err("host a may still have it");
+    assert!(
+        rejection.violations[0].message.contains("given it up"),
+        "{rejection}"
+    );
+    world.report("a");
+    world.apply(at("two", "b", "10.30.0.20")).expect("free now");
+}
+
+#[test]
+fn the_status_subresource_changes_nothing_else_and_never_the_binding() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(jail("www", &[], json!({}))).expect("a jail");
+    let mut document = world
+        .index
+        .get(Kind::Jail, "www")
+        .expect("there")
+        .document();
+    document["status"]["phase"] = json!("Running");
+    document["spec"]["host"] = json!("elsewhere");
+    let update = |document: &Value| Request::UpdateStatus {
+        kind: Kind::Jail,
+        document: document.clone(),
+        manager: "m".to_owned(),
+    };
+    world.request(update(&document)).expect("a status");
+    let now = world.jail("www").clone();
+    assert_eq!(now.spec.host, None);
+    assert_eq!(now.status.expect("a status").phase, "Running");
+    document["metadata"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("resourceVersion");
+    document["status"]["binding"]["host"] = json!("b");
+    assert_eq!(
+        fields(&world.request(update(&document)).expect_err("refused")),
+        ["status.binding"]
+    );
+}
+
+#[test]
+fn managed_fields_name_list_entries_by_their_keys() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("a jail");
+    let entries = &world.jail("www").metadata.managed_fields;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(
+        (entries[0].manager.as_str(), entries[0].operation.as_str()),
+        ("jailctl", "Apply")
+    );
+    let networks = &entries[0].fields_v1["f:spec"]["f:networks"];
+    assert_eq!(
+        networks[r#"k:{"interface":"lan"}"#],
+        json!({".": {}, "f:network": {}}),
+        "{networks}"
+    );
+}
+
+#[test]
+fn a_document_beyond_a_mebibyte_is_too_large() {
+    let mut world = World::new();
+    let mut document = host("a");
+    document["metadata"]["annotations"] = json!({"a": "x".repeat(DOCUMENT_BYTES_MAX)});
+    assert_eq!(
+        world.apply(document).expect_err("too large").reason,
+        Reason::TooLarge
+    );
+}

@@ -1,0 +1,339 @@
+//! Allocation: which addresses and MAC addresses a jail gets on a host. Chooses only; the caller writes the claims in the
+//! jail's own transaction, each created only if absent.
+//!
+//! Deterministic: the lowest free address of each subnet, and the first free MAC number from a starting point that is a hash
+//! of the jail's uid and the interface. What the jail had before it keeps while that is still right.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use cellblock_schemas::jail::{Addressing, Attachment, Binding, BoundAttachment};
+use cellblock_schemas::net::{AddressRange, Family, HostAddress, Mac};
+use cellblock_schemas::network::{Mode, Network, NetworkSpec, RoutedLink, Scope, Subnet};
+use cellblock_schemas::{Jail, Uid};
+use sha2::{Digest, Sha256};
+
+use crate::claim::Resource;
+use crate::index::Index;
+use crate::index::free::{to_address, to_number};
+use crate::waiting::Waiting;
+
+/// The first two octets of the MAC address of a jail's end of a link.
+const JAIL_END: [u8; 2] = [0x02, 0xcb];
+
+/// The first two octets of a bridge's MAC address.
+const BRIDGE: [u8; 2] = [0x0a, 0xcb];
+
+/// What a jail gets on one host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Allocation {
+    /// One per attachment of the spec, in the same order.
+    pub attachments: Vec<BoundAttachment>,
+    /// Everything that must be claimed for the jail.
+    pub resources: BTreeSet<Resource>,
+    /// Bridges that do not have a MAC number yet: the network's name, its uid, the number.
+    pub bridges: Vec<(String, Uid, u32)>,
+}
+
+/// Chooses everything for `jail` on `host`. `networks` are the jail's, one per attachment.
+///
+/// # Errors
+/// A subnet has no address left, or a network cannot give addresses at all.
+pub fn allocate(
+    index: &Index,
+    jail: &Jail,
+    host: &str,
+    networks: &[&Network],
+    previous: Option<&Binding>,
+) -> Result<Allocation, Waiting> {
+    let mut allocation = Allocation::default();
+    for (attachment, network) in jail.spec.networks.iter().zip(networks) {
+        let before = previous.and_then(|binding| {
+            binding.attachments.iter().find(|bound| {
+                bound.interface == attachment.interface && bound.network == attachment.network
+            })
+        });
+        let mut choice = Choice {
+            index,
+            owner: &jail.metadata.uid,
+            host,
+            network,
+            attachment,
+            before,
+            allocation: &mut allocation,
+        };
+        let bound = choice.attachment()?;
+        choice.bridge();
+        allocation.attachments.push(bound);
+    }
+    Ok(allocation)
+}
+
+/// The claim of one address of a network for a jail on a host.
+#[must_use]
+pub fn address_claim(network: &Network, host: &str, address: IpAddr) -> Resource {
+    Resource::Address {
+        network: network.metadata.name.clone(),
+        host: scope_host(&network.spec, host).map(str::to_owned),
+        address,
+    }
+}
+
+/// The host's part of an address's scope.
+#[must_use]
+pub fn scope_host<'a>(spec: &NetworkSpec, host: &'a str) -> Option<&'a str> {
+    match spec.effective_scope() {
+        Scope::Host => Some(host),
+        Scope::Fleet => None,
+    }
+}
+
+/// The MAC address of a bridge with that number.
+#[must_use]
+pub fn bridge_mac(number: u32) -> Mac {
+    mac(BRIDGE, number)
+}
+
+/// The ranges that addresses of a subnet are given out from, and the addresses in them that are not.
+///
+/// Without ranges of its own a subnet gives all its addresses but the first and, for IPv4, the last: the network's and the
+/// broadcast address, or IPv6's subnet-router anycast address. Prefixes of one or two addresses give all of them.
+#[must_use]
+pub fn allocatable(subnet: &Subnet) -> (Vec<AddressRange>, Vec<AddressRange>) {
+    let mut holes = subnet.reserve.clone();
+    if let Some(gateway) = &subnet.gateway {
+        holes.push(AddressRange {
+            first: gateway.address,
+            last: gateway.address,
+        });
+    }
+    if !subnet.allocate.is_empty() {
+        return (subnet.allocate.clone(), holes);
+    }
+    let net = subnet.cidr.net();
+    let (family, first) = to_number(net.network());
+    let (_, last) = to_number(net.broadcast());
+    let (first, last) = match family {
+        _ if last - first < 2 => (first, last),
+        Family::Ipv4 => (first + 1, last - 1),
+        Family::Ipv6 => (first + 1, last),
+    };
+    let range = AddressRange {
+        first: to_address(family, first),
+        last: to_address(family, last),
+    };
+    (vec![range], holes)
+}
+
+struct Choice<'a> {
+    index: &'a Index,
+    owner: &'a Uid,
+    host: &'a str,
+    network: &'a Network,
+    attachment: &'a Attachment,
+    before: Option<&'a BoundAttachment>,
+    allocation: &'a mut Allocation,
+}
+
+impl Choice<'_> {
+    fn attachment(&mut self) -> Result<BoundAttachment, Waiting> {
+        let addresses = match self.attachment.effective_addressing() {
+            Addressing::Static => self.given(),
+            Addressing::Allocate => self.allocated()?,
+            Addressing::Dhcp | Addressing::Slaac | Addressing::Jail => Vec::new(),
+        };
+        let is_vnet = self.network.spec.mode().is_some_and(|mode| mode.is_vnet());
+        Ok(BoundAttachment {
+            network: self.attachment.network.clone(),
+            interface: self.attachment.interface.clone(),
+            addresses,
+            mac: is_vnet.then(|| self.mac()),
+        })
+    }
+
+    /// The addresses of the spec, each with its prefix length.
+    fn given(&mut self) -> Vec<HostAddress> {
+        let given = self.attachment.addresses.iter();
+        let addresses = given.map(|given| HostAddress {
+            prefix_length: given.prefix_length.or_else(|| {
+                let subnet = self.network.spec.subnet_of(given.address);
+                Some(self.prefix_length(subnet, given.address))
+            }),
+            ..*given
+        });
+        let addresses: Vec<_> = addresses.collect();
+        for given in &addresses {
+            let claim = address_claim(self.network, self.host, given.address);
+            self.allocation.resources.insert(claim);
+        }
+        addresses
+    }
+
+    /// One address of each subnet.
+    fn allocated(&mut self) -> Result<Vec<HostAddress>, Waiting> {
+        let name = &self.network.metadata.name;
+        if self.network.spec.subnets.is_empty() {
+            return Err(Waiting::new(
+                "NoSubnets",
+                format!("network {name} has no subnets to allocate an address from"),
+            ));
+        }
+        let mut addresses = Vec::new();
+        for subnet in &self.network.spec.subnets {
+            let address = self
+                .kept(subnet)
+                .or_else(|| self.free(subnet))
+                .ok_or_else(|| {
+                    Waiting::new(
+                        "AddressesExhausted",
+                        format!(
+                            "no free address is left in {} of network {name}",
+                            subnet.cidr
+                        ),
+                    )
+                })?;
+            let claim = address_claim(self.network, self.host, address);
+            self.allocation.resources.insert(claim);
+            addresses.push(HostAddress {
+                address,
+                prefix_length: Some(self.prefix_length(Some(subnet), address)),
+            });
+        }
+        Ok(addresses)
+    }
+
+    /// The address that the jail has in a subnet, if it may still have it.
+    fn kept(&self, subnet: &Subnet) -> Option<IpAddr> {
+        let (ranges, holes) = allocatable(subnet);
+        let before = self.before?.addresses.iter().map(|address| address.address);
+        before
+            .filter(|address| ranges.iter().any(|range| range.contains(*address)))
+            .filter(|address| !holes.iter().any(|hole| hole.contains(*address)))
+            .find(|address| {
+                let claim = address_claim(self.network, self.host, *address);
+                !self.allocation.resources.contains(&claim)
+                    && self.index.claims().in_the_way(&claim, self.owner).is_none()
+            })
+    }
+
+    fn free(&self, subnet: &Subnet) -> Option<IpAddr> {
+        let (ranges, mut holes) = allocatable(subnet);
+        // A second attachment of the same jail to the same network must not get the first one's address.
+        let own = self
+            .allocation
+            .resources
+            .iter()
+            .filter_map(|resource| match resource {
+                Resource::Address {
+                    network, address, ..
+                } if *network == self.network.metadata.name => Some(AddressRange {
+                    first: *address,
+                    last: *address,
+                }),
+                Resource::Address { .. }
+                | Resource::MacNumber(_)
+                | Resource::Mac(_)
+                | Resource::Port { .. }
+                | Resource::PublicAddress { .. }
+                | Resource::JailName { .. } => None,
+            });
+        holes.extend(own);
+        let host = scope_host(&self.network.spec, self.host);
+        let used = self.index.claims().used(&self.network.metadata.name, host);
+        let none = Default::default();
+        let used = used.unwrap_or(&none);
+        ranges
+            .iter()
+            .find_map(|range| used.next_free(range, &holes))
+    }
+
+    /// The prefix length that an address gets on its interface: that of a single address where the address is an alias of
+    /// the host (shared IP) or a route leads to it alone, and the subnet's where the interface is on that subnet.
+    fn prefix_length(&self, subnet: Option<&Subnet>, address: IpAddr) -> u8 {
+        let single = Family::of(address).host_prefix_length();
+        let of_subnet = subnet.map_or(single, |subnet| subnet.cidr.net().prefix_len());
+        match self.network.spec.mode() {
+            Some(Mode::Routed(routed)) => match routed.link {
+                RoutedLink::Unnumbered => single,
+                RoutedLink::PointToPoint => single - 1,
+            },
+            Some(Mode::Bridge(_) | Mode::Netgraph(_) | Mode::Passthrough(_)) => of_subnet,
+            Some(Mode::SharedIp(_)) | None => single,
+        }
+    }
+
+    fn mac(&mut self) -> Mac {
+        if let Some(given) = self.attachment.mac {
+            self.allocation.resources.insert(Resource::of_mac(given));
+            return given;
+        }
+        let kept = self.before.and_then(|before| before.mac).filter(|mac| {
+            mac.0[..2] == JAIL_END
+                && self
+                    .index
+                    .claims()
+                    .in_the_way(&Resource::of_mac(*mac), self.owner)
+                    .is_none()
+        });
+        if let Some(kept) = kept {
+            self.allocation.resources.insert(Resource::of_mac(kept));
+            return kept;
+        }
+        let number = self.number(&[self.owner.as_str(), &self.attachment.interface]);
+        self.allocation
+            .resources
+            .insert(Resource::MacNumber(number));
+        mac(JAIL_END, number)
+    }
+
+    /// Sees to it that the network's bridge on this host has a MAC number.
+    fn bridge(&mut self) {
+        let uid = &self.network.metadata.uid;
+        let is_bridge = matches!(self.network.spec.mode(), Some(Mode::Bridge(_)));
+        let known = self.index.claims().bridge(uid, self.host).is_some()
+            || self
+                .allocation
+                .bridges
+                .iter()
+                .any(|(_, bridged, _)| bridged == uid);
+        if is_bridge && !known {
+            let number = self.number(&[uid.as_str(), self.host]);
+            let name = self.network.metadata.name.clone();
+            self.allocation.bridges.push((name, uid.clone(), number));
+        }
+    }
+
+    /// The first free number from a starting point that depends on `seed` alone. The space has 2^32 numbers, so a collision
+    /// is rare and a row of taken numbers short.
+    fn number(&self, seed: &[&str]) -> u32 {
+        let mut hash = Sha256::new();
+        for part in seed {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        let hash = hash.finalize();
+        let mut number = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+        loop {
+            let resource = Resource::MacNumber(number);
+            let claim = self.index.claims().get(&resource);
+            // What this very object gave up it may take again.
+            let taken = claim
+                .is_some_and(|claim| claim.owner.uid() != self.owner || claim.retired.is_none())
+                || self.allocation.resources.contains(&resource)
+                || self
+                    .allocation
+                    .bridges
+                    .iter()
+                    .any(|(_, _, taken)| *taken == number);
+            if !taken {
+                return number;
+            }
+            number = number.wrapping_add(1);
+        }
+    }
+}
+
+fn mac(prefix: [u8; 2], number: u32) -> Mac {
+    let [a, b, c, d] = number.to_be_bytes();
+    Mac([prefix[0], prefix[1], a, b, c, d])
+}

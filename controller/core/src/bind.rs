@@ -1,0 +1,268 @@
+//! Binding: gives a jail its host and everything that exists only once, and records it in the jail's status and in claims.
+//! Used by admission, and by the reconciler for jails that had to wait.
+
+use std::collections::BTreeSet;
+
+use cellblock_schemas::jail::{Binding, JailStatus};
+use cellblock_schemas::network::Network;
+use cellblock_schemas::{ConditionStatus, Host, Jail, Kind, Uid};
+use jiff::Timestamp;
+
+use crate::allocate::allocate;
+use crate::claim::{Claim, Owner, Resource};
+use crate::conditions;
+use crate::index::{Index, wanted_ports};
+use crate::place::{self, Rejected};
+use crate::rules::{self, Problem};
+use crate::waiting::Waiting;
+use crate::write::{Guard, Write};
+
+/// On a Jail that is bound: its host has to take it away before the object may go.
+pub const FINALIZER: &str = "cellblock.dev/host";
+
+/// How many claims one jail may hold, given up ones that its host has not confirmed yet included. All of them go in the one
+/// transaction that removes the jail, and a store takes at most 128 writes in one.
+const CLAIMS_MAX: usize = 110;
+
+/// The phase of a jail that no agent has reported yet.
+const PENDING: &str = "Pending";
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// Host and addresses.
+    pub binding: Binding,
+    /// Everything that must be claimed for the jail.
+    pub resources: BTreeSet<Resource>,
+    /// Bridges that do not have a MAC number yet: the network's name, its uid, the number.
+    pub bridges: Vec<(String, Uid, u32)>,
+}
+
+/// Decides host and addresses of a jail. What it has already it keeps while that is still right; a bound jail is never moved.
+///
+/// # Errors
+/// Something is missing: the jail waits.
+pub fn decide(index: &Index, jail: &Jail) -> Result<Decision, Waiting> {
+    let networks = networks(index, jail)?;
+    if let Some(waiting) = because(&rules::host_independent(index, jail)) {
+        return Err(waiting);
+    }
+    if let Some(binding) = jail.binding() {
+        return decide_on(index, jail, &binding.host, &networks);
+    }
+    let mut rejected = Vec::new();
+    for candidate in place::candidates(index, jail, &networks)? {
+        let host = match candidate {
+            Ok(host) => host,
+            Err(reason) => {
+                rejected.push(reason);
+                continue;
+            }
+        };
+        match decide_on(index, jail, &host.metadata.name, &networks) {
+            Ok(decision) => return Ok(decision),
+            Err(waiting) if jail.spec.host.is_some() => return Err(waiting),
+            Err(waiting) => rejected.push(Rejected {
+                host: host.metadata.name.clone(),
+                reason: waiting.message,
+            }),
+        }
+    }
+    Err(place::nowhere(&rejected))
+}
+
+/// Binds a jail, or says in its status what it waits for. Adds the claims, and what they depend on, to `write`.
+///
+/// The jail's generation must be the new one already.
+pub fn bind(index: &Index, jail: &mut Jail, write: &mut Write, now: Timestamp) {
+    let generation = jail.metadata.generation;
+    let decided = decide(index, jail);
+    let is_new = match &decided {
+        Ok(decision) => jail.binding() != Some(&decision.binding),
+        Err(_) => false,
+    };
+    let condition = match &decided {
+        Ok(decision) => conditions::new(
+            conditions::SCHEDULED,
+            ConditionStatus::True,
+            conditions::REASON_BOUND,
+            format!("bound to {}", decision.binding.host),
+            generation,
+        ),
+        Err(waiting) => conditions::new(
+            conditions::SCHEDULED,
+            ConditionStatus::False,
+            &waiting.reason,
+            &*waiting.message,
+            generation,
+        ),
+    };
+    if let Ok(decision) = &decided {
+        let claimed = claim(index, jail, decision, write);
+        if claimed || is_new {
+            depend(index, jail, &decision.binding.host, write);
+        }
+        if !jail
+            .metadata
+            .finalizers
+            .iter()
+            .any(|finalizer| finalizer == FINALIZER)
+        {
+            jail.metadata.finalizers.push(FINALIZER.to_owned());
+        }
+    }
+    let status = jail.status.get_or_insert_with(JailStatus::default);
+    if let Ok(decision) = decided {
+        status.binding = Some(decision.binding);
+    }
+    if status.phase.is_empty() {
+        PENDING.clone_into(&mut status.phase);
+    }
+    conditions::set(&mut status.conditions, condition, now);
+}
+
+/// Gives back everything that a jail holds; for the transaction that removes it, or in which its host says that nothing is
+/// left of it.
+pub fn release(index: &Index, jail: &Jail, write: &mut Write) {
+    for (resource, _) in index.claims().of(&jail.metadata.uid) {
+        write.delete(index.keys().claim(resource));
+    }
+}
+
+fn networks<'a>(index: &'a Index, jail: &Jail) -> Result<Vec<&'a Network>, Waiting> {
+    let attachments = jail.spec.networks.iter();
+    attachments
+        .map(|attachment| {
+            let name = &attachment.network;
+            let network = index
+                .network(name)
+                .ok_or_else(|| Waiting::network_missing(name))?;
+            let was_attached = jail.binding().is_some_and(|binding| {
+                binding
+                    .attachments
+                    .iter()
+                    .any(|bound| bound.network == *name)
+            });
+            if network.metadata.deletion_timestamp.is_some() && !was_attached {
+                return Err(Waiting::network_deleting(name));
+            }
+            Ok(network)
+        })
+        .collect()
+}
+
+fn decide_on(
+    index: &Index,
+    jail: &Jail,
+    host: &str,
+    networks: &[&Network],
+) -> Result<Decision, Waiting> {
+    if let Some(waiting) = because(&rules::on_host(index, jail, host)) {
+        return Err(waiting);
+    }
+    let object = index.host(host);
+    if jail.binding().is_none()
+        && let Some(object) = object
+    {
+        let missing = rules::publish_problems(object, jail);
+        if !missing.is_empty() {
+            return Err(Waiting::new("UplinkMissing", missing.join("; ")));
+        }
+    }
+    let allocation = allocate(index, jail, host, networks, jail.binding())?;
+    let mut resources = allocation.resources;
+    resources.insert(Resource::JailName {
+        host: host.to_owned(),
+        name: jail.jail_name().to_owned(),
+    });
+    resources.extend(
+        object
+            .map(|object: &Host| wanted_ports(object, jail).0)
+            .unwrap_or_default(),
+    );
+    let held = index.claims().of(&jail.metadata.uid);
+    let kept = held
+        .filter(|(resource, _)| !resources.contains(resource))
+        .count();
+    if kept + resources.len() > CLAIMS_MAX {
+        return Err(Waiting::new(
+            "TooManyClaims",
+            format!(
+                "{} addresses and ports are asked for and {kept} given up ones are not yet confirmed by host {host}; together at most {CLAIMS_MAX}",
+                resources.len()
+            ),
+        ));
+    }
+    Ok(Decision {
+        binding: Binding {
+            host: host.to_owned(),
+            attachments: allocation.attachments,
+        },
+        resources,
+        bridges: allocation.bridges,
+    })
+}
+
+/// Brings the claims to what was decided. What is no longer wanted is retired, not given back: the host may still use it.
+/// Returns whether anything was newly claimed.
+fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> bool {
+    let owner = Owner::Jail {
+        name: jail.metadata.name.clone(),
+        uid: jail.metadata.uid.clone(),
+    };
+    let mut claimed = false;
+    let mut ports = false;
+    for resource in &decision.resources {
+        let key = index.keys().claim(resource);
+        let value = Claim::held_by(owner.clone()).encode();
+        match index.claims().get(resource) {
+            None => write.create(key, value),
+            // Whoever else held it would have been in the way; a claim of our own is in force again.
+            Some(held) if held.retired.is_some() => write.put(key, value),
+            Some(_) => continue,
+        }
+        claimed = true;
+        ports |= matches!(
+            resource,
+            Resource::Port { .. } | Resource::PublicAddress { .. }
+        );
+    }
+    for (resource, held) in index.claims().of(&jail.metadata.uid) {
+        if held.retired.is_none() && !decision.resources.contains(resource) {
+            let retired = Claim {
+                retired: Some(jail.metadata.generation),
+                ..held.clone()
+            };
+            write.put(index.keys().claim(resource), retired.encode());
+        }
+    }
+    for (network, uid, number) in &decision.bridges {
+        let owner = Owner::Bridge {
+            network: network.clone(),
+            uid: uid.clone(),
+            host: decision.binding.host.clone(),
+        };
+        let key = index.keys().claim(&Resource::MacNumber(*number));
+        write.create(key, Claim::held_by(owner).encode());
+        claimed = true;
+    }
+    if ports {
+        let guard = Guard::Ports(decision.binding.host.clone());
+        index.expect_guard(write, &guard, &jail.metadata.uid);
+    }
+    claimed
+}
+
+/// Makes the write depend on the host and the networks being what was decided from.
+fn depend(index: &Index, jail: &Jail, host: &str, write: &mut Write) {
+    index.expect_object(write, Kind::Host, host);
+    for attachment in &jail.spec.networks {
+        index.expect_object(write, Kind::Network, &attachment.network);
+    }
+}
+
+fn because(problems: &[Problem]) -> Option<Waiting> {
+    let first = problems.first()?;
+    let sentences: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    Some(Waiting::new(first.reason, sentences.join("; ")))
+}

@@ -1,0 +1,174 @@
+//! Placement: on which hosts a jail may run, the best first, and why not on the others. A pure function of the index, so
+//! that the same cluster places the same jail on the same host.
+
+use cellblock_schemas::network::Network;
+use cellblock_schemas::selector::TaintEffect;
+use cellblock_schemas::{Host, Jail};
+
+use crate::index::Index;
+use crate::waiting::Waiting;
+
+/// How many rejected hosts a message names before it only counts them: a condition is read by people.
+const REJECTED_SHOWN_MAX: usize = 5;
+
+/// Why a host was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The Host's name.
+    pub host: String,
+    /// The reason.
+    pub reason: String,
+}
+
+/// The hosts that may take a jail, in order of preference.
+///
+/// A jail that names its host gets only that one, cordoned or tainted or not: naming it is the operator's word. Otherwise
+/// the matching hosts come with the fewest jails first (pending ones counted, ties by name), those with a
+/// `PreferNoSchedule` taint that the jail does not tolerate after all others.
+///
+/// # Errors
+/// The named host does not exist or cannot take the jail.
+pub fn candidates<'a>(
+    index: &'a Index,
+    jail: &'a Jail,
+    networks: &'a [&'a Network],
+) -> Result<Box<dyn Iterator<Item = Result<&'a Host, Rejected>> + 'a>, Waiting> {
+    if let Some(name) = &jail.spec.host {
+        let host = index
+            .host(name)
+            .ok_or_else(|| Waiting::host_missing(name))?;
+        if let Some(reason) = unusable(host, networks) {
+            return Err(Waiting::host_unusable(name, &reason));
+        }
+        return Ok(Box::new(std::iter::once(Ok(host))));
+    }
+    let first = index
+        .hosts_by_load()
+        .map(|host| match rejection(host, jail, networks) {
+            Some(reason) => Err(Rejected {
+                host: host.metadata.name.clone(),
+                reason,
+            }),
+            None => Ok(host),
+        });
+    let preferred = first.filter(|host| host.as_ref().map_or(true, |host| !is_avoided(host, jail)));
+    let avoided = index
+        .hosts_by_load()
+        .filter(|host| rejection(host, jail, networks).is_none() && is_avoided(host, jail))
+        .map(Ok);
+    Ok(Box::new(preferred.chain(avoided)))
+}
+
+/// The condition of a jail that no host can take.
+#[must_use]
+pub fn nowhere(rejected: &[Rejected]) -> Waiting {
+    if rejected.is_empty() {
+        return Waiting::new(
+            "NoHosts",
+            "there is no host yet; a host joins when its agent first connects",
+        );
+    }
+    let shown: Vec<_> = rejected
+        .iter()
+        .take(REJECTED_SHOWN_MAX)
+        .map(|rejected| format!("{}: {}", rejected.host, rejected.reason))
+        .collect();
+    let more = match rejected.len().checked_sub(REJECTED_SHOWN_MAX) {
+        None | Some(0) => String::new(),
+        Some(more) => format!("; and {more} more"),
+    };
+    Waiting::new(
+        "NoHostFits",
+        format!(
+            "none of {} hosts fits: {}{more}",
+            rejected.len(),
+            shown.join("; ")
+        ),
+    )
+}
+
+/// Why a host cannot take a jail that did not name it.
+fn rejection(host: &Host, jail: &Jail, networks: &[&Network]) -> Option<String> {
+    let labels = &host.metadata.labels;
+    let selector = jail.spec.host_selector.as_ref();
+    if selector.is_some_and(|selector| !selector.matches(labels)) {
+        return Some("does not match the jail's hostSelector".to_owned());
+    }
+    if host.spec.unschedulable {
+        return Some("is cordoned".to_owned());
+    }
+    let taint = host.spec.taints.iter().find(|taint| {
+        taint.effect == TaintEffect::NoSchedule
+            && !jail
+                .spec
+                .tolerations
+                .iter()
+                .any(|toleration| toleration.tolerates(taint))
+    });
+    if let Some(taint) = taint {
+        return Some(format!("has the taint {}", taint.key));
+    }
+    if let Some(reason) = unusable(host, networks) {
+        return Some(reason);
+    }
+    let uplinks = networks.iter().flat_map(|network| uplinks_of(network));
+    let named = jail
+        .spec
+        .publish
+        .iter()
+        .map(|publish| publish.uplink.as_str());
+    let public = jail
+        .spec
+        .public_addresses
+        .iter()
+        .map(|public| public.uplink.as_str());
+    uplinks
+        .chain(named)
+        .chain(public)
+        .find(|uplink| !host.spec.uplinks.contains_key(*uplink))
+        .map(|uplink| format!("has no uplink `{uplink}`"))
+}
+
+/// Why a host cannot take a jail even when it is named.
+fn unusable(host: &Host, networks: &[&Network]) -> Option<String> {
+    if host.metadata.deletion_timestamp.is_some() {
+        return Some("is being deleted".to_owned());
+    }
+    let elsewhere = networks.iter().find(|network| {
+        let selector = network.spec.host_selector.as_ref();
+        selector.is_some_and(|selector| !selector.matches(&host.metadata.labels))
+    });
+    elsewhere.map(|network| {
+        format!(
+            "network {} does not exist there (hostSelector)",
+            network.metadata.name
+        )
+    })
+}
+
+fn is_avoided(host: &Host, jail: &Jail) -> bool {
+    host.spec.taints.iter().any(|taint| {
+        taint.effect == TaintEffect::PreferNoSchedule
+            && !jail
+                .spec
+                .tolerations
+                .iter()
+                .any(|toleration| toleration.tolerates(taint))
+    })
+}
+
+fn uplinks_of(network: &Network) -> impl Iterator<Item = &str> {
+    let spec = &network.spec;
+    let nat = spec.egress.iter().filter_map(|egress| egress.nat.as_ref());
+    let leaned = [
+        spec.shared_ip
+            .as_ref()
+            .and_then(|mode| mode.uplink.as_deref()),
+        spec.bridge.as_ref().and_then(|mode| mode.uplink.as_deref()),
+        spec.netgraph
+            .as_ref()
+            .and_then(|mode| mode.uplink.as_deref()),
+    ];
+    let leaned = leaned.into_iter().flatten();
+    leaned.chain(nat.map(|nat| nat.uplink.as_str()))
+}

@@ -1,0 +1,169 @@
+//! What the controller does without being asked: binds jails that had to wait, finishes deletions, notes which hosts are
+//! heard, and gives back what nobody owns.
+//!
+//! Level-triggered: [`due`] says where to look, from the index alone; [`step`] decides from the index as it is when the step
+//! is taken, so that steps may be taken one after the other, in any order, more than once, and by several controllers.
+
+use cellblock_schemas::{ConditionStatus, Host, HostStatus, Kind, NetworkStatus, Object, Uid};
+use jiff::Timestamp;
+
+use crate::admit::draft::Draft;
+use crate::admit::finish;
+use crate::bind;
+use crate::conditions;
+use crate::index::Index;
+use crate::write::Write;
+
+/// How many claims of nobody go in one transaction, well within the store's limit of 128 writes.
+const RELEASED_MAX: usize = 100;
+
+/// Something to look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Item {
+    /// An object whose deletion was asked for.
+    Deleting(Kind, String),
+    /// Claims of an object that is gone.
+    Orphan(Uid),
+    /// A jail that is not bound, or whose claims are not what it asks for.
+    Unsettled(String),
+    /// A host whose `Heard` condition is not what its session says.
+    Heard(String),
+    /// A network whose status does not say how many jails are attached.
+    Attached(String),
+}
+
+/// Everything to look at. What frees something comes before what waits for it.
+#[must_use]
+pub fn due(index: &Index) -> Vec<Item> {
+    let deleting = index
+        .deleting()
+        .map(|(kind, name)| Item::Deleting(kind, name.to_owned()));
+    let orphans = index.orphans().cloned().map(Item::Orphan);
+    let unsettled = index
+        .unsettled()
+        .map(|name| Item::Unsettled(name.to_owned()));
+    let hosts = index
+        .list(Kind::Host, None)
+        .filter_map(|entry| entry.host());
+    let heard = hosts.filter(|host| !says_heard(host, is_heard(index, host)));
+    let heard = heard.map(|host| Item::Heard(host.metadata.name.clone()));
+    let networks = index.networks().filter(|network| {
+        let status = network.status.as_ref();
+        status.map_or(0, |status| status.jails) as usize != index.attached(&network.metadata.name)
+    });
+    let attached = networks.map(|network| Item::Attached(network.metadata.name.clone()));
+    deleting
+        .chain(orphans)
+        .chain(unsettled)
+        .chain(heard)
+        .chain(attached)
+        .collect()
+}
+
+/// What to write for one of the items; none if there is nothing to do.
+#[must_use]
+pub fn step(index: &Index, item: &Item, now: Timestamp) -> Option<Write> {
+    match item {
+        Item::Deleting(kind, name) => finish(index, *kind, name, now),
+        Item::Orphan(uid) => orphan(index, uid),
+        Item::Unsettled(name) => unsettled(index, name, now),
+        Item::Heard(name) => heard(index, name, now),
+        Item::Attached(name) => attached(index, name),
+    }
+}
+
+fn unsettled(index: &Index, name: &str, now: Timestamp) -> Option<Write> {
+    let entry = index.get(Kind::Jail, name)?;
+    if entry.object.metadata().deletion_timestamp.is_some() {
+        return None;
+    }
+    let mut draft = Draft::of(index, entry);
+    if let Object::Jail(jail) = &mut draft.object {
+        bind::bind(index, jail, &mut draft.write, now);
+    }
+    // The document was admitted before and grows by its binding only, so its size cannot be refused now; if it is, the jail
+    // waits as it is.
+    draft.finish(Vec::new()).ok()?.write
+}
+
+fn orphan(index: &Index, uid: &Uid) -> Option<Write> {
+    if index.by_uid(uid).is_some() {
+        return None;
+    }
+    let mut write = Write::default();
+    for (resource, _) in index.claims().of(uid).take(RELEASED_MAX) {
+        write.delete(index.keys().claim(resource));
+    }
+    (!write.changes.is_empty()).then_some(write)
+}
+
+fn heard(index: &Index, name: &str, now: Timestamp) -> Option<Write> {
+    let entry = index.get(Kind::Host, name)?;
+    let mut draft = Draft::of(index, entry);
+    if let Object::Host(host) = &mut draft.object {
+        let heard = is_heard(index, host);
+        if says_heard(host, heard) {
+            return None;
+        }
+        let known = host
+            .status
+            .as_ref()
+            .is_some_and(|status| status.facts.is_some());
+        let (status, reason, message) = match (heard, known) {
+            (true, _) => (
+                ConditionStatus::True,
+                "SessionOpen",
+                "the agent is connected",
+            ),
+            (false, true) => (
+                ConditionStatus::False,
+                "SessionLost",
+                "nothing was heard of the agent; what is reported of the host and its jails is as it was then",
+            ),
+            (false, false) => (
+                ConditionStatus::False,
+                "NeverHeard",
+                "no agent of this host has connected yet",
+            ),
+        };
+        let condition = conditions::new(
+            conditions::HEARD,
+            status,
+            reason,
+            message,
+            host.metadata.generation,
+        );
+        let status = host.status.get_or_insert_with(HostStatus::default);
+        conditions::set(&mut status.conditions, condition, now);
+    }
+    draft.finish(Vec::new()).ok()?.write
+}
+
+fn attached(index: &Index, name: &str) -> Option<Write> {
+    let entry = index.get(Kind::Network, name)?;
+    let mut draft = Draft::of(index, entry);
+    if let Object::Network(network) = &mut draft.object {
+        let status = network.status.get_or_insert_with(NetworkStatus::default);
+        status.jails = u32::try_from(index.attached(name)).unwrap_or(u32::MAX);
+        status.observed_generation = network.metadata.generation;
+    }
+    draft.finish(Vec::new()).ok()?.write
+}
+
+fn is_heard(index: &Index, host: &Host) -> bool {
+    index.session(&host.metadata.name).is_some()
+}
+
+fn says_heard(host: &Host, heard: bool) -> bool {
+    let conditions = host
+        .status
+        .as_ref()
+        .map_or(&[][..], |status| &status.conditions);
+    let wanted = if heard {
+        ConditionStatus::True
+    } else {
+        ConditionStatus::False
+    };
+    conditions::find(conditions, conditions::HEARD)
+        .is_some_and(|condition| condition.status == wanted)
+}

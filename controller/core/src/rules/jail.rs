@@ -1,0 +1,326 @@
+//! What a jail may say given the networks, the hosts and the other jails.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use cellblock_schemas::jail::{Addressing, Attachment};
+use cellblock_schemas::net::Family;
+use cellblock_schemas::network::{Network, NetworkSpec, Scope};
+use cellblock_schemas::{Host, Jail};
+
+use super::Problem;
+use crate::allocate::address_claim;
+use crate::claim::Resource;
+use crate::index::{Index, wanted_ports};
+
+/// How many ranges of ports one jail may publish: each is a claim of its own per address family, and a jail's claims must fit
+/// into one transaction (see `bind::CLAIMS_MAX`).
+const PORT_RANGES_MAX: usize = 32;
+
+/// What is wrong wherever the jail may run. Networks that do not exist are passed over: the jail waits for them.
+pub(crate) fn host_independent(index: &Index, jail: &Jail) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut shared = None;
+    let mut vnet = None;
+    for (place, attachment) in jail.spec.networks.iter().enumerate() {
+        let field = format!("spec.networks[{place}]");
+        let Some(network) = index.network(&attachment.network) else {
+            continue;
+        };
+        let name = &network.metadata.name;
+        let was_attached = jail.binding().is_some_and(|binding| {
+            binding
+                .attachments
+                .iter()
+                .any(|bound| bound.network == *name)
+        });
+        if network.metadata.deletion_timestamp.is_some() && !was_attached {
+            problems.push(Problem::new(
+                "NetworkDeleting",
+                format!("{field}.network"),
+                format!("network {name} is being deleted"),
+                "wait until it is gone and apply it anew, or name another",
+            ));
+        }
+        let is_vnet = network.spec.mode().is_some_and(|mode| mode.is_vnet());
+        let (this, other) = if is_vnet {
+            (&mut vnet, &shared)
+        } else {
+            (&mut shared, &vnet)
+        };
+        *this = Some(name);
+        if let Some(other) = other {
+            problems.push(Problem::new(
+                "ModesMixed",
+                format!("{field}.network"),
+                format!("a jail has either a network stack of its own or addresses of the host, but networks {other} and {name} are of both sorts"),
+                "attach it to networks of one sort",
+            ));
+        }
+        if !is_vnet {
+            shared_ip(attachment, &field, name, &mut problems);
+        }
+        addresses(index, jail, attachment, network, &field, &mut problems);
+        if let Some(mac) = attachment.mac {
+            taken(
+                index,
+                jail,
+                &Resource::of_mac(mac),
+                &format!("{field}.mac"),
+                &mut problems,
+            );
+        }
+    }
+    let ranges: usize = jail
+        .spec
+        .publish
+        .iter()
+        .map(|publish| publish.ports.len())
+        .sum();
+    if ranges > PORT_RANGES_MAX {
+        problems.push(Problem::new(
+            "TooManyPorts",
+            "spec.publish",
+            format!(
+                "{ranges} ports and ranges of ports are published, at most {PORT_RANGES_MAX} can be"
+            ),
+            "join neighbouring ports into ranges",
+        ));
+    }
+    problems
+}
+
+/// What is wrong on one host.
+pub(crate) fn on_host(index: &Index, jail: &Jail, host: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (place, attachment) in jail.spec.networks.iter().enumerate() {
+        let Some(network) = index.network(&attachment.network) else {
+            continue;
+        };
+        if network.spec.effective_scope() == Scope::Host {
+            let field = format!("spec.networks[{place}]");
+            static_taken(
+                index,
+                jail,
+                attachment,
+                network,
+                host,
+                &field,
+                &mut problems,
+            );
+        }
+    }
+    let name = Resource::JailName {
+        host: host.to_owned(),
+        name: jail.jail_name().to_owned(),
+    };
+    let field = if jail.spec.jail_name.is_some() {
+        "spec.jailName"
+    } else {
+        "metadata.name"
+    };
+    taken(index, jail, &name, field, &mut problems);
+    if let Some(host) = index.host(host) {
+        published(index, jail, host, &mut problems);
+    }
+    problems
+}
+
+/// The published ports and public addresses that a host does not have, as sentences.
+pub(crate) fn publish_problems(host: &Host, jail: &Jail) -> Vec<String> {
+    let (_, problems) = wanted_ports(host, jail);
+    let sentences = problems.into_iter();
+    sentences
+        .map(|problem| format!("{}: {}", problem.field, problem.message))
+        .collect()
+}
+
+/// A shared-IP jail has the host's stack: nothing of its own on the link.
+fn shared_ip(attachment: &Attachment, field: &str, network: &str, problems: &mut Vec<Problem>) {
+    if attachment.mac.is_some() {
+        problems.push(Problem::new(
+            "NoInterface",
+            format!("{field}.mac"),
+            format!("a jail on the shared-IP network {network} has no interface of its own, so no MAC address"),
+            "remove it",
+        ));
+    }
+    match attachment.effective_addressing() {
+        Addressing::Allocate | Addressing::Static => {}
+        Addressing::Dhcp | Addressing::Slaac | Addressing::Jail => problems.push(Problem::new(
+            "NoInterface",
+            format!("{field}.addressing"),
+            format!("a jail on the shared-IP network {network} cannot configure addresses itself"),
+            "use allocate or static",
+        )),
+    }
+}
+
+fn addresses(
+    index: &Index,
+    jail: &Jail,
+    attachment: &Attachment,
+    network: &Network,
+    field: &str,
+    problems: &mut Vec<Problem>,
+) {
+    let spec = &network.spec;
+    let name = &network.metadata.name;
+    let mut seen = BTreeSet::new();
+    for (place, given) in attachment.addresses.iter().enumerate() {
+        let field = format!("{field}.addresses[{place}]");
+        let address = given.address;
+        if !seen.insert(address) {
+            problems.push(Problem::new(
+                "AddressTaken",
+                &*field,
+                format!("{address} is given twice"),
+                "remove one",
+            ));
+        }
+        if spec.subnets.is_empty() {
+            let is_vnet = spec.mode().is_some_and(|mode| mode.is_vnet());
+            if is_vnet && given.prefix_length.is_none() {
+                problems.push(Problem::new(
+                    "NoPrefixLength",
+                    &*field,
+                    format!("network {name} has no subnets, so {address} needs a prefix length"),
+                    "write it as in 198.51.100.7/24, or give the network a subnet",
+                ));
+            }
+            continue;
+        }
+        let Some(subnet) = spec.subnet_of(address) else {
+            let subnets: Vec<_> = spec
+                .subnets
+                .iter()
+                .map(|subnet| subnet.cidr.to_string())
+                .collect();
+            problems.push(Problem::new(
+                "AddressOutside",
+                &*field,
+                format!(
+                    "{address} lies outside every subnet of network {name} ({})",
+                    subnets.join(", ")
+                ),
+                "choose an address in one of them, or leave it out to have one allocated",
+            ));
+            continue;
+        };
+        if subnet
+            .gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.address == address)
+        {
+            problems.push(Problem::new(
+                "AddressTaken",
+                &*field,
+                format!(
+                    "{address} is the gateway of {} in network {name}",
+                    subnet.cidr
+                ),
+                "choose another address",
+            ));
+        }
+        let is_shared = spec.mode().is_some_and(|mode| !mode.is_vnet());
+        if !is_shared && is_edge(spec, address) {
+            problems.push(Problem::new(
+                "AddressTaken",
+                &*field,
+                format!(
+                    "{address} is the network's own or the broadcast address of {}",
+                    subnet.cidr
+                ),
+                "choose another address",
+            ));
+        }
+    }
+    if spec.effective_scope() == Scope::Fleet {
+        static_taken(index, jail, attachment, network, "", field, problems);
+    }
+}
+
+/// Static addresses that another jail holds.
+fn static_taken(
+    index: &Index,
+    jail: &Jail,
+    attachment: &Attachment,
+    network: &Network,
+    host: &str,
+    field: &str,
+    problems: &mut Vec<Problem>,
+) {
+    for (place, given) in attachment.addresses.iter().enumerate() {
+        let claim = address_claim(network, host, given.address);
+        taken(
+            index,
+            jail,
+            &claim,
+            &format!("{field}.addresses[{place}]"),
+            problems,
+        );
+    }
+}
+
+fn published(index: &Index, jail: &Jail, host: &Host, problems: &mut Vec<Problem>) {
+    for (place, publish) in jail.spec.publish.iter().enumerate() {
+        let mut alone = jail.clone();
+        alone.spec.publish = vec![publish.clone()];
+        alone.spec.public_addresses.clear();
+        for resource in wanted_ports(host, &alone).0 {
+            taken(
+                index,
+                jail,
+                &resource,
+                &format!("spec.publish[{place}].ports"),
+                problems,
+            );
+        }
+    }
+    for (place, public) in jail.spec.public_addresses.iter().enumerate() {
+        let mut alone = jail.clone();
+        alone.spec.publish.clear();
+        alone.spec.public_addresses = vec![public.clone()];
+        for resource in wanted_ports(host, &alone).0 {
+            taken(
+                index,
+                jail,
+                &resource,
+                &format!("spec.publicAddresses[{place}]"),
+                problems,
+            );
+        }
+    }
+}
+
+/// Adds a problem if somebody else holds what `jail` wants.
+fn taken(index: &Index, jail: &Jail, wanted: &Resource, field: &str, problems: &mut Vec<Problem>) {
+    let Some((held, claim)) = index.claims().in_the_way(wanted, &jail.metadata.uid) else {
+        return;
+    };
+    let reason = match wanted {
+        Resource::Address { .. } => "AddressTaken",
+        Resource::MacNumber(_) | Resource::Mac(_) => "MacTaken",
+        Resource::Port { .. } | Resource::PublicAddress { .. } => "PortTaken",
+        Resource::JailName { .. } => "JailNameTaken",
+    };
+    let (since, help) = match claim.retired {
+        None => ("", "choose another, or change the other first"),
+        Some(_) => (
+            ", which has given it up, but its host has not confirmed that yet",
+            "wait until the host has reported",
+        ),
+    };
+    let message = format!("{held} is taken by {}{since}", claim.owner);
+    problems.push(Problem::new(reason, field, message, help));
+}
+
+/// Whether an IPv4 address is the first or last of its subnet, which no interface on that subnet can have.
+fn is_edge(spec: &NetworkSpec, address: IpAddr) -> bool {
+    spec.subnet_of(address).is_some_and(|subnet| {
+        let net = subnet.cidr.net();
+        Family::of(address) == Family::Ipv4
+            && net.prefix_len() < 31
+            && (address == net.network() || address == net.broadcast())
+    })
+}

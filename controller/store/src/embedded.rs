@@ -230,3 +230,6 @@ impl Store for EmbeddedStore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

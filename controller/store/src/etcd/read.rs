@@ -191,7 +191,7 @@ async fn refused(
 
 /// The error for a revision that is compacted away. etcd says only that, so ask it for the oldest left.
 pub(super) async fn compacted(endpoints: &Endpoints, asked: Revision) -> Error {
-    match compacted_revision(endpoints, asked).await {
+    match compacted_revision(endpoints).await {
         Ok(compacted) => Error::Compacted { asked, compacted },
         Err(error) => error,
     }

@@ -183,10 +183,11 @@ async fn open(
     watch.watch(start, Some(options.with_range(end))).await
 }
 
-/// The oldest revision that can be read at, which etcd tells only to a watch that asks for an older one.
-pub(super) async fn compacted_revision(endpoints: &Endpoints, older: Revision) -> Result<Revision> {
+/// The oldest revision that can be read at, once there has been a compaction. etcd tells it only to a watch that asks
+/// for an older one.
+pub(super) async fn compacted_revision(endpoints: &Endpoints) -> Result<Revision> {
     let answer = endpoints.call_plain(super::endpoints::Repeat::Freely, |client| async move {
-        let mut stream = open(client, endpoints.probe(), older, false).await?;
+        let mut stream = open(client, endpoints.probe(), Revision(1), false).await?;
         loop {
             match stream.message().await? {
                 Some(response) if response.compact_revision() > 0 => {

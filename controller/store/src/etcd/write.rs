@@ -11,6 +11,9 @@ use crate::lease::LeaseId;
 use crate::model::Revision;
 use crate::transaction::{Committed, Compare, Effect, Expect, Op, Transaction};
 
+/// The revision of an empty etcd: there is nothing before it to forget.
+const EMPTY: Revision = Revision(1);
+
 pub(super) async fn commit(endpoints: &Endpoints, transaction: Transaction) -> Result<Committed> {
     transaction.check()?;
     let txn = to_txn(&transaction);
@@ -36,6 +39,12 @@ pub(super) async fn commit(endpoints: &Endpoints, transaction: Transaction) -> R
 
 pub(super) async fn compact(endpoints: &Endpoints, revision: Revision) -> Result<()> {
     revision.check_readable()?;
+    if revision == EMPTY {
+        return Err(Error::Compacted {
+            asked: revision,
+            compacted: EMPTY,
+        });
+    }
     let answer = endpoints
         .call(Repeat::IfUnsent, |client| async move {
             client.kv_client().compact(signed(revision), None).await

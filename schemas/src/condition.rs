@@ -25,7 +25,7 @@ pub struct Condition {
     pub observed_generation: Generation,
     /// When `status` last changed. Set by the controller when it folds a report, never by the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub last_transition_time: Option<Timestamp>,
 }
 

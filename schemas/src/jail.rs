@@ -168,6 +168,19 @@ pub struct Attachment {
     pub default_route: Option<bool>,
 }
 
+impl Attachment {
+    /// Where addresses come from, as said or derived.
+    #[must_use]
+    pub fn effective_addressing(&self) -> Addressing {
+        match self.addressing {
+            // Defaulting wrote `allocate` while there were no addresses; an operator who adds some means them.
+            None | Some(Addressing::Allocate) if !self.addresses.is_empty() => Addressing::Static,
+            None => Addressing::Allocate,
+            Some(addressing) => addressing,
+        }
+    }
+}
+
 /// Where an attachment's addresses come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -25,11 +25,11 @@ pub struct ObjectMeta {
     pub generation: Generation,
     /// When the object was created (RFC 3339, UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub creation_timestamp: Option<Timestamp>,
     /// When deletion was asked for; the object stays until `finalizers` is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub deletion_timestamp: Option<Timestamp>,
     /// Selectable key/value pairs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -83,7 +83,7 @@ pub struct ManagedFieldsEntry {
     pub api_version: String,
     /// When these fields last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub time: Option<Timestamp>,
     /// The set of fields, in Kubernetes' `FieldsV1` form.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]

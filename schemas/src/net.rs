@@ -243,8 +243,7 @@ impl fmt::Display for Mac {
 }
 
 /// A port or an inclusive range of ports. In JSON a number, or a string such as `8000-8099`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
-#[schemars(with = "PortText")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortRange {
     /// The first port, at least 1.
     pub first: u16,
@@ -252,9 +251,8 @@ pub struct PortRange {
     pub last: u16,
 }
 
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Deserialize)]
 #[serde(untagged)]
-#[schemars(rename = "PortRange")]
 enum PortText {
     Number(u16),
     Text(String),
@@ -317,6 +315,23 @@ impl<'de> Deserialize<'de> for PortRange {
             PortText::Text(text) => text.parse(),
         }
         .map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for PortRange {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "PortRange".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A port or an inclusive range of ports: a number, or text such as `8000-8099`.",
+            "anyOf": [
+                { "type": "integer", "minimum": 1, "maximum": u16::MAX },
+                { "type": "string", "format": "port-range" },
+            ],
+            "x-kubernetes-int-or-string": true,
+        })
     }
 }
 

@@ -145,6 +145,18 @@ impl NetworkSpec {
         })
     }
 
+    /// Who has a gateway's address, as said or derived.
+    #[must_use]
+    pub fn gateway_owner(&self, gateway: &Gateway) -> GatewayOwner {
+        gateway.owner.unwrap_or_else(|| {
+            if self.mode().is_some_and(|mode| mode.uplink().is_some()) {
+                GatewayOwner::External
+            } else {
+                GatewayOwner::Host
+            }
+        })
+    }
+
     /// The subnet that `address` lies in.
     #[must_use]
     pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
@@ -154,7 +166,7 @@ impl NetworkSpec {
     }
 }
 
-/// Shared IP. At most one of `loopback` and `uplink`.
+/// Shared IP. Exactly one of `loopback` and `uplink`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SharedIp {

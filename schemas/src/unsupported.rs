@@ -1,0 +1,180 @@
+//! What the schema knows and this release does not realise: refused at admission, so that nothing is silently without effect.
+//!
+//! One list per kind, meant to shrink. A row says whether the object asks for the feature, where, and what it is.
+
+use crate::host::HostSpec;
+use crate::jail::{Addressing, JailSpec, RestartPolicy, RunPolicy};
+use crate::network::{Isolation, NetworkSpec};
+use crate::object::Object;
+use crate::path::FieldPath;
+use crate::violation::{Findings, Violation};
+
+#[cfg(test)]
+mod tests;
+
+/// Whether the object asks for it, the field below `spec`, and what it is.
+type Row<'a> = (bool, &'a str, &'a str);
+
+/// Every part of the object that this release would leave without effect.
+#[must_use]
+pub fn unsupported(object: &Object) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    let path = FieldPath::new("spec");
+    match object {
+        Object::Host(host) => {
+            rows(&host_rows(&host.spec), &path, &mut findings);
+            uplinks(&host.spec, &path.field("uplinks"), &mut findings);
+        }
+        Object::Network(network) => rows(&network_rows(&network.spec), &path, &mut findings),
+        Object::Jail(jail) => {
+            rows(&jail_rows(&jail.spec), &path, &mut findings);
+            attachments(&jail.spec, &path.field("networks"), &mut findings);
+        }
+    }
+    findings.0
+}
+
+fn host_rows(spec: &HostSpec) -> [Row<'static>; 4] {
+    [
+        (
+            !spec.addresses.is_empty(),
+            "addresses",
+            "next hops of routed networks",
+        ),
+        (spec.storage.is_some(), "storage", "roots made of images"),
+        (
+            !spec.sysctls.is_empty(),
+            "sysctls",
+            "holding sysctls at a value",
+        ),
+        (
+            spec.fibs.is_some(),
+            "fibs",
+            "raising the number of routing tables",
+        ),
+    ]
+}
+
+fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
+    for (name, uplink) in &spec.uplinks {
+        let table: [Row<'_>; 6] = [
+            (
+                !uplink.interfaces.is_empty(),
+                "interfaces",
+                "pools of NICs for pass-through",
+            ),
+            (uplink.lagg.is_some(), "lagg", "making a lagg(4)"),
+            (uplink.vlan.is_some(), "vlan", "making a vlan(4)"),
+            (
+                !uplink.block.is_empty(),
+                "block",
+                "blocking ports of the public addresses",
+            ),
+            (uplink.scrub.is_some(), "scrub", "pf's scrub"),
+            (
+                uplink.host_addresses.is_some(),
+                "hostAddresses",
+                "moving the host's own addresses onto a bridge",
+            ),
+        ];
+        rows(&table, &path.key(name), findings);
+    }
+}
+
+fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 8] {
+    let bridge = spec.bridge.as_ref();
+    [
+        (
+            spec.routed.is_some(),
+            "routed",
+            "routed point-to-point networks",
+        ),
+        (
+            spec.netgraph.is_some(),
+            "netgraph",
+            "networks on netgraph switches",
+        ),
+        (
+            spec.passthrough.is_some(),
+            "passthrough",
+            "passing NICs through",
+        ),
+        (spec.fib.is_some(), "fib", "a routing table per network"),
+        (
+            spec.isolation != Isolation::None,
+            "isolation",
+            "isolation other than `none`",
+        ),
+        (
+            bridge.is_some_and(|bridge| bridge.private_members),
+            "bridge.privateMembers",
+            "private bridge members",
+        ),
+        (
+            bridge.is_some_and(|bridge| bridge.stp),
+            "bridge.stp",
+            "spanning tree on the uplink's member",
+        ),
+        (
+            bridge.is_some_and(|bridge| bridge.untagged.is_some()),
+            "bridge.untagged",
+            "VLAN filtering on bridges",
+        ),
+    ]
+}
+
+fn jail_rows(spec: &JailSpec) -> [Row<'static>; 8] {
+    [
+        (spec.image.is_some(), "image", "roots made of images"),
+        (
+            !spec.public_addresses.is_empty(),
+            "publicAddresses",
+            "1:1 NAT",
+        ),
+        (
+            spec.firewall.is_some(),
+            "firewall",
+            "packet filter rules per jail",
+        ),
+        (!spec.limits.is_empty(), "limits", "resource limits"),
+        (spec.probes.is_some(), "probes", "probes"),
+        (
+            spec.run_policy == RunPolicy::Once,
+            "runPolicy",
+            "jails that run once",
+        ),
+        (
+            spec.restart_policy != RestartPolicy::Always,
+            "restartPolicy",
+            "a restart policy other than `Always`",
+        ),
+        (
+            !spec.depends_on.is_empty(),
+            "dependsOn",
+            "dependencies between jails",
+        ),
+    ]
+}
+
+fn attachments(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
+    for (index, attachment) in spec.networks.iter().enumerate() {
+        let what = match attachment.effective_addressing() {
+            Addressing::Allocate | Addressing::Static => continue,
+            Addressing::Dhcp => "addresses by DHCP",
+            Addressing::Slaac => "addresses by router advertisements",
+            Addressing::Jail => "addresses that the jail gives itself",
+        };
+        rows(&[(true, "addressing", what)], &path.index(index), findings);
+    }
+}
+
+fn rows(table: &[Row<'_>], path: &FieldPath, findings: &mut Findings) {
+    for (_, field, what) in table.iter().filter(|(asked, ..)| *asked) {
+        let message = format!("not yet realised by this release: {what}");
+        findings.add(
+            &path.field(field),
+            message,
+            "leave it out: it is refused so that nothing is silently without effect",
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! Rules for resource limits in rctl(8)'s words: `resource:action=amount[/per]`, the subject being the jail.
+//!
+//! The tables are those of sys/kern/kern_rctl.c (`resourcenames`, `actionnames`), the refusals those of its
+//! `rctl_rule_add`, except for `memoryuse:deny`, which the kernel takes and does not enforce.
+
+use std::collections::BTreeMap;
+
+use crate::path::FieldPath;
+use crate::structural::cut;
+use crate::suggest;
+use crate::violation::{Findings, Refusal};
+
+#[cfg(test)]
+mod tests;
+
+/// A resource, and whether going beyond an amount can be denied.
+const RESOURCES: [(&str, bool); 25] = [
+    ("cputime", false),
+    ("datasize", true),
+    ("stacksize", true),
+    ("coredumpsize", true),
+    ("memoryuse", false),
+    ("memorylocked", true),
+    ("maxproc", true),
+    ("openfiles", true),
+    ("vmemoryuse", true),
+    ("pseudoterminals", true),
+    ("swapuse", true),
+    ("nthr", true),
+    ("msgqqueued", true),
+    ("msgqsize", true),
+    ("nmsgq", true),
+    ("nsem", true),
+    ("nsemop", true),
+    ("nshm", true),
+    ("shmsize", true),
+    ("wallclock", false),
+    ("pcpu", true),
+    ("readbps", false),
+    ("writebps", false),
+    ("readiops", false),
+    ("writeiops", false),
+];
+
+const ACTIONS: [&str; 35] = [
+    "deny",
+    "log",
+    "devctl",
+    "throttle",
+    "sighup",
+    "sigint",
+    "sigquit",
+    "sigill",
+    "sigtrap",
+    "sigabrt",
+    "sigemt",
+    "sigfpe",
+    "sigkill",
+    "sigbus",
+    "sigsegv",
+    "sigsys",
+    "sigpipe",
+    "sigalrm",
+    "sigterm",
+    "sigurg",
+    "sigstop",
+    "sigtstp",
+    "sigchld",
+    "sigttin",
+    "sigttou",
+    "sigio",
+    "sigxcpu",
+    "sigxfsz",
+    "sigvtalrm",
+    "sigprof",
+    "sigwinch",
+    "siginfo",
+    "sigusr1",
+    "sigusr2",
+    "sigthr",
+];
+
+const THROTTLED: [&str; 4] = ["readbps", "writebps", "readiops", "writeiops"];
+
+const FORM: &str = "write it as resource:action=amount, as in vmemoryuse:deny=512M";
+
+pub(super) fn validate(limits: &[String], path: &FieldPath, findings: &mut Findings) {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, limit) in limits.iter().enumerate() {
+        let at = path.index(index);
+        match parse(limit) {
+            Ok(()) => {
+                // rctl -a adds beside a rule of another amount instead of replacing it.
+                let subject = limit.split('=').next().unwrap_or_default();
+                if let Some(first) = seen.get(subject) {
+                    let message =
+                        format!("`{subject}` is limited by {} already", path.index(*first));
+                    findings.add(&at, message, "keep one of the two");
+                } else {
+                    seen.insert(subject, index);
+                }
+            }
+            Err(refusal) => findings.add(&at, refusal.message, refusal.help),
+        }
+    }
+}
+
+fn parse(limit: &str) -> Result<(), Refusal> {
+    let Some((resource, rest)) = limit.split_once(':') else {
+        return Err(Refusal::new(
+            format!("`{}` is not a limit", cut(limit)),
+            FORM,
+        ));
+    };
+    if resource == "jail" || resource == "user" || resource == "process" || resource == "loginclass"
+    {
+        let message = format!(
+            "`{}` names a subject, but the subject is always this jail",
+            cut(limit)
+        );
+        return Err(Refusal::new(message, FORM));
+    }
+    let Some((action, amount)) = rest.split_once('=') else {
+        return Err(Refusal::new(
+            format!("`{}` has no amount", cut(limit)),
+            FORM,
+        ));
+    };
+    let names: Vec<&str> = RESOURCES.iter().map(|(name, _)| *name).collect();
+    let Some((_, deniable)) = RESOURCES.iter().find(|(name, _)| *name == resource) else {
+        let help = suggest::help(resource, &names, "resources");
+        return Err(Refusal::new(
+            format!("`{}` is not a resource of rctl(8)", cut(resource)),
+            help,
+        ));
+    };
+    if !ACTIONS.contains(&action) {
+        let help = suggest::help(
+            action,
+            &["deny", "log", "devctl", "throttle", "sigterm", "sigkill"],
+            "deny, log, devctl, throttle, or a signal such as sigkill",
+        );
+        return Err(Refusal::new(
+            format!("`{}` is not an action of rctl(8)", cut(action)),
+            help,
+        ));
+    }
+    if action == "deny" && resource == "memoryuse" {
+        let message = "`memoryuse:deny` is accepted by the kernel and does nothing: resident memory cannot be denied";
+        return Err(Refusal::new(
+            message,
+            "use vmemoryuse:deny, or memoryuse:sigkill",
+        ));
+    }
+    if action == "deny" && !deniable {
+        return Err(Refusal::new(
+            format!("{resource} cannot be denied"),
+            "use log, devctl, a signal, or throttle where it is a rate",
+        ));
+    }
+    if action == "throttle" && !THROTTLED.contains(&resource) {
+        return Err(Refusal::new(
+            format!("{resource} cannot be throttled"),
+            format!("only {} can", THROTTLED.join(", ")),
+        ));
+    }
+    let (amount, per) = match amount.split_once('/') {
+        Some((amount, per)) => (amount, Some(per)),
+        None => (amount, None),
+    };
+    check_amount(amount)?;
+    match per {
+        None | Some("jail" | "user" | "loginclass" | "process") => Ok(()),
+        Some(per) => {
+            let help = "jail, user, loginclass or process";
+            Err(Refusal::new(
+                format!("`{}` is not what an amount can count for", cut(per)),
+                help,
+            ))
+        }
+    }
+}
+
+/// A number with a suffix of expand_number(3): k, m, g, t, p, e, and `b` after it if wanted.
+fn check_amount(amount: &str) -> Result<(), Refusal> {
+    let digits = amount.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let suffix = amount[digits.len()..].to_ascii_lowercase();
+    let shift = match suffix.as_str() {
+        "" | "b" => Some(0),
+        "k" | "kb" => Some(10),
+        "m" | "mb" => Some(20),
+        "g" | "gb" => Some(30),
+        "t" | "tb" => Some(40),
+        "p" | "pb" => Some(50),
+        "e" | "eb" => Some(60),
+        _ => None,
+    };
+    let number = digits
+        .chars()
+        .all(|c| c.is_ascii_digit())
+        .then(|| digits.parse::<i64>().ok())
+        .flatten();
+    let fits = shift
+        .zip(number)
+        .is_some_and(|(shift, number)| number <= i64::MAX >> shift);
+    if fits {
+        Ok(())
+    } else {
+        let help = "a whole number, with k, m, g or t behind it for 1024 and its powers";
+        Err(Refusal::new(
+            format!("`{}` is not an amount", cut(amount)),
+            help,
+        ))
+    }
+}

@@ -1,0 +1,81 @@
+//! Rules for `metadata`, after Kubernetes' for the same fields.
+
+use crate::object::Object;
+use crate::path::FieldPath;
+use crate::validate::names;
+use crate::violation::Findings;
+
+/// Octets of all annotations of an object together, as Kubernetes bounds them: they are stored with every object and sent
+/// with every watch event.
+pub(super) const ANNOTATION_BYTES_MAX: usize = 256 * 1024;
+
+/// Labels of one object. Kubernetes has no such bound; here an index entry is kept for each.
+pub(super) const LABELS_MAX: usize = 256;
+
+pub(super) fn validate(object: &Object, findings: &mut Findings) {
+    let metadata = object.metadata();
+    let path = FieldPath::new("metadata");
+    let (api_version, kind) = match object {
+        Object::Host(host) => (&host.api_version, &host.kind),
+        Object::Network(network) => (&network.api_version, &network.kind),
+        Object::Jail(jail) => (&jail.api_version, &jail.kind),
+    };
+    if api_version != crate::API_VERSION {
+        let help = format!("write {}", crate::API_VERSION);
+        findings.add(
+            &FieldPath::new("apiVersion"),
+            format!("`{api_version}` is not known"),
+            help,
+        );
+    }
+    if kind != object.kind().as_str() {
+        let help = format!("write {}", object.kind());
+        findings.add(
+            &FieldPath::new("kind"),
+            format!("`{kind}` does not fit a {}", object.kind()),
+            help,
+        );
+    }
+    findings.check(&path.field("name"), names::dns_label(&metadata.name));
+    let labels = path.field("labels");
+    if metadata.labels.len() > LABELS_MAX {
+        let message = format!(
+            "{} labels, but an object has at most {LABELS_MAX}",
+            metadata.labels.len()
+        );
+        findings.add(
+            &labels,
+            message,
+            "put what is not selected by into annotations",
+        );
+    } else {
+        for (key, value) in &metadata.labels {
+            findings.check(&labels.key(key), names::qualified(key));
+            findings.check(&labels.key(key), names::label_value(value));
+        }
+    }
+    let annotations = path.field("annotations");
+    for key in metadata.annotations.keys() {
+        findings.check(&annotations.key(key), names::qualified(&key.to_lowercase()));
+    }
+    let size: usize = metadata
+        .annotations
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    if size > ANNOTATION_BYTES_MAX {
+        let message =
+            format!("{size} octets, but annotations have at most {ANNOTATION_BYTES_MAX} together");
+        findings.add(
+            &annotations,
+            message,
+            "keep large texts elsewhere and refer to them",
+        );
+    }
+    for (index, finalizer) in metadata.finalizers.iter().enumerate() {
+        findings.check(
+            &path.field("finalizers").index(index),
+            names::qualified(finalizer),
+        );
+    }
+}

@@ -1,0 +1,393 @@
+//! Rules for a Network: one mode, subnets that make sense, gateways and ranges inside them.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::net::{AddressRange, Family};
+use crate::network::{Bridge, Gateway, GatewayOwner, Mode, Nat, NetworkSpec, Routed, Subnet};
+use crate::path::FieldPath;
+use crate::validate::{exactly_one, names, selector};
+use crate::violation::Findings;
+
+/// The least MTU an interface takes (IF_MINMTU, sys/net/if_var.h).
+const MTU_MIN: u32 = 72;
+/// The most (IF_MAXMTU, sys/net/if_var.h).
+const MTU_MAX: u32 = 65535;
+/// The least that a link must carry to have IPv6 at all (RFC 8200, section 5).
+const MTU_MIN_IPV6: u32 = 1280;
+
+pub(super) fn validate(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
+    exactly_one(
+        path,
+        &[
+            ("sharedIP", spec.shared_ip.is_some()),
+            ("bridge", spec.bridge.is_some()),
+            ("routed", spec.routed.is_some()),
+            ("netgraph", spec.netgraph.is_some()),
+            ("passthrough", spec.passthrough.is_some()),
+        ],
+        findings,
+    );
+    modes(spec, path, findings);
+    for (index, subnet) in spec.subnets.iter().enumerate() {
+        validate_subnet(spec, subnet, &path.field("subnets").index(index), findings);
+    }
+    overlaps(&spec.subnets, &path.field("subnets"), findings);
+    if let Some(nat) = spec.egress.as_ref().and_then(|egress| egress.nat.as_ref()) {
+        validate_nat(spec, nat, &path.field("egress").field("nat"), findings);
+    }
+    mtu(spec, &path.field("mtu"), findings);
+    if let Some(hosts) = &spec.host_selector {
+        selector(hosts, &path.field("hostSelector"), findings);
+    }
+}
+
+fn modes(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
+    if let Some(shared) = &spec.shared_ip {
+        let at = path.field("sharedIP");
+        exactly_one(
+            &at,
+            &[
+                ("loopback", shared.loopback.is_some()),
+                ("uplink", shared.uplink.is_some()),
+            ],
+            findings,
+        );
+        uplink(shared.uplink.as_deref(), &at, findings);
+    }
+    if let Some(bridge) = &spec.bridge {
+        validate_bridge(bridge, &path.field("bridge"), findings);
+    }
+    if let Some(routed) = &spec.routed {
+        validate_routed(routed, &path.field("routed"), findings);
+    }
+    if let Some(netgraph) = &spec.netgraph {
+        let at = path.field("netgraph");
+        uplink(netgraph.uplink.as_deref(), &at, findings);
+        if netgraph.uplink.is_none() {
+            for (name, given) in [
+                ("promiscuous", netgraph.promiscuous.is_some()),
+                ("autosrc", netgraph.autosrc.is_some()),
+            ] {
+                if given {
+                    findings.add(
+                        &at.field(name),
+                        "is a setting of the uplink, but there is none",
+                        "remove it, or name an uplink",
+                    );
+                }
+            }
+        }
+    }
+    if let Some(passthrough) = &spec.passthrough {
+        let at = path.field("passthrough").field("uplinks");
+        if passthrough.uplinks.is_empty() {
+            findings.add(
+                &at,
+                "no uplink is named, so that there is no NIC to give",
+                "name at least one uplink",
+            );
+        }
+        for (index, name) in passthrough.uplinks.iter().enumerate() {
+            findings.check(&at.index(index), names::entry(name));
+        }
+    }
+}
+
+fn uplink(name: Option<&str>, path: &FieldPath, findings: &mut Findings) {
+    if let Some(name) = name {
+        findings.check(&path.field("uplink"), names::entry(name));
+    }
+}
+
+fn validate_bridge(bridge: &Bridge, path: &FieldPath, findings: &mut Findings) {
+    uplink(bridge.uplink.as_deref(), path, findings);
+    if bridge.stp && bridge.uplink.is_none() {
+        findings.add(
+            &path.field("stp"),
+            "runs on the uplink's member, but there is no uplink",
+            "remove it, or name an uplink",
+        );
+    }
+    if let Some(id) = bridge.untagged
+        && !(1..=4094).contains(&id)
+    {
+        findings.add(
+            &path.field("untagged"),
+            format!("{id} is not a VLAN id"),
+            "1 to 4094",
+        );
+    }
+}
+
+fn validate_routed(routed: &Routed, path: &FieldPath, findings: &mut Findings) {
+    let Some(lengths) = &routed.host_prefix_length else {
+        return;
+    };
+    let at = path.field("hostPrefixLength");
+    for (name, length, most) in [("ipv4", lengths.ipv4, 32), ("ipv6", lengths.ipv6, 128)] {
+        if length.is_some_and(|length| !(1..=most).contains(&length)) {
+            findings.add(
+                &at.field(name),
+                "is not a prefix length of that family",
+                format!("1 to {most}"),
+            );
+        }
+    }
+}
+
+fn validate_subnet(spec: &NetworkSpec, subnet: &Subnet, path: &FieldPath, findings: &mut Findings) {
+    let net = subnet.cidr.net();
+    if subnet.cidr.has_host_bits() {
+        let message = format!("{} has bits set behind its prefix", subnet.cidr);
+        findings.add(
+            &path.field("cidr"),
+            message,
+            format!("the network is {net}"),
+        );
+    }
+    if net.prefix_len() == 0 || net.addr().is_multicast() {
+        findings.add(
+            &path.field("cidr"),
+            format!("{net} is not a subnet that jails can have"),
+            "give a unicast prefix",
+        );
+    }
+    for (name, ranges) in [("allocate", &subnet.allocate), ("reserve", &subnet.reserve)] {
+        for (index, range) in ranges.iter().enumerate() {
+            if !(net.contains(&range.first) && net.contains(&range.last)) {
+                let message = format!("{range} is not inside {net}");
+                findings.add(
+                    &path.field(name).index(index),
+                    message,
+                    "give addresses of this subnet",
+                );
+            }
+            if let Some(earlier) = ranges[..index]
+                .iter()
+                .position(|other| other.overlaps(range))
+            {
+                let message = format!("{range} overlaps {}", path.field(name).index(earlier));
+                findings.add(
+                    &path.field(name).index(index),
+                    message,
+                    "make the ranges disjoint",
+                );
+            }
+        }
+    }
+    if let Some(gateway) = &subnet.gateway {
+        validate_gateway(spec, subnet, gateway, &path.field("gateway"), findings);
+    }
+}
+
+fn validate_gateway(
+    spec: &NetworkSpec,
+    subnet: &Subnet,
+    gateway: &Gateway,
+    path: &FieldPath,
+    findings: &mut Findings,
+) {
+    let net = subnet.cidr.net();
+    let address = gateway.address;
+    let at = path.field("address");
+    let link_local = is_link_local(address);
+    if Family::of(address) != subnet.cidr.family() {
+        findings.add(
+            &at,
+            format!("{address} is not of the family of {net}"),
+            "give each family's gateway in its own subnet",
+        );
+    } else if !net.contains(&address) && !link_local {
+        findings.add(
+            &at,
+            format!("{address} is not inside {net}"),
+            "give an address of the subnet, or a link-local one",
+        );
+    } else if !link_local && is_network_or_broadcast(&net, address) {
+        findings.add(
+            &at,
+            format!("{address} is the network's or broadcast address of {net}"),
+            "give another address of the subnet",
+        );
+    }
+    for (index, range) in subnet.allocate.iter().enumerate() {
+        if range.contains(address) {
+            let message = format!(
+                "{address} would be given to a jail: it lies inside allocate[{index}] ({range})"
+            );
+            findings.add(
+                &at,
+                message,
+                format!("leave it out of the range: {}", without(range, address)),
+            );
+        }
+    }
+    match spec.mode() {
+        Some(Mode::SharedIp(_)) => {
+            let message = "jails of a sharedIP network use the host's routes, so that a gateway would be without effect";
+            findings.add(path, message, "remove it");
+        }
+        Some(mode)
+            if mode.uplink().is_some() && spec.gateway_owner(gateway) == GatewayOwner::Host =>
+        {
+            let message = "with an uplink every host would claim the same address on one segment";
+            findings.add(
+                &path.field("owner"),
+                message,
+                "write `owner: external` and let a router have it",
+            );
+        }
+        Some(mode)
+            if mode.uplink().is_none() && spec.gateway_owner(gateway) == GatewayOwner::External =>
+        {
+            let message = "without an uplink no router outside can be reached";
+            findings.add(&path.field("owner"), message, "write `owner: host`");
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// The range without one address, as a suggestion.
+fn without(range: &AddressRange, address: IpAddr) -> String {
+    let next = |address: IpAddr, up: bool| match address {
+        IpAddr::V4(address) => {
+            let bits = address.to_bits();
+            let bits = if up {
+                bits.checked_add(1)
+            } else {
+                bits.checked_sub(1)
+            };
+            bits.map(|bits| IpAddr::V4(bits.into()))
+        }
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            let bits = if up {
+                bits.checked_add(1)
+            } else {
+                bits.checked_sub(1)
+            };
+            bits.map(|bits| IpAddr::V6(bits.into()))
+        }
+    };
+    let below = next(address, false)
+        .filter(|last| *last >= range.first)
+        .map(|last| AddressRange {
+            first: range.first,
+            last,
+        });
+    let above = next(address, true)
+        .filter(|first| *first <= range.last)
+        .map(|first| AddressRange {
+            first,
+            last: range.last,
+        });
+    let parts: Vec<String> = [below, above]
+        .into_iter()
+        .flatten()
+        .map(|part| part.to_string())
+        .collect();
+    if parts.is_empty() {
+        "remove the range".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+/// Two subnets of one network must not share an address.
+fn overlaps(subnets: &[Subnet], path: &FieldPath, findings: &mut Findings) {
+    for (index, subnet) in subnets.iter().enumerate() {
+        let net = subnet.cidr.net();
+        let shares = |other: &Subnet| {
+            let other = other.cidr.net();
+            other.contains(&net) || net.contains(&other)
+        };
+        if let Some(earlier) = subnets[..index].iter().position(shares) {
+            let message = format!(
+                "{net} overlaps {} ({})",
+                path.index(earlier),
+                subnets[earlier].cidr.net()
+            );
+            findings.add(
+                &path.index(index).field("cidr"),
+                message,
+                "make the subnets disjoint",
+            );
+        }
+    }
+}
+
+fn validate_nat(spec: &NetworkSpec, nat: &Nat, path: &FieldPath, findings: &mut Findings) {
+    findings.check(&path.field("uplink"), names::entry(&nat.uplink));
+    for (field, name) in [("address", &nat.address), ("address6", &nat.address6)] {
+        if let Some(name) = name {
+            findings.check(&path.field(field), names::entry(name));
+        }
+    }
+    let has_ipv6 = spec
+        .subnets
+        .iter()
+        .any(|subnet| subnet.cidr.family() == Family::Ipv6);
+    if nat.address6.is_some() && !has_ipv6 {
+        findings.add(
+            &path.field("address6"),
+            "the network has no IPv6 subnet to translate from",
+            "add a subnet, or remove it",
+        );
+    }
+    if spec.subnets.is_empty() {
+        findings.add(
+            path,
+            "the network has no subnet to translate from",
+            "add a subnet, or remove egress.nat",
+        );
+    }
+}
+
+fn mtu(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
+    let Some(mtu) = spec.mtu else { return };
+    if !(MTU_MIN..=MTU_MAX).contains(&mtu) {
+        findings.add(
+            path,
+            format!("{mtu} is out of range"),
+            format!("{MTU_MIN} to {MTU_MAX}"),
+        );
+    } else if mtu < MTU_MIN_IPV6
+        && spec
+            .subnets
+            .iter()
+            .any(|subnet| subnet.cidr.family() == Family::Ipv6)
+    {
+        let message = format!("{mtu} is too little for the network's IPv6 subnet");
+        findings.add(path, message, format!("IPv6 needs at least {MTU_MIN_IPV6}"));
+    }
+    if spec
+        .shared_ip
+        .as_ref()
+        .is_some_and(|shared| shared.uplink.is_some())
+    {
+        findings.add(
+            path,
+            "a sharedIP network on an uplink has no interface of its own to set it on",
+            "remove it",
+        );
+    }
+}
+
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// Whether `address` is the first or last address of an IPv4 subnet that has such addresses.
+fn is_network_or_broadcast(net: &IpNet, address: IpAddr) -> bool {
+    match net {
+        IpNet::V4(net) if net.prefix_len() < 31 => {
+            address == IpAddr::V4(net.network()) || address == IpAddr::V4(net.broadcast())
+        }
+        IpNet::V4(_) | IpNet::V6(_) => false,
+    }
+}

@@ -1,0 +1,235 @@
+//! Warnings: what works as written, and what a careful operator would want to know, with the reason and the better way.
+//!
+//! Most are seen in one object. Whether a jail's first address is exposed depends on its network, which the caller may be
+//! able to look up ([`warnings_with`]); without it the warning is put conditionally.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::jail::{JailSpec, ParameterValue};
+use crate::network::{Mode, NetworkSpec};
+use crate::object::Object;
+use crate::path::FieldPath;
+use crate::suggest;
+use crate::validate::parameters;
+use crate::violation::Warning;
+
+#[cfg(test)]
+mod tests;
+
+/// The warnings that one object gives by itself.
+#[must_use]
+pub fn warnings(object: &Object) -> Vec<Warning> {
+    warnings_with(object, &|_| None)
+}
+
+/// The warnings of one object, with the networks that can be looked up.
+#[must_use]
+pub fn warnings_with<'a>(
+    object: &Object,
+    network: &dyn Fn(&str) -> Option<&'a NetworkSpec>,
+) -> Vec<Warning> {
+    let mut found = Vec::new();
+    match object {
+        Object::Host(_) | Object::Network(_) => {}
+        Object::Jail(jail) => {
+            public_first_address(&jail.spec, network, &mut found);
+            for check in [
+                ipc, devfs, statfs, mounting, sources, fib, inherited, unknown,
+            ] {
+                check(&jail.spec, &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Whether an address can be reached from anywhere, so that what listens on it is exposed. Prefixes for documentation count:
+/// in an example they stand for public ones.
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0b1100_0000 == 64;
+            !(ip.is_private()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+                || ip.is_broadcast()
+                || shared)
+        }
+        IpAddr::V6(ip) => {
+            let local = ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip == Ipv6Addr::UNSPECIFIED
+                || ip.is_loopback();
+            !(local || ip.is_multicast())
+        }
+    }
+}
+
+fn warn(found: &mut Vec<Warning>, field: &FieldPath, message: impl Into<String>) {
+    found.push(Warning {
+        field: field.as_str().to_owned(),
+        message: message.into(),
+    });
+}
+
+fn parameter(name: &str) -> FieldPath {
+    FieldPath::new("spec").field("parameters").key(name)
+}
+
+/// A shared-IP jail's 127.0.0.1 is its first IPv4 address, its ::1 its first IPv6 address (recording `09`).
+fn public_first_address<'a>(
+    spec: &JailSpec,
+    network: &dyn Fn(&str) -> Option<&'a NetworkSpec>,
+    found: &mut Vec<Warning>,
+) {
+    for (is_ipv4, own) in [(true, "127.0.0.1"), (false, "::1")] {
+        let first = spec
+            .networks
+            .iter()
+            .enumerate()
+            .find_map(|(index, attachment)| {
+                let mode = network(&attachment.network).and_then(NetworkSpec::mode);
+                if mode.is_some_and(|mode| mode.is_vnet()) {
+                    return None;
+                }
+                let position = attachment
+                    .addresses
+                    .iter()
+                    .position(|address| address.address.is_ipv4() == is_ipv4)?;
+                Some((
+                    index,
+                    position,
+                    attachment.addresses[position].address,
+                    mode,
+                ))
+            });
+        let Some((index, position, address, mode)) = first else {
+            continue;
+        };
+        let on_loopback = matches!(mode, Some(Mode::SharedIp(shared)) if shared.loopback.is_some());
+        if on_loopback || !is_public(address) {
+            continue;
+        }
+        let at = FieldPath::new("spec")
+            .field("networks")
+            .index(index)
+            .field("addresses")
+            .index(position);
+        let condition = match mode {
+            Some(_) => String::new(),
+            None => format!(
+                "if `{}` is a sharedIP network: ",
+                spec.networks[index].network
+            ),
+        };
+        let message = format!(
+            "{condition}{address} is public and the jail's first address, so that whatever listens on {own} inside is reachable from outside; attach it to a loopback network first"
+        );
+        warn(found, &at, message);
+    }
+}
+
+fn ipc(spec: &JailSpec, found: &mut Vec<Warning>) {
+    if parameters::is_on(spec, "allow.sysvipc") {
+        let message = "allow.sysvipc is deprecated and shares System V IPC with the host and with every other jail that has it; write sysvmsg, sysvsem and sysvshm: new";
+        warn(found, &parameter("allow.sysvipc"), message);
+    }
+    for name in ["sysvmsg", "sysvsem", "sysvshm"] {
+        if is_text(spec, name, "inherit") {
+            let message = format!(
+                "{name}: inherit lets the jail see the IPC objects of the host and of other jails; new gives it a key namespace of its own"
+            );
+            warn(found, &parameter(name), message);
+        }
+    }
+}
+
+fn devfs(spec: &JailSpec, found: &mut Vec<Warning>) {
+    let mounts_devfs = parameters::is_on(spec, "mount.devfs")
+        || spec.mounts.iter().any(|mount| mount.fs_type == "devfs");
+    if mounts_devfs && parameters::number(spec, "devfs_ruleset") == Some(0) {
+        let message = "with devfs_ruleset 0 nothing is hidden in the jail's /dev: its root reaches the host's disks and memory; leave it out for ruleset 4, or 5 with a network stack of its own";
+        warn(found, &parameter("devfs_ruleset"), message);
+    }
+}
+
+fn statfs(spec: &JailSpec, found: &mut Vec<Warning>) {
+    if parameters::number(spec, "enforce_statfs") == Some(0) {
+        let message = "with enforce_statfs 0 the jail sees every mount point of the host; 1 shows those below its root, 2 only its root";
+        warn(found, &parameter("enforce_statfs"), message);
+    }
+}
+
+/// Permissions to mount take effect only together (jail(8)).
+fn mounting(spec: &JailSpec, found: &mut Vec<Warning>) {
+    let asked = spec
+        .parameters
+        .keys()
+        .find(|name| name.starts_with("allow.mount.") && parameters::is_on(spec, name));
+    if let Some(name) = asked
+        && !parameters::is_on(spec, "allow.mount")
+    {
+        warn(
+            found,
+            &parameter(name),
+            format!("{name} is effective only together with allow.mount"),
+        );
+    }
+    let low = matches!(parameters::number(spec, "enforce_statfs"), Some(0 | 1));
+    if parameters::is_on(spec, "allow.mount") && !low {
+        let message = "allow.mount is effective only with an enforce_statfs lower than 2, which is the default; add `enforce_statfs: 1`";
+        warn(found, &parameter("allow.mount"), message);
+    }
+}
+
+fn sources(spec: &JailSpec, found: &mut Vec<Warning>) {
+    for name in ["ip4.saddrsel", "ip6.saddrsel"] {
+        if spec.parameters.contains_key(name) {
+            let message = format!(
+                "{name} acts on this jail alone; the global sysctls of the same purpose that old articles name exist on no supported release"
+            );
+            warn(found, &parameter(name), message);
+        }
+    }
+}
+
+fn fib(spec: &JailSpec, found: &mut Vec<Warning>) {
+    if spec.parameters.contains_key("exec.fib") {
+        let message = "exec.fib steers what exec.start runs and does not contain it: setfib(2) needs no privilege, so that any process of the jail can take another routing table";
+        warn(found, &parameter("exec.fib"), message);
+    }
+}
+
+fn inherited(spec: &JailSpec, found: &mut Vec<Warning>) {
+    for name in ["ip4", "ip6"] {
+        if is_text(spec, name, "inherit") {
+            let message = format!(
+                "{name}: inherit gives the jail every address of the host, so that it can take any port there"
+            );
+            warn(found, &parameter(name), message);
+        }
+    }
+}
+
+/// The host's kernel has the last word on names; here a slip of the pen is noticed.
+fn unknown(spec: &JailSpec, found: &mut Vec<Warning>) {
+    for name in spec
+        .parameters
+        .keys()
+        .filter(|name| parameters::owner(name).is_none())
+    {
+        let near = suggest::nearest(name, parameters::TABLE.iter().map(|(known, _)| *known));
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        let message = format!(
+            "{name} is not a parameter of FreeBSD 15.1's jail(8): the jail is blocked on a host whose kernel does not know it{hint}"
+        );
+        warn(found, &parameter(name), message);
+    }
+}
+
+fn is_text(spec: &JailSpec, name: &str, word: &str) -> bool {
+    matches!(spec.parameters.get(name), Some(ParameterValue::Text(text)) if text == word)
+}

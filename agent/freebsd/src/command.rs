@@ -35,8 +35,6 @@ pub enum Program {
     Sysctl,
     /// umount(8)
     Umount,
-    /// uname(1)
-    Uname,
 }
 
 impl Program {
@@ -56,7 +54,6 @@ impl Program {
             Self::Route => "/sbin/route",
             Self::Sysctl => "/sbin/sysctl",
             Self::Umount => "/sbin/umount",
-            Self::Uname => "/usr/bin/uname",
         }
     }
 }

@@ -18,12 +18,18 @@
 //! What a jail's root can write (names, descriptions and MAC addresses of interfaces in a VNET, host names) is hostile: no parser trusts it, none panics on it.
 
 pub mod command;
+pub mod emulated;
 pub mod error;
+pub mod host;
 pub mod observe;
 pub mod real;
 pub mod system;
 
+mod perform;
+
 pub use command::{Command, Output, Program};
+pub use emulated::Emulated;
 pub use error::Failure;
+pub use host::FreeBsd;
 pub use real::Real;
 pub use system::{System, SystemError};

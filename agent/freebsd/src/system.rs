@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::command::{Command, Output};
+use crate::error::Failure;
 
 /// What runs commands and holds files.
 ///
@@ -103,5 +104,15 @@ impl SystemError {
             ),
             Self::TimedOut { .. } | Self::TooLong { .. } => false,
         }
+    }
+}
+
+/// Runs a command that must succeed.
+pub(crate) fn succeed(system: &dyn System, command: &Command) -> Result<Output, Failure> {
+    let output = system.run(command)?;
+    if output.is_success() {
+        Ok(output)
+    } else {
+        Err(Failure::refused(command, &output))
     }
 }

@@ -1,6 +1,105 @@
 //! Looking at a host: which commands are run, and what their text says. Nothing here changes anything.
+//!
+//! A look costs a constant number of commands, one per anchor of ours, and two per living VNET jail. What cannot be read is an error, never an absence; three absences are states:
+//! pf that is not loaded, an oid that the kernel does not have, and a jail that went while it was looked at.
 
 pub mod ifconfig;
+pub mod jls;
+pub mod mount;
+pub mod netstat;
+pub mod pf;
+pub mod sysctl;
+
+mod host;
+mod json;
+mod vnet;
 
 #[cfg(test)]
 pub(crate) mod recording;
+
+pub(crate) use host::{anchors, look};
+pub(crate) use vnet::routes as vnet_routes;
+
+use cellblock_agent_core::observed::{Interface, ObservedJail};
+
+use crate::command::{Command, Program, words};
+use crate::error::Failure;
+use crate::system::{System, succeed};
+
+/// The first interface of that name on the host, or in the VNET jail `jail`; none if there is none.
+pub(crate) fn interface(
+    system: &dyn System,
+    jail: Option<&str>,
+    name: &str,
+) -> Result<Option<Interface>, Failure> {
+    let mut arguments = Vec::new();
+    if let Some(jail) = jail {
+        arguments.extend(words!["-j", jail]);
+    }
+    arguments.push(name.to_owned());
+    let command = Command::new(Program::Ifconfig, arguments);
+    let output = system.run(&command)?;
+    // `interface nosuch0 does not exist` (recording `01`), on 14 too.
+    if !output.is_success()
+        && output
+            .stderr
+            .contains(&format!("interface {name} does not exist"))
+    {
+        return Ok(None);
+    }
+    if !output.is_success() {
+        return Err(Failure::refused(&command, &output));
+    }
+    let found = ifconfig::parse(&output.stdout)
+        .into_iter()
+        .next()
+        .filter(|interface| interface.name == name);
+    match found {
+        Some(interface) => Ok(Some(interface)),
+        None => Err(Failure::Unreadable {
+            program: "ifconfig",
+            what: format!("no interface {name} in what it printed of it"),
+        }),
+    }
+}
+
+/// The living jail with that name or jid; none if there is none.
+pub(crate) fn living_jail(
+    system: &dyn System,
+    jail: &str,
+) -> Result<Option<ObservedJail>, Failure> {
+    let command = Command::new(Program::Jls, words!["-j", jail, "--libxo=json", "-n"]);
+    let output = system.run(&command)?;
+    if output.is_success() {
+        let jails = jls::parse(&output.stdout)?;
+        return Ok(jails.into_iter().find(|jail| !jail.dying));
+    }
+    // `jail "nosuch" not found` (recording `02`); of a jid it says `jail 7 not found` (sys/kern/kern_jail.c).
+    if output.stderr.contains("not found") {
+        return Ok(None);
+    }
+    Err(Failure::refused(&command, &output))
+}
+
+/// The values of `oids`, without those that the kernel does not have.
+pub(crate) fn sysctls<'a>(
+    system: &dyn System,
+    oids: impl IntoIterator<Item = &'a str> + Clone,
+) -> Result<std::collections::BTreeMap<String, String>, Failure> {
+    let mut arguments = words!["-i"];
+    arguments.extend(oids.clone().into_iter().map(str::to_owned));
+    let output = succeed(system, &Command::new(Program::Sysctl, arguments))?;
+    Ok(sysctl::parse(&output.stdout, oids))
+}
+
+/// Whether a module is in the kernel, under that name or in a file of that name.
+pub(crate) fn has_module(system: &dyn System, module: &str) -> Result<bool, Failure> {
+    let command = Command::new(Program::Kldstat, words!["-q", "-m", module]);
+    let output = system.run(&command)?;
+    match output.status {
+        0 => Ok(true),
+        // With `-q` it says nothing and exits 1 (recording `01`).
+        1 if output.stderr.trim().is_empty() => Ok(false),
+        _ => Err(Failure::refused(&command, &output)),
+    }
+}

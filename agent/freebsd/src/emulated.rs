@@ -1,0 +1,99 @@
+//! The emulated host behind [`System`]: the same argv in, the same text out, in virtual time. In tests, the sandbox and the simulation.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cellblock_fakebsd::Emulator;
+use cellblock_fakebsd::files::FileError;
+
+use crate::command::{Command, Output};
+use crate::system::{System, SystemError};
+
+/// An emulated host. Clones are the same host.
+#[derive(Clone, Debug)]
+pub struct Emulated(pub Arc<Mutex<Emulator>>);
+
+impl Emulated {
+    /// The system of `emulator`.
+    #[must_use]
+    pub fn new(emulator: Emulator) -> Self {
+        Self(Arc::new(Mutex::new(emulator)))
+    }
+
+    /// The emulator itself, to look at it or to let time pass. A test that panicked while it held the emulator does not take it away from others.
+    pub fn emulator(&self) -> MutexGuard<'_, Emulator> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl System for Emulated {
+    /// The emulator knows programs by their name, as the recordings do.
+    fn run(&self, command: &Command) -> Result<Output, SystemError> {
+        let mut argv = command.argv.clone();
+        if let Some(program) = argv.first_mut()
+            && let Some((_, name)) = program.rsplit_once('/')
+        {
+            *program = name.to_owned();
+        }
+        let stdin = command.stdin.as_deref().unwrap_or_default();
+        let output = self.emulator().run(&argv, stdin);
+        Ok(Output {
+            status: output.status,
+            stdout: output.stdout,
+            stderr: output.stderr,
+        })
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<String>, SystemError> {
+        match self.emulator().files.read_text(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(FileError::NotFound) => Ok(None),
+            Err(error) => Err(file_error("read", path, error)),
+        }
+    }
+
+    fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
+        let files = &mut self.emulator().files;
+        let parent = path.rsplit_once('/').map_or("/", |(parent, _)| parent);
+        files
+            .create_directories(parent)
+            .and_then(|()| files.write(path, content))
+            .map_err(|error| file_error("write", path, error))
+    }
+
+    fn remove_file(&self, path: &str) -> Result<(), SystemError> {
+        match self.emulator().files.remove(path) {
+            Ok(()) | Err(FileError::NotFound) => Ok(()),
+            Err(error) => Err(file_error("remove", path, error)),
+        }
+    }
+
+    fn list_dir(&self, path: &str) -> Result<Option<Vec<String>>, SystemError> {
+        match self.emulator().files.list(path) {
+            Ok(names) => Ok(Some(names.map(str::to_owned).collect())),
+            Err(FileError::NotFound) => Ok(None),
+            Err(error) => Err(file_error("list", path, error)),
+        }
+    }
+
+    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
+        Ok(self.emulator().files.is_directory(path))
+    }
+}
+
+fn file_error(action: &'static str, path: &str, error: FileError) -> SystemError {
+    let kind = match error {
+        FileError::NotFound => io::ErrorKind::NotFound,
+        FileError::NotADirectory => io::ErrorKind::NotADirectory,
+        FileError::IsADirectory => io::ErrorKind::IsADirectory,
+        FileError::NotEmpty => io::ErrorKind::DirectoryNotEmpty,
+        FileError::Exists => io::ErrorKind::AlreadyExists,
+        FileError::NoSpace => io::ErrorKind::StorageFull,
+        FileError::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+    };
+    SystemError::File {
+        action,
+        path: path.to_owned(),
+        source: io::Error::from(kind),
+    }
+}

@@ -1,0 +1,284 @@
+//! One look at a host, from the commands to an [`Observed`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cellblock_agent_core::host::Wanted;
+use cellblock_agent_core::mark::Mark;
+use cellblock_agent_core::names::ANCHOR_ROOT;
+use cellblock_agent_core::observed::{Interface, Observed, ObservedJail, Pf, Route};
+use cellblock_schemas::host::{HostFacts, InterfaceFact};
+use cellblock_schemas::net::HostAddress;
+
+use super::{ifconfig, jls, mount, netstat, pf, sysctl, vnet};
+use crate::command::{Command, Program, words};
+use crate::error::Failure;
+use crate::system::{System, succeed};
+
+/// How often the list of interfaces is read again because interfaces came and went between two commands, before it is read one by one.
+const LIST_TRIES: usize = 3;
+
+/// How many routing tables are read: `net.fibs` may be 65,536, and tables above these are nobody's here.
+const FIBS_MAX: u16 = 16;
+
+/// Oids that every look needs.
+const OIDS: [&str; 7] = [
+    "kern.osrelease",
+    "kern.osreldate",
+    "hw.machine",
+    "kern.features.vimage",
+    "kern.features.rctl",
+    "kern.racct.enable",
+    "net.fibs",
+];
+
+/// The suffix of the files below the agent's folder that are looked at.
+const CONF: &str = ".conf";
+
+/// Takes one look.
+pub(crate) fn look(
+    system: &dyn System,
+    folder: &str,
+    wanted: &Wanted,
+) -> Result<Observed, Failure> {
+    let boot_id = boot_id(system)?;
+    let mut asked: BTreeSet<&str> = wanted.sysctls.iter().map(String::as_str).collect();
+    asked.extend(OIDS);
+    let values = super::sysctls(system, asked)?;
+    let parameters = Command::new(Program::Sysctl, words!["-N", sysctl::JAIL_PARAMETERS]);
+    let jail_parameters = sysctl::parse_jail_parameters(&succeed(system, &parameters)?.stdout);
+    let mut jails = jails(system)?;
+    let vnets = vnet::look(system, &mut jails)?;
+    let interfaces = interfaces(system)?;
+    let pf = packet_filter(system)?;
+    let mounts = Command::new(Program::Mount, ["-p"]);
+    let rulesets = Command::new(Program::Devfs, ["rule", "showsets"]);
+    let mut modules = BTreeSet::new();
+    for module in &wanted.modules {
+        if super::has_module(system, module)? {
+            modules.insert(module.clone());
+        }
+    }
+    let mut directories = BTreeMap::new();
+    for path in &wanted.directories {
+        directories.insert(path.clone(), system.is_dir(path)?);
+    }
+    Ok(Observed {
+        boot_id,
+        facts: facts(&values, &jail_parameters, &pf, &interfaces),
+        routes: routes(system, &values)?,
+        mounts: mount::parse(&succeed(system, &mounts)?.stdout),
+        devfs_rulesets: succeed(system, &rulesets)?
+            .stdout
+            .lines()
+            .filter_map(|line| line.trim().parse().ok())
+            .collect(),
+        sysctls: wanted
+            .sysctls
+            .iter()
+            .map(|oid| (oid.clone(), values.get(oid).cloned()))
+            .collect(),
+        files: files(system, folder)?,
+        interfaces,
+        jails,
+        vnets,
+        pf,
+        modules,
+        jail_parameters,
+        directories,
+    })
+}
+
+/// `kern.boot_id` where the kernel has it and has gathered enough randomness for it (sys/kern/kern_mib.c); else the time of the boot, which changes when the clock is set, so that it is only second best.
+fn boot_id(system: &dyn System) -> Result<String, Failure> {
+    let random = system.run(&Command::new(Program::Sysctl, ["-x", "kern.boot_id"]))?;
+    if random.is_success()
+        && let Some(id) = sysctl::parse_boot_id(&random.stdout)
+    {
+        return Ok(id);
+    }
+    let command = Command::new(Program::Sysctl, ["-n", "kern.boottime"]);
+    let text = succeed(system, &command)?.stdout;
+    sysctl::parse_boot_time(&text).ok_or_else(|| Failure::Unreadable {
+        program: "sysctl",
+        what: format!("kern.boottime is `{}`", text.trim()),
+    })
+}
+
+/// Every jail, dying ones too.
+pub(super) fn jails(system: &dyn System) -> Result<Vec<ObservedJail>, Failure> {
+    let command = Command::new(Program::Jls, ["-d", "-n", "--libxo=json"]);
+    jls::parse(&succeed(system, &command)?.stdout)
+}
+
+/// Every interface of the host. Read at once if that can be believed, else one by one, so that a forged description speaks for its own interface only.
+fn interfaces(system: &dyn System) -> Result<Vec<Interface>, Failure> {
+    let all = Command::new(Program::Ifconfig, ["-a"]);
+    let list = Command::new(Program::Ifconfig, ["-l"]);
+    let mut names = String::new();
+    for _ in 0..LIST_TRIES {
+        let interfaces = ifconfig::parse(&succeed(system, &all)?.stdout);
+        names = succeed(system, &list)?.stdout;
+        if ifconfig::is_sound(&interfaces, &ifconfig::parse_names(&names)) {
+            return Ok(interfaces);
+        }
+    }
+    tracing::warn!(
+        "an interface's name or description contains a line end; the interfaces are read one by one"
+    );
+    let mut interfaces = Vec::new();
+    for name in ifconfig::parse_names(&names) {
+        // A name that is listed twice is read twice: two entries of one name are what nobody touches.
+        interfaces.extend(super::interface(system, None, name)?);
+    }
+    Ok(interfaces)
+}
+
+fn routes(
+    system: &dyn System,
+    values: &BTreeMap<String, String>,
+) -> Result<BTreeMap<u16, Vec<Route>>, Failure> {
+    let fibs: u16 = values
+        .get("net.fibs")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
+    (0..fibs.min(FIBS_MAX))
+        .map(|fib| {
+            let arguments = words!["-rn", "-F", fib.to_string(), "--libxo", "json"];
+            let output = succeed(system, &Command::new(Program::Netstat, arguments))?;
+            Ok((fib, netstat::parse(&output.stdout)?))
+        })
+        .collect()
+}
+
+/// One command per anchor reads the labels: `pfctl -a 'cellblock/*' -sr` does not descend (`pfctl_show_rules`, sbin/pfctl/pfctl.c), and `-a '*'` descends only where the main ruleset refers
+/// to our anchors, and into everybody else's too.
+fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
+    let info = Command::new(Program::Pfctl, ["-s", "info"]);
+    let output = system.run(&info)?;
+    if !output.is_success() {
+        return if pf::is_not_loaded(&output.stderr) {
+            Ok(Pf::default())
+        } else {
+            Err(Failure::refused(&info, &output))
+        };
+    }
+    let enabled = pf::parse_enabled(&output.stdout).ok_or_else(|| Failure::Unreadable {
+        program: "pfctl",
+        what: "no Status line in -s info".to_owned(),
+    })?;
+    let mut references = BTreeSet::new();
+    for show in ["-sr", "-sn"] {
+        let output = succeed(system, &Command::new(Program::Pfctl, [show]))?;
+        references.extend(pf::parse_references(&output.stdout));
+    }
+    let interfaces = succeed(system, &Command::new(Program::Pfctl, ["-vsI"]))?;
+    let mut anchors = BTreeMap::new();
+    for anchor in self::anchors(system)? {
+        let command = Command::new(Program::Pfctl, words!["-a", anchor.clone(), "-sl"]);
+        let output = system.run(&command)?;
+        // One that went meanwhile: recordings `05` and `12` show exit status 0 for it.
+        if pf::is_no_anchor(&output.stderr) {
+            continue;
+        }
+        if !output.is_success() {
+            return Err(Failure::refused(&command, &output));
+        }
+        anchors.insert(anchor, pf::parse_hash(&output.stdout).unwrap_or_default());
+    }
+    Ok(Pf {
+        loaded: true,
+        enabled,
+        references,
+        skipped: pf::parse_skipped(&interfaces.stdout),
+        anchors,
+    })
+}
+
+/// The anchors below ours.
+pub(crate) fn anchors(system: &dyn System) -> Result<BTreeSet<String>, Failure> {
+    let command = Command::new(Program::Pfctl, ["-a", ANCHOR_ROOT, "-sA"]);
+    let output = system.run(&command)?;
+    if pf::is_no_anchor(&output.stderr) {
+        return Ok(BTreeSet::new());
+    }
+    if output.is_success() {
+        Ok(pf::parse_anchors(&output.stdout))
+    } else {
+        Err(Failure::refused(&command, &output))
+    }
+}
+
+fn files(system: &dyn System, folder: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let jails = format!("{folder}/jails");
+    let mut files = BTreeMap::new();
+    for name in system.list_dir(&jails)?.unwrap_or_default() {
+        if name.starts_with('.') || !name.ends_with(CONF) {
+            continue;
+        }
+        let path = format!("{jails}/{name}");
+        if let Some(content) = system.read_file(&path)? {
+            files.insert(path, content);
+        }
+    }
+    Ok(files)
+}
+
+fn facts(
+    values: &BTreeMap<String, String>,
+    jail_parameters: &BTreeSet<String>,
+    pf: &Pf,
+    interfaces: &[Interface],
+) -> HostFacts {
+    let value = |oid: &str| values.get(oid).map_or("", String::as_str);
+    let features = [
+        ("vimage", value("kern.features.vimage") == "1"),
+        (
+            "rctl",
+            value("kern.features.rctl") == "1" && value("kern.racct.enable") == "1",
+        ),
+        ("pf", pf.loaded),
+        // The parameter appears with the module (recording `12`).
+        ("zfs", jail_parameters.contains("allow.mount.zfs")),
+        ("jail.meta", jail_parameters.contains("meta")),
+    ];
+    HostFacts {
+        release: value("kern.osrelease").to_owned(),
+        osreldate: value("kern.osreldate").parse().unwrap_or(0),
+        machine: value("hw.machine").to_owned(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        features: features
+            .into_iter()
+            .filter(|(_, has)| *has)
+            .map(|(name, _)| name.to_owned())
+            .collect(),
+        interfaces: interfaces
+            .iter()
+            .filter(|interface| !is_ours(interface))
+            .map(interface_fact)
+            .collect(),
+    }
+}
+
+fn is_ours(interface: &Interface) -> bool {
+    interface
+        .description
+        .as_deref()
+        .and_then(Mark::parse)
+        .is_some()
+}
+
+fn interface_fact(interface: &Interface) -> InterfaceFact {
+    InterfaceFact {
+        name: interface.name.clone(),
+        mac: interface.mac,
+        addresses: interface
+            .addresses
+            .iter()
+            .map(|entry| HostAddress {
+                address: entry.address,
+                prefix_length: Some(entry.prefix_length),
+            })
+            .collect(),
+        up: interface.is_up(),
+    }
+}

@@ -1,0 +1,174 @@
+//! pf(4): anchors below our own, each loaded as one transaction; states.
+//!
+//! The main ruleset, `pf -e` and everything outside `cellblock/` are the operator's and are never written.
+
+use std::net::IpAddr;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
+
+use cellblock_agent_core::names::ANCHOR_ROOT;
+
+use super::{Performer, effect, word};
+use crate::command::{Command, Program, words};
+use crate::error::{Failure, excerpt};
+use crate::observe::{self, pf};
+
+/// How often a load is tried that meets another pfctl's transaction.
+const LOAD_TRIES: u32 = 5;
+
+/// The pause before the second try; each further one doubles it.
+const LOAD_PAUSE: Duration = Duration::from_millis(20);
+
+/// Bytes of a label of a rule (PF_RULE_LABEL_SIZE is 64 with its NUL, sys/netpfil/pf/pf.h).
+const LABEL_BYTES_MAX: usize = 63;
+
+/// Bytes of an anchor's path (MAXPATHLEN; one component has 64 with its NUL).
+const ANCHOR_BYTES_MAX: usize = 127;
+
+impl Performer<'_> {
+    /// Checks with `-n`, loads, and reads the label back.
+    pub(super) fn load_anchor(&self, anchor: &str, rules: &str) -> Result<(), Failure> {
+        let anchor = anchor_word(anchor)?;
+        let _one_at_a_time = self.pf.lock().unwrap_or_else(PoisonError::into_inner);
+        let check = Command::new(Program::Pfctl, ["-a", anchor, "-n", "-f", "-"]).stdin(rules);
+        let output = self.system.run(&check)?;
+        if !output.is_success() {
+            return Err(rejected(anchor, &check, &output));
+        }
+        self.load(anchor, rules)?;
+        let wanted = pf::parse_hash(&rules.replace('"', " "));
+        let loaded = pf::parse_hash(&self.show(anchor, "-sl")?);
+        effect(loaded == wanted, || {
+            format!("anchor {anchor} does not hold the rules that were loaded")
+        })
+    }
+
+    /// Loads nothing, which empties the anchor in one transaction and removes its name; `-F all` leaves the name listed, and fails where the anchor is absent (recording `05`).
+    /// Tables that are kept though no rule needs them (`persist`) go in a second step.
+    pub(super) fn clear_anchor(&self, anchor: &str) -> Result<(), Failure> {
+        let anchor = anchor_word(anchor)?;
+        let _one_at_a_time = self.pf.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_listed(anchor)? {
+            return Ok(());
+        }
+        self.load(anchor, "")?;
+        if self.is_listed(anchor)? && !pf::parse_tables(&self.show(anchor, "-sT")?).is_empty() {
+            self.change(&Command::new(
+                Program::Pfctl,
+                ["-a", anchor, "-F", "Tables"],
+            ))?;
+            self.load(anchor, "")?;
+        }
+        effect(!self.is_listed(anchor)?, || {
+            format!("anchor {anchor} is still there")
+        })
+    }
+
+    /// One transaction. Meeting somebody else's, pfctl loses its ticket and says `DIOCXCOMMIT: Device busy`; a moment later it gets another.
+    fn load(&self, anchor: &str, rules: &str) -> Result<(), Failure> {
+        let command = Command::new(Program::Pfctl, ["-a", anchor, "-f", "-"]).stdin(rules);
+        let mut pause = LOAD_PAUSE;
+        for left in (0..LOAD_TRIES).rev() {
+            let output = self.run(&command)?;
+            if output.is_success() {
+                return Ok(());
+            }
+            let busy = ["DIOCXCOMMIT", "DIOCXBEGIN", "busy"]
+                .iter()
+                .any(|words| output.stderr.contains(words));
+            if !busy || left == 0 {
+                return Err(rejected(anchor, &command, &output));
+            }
+            thread::sleep(pause);
+            pause *= 2;
+        }
+        Ok(())
+    }
+
+    /// What pfctl shows of an anchor; nothing of one that is not there.
+    fn show(&self, anchor: &str, what: &str) -> Result<String, Failure> {
+        let command = Command::new(Program::Pfctl, ["-a", anchor, what]);
+        let output = self.system.run(&command)?;
+        if pf::is_no_anchor(&output.stderr) {
+            return Ok(String::new());
+        }
+        if output.is_success() {
+            Ok(output.stdout)
+        } else {
+            Err(Failure::refused(&command, &output))
+        }
+    }
+
+    /// Whether the anchor's name is there. Without pf there is none.
+    fn is_listed(&self, anchor: &str) -> Result<bool, Failure> {
+        if !self.is_pf_loaded()? {
+            return Ok(false);
+        }
+        Ok(observe::anchors(self.system)?.contains(anchor))
+    }
+
+    fn is_pf_loaded(&self) -> Result<bool, Failure> {
+        let command = Command::new(Program::Pfctl, ["-s", "info"]);
+        let output = self.system.run(&command)?;
+        if output.is_success() {
+            return Ok(true);
+        }
+        if pf::is_not_loaded(&output.stderr) {
+            return Ok(false);
+        }
+        Err(Failure::refused(&command, &output))
+    }
+
+    /// `pfctl -k ADDRESS`: states whose source it is. With a second `-k` pfctl puts the destination where the source belongs (`pfctl_net_kill_states`, sbin/pfctl/pfctl.c), so it kills
+    /// nothing (recording `09`): states of redirects are killed by label.
+    pub(super) fn kill_states(&self, address: IpAddr) -> Result<(), Failure> {
+        self.kill(words!["-k", address.to_string()])
+    }
+
+    /// `pfctl -k label -k LABEL` (recording `12`).
+    pub(super) fn kill_labelled(&self, label: &str) -> Result<(), Failure> {
+        let plain = |c: char| c.is_ascii_graphic();
+        let label = word("the label", label, LABEL_BYTES_MAX, plain)?;
+        self.kill(words!["-k", "label", "-k", label])
+    }
+
+    fn kill(&self, arguments: Vec<String>) -> Result<(), Failure> {
+        let command = Command::new(Program::Pfctl, arguments);
+        let output = self.run(&command)?;
+        if output.is_success() || pf::is_not_loaded(&output.stderr) {
+            Ok(())
+        } else {
+            Err(Failure::refused(&command, &output))
+        }
+    }
+}
+
+/// An anchor below ours, and no pattern: `*` at its end would mean all of them.
+fn anchor_word(anchor: &str) -> Result<&str, Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
+    let anchor = word("the anchor", anchor, ANCHOR_BYTES_MAX, plain)?;
+    let below = anchor
+        .strip_prefix(ANCHOR_ROOT)
+        .and_then(|rest| rest.strip_prefix('/'));
+    if below.is_some_and(|rest| !rest.is_empty() && !rest.ends_with('/')) {
+        Ok(anchor)
+    } else {
+        Err(Failure::Word {
+            what: "the anchor",
+            word: anchor.to_owned(),
+        })
+    }
+}
+
+/// Rules that pfctl cannot read are told from everything else that may go wrong: trying them again is no use.
+fn rejected(anchor: &str, command: &Command, output: &crate::command::Output) -> Failure {
+    if output.stderr.contains("stdin:") {
+        Failure::RuleRejected {
+            anchor: anchor.to_owned(),
+            stderr: excerpt(&output.stderr),
+        }
+    } else {
+        Failure::refused(command, output)
+    }
+}

@@ -1,1 +1,31 @@
-//! (see docs/ARCHITECTURE.md)
+//! The controller's shell: connects `cellblock-controller-core`, which decides, with the store, the clients and the agents.
+//!
+//! ```text
+//!  clients ─► objects ─┐                  ┌─ follow ◄── store watch
+//!                      ├─► writer ─► store┘     │
+//!  reconciler ─────────┤     ▲                  ▼
+//!  agents ─ session ───┘     └──── reads ──── cache (index, recent past) ──► objects: get, list, watch
+//!                                                                        └──► agents: views
+//! ```
+//!
+//! There is one way to write (`writer`: decide from the index, commit, wait until the index has it), one way in for what the
+//! store says (`follow`), one place for errors (`status`) and one for messages (`wire`). No rule about objects is in here.
+
+mod agents;
+mod cache;
+mod cluster;
+pub mod config;
+mod controller;
+mod follow;
+mod metrics_server;
+mod objects;
+mod reconciler;
+mod running;
+mod status;
+mod telemetry;
+mod wire;
+mod writer;
+
+pub use config::{Config, ConfigError, Flags, Settings, TlsConfig};
+pub use controller::{Controller, MESSAGE_BYTES_MAX, StartError};
+pub use telemetry::init_logs;

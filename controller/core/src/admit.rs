@@ -218,7 +218,9 @@ impl Rejection {
         }
     }
 
-    fn not_found(kind: Kind, name: &str) -> Self {
+    /// There is no such object.
+    #[must_use]
+    pub fn not_found(kind: Kind, name: &str) -> Self {
         let message = format!("there is no {kind} of that name");
         Self::new(Reason::NotFound, kind, name, "metadata.name", message, "")
     }

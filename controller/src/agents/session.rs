@@ -1,0 +1,378 @@
+//! One agent's stream: Hello, Welcome, the view, then changes of the view one way and reports the other.
+//!
+//! A report is acknowledged only once the store has it. A view is made from the index when there is room to send it, so an
+//! agent that is behind gets one change that covers many. The session remembers the hashes of what it sent, nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cellblock_controller_core::admit::{self, Request as Wanted};
+use cellblock_controller_core::view::{Hash, Parts, Summary};
+use cellblock_controller_core::{fold_report, host_view};
+use cellblock_proto::v1;
+use cellblock_proto::v1::agent_message::Message;
+use cellblock_schemas::host::ViewMark;
+use cellblock_schemas::{API_VERSION, Generation, HostReport, Kind};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tonic::{Status, Streaming};
+
+use super::sessions::{ClaimError, Held};
+use crate::running::{Running, Shared};
+use crate::status::RequestError;
+use crate::telemetry::Counted;
+use crate::wire;
+
+/// How often an agent shall be heard.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// How long an agent may be silent: three heartbeats, so that two may be lost.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a new connection may take to say Hello, and how long one message may wait for an agent to read.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an agent's session key stays after its connection is lost, so that a reconnect is not a loss of the host.
+const RECONNECT_GRACE: Duration = Duration::from_secs(15);
+
+/// How long this controller waits for its index to reach the view that an agent already has.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// Who owns a Host that an agent's first Hello made.
+const MANAGER: &str = "cellblockd";
+
+/// Why a session ends.
+enum End {
+    /// The agent went away.
+    Left,
+    /// It is told why, and goes.
+    Refused(&'static str, String),
+    /// The stream breaks with this.
+    Failed(Status),
+}
+
+impl From<RequestError> for End {
+    fn from(error: RequestError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<ClaimError> for End {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::HostClaimed { .. } => Self::Refused("HostClaimed", error.to_string()),
+            ClaimError::Store(error) => Self::from(RequestError::from(error)),
+        }
+    }
+}
+
+type Outbound = mpsc::Sender<Result<v1::ControllerMessage, Status>>;
+
+/// Runs one session to its end.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    running: Arc<Running>,
+    address: String,
+    mut inbound: Streaming<v1::AgentMessage>,
+    outbound: Outbound,
+) {
+    let end = match hello(&mut inbound).await {
+        Ok(hello) => open(shared, &running, &address, hello, inbound, &outbound).await,
+        Err(end) => end,
+    };
+    // Whether the agent still listens is its own affair.
+    match end {
+        End::Left => {}
+        End::Refused(reason, message) => {
+            tracing::warn!(%address, reason, message, "refused an agent");
+            let _ = timeout(PATIENCE, outbound.send(Ok(wire::refused(reason, message)))).await;
+        }
+        End::Failed(status) => {
+            tracing::info!(%address, reason = status.message(), "a session ends");
+            let _ = timeout(PATIENCE, outbound.send(Err(status))).await;
+        }
+    }
+}
+
+async fn hello(inbound: &mut Streaming<v1::AgentMessage>) -> Result<v1::Hello, End> {
+    match timeout(PATIENCE, inbound.message()).await {
+        Ok(Ok(Some(v1::AgentMessage {
+            message: Some(Message::Hello(hello)),
+        }))) => Ok(hello),
+        Ok(Ok(Some(_))) => {
+            Err(RequestError::Malformed("the first message must be Hello".to_owned()).into())
+        }
+        Ok(Ok(None) | Err(_)) => Err(End::Left),
+        Err(_) => Err(End::Failed(Status::deadline_exceeded("no Hello came"))),
+    }
+}
+
+async fn open(
+    shared: Arc<Shared>,
+    running: &Arc<Running>,
+    address: &str,
+    hello: v1::Hello,
+    inbound: Streaming<v1::AgentMessage>,
+    outbound: &Outbound,
+) -> End {
+    if let Err(end) = check(running, &hello).await {
+        return end;
+    }
+    let mut held = match running
+        .sessions
+        .claim(&hello.host, &hello.key_fingerprint, address)
+        .await
+    {
+        Ok(held) => held,
+        Err(error) => return error.into(),
+    };
+    tracing::info!(host = hello.host, %address, version = hello.agent_version, "an agent is connected");
+    let connected = Counted::new(metrics::gauge!("cellblock_agents"));
+    let session = Session {
+        changes: running.cache.host_changes(&hello.host),
+        host: hello.host,
+        running: running.clone(),
+        outbound: outbound.clone(),
+        sent: None,
+        reports: 0,
+    };
+    let have = (wire::view_mark(hello.have), hello.have_digest);
+    let end = session.serve(&shared, &mut held, have, inbound).await;
+    drop(connected);
+    tokio::spawn(release(running.clone(), held));
+    end
+}
+
+/// Gives the agent time to come back before its host counts as lost.
+async fn release(running: Arc<Running>, mut held: Held) {
+    if timeout(RECONNECT_GRACE, held.superseded()).await.is_err() {
+        running.sessions.release(&held).await;
+    }
+}
+
+/// Whether this controller may speak to this agent. Makes the Host object of a new one.
+async fn check(running: &Running, hello: &v1::Hello) -> Result<(), End> {
+    if !hello.cluster.is_empty() && hello.cluster != running.cluster.0 {
+        let message = format!(
+            "the agent's ledger belongs to cluster {}, this is cluster {}: point it to its own controller, or give it a new ledger",
+            hello.cluster, running.cluster
+        );
+        return Err(End::Refused("ClusterMismatch", message));
+    }
+    let have = wire::view_mark(hello.have.clone());
+    let epoch = running.cache.index().epoch();
+    if have.epoch > epoch {
+        let message = format!(
+            "the agent has accepted epoch {}, this controller is at {epoch}",
+            have.epoch
+        );
+        return Err(End::Refused("StaleEpoch", message));
+    }
+    if have.epoch == epoch && !running.cache.reached(have.generation.0, CATCH_UP).await {
+        let message = format!(
+            "the agent has a view of revision {}, but the store is at {}: was it restored from an older backup? A restore needs a new epoch",
+            have.generation,
+            running.cache.index().revision()
+        );
+        return Err(End::Refused("StaleEpoch", message));
+    }
+    let host = hello.host.clone();
+    let made = running
+        .writer
+        .write(|index, now| {
+            if index.host(&host).is_some() {
+                return Ok((None, ()));
+            }
+            let document =
+                json!({ "apiVersion": API_VERSION, "kind": "Host", "metadata": { "name": host } });
+            let wanted = Wanted::Create {
+                kind: Kind::Host,
+                document,
+                manager: MANAGER.to_owned(),
+            };
+            Ok::<_, RequestError>((admit::admit(index, wanted, now)?.write, ()))
+        })
+        .await;
+    match made {
+        Ok(_) => Ok(()),
+        Err(RequestError::Rejected(rejection)) => {
+            Err(End::Refused("Invalid", rejection.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What was sent last.
+struct Sent {
+    mark: ViewMark,
+    summary: Summary,
+}
+
+struct Session {
+    host: String,
+    running: Arc<Running>,
+    changes: watch::Receiver<u64>,
+    outbound: Outbound,
+    sent: Option<Sent>,
+    reports: u64,
+}
+
+impl Session {
+    async fn serve(
+        mut self,
+        shared: &Shared,
+        held: &mut Held,
+        have: (ViewMark, bytes::Bytes),
+        mut inbound: Streaming<v1::AgentMessage>,
+    ) -> End {
+        let heartbeat = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
+        let welcome = wire::welcome(&self.running.cluster.0, heartbeat);
+        if let Err(end) = self.send(welcome).await {
+            return end;
+        }
+        self.changes.mark_unchanged();
+        if let Err(end) = self.first_view(have).await {
+            return end;
+        }
+        let mut silent_until = Instant::now() + SILENCE_MAX;
+        loop {
+            let done = tokio::select! {
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => {
+                        silent_until = Instant::now() + SILENCE_MAX;
+                        self.hear(held, message).await
+                    }
+                    Ok(None) | Err(_) => Err(End::Left),
+                },
+                // The cache, which has the sender, lives as long as `self`.
+                _ = self.changes.changed() => self.next_view().await,
+                () = tokio::time::sleep_until(silent_until) => {
+                    Err(End::Failed(Status::deadline_exceeded("nothing was heard of the agent for too long")))
+                }
+                () = held.superseded() => {
+                    Err(End::Failed(Status::aborted("the same agent has opened another session")))
+                }
+                () = shared.left() => Err(RequestError::ShuttingDown.into()),
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    async fn hear(&mut self, held: &Held, message: v1::AgentMessage) -> Result<(), End> {
+        match message.message {
+            Some(Message::Report(report)) => {
+                let report = wire::report(&report)?;
+                self.store(&report).await?;
+                self.reports += 1;
+                self.send(wire::acknowledged(report.view, self.reports))
+                    .await
+            }
+            Some(Message::Heartbeat(_)) => Ok(self.running.sessions.keep(held).await?),
+            Some(Message::Hello(_)) => {
+                Err(RequestError::Malformed("Hello was said before".to_owned()).into())
+            }
+            // A newer agent may say what this controller does not understand; that it spoke counts all the same.
+            None => Ok(()),
+        }
+    }
+
+    async fn store(&self, report: &HostReport) -> Result<(), End> {
+        let epoch = self.running.cache.index().epoch();
+        if report.view.epoch != epoch {
+            let message = format!(
+                "the report answers epoch {}, this controller is at {epoch}",
+                report.view.epoch
+            );
+            return Err(End::Refused("StaleEpoch", message));
+        }
+        let folded = self
+            .running
+            .writer
+            .write_all(|index, now| fold_report(index, &self.host, report, now.timestamp))
+            .await;
+        folded.map_err(|error| RequestError::from(error).into())
+    }
+
+    /// The view as it is now; none while there is no such Host.
+    fn view(&self, last: ViewMark) -> Option<(ViewMark, Parts)> {
+        let (view, revision) = {
+            let index = self.running.cache.index();
+            (host_view(&index, &self.host)?, index.revision())
+        };
+        Some((newer(view.mark, last, revision), Parts::of(&view)))
+    }
+
+    /// Sends the whole view, unless the agent has it already.
+    async fn first_view(&mut self, (mark, digest): (ViewMark, bytes::Bytes)) -> Result<(), End> {
+        let Some((now, parts)) = self.view(mark) else {
+            return Err(self.host_gone());
+        };
+        let summary = parts.summary();
+        let current: Hash = summary.digest();
+        // The same content keeps the agent's number, so that numbers never go back although each controller counts from
+        // what it saw itself.
+        if now.epoch == mark.epoch && digest == current[..] {
+            self.sent = Some(Sent { mark, summary });
+            return self.send(wire::view_unchanged(mark, current)).await;
+        }
+        let message = wire::view(now, None, parts.since(None), current);
+        self.sent = Some(Sent { mark: now, summary });
+        self.send(message).await
+    }
+
+    /// Sends what changed since the last view, if anything did.
+    async fn next_view(&mut self) -> Result<(), End> {
+        self.changes.mark_unchanged();
+        let Some(sent) = &self.sent else {
+            return Ok(());
+        };
+        let Some((now, parts)) = self.view(sent.mark) else {
+            return Err(self.host_gone());
+        };
+        let summary = parts.summary();
+        if sent.summary == summary && sent.mark.epoch == now.epoch {
+            return Ok(());
+        }
+        let message = wire::view(
+            now,
+            Some(sent.mark),
+            parts.since(Some(&sent.summary)),
+            summary.digest(),
+        );
+        self.sent = Some(Sent { mark: now, summary });
+        self.send(message).await
+    }
+
+    fn host_gone(&self) -> End {
+        let message = format!(
+            "the Host {} was deleted; stop the agent, or restart it to join anew",
+            self.host
+        );
+        End::Refused("HostDeleted", message)
+    }
+
+    async fn send(&self, message: v1::ControllerMessage) -> Result<(), End> {
+        match timeout(PATIENCE, self.outbound.send(Ok(message))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Left),
+            Err(_) => Err(End::Failed(Status::resource_exhausted(
+                "the agent does not read",
+            ))),
+        }
+    }
+}
+
+/// The number of a view that follows `last`. Each controller numbers by the changes that it saw itself, so one that started
+/// later may count the same content from another revision; the revision of its index is then a number that no older view has.
+fn newer(now: ViewMark, last: ViewMark, revision: u64) -> ViewMark {
+    if now.epoch == last.epoch && now.generation <= last.generation {
+        return ViewMark {
+            generation: Generation(revision.max(last.generation.0)),
+            ..now
+        };
+    }
+    now
+}

@@ -1,0 +1,218 @@
+//! Who speaks for which host: one key in the store per open session, under the lease of the controller that holds it. When
+//! an agent falls silent its key is removed; when a controller dies its lease expires and all its keys with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cellblock_controller_core::index::Session;
+use cellblock_store::{Error, Expect, HeldLease, Key, Revision, SharedStore, Transaction};
+use tokio::sync::watch;
+
+use crate::cache::Cache;
+
+/// How long the keys of a controller that died stay. Longer than a controller needs to restart, so that its hosts are not
+/// called lost meanwhile.
+const LEASE_TTL: Duration = Duration::from_secs(30);
+
+/// How long to wait for the index to show a session key that was just written.
+const APPLIED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a session cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClaimError {
+    /// Another agent speaks for the host.
+    #[error(
+        "host {host} is spoken for by another agent (key {theirs}, connected from {their_address}); this one (key {ours}) connected from {our_address}. Two machines with a copy of one key or one name: give this one a name of its own, or stop the other"
+    )]
+    HostClaimed {
+        host: String,
+        theirs: String,
+        their_address: String,
+        ours: String,
+        our_address: String,
+    },
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// The sessions of this controller.
+pub(crate) struct Sessions {
+    store: SharedStore,
+    cache: Arc<Cache>,
+    /// This process, as it stands in its session keys.
+    controller: String,
+    lease: tokio::sync::Mutex<Option<Arc<HeldLease>>>,
+    open: Mutex<BTreeMap<String, Open>>,
+    numbers: std::sync::atomic::AtomicU64,
+}
+
+struct Open {
+    number: u64,
+    superseded: watch::Sender<bool>,
+}
+
+/// One host's session, held by the task that runs it.
+pub(super) struct Held {
+    host: String,
+    session: Session,
+    number: u64,
+    superseded: watch::Receiver<bool>,
+}
+
+impl Held {
+    /// Returns once the same agent has opened another session.
+    pub(super) async fn superseded(&mut self) {
+        // The sender goes away only when it is replaced, and then it has said `true`.
+        let _ = self.superseded.wait_for(|superseded| *superseded).await;
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new(store: SharedStore, cache: Arc<Cache>) -> Self {
+        Self {
+            store,
+            cache,
+            controller: uuid::Uuid::new_v4().to_string(),
+            lease: tokio::sync::Mutex::new(None),
+            open: Mutex::new(BTreeMap::new()),
+            numbers: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
+    /// Claims a host for the agent with that key. The same agent's earlier session, here or at another controller, gives way.
+    pub(super) async fn claim(
+        &self,
+        host: &str,
+        fingerprint: &str,
+        address: &str,
+    ) -> Result<Held, ClaimError> {
+        let session = Session {
+            key_fingerprint: fingerprint.to_owned(),
+            address: address.to_owned(),
+            controller: self.controller.clone(),
+        };
+        self.record(host, &session).await?;
+        let number = self
+            .numbers
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let sender = watch::Sender::new(false);
+        let superseded = sender.subscribe();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = open.insert(
+            host.to_owned(),
+            Open {
+                number,
+                superseded: sender,
+            },
+        );
+        if let Some(earlier) = earlier {
+            earlier.superseded.send_replace(true);
+        }
+        Ok(Held {
+            host: host.to_owned(),
+            session,
+            number,
+            superseded,
+        })
+    }
+
+    /// Writes the host's key, unless another agent's is there.
+    async fn record(&self, host: &str, session: &Session) -> Result<(), ClaimError> {
+        let key = Key::from(self.cache.index().keys().session(host));
+        let value = serde_json::to_vec(session).expect("a session has string keys only");
+        loop {
+            let got = self.store.get(&key, None).await?;
+            let expect = match got.item {
+                None => Expect::Absent,
+                Some(item) => {
+                    if let Ok(present) = serde_json::from_slice::<Session>(&item.value)
+                        && present.key_fingerprint != session.key_fingerprint
+                    {
+                        return Err(ClaimError::HostClaimed {
+                            host: host.to_owned(),
+                            theirs: present.key_fingerprint,
+                            their_address: present.address,
+                            ours: session.key_fingerprint.clone(),
+                            our_address: session.address.clone(),
+                        });
+                    }
+                    Expect::At(item.modified)
+                }
+            };
+            let lease = self.lease().await?;
+            let write = Transaction::new().expect(key.clone(), expect).put_leased(
+                key.clone(),
+                value.clone(),
+                lease.id(),
+            );
+            match self.store.commit(write).await {
+                Ok(committed) => {
+                    self.cache
+                        .reached(committed.revision.0, APPLIED_PATIENCE)
+                        .await;
+                    return Ok(());
+                }
+                Err(Error::Conflict(_)) => {}
+                Err(Error::LeaseNotFound(_)) => *self.lease.lock().await = None,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The lease of this controller; a new one if the last was lost.
+    async fn lease(&self) -> Result<Arc<HeldLease>, Error> {
+        let mut lease = self.lease.lock().await;
+        if let Some(held) = lease.as_ref().filter(|held| !held.is_lost()) {
+            return Ok(held.clone());
+        }
+        let held = Arc::new(HeldLease::grant(self.store.clone(), LEASE_TTL).await?);
+        *lease = Some(held.clone());
+        Ok(held)
+    }
+
+    /// Writes the host's key anew if it vanished with a lost lease: the agent is still there.
+    pub(super) async fn keep(&self, held: &Held) -> Result<(), ClaimError> {
+        let present = self.cache.index().session(&held.host).is_some();
+        if present {
+            Ok(())
+        } else {
+            self.record(&held.host, &held.session).await
+        }
+    }
+
+    /// The session is over: removes the host's key, unless a later session has it.
+    pub(super) async fn release(&self, held: &Held) {
+        {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            if open
+                .get(&held.host)
+                .is_none_or(|open| open.number != held.number)
+            {
+                return;
+            }
+            open.remove(&held.host);
+        }
+        let (key, present) = {
+            let index = self.cache.index();
+            let present = index
+                .session(&held.host)
+                .map(|(session, revision)| (session.clone(), revision));
+            (index.keys().session(&held.host), present)
+        };
+        let Some((session, revision)) = present else {
+            return;
+        };
+        if session != held.session {
+            return;
+        }
+        let key = Key::from(key);
+        let write = Transaction::new()
+            .expect(key.clone(), Expect::At(Revision(revision)))
+            .delete(key);
+        if let Err(error) = self.store.commit(write).await {
+            tracing::debug!(host = held.host, %error, "cannot remove a session key; it goes with its lease");
+        }
+    }
+}

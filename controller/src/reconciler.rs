@@ -1,0 +1,74 @@
+//! The task that takes the reconciliation steps. Looks after every change of the cluster, a moment later, and now and then
+//! without one; what to do is `controller/core`'s decision.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cellblock_controller_core::reconcile::{self, Item};
+use tokio::time::Instant;
+
+use crate::cache::Cache;
+use crate::writer::{WriteError, Writer};
+
+/// How long changes are gathered before looking: a burst of writes is looked at once.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How often to look without a change.
+const RESYNC: Duration = Duration::from_secs(30);
+
+/// How long after its start a controller does not call a host lost: the agents of a controller that was restarted need a
+/// moment to come back. Longer than the agents' longest backoff.
+const SESSIONS_GRACE: Duration = Duration::from_secs(45);
+
+/// How long to wait after the store refused a step.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Reconciles for good; ends only when the task is dropped.
+pub(crate) async fn run(cache: Arc<Cache>, writer: Arc<Writer>) {
+    let mut ready = cache.ready();
+    if ready.wait_for(|ready| *ready).await.is_err() {
+        return;
+    }
+    let began = Instant::now();
+    let mut applied = cache.applied();
+    loop {
+        applied.mark_unchanged();
+        let items = reconcile::due(&cache.index());
+        for item in items {
+            if matches!(item, Item::Heard(_)) && is_early(&cache, &item, began) {
+                continue;
+            }
+            if let Err(error) = take(&writer, &item).await {
+                tracing::warn!(?item, %error, "cannot reconcile");
+                tokio::time::sleep(RETRY_DELAY).await;
+                break;
+            }
+        }
+        let changed = tokio::time::timeout(RESYNC, applied.changed()).await;
+        if let Ok(Err(_)) = changed {
+            return;
+        }
+        tokio::time::sleep(GATHER).await;
+    }
+}
+
+async fn take(writer: &Writer, item: &Item) -> Result<(), WriteError> {
+    writer
+        .write(|index, now| Ok::<_, WriteError>((reconcile::step(index, item, now.timestamp), ())))
+        .await?;
+    Ok(())
+}
+
+/// Whether a host would be called lost although its agent may just be coming back. A host that no agent ever spoke for is
+/// not waited for.
+fn is_early(cache: &Cache, item: &Item, began: Instant) -> bool {
+    let Item::Heard(host) = item else {
+        return false;
+    };
+    let index = cache.index();
+    let known = index
+        .host(host)
+        .and_then(|host| host.status.as_ref())
+        .is_some_and(|status| status.facts.is_some());
+    known && index.session(host).is_none() && began.elapsed() < SESSIONS_GRACE
+}

@@ -1,0 +1,91 @@
+//! What every service shares: the controller's parts once the store is open, and what it waits for until then.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cellblock_schemas::ClusterUid;
+use cellblock_store::SharedStore;
+use tokio::sync::watch;
+
+use crate::agents::Sessions;
+use crate::cache::Cache;
+use crate::status::RequestError;
+use crate::writer::Writer;
+
+/// The parts of a controller whose store is open.
+pub(crate) struct Running {
+    pub(crate) store: SharedStore,
+    pub(crate) cluster: ClusterUid,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) writer: Arc<Writer>,
+    pub(crate) sessions: Arc<Sessions>,
+}
+
+/// The state of a controller from before its store is open until it has gone.
+pub(crate) struct Shared {
+    running: watch::Sender<Option<Arc<Running>>>,
+    waits_for: Mutex<String>,
+    leaving: watch::Sender<bool>,
+    /// `etcd` or `embedded`.
+    pub(crate) backend: &'static str,
+}
+
+impl Shared {
+    pub(crate) fn new(backend: &'static str) -> Self {
+        Self {
+            running: watch::Sender::new(None),
+            waits_for: Mutex::new("it is starting".to_owned()),
+            leaving: watch::Sender::new(false),
+            backend,
+        }
+    }
+
+    /// The parts, once the store is open and read.
+    pub(crate) fn running(&self) -> Result<Arc<Running>, RequestError> {
+        let running = self.running.borrow().clone();
+        match running {
+            Some(running) if *running.cache.ready().borrow() => Ok(running),
+            Some(_) => Err(RequestError::NotReady("it is reading the store".to_owned())),
+            None => {
+                let waits_for = self
+                    .waits_for
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                Err(RequestError::NotReady(waits_for.clone()))
+            }
+        }
+    }
+
+    /// The store is open.
+    pub(crate) fn set_running(&self, running: Arc<Running>) {
+        self.running.send_replace(Some(running));
+    }
+
+    /// The parts as they come to be.
+    pub(crate) fn watch_running(&self) -> watch::Receiver<Option<Arc<Running>>> {
+        self.running.subscribe()
+    }
+
+    /// Why the store is not open yet.
+    pub(crate) fn set_waiting(&self, reason: String) {
+        *self
+            .waits_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Tells every stream to end.
+    pub(crate) fn leave(&self) {
+        self.leaving.send_replace(true);
+    }
+
+    /// Lets go of the store, so that it is closed once the last task that uses it has ended.
+    pub(crate) fn forget(&self) {
+        self.running.send_replace(None);
+    }
+
+    /// Returns once the controller is going away.
+    pub(crate) async fn left(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
+    }
+}

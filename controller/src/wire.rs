@@ -1,0 +1,235 @@
+//! Wire ↔ domain: the only place that knows both the protocol's messages and this project's types.
+
+use bytes::Bytes;
+use cellblock_controller_core::admit::{Admitted, Outcome, Reason, Rejection};
+use cellblock_controller_core::index::{Entry, What};
+use cellblock_controller_core::view::{Delta, Hash};
+use cellblock_proto::v1;
+use cellblock_schemas::host::ViewMark;
+use cellblock_schemas::{Generation, HostReport, Kind, Violation};
+use serde_json::Value;
+
+use crate::status::RequestError;
+
+/// A kind by its name on the wire.
+pub(crate) fn kind(name: &str) -> Result<Kind, RequestError> {
+    Kind::from_name(name).ok_or_else(|| {
+        let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        RequestError::Malformed(format!(
+            "there is no kind `{name}`; the kinds are {}",
+            kinds.join(", ")
+        ))
+    })
+}
+
+/// The kind and document of an object in a request. A revision in the envelope counts as the document's resourceVersion.
+pub(crate) fn document(object: Option<v1::Object>) -> Result<(Kind, Value), RequestError> {
+    let object =
+        object.ok_or_else(|| RequestError::Malformed("the request has no object".to_owned()))?;
+    let kind = kind(&object.kind)?;
+    let invalid = |field: &str, message: String| {
+        Rejection::new(Reason::Invalid, kind, &object.name, field, message, "")
+    };
+    let mut document: Value = serde_json::from_slice(&object.json)
+        .map_err(|error| invalid("", format!("the document is no JSON: {error}")))?;
+    for (field, said) in [("kind", &object.kind), ("metadata.name", &object.name)] {
+        let pointer = format!("/{}", field.replace('.', "/"));
+        let found = document
+            .pointer(&pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if !said.is_empty() && !found.is_empty() && found != said {
+            return Err(invalid(
+                field,
+                format!("is `{found}` in the document and `{said}` in its envelope"),
+            )
+            .into());
+        }
+    }
+    if object.revision != 0
+        && let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut)
+    {
+        metadata
+            .entry("resourceVersion")
+            .or_insert_with(|| object.revision.to_string().into());
+    }
+    Ok((kind, document))
+}
+
+/// A stored object.
+pub(crate) fn object(kind: Kind, entry: &Entry) -> v1::Object {
+    v1::Object {
+        kind: kind.as_str().to_owned(),
+        name: entry.name().to_owned(),
+        revision: entry.revision,
+        json: entry.json.clone(),
+    }
+}
+
+/// The object of an admitted request, as of the revision it was written at.
+pub(crate) fn admitted(admitted: &Admitted, written: Option<u64>) -> v1::Object {
+    let (revision, json) = admitted.served(written);
+    v1::Object {
+        kind: admitted.kind.as_str().to_owned(),
+        name: admitted.name.clone(),
+        revision,
+        json,
+    }
+}
+
+/// The warnings of an admitted request, as sentences.
+pub(crate) fn warnings(admitted: &Admitted) -> Vec<String> {
+    admitted.warnings.iter().map(ToString::to_string).collect()
+}
+
+/// One violation.
+pub(crate) fn violation(violation: &Violation) -> v1::Violation {
+    v1::Violation {
+        field: violation.field.clone(),
+        message: violation.message.clone(),
+        help: violation.help.clone(),
+    }
+}
+
+/// The result of one applied object.
+pub(crate) fn applied(result: Result<(Admitted, Option<u64>), Rejection>) -> v1::ApplyResult {
+    use v1::apply_result::Outcome as Wire;
+    match result {
+        Ok((admitted, written)) => {
+            let outcome = match admitted.outcome {
+                Outcome::Created => Wire::Created,
+                Outcome::Unchanged => Wire::Unchanged,
+                Outcome::Configured | Outcome::Deleting | Outcome::Gone => Wire::Configured,
+            };
+            v1::ApplyResult {
+                outcome: outcome.into(),
+                object: Some(self::admitted(&admitted, written)),
+                warnings: warnings(&admitted),
+                violations: Vec::new(),
+            }
+        }
+        Err(rejection) => v1::ApplyResult {
+            outcome: Wire::Refused.into(),
+            object: None,
+            warnings: Vec::new(),
+            violations: rejection.violations.iter().map(violation).collect(),
+        },
+    }
+}
+
+/// One event.
+pub(crate) fn event(what: What, kind: Kind, entry: &Entry) -> v1::WatchEvent {
+    use v1::watch_event::Type;
+    let what = match what {
+        What::Added => Type::Added,
+        What::Modified => Type::Modified,
+        What::Deleted => Type::Deleted,
+    };
+    v1::WatchEvent {
+        r#type: what.into(),
+        object: Some(object(kind, entry)),
+    }
+}
+
+/// Nothing happened up to a revision.
+pub(crate) fn bookmark(revision: u64) -> v1::WatchEvent {
+    v1::WatchEvent {
+        r#type: v1::watch_event::Type::Bookmark.into(),
+        object: Some(v1::Object {
+            revision,
+            ..v1::Object::default()
+        }),
+    }
+}
+
+/// A view's number.
+pub(crate) fn mark(mark: ViewMark) -> v1::ViewMark {
+    v1::ViewMark {
+        epoch: mark.epoch,
+        generation: mark.generation.0,
+    }
+}
+
+/// A view's number from the wire; absent counts as the very first.
+pub(crate) fn view_mark(mark: Option<v1::ViewMark>) -> ViewMark {
+    mark.map(|mark| ViewMark {
+        epoch: mark.epoch,
+        generation: Generation(mark.generation),
+    })
+    .unwrap_or_default()
+}
+
+/// A view, whole (`base` absent) or as a change.
+pub(crate) fn view(
+    now: ViewMark,
+    base: Option<ViewMark>,
+    delta: Delta,
+    digest: Hash,
+) -> v1::ControllerMessage {
+    let items = |items: Vec<(String, Bytes)>| {
+        items
+            .into_iter()
+            .map(|(key, json)| v1::Item { key, json })
+            .collect()
+    };
+    controller(v1::controller_message::Message::View(v1::View {
+        mark: Some(mark(now)),
+        base: base.map(mark),
+        host_json: delta.host.unwrap_or_default(),
+        networks: items(delta.networks),
+        jails: items(delta.jails),
+        removed_networks: delta.removed_networks,
+        removed_jails: delta.removed_jails,
+        digest: Bytes::copy_from_slice(&digest),
+        unchanged: false,
+    }))
+}
+
+/// The agent's view is the newest already.
+pub(crate) fn view_unchanged(now: ViewMark, digest: Hash) -> v1::ControllerMessage {
+    controller(v1::controller_message::Message::View(v1::View {
+        mark: Some(mark(now)),
+        digest: Bytes::copy_from_slice(&digest),
+        unchanged: true,
+        ..v1::View::default()
+    }))
+}
+
+/// The first word to an agent.
+pub(crate) fn welcome(cluster: &str, heartbeat_ms: u32) -> v1::ControllerMessage {
+    controller(v1::controller_message::Message::Welcome(v1::Welcome {
+        cluster: cluster.to_owned(),
+        controller_version: env!("CARGO_PKG_VERSION").to_owned(),
+        heartbeat_ms,
+    }))
+}
+
+/// A report is stored.
+pub(crate) fn acknowledged(view: ViewMark, reports: u64) -> v1::ControllerMessage {
+    controller(v1::controller_message::Message::Acknowledged(
+        v1::Acknowledged {
+            view: Some(mark(view)),
+            reports,
+        },
+    ))
+}
+
+/// The last word to an agent that is not spoken to.
+pub(crate) fn refused(reason: &str, message: String) -> v1::ControllerMessage {
+    controller(v1::controller_message::Message::Refused(v1::Refused {
+        reason: reason.to_owned(),
+        message,
+    }))
+}
+
+/// A report.
+pub(crate) fn report(report: &v1::Report) -> Result<HostReport, RequestError> {
+    serde_json::from_slice(&report.json)
+        .map_err(|error| RequestError::Malformed(format!("the report cannot be read: {error}")))
+}
+
+fn controller(message: v1::controller_message::Message) -> v1::ControllerMessage {
+    v1::ControllerMessage {
+        message: Some(message),
+    }
+}

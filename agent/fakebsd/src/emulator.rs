@@ -1,5 +1,6 @@
 //! The host as its callers see it: run a command, read and write files, let time pass, pull the plug.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cmd;
@@ -24,6 +25,10 @@ pub struct Emulator {
     pub faults: Faults,
     /// How much virtual time each command takes, beside what it sleeps.
     pub command_time: Duration,
+    /// While a background job runs: how long it has run for itself. Time does not pass for anybody else.
+    pub(crate) detached: Option<Duration>,
+    /// Banners of the listeners by jail name and port.
+    pub(crate) listeners: BTreeMap<(String, u16), String>,
     hardware: HardwareProfile,
 }
 
@@ -37,6 +42,8 @@ impl Emulator {
             log: Vec::new(),
             faults: Faults::default(),
             command_time: Duration::ZERO,
+            detached: None,
+            listeners: BTreeMap::new(),
             hardware,
         }
     }
@@ -86,7 +93,7 @@ impl Emulator {
 
     /// Lets virtual time pass; the kernel's timers fire in their order.
     pub fn advance(&mut self, by: Duration) {
-        self.kernel.now += by;
+        self.kernel.advance(by);
     }
 
     /// Pulls the plug and boots again: the kernel's state is gone, the files stay.
@@ -97,5 +104,12 @@ impl Emulator {
     /// Everything observable as sorted lines, files included.
     pub fn fingerprint(&self) -> Vec<String> {
         self.kernel.fingerprint()
+    }
+
+    /// Somebody in `jail` listens on a TCP port of all its addresses and greets whoever connects with `banner`.
+    /// An older listener on that port of that jail makes room.
+    pub fn listen(&mut self, jail: &str, port: u16, banner: &str) {
+        self.listeners
+            .insert((jail.to_owned(), port), banner.to_owned());
     }
 }

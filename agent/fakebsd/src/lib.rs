@@ -20,7 +20,9 @@ pub mod hardware;
 pub mod kernel;
 pub mod log;
 pub mod output;
+pub mod pf;
 pub mod release;
+pub mod replay;
 
 mod cmd;
 

@@ -32,4 +32,24 @@ impl Release {
     pub fn has_jail_meta(self) -> bool {
         self >= Self::V15_1
     }
+
+    /// Whether epair(4) takes its addresses from ether_gen_addr(9) (`net.link.epair.ether_gen_addr`, new in 15.0).
+    pub fn generates_freebsd_macs_for_epairs(self) -> bool {
+        self >= Self::V15_1
+    }
+
+    /// Whether ifconfig shows `LOWER_UP` (sbin/ifconfig/ifconfig_netlink.c prints it since 15.0).
+    pub fn shows_lower_up(self) -> bool {
+        self >= Self::V15_1
+    }
+
+    /// Whether bridges filter by VLAN and say so (sys/net/if_bridge.c, new in 15.0).
+    pub fn has_bridge_vlan_filter(self) -> bool {
+        self >= Self::V15_1
+    }
+
+    /// Whether the kernel hands sentences along with errno (sys/kern/sys_generic.c, exterror, new in 15.0).
+    pub fn has_extended_errors(self) -> bool {
+        self >= Self::V15_1
+    }
 }

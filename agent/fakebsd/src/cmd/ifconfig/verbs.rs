@@ -1,0 +1,647 @@
+//! What ifconfig(8) does to an interface: verbs take effect in the order they stand, addresses at the end, the first failure ends it.
+
+mod bridge;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{Af, status};
+use crate::cmd::Context;
+use crate::emulator::Emulator;
+use crate::kernel::addr::is_link_local;
+use crate::kernel::errno::Errno;
+use crate::kernel::ifnet::{IfId, Mac, nd};
+use crate::output::Output;
+
+/// A failure's line, without the program's name.
+type Verdict<T> = Result<T, String>;
+
+/// An IPv4 address as it was given.
+#[derive(Default)]
+struct Pending {
+    /// 0 replaces the first address, 1 adds, -1 removes.
+    alias: i8,
+    inet: Option<Ipv4Addr>,
+    inet6: Option<Ipv6Addr>,
+    prefix: Option<u8>,
+    broadcast: Option<Ipv4Addr>,
+    anycast: bool,
+}
+
+/// One run over the words.
+struct Run<'a> {
+    host: &'a mut Emulator,
+    context: &'a Context,
+    id: IfId,
+    af: Af,
+    pending: Pending,
+    stdout: String,
+    /// Whether the name is printed at the end, as after `create` and `name`.
+    print_name: bool,
+    gone: bool,
+}
+
+fn failure(error: Errno, what: &str) -> String {
+    format!("{what}: {}", error.text())
+}
+
+/// Applies `words` to an existing interface.
+pub(super) fn apply(
+    host: &mut Emulator,
+    context: &Context,
+    id: IfId,
+    af: Option<Af>,
+    words: &[String],
+) -> Output {
+    let run = Run {
+        host,
+        context,
+        id,
+        af: af.unwrap_or(Af::Inet),
+        pending: Pending::default(),
+        stdout: String::new(),
+        print_name: false,
+        gone: false,
+    };
+    run.finish(words)
+}
+
+/// `NAME create [words]`.
+pub(super) fn create(
+    host: &mut Emulator,
+    context: &Context,
+    name: &str,
+    words: &[String],
+) -> Output {
+    let (created, words) = if name.contains('.') {
+        (host.kernel.vlan_create_dotted(context.stack, name), words)
+    } else if name.starts_with("vlan") {
+        create_vlan(host, context, name, words)
+    } else {
+        (host.kernel.clone_create(context.stack, name), words)
+    };
+    let id = match created {
+        Ok(id) => id,
+        Err(Errno::EEXIST) => {
+            return Output::failure(1, format!("ifconfig: interface {name} already exists"));
+        }
+        Err(error) => {
+            return Output::failure(
+                1,
+                format!("ifconfig: SIOCIFCREATE2 ({name}): {}", error.text()),
+            );
+        }
+    };
+    let print_name = host.kernel.ifnet(id).name != name;
+    let (af, words) = match words.split_first() {
+        Some((word, rest)) if Af::by_name(word).is_some() => (Af::by_name(word), rest),
+        Some(_) | None => (None, words),
+    };
+    let run = Run {
+        host,
+        context,
+        id,
+        af: af.unwrap_or(Af::Inet),
+        pending: Pending::default(),
+        stdout: String::new(),
+        print_name,
+        gone: false,
+    };
+    run.finish(words)
+}
+
+/// A vlan takes tag and parent with its creation, which fails as a whole.
+fn create_vlan<'a>(
+    host: &mut Emulator,
+    context: &Context,
+    name: &str,
+    mut words: &'a [String],
+) -> (Result<IfId, Errno>, &'a [String]) {
+    let (mut tag, mut parent) = (None, None);
+    while let [verb, value, rest @ ..] = words {
+        match verb.as_str() {
+            "vlan" => tag = Some(value.parse::<u16>().unwrap_or(u16::MAX)),
+            "vlandev" => parent = Some(value.clone()),
+            "vlanproto" | "vlanpcp" => {}
+            _ => break,
+        }
+        words = rest;
+    }
+    let (Some(tag), Some(parent)) = (tag, parent) else {
+        return (host.kernel.clone_create(context.stack, name), words);
+    };
+    let Some(parent) = host.kernel.ifunit(context.stack, &parent) else {
+        return (Err(Errno::ENXIO), words);
+    };
+    if tag == 0 || tag > 4094 {
+        return (Err(Errno::EINVAL), words);
+    }
+    if host.kernel.vlan_exists(parent, tag) {
+        return (Err(Errno::EEXIST), words);
+    }
+    let created = host
+        .kernel
+        .clone_create(context.stack, name)
+        .and_then(|id| host.kernel.vlan_configure(id, parent, tag).map(|()| id));
+    (created, words)
+}
+
+/// `NAME -vnet JAIL`: takes an interface back out of a jail.
+pub(super) fn reclaim(
+    host: &mut Emulator,
+    context: &Context,
+    name: &str,
+    jail: Option<&String>,
+) -> Output {
+    let Some(jail) = jail else {
+        return Output::failure(1, "ifconfig: '-vnet' requires argument");
+    };
+    let Some((jid, stack)) = host
+        .kernel
+        .find_jail(context.jid, jail)
+        .map(|jail| (jail.jid, jail.stack))
+    else {
+        return Output::failure(1, format!("ifconfig: jail \"{jail}\" not found"));
+    };
+    let refuse = |error: Errno| {
+        Output::failure(
+            1,
+            format!("ifconfig: SIOCSIFRVNET({jid}, {name}): {}", error.text()),
+        )
+    };
+    let Some(id) = host.kernel.ifunit(stack, name) else {
+        return refuse(Errno::ENXIO);
+    };
+    if stack == context.stack {
+        return refuse(Errno::EEXIST);
+    }
+    host.kernel.vmove(id, context.stack);
+    Output::success()
+}
+
+impl Run<'_> {
+    fn finish(mut self, words: &[String]) -> Output {
+        let result = self
+            .words(words)
+            .and_then(|()| if self.gone { Ok(()) } else { self.addresses() });
+        let mut output = Output {
+            stdout: std::mem::take(&mut self.stdout),
+            ..Output::default()
+        };
+        if let Err(line) = result {
+            output.fail(1, format!("ifconfig: {line}"));
+        }
+        if self.print_name && !self.gone {
+            let name = self.host.kernel.ifnet(self.id).name.clone();
+            output.line(name);
+        }
+        output
+    }
+
+    fn words(&mut self, mut words: &[String]) -> Verdict<()> {
+        while let Some((verb, rest)) = words.split_first() {
+            let taken = self.verb(verb, rest)?;
+            words = &rest[taken..];
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        self.host.kernel.ifnet(self.id).name.clone()
+    }
+
+    /// One verb; returns how many words after it were its own.
+    fn verb(&mut self, verb: &str, rest: &[String]) -> Verdict<usize> {
+        let argument = || {
+            rest.first()
+                .map(String::as_str)
+                .ok_or_else(|| format!("'{verb}' requires argument"))
+        };
+        match verb {
+            "up" | "down" => self.up(verb == "up"),
+            "alias" | "add" => self.pending.alias = 1,
+            "-alias" | "delete" | "remove" => self.pending.alias = -1,
+            "name" => return self.rename(argument()?).map(|()| 1),
+            "descr" | "description" => {
+                let text = argument()?.to_owned();
+                self.host.kernel.ifnet_mut(self.id).description =
+                    (!text.is_empty()).then_some(text);
+                return Ok(1);
+            }
+            "-descr" | "-description" => self.host.kernel.ifnet_mut(self.id).description = None,
+            "group" => return self.group(argument()?).map(|()| 1),
+            "-group" => {
+                if !self.host.kernel.leave_group(self.id, argument()?) {
+                    return Err(format!("SIOCDIFGROUP: {}", Errno::ENOENT.text()));
+                }
+                return Ok(1);
+            }
+            "mtu" => {
+                let mtu = argument()?
+                    .parse()
+                    .map_err(|_| format!("ioctl SIOCSIFMTU (set mtu): {}", Errno::EINVAL.text()))?;
+                self.host
+                    .kernel
+                    .set_mtu(self.id, mtu)
+                    .map_err(|error| failure(error, "ioctl SIOCSIFMTU (set mtu)"))?;
+                return Ok(1);
+            }
+            "ether" | "link" | "lladdr" => return self.ether(argument()?).map(|()| 1),
+            "fib" => return self.fib(argument()?).map(|()| 1),
+            "vnet" => return self.vnet(argument()?).map(|()| 1),
+            "-vnet" => {
+                let name = self.name();
+                let output = reclaim(self.host, self.context, &name, rest.first());
+                return if output.is_success() {
+                    Ok(1)
+                } else {
+                    Err(output
+                        .stderr
+                        .trim_start_matches("ifconfig: ")
+                        .trim_end()
+                        .to_owned())
+                };
+            }
+            "destroy" | "unplumb" => {
+                self.host
+                    .kernel
+                    .clone_destroy(self.id)
+                    .map_err(|error| failure(error, "SIOCIFDESTROY"))?;
+                self.gone = true;
+                return Ok(rest.len());
+            }
+            "netmask" => {
+                self.pending.prefix = Some(netmask(argument()?)?);
+                return Ok(1);
+            }
+            "broadcast" => {
+                let text = argument()?;
+                self.pending.broadcast =
+                    Some(text.parse().map_err(|_| format!("{text}: bad value"))?);
+                return Ok(1);
+            }
+            "prefixlen" => {
+                let text = argument()?;
+                self.pending.prefix = Some(
+                    text.parse()
+                        .ok()
+                        .filter(|prefix| *prefix <= 128)
+                        .ok_or_else(|| format!("{text}: bad value"))?,
+                );
+                return Ok(1);
+            }
+            "laggproto" | "laggport" | "-laggport" | "lagghash" => {
+                return self.lagg(verb, argument()?).map(|()| 1);
+            }
+            "vlan" | "vlandev" | "vlanproto" | "vlanpcp" => return self.vlan(rest),
+            "anycast" => self.pending.anycast = true,
+            _ if self.nd_verb(verb) => {}
+            _ => match self.bridge_verb(verb, rest)? {
+                Some(taken) => return Ok(taken),
+                None if is_plain_flag(verb) => {}
+                None => self.address(verb)?,
+            },
+        }
+        Ok(0)
+    }
+
+    fn up(&mut self, up: bool) {
+        self.host.kernel.set_up(self.id, up);
+        self.host.kernel.lagg_ports_up(self.id, up);
+    }
+
+    fn rename(&mut self, name: &str) -> Verdict<()> {
+        self.host
+            .kernel
+            .rename(self.id, name)
+            .map_err(|error| failure(error, "ioctl SIOCSIFNAME (set name)"))?;
+        self.print_name = true;
+        Ok(())
+    }
+
+    fn group(&mut self, group: &str) -> Verdict<()> {
+        if group.ends_with(|c: char| c.is_ascii_digit()) {
+            return Err("setifgroup: group names may not end in a digit".into());
+        }
+        if group.len() > 15 {
+            return Err("setifgroup: group name too long".into());
+        }
+        // A group that the interface is in already is no error (EEXIST is ignored by setifgroup).
+        self.host.kernel.join_group(self.id, group);
+        Ok(())
+    }
+
+    fn ether(&mut self, text: &str) -> Verdict<()> {
+        let mac = if text == "random" {
+            random_mac(self.host)
+        } else {
+            parse_mac(text).ok_or_else(|| format!("{text}: bad link-level address"))?
+        };
+        if mac[0] & 1 != 0 || self.host.kernel.ifnet(self.id).mac.is_none() {
+            return Err(format!(
+                "ioctl SIOCSIFLLADDR (set address): {}",
+                Errno::EINVAL.text()
+            ));
+        }
+        self.host.kernel.ifnet_mut(self.id).mac = Some(mac);
+        Ok(())
+    }
+
+    fn fib(&mut self, text: &str) -> Verdict<()> {
+        let fibs = self.host.kernel.vnet(self.context.stack).fibs.len();
+        let fib = text
+            .parse::<u32>()
+            .ok()
+            .filter(|fib| (*fib as usize) < fibs)
+            .ok_or_else(|| format!("ioctl (SIOCSIFFIB): {}", Errno::EINVAL.text()))?;
+        self.host.kernel.ifnet_mut(self.id).fib = fib;
+        Ok(())
+    }
+
+    /// SIOCSIFVNET: refused when the stack has an interface of that name (if_vmove_loan).
+    fn vnet(&mut self, jail: &str) -> Verdict<()> {
+        let Some(stack) = self
+            .host
+            .kernel
+            .find_jail(self.context.jid, jail)
+            .map(|jail| jail.stack)
+        else {
+            return Err(format!("jail \"{jail}\" not found"));
+        };
+        if stack == self.context.stack || self.host.kernel.ifunit(stack, &self.name()).is_some() {
+            return Err(failure(Errno::EEXIST, "SIOCSIFVNET"));
+        }
+        self.host.kernel.vmove(self.id, stack);
+        self.gone = true;
+        Ok(())
+    }
+
+    fn lagg(&mut self, verb: &str, argument: &str) -> Verdict<()> {
+        let name = self.name();
+        if self.host.kernel.lagg(self.id).is_none() {
+            return Err(format!("{name}: SIOCSLAGG: {}", Errno::EINVAL.text()));
+        }
+        match verb {
+            "laggport" => self
+                .host
+                .kernel
+                .lagg_add_port(self.id, argument)
+                .map_err(|error| format!("{name} {argument}: SIOCSLAGGPORT: {}", error.text())),
+            "-laggport" => {
+                let port = self
+                    .host
+                    .kernel
+                    .ifunit(self.context.stack, argument)
+                    .filter(|id| self.host.kernel.ifnet(*id).lagg == Some(self.id));
+                let Some(port) = port else {
+                    return Err(format!("SIOCSLAGGDELPORT: {}", Errno::ENOENT.text()));
+                };
+                self.host.kernel.lagg_drop_port(self.id, port);
+                Ok(())
+            }
+            "laggproto"
+                if !matches!(
+                    argument,
+                    "failover" | "lacp" | "loadbalance" | "roundrobin" | "broadcast" | "none"
+                ) =>
+            {
+                Err(format!("Invalid aggregation protocol: {argument}"))
+            }
+            "laggproto" => {
+                self.host.kernel.lagg_set_protocol(self.id, argument);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `vlan TAG vlandev PARENT` on an interface that exists.
+    fn vlan(&mut self, rest: &[String]) -> Verdict<usize> {
+        let [tag, "vlandev", parent, ..] = rest.iter().map(String::as_str).collect::<Vec<_>>()[..]
+        else {
+            return Err("both vlan and vlandev must be specified".into());
+        };
+        let parent = self
+            .host
+            .kernel
+            .ifunit(self.context.stack, parent)
+            .ok_or_else(|| failure(Errno::ENXIO, "SIOCSETVLAN"))?;
+        let tag = tag
+            .parse()
+            .map_err(|_| format!("invalid value for vlan: {tag}"))?;
+        self.host
+            .kernel
+            .vlan_configure(self.id, parent, tag)
+            .map_err(|error| failure(error, "SIOCSETVLAN"))?;
+        Ok(3)
+    }
+
+    fn nd_verb(&mut self, verb: &str) -> bool {
+        if self.af != Af::Inet6 {
+            return false;
+        }
+        let (word, on) = verb
+            .strip_prefix('-')
+            .map_or((verb, true), |word| (word, false));
+        let bit = match word {
+            "ifdisabled" => {
+                self.host.kernel.set_ifdisabled(self.id, on);
+                return true;
+            }
+            "no_dad" => nd::NO_DAD,
+            "auto_linklocal" => nd::AUTO_LINKLOCAL,
+            "accept_rtadv" => nd::ACCEPT_RTADV,
+            "nud" => nd::PERFORMNUD,
+            _ => return false,
+        };
+        let ifnet = self.host.kernel.ifnet_mut(self.id);
+        ifnet.nd = if on { ifnet.nd | bit } else { ifnet.nd & !bit };
+        if on && bit == nd::AUTO_LINKLOCAL && self.host.kernel.ifnet(self.id).up {
+            self.host.kernel.inet6_attach_automatic(self.id);
+        }
+        true
+    }
+
+    /// A word that is no verb is an address of the family in force.
+    fn address(&mut self, word: &str) -> Verdict<()> {
+        let (text, prefix) = word
+            .split_once('/')
+            .map_or((word, None), |(text, prefix)| (text, Some(prefix)));
+        match self.af {
+            Af::Inet => {
+                if let Some(prefix) = prefix {
+                    self.pending.prefix = Some(
+                        prefix
+                            .parse()
+                            .ok()
+                            .filter(|bits| *bits <= 32)
+                            .ok_or_else(|| {
+                                format!("{word}: bad value (width {})", width_error(prefix))
+                            })?,
+                    );
+                }
+                self.pending.inet = Some(text.parse().map_err(|_| format!("{text}: bad value"))?);
+            }
+            Af::Inet6 => {
+                if let Some(prefix) = prefix {
+                    self.pending.prefix = Some(
+                        prefix
+                            .parse()
+                            .ok()
+                            .filter(|bits| *bits <= 128)
+                            .ok_or_else(|| format!("{prefix}: bad value"))?,
+                    );
+                }
+                let bare = text.split_once('%').map_or(text, |(bare, _)| bare);
+                self.pending.inet6 = Some(bare.parse().map_err(|_| format!("{text}: bad value"))?);
+            }
+            Af::Link => return self.ether(word),
+        }
+        Ok(())
+    }
+
+    /// The deferred part: remove, replace or add.
+    fn addresses(&mut self) -> Verdict<()> {
+        let pending = std::mem::take(&mut self.pending);
+        if let Some(address) = pending.inet {
+            self.inet(address, &pending)?;
+        }
+        if let Some(address) = pending.inet6 {
+            self.inet6(address, &pending)?;
+        }
+        Ok(())
+    }
+
+    fn inet(&mut self, address: Ipv4Addr, pending: &Pending) -> Verdict<()> {
+        let kernel = &mut self.host.kernel;
+        if pending.alias < 0 {
+            return kernel
+                .delete_inet(self.id, address)
+                .map_err(|error| failure(error, "ioctl (SIOCDIFADDR)"));
+        }
+        if pending.alias == 0
+            && let Some(first) = kernel
+                .ifnet(self.id)
+                .inet
+                .first()
+                .map(|entry| entry.address)
+        {
+            kernel
+                .delete_inet(self.id, first)
+                .map_err(|error| failure(error, "ioctl (SIOCDIFADDR)"))?;
+        }
+        let Some(prefix) = pending.prefix.or_else(|| {
+            kernel
+                .ifnet(self.id)
+                .is_loopback()
+                .then(|| classful(address))
+        }) else {
+            return Err(
+                "ERROR: setting interface address without mask is no longer supported.".into(),
+            );
+        };
+        kernel
+            .add_inet(self.id, address, prefix, pending.broadcast)
+            .map_err(|error| failure(error, "ioctl (SIOCAIFADDR)"))?;
+        kernel.announce(self.id);
+        Ok(())
+    }
+
+    fn inet6(&mut self, address: Ipv6Addr, pending: &Pending) -> Verdict<()> {
+        let kernel = &mut self.host.kernel;
+        if pending.alias < 0 {
+            return kernel
+                .delete_inet6(self.id, address)
+                .map_err(|error| failure(error, "ioctl (SIOCDIFADDR)"));
+        }
+        debug_assert!(
+            is_link_local(address) || !address.is_unspecified(),
+            "ifconfig passes addresses on as given"
+        );
+        let prefix = pending.prefix.unwrap_or(64);
+        kernel
+            .add_inet6(self.id, address, prefix, pending.anycast)
+            .map_err(|error| failure(error, "ioctl (SIOCAIFADDR)"))
+    }
+}
+
+/// Verbs that switch something the emulation does not show.
+fn is_plain_flag(verb: &str) -> bool {
+    let word = verb.strip_prefix('-').unwrap_or(verb);
+    matches!(
+        word,
+        "arp"
+            | "promisc"
+            | "rxcsum"
+            | "txcsum"
+            | "rxcsum6"
+            | "txcsum6"
+            | "tso"
+            | "lro"
+            | "vlanhwtag"
+            | "vlanhwfilter"
+            | "vlanmtu"
+            | "vlanhwtso"
+            | "vlanhwcsum"
+            | "mextpg"
+            | "monitor"
+            | "debug"
+            | "staticarp"
+    )
+}
+
+fn width_error(prefix: &str) -> &'static str {
+    if prefix.starts_with(|c: char| c.is_ascii_digit()) {
+        "too large"
+    } else {
+        "invalid"
+    }
+}
+
+/// The historical class of an address, which only loopbacks still fall back to.
+fn classful(address: Ipv4Addr) -> u8 {
+    match address.octets()[0] {
+        0..=127 => 8,
+        128..=191 => 16,
+        192..=255 => 24,
+    }
+}
+
+fn netmask(text: &str) -> Verdict<u8> {
+    let bits = match text.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => text.parse::<Ipv4Addr>().ok().map(u32::from),
+    };
+    bits.map(|bits| bits.count_ones() as u8)
+        .ok_or_else(|| format!("{text}: bad value"))
+}
+
+fn parse_mac(text: &str) -> Option<Mac> {
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+    }
+    parts.next().is_none().then_some(mac)
+}
+
+fn random_mac(host: &mut Emulator) -> Mac {
+    let b = host.kernel.random().to_be_bytes();
+    [(b[0] & 0xfe) | 0x02, b[1], b[2], b[3], b[4], b[5]]
+}
+
+impl Run<'_> {
+    fn bridge_verb(&mut self, verb: &str, rest: &[String]) -> Verdict<Option<usize>> {
+        if verb == "addr" && rest.is_empty() && self.host.kernel.bridge(self.id).is_some() {
+            self.stdout
+                .push_str(&status::bridge_addresses(&self.host.kernel, self.id));
+            return Ok(Some(0));
+        }
+        bridge::verb(
+            &mut self.host.kernel,
+            self.context.stack,
+            self.id,
+            verb,
+            rest,
+        )
+    }
+}

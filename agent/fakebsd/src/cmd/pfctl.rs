@@ -1,0 +1,164 @@
+//! pfctl(8): hands the command to the pf of the stack it runs in, with the rest of the kernel as facts.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Context;
+use crate::emulator::Emulator;
+use crate::files::FileTree;
+use crate::kernel::Kernel;
+use crate::kernel::ifnet::Ifnet;
+use crate::kernel::vnet::VnetId;
+use crate::output::Output;
+use crate::pf::{self, Interface, InterfaceAddress, NetFacts};
+use crate::release::Release;
+
+/// One stack as pf sees it.
+pub(crate) struct Facts<'a> {
+    pub(crate) kernel: &'a Kernel,
+    pub(crate) files: &'a FileTree,
+    pub(crate) stack: VnetId,
+}
+
+/// The users and groups of a fresh system that rules may name.
+const IDS: &[(&str, u32)] = &[
+    ("root", 0),
+    ("wheel", 0),
+    ("daemon", 1),
+    ("operator", 2),
+    ("bin", 3),
+    ("www", 80),
+    ("nobody", 65534),
+    ("nogroup", 65533),
+];
+
+fn id(name: &str) -> Option<u32> {
+    IDS.iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, id)| *id)
+}
+
+impl Facts<'_> {
+    fn describe(&self, ifnet: &Ifnet) -> Interface {
+        let inet = ifnet.inet.iter().map(|entry| InterfaceAddress {
+            address: IpAddr::V4(entry.address),
+            prefix: entry.prefix,
+            broadcast: entry.broadcast.map(IpAddr::V4),
+            peer: None,
+        });
+        let inet6 = ifnet.inet6.iter().map(|entry| InterfaceAddress {
+            address: IpAddr::V6(entry.address),
+            prefix: entry.prefix,
+            broadcast: None,
+            peer: None,
+        });
+        Interface {
+            name: ifnet.name.clone(),
+            index: ifnet.index,
+            groups: ifnet
+                .groups
+                .iter()
+                .map(|(group, _)| group.clone())
+                .filter(|group| group != "all")
+                .collect(),
+            loopback: ifnet.is_loopback(),
+            broadcast: !ifnet.is_loopback(),
+            point_to_point: false,
+            addresses: inet.chain(inet6).collect(),
+        }
+    }
+}
+
+impl NetFacts for Facts<'_> {
+    fn release(&self) -> pf::Release {
+        match self.kernel.release {
+            Release::V14_3 => pf::Release::V14,
+            Release::V15_1 => pf::Release::V15,
+        }
+    }
+
+    fn pf_loaded(&self) -> bool {
+        self.kernel.module_loaded("pf")
+    }
+
+    fn now(&self) -> Duration {
+        self.kernel.now - self.kernel.booted_at
+    }
+
+    fn boot_epoch_s(&self) -> i64 {
+        i64::try_from(self.kernel.boot_epoch_s()).unwrap_or(0)
+    }
+
+    fn fibs(&self) -> u32 {
+        self.kernel.vnet(self.stack).fibs.len() as u32
+    }
+
+    fn interface_names(&self) -> Vec<String> {
+        let mut named: Vec<(u32, &str)> = self
+            .kernel
+            .interfaces(self.stack)
+            .map(|ifnet| (ifnet.index, ifnet.name.as_str()))
+            .collect();
+        named.sort_unstable();
+        named.into_iter().map(|(_, name)| name.to_owned()).collect()
+    }
+
+    fn interface(&self, name: &str) -> Option<Interface> {
+        self.kernel
+            .ifunit(self.stack, name)
+            .map(|id| self.describe(self.kernel.ifnet(id)))
+    }
+
+    fn group_members(&self, group: &str) -> Vec<String> {
+        let members = self.kernel.vnet(self.stack).groups.get(group);
+        members
+            .map(|members| {
+                members
+                    .values()
+                    .map(|id| self.kernel.ifnet(*id).name.clone())
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+
+    fn read_file(&self, path: &str) -> Option<String> {
+        match path {
+            "/dev/null" => Some(String::new()),
+            _ => self.files.read_text(path).ok(),
+        }
+    }
+
+    fn user_id(&self, name: &str) -> Option<u32> {
+        id(name)
+    }
+
+    fn group_id(&self, name: &str) -> Option<u32> {
+        id(name)
+    }
+}
+
+/// Runs pfctl with the words after its name.
+pub(crate) fn run(
+    host: &mut Emulator,
+    context: &Context,
+    arguments: &[String],
+    stdin: &str,
+) -> Output {
+    let argv: Vec<String> = std::iter::once("pfctl".to_owned())
+        .chain(arguments.iter().cloned())
+        .collect();
+    // The stack's pf is taken out while it works, so that it can read the rest of the kernel.
+    let mut state = std::mem::take(&mut host.kernel.vnet_mut(context.stack).pf);
+    let facts = Facts {
+        kernel: &host.kernel,
+        files: &host.files,
+        stack: context.stack,
+    };
+    let output = pf::pfctl(&mut state, &facts, &argv, stdin);
+    host.kernel.vnet_mut(context.stack).pf = state;
+    Output {
+        status: output.status,
+        stdout: output.stdout,
+        stderr: output.stderr,
+    }
+}

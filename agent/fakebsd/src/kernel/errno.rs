@@ -1,0 +1,77 @@
+//! The errors the kernel answers with, and strerror(3)'s words for them. Programs print them; the kernel only returns them.
+
+/// An errno value; only those that the emulated kernel can return.
+#[expect(
+    clippy::upper_case_acronyms,
+    reason = "errno names are written as errno(2) writes them"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errno {
+    EPERM,
+    ENOENT,
+    ESRCH,
+    ENXIO,
+    EDEADLK,
+    EBUSY,
+    EEXIST,
+    ENODEV,
+    EINVAL,
+    ENAMETOOLONG,
+    EOPNOTSUPP,
+    EADDRNOTAVAIL,
+    ENETUNREACH,
+    EPFNOSUPPORT,
+    ENOTCAPABLE,
+    EAGAIN,
+    EROFS,
+}
+
+impl Errno {
+    /// strerror(3).
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::EPERM => "Operation not permitted",
+            Self::ENOENT => "No such file or directory",
+            Self::ESRCH => "No such process",
+            Self::ENXIO => "Device not configured",
+            Self::EDEADLK => "Resource deadlock avoided",
+            Self::EBUSY => "Device busy",
+            Self::EEXIST => "File exists",
+            Self::ENODEV => "Operation not supported by device",
+            Self::EINVAL => "Invalid argument",
+            Self::ENAMETOOLONG => "File name too long",
+            Self::EOPNOTSUPP => "Operation not supported",
+            Self::EADDRNOTAVAIL => "Can't assign requested address",
+            Self::ENETUNREACH => "Network is unreachable",
+            Self::EPFNOSUPPORT => "Protocol family not supported",
+            Self::ENOTCAPABLE => "Capabilities insufficient",
+            Self::EAGAIN => "Resource temporarily unavailable",
+            Self::EROFS => "Read-only file system",
+        }
+    }
+}
+
+/// What the bridge(4) and vnet code of 15 answers: errno and, behind it, the sentence ifconfig prints in parentheses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) errno: Errno,
+    pub(crate) reason: Option<&'static str>,
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self {
+            errno,
+            reason: None,
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn because(errno: Errno, reason: &'static str) -> Self {
+        Self {
+            errno,
+            reason: Some(reason),
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! netgraph(4): nodes, names, hooks and the node types that switches are made of (sys/netgraph/ng_base.c, ng_bridge.c, ng_eiface.c,
+//! ng_ether.c).
+
+use std::collections::BTreeMap;
+
+use super::Kernel;
+use super::errno::Errno;
+use super::ifnet::{Driver, IfId, NewIf};
+use super::vnet::VnetId;
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NodeType {
+    Socket,
+    Ether,
+    Bridge,
+    Eiface,
+}
+
+impl NodeType {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Ether => "ether",
+            Self::Bridge => "bridge",
+            Self::Eiface => "eiface",
+        }
+    }
+
+    fn by_name(name: &str) -> Option<(Self, &'static str)> {
+        match name {
+            "bridge" => Some((Self::Bridge, "ng_bridge")),
+            "eiface" => Some((Self::Eiface, "ng_eiface")),
+            _ => None,
+        }
+    }
+}
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hook {
+    pub(crate) name: String,
+    pub(crate) peer: u32,
+    pub(crate) peer_hook: String,
+}
+
+/// One node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) kind: NodeType,
+    /// In the order they were made.
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) persistent: bool,
+    pub(crate) interface: Option<IfId>,
+    pub(crate) promiscuous: bool,
+    pub(crate) auto_source: bool,
+}
+
+/// The nodes of one stack. `ngctl list` walks the hash of IDs, so the emulation keeps that hash.
+#[derive(Clone, Debug)]
+pub(crate) struct Netgraph {
+    pub(crate) nodes: BTreeMap<u32, Node>,
+    names: BTreeMap<String, u32>,
+    buckets: Vec<Vec<u32>>,
+    next_id: u32,
+    next_eiface: u32,
+}
+
+impl Default for Netgraph {
+    fn default() -> Self {
+        Self {
+            nodes: BTreeMap::new(),
+            names: BTreeMap::new(),
+            buckets: vec![Vec::new(); 16],
+            next_id: 1,
+            next_eiface: 0,
+        }
+    }
+}
+
+impl Netgraph {
+    /// The nodes in the order of NGM_LISTNODES: bucket by bucket, the newest of a bucket first.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &Node> {
+        self.buckets
+            .iter()
+            .flat_map(|bucket| bucket.iter().rev())
+            .filter_map(|id| self.nodes.get(id))
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Node> {
+        self.names.get(name).and_then(|id| self.nodes.get(id))
+    }
+
+    fn add(&mut self, kind: NodeType, name: &str, interface: Option<IfId>) -> u32 {
+        if (self.nodes.len() + 1) * 2 > self.buckets.len() - 1 {
+            self.rehash();
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let at = id as usize & (self.buckets.len() - 1);
+        self.buckets[at].push(id);
+        if !name.is_empty() {
+            self.names.insert(name.to_owned(), id);
+        }
+        let auto_source = kind == NodeType::Ether;
+        self.nodes.insert(
+            id,
+            Node {
+                id,
+                name: name.to_owned(),
+                kind,
+                hooks: Vec::new(),
+                persistent: false,
+                interface,
+                promiscuous: false,
+                auto_source,
+            },
+        );
+        id
+    }
+
+    /// ng_ID_rehash: twice the buckets; the order within one turns round.
+    fn rehash(&mut self) {
+        let size = self.buckets.len() * 2;
+        let old: Vec<u32> = self
+            .buckets
+            .iter()
+            .flat_map(|bucket| bucket.iter().rev().copied())
+            .collect();
+        self.buckets = vec![Vec::new(); size];
+        for id in old {
+            self.buckets[id as usize & (size - 1)].push(id);
+        }
+    }
+
+    fn remove(&mut self, id: u32) {
+        if let Some(node) = self.nodes.remove(&id) {
+            self.names.remove(&node.name);
+        }
+        let at = id as usize & (self.buckets.len() - 1);
+        self.buckets[at].retain(|other| *other != id);
+    }
+
+    fn connect(&mut self, a: u32, a_hook: &str, b: u32, b_hook: &str) {
+        for (id, name, peer, peer_hook) in [(a, a_hook, b, b_hook), (b, b_hook, a, a_hook)] {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.hooks.push(Hook {
+                    name: name.to_owned(),
+                    peer,
+                    peer_hook: peer_hook.to_owned(),
+                });
+            }
+        }
+    }
+
+    /// Takes both ends of a connection away; returns the nodes that lost one.
+    fn disconnect(&mut self, id: u32, hook: &str) -> Vec<u32> {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return Vec::new();
+        };
+        let Some(at) = node.hooks.iter().position(|entry| entry.name == hook) else {
+            return Vec::new();
+        };
+        let entry = node.hooks.remove(at);
+        if let Some(peer) = self.nodes.get_mut(&entry.peer) {
+            peer.hooks.retain(|other| other.name != entry.peer_hook);
+        }
+        vec![id, entry.peer]
+    }
+}
+
+/// Whether a node of that kind takes a hook of that name.
+fn hook_allowed(kind: NodeType, hook: &str) -> Result<(), Errno> {
+    let numbered = |stem: &str| {
+        hook.strip_prefix(stem)
+            .is_some_and(|unit| !unit.is_empty() && unit.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    match kind {
+        NodeType::Socket => Ok(()),
+        NodeType::Ether if matches!(hook, "lower" | "upper" | "orphans" | "divert") => Ok(()),
+        NodeType::Bridge if numbered("link") || numbered("uplink") => Ok(()),
+        NodeType::Eiface if hook == "ether" => Ok(()),
+        NodeType::Eiface => Err(Errno::EPFNOSUPPORT),
+        NodeType::Ether | NodeType::Bridge => Err(Errno::EINVAL),
+    }
+}
+
+impl Kernel {
+    pub(crate) fn netgraph(&self, vnet: VnetId) -> &Netgraph {
+        &self.vnet(vnet).netgraph
+    }
+
+    fn netgraph_mut(&mut self, vnet: VnetId) -> &mut Netgraph {
+        &mut self.vnet_mut(vnet).netgraph
+    }
+
+    /// The socket node that a running ngctl is.
+    pub(crate) fn ng_open_socket(&mut self, vnet: VnetId, name: &str) -> u32 {
+        self.load_module("ng_socket");
+        self.netgraph_mut(vnet).add(NodeType::Socket, name, None)
+    }
+
+    /// Follows `NODE:hook.hook` from the socket.
+    pub(crate) fn ng_find(&self, vnet: VnetId, socket: u32, path: &str) -> Result<u32, Errno> {
+        let (node, hooks) = match path.split_once(':') {
+            Some((node, hooks)) => (node, hooks),
+            None => (".", path),
+        };
+        let graph = self.netgraph(vnet);
+        let mut id = match node {
+            "." | "" => socket,
+            _ => match node
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'))
+            {
+                Some(hex) => u32::from_str_radix(hex, 16).map_err(|_| Errno::ENOENT)?,
+                None => graph.by_name(node).ok_or(Errno::ENOENT)?.id,
+            },
+        };
+        for hook in hooks.split('.').filter(|hook| !hook.is_empty()) {
+            let node = graph.nodes.get(&id).ok_or(Errno::ENOENT)?;
+            id = node
+                .hooks
+                .iter()
+                .find(|entry| entry.name == hook)
+                .ok_or(Errno::ENOENT)?
+                .peer;
+        }
+        graph
+            .nodes
+            .get(&id)
+            .map(|node| node.id)
+            .ok_or(Errno::ENOENT)
+    }
+
+    /// NGM_MKPEER: the peer is made first, so a refused hook still costs a node ID (recording `06`).
+    pub(crate) fn ng_mkpeer(
+        &mut self,
+        vnet: VnetId,
+        node: u32,
+        kind: &str,
+        hook: &str,
+        peer_hook: &str,
+    ) -> Result<(), Errno> {
+        let (kind, module) = NodeType::by_name(kind).ok_or(Errno::ENOENT)?;
+        self.load_module(module);
+        let peer = self.ng_make(vnet, kind);
+        if let Err(errno) = self.ng_connect_nodes(vnet, node, hook, peer, peer_hook) {
+            self.ng_shutdown(vnet, peer);
+            return Err(errno);
+        }
+        Ok(())
+    }
+
+    fn ng_make(&mut self, vnet: VnetId, kind: NodeType) -> u32 {
+        match kind {
+            NodeType::Eiface => self.ng_make_eiface(vnet),
+            NodeType::Socket | NodeType::Ether | NodeType::Bridge => {
+                self.netgraph_mut(vnet).add(kind, "", None)
+            }
+        }
+    }
+
+    fn ng_make_eiface(&mut self, vnet: VnetId) -> u32 {
+        let unit = {
+            let graph = self.netgraph_mut(vnet);
+            let unit = (0..)
+                .find(|unit| !graph.names.contains_key(&format!("ngeth{unit}")))
+                .expect("u32 has more units than interfaces");
+            graph.next_eiface = graph.next_eiface.max(unit + 1);
+            unit
+        };
+        let name = format!("ngeth{unit}");
+        let id = self.netgraph_mut(vnet).add(NodeType::Eiface, &name, None);
+        let bits = self.random().to_be_bytes();
+        let mac = [
+            (bits[0] & 0xfe) | 0x02,
+            bits[1],
+            bits[2],
+            bits[3],
+            bits[4],
+            bits[5],
+        ];
+        let driver = Driver::Eiface { linked: false };
+        let nd = driver.initial_nd();
+        let interface = self.attach(
+            vnet,
+            NewIf {
+                name,
+                cloner: None,
+                driver,
+                mtu: 1500,
+                mac: Some(mac),
+                nd,
+                group: None,
+            },
+        );
+        if let Some(node) = self.netgraph_mut(vnet).nodes.get_mut(&id) {
+            node.interface = Some(interface);
+        }
+        id
+    }
+
+    /// NGM_CONNECT: EEXIST when a hook is taken; the node's own verdict on the name otherwise.
+    pub(crate) fn ng_connect_nodes(
+        &mut self,
+        vnet: VnetId,
+        node: u32,
+        hook: &str,
+        peer: u32,
+        peer_hook: &str,
+    ) -> Result<(), Errno> {
+        for (id, name) in [(node, hook), (peer, peer_hook)] {
+            let entry = self.netgraph(vnet).nodes.get(&id).ok_or(Errno::ENOENT)?;
+            if entry.hooks.iter().any(|entry| entry.name == name) {
+                return Err(Errno::EEXIST);
+            }
+        }
+        let kind = |kernel: &Self, id: u32| {
+            kernel
+                .netgraph(vnet)
+                .nodes
+                .get(&id)
+                .map_or(NodeType::Socket, |node| node.kind)
+        };
+        hook_allowed(kind(self, peer), peer_hook)?;
+        hook_allowed(kind(self, node), hook)?;
+        self.netgraph_mut(vnet).connect(node, hook, peer, peer_hook);
+        self.ng_note_links(vnet, &[node, peer]);
+        Ok(())
+    }
+
+    /// An ng_eiface has a link while its hook is connected (recording `06`).
+    fn ng_note_links(&mut self, vnet: VnetId, nodes: &[u32]) {
+        for id in nodes {
+            let Some(node) = self.netgraph(vnet).nodes.get(id) else {
+                continue;
+            };
+            let (linked, interface) = (!node.hooks.is_empty(), node.interface);
+            if node.kind == NodeType::Eiface
+                && let Some(interface) = interface.and_then(|id| self.ifs.all.get_mut(&id))
+            {
+                interface.driver = Driver::Eiface { linked };
+            }
+        }
+    }
+
+    pub(crate) fn ng_rmhook(&mut self, vnet: VnetId, node: u32, hook: &str) {
+        let touched = self.netgraph_mut(vnet).disconnect(node, hook);
+        self.ng_after_disconnect(vnet, &touched);
+    }
+
+    fn ng_after_disconnect(&mut self, vnet: VnetId, touched: &[u32]) {
+        self.ng_note_links(vnet, touched);
+        for id in touched {
+            let gone = self.netgraph(vnet).nodes.get(id).is_some_and(|node| {
+                node.kind == NodeType::Bridge && node.hooks.is_empty() && !node.persistent
+            });
+            if gone {
+                self.netgraph_mut(vnet).remove(*id);
+            }
+        }
+    }
+
+    /// NGM_SHUTDOWN: hooks go; ether nodes stay, an eiface takes its interface along.
+    pub(crate) fn ng_shutdown(&mut self, vnet: VnetId, id: u32) {
+        let Some(node) = self.netgraph(vnet).nodes.get(&id) else {
+            return;
+        };
+        let (kind, interface) = (node.kind, node.interface);
+        let hooks: Vec<String> = node.hooks.iter().map(|hook| hook.name.clone()).collect();
+        let mut touched = Vec::new();
+        for hook in hooks {
+            touched.extend(self.netgraph_mut(vnet).disconnect(id, &hook));
+        }
+        touched.retain(|other| *other != id);
+        self.ng_after_disconnect(vnet, &touched);
+        if kind == NodeType::Ether {
+            return;
+        }
+        self.netgraph_mut(vnet).remove(id);
+        if let Some(interface) = interface
+            && kind == NodeType::Eiface
+            && self.ifs.all.contains_key(&interface)
+        {
+            self.detach(interface);
+        }
+    }
+
+    /// NGM_NAME. EADDRINUSE is not among the errors of the recordings; a taken name is refused with EEXIST's words here.
+    pub(crate) fn ng_name(&mut self, vnet: VnetId, id: u32, name: &str) -> Result<(), Errno> {
+        if name.is_empty() || name.len() > 31 || name.contains(['.', ':', '[']) {
+            return Err(Errno::EINVAL);
+        }
+        let graph = self.netgraph_mut(vnet);
+        if graph.names.get(name).is_some_and(|other| *other != id) {
+            return Err(Errno::EEXIST);
+        }
+        if let Some(node) = graph.nodes.get_mut(&id) {
+            graph.names.remove(&node.name);
+            name.clone_into(&mut node.name);
+            graph.names.insert(name.to_owned(), id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn ng_node_mut(&mut self, vnet: VnetId, id: u32) -> Option<&mut Node> {
+        self.netgraph_mut(vnet).nodes.get_mut(&id)
+    }
+
+    /// ng_ether gives every Ethernet interface a node, unless one of its name is there (as for an ng_eiface at home).
+    pub(crate) fn netgraph_interface_arrived(&mut self, id: IfId) {
+        if !self.module_loaded("ng_ether") {
+            return;
+        }
+        let ifnet = self.ifnet(id);
+        if ifnet.lagg.is_some() || ifnet.is_loopback() {
+            return;
+        }
+        let (vnet, name) = (ifnet.vnet, ifnet.name.replace(['.', ':'], "_"));
+        if self.netgraph(vnet).by_name(&name).is_none() {
+            self.netgraph_mut(vnet)
+                .add(NodeType::Ether, &name, Some(id));
+        }
+    }
+
+    pub(crate) fn netgraph_attach_all(&mut self) {
+        let all: Vec<(VnetId, Vec<IfId>)> = self
+            .vnets
+            .iter()
+            .map(|(id, vnet)| (*id, vnet.interfaces.values().copied().collect()))
+            .collect();
+        for (_, interfaces) in all {
+            for id in interfaces {
+                self.netgraph_interface_arrived(id);
+            }
+        }
+    }
+
+    fn ether_node_of(&self, id: IfId) -> Option<u32> {
+        let vnet = self.ifnet(id).vnet;
+        let graph = self.netgraph(vnet);
+        let by_name = graph.by_name(&self.ifnet(id).name.replace(['.', ':'], "_"));
+        by_name
+            .filter(|node| node.kind == NodeType::Ether && node.interface == Some(id))
+            .map(|node| node.id)
+    }
+
+    pub(crate) fn netgraph_interface_departed(&mut self, id: IfId) {
+        let Some(node) = self.ether_node_of(id) else {
+            return;
+        };
+        let vnet = self.ifnet(id).vnet;
+        self.ng_shutdown(vnet, node);
+        self.netgraph_mut(vnet).remove(node);
+    }
+
+    pub(crate) fn netgraph_interface_renamed(&mut self, id: IfId, old: &str) {
+        let (vnet, name) = (
+            self.ifnet(id).vnet,
+            self.ifnet(id).name.replace(['.', ':'], "_"),
+        );
+        let graph = self.netgraph(vnet);
+        let old = old.replace(['.', ':'], "_");
+        let Some(node) = graph
+            .by_name(&old)
+            .filter(|node| node.kind == NodeType::Ether && node.interface == Some(id))
+            .map(|node| node.id)
+        else {
+            return;
+        };
+        // A name that is taken by another node leaves the old one, as the kernel's log message says.
+        let _ = self.ng_name(vnet, node, &name);
+    }
+}

@@ -26,6 +26,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+use diagnostic::Found;
 pub use diagnostic::{Diagnostic, Severity, too_large};
 pub use document::Document;
 pub use source::Span;
@@ -72,16 +73,16 @@ pub fn parse_files(files: &[File<'_>]) -> Result<Vec<Document>, Vec<Diagnostic>>
     let mut documents = Vec::new();
     let mut diagnostics = Vec::new();
     for file in files {
-        let mut found = Vec::new();
         match source::Source::new(file.name, file.bytes) {
             Ok(source) => {
+                let mut found = Found::default();
                 for root in yaml::read(&source, &mut found) {
                     document::read(root, &mut documents, &mut found);
                 }
+                diagnostics.extend(found.finish(&source));
             }
-            Err(diagnostic) => found.push(*diagnostic),
+            Err(diagnostic) => diagnostics.push(*diagnostic),
         }
-        diagnostics.extend(diagnostic::bounded(found));
     }
     diagnostics.extend(set::twice(&documents));
     if diagnostics.is_empty() {

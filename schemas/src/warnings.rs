@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::jail::{JailSpec, ParameterValue};
+use crate::jail::{Addressing, JailSpec, ParameterValue};
+use crate::net::{Family, HostAddress};
 use crate::network::{Mode, NetworkSpec};
 use crate::object::Object;
 use crate::path::FieldPath;
@@ -85,51 +86,88 @@ fn public_first_address<'a>(
     network: &dyn Fn(&str) -> Option<&'a NetworkSpec>,
     found: &mut Vec<Warning>,
 ) {
-    for (is_ipv4, own) in [(true, "127.0.0.1"), (false, "::1")] {
-        let first = spec
-            .networks
-            .iter()
-            .enumerate()
-            .find_map(|(index, attachment)| {
-                let mode = network(&attachment.network).and_then(NetworkSpec::mode);
-                if mode.is_some_and(|mode| mode.is_vnet()) {
-                    return None;
-                }
-                let position = attachment
-                    .addresses
-                    .iter()
-                    .position(|address| address.address.is_ipv4() == is_ipv4)?;
-                Some((
-                    index,
-                    position,
-                    attachment.addresses[position].address,
-                    mode,
-                ))
-            });
-        let Some((index, position, address, mode)) = first else {
+    for (family, own) in [(Family::Ipv4, "127.0.0.1"), (Family::Ipv6, "::1")] {
+        let Some(first) = first_address(spec, family, network) else {
             continue;
         };
-        let on_loopback = matches!(mode, Some(Mode::SharedIp(shared)) if shared.loopback.is_some());
-        if on_loopback || !is_public(address) {
+        if first.on_loopback || !is_public(first.address) {
             continue;
         }
-        let at = FieldPath::new("spec")
-            .field("networks")
-            .index(index)
-            .field("addresses")
-            .index(position);
-        let condition = match mode {
-            Some(_) => String::new(),
-            None => format!(
-                "if `{}` is a sharedIP network: ",
-                spec.networks[index].network
-            ),
+        let name = &spec.networks[first.attachment].network;
+        let condition = if first.known {
+            String::new()
+        } else {
+            format!("if `{name}` is a sharedIP network: ")
         };
         let message = format!(
-            "{condition}{address} is public and the jail's first address, so that whatever listens on {own} inside is reachable from outside; attach it to a loopback network first"
+            "{condition}{} is public and the jail's first address, so that whatever listens on {own} inside is reachable from outside; attach it to a loopback network first",
+            first.what
         );
+        let at = FieldPath::new("spec")
+            .field("networks")
+            .index(first.attachment);
+        let at = match first.position {
+            Some(position) => at.field("addresses").index(position),
+            None => at.field("network"),
+        };
         warn(found, &at, message);
     }
+}
+
+/// The first address of a jail in one family, as far as it can be seen.
+struct First {
+    attachment: usize,
+    /// The index in `addresses`; none for one that will be allocated.
+    position: Option<usize>,
+    address: IpAddr,
+    what: String,
+    /// Whether the network could be looked up.
+    known: bool,
+    on_loopback: bool,
+}
+
+fn first_address<'a>(
+    spec: &JailSpec,
+    family: Family,
+    network: &dyn Fn(&str) -> Option<&'a NetworkSpec>,
+) -> Option<First> {
+    for (index, attachment) in spec.networks.iter().enumerate() {
+        let known = network(&attachment.network);
+        let mode = known.and_then(NetworkSpec::mode);
+        if mode.is_some_and(|mode| mode.is_vnet()) {
+            continue;
+        }
+        let first = |position, address: IpAddr, what| First {
+            attachment: index,
+            position,
+            address,
+            what,
+            known: known.is_some(),
+            on_loopback: matches!(mode, Some(Mode::SharedIp(shared)) if shared.loopback.is_some()),
+        };
+        let of_family = |address: &HostAddress| Family::of(address.address) == family;
+        if let Some(position) = attachment.addresses.iter().position(of_family) {
+            let address = attachment.addresses[position].address;
+            return Some(first(Some(position), address, address.to_string()));
+        }
+        if attachment.effective_addressing() != Addressing::Allocate {
+            continue;
+        }
+        // An address will be allocated here. From where is only known with the network.
+        let subnet = known?
+            .subnets
+            .iter()
+            .map(|subnet| subnet.cidr)
+            .find(|cidr| cidr.family() == family);
+        if let Some(cidr) = subnet {
+            return Some(first(
+                None,
+                cidr.net().addr(),
+                format!("the address from {}", cidr.net()),
+            ));
+        }
+    }
+    None
 }
 
 fn ipc(spec: &JailSpec, found: &mut Vec<Warning>) {
@@ -219,7 +257,7 @@ fn unknown(spec: &JailSpec, found: &mut Vec<Warning>) {
     for name in spec
         .parameters
         .keys()
-        .filter(|name| parameters::owner(name).is_none())
+        .filter(|name| parameters::is_unknown(name))
     {
         let near = suggest::nearest(name, parameters::TABLE.iter().map(|(known, _)| *known));
         let hint = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));

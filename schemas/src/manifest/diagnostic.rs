@@ -10,6 +10,9 @@ mod tests;
 /// Characters of a source line that are shown; a longer line is cut around the place.
 const EXCERPT_CHARS_MAX: usize = 120;
 
+/// Diagnostics of one file that are kept until the first of them by line are chosen.
+const KEPT_MAX: usize = 10_000;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -38,12 +41,14 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do; empty where the message says it already.
     pub help: String,
-    /// The line itself.
+    /// The line itself; of a very long line the part around the place.
     pub excerpt: String,
+    /// The column at which the excerpt begins: 1, but for a very long line.
+    pub excerpt_column: usize,
 }
 
 impl Diagnostic {
-    /// An error at a place.
+    /// An error at a place, still without its excerpt: only those that are shown get one ([`Diagnostic::with_excerpt`]).
     pub(super) fn error(
         source: &Source,
         span: Span,
@@ -60,8 +65,25 @@ impl Diagnostic {
             field: field.to_owned(),
             message: message.into(),
             help: help.into(),
-            excerpt: source.line(span.line).to_owned(),
+            excerpt: String::new(),
+            excerpt_column: 1,
         }
+    }
+
+    /// The same with the line that it is about. A manifest may be one line of ten megabytes, so that only a part is copied.
+    pub(super) fn with_excerpt(mut self, source: &Source) -> Self {
+        let before = self
+            .column
+            .saturating_sub(1)
+            .saturating_sub(EXCERPT_CHARS_MAX);
+        self.excerpt_column = before + 1;
+        self.excerpt = source
+            .line(self.line)
+            .chars()
+            .skip(before)
+            .take(3 * EXCERPT_CHARS_MAX)
+            .collect();
+        self
     }
 
     /// `file:line:column`, or the file alone.
@@ -128,11 +150,14 @@ impl Diagnostic {
     /// The part of the line that is shown, how many characters stand before the carets there, and how many carets.
     fn window(&self) -> (String, usize, usize) {
         let line: Vec<char> = visible(&self.excerpt).chars().collect();
-        let column = self.column.saturating_sub(1).min(line.len());
+        let column = self
+            .column
+            .saturating_sub(self.excerpt_column)
+            .min(line.len());
         let (from, left) = if line.len() > EXCERPT_CHARS_MAX && column > EXCERPT_CHARS_MAX / 2 {
             (column - EXCERPT_CHARS_MAX / 2, "…")
         } else {
-            (0, "")
+            (0, if self.excerpt_column > 1 { "…" } else { "" })
         };
         let to = line.len().min(from + EXCERPT_CHARS_MAX);
         let right = if to < line.len() { "…" } else { "" };
@@ -183,21 +208,43 @@ fn whole_file(name: &str, message: String, help: &str) -> Diagnostic {
         message,
         help: help.to_owned(),
         excerpt: String::new(),
+        excerpt_column: 1,
     }
 }
 
-/// At most as many as can be read, in the order of the lines.
-pub(super) fn bounded(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    found.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
-    let more = found.len().saturating_sub(super::DIAGNOSTICS_MAX);
-    if more > 0 {
-        found.truncate(super::DIAGNOSTICS_MAX);
-        let name = found[0].file.clone();
-        found.push(whole_file(
-            &name,
-            format!("{more} more mistakes in this file are not shown"),
-            "mend these first",
-        ));
+/// The diagnostics of one file while it is read.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    list: Vec<Diagnostic>,
+    /// How many more there were than are kept.
+    dropped: usize,
+}
+
+impl Found {
+    /// Adds one, or only counts it once there are far more than will be shown.
+    pub(super) fn push(&mut self, diagnostic: Diagnostic) {
+        if self.list.len() < KEPT_MAX {
+            self.list.push(diagnostic);
+        } else {
+            self.dropped += 1;
+        }
     }
-    found
+
+    /// At most as many as a person can read, in the order of the lines, with their excerpts.
+    pub(super) fn finish(mut self, source: &Source) -> Vec<Diagnostic> {
+        self.list
+            .sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+        let more = self.list.len().saturating_sub(super::DIAGNOSTICS_MAX) + self.dropped;
+        self.list.truncate(super::DIAGNOSTICS_MAX);
+        let mut shown: Vec<Diagnostic> = self
+            .list
+            .into_iter()
+            .map(|diagnostic| diagnostic.with_excerpt(source))
+            .collect();
+        if more > 0 {
+            let message = format!("{more} more mistakes in this file are not shown");
+            shown.push(whole_file(&source.name, message, "mend these first"));
+        }
+        shown
+    }
 }

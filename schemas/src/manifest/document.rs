@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::manifest::diagnostic::{Diagnostic, Severity};
+use crate::manifest::diagnostic::{Diagnostic, Found, Severity};
 use crate::manifest::source::Span;
 use crate::manifest::tree::{NodeId, NodeValue, Root};
 use crate::object::{Kind, Object};
@@ -45,7 +45,7 @@ impl Document {
     /// A violation with its place: one of [`crate::validate`]'s, or one that the server answered.
     #[must_use]
     pub fn diagnostic(&self, violation: &Violation) -> Diagnostic {
-        locate_violation(&self.root, violation)
+        locate_violation(&self.root, violation).with_excerpt(&self.root.source)
     }
 
     /// A warning with its place.
@@ -64,7 +64,7 @@ impl Document {
 }
 
 /// Reads one root: an object, or a `List` of objects.
-pub(super) fn read(root: Root, documents: &mut Vec<Document>, found: &mut Vec<Diagnostic>) {
+pub(super) fn read(root: Root, documents: &mut Vec<Document>, found: &mut Found) {
     let span = root.tree.locate(root.node, "").0;
     let NodeValue::Map(_) = root.tree.node(root.node).value else {
         let message = "a document must be an object with apiVersion, kind, metadata and spec";
@@ -131,7 +131,7 @@ fn unknown_kind(root: &Root, name: &str) -> Diagnostic {
     )
 }
 
-fn list(root: &Root, documents: &mut Vec<Document>, found: &mut Vec<Diagnostic>) {
+fn list(root: &Root, documents: &mut Vec<Document>, found: &mut Found) {
     let items = root.tree.entry(root.node, "items").map(|entry| entry.value);
     let Some(NodeValue::List(items)) = items.map(|items| &root.tree.node(items).value) else {
         let place = root.tree.locate(root.node, "items").0;
@@ -167,7 +167,7 @@ fn at(root: &Root, node: NodeId) -> Root {
     }
 }
 
-fn object(root: Root, kind: Kind, documents: &mut Vec<Document>, found: &mut Vec<Diagnostic>) {
+fn object(root: Root, kind: Kind, documents: &mut Vec<Document>, found: &mut Found) {
     let value = root.tree.to_json(root.node);
     let mut violations = Vec::new();
     if text_field(&root, "apiVersion").is_none()
@@ -187,19 +187,17 @@ fn object(root: Root, kind: Kind, documents: &mut Vec<Document>, found: &mut Vec
             object,
             root,
         }),
-        Ok(_) => found.extend(
-            violations
-                .iter()
-                .map(|violation| locate_violation(&root, violation)),
-        ),
+        Ok(_) => all(&root, &violations, found),
         Err(more) => {
             violations.extend(more);
-            found.extend(
-                violations
-                    .iter()
-                    .map(|violation| locate_violation(&root, violation)),
-            );
+            all(&root, &violations, found);
         }
+    }
+}
+
+fn all(root: &Root, violations: &[Violation], found: &mut Found) {
+    for violation in violations {
+        found.push(locate_violation(root, violation));
     }
 }
 

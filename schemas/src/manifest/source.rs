@@ -79,4 +79,12 @@ impl Source {
             .copied()
             .unwrap_or(self.text.len())
     }
+
+    /// The first line behind `line` that begins a document.
+    pub(super) fn next_document(&self, line: usize) -> Option<usize> {
+        (line + 1..=self.lines()).find(|number| {
+            let rest = self.line(*number).strip_prefix("---");
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
+        })
+    }
 }

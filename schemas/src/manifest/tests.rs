@@ -120,6 +120,21 @@ fn sizes_are_bounded() {
 }
 
 #[test]
+fn one_line_of_many_mistakes_is_no_burden() {
+    let one = r#"{"apiVersion":"x","kind":"Host","metadata":{"name":"A B"},"extra":1},"#;
+    let text = format!(r#"{{"kind":"List","items":[{}]}}"#, one.repeat(50_000));
+    let found = parse("t.json", &text).expect_err("nothing in it is right");
+    assert_eq!(found.len(), 101);
+    let shown: usize = found.iter().map(|one| one.render(false).len()).sum();
+    assert!(shown < 100_000, "{shown} octets");
+    assert!(
+        found[99].render(false).contains("^^^"),
+        "{}",
+        found[99].render(false)
+    );
+}
+
+#[test]
 fn octets_that_are_no_text_are_refused() {
     let found = parse_files(&[File {
         name: "-",

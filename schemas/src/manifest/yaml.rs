@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
-use crate::manifest::diagnostic::Diagnostic;
+use crate::manifest::diagnostic::{Diagnostic, Found};
 use crate::manifest::scalar::{self, Scalar};
 use crate::manifest::source::{Source, Span};
 use crate::manifest::tree::{Entry, NodeId, NodeValue, Root, Tree};
@@ -19,7 +19,7 @@ use crate::structural::cut;
 const COPIED_BYTES_MAX: usize = 64;
 
 /// Reads all documents of a source. Empty ones are passed over.
-pub(super) fn read(source: &Arc<Source>, found: &mut Vec<Diagnostic>) -> Vec<Root> {
+pub(super) fn read(source: &Arc<Source>, found: &mut Found) -> Vec<Root> {
     let mut roots = Vec::new();
     let mut first_line = 1;
     let mut values = 0u64;
@@ -53,23 +53,13 @@ pub(super) fn read(source: &Arc<Source>, found: &mut Vec<Diagnostic>) -> Vec<Roo
                 node,
             });
         }
-        match failed {
-            // The document before the error began at this line or later; the next begins behind it.
-            Some(line) => match (line + 1..=source.lines())
-                .find(|line| is_document_start(source.line(*line)))
-            {
-                Some(next) => first_line = next,
-                None => break,
-            },
+        // The document before the error began at this line or later; the next begins behind it.
+        match failed.and_then(|line| source.next_document(line)) {
+            Some(next) => first_line = next,
             None => break,
         }
     }
     roots
-}
-
-fn is_document_start(line: &str) -> bool {
-    line.strip_prefix("---")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
 }
 
 fn too_deep(source: &Source, span: Span) -> Diagnostic {
@@ -131,7 +121,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Reads until the end, or to a mistake that ends a document: then the line at which that document began.
-    fn run(&mut self, found: &mut Vec<Diagnostic>) -> Option<usize> {
+    fn run(&mut self, found: &mut Found) -> Option<usize> {
         let source = Arc::clone(self.source);
         let text = &source.text[source.start(self.lines_before + 1)..];
         let mut parser = Parser::new_from_str(text);
@@ -206,7 +196,7 @@ impl<'a> Stream<'a> {
         &mut self,
         event: Event<'_>,
         span: Span,
-        found: &mut Vec<Diagnostic>,
+        found: &mut Found,
     ) -> Result<(), Box<Diagnostic>> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -255,7 +245,7 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    fn close(&mut self, found: &mut Vec<Diagnostic>) -> Result<(), Box<Diagnostic>> {
+    fn close(&mut self, found: &mut Found) -> Result<(), Box<Diagnostic>> {
         match self.stack.pop() {
             Some(Frame::List {
                 span,
@@ -285,7 +275,7 @@ impl<'a> Stream<'a> {
         span: Span,
         value: NodeValue,
         anchor: usize,
-        found: &mut Vec<Diagnostic>,
+        found: &mut Found,
     ) -> Result<(), Box<Diagnostic>> {
         self.count += 1;
         if self.count > MANIFEST_VALUES_MAX {
@@ -305,7 +295,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Puts a value where the innermost open collection wants the next one.
-    fn place(&mut self, node: NodeId, span: Span, found: &mut Vec<Diagnostic>) {
+    fn place(&mut self, node: NodeId, span: Span, found: &mut Found) {
         let as_key = self.tree.text(node).map(str::to_owned);
         let is_root_of_document = self.stack.is_empty();
         match self.stack.last_mut() {
@@ -370,7 +360,7 @@ impl<'a> Stream<'a> {
         place: Span,
         entries: &mut Vec<Entry>,
         keys: &mut BTreeMap<String, usize>,
-        found: &mut Vec<Diagnostic>,
+        found: &mut Found,
     ) {
         let sources = match &self.tree.node(node).value {
             NodeValue::List(items) => items.clone(),
@@ -402,7 +392,7 @@ impl<'a> Stream<'a> {
         &mut self,
         anchor: usize,
         span: Span,
-        found: &mut Vec<Diagnostic>,
+        found: &mut Found,
     ) -> Result<(), Box<Diagnostic>> {
         let Some(node) = self.anchors.get(&anchor).copied() else {
             return Err(Box::new(self.error(
@@ -435,7 +425,7 @@ impl<'a> Stream<'a> {
         anchor: usize,
         tag: Option<&Tag>,
         span: Span,
-        found: &mut Vec<Diagnostic>,
+        found: &mut Found,
     ) -> Result<(), Box<Diagnostic>> {
         if matches!(self.stack.last(), Some(Frame::Map { key: None, .. })) {
             // A key is its text, whatever that would mean as a value.
@@ -471,19 +461,14 @@ impl<'a> Stream<'a> {
                     message,
                     "write it without them, or in quotes if it is text",
                 ));
-                NodeValue::Null
+                // As text it gives rise to the fewest further mistakes.
+                NodeValue::Text(text.to_owned())
             }
         };
         self.complete(span, value, anchor, found)
     }
 
-    fn collection_tag(
-        &self,
-        tag: Option<&Tag>,
-        suffix: &str,
-        span: Span,
-        found: &mut Vec<Diagnostic>,
-    ) {
+    fn collection_tag(&self, tag: Option<&Tag>, suffix: &str, span: Span, found: &mut Found) {
         if let Some(tag) = tag
             && !(tag.is_yaml_core_schema() && tag.suffix == suffix)
         {

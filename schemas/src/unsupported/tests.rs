@@ -1,1 +1,55 @@
+use serde_json::{Value, json};
 
+use super::unsupported;
+use crate::object::Kind;
+
+fn fields(kind: Kind, spec: Value) -> Vec<String> {
+    let object =
+        crate::structural::read(kind, json!({ "metadata": { "name": "x" }, "spec": spec }))
+            .expect("the shape is right");
+    unsupported(&object)
+        .into_iter()
+        .map(|violation| violation.field)
+        .collect()
+}
+
+#[test]
+fn what_is_realised_passes() {
+    let host = json!({
+        "uplinks": { "external": { "interface": "igb0", "publicAddresses": { "main": "203.0.113.1" } } },
+        "pf": { "anchors": "manage" }, "paused": true, "approved": true, "unschedulable": true,
+        "taints": [{ "key": "a", "effect": "NoSchedule" }],
+    });
+    assert_eq!(fields(Kind::Host, host), [""; 0]);
+    let network = json!({ "bridge": { "uplink": "x" }, "egress": { "nat": { "uplink": "x" } }, "mtu": 1500, "isolation": "none" });
+    assert_eq!(fields(Kind::Network, network), [""; 0]);
+    let jail = json!({
+        "root": { "path": "/a" }, "networks": [{ "network": "n" }, { "network": "m", "addresses": ["10.0.0.1"] }],
+        "publish": [{ "name": "a", "ports": [80], "uplink": "x" }], "parameters": { "exec.clean": true },
+        "mounts": [{ "target": "/a", "type": "tmpfs" }], "runPolicy": "Stopped", "hostSelector": {}, "tolerations": [{}],
+    });
+    assert_eq!(fields(Kind::Jail, jail), [""; 0]);
+}
+
+#[test]
+fn every_row_is_told_with_its_field() {
+    let host = json!({
+        "uplinks": { "u": { "interfaces": ["a"], "lagg": { "protocol": "lacp", "ports": [] }, "vlan": { "id": 1, "uplink": "u" },
+            "block": [{ "name": "b", "ports": [] }], "scrub": {}, "hostAddresses": "kept" } },
+        "addresses": { "node": "10.0.0.1" }, "storage": { "path": "/a" }, "sysctls": { "a.b": 1 }, "fibs": 2,
+    });
+    assert_eq!(fields(Kind::Host, host).len(), 10);
+    let network = json!({
+        "routed": {}, "netgraph": {}, "passthrough": {}, "fib": 1, "isolation": "spoof",
+        "bridge": { "privateMembers": true, "stp": true, "untagged": 5 },
+    });
+    assert_eq!(fields(Kind::Network, network).len(), 8);
+    let jail = json!({
+        "image": { "name": "a" }, "publicAddresses": [{ "name": "a", "uplink": "u", "address": "m" }], "firewall": {}, "limits": ["a"],
+        "probes": {}, "runPolicy": "Once", "restartPolicy": "Never", "dependsOn": ["a"],
+        "networks": [{ "network": "a", "addressing": "dhcp" }, { "network": "b", "addressing": "slaac" }, { "network": "c", "addressing": "jail" }],
+    });
+    let fields = fields(Kind::Jail, jail);
+    assert_eq!(fields.len(), 11);
+    assert_eq!(fields[8], "spec.networks[0].addressing");
+}

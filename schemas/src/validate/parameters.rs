@@ -208,6 +208,12 @@ pub fn negated(name: &str) -> Option<String> {
     }
 }
 
+/// Whether a name could be that of a parameter, and the table has none by it: then the host's kernel decides.
+#[must_use]
+pub fn is_unknown(name: &str) -> bool {
+    is_well_formed(name) && owner(name).is_none() && negated(name).is_none()
+}
+
 /// Whether a boolean parameter is given and true.
 #[must_use]
 pub fn is_on(spec: &JailSpec, name: &str) -> bool {

@@ -1,1 +1,381 @@
+use serde_json::{Value, json};
 
+use super::validate;
+use crate::default::default_object;
+use crate::object::{Kind, Object};
+
+/// The violations of a defaulted object, one line each.
+fn found(kind: Kind, name: &str, spec: Value) -> Vec<String> {
+    let document = json!({ "metadata": { "name": name }, "spec": spec });
+    let mut object = crate::structural::read(kind, document).expect("the shape is right");
+    default_object(&mut object);
+    validate(&object).iter().map(ToString::to_string).collect()
+}
+
+fn fields(kind: Kind, spec: Value) -> Vec<String> {
+    found(kind, "x", spec)
+        .iter()
+        .map(|line| line.split(": ").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn jail(more: Value) -> Value {
+    let mut spec = json!({ "root": { "path": "/jails/www" } });
+    let Value::Object(more) = more else {
+        panic!("fields")
+    };
+    for (name, value) in more {
+        spec[name.as_str()] = value;
+    }
+    spec
+}
+
+#[test]
+fn names_are_checked_and_the_jails_name_with_them() {
+    assert_eq!(found(Kind::Host, "fbsd-01", json!({})), [""; 0]);
+    assert!(
+        found(Kind::Host, "Fbsd_01", json!({}))[0]
+            .starts_with("metadata.name: `Fbsd_01` is not a DNS label")
+    );
+    let numeric = found(Kind::Jail, "42", jail(json!({})));
+    assert_eq!(numeric.len(), 1);
+    assert!(numeric[0].contains("reads as a jid"), "{numeric:?}");
+    assert_eq!(
+        found(Kind::Jail, "42", jail(json!({ "jailName": "web" }))),
+        [""; 0]
+    );
+    for name in ["8", "a.b", &"a".repeat(300), "a b"] {
+        assert_eq!(
+            fields(Kind::Jail, jail(json!({ "jailName": name }))),
+            ["spec.jailName"],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn networks_have_one_mode() {
+    assert_eq!(
+        found(Kind::Network, "n", json!({})),
+        [
+            "spec: none of sharedIP, bridge, routed, netgraph, passthrough is given (give exactly one of them)"
+        ]
+    );
+    assert_eq!(
+        found(Kind::Network, "n", json!({ "bridge": {}, "routed": {} })),
+        [
+            "spec: bridge and routed are given together (give exactly one of sharedIP, bridge, routed, netgraph, passthrough)"
+        ]
+    );
+    assert_eq!(
+        fields(Kind::Network, json!({ "sharedIP": {} })),
+        ["spec.sharedIP"]
+    );
+    assert_eq!(
+        fields(
+            Kind::Network,
+            json!({ "bridge": { "stp": true, "untagged": 4095 } })
+        ),
+        ["spec.bridge.stp", "spec.bridge.untagged"]
+    );
+    assert_eq!(
+        fields(Kind::Network, json!({ "passthrough": {} })),
+        ["spec.passthrough.uplinks"]
+    );
+    assert_eq!(
+        fields(Kind::Network, json!({ "netgraph": { "autosrc": true } })),
+        ["spec.netgraph.autosrc"]
+    );
+    assert_eq!(
+        fields(
+            Kind::Network,
+            json!({ "routed": { "hostPrefixLength": { "ipv4": 33, "ipv6": 0 } } })
+        )
+        .len(),
+        2
+    );
+}
+
+#[test]
+fn subnets_make_sense() {
+    let subnets = json!([
+        { "cidr": "10.0.0.1/24", "gateway": { "address": "10.0.0.1" }, "allocate": ["10.0.0.1-10.0.0.9", "10.0.0.5", "10.0.1.1"] },
+        { "cidr": "10.0.0.128/25", "gateway": { "address": "10.0.0.255" } },
+        { "cidr": "fd00::/64", "gateway": { "address": "fe80::1" }, "reserve": ["fd00:1::1"] },
+        { "cidr": "fd01::/64", "gateway": { "address": "10.0.0.3" } },
+        { "cidr": "0.0.0.0/0" },
+    ]);
+    let found = found(
+        Kind::Network,
+        "n",
+        json!({ "bridge": {}, "subnets": subnets, "mtu": 1000 }),
+    );
+    assert_eq!(
+        found,
+        [
+            "spec.subnets[0].cidr: 10.0.0.1/24 has bits set behind its prefix (the network is 10.0.0.0/24)",
+            "spec.subnets[0].allocate[1]: 10.0.0.5 overlaps spec.subnets[0].allocate[0] (make the ranges disjoint)",
+            "spec.subnets[0].allocate[2]: 10.0.1.1 is not inside 10.0.0.0/24 (give addresses of this subnet)",
+            "spec.subnets[0].gateway.address: 10.0.0.1 would be given to a jail: it lies inside allocate[0] (10.0.0.1-10.0.0.9) (leave it out of the range: 10.0.0.2-10.0.0.9)",
+            "spec.subnets[1].gateway.address: 10.0.0.255 is the network's or broadcast address of 10.0.0.128/25 (give another address of the subnet)",
+            "spec.subnets[2].reserve[0]: fd00:1::1 is not inside fd00::/64 (give addresses of this subnet)",
+            "spec.subnets[3].gateway.address: 10.0.0.3 is not of the family of fd01::/64 (give each family's gateway in its own subnet)",
+            "spec.subnets[4].cidr: 0.0.0.0/0 is not a subnet that jails can have (give a unicast prefix)",
+            "spec.subnets[1].cidr: 10.0.0.128/25 overlaps spec.subnets[0] (10.0.0.0/24) (make the subnets disjoint)",
+            "spec.subnets[4].cidr: 0.0.0.0/0 overlaps spec.subnets[0] (10.0.0.0/24) (make the subnets disjoint)",
+            "spec.mtu: 1000 is too little for the network's IPv6 subnet (IPv6 needs at least 1280)",
+        ]
+    );
+}
+
+#[test]
+fn gateways_and_nat_fit_the_mode() {
+    let subnet = |owner: &str| json!([{ "cidr": "10.0.0.0/24", "gateway": { "address": "10.0.0.1", "owner": owner } }]);
+    let owner = "spec.subnets[0].gateway.owner";
+    assert_eq!(
+        fields(
+            Kind::Network,
+            json!({ "bridge": { "uplink": "x" }, "subnets": subnet("host") })
+        ),
+        [owner]
+    );
+    assert_eq!(
+        fields(
+            Kind::Network,
+            json!({ "bridge": {}, "subnets": subnet("external") })
+        ),
+        [owner]
+    );
+    assert_eq!(
+        fields(
+            Kind::Network,
+            json!({ "sharedIP": { "loopback": {} }, "subnets": subnet("host") })
+        ),
+        ["spec.subnets[0].gateway"]
+    );
+    let nat = json!({ "nat": { "uplink": "external", "address6": "main6" } });
+    assert_eq!(
+        fields(Kind::Network, json!({ "bridge": {}, "egress": nat })),
+        ["spec.egress.nat.address6", "spec.egress.nat"]
+    );
+    assert_eq!(
+        fields(
+            Kind::Network,
+            json!({ "sharedIP": { "uplink": "x" }, "mtu": 9000 })
+        ),
+        ["spec.mtu"]
+    );
+    assert_eq!(
+        fields(Kind::Network, json!({ "bridge": {}, "mtu": 70000 })),
+        ["spec.mtu"]
+    );
+}
+
+#[test]
+fn hosts_name_one_thing_per_uplink() {
+    let spec = json!({
+        "uplinks": {
+            "none": {},
+            "both": { "interface": "igb0", "lagg": { "protocol": "failover", "ports": ["igb1", "igb1"], "hash": "l2" } },
+            "pool": { "interfaces": ["igb0"] },
+            "self": { "vlan": { "id": 0, "uplink": "self" } },
+            "lost": { "vlan": { "id": 5, "uplink": "trunc" } },
+            "trunk": { "interface": "a b", "publicAddresses": { "main": "127.0.0.1" }, "block": [{ "name": "nfs", "ports": [], "address": "mian" }] },
+        },
+        "addresses": { "node": "fd00::1" },
+        "storage": { "dataset": "zroot/a b", "path": "/var/../x" },
+        "sysctls": { "maxproc": 5, "kern.x": "a\nb" },
+        "fibs": 0,
+        "taints": [{ "key": "a b", "effect": "NoSchedule" }],
+    });
+    let lines = found(Kind::Host, "h", spec);
+    let expected = [
+        "spec.uplinks[both]: interface and lagg are given together",
+        "spec.uplinks[both].lagg.ports[1]",
+        "spec.uplinks[both].lagg.hash: only lacp and loadbalance",
+        "spec.uplinks[lost].vlan.uplink: there is no uplink `trunc` on this host (did you mean `trunk`?)",
+        "spec.uplinks[none]: none of",
+        "spec.uplinks[self].vlan.id: 0 is not a VLAN id",
+        "spec.uplinks[self].vlan.uplink: the vlan would carry itself",
+        "spec.uplinks[trunk].interface: `a b`",
+        "spec.uplinks[trunk].publicAddresses[main]: 127.0.0.1",
+        "spec.uplinks[trunk].block[0].ports: no port",
+        "spec.uplinks[trunk].block[0].address: the uplink has no public address `mian` (did you mean `main`?)",
+        "spec.uplinks[pool].interfaces[0]: `igb0` is taken by spec.uplinks[both].interface",
+        "spec.addresses[node]",
+        "spec.storage: dataset and path are given together",
+        "spec.storage.dataset",
+        "spec.storage.path",
+        "spec.sysctls[kern.x]",
+        "spec.sysctls[maxproc]",
+        "spec.fibs",
+        "spec.taints[0].key",
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for start in expected {
+        assert!(
+            lines.iter().any(|line| line.starts_with(start)),
+            "{start}\nin {lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn attachments_have_their_own_interfaces_and_addresses() {
+    let networks = json!([
+        { "network": "lan", "interface": "a-name-of-sixteen", "addresses": ["127.0.0.1", "10.0.0.5/24"], "defaultRoute": true },
+        { "network": "lan", "interface": "lo0", "addresses": ["10.0.0.5", "::", "224.0.0.1"], "mac": "01:00:00:00:00:00", "defaultRoute": true },
+        { "network": "lan", "interface": "42", "addressing": "static" },
+        { "network": "lan", "interface": "x", "addressing": "dhcp", "addresses": ["10.0.0.7"] },
+    ]);
+    assert_eq!(
+        fields(Kind::Jail, jail(json!({ "networks": networks }))),
+        [
+            "spec.networks[0].interface",
+            "spec.networks[0].addresses[0]",
+            "spec.networks[1].interface",
+            "spec.networks[1].addresses[0]",
+            "spec.networks[1].addresses[1]",
+            "spec.networks[1].addresses[2]",
+            "spec.networks[1].mac",
+            "spec.networks[1].defaultRoute",
+            "spec.networks[2].interface",
+            "spec.networks[2].addressing",
+            "spec.networks[3].addressing",
+        ]
+    );
+}
+
+#[test]
+fn published_ports_lead_somewhere_once() {
+    let publish = json!([
+        { "name": "web", "ports": [80, "443-445", 444], "uplink": "external" },
+        { "name": "alt", "ports": [80], "to": 8080, "uplink": "external", "address": "main" },
+        { "name": "udp", "ports": [80], "protocol": "udp", "uplink": "external" },
+        { "name": "far", "ports": ["1-2"], "to": 5, "uplink": "other", "network": "wan" },
+        { "name": "none", "ports": [], "uplink": "Bad!" },
+    ]);
+    let networks = json!([{ "network": "lan" }]);
+    assert_eq!(
+        fields(
+            Kind::Jail,
+            jail(json!({ "publish": publish, "networks": networks }))
+        ),
+        [
+            "spec.publish[0].ports[2]",
+            "spec.publish[1].ports[0]",
+            "spec.publish[3].network",
+            "spec.publish[3].to",
+            "spec.publish[4].uplink",
+            "spec.publish[4].ports",
+        ]
+        .into_iter()
+        .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn roots_mounts_and_placement_are_checked() {
+    assert_eq!(fields(Kind::Jail, json!({})), ["spec"]);
+    assert_eq!(
+        fields(
+            Kind::Jail,
+            json!({ "root": { "path": "jails/x" }, "image": { "name": "a b" } })
+        )
+        .len(),
+        3
+    );
+    let mounts = json!([
+        { "target": "/usr/../ports", "type": "nullfs", "source": "usr" },
+        { "target": "/tmp", "type": "tmpfs", "source": "x", "options": ["size=64m", "a b"] },
+        { "target": "/data", "type": "nulfs" },
+        { "target": "/dev", "type": "devfs" },
+        { "target": "/base", "type": "nullfs" },
+        { "target": "/loop", "type": "nullfs", "source": "/jails" },
+    ]);
+    assert_eq!(
+        fields(
+            Kind::Jail,
+            jail(json!({ "mounts": mounts, "parameters": { "mount.devfs": true } }))
+        ),
+        [
+            "spec.mounts[0].target",
+            "spec.mounts[0].source",
+            "spec.mounts[1].source",
+            "spec.mounts[1].options[1]",
+            "spec.mounts[2].type",
+            "spec.mounts[3].target",
+            "spec.mounts[4].source",
+            "spec.mounts[5].source",
+        ]
+    );
+    let placement = json!({
+        "host": "a", "hostSelector": { "matchLabels": { "z": "a b" }, "matchExpressions": [
+            { "key": "k", "operator": "In" }, { "key": "k", "operator": "Exists", "values": ["x"] } ] },
+        "dependsOn": ["x"], "tolerations": [{ "key": "-" }],
+    });
+    assert_eq!(
+        fields(Kind::Jail, jail(placement)),
+        [
+            "spec.hostSelector",
+            "spec.hostSelector.matchLabels[z]",
+            "spec.hostSelector.matchExpressions[0].values",
+            "spec.hostSelector.matchExpressions[1].values",
+            "spec.tolerations[0].key",
+            "spec.dependsOn[0]",
+        ]
+    );
+}
+
+#[test]
+fn rules_and_probes_keep_their_form() {
+    let spec = json!({
+        "networks": [{ "network": "lan" }],
+        "firewall": { "ingress": [
+            { "name": "a", "action": "pass", "ports": [80], "to": [{ "cidr": "10.0.0.1/8" }] },
+            { "name": "b", "action": "pass", "protocol": "t c p", "user": "x; y", "from": [{}], "network": "wan" },
+        ] },
+        "limits": ["memoryuse:deny=1g"],
+        "probes": { "ready": {}, "live": { "tcp": { "port": 0 }, "every": "5", "failures": 0 } },
+    });
+    assert_eq!(
+        fields(Kind::Jail, jail(spec)),
+        [
+            "spec.firewall.ingress[0].ports",
+            "spec.firewall.ingress[0].to",
+            "spec.firewall.ingress[0].to[0].cidr",
+            "spec.firewall.ingress[1].network",
+            "spec.firewall.ingress[1].protocol",
+            "spec.firewall.ingress[1].from[0]",
+            "spec.firewall.ingress[1].user",
+            "spec.limits[0]",
+            "spec.probes.ready",
+            "spec.probes.live.tcp.port",
+            "spec.probes.live.every",
+            "spec.probes.live.failures",
+        ]
+    );
+}
+
+#[test]
+fn metadata_follows_kubernetes() {
+    let mut object = Object::from_value(
+        Kind::Host,
+        json!({ "metadata": { "name": "h", "labels": { "a b": "x", "zone": "a b" }, "annotations": { "-": "x", "note": "y".repeat(300_000) } } }),
+    )
+    .expect("the shape is right");
+    default_object(&mut object);
+    let fields: Vec<String> = validate(&object)
+        .into_iter()
+        .map(|violation| violation.field)
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "metadata.labels[a b]",
+            "metadata.labels[zone]",
+            "metadata.annotations[-]",
+            "metadata.annotations"
+        ]
+    );
+}

@@ -11,6 +11,7 @@ fn diagnostic() -> Diagnostic {
         message: "unknown field `netwroks`".to_owned(),
         help: "did you mean `networks`?".to_owned(),
         excerpt: "  netwroks:".to_owned(),
+        excerpt_column: 1,
     }
 }
 

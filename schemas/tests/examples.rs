@@ -1,0 +1,79 @@
+//! The manifests in `examples/` pass everything that is decided without a second object or a host, with no warning.
+
+#![expect(clippy::disallowed_methods, reason = "the examples are files")]
+
+use std::path::{Path, PathBuf};
+
+use cellblock_schemas::manifest::{File, check, parse_files};
+use cellblock_schemas::{NetworkSpec, Object, default_object, unsupported, warnings_with};
+
+fn manifests() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("examples are committed")
+        .map(|entry| entry.expect("it can be listed").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn every_example_is_accepted_alone_and_all_together() {
+    let files: Vec<(String, Vec<u8>)> = manifests()
+        .into_iter()
+        .map(|path| {
+            (
+                path.display().to_string(),
+                std::fs::read(&path).expect("it can be read"),
+            )
+        })
+        .collect();
+    assert!(files.len() >= 5, "the examples are there");
+    let files: Vec<File<'_>> = files
+        .iter()
+        .map(|(name, bytes)| File { name, bytes })
+        .collect();
+    let documents = match parse_files(&files) {
+        Ok(documents) => documents,
+        Err(found) => panic!(
+            "{}",
+            found
+                .iter()
+                .map(|one| one.render(false))
+                .collect::<Vec<_>>()
+                .join("\n\n")
+        ),
+    };
+    let mut found: Vec<String> = check(&documents)
+        .iter()
+        .map(|one| one.render(false))
+        .collect();
+    let objects: Vec<Object> = documents
+        .iter()
+        .map(|document| {
+            let mut object = document.object.clone();
+            default_object(&mut object);
+            object
+        })
+        .collect();
+    let network = |name: &str| -> Option<&NetworkSpec> {
+        objects.iter().find_map(|object| match object {
+            Object::Network(network) if network.metadata.name == name => Some(&network.spec),
+            Object::Host(_) | Object::Network(_) | Object::Jail(_) => None,
+        })
+    };
+    for (document, object) in documents.iter().zip(&objects) {
+        found.extend(
+            unsupported(object)
+                .iter()
+                .map(|violation| document.diagnostic(violation).render(false)),
+        );
+        found.extend(
+            warnings_with(object, &network)
+                .iter()
+                .map(|warning| document.warning(warning).render(false)),
+        );
+    }
+    assert!(found.is_empty(), "{}", found.join("\n\n"));
+}

@@ -1,0 +1,435 @@
+//! The objects' service over the embedded store, through a real client.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use cellblock_proto::v1;
+use cellblock_proto::v1::apply_result::Outcome;
+use cellblock_proto::v1::watch_event::Type;
+use common::{
+    DEADLINE, World, applied, apply, assert_code, get, host, jail, json_of, network, object,
+    rejection,
+};
+use serde_json::{Value, json};
+use tonic::{Code, Streaming};
+
+fn outcomes(results: &[v1::ApplyResult]) -> Vec<Outcome> {
+    results.iter().map(v1::ApplyResult::outcome).collect()
+}
+
+async fn next(events: &mut Streaming<v1::WatchEvent>) -> v1::WatchEvent {
+    let event = tokio::time::timeout(DEADLINE, events.message())
+        .await
+        .expect("an event comes");
+    event
+        .expect("the watch goes on")
+        .expect("the watch goes on")
+}
+
+fn seen(event: &v1::WatchEvent) -> (Type, String) {
+    (
+        event.r#type(),
+        event
+            .object
+            .as_ref()
+            .map_or_else(String::new, |object| object.name.clone()),
+    )
+}
+
+#[tokio::test]
+async fn what_is_applied_can_be_read_at_once_and_applied_again_changes_nothing() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let documents = [host("a"), network("lan"), jail("www", &["lan"])];
+    assert_eq!(
+        outcomes(&apply(&mut objects, &documents).await),
+        [Outcome::Created; 3]
+    );
+    let www = get(&mut objects, "Jail", "www")
+        .await
+        .expect("read your writes");
+    let document = json_of(&www);
+    assert_eq!(document["status"]["binding"]["host"], "a");
+    assert_eq!(
+        document["metadata"]["resourceVersion"],
+        www.revision.to_string()
+    );
+    let again = apply(&mut objects, &documents).await;
+    assert_eq!(outcomes(&again)[1..], [Outcome::Unchanged; 2]);
+    assert_eq!(
+        get(&mut objects, "Jail", "www")
+            .await
+            .expect("there")
+            .revision,
+        www.revision
+    );
+}
+
+#[tokio::test]
+async fn a_refused_object_names_every_violation_and_leaves_the_others_alone() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut wrong = jail("Not_A_Label", &[]);
+    wrong["spec"]["jailName"] = json!("12");
+    let results = apply(&mut objects, &[wrong, host("a")]).await;
+    assert_eq!(outcomes(&results), [Outcome::Refused, Outcome::Created]);
+    let fields: Vec<_> = results[0]
+        .violations
+        .iter()
+        .map(|violation| violation.field.as_str())
+        .collect();
+    assert!(
+        fields.contains(&"metadata.name") && fields.contains(&"spec.jailName"),
+        "{fields:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_happen_and_writes_nothing() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let request = v1::ApplyRequest {
+        objects: vec![object(&host("a"))],
+        dry_run: true,
+        ..v1::ApplyRequest::default()
+    };
+    let results = objects
+        .apply(request)
+        .await
+        .expect("an answer")
+        .into_inner()
+        .results;
+    assert_eq!(outcomes(&results), [Outcome::Created]);
+    assert_code(get(&mut objects, "Host", "a").await, Code::NotFound);
+}
+
+#[tokio::test]
+async fn create_update_and_status_compare_what_they_are_told() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let create = v1::CreateRequest {
+        object: Some(object(&host("a"))),
+        ..v1::CreateRequest::default()
+    };
+    let created = objects
+        .create(create.clone())
+        .await
+        .expect("new")
+        .into_inner()
+        .object
+        .expect("an object");
+    let status = assert_code(objects.create(create).await, Code::AlreadyExists);
+    assert_eq!(rejection(&status).reason, "AlreadyExists");
+    let mut document = json_of(&created);
+    document["metadata"]["labels"]["zone"] = json!("x");
+    let update = |document: &Value| v1::UpdateRequest {
+        object: Some(object(document)),
+        ..v1::UpdateRequest::default()
+    };
+    objects.update(update(&document)).await.expect("fresh");
+    let status = assert_code(
+        objects.update(update(&document)).await,
+        Code::FailedPrecondition,
+    );
+    assert_eq!(
+        rejection(&status).violations[0].field,
+        "metadata.resourceVersion"
+    );
+    document["metadata"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("resourceVersion");
+    document["status"] =
+        json!({"observedGeneration": 1, "jails": {"bound": 0, "ready": 0}, "conditions": []});
+    let updated = objects
+        .update_status(update(&document))
+        .await
+        .expect("a status")
+        .into_inner();
+    assert_eq!(
+        json_of(&updated.object.expect("an object"))["status"]["observedGeneration"],
+        1
+    );
+    let nobody = v1::UpdateRequest {
+        object: Some(object(&host("b"))),
+        ..v1::UpdateRequest::default()
+    };
+    assert_code(objects.update(nobody).await, Code::NotFound);
+}
+
+#[tokio::test]
+async fn pages_fit_together_although_writes_go_on() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let hosts: Vec<_> = (0..7).map(|number| host(&format!("h{number}"))).collect();
+    applied(&mut objects, &hosts).await;
+    let mut request = v1::ListRequest {
+        kind: "Host".to_owned(),
+        limit: 3,
+        ..v1::ListRequest::default()
+    };
+    let first = objects
+        .list(request.clone())
+        .await
+        .expect("a page")
+        .into_inner();
+    applied(&mut objects, &[host("h35"), host("h9")]).await;
+    let mut names: Vec<_> = first
+        .objects
+        .iter()
+        .map(|object| object.name.clone())
+        .collect();
+    request.continue_token = first.continue_token;
+    while !request.continue_token.is_empty() {
+        let page = objects
+            .list(request.clone())
+            .await
+            .expect("a page")
+            .into_inner();
+        assert_eq!(page.revision, first.revision);
+        names.extend(page.objects.into_iter().map(|object| object.name));
+        request.continue_token = page.continue_token;
+    }
+    assert_eq!(names, ["h0", "h1", "h2", "h3", "h4", "h5", "h6"]);
+    let selected = v1::ListRequest {
+        kind: "Host".to_owned(),
+        label_selector: "name in (h1,h9)".to_owned(),
+        ..v1::ListRequest::default()
+    };
+    assert_eq!(
+        objects
+            .list(selected)
+            .await
+            .expect("a list")
+            .into_inner()
+            .objects
+            .len(),
+        2
+    );
+    request.continue_token = "1.00".to_owned();
+    assert_code(objects.list(request).await, Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_what_is_there_and_resumes_where_it_was() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    applied(&mut objects, &[host("a")]).await;
+    let watch = |revision, selector: &str| v1::WatchRequest {
+        kind: "Host".to_owned(),
+        label_selector: selector.to_owned(),
+        revision,
+        ..v1::WatchRequest::default()
+    };
+    let mut events = objects
+        .watch(watch(0, ""))
+        .await
+        .expect("a watch")
+        .into_inner();
+    assert_eq!(
+        seen(&next(&mut events).await),
+        (Type::Added, "a".to_owned())
+    );
+    let bookmark = next(&mut events).await;
+    assert_eq!(bookmark.r#type(), Type::Bookmark);
+    let revision = bookmark.object.expect("a revision").revision;
+    applied(&mut objects, &[host("b")]).await;
+    let mut added = next(&mut events).await;
+    while seen(&added) == (Type::Modified, "a".to_owned()) {
+        added = next(&mut events).await;
+    }
+    assert_eq!(seen(&added), (Type::Added, "b".to_owned()));
+    drop(events);
+    let mut resumed = objects
+        .watch(watch(revision, "name=b"))
+        .await
+        .expect("a watch")
+        .into_inner();
+    assert_eq!(next(&mut resumed).await, added);
+    let mut other = host("b");
+    other["metadata"]["labels"]["name"] = json!("other");
+    applied(&mut objects, &[other]).await;
+    loop {
+        match seen(&next(&mut resumed).await) {
+            (Type::Deleted, name) => break assert_eq!(name, "b"),
+            (Type::Modified, _) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_from_an_unknown_past_or_future_is_told_to_list_again() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    applied(&mut objects, &[host("a")]).await;
+    let world = world.restart().await;
+    let mut objects = world.objects().await;
+    for revision in [1, 1_000_000] {
+        let request = v1::WatchRequest {
+            revision,
+            ..v1::WatchRequest::default()
+        };
+        let status = assert_code(objects.watch(request).await, Code::OutOfRange);
+        assert_eq!(rejection(&status).reason, "Expired");
+    }
+}
+
+#[tokio::test]
+async fn deletion_compares_and_says_whether_the_object_is_gone() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    applied(
+        &mut objects,
+        &[host("a"), network("lan"), jail("www", &["lan"])],
+    )
+    .await;
+    let delete = |kind: &str, name: &str, uid: &str| v1::DeleteRequest {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        ..v1::DeleteRequest::default()
+    };
+    assert_code(
+        objects.delete(delete("Jail", "www", "another")).await,
+        Code::FailedPrecondition,
+    );
+    assert_code(
+        objects.delete(delete("Jail", "none", "")).await,
+        Code::NotFound,
+    );
+    let network = objects
+        .delete(delete("Network", "lan", ""))
+        .await
+        .expect("accepted")
+        .into_inner();
+    assert!(!network.gone);
+    let jail = objects
+        .delete(delete("Jail", "www", ""))
+        .await
+        .expect("accepted")
+        .into_inner();
+    assert!(!jail.gone);
+    let document = json_of(&jail.object.expect("an object"));
+    assert_eq!(
+        document["metadata"]["finalizers"],
+        json!(["cellblock.dev/host"])
+    );
+    applied(&mut objects, &[host("unused")]).await;
+    assert!(
+        objects
+            .delete(delete("Host", "unused", ""))
+            .await
+            .expect("accepted")
+            .into_inner()
+            .gone
+    );
+}
+
+#[tokio::test]
+async fn a_hundred_applies_at_once_spread_evenly() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    applied(
+        &mut objects,
+        &[host("a"), host("b"), host("c"), network("lan")],
+    )
+    .await;
+    let applies = (0..100).map(|number| {
+        let mut objects = objects.clone();
+        tokio::spawn(async move {
+            applied(&mut objects, &[jail(&format!("j{number}"), &["lan"])]).await
+        })
+    });
+    for applied in applies.collect::<Vec<_>>() {
+        applied.await.expect("every apply is accepted");
+    }
+    let request = v1::ListRequest {
+        kind: "Jail".to_owned(),
+        ..v1::ListRequest::default()
+    };
+    let listed = objects
+        .list(request)
+        .await
+        .expect("a list")
+        .into_inner()
+        .objects;
+    let mut hosts = BTreeMap::<String, u32>::new();
+    let mut addresses = std::collections::BTreeSet::new();
+    for jail in &listed {
+        let binding = json_of(jail)["status"]["binding"].clone();
+        *hosts.entry(binding["host"].to_string()).or_default() += 1;
+        assert!(addresses.insert(binding["attachments"][0]["addresses"].to_string()));
+    }
+    let counts: Vec<_> = hosts.into_values().collect();
+    assert_eq!(counts.iter().sum::<u32>(), 100);
+    assert!(
+        counts.iter().max() <= counts.iter().min().map(|least| least + 1).as_ref(),
+        "{counts:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_restart_on_the_same_file_keeps_everything() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    applied(
+        &mut objects,
+        &[host("a"), network("lan"), jail("www", &["lan"])],
+    )
+    .await;
+    let before = get(&mut objects, "Jail", "www").await.expect("there");
+    let cluster = objects
+        .version(v1::VersionRequest {})
+        .await
+        .expect("a version")
+        .into_inner();
+    assert_eq!(cluster.store, "embedded");
+    drop(objects);
+    let world = world.restart().await;
+    let mut objects = world.objects().await;
+    assert_eq!(
+        get(&mut objects, "Jail", "www").await.expect("still there"),
+        before
+    );
+    assert_eq!(
+        objects
+            .version(v1::VersionRequest {})
+            .await
+            .expect("a version")
+            .into_inner(),
+        cluster
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_malformed() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    assert_code(get(&mut objects, "Pod", "x").await, Code::InvalidArgument);
+    let request = v1::ListRequest {
+        kind: "Host".to_owned(),
+        label_selector: "a in".to_owned(),
+        ..v1::ListRequest::default()
+    };
+    assert_code(objects.list(request).await, Code::InvalidArgument);
+    let request = v1::CreateRequest {
+        object: Some(v1::Object {
+            kind: "Host".to_owned(),
+            name: "a".to_owned(),
+            json: "{".into(),
+            revision: 0,
+        }),
+        ..v1::CreateRequest::default()
+    };
+    assert_code(objects.create(request).await, Code::InvalidArgument);
+    let mut large = host("a");
+    large["metadata"]["annotations"] = json!({"a": "x".repeat(2 << 20)});
+    let request = v1::CreateRequest {
+        object: Some(object(&large)),
+        ..v1::CreateRequest::default()
+    };
+    let status = assert_code(objects.create(request).await, Code::InvalidArgument);
+    assert_eq!(rejection(&status).reason, "TooLarge");
+}

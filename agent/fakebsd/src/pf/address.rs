@@ -13,9 +13,9 @@ pub(crate) fn to_bits(address: IpAddr) -> u128 {
 /// The inverse of [`to_bits`] in the family of `like`.
 pub(crate) fn from_bits(bits: u128, like: IpAddr) -> IpAddr {
     match like {
-        IpAddr::V4(_) => {
-            IpAddr::V4(Ipv4Addr::from(u32::try_from(bits >> 96).expect("a value shifted by 96 bits fits 32")))
-        }
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from(
+            u32::try_from(bits >> 96).expect("a value shifted by 96 bits fits 32"),
+        )),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from(bits)),
     }
 }
@@ -36,7 +36,8 @@ pub(crate) fn masked(address: IpAddr, bits: u8) -> IpAddr {
 
 /// Whether `address` lies in the network.
 pub(crate) fn contains(network: IpAddr, bits: u8, address: IpAddr) -> bool {
-    network.is_ipv4() == address.is_ipv4() && (to_bits(network) ^ to_bits(address)) & mask(bits) == 0
+    network.is_ipv4() == address.is_ipv4()
+        && (to_bits(network) ^ to_bits(address)) & mask(bits) == 0
 }
 
 /// `fe80::/10`.
@@ -86,13 +87,14 @@ pub(crate) fn parse_host(text: &str) -> Option<IpAddr> {
 
 /// A number as strtoul(3) with base 0 reads it: decimal, `0x…`, or octal behind a zero.
 pub(crate) fn parse_c_number(text: &str) -> Option<u32> {
-    let (digits, radix) = if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        (hex, 16)
-    } else if text.len() > 1 && text.starts_with('0') {
-        (&text[1..], 8)
-    } else {
-        (text, 10)
-    };
+    let (digits, radix) =
+        if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+            (hex, 16)
+        } else if text.len() > 1 && text.starts_with('0') {
+            (&text[1..], 8)
+        } else {
+            (text, 10)
+        };
     if digits.starts_with(['+', '-']) {
         return None;
     }

@@ -9,6 +9,7 @@ use super::facts::NetFacts;
 use super::kernel::{Pf, RuleId, State, StateId, StateKey};
 use super::rule::{Action, Direction, KeepState, Return, Rule};
 
+mod matching;
 mod pool;
 mod track;
 mod walk;
@@ -111,12 +112,18 @@ impl Verdict {
 /// Where source and destination of a packet stand in a state key.
 pub(super) fn key_of(packet: &Packet) -> StateKey {
     let (source_port, destination_port) = ports_of(packet);
-    let (source, destination) = ((packet.source, source_port), (packet.destination, destination_port));
+    let (source, destination) = (
+        (packet.source, source_port),
+        (packet.destination, destination_port),
+    );
     let ends = match packet.direction {
         Direction::In => [source, destination],
         Direction::Out => [destination, source],
     };
-    StateKey { protocol: packet.protocol, ends }
+    StateKey {
+        protocol: packet.protocol,
+        ends,
+    }
 }
 
 /// Ports as rules and states see them: for an echo the identifier is the requester's port, the type the other's
@@ -148,7 +155,11 @@ pub(super) fn rewrite(packet: &mut Packet, source: (IpAddr, u16), destination: (
 
 /// `rule 3 of anchor cellblock/net1`, or of the main ruleset.
 pub(super) fn place(anchor: &str, number: u32) -> String {
-    if anchor.is_empty() { format!("rule {number}") } else { format!("rule {number} of anchor {anchor}") }
+    if anchor.is_empty() {
+        format!("rule {number}")
+    } else {
+        format!("rule {number} of anchor {anchor}")
+    }
 }
 
 impl Pf {
@@ -169,7 +180,10 @@ impl Pf {
             return pass(format!("pf skips {}", packet.interface));
         }
         self.statistics.searches += 1;
-        if let Some(id) = self.states.find(&key_of(packet), packet.direction, &packet.interface) {
+        if let Some(id) = self
+            .states
+            .find(&key_of(packet), packet.direction, &packet.interface)
+        {
             return self.follow(facts, packet, id);
         }
         self.judge(facts, packet)
@@ -179,7 +193,17 @@ impl Pf {
     fn judge(&mut self, facts: &dyn NetFacts, packet: &Packet) -> Verdict {
         let mut walk = Walk::new(self, facts, packet);
         let outcome = walk.translate().and_then(|()| walk.filter());
-        let Walk { evaluated, advanced, found, translated, matches, trail, current, tag, .. } = walk;
+        let Walk {
+            evaluated,
+            advanced,
+            found,
+            translated,
+            matches,
+            trail,
+            current,
+            tag,
+            ..
+        } = walk;
         let mut explanation = trail;
         for (anchor, kind, places) in evaluated {
             if let Some(anchor) = self.anchor_mut(&anchor) {
@@ -205,11 +229,22 @@ impl Pf {
         if let Err(failed) = outcome {
             *self.statistics.reasons.entry(walk::MAP_FAILED).or_default() += 1;
             explanation.push(failed);
-            let blocked = VerdictAction::Block { anchor: String::new(), rule: None, answer: Return::Drop };
-            return Verdict { action: blocked, explanation, ..verdict };
+            let blocked = VerdictAction::Block {
+                anchor: String::new(),
+                rule: None,
+                answer: Return::Drop,
+            };
+            return Verdict {
+                action: blocked,
+                explanation,
+                ..verdict
+            };
         }
         *self.statistics.reasons.entry(0).or_default() += 1;
-        let deciding = found.as_ref().or(translated.as_ref().filter(|one| one.rule.nat_pass).map(|one| &one.found));
+        let deciding = found.as_ref().or(translated
+            .as_ref()
+            .filter(|one| one.rule.nat_pass)
+            .map(|one| &one.found));
         self.count_packet(packet, deciding, translated.as_ref(), &matches);
         match deciding {
             None => explanation.push("no filter rule matched: passed by default".to_owned()),
@@ -221,10 +256,17 @@ impl Pf {
                     rule: Some(one.number),
                     answer: one.rule.block_return,
                 };
-                return Verdict { explanation, ..verdict };
+                return Verdict {
+                    explanation,
+                    ..verdict
+                };
             }
-            Some(one) if one.rule.nat_pass => explanation.push("passed by the translation rule".to_owned()),
-            Some(one) => explanation.push(format!("passed by {}", place(&one.id.anchor, one.number))),
+            Some(one) if one.rule.nat_pass => {
+                explanation.push("passed by the translation rule".to_owned())
+            }
+            Some(one) => {
+                explanation.push(format!("passed by {}", place(&one.id.anchor, one.number)))
+            }
         }
         rewrite(&mut verdict.packet, current.0, current.1);
         if tag.is_some() {
@@ -238,17 +280,37 @@ impl Pf {
             deciding.is_some_and(|one| one.rule.route_kind == Some(super::rule::RouteKind::RouteTo))
         });
         if stateful && track::makes_state(packet) {
-            let made = self.make_state(facts, packet, &verdict.packet, deciding, translated.as_ref(), &matches, route);
+            let made = self.make_state(
+                facts,
+                packet,
+                &verdict.packet,
+                deciding,
+                translated.as_ref(),
+                &matches,
+                route,
+            );
             match made {
                 Ok(id) => verdict.state = Some(id),
                 Err(reason) => {
                     explanation.push(reason);
-                    let blocked = VerdictAction::Block { anchor: String::new(), rule: None, answer: Return::Drop };
-                    return Verdict { action: blocked, packet: packet.clone(), explanation, ..verdict };
+                    let blocked = VerdictAction::Block {
+                        anchor: String::new(),
+                        rule: None,
+                        answer: Return::Drop,
+                    };
+                    return Verdict {
+                        action: blocked,
+                        packet: packet.clone(),
+                        explanation,
+                        ..verdict
+                    };
                 }
             }
         }
-        Verdict { explanation, ..verdict }
+        Verdict {
+            explanation,
+            ..verdict
+        }
     }
 
     /// Packets and bytes of the rules that decided.
@@ -264,7 +326,11 @@ impl Pf {
             .map(|one| &one.id)
             .into_iter()
             .chain(deciding.iter().flat_map(|one| one.callers.iter()))
-            .chain(translated.filter(|one| !one.rule.nat_pass).map(|one| &one.found.id))
+            .chain(
+                translated
+                    .filter(|one| !one.rule.nat_pass)
+                    .map(|one| &one.found.id),
+            )
             .chain(matches.iter().map(|one| &one.id));
         let ids: Vec<RuleId> = ids.cloned().collect();
         for id in ids {
@@ -275,14 +341,25 @@ impl Pf {
         }
     }
 
-    fn route(&self, facts: &dyn NetFacts, packet: &Packet, one: &Found) -> Option<(Option<IpAddr>, String)> {
+    fn route(
+        &self,
+        facts: &dyn NetFacts,
+        packet: &Packet,
+        one: &Found,
+    ) -> Option<(Option<IpAddr>, String)> {
         one.rule.route_kind?;
         let entry = one.rule.route.addresses.first()?;
         let hop = pool::networks_of(self, facts, &one.id.anchor, &entry.address, packet.source);
-        Some((hop.first().map(|(address, _)| *address), entry.interface.clone()))
+        Some((
+            hop.first().map(|(address, _)| *address),
+            entry.interface.clone(),
+        ))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one place gathers what a walk over the rules found")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one place gathers what a walk over the rules found"
+    )]
     fn make_state(
         &mut self,
         facts: &dyn NetFacts,
@@ -295,7 +372,9 @@ impl Pf {
     ) -> Result<StateId, String> {
         let default = Rule::new(Action::Pass);
         let rule = deciding.map_or(&default, |one| &one.rule);
-        let used = deciding.and_then(|one| self.rule_mut(&one.id)).map_or(0, |rule| rule.states_now);
+        let used = deciding
+            .and_then(|one| self.rule_mut(&one.id))
+            .map_or(0, |rule| rule.states_now);
         if rule.state.max > 0 && used >= u64::from(rule.state.max) {
             return Err("the rule has as many states as it may".to_owned());
         }
@@ -304,7 +383,11 @@ impl Pf {
             return Err("the state table is full".to_owned());
         }
         let (before, after) = (key_of(packet), key_of(changed));
-        let (wire, stack) = if packet.direction == Direction::In { (before, after) } else { (after, before) };
+        let (wire, stack) = if packet.direction == Direction::In {
+            (before, after)
+        } else {
+            (after, before)
+        };
         let now = facts.now();
         let id = self.states.next_id();
         let mut labels = rule.labels.clone();
@@ -319,11 +402,18 @@ impl Pf {
             progress: track::first_progress(packet.protocol),
             rule: deciding.map(|one| one.id.clone()),
             rule_number: deciding.map_or(0, |one| one.number),
-            translation: translated.filter(|one| !one.rule.nat_pass).map(|one| one.found.id.clone()),
+            translation: translated
+                .filter(|one| !one.rule.nat_pass)
+                .map(|one| one.found.id.clone()),
             matches: matches.iter().map(|one| one.id.clone()).collect(),
             labels,
             route: route.and_then(|(hop, _)| hop),
-            flags: [rule.state.no_sync, rule.state.sloppy, rule.state.pflow, rule.allow_options],
+            flags: [
+                rule.state.no_sync,
+                rule.state.sloppy,
+                rule.state.pflow,
+                rule.allow_options,
+            ],
             created: now,
             expires: now,
             packets: [1, 0],
@@ -358,7 +448,9 @@ impl Pf {
         state.bytes[way] += u64::from(packet.length);
         let snapshot = state.clone();
         let own = snapshot.rule.as_ref().and_then(|rule| self.rule_mut(rule));
-        let own = own.map(|rule| rule.rule.state.timeouts.clone()).unwrap_or_default();
+        let own = own
+            .map(|rule| rule.rule.state.timeouts.clone())
+            .unwrap_or_default();
         let lifetime = track::lifetime(&snapshot, &self.timeouts, &own, false);
         if let Some(state) = self.states.get_mut(id) {
             state.expires = now + lifetime;
@@ -370,7 +462,11 @@ impl Pf {
                 rule.bytes[way] += u64::from(packet.length);
             }
         }
-        let how = if forward { "of a known connection" } else { "answers a known connection" };
+        let how = if forward {
+            "of a known connection"
+        } else {
+            "answers a known connection"
+        };
         Verdict {
             action: VerdictAction::Pass,
             packet: changed,

@@ -160,7 +160,10 @@ impl Pf {
 
     /// The full paths of all anchors but the main ruleset, in order of their names.
     pub fn anchor_paths(&self) -> impl Iterator<Item = &str> {
-        self.anchors.keys().map(String::as_str).filter(|path| !path.is_empty())
+        self.anchors
+            .keys()
+            .map(String::as_str)
+            .filter(|path| !path.is_empty())
     }
 
     pub(super) fn anchor_mut(&mut self, path: &str) -> Option<&mut Anchor> {
@@ -175,14 +178,21 @@ impl Pf {
             self.make_anchor(parent).children.insert(name.to_owned());
             self.anchors.insert(path.to_owned(), Arc::default());
         }
-        Arc::make_mut(self.anchors.get_mut(path).expect("the anchor was just made"))
+        Arc::make_mut(
+            self.anchors
+                .get_mut(path)
+                .expect("the anchor was just made"),
+        )
     }
 
     /// Removes an anchor that nothing is left of, and its parents likewise (`pf_remove_if_empty_kruleset`).
     pub(super) fn remove_if_empty(&mut self, path: &str) {
         let mut path = path.trim_matches('/').to_owned();
         while !path.is_empty() {
-            let kept = self.anchors.get(&path).is_none_or(|anchor| !anchor.is_empty());
+            let kept = self
+                .anchors
+                .get(&path)
+                .is_none_or(|anchor| !anchor.is_empty());
             if kept || self.lingering.contains_key(&path) {
                 return;
             }
@@ -197,8 +207,12 @@ impl Pf {
 
     /// What the purge thread does as time passes: old rules and expired states go.
     pub fn purge(&mut self, now: Duration) {
-        let gone: Vec<String> =
-            self.lingering.iter().filter(|(_, until)| **until <= now).map(|(path, _)| path.clone()).collect();
+        let gone: Vec<String> = self
+            .lingering
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(path, _)| path.clone())
+            .collect();
         for path in gone {
             self.lingering.remove(&path);
             if let Some(anchor) = self.anchor_mut(&path) {
@@ -295,7 +309,13 @@ impl Pf {
         self.remove_if_empty(path);
     }
 
-    fn load_rules(&mut self, path: &str, rules: &mut super::rule::Ruleset, parts: Parts, now: Duration) {
+    fn load_rules(
+        &mut self,
+        path: &str,
+        rules: &mut super::rule::Ruleset,
+        parts: Parts,
+        now: Duration,
+    ) {
         for kind in RulesetKind::ALL {
             let wanted = match kind {
                 RulesetKind::Scrub | RulesetKind::Filter => parts.filter,
@@ -356,7 +376,9 @@ impl Pf {
     /// A limit of states moves the adaptive timeouts, unless they were set too.
     fn adapt_timeouts(&mut self, settings: &super::parse::Settings) {
         let place = |name: &str| TIMEOUTS.iter().position(|(known, _)| *known == name);
-        let (Some(start), Some(end)) = (place("adaptive.start"), place("adaptive.end")) else { return };
+        let (Some(start), Some(end)) = (place("adaptive.start"), place("adaptive.end")) else {
+            return;
+        };
         let set = settings.timeouts.contains_key(&start) || settings.timeouts.contains_key(&end);
         if let Some(limit) = settings.limits.get(&0)
             && !set
@@ -374,17 +396,30 @@ impl Pf {
 
     /// The table a rule in `anchor` means by `name`: its own if it is active, else the main ruleset's.
     pub(super) fn table(&self, anchor: &str, name: &str) -> Option<&Table> {
-        let of = |path: &str| self.anchor(path)?.tables.get(name).filter(|table| table.active);
+        let of = |path: &str| {
+            self.anchor(path)?
+                .tables
+                .get(name)
+                .filter(|table| table.active)
+        };
         of(anchor).or_else(|| of(""))
     }
 
     /// How many addresses stand behind an interface or a table, for `-vv`.
-    pub(super) fn count(&self, facts: &dyn NetFacts, anchor: &str, address: &Address, af: Option<Af>) -> Option<usize> {
+    pub(super) fn count(
+        &self,
+        facts: &dyn NetFacts,
+        anchor: &str,
+        address: &Address,
+        af: Option<Af>,
+    ) -> Option<usize> {
         match address {
             Address::Table(name) => self.table(anchor, name).map(Table::len),
-            Address::Interface { name, modifiers, bits } => {
-                Some(addresses_of(facts, name, *modifiers, *bits, af).len())
-            }
+            Address::Interface {
+                name,
+                modifiers,
+                bits,
+            } => Some(addresses_of(facts, name, *modifiers, *bits, af).len()),
             Address::Any
             | Address::Net { .. }
             | Address::Range { .. }
@@ -395,6 +430,8 @@ impl Pf {
 
     /// Whether an address lies in a table, by the most specific entry.
     pub(super) fn table_holds(&self, anchor: &str, name: &str, address: IpAddr) -> bool {
-        self.table(anchor, name).and_then(|table| table.lookup(address)).is_some_and(|entry: TableEntry| !entry.negated)
+        self.table(anchor, name)
+            .and_then(|table| table.lookup(address))
+            .is_some_and(|entry: TableEntry| !entry.negated)
     }
 }

@@ -22,13 +22,21 @@ pub(super) fn optimize(parsed: &mut Parsed, facts: &dyn NetFacts, seed: u32) {
     parsed.tables.append(&mut tables);
 }
 
-fn optimize_ruleset(ruleset: &mut Ruleset, facts: &dyn NetFacts, seed: u32, tables: &mut Vec<TableDefinition>) {
+fn optimize_ruleset(
+    ruleset: &mut Ruleset,
+    facts: &dyn NetFacts,
+    seed: u32,
+    tables: &mut Vec<TableDefinition>,
+) {
     let mut blocks: Vec<Vec<Rule>> = Vec::new();
     for mut rule in std::mem::take(ruleset.rules_mut(RulesetKind::Filter)) {
         if let Some(inline) = rule.inline.as_mut() {
             optimize_ruleset(inline, facts, seed, tables);
         }
-        match blocks.last_mut().filter(|block| belongs(block, &rule, facts)) {
+        match blocks
+            .last_mut()
+            .filter(|block| belongs(block, &rule, facts))
+        {
             Some(block) => block.push(rule),
             None => blocks.push(vec![rule]),
         }
@@ -50,7 +58,9 @@ fn optimize_ruleset(ruleset: &mut Ruleset, facts: &dyn NetFacts, seed: u32, tabl
 
 /// Whether a rule may join a block (`superblock_inclusive`).
 fn belongs(block: &[Rule], rule: &Rule, facts: &dyn NetFacts) -> bool {
-    let Some(first) = block.first() else { return false };
+    let Some(first) = block.first() else {
+        return false;
+    };
     let state = &rule.state;
     let barrier = !rule.labels.is_empty()
         || rule.probability != 0
@@ -66,7 +76,9 @@ fn belongs(block: &[Rule], rule: &Rule, facts: &dyn NetFacts) -> bool {
     }
     // A group may hold the other rule's interface, so that their order counts.
     let group = |name: &str| !name.is_empty() && !facts.group_members(name).is_empty();
-    if (group(&first.interface) || group(&rule.interface)) && !first.interface.eq_ignore_ascii_case(&rule.interface) {
+    if (group(&first.interface) || group(&rule.interface))
+        && !first.interface.eq_ignore_ascii_case(&rule.interface)
+    {
         return false;
     }
     without_mergeable(first) == without_mergeable(rule)
@@ -90,7 +102,10 @@ fn without_mergeable(rule: &Rule) -> Rule {
 
 /// The rule without its addresses and its number (`COMBINED` and weaker).
 fn without_addresses(rule: &Rule) -> Rule {
-    let mut bare = Rule { number: 0, ..rule.clone() };
+    let mut bare = Rule {
+        number: 0,
+        ..rule.clone()
+    };
     bare.source.address = Address::Any;
     bare.destination.address = Address::Any;
     (bare.scrub.max_mss, bare.scrub.min_ttl) = (0, 0);
@@ -122,7 +137,10 @@ fn remove_contained(block: &mut Vec<Rule>) {
 }
 
 fn comparable(rule: &Rule) -> Rule {
-    let mut rule = Rule { number: 0, ..rule.clone() };
+    let mut rule = Rule {
+        number: 0,
+        ..rule.clone()
+    };
     (rule.scrub.max_mss, rule.scrub.min_ttl) = (0, 0);
     rule
 }
@@ -143,7 +161,10 @@ fn contains(sup: &Rule, sub: &Rule) -> bool {
     if sup.protocol == 0 {
         sub.protocol = 0;
     }
-    for (sup_end, sub_end) in [(&sup.source, &mut sub.source), (&sup.destination, &mut sub.destination)] {
+    for (sup_end, sub_end) in [
+        (&sup.source, &mut sub.source),
+        (&sup.destination, &mut sub.destination),
+    ] {
         if sup_end.port.is_none() {
             sub_end.port = None;
         }
@@ -182,11 +203,15 @@ fn combine(block: &mut Vec<Rule>, seed: u32, tables: &mut Vec<TableDefinition>) 
     for is_source in [false, true] {
         let mut place = 0;
         while place < block.len() {
-            let like: Vec<usize> =
-                (place..block.len()).filter(|other| combineable(&block[place], &block[*other], is_source)).collect();
+            let like: Vec<usize> = (place..block.len())
+                .filter(|other| combineable(&block[place], &block[*other], is_source))
+                .collect();
             if like.len() >= TABLE_THRESHOLD {
                 let name = format!("__automatic_{seed:x}_{}", tables.len());
-                let entries = like.iter().filter_map(|place| entry(end(&block[*place], is_source))).collect();
+                let entries = like
+                    .iter()
+                    .filter_map(|place| entry(end(&block[*place], is_source)))
+                    .collect();
                 tables.push(TableDefinition {
                     name: name.clone(),
                     constant: true,
@@ -204,15 +229,27 @@ fn combine(block: &mut Vec<Rule>, seed: u32, tables: &mut Vec<TableDefinition>) 
 }
 
 fn end(rule: &Rule, is_source: bool) -> &RuleAddress {
-    if is_source { &rule.source } else { &rule.destination }
+    if is_source {
+        &rule.source
+    } else {
+        &rule.destination
+    }
 }
 
 fn end_mut(rule: &mut Rule, is_source: bool) -> &mut RuleAddress {
-    if is_source { &mut rule.source } else { &mut rule.destination }
+    if is_source {
+        &mut rule.source
+    } else {
+        &mut rule.destination
+    }
 }
 
 fn entry(end: &RuleAddress) -> Option<TableEntry> {
-    bits_of(&end.address).map(|(address, bits)| TableEntry { address, bits, negated: false })
+    bits_of(&end.address).map(|(address, bits)| TableEntry {
+        address,
+        bits,
+        negated: false,
+    })
 }
 
 /// Whether two rules are alike but for a network at this end.
@@ -238,7 +275,8 @@ fn shares(step: usize, one: &Rule, two: &Rule) -> bool {
     match step {
         0 => {
             !one.interface.is_empty()
-                && (&one.interface, one.interface_negated) == (&two.interface, two.interface_negated)
+                && (&one.interface, one.interface_negated)
+                    == (&two.interface, two.interface_negated)
         }
         1 => one.direction.is_some() && one.direction == two.direction,
         2 => one.af.is_some() && one.af == two.af,
@@ -256,7 +294,9 @@ fn reorder(rules: Vec<Rule>) -> Vec<Rule> {
     let mut lists: Vec<Vec<Vec<usize>>> = vec![Vec::new(); STEPS];
     for (step, groups) in lists.iter_mut().enumerate() {
         for (place, rule) in rules.iter().enumerate() {
-            let found = groups.iter().position(|group| shares(step, &rules[group[0]], rule));
+            let found = groups
+                .iter()
+                .position(|group| shares(step, &rules[group[0]], rule));
             let mut at = found.unwrap_or_else(|| {
                 groups.push(Vec::new());
                 groups.len() - 1
@@ -269,7 +309,10 @@ fn reorder(rules: Vec<Rule>) -> Vec<Rule> {
         }
     }
     // An attribute that all rules share, or none do, is of no use.
-    let useful: Vec<bool> = lists.iter().map(|groups| (2..rules.len()).contains(&groups[0].len())).collect();
+    let useful: Vec<bool> = lists
+        .iter()
+        .map(|groups| (2..rules.len()).contains(&groups[0].len()))
+        .collect();
     if !useful.contains(&true) {
         return rules;
     }
@@ -279,14 +322,21 @@ fn reorder(rules: Vec<Rule>) -> Vec<Rule> {
     loop {
         let mut best: Option<(usize, usize)> = None;
         for (step, groups) in lists.iter().enumerate() {
-            let size = if idle[step] { 0 } else { groups.first().map_or(0, Vec::len) };
+            let size = if idle[step] {
+                0
+            } else {
+                groups.first().map_or(0, Vec::len)
+            };
             if size > best.map_or(1, |(_, size)| size) {
                 best = Some((step, size));
             }
         }
         let Some((step, _)) = best else { break };
         let group = lists[step].remove(0);
-        let mut taken: Vec<Rule> = group.iter().filter_map(|place| left[*place].take()).collect();
+        let mut taken: Vec<Rule> = group
+            .iter()
+            .filter_map(|place| left[*place].take())
+            .collect();
         for (other, groups) in lists.iter_mut().enumerate() {
             remove_places(groups, &group, other == step);
         }
@@ -303,12 +353,14 @@ fn reorder(rules: Vec<Rule>) -> Vec<Rule> {
 }
 
 /// Takes rules that found their place out of the other groups, keeping the largest first.
-fn remove_places(groups: &mut Vec<Vec<usize>>, gone: &[usize], own: bool) {
+fn remove_places(groups: &mut [Vec<usize>], gone: &[usize], own: bool) {
     if own {
         return;
     }
     for place in gone {
-        let Some(mut at) = groups.iter().position(|group| group.contains(place)) else { continue };
+        let Some(mut at) = groups.iter().position(|group| group.contains(place)) else {
+            continue;
+        };
         groups[at].retain(|known| known != place);
         while at + 1 < groups.len() && groups[at + 1].len() > groups[at].len() {
             groups.swap(at, at + 1);

@@ -24,6 +24,7 @@ mod redirect;
 mod scrub;
 mod state;
 mod table;
+mod tokens;
 mod translation;
 
 pub use option::Settings;
@@ -97,9 +98,7 @@ type Outcome<T> = Result<T, Abandon>;
 enum Section {
     Nothing,
     Option,
-    Ethernet,
     Scrub,
-    Queue,
     Translation,
     Filter,
 }
@@ -169,7 +168,11 @@ impl<'a> Parser<'a> {
     /// `yyerror`: file, line and message.
     fn complain(&mut self, message: &str) {
         self.errors += 1;
-        self.stderr.push_str(&format!("{}:{}: {message}\n", self.lexer.name(), self.lexer.line));
+        self.stderr.push_str(&format!(
+            "{}:{}: {message}\n",
+            self.lexer.name(),
+            self.lexer.line
+        ));
     }
 
     /// Reports, and gives the line up.
@@ -200,177 +203,44 @@ impl<'a> Parser<'a> {
         }
     }
 
-    // Tokens.
-
-    fn peek(&mut self) -> &Token {
-        if self.look.is_none() {
-            let token = self.lexer.next();
-            for complaint in std::mem::take(&mut self.lexer.complaints) {
-                self.complain(&complaint);
-            }
-            self.look = Some(token);
-        }
-        self.look.as_ref().expect("the token was just read")
-    }
-
-    fn bump(&mut self) -> Token {
-        self.peek();
-        self.silence = self.silence.saturating_sub(1);
-        self.look.take().expect("the token was just read")
-    }
-
-    fn at_key(&mut self, key: &str) -> bool {
-        matches!(self.peek(), Token::Key(known) if *known == key)
-    }
-
-    fn at_char(&mut self, wanted: char) -> bool {
-        *self.peek() == Token::Char(wanted)
-    }
-
-    fn at_word(&mut self) -> bool {
-        matches!(self.peek(), Token::Word(_))
-    }
-
-    fn key(&mut self, key: &str) -> bool {
-        let found = self.at_key(key);
-        if found {
-            self.bump();
-        }
-        found
-    }
-
-    fn char(&mut self, wanted: char) -> bool {
-        let found = self.at_char(wanted);
-        if found {
-            self.bump();
-        }
-        found
-    }
-
-    fn expect_key(&mut self, key: &str) -> Outcome<()> {
-        if self.key(key) { Ok(()) } else { self.syntax() }
-    }
-
-    fn expect_char(&mut self, wanted: char) -> Outcome<()> {
-        if self.char(wanted) { Ok(()) } else { self.syntax() }
-    }
-
-    /// `STRING`.
-    fn word(&mut self) -> Outcome<String> {
-        if self.at_word()
-            && let Token::Word(word) = self.bump()
-        {
-            return Ok(word);
-        }
-        self.syntax()
-    }
-
-    /// `NUMBER`.
-    fn plain_number(&mut self) -> Outcome<i64> {
-        if let Token::Number(number) = *self.peek() {
-            self.bump();
-            return Ok(number);
-        }
-        self.syntax()
-    }
-
-    /// `string`: words joined by blanks.
-    fn words(&mut self) -> Outcome<String> {
-        let mut text = self.word()?;
-        while self.at_word() {
-            text.push(' ');
-            text.push_str(&self.word()?);
-        }
-        Ok(text)
-    }
-
-    /// `number`: a number, or a word that strtoul(3) understands.
-    fn any_number(&mut self) -> Outcome<i64> {
-        if !self.at_word() {
-            return self.plain_number();
-        }
-        let word = self.word()?;
-        match super::address::parse_c_number(&word) {
-            Some(number) => Ok(i64::from(number)),
-            None => self.fail(&format!("{word} is not a number")),
-        }
-    }
-
-    /// A number within `0..=highest`, or the message.
-    fn bounded(&mut self, highest: i64, message: impl Fn(i64) -> String) -> Outcome<i64> {
-        let number = self.plain_number()?;
-        if (0..=highest).contains(&number) { Ok(number) } else { self.fail(&message(number)) }
-    }
-
-    /// An unsigned 32-bit number.
-    fn positive(&mut self) -> Outcome<u32> {
-        let number = self.bounded(i64::from(u32::MAX), |_| "only positive values permitted".to_owned())?;
-        Ok(u32::try_from(number).expect("the number was bounded"))
-    }
-
-    fn newlines(&mut self) {
-        while self.char('\n') {}
-    }
-
-    /// A list between braces, its items parted by commas or nothing, over several lines if need be.
-    fn braced<T>(&mut self, mut item: impl FnMut(&mut Self) -> Outcome<T>) -> Outcome<Vec<T>> {
-        self.expect_char('{')?;
-        self.newlines();
-        let mut items = Vec::new();
-        loop {
-            items.push(item(self)?);
-            self.newlines();
-            if self.char('}') {
-                return Ok(items);
-            }
-            self.char(',');
-        }
-    }
-
-    /// One item, or a list of them between braces.
-    fn one_or_braced<T>(&mut self, mut item: impl FnMut(&mut Self) -> Outcome<T>) -> Outcome<Vec<T>> {
-        if self.at_char('{') { self.braced(item) } else { Ok(vec![item(self)?]) }
-    }
-
     // Lines.
 
     fn ruleset(&mut self) {
         loop {
-            match self.peek() {
-                Token::End => return,
-                Token::Char('\n') => {
-                    self.bump();
-                }
-                Token::Char('{') => {
-                    let done = self.fake_anchor();
-                    if !self.end_of_line(done) {
-                        return;
-                    }
-                }
-                _ => {
-                    let done = self.line();
-                    if !self.end_of_line(done) {
-                        return;
-                    }
-                }
+            if *self.peek() == Token::End {
+                return;
+            }
+            if self.char('\n') {
+                continue;
+            }
+            let done = if self.at_char('{') {
+                self.fake_anchor()
+            } else {
+                self.line()
+            };
+            if !self.end_of_line(done) {
+                return;
             }
         }
     }
 
     /// Expects the newline; after an error, looks for it. False at the end of the text.
     fn end_of_line(&mut self, done: Outcome<()>) -> bool {
-        let done = done.and_then(|()| if self.at_char('\n') { Ok(()) } else { self.syntax() });
+        let done = done.and_then(|()| {
+            if self.at_char('\n') {
+                Ok(())
+            } else {
+                self.syntax()
+            }
+        });
         if done.is_err() {
             self.silence = 3;
-            loop {
-                match self.peek() {
-                    Token::Char('\n') => break,
-                    Token::End => {
-                        self.errors += 1;
-                        return false;
-                    }
-                    _ => self.look = None,
+            while !self.at_char('\n') {
+                if *self.peek() == Token::End {
+                    self.errors += 1;
+                    return false;
                 }
+                self.look = None;
             }
             self.errors += 1;
         }
@@ -379,14 +249,10 @@ impl<'a> Parser<'a> {
     }
 
     fn line(&mut self) -> Outcome<()> {
-        let key = match self.peek() {
-            Token::Word(_) => return self.macro_definition(),
-            Token::Key(key) => *key,
-            Token::Number(_) | Token::Binary(_) | Token::Sign(_) | Token::Char(_) | Token::Error | Token::End => {
-                return self.syntax();
-            }
-        };
-        match key {
+        if self.at_word() {
+            return self.macro_definition();
+        }
+        match self.peek_key() {
             "include" => self.include(),
             "set" => self.option(),
             "scrub" => self.scrub_rule(false),
@@ -395,7 +261,11 @@ impl<'a> Parser<'a> {
             "load" => self.load_anchor(),
             "no" => {
                 self.bump();
-                if self.at_key("scrub") { self.scrub_rule(true) } else { self.translation_rule(true) }
+                if self.at_key("scrub") {
+                    self.scrub_rule(true)
+                } else {
+                    self.translation_rule(true)
+                }
             }
             "nat" | "rdr" | "binat" => self.translation_rule(false),
             "pass" | "block" | "match" => self.filter_rule(),
@@ -427,7 +297,12 @@ impl<'a> Parser<'a> {
             match self.bump() {
                 Token::Word(word) => parts.push(word),
                 Token::Number(number) => parts.push(number.to_string()),
-                Token::Key(_) | Token::Binary(_) | Token::Sign(_) | Token::Char(_) | Token::Error | Token::End => {}
+                Token::Key(_)
+                | Token::Binary(_)
+                | Token::Sign(_)
+                | Token::Char(_)
+                | Token::Error
+                | Token::End => {}
             }
         }
         if parts.is_empty() {
@@ -448,7 +323,9 @@ impl<'a> Parser<'a> {
         self.bump();
         let name = self.word()?;
         let Some(text) = self.facts.read_file(&name) else {
-            self.warn(&format!("pfctl: pushfile: {name}: No such file or directory"));
+            self.warn(&format!(
+                "pfctl: pushfile: {name}: No such file or directory"
+            ));
             return self.fail(&format!("failed to include file {name}"));
         };
         self.lexer.include(&name, &text);
@@ -468,12 +345,17 @@ impl<'a> Parser<'a> {
     }
 
     fn level(&mut self) -> &mut Level {
-        self.levels.last_mut().expect("the bottom level is never popped")
+        self.levels
+            .last_mut()
+            .expect("the bottom level is never popped")
     }
 
     /// `pfctl_append_rule`.
     fn append(&mut self, rule: Rule) {
-        self.level().rules.rules_mut(rule.action.ruleset()).push(rule);
+        self.level()
+            .rules
+            .rules_mut(rule.action.ruleset())
+            .push(rule);
     }
 
     /// The number of the next rule.

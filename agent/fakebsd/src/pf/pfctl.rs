@@ -116,15 +116,25 @@ pub fn pfctl(pf: &mut Pf, facts: &dyn NetFacts, argv: &[String], stdin: &str) ->
         titled: false,
         labels: false,
     };
-    let status = match run.read_options(argv.get(1..).unwrap_or_default()).and_then(|()| run.main()) {
+    let status = match run
+        .read_options(argv.get(1..).unwrap_or_default())
+        .and_then(|()| run.main())
+    {
         Ok(()) => run.output.status,
         Err(Exit(status)) => status,
     };
-    Output { status: status & 0xff, ..run.output }
+    Output {
+        status: status & 0xff,
+        ..run.output
+    }
 }
 
 fn lookup(word: &str, list: &'static [&'static str]) -> Option<&'static str> {
-    if word.is_empty() { None } else { list.iter().find(|known| known.starts_with(word)).copied() }
+    if word.is_empty() {
+        None
+    } else {
+        list.iter().find(|known| known.starts_with(word)).copied()
+    }
 }
 
 impl Run<'_> {
@@ -185,9 +195,16 @@ impl Run<'_> {
                     continue;
                 }
                 let rest = &letters[place + 1..];
-                let argument = if rest.is_empty() { words.next().cloned() } else { Some(rest.to_owned()) };
+                let argument = if rest.is_empty() {
+                    words.next().cloned()
+                } else {
+                    Some(rest.to_owned())
+                };
                 let Some(argument) = argument else {
-                    self.warn(&format!("option requires an argument -- {letter}").replacen("pfctl: ", "", 1));
+                    self.warn(
+                        &format!("option requires an argument -- {letter}")
+                            .replacen("pfctl: ", "", 1),
+                    );
                     return self.usage();
                 };
                 self.argument(letter, argument)?;
@@ -227,7 +244,9 @@ impl Run<'_> {
     }
 
     fn argument(&mut self, letter: char, argument: String) -> Done {
-        let chosen = |run: &mut Self, what: &str, list: &'static [&'static str]| match lookup(&argument, list) {
+        let chosen = |run: &mut Self, what: &str, list: &'static [&'static str]| match lookup(
+            &argument, list,
+        ) {
             Some(known) => Ok(known),
             None => {
                 run.warn(&format!("Unknown {what} '{argument}'"));
@@ -238,7 +257,9 @@ impl Run<'_> {
             'a' => self.options.anchor = Some(argument),
             'D' => match argument.rsplit_once('=') {
                 Some((name, value)) => {
-                    self.options.macros.insert(name.to_owned(), value.to_owned());
+                    self.options
+                        .macros
+                        .insert(name.to_owned(), value.to_owned());
                 }
                 None => self.warn(&format!("could not parse macro definition {argument}")),
             },
@@ -249,7 +270,11 @@ impl Run<'_> {
             'f' => (self.options.file, self.options.writes) = (Some(argument), true),
             'i' => self.options.interface = Some(argument),
             'k' | 'K' => {
-                let list = if letter == 'k' { &mut self.options.kill } else { &mut self.options.kill_sources };
+                let list = if letter == 'k' {
+                    &mut self.options.kill
+                } else {
+                    &mut self.options.kill_sources
+                };
                 if list.len() >= 2 {
                     self.warn(&format!("can only specify -{letter} twice"));
                     return self.usage();
@@ -287,7 +312,9 @@ impl Run<'_> {
                 }
             }
         }
-        let Some(mut anchor) = self.options.anchor.clone() else { return Ok(()) };
+        let Some(mut anchor) = self.options.anchor.clone() else {
+            return Ok(());
+        };
         let options = &mut self.options;
         if anchor.is_empty() {
             return self.die("anchor name must not be empty");
@@ -296,8 +323,12 @@ impl Run<'_> {
             self.warn("anchors apply to -f, -F, -s, and -T only");
             return self.usage();
         }
-        if options.writes && options.table_command.is_none() && (anchor.starts_with('_') || anchor.contains("/_")) {
-            return self.die("anchor names beginning with '_' cannot be modified from the command line");
+        if options.writes
+            && options.table_command.is_none()
+            && (anchor.starts_with('_') || anchor.contains("/_"))
+        {
+            return self
+                .die("anchor names beginning with '_' cannot be modified from the command line");
         }
         if anchor.ends_with('*') {
             anchor.pop();
@@ -386,7 +417,10 @@ impl Run<'_> {
             self.remark("pf enabled");
         }
         if let Some(level) = self.options.level {
-            let place = DEBUG_LEVELS.iter().position(|known| *known == level).unwrap_or(1);
+            let place = DEBUG_LEVELS
+                .iter()
+                .position(|known| *known == level)
+                .unwrap_or(1);
             self.pf.debug = u8::try_from(place).unwrap_or(1);
             self.remark(&format!("debug level set to '{level}'"));
         }

@@ -5,7 +5,8 @@
 
 use super::names;
 use super::rule::{
-    Action, Address, Af, Direction, IdMatch, KeepState, Op, PoolKind, PortMatch, Return, RouteKind, Rule, UNKNOWN_ID,
+    Action, Address, Af, Direction, IdMatch, KeepState, Op, PoolKind, PortMatch, Return, RouteKind,
+    Rule, UNKNOWN_ID,
 };
 
 mod options;
@@ -47,19 +48,31 @@ fn counted_address_text(address: &Address, af: Option<Af>, counter: Option<Count
         Address::NoRoute => "no-route".to_owned(),
         Address::UrpfFailed => "urpf-failed".to_owned(),
         Address::Net { address, bits } => {
-            let bits = if *bits < Af::of(*address).bits() { format!("/{bits}") } else { String::new() };
+            let bits = if *bits < Af::of(*address).bits() {
+                format!("/{bits}")
+            } else {
+                String::new()
+            };
             format!("{address}{bits}")
         }
         Address::Range { first, last } => format!("{first} - {last}"),
         Address::Table(name) => format!("<{name}{}>", count(0)),
-        Address::Interface { name, modifiers, bits } => {
+        Address::Interface {
+            name,
+            modifiers,
+            bits,
+        } => {
             let flags = [
                 (modifiers.network, ":network"),
                 (modifiers.broadcast, ":broadcast"),
                 (modifiers.peer, ":peer"),
                 (modifiers.no_alias, ":0"),
             ];
-            let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, text)| *text).collect();
+            let flags: String = flags
+                .iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, text)| *text)
+                .collect();
             format!("({name}{flags}{}){}", count(1), suffix(*bits))
         }
     }
@@ -83,7 +96,11 @@ pub fn rule_text(rule: &Rule, style: Style, counter: Option<Counter<'_>>) -> Str
         text.push_str(" quick");
     }
     if !rule.interface.is_empty() {
-        text.push_str(if rule.interface_negated { " on ! " } else { " on " });
+        text.push_str(if rule.interface_negated {
+            " on ! "
+        } else {
+            " on "
+        });
         text.push_str(&rule.interface);
     }
     if let Some(kind) = rule.route_kind {
@@ -116,7 +133,10 @@ pub fn rule_text(rule: &Rule, style: Style, counter: Option<Counter<'_>>) -> Str
 
 /// Whether an anchor's call names one made of braces (`_1`).
 pub fn is_unnamed(anchor_call: &str) -> bool {
-    anchor_call.rsplit('/').next().is_some_and(|last| last.starts_with('_'))
+    anchor_call
+        .rsplit('/')
+        .next()
+        .is_some_and(|last| last.starts_with('_'))
 }
 
 fn action_text(rule: &Rule, text: &mut String) {
@@ -157,9 +177,13 @@ fn return_text(rule: &Rule, text: &mut String) {
         Return::Icmp => {
             let code = |value: u16, af: Af| {
                 let [icmp_type, code] = value.to_be_bytes();
-                names::icmp_code_name(icmp_type, code, af).map_or_else(|| code.to_string(), str::to_owned)
+                names::icmp_code_name(icmp_type, code, af)
+                    .map_or_else(|| code.to_string(), str::to_owned)
             };
-            let (four, six) = (code(rule.return_icmp, Af::Inet), code(rule.return_icmp6, Af::Inet6));
+            let (four, six) = (
+                code(rule.return_icmp, Af::Inet),
+                code(rule.return_icmp6, Af::Inet6),
+            );
             text.push_str(&match rule.af {
                 Some(Af::Inet) => format!(" return-icmp({four})"),
                 Some(Af::Inet6) => format!(" return-icmp6({six})"),
@@ -174,11 +198,15 @@ fn log_text(rule: &Rule, text: &mut String) {
         return;
     }
     text.push_str(" log");
-    let mut words: Vec<String> = [(rule.log.all, "all"), (rule.log.matches, "matches"), (rule.log.user, "user")]
-        .iter()
-        .filter(|(set, _)| *set)
-        .map(|(_, word)| (*word).to_owned())
-        .collect();
+    let mut words: Vec<String> = [
+        (rule.log.all, "all"),
+        (rule.log.matches, "matches"),
+        (rule.log.user, "user"),
+    ]
+    .iter()
+    .filter(|(set, _)| *set)
+    .map(|(_, word)| (*word).to_owned())
+    .collect();
     if rule.log.interface != 0 {
         words.push(format!("to pflog{}", rule.log.interface));
     }
@@ -239,12 +267,21 @@ fn port_text(port: PortMatch, protocol: u8, numeric: bool) -> String {
 
 fn id_text(word: &str, id: IdMatch) -> String {
     let unknown = id.first == UNKNOWN_ID && matches!(id.op, Op::Equal | Op::NotEqual);
-    let first = if unknown { "unknown".to_owned() } else { id.first.to_string() };
+    let first = if unknown {
+        "unknown".to_owned()
+    } else {
+        id.first.to_string()
+    };
     format!(" {word}{}", op_text(id.op, &first, &id.last.to_string()))
 }
 
 fn flag_letters(flags: u16) -> String {
-    "FSRPAUEWe".chars().enumerate().filter(|(place, _)| flags & (1 << place) != 0).map(|(_, letter)| letter).collect()
+    "FSRPAUEWe"
+        .chars()
+        .enumerate()
+        .filter(|(place, _)| flags & (1 << place) != 0)
+        .map(|(_, letter)| letter)
+        .collect()
 }
 
 fn matches_text(rule: &Rule, text: &mut String) {
@@ -259,7 +296,11 @@ fn matches_text(rule: &Rule, text: &mut String) {
         text.push_str(&id_text("group", group));
     }
     if rule.flags != 0 || rule.flag_set != 0 {
-        text.push_str(&format!(" flags {}/{}", flag_letters(rule.flags), flag_letters(rule.flag_set)));
+        text.push_str(&format!(
+            " flags {}/{}",
+            flag_letters(rule.flags),
+            flag_letters(rule.flag_set)
+        ));
     } else if matches!(rule.action, Action::Pass | Action::Match)
         && matches!(rule.protocol, 0 | 6)
         && !rule.fragment
@@ -278,7 +319,10 @@ fn matches_text(rule: &Rule, text: &mut String) {
         text.push_str(&format!(" prio {prio}"));
     }
     if rule.packet_rate.0 != 0 {
-        text.push_str(&format!(" max-pkt-rate {}/{}", rule.packet_rate.0, rule.packet_rate.1));
+        text.push_str(&format!(
+            " max-pkt-rate {}/{}",
+            rule.packet_rate.0, rule.packet_rate.1
+        ));
     }
     if rule.max_packet_size != 0 {
         text.push_str(&format!(" max-pkt-size {}", rule.max_packet_size));
@@ -289,12 +333,17 @@ fn icmp_text(rule: &Rule, text: &mut String) {
     let af = rule.af.unwrap_or(Af::Inet);
     let number = rule.icmp_type - 1;
     let icmp_type = u8::try_from(number).unwrap_or(u8::MAX);
-    let name = names::icmp_type_name(icmp_type, af).map_or_else(|| number.to_string(), str::to_owned);
-    text.push_str(&format!(" {}-type {name}", if af == Af::Inet6 { "icmp6" } else { "icmp" }));
+    let name =
+        names::icmp_type_name(icmp_type, af).map_or_else(|| number.to_string(), str::to_owned);
+    text.push_str(&format!(
+        " {}-type {name}",
+        if af == Af::Inet6 { "icmp6" } else { "icmp" }
+    ));
     if rule.icmp_code != 0 {
         let number = rule.icmp_code - 1;
         let code = u8::try_from(number).unwrap_or(u8::MAX);
-        let name = names::icmp_code_name(icmp_type, code, af).map_or_else(|| number.to_string(), str::to_owned);
+        let name = names::icmp_code_name(icmp_type, code, af)
+            .map_or_else(|| number.to_string(), str::to_owned);
         text.push_str(&format!(" code {name}"));
     }
 }
@@ -302,7 +351,9 @@ fn icmp_text(rule: &Rule, text: &mut String) {
 fn state_text(rule: &Rule, text: &mut String) {
     options::set_text(rule, text);
     match rule.keep_state {
-        KeepState::No if rule.action == Action::Pass && rule.anchor_call.is_empty() => text.push_str(" no state"),
+        KeepState::No if rule.action == Action::Pass && rule.anchor_call.is_empty() => {
+            text.push_str(" no state")
+        }
         KeepState::No => {}
         KeepState::Normal => text.push_str(" keep state"),
         KeepState::Modulate => text.push_str(" modulate state"),
@@ -325,7 +376,10 @@ fn translation_text(rule: &Rule, text: &mut String) {
         | Action::NoRdr => None,
     };
     if let Some(use_) = old {
-        text.push_str(&format!(" -> {}", pool_text(&rule.rdr, rule.rdr.ports, use_)));
+        text.push_str(&format!(
+            " -> {}",
+            pool_text(&rule.rdr, rule.rdr.ports, use_)
+        ));
         return;
     }
     if !rule.nat.addresses.is_empty() {
@@ -349,6 +403,8 @@ fn kind_text(kind: PoolKind) -> String {
         PoolKind::Bitmask => " bitmask".to_owned(),
         PoolKind::Random => " random".to_owned(),
         PoolKind::RoundRobin => " round-robin".to_owned(),
-        PoolKind::SourceHash([a, b, c, d]) => format!(" source-hash 0x{a:08x}{b:08x}{c:08x}{d:08x}"),
+        PoolKind::SourceHash([a, b, c, d]) => {
+            format!(" source-hash 0x{a:08x}{b:08x}{c:08x}{d:08x}")
+        }
     }
 }

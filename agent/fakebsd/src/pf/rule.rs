@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 pub use parts::{
-    Address, IdMatch, InterfaceModifiers, Op, Pool, PoolAddress, PoolKind, PortMatch, RuleAddress, UNKNOWN_ID,
+    Address, IdMatch, InterfaceModifiers, Op, Pool, PoolAddress, PoolKind, PortMatch, RuleAddress,
+    UNKNOWN_ID,
 };
 
 mod parts;
@@ -99,8 +100,13 @@ pub enum RulesetKind {
 
 impl RulesetKind {
     /// All of them, in the order of the kernel's `PF_RULESET_*`.
-    pub const ALL: [RulesetKind; 5] =
-        [RulesetKind::Scrub, RulesetKind::Filter, RulesetKind::Nat, RulesetKind::Binat, RulesetKind::Rdr];
+    pub const ALL: [RulesetKind; 5] = [
+        RulesetKind::Scrub,
+        RulesetKind::Filter,
+        RulesetKind::Nat,
+        RulesetKind::Binat,
+        RulesetKind::Rdr,
+    ];
 }
 
 impl Action {
@@ -401,8 +407,18 @@ impl Rule {
         let pools = [&self.route, &self.nat, &self.rdr];
         [&self.source.address, &self.destination.address]
             .into_iter()
-            .chain(pools.into_iter().flat_map(|pool| pool.addresses.iter().map(|entry| &entry.address)))
-            .filter_map(|address| if let Address::Table(name) = address { Some(name.as_str()) } else { None })
+            .chain(
+                pools
+                    .into_iter()
+                    .flat_map(|pool| pool.addresses.iter().map(|entry| &entry.address)),
+            )
+            .filter_map(|address| {
+                if let Address::Table(name) = address {
+                    Some(name.as_str())
+                } else {
+                    None
+                }
+            })
             .chain(Some(self.state.overload.as_str()).filter(|name| !name.is_empty()))
     }
 }

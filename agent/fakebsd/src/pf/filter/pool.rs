@@ -25,7 +25,11 @@ pub(super) fn networks_of(
     let af = Af::of(like);
     match wrapped {
         Address::Net { address, bits } if Af::of(*address) == af => vec![(*address, *bits)],
-        Address::Interface { name, modifiers, bits } => addresses_of(facts, name, *modifiers, *bits, Some(af)),
+        Address::Interface {
+            name,
+            modifiers,
+            bits,
+        } => addresses_of(facts, name, *modifiers, *bits, Some(af)),
         Address::Table(name) => pf
             .table(anchor, name)
             .into_iter()
@@ -33,16 +37,21 @@ pub(super) fn networks_of(
             .filter(|entry| !entry.negated && Af::of(entry.address) == af)
             .map(|entry| (entry.address, entry.bits))
             .collect(),
-        Address::Net { .. } | Address::Any | Address::Range { .. } | Address::NoRoute | Address::UrpfFailed => {
-            Vec::new()
-        }
+        Address::Net { .. }
+        | Address::Any
+        | Address::Range { .. }
+        | Address::NoRoute
+        | Address::UrpfFailed => Vec::new(),
     }
 }
 
 /// The network's part from `network`, the host's part from `host` (`pf_poolmask`).
 pub(super) fn transplant((network, bits): (IpAddr, u8), host: IpAddr) -> IpAddr {
     let mask = address::mask(bits);
-    address::from_bits((address::to_bits(network) & mask) | (address::to_bits(host) & !mask), network)
+    address::from_bits(
+        (address::to_bits(network) & mask) | (address::to_bits(host) & !mask),
+        network,
+    )
 }
 
 /// Chooses from a pool for a packet from `source`, whose address `old` is replaced. A sticky pool and a hashed one take
@@ -55,19 +64,35 @@ pub(super) fn choose(
     (source, old): (IpAddr, IpAddr),
     next: usize,
 ) -> Option<Chosen> {
-    let networks: Vec<(IpAddr, u8)> =
-        pool.addresses.iter().flat_map(|entry| networks_of(pf, facts, anchor, &entry.address, old)).collect();
+    let networks: Vec<(IpAddr, u8)> = pool
+        .addresses
+        .iter()
+        .flat_map(|entry| networks_of(pf, facts, anchor, &entry.address, old))
+        .collect();
     let first = *networks.first()?;
     match pool.kind {
-        PoolKind::Single => Some(Chosen { address: first.0, advanced: false }),
-        PoolKind::Bitmask => Some(Chosen { address: transplant(first, old), advanced: false }),
+        PoolKind::Single => Some(Chosen {
+            address: first.0,
+            advanced: false,
+        }),
+        PoolKind::Bitmask => Some(Chosen {
+            address: transplant(first, old),
+            advanced: false,
+        }),
         PoolKind::RoundRobin if !pool.sticky => {
             let next = u128::try_from(next).expect("a usize fits 128 bits");
-            Some(Chosen { address: nth(&networks, next)?, advanced: true })
+            Some(Chosen {
+                address: nth(&networks, next)?,
+                advanced: true,
+            })
         }
         PoolKind::RoundRobin | PoolKind::Random | PoolKind::SourceHash(_) => {
-            let hash = address::to_bits(source).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-            Some(Chosen { address: nth(&networks, hash >> 64)?, advanced: false })
+            let hash =
+                address::to_bits(source).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+            Some(Chosen {
+                address: nth(&networks, hash >> 64)?,
+                advanced: false,
+            })
         }
     }
 }
@@ -83,7 +108,10 @@ fn nth(networks: &[(IpAddr, u8)], number: u128) -> Option<IpAddr> {
     for network in networks {
         if rest < size(network) {
             let shift = if network.0.is_ipv4() { 96 } else { 0 };
-            return Some(address::from_bits(address::to_bits(network.0) | rest << shift, network.0));
+            return Some(address::from_bits(
+                address::to_bits(network.0) | rest << shift,
+                network.0,
+            ));
         }
         rest -= size(network);
     }
@@ -114,10 +142,21 @@ pub(super) fn source_port(
 ) -> Option<u16> {
     let taken = |port: u16| {
         let (own, other) = ((address, port), destination);
-        let ends = if packet.direction == Direction::Out { [other, own] } else { [own, other] };
-        pf.states.is_taken(&StateKey { protocol: packet.protocol, ends })
+        let ends = if packet.direction == Direction::Out {
+            [other, own]
+        } else {
+            [own, other]
+        };
+        pf.states.is_taken(&StateKey {
+            protocol: packet.protocol,
+            ends,
+        })
     };
-    let range = if packet.protocol == 1 { [1, u16::MAX] } else { ports };
+    let range = if packet.protocol == 1 {
+        [1, u16::MAX]
+    } else {
+        ports
+    };
     if !matches!(packet.protocol, 1 | 6 | 17) || range == [0, 0] {
         return (!taken(source.1)).then_some(source.1);
     }

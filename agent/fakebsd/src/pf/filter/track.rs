@@ -31,7 +31,9 @@ pub(super) fn echo(protocol: u8, icmp_type: u8) -> Option<(u8, bool)> {
 
 /// An ICMP error has no state of its own.
 pub(super) fn makes_state(packet: &Packet) -> bool {
-    packet.icmp.is_none_or(|icmp| echo(packet.protocol, icmp.icmp_type).is_some())
+    packet
+        .icmp
+        .is_none_or(|icmp| echo(packet.protocol, icmp.icmp_type).is_some())
 }
 
 pub(super) fn first_progress(protocol: u8) -> [u8; 2] {
@@ -82,7 +84,12 @@ pub(super) fn advance(state: &mut State, packet: &Packet, forward: bool) {
 }
 
 /// How long the state lives without a further packet; a rule's own timeouts come before the general ones.
-pub(super) fn lifetime(state: &State, general: &[u32], own: &BTreeMap<u8, u32>, fresh: bool) -> Duration {
+pub(super) fn lifetime(
+    state: &State,
+    general: &[u32],
+    own: &BTreeMap<u8, u32>,
+    fresh: bool,
+) -> Duration {
     let [begin, end] = state.progress;
     let name = match state.wire.protocol {
         TCP if fresh => "tcp.first",
@@ -100,9 +107,12 @@ pub(super) fn lifetime(state: &State, general: &[u32], own: &BTreeMap<u8, u32>, 
         _ if begin == 2 && end == 2 => "other.multiple",
         _ => "other.single",
     };
-    let seconds = TIMEOUTS.iter().position(|(known, _)| *known == name).and_then(|place| {
-        let index = u8::try_from(place).ok()?;
-        own.get(&index).or_else(|| general.get(place)).copied()
-    });
+    let seconds = TIMEOUTS
+        .iter()
+        .position(|(known, _)| *known == name)
+        .and_then(|place| {
+            let index = u8::try_from(place).ok()?;
+            own.get(&index).or_else(|| general.get(place)).copied()
+        });
     Duration::from_secs(u64::from(seconds.unwrap_or(0)))
 }

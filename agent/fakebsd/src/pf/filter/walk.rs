@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
+use super::matching::skip_over;
 use super::pool::{self, Chosen};
 use super::{Packet, place, ports_of};
-use crate::pf::address;
 use crate::pf::facts::{NetFacts, Release};
-use crate::pf::kernel::{KernelRule, Pf, RuleId, addresses_of};
-use crate::pf::rule::{Action, Address, Af, Direction, PortMatch, Rule, RuleAddress, RulesetKind, UNKNOWN_ID};
+use crate::pf::kernel::{KernelRule, Pf, RuleId};
+use crate::pf::rule::{Action, Direction, Rule, RulesetKind};
 
 /// The place of `map-failed` among the reasons.
 pub(super) const MAP_FAILED: usize = 15;
@@ -48,13 +48,13 @@ enum Step {
 type End = (IpAddr, u16);
 
 pub(super) struct Walk<'a> {
-    pf: &'a Pf,
-    facts: &'a dyn NetFacts,
-    packet: &'a Packet,
-    groups: Vec<String>,
-    loopback: bool,
+    pub(super) pf: &'a Pf,
+    pub(super) facts: &'a dyn NetFacts,
+    pub(super) packet: &'a Packet,
+    pub(super) groups: Vec<String>,
+    pub(super) loopback: bool,
     /// The anchor whose rules are walked: its tables come first.
-    scope: String,
+    pub(super) scope: String,
     /// Source and destination as translated so far.
     pub(super) current: (End, End),
     pub(super) evaluated: Vec<(String, RulesetKind, Vec<usize>)>,
@@ -78,7 +78,10 @@ impl<'a> Walk<'a> {
             groups: interface.groups,
             loopback: interface.loopback,
             scope: String::new(),
-            current: ((packet.source, source_port), (packet.destination, destination_port)),
+            current: (
+                (packet.source, source_port),
+                (packet.destination, destination_port),
+            ),
             evaluated: Vec::new(),
             advanced: Vec::new(),
             found: None,
@@ -111,15 +114,23 @@ impl<'a> Walk<'a> {
             Action::Rdr => "rdr",
             Action::Binat => "binat",
             Action::NoNat | Action::NoRdr | Action::NoBinat => {
-                self.trail.push(format!("not translated, by {}", place(&found.id.anchor, found.number)));
+                self.trail.push(format!(
+                    "not translated, by {}",
+                    place(&found.id.anchor, found.number)
+                ));
                 return Ok(());
             }
-            Action::Pass | Action::Block | Action::Match | Action::Scrub | Action::NoScrub => return Ok(()),
+            Action::Pass | Action::Block | Action::Match | Action::Scrub | Action::NoScrub => {
+                return Ok(());
+            }
         };
         let spot = format!("{word} by {}", place(&found.id.anchor, found.number));
-        self.apply(&found, &rule, rule.action, &rule.rdr).ok_or_else(|| format!("{spot}: no address to translate to"))?;
+        self.apply(&found, &rule, rule.action, &rule.rdr)
+            .ok_or_else(|| format!("{spot}: no address to translate to"))?;
         let ((source, source_port), (destination, destination_port)) = self.current;
-        self.trail.push(format!("{spot}: now {source} port {source_port} to {destination} port {destination_port}"));
+        self.trail.push(format!(
+            "{spot}: now {source} port {source_port} to {destination} port {destination_port}"
+        ));
         self.translated = Some(Translated { found, rule });
         Ok(())
     }
@@ -134,7 +145,9 @@ impl<'a> Walk<'a> {
         callers: &mut Vec<RuleId>,
         last: &mut Option<Found>,
     ) {
-        let Some(anchor) = self.pf.anchor(path) else { return };
+        let Some(anchor) = self.pf.anchor(path) else {
+            return;
+        };
         if callers.len() >= DEPTH_MAX {
             return;
         }
@@ -151,10 +164,17 @@ impl<'a> Walk<'a> {
             if !kernel.rule.tag.is_empty() {
                 self.tag = Some(kernel.rule.tag.clone());
             }
-            let id = RuleId { anchor: path.to_owned(), kind, serial: kernel.serial };
+            let id = RuleId {
+                anchor: path.to_owned(),
+                kind,
+                serial: kernel.serial,
+            };
             match &kernel.calls {
                 None => {
-                    let negative = matches!(kernel.rule.action, Action::NoNat | Action::NoRdr | Action::NoBinat);
+                    let negative = matches!(
+                        kernel.rule.action,
+                        Action::NoNat | Action::NoRdr | Action::NoBinat
+                    );
                     // On 15.1 a `no` rule ends its own ruleset and nothing more.
                     if !negative || self.facts.release() == Release::V14 {
                         *last = Some(found(kernel, id, callers));
@@ -186,16 +206,26 @@ impl<'a> Walk<'a> {
             return vec![target.to_owned()];
         }
         let children = self.pf.anchor(target).map(|anchor| &anchor.children);
-        children.into_iter().flatten().map(|name| format!("{target}/{name}")).collect()
+        children
+            .into_iter()
+            .flatten()
+            .map(|name| format!("{target}/{name}"))
+            .collect()
     }
 
     /// Walks the filter rules of the main ruleset, unless a translation rule with `pass` spares the packet that.
     pub(super) fn filter(&mut self) -> Result<(), String> {
-        if self.translated.as_ref().is_some_and(|one| one.rule.nat_pass) {
+        if self
+            .translated
+            .as_ref()
+            .is_some_and(|one| one.rule.nat_pass)
+        {
             return Ok(());
         }
         self.filter_rules("", &mut Vec::new())?;
-        let Some(found) = self.found.clone() else { return Ok(()) };
+        let Some(found) = self.found.clone() else {
+            return Ok(());
+        };
         self.translate_by(&found)
     }
 
@@ -206,16 +236,23 @@ impl<'a> Walk<'a> {
             if pool.addresses.is_empty() || rule.af_to {
                 continue;
             }
-            let word = if action == Action::Nat { "nat-to" } else { "rdr-to" };
+            let word = if action == Action::Nat {
+                "nat-to"
+            } else {
+                "rdr-to"
+            };
             let spot = format!("{word} by {}", place(&found.id.anchor, found.number));
-            self.apply(found, rule, action, pool).ok_or_else(|| format!("{spot}: no address to translate to"))?;
+            self.apply(found, rule, action, pool)
+                .ok_or_else(|| format!("{spot}: no address to translate to"))?;
             self.trail.push(spot);
         }
         Ok(())
     }
 
     fn filter_rules(&mut self, path: &str, callers: &mut Vec<RuleId>) -> Result<Step, String> {
-        let Some(anchor) = self.pf.anchor(path) else { return Ok(Step::On) };
+        let Some(anchor) = self.pf.anchor(path) else {
+            return Ok(Step::On);
+        };
         if callers.len() >= DEPTH_MAX {
             return Err("anchors call each other too deep".to_owned());
         }
@@ -233,7 +270,11 @@ impl<'a> Walk<'a> {
             if !kernel.rule.tag.is_empty() {
                 self.tag = Some(kernel.rule.tag.clone());
             }
-            let id = RuleId { anchor: path.to_owned(), kind: RulesetKind::Filter, serial: kernel.serial };
+            let id = RuleId {
+                anchor: path.to_owned(),
+                kind: RulesetKind::Filter,
+                serial: kernel.serial,
+            };
             if let Some((target, wildcard)) = &kernel.calls {
                 callers.push(id);
                 let before = self.found.as_ref().map(|found| found.id.clone());
@@ -257,9 +298,13 @@ impl<'a> Walk<'a> {
             } else {
                 let found = found(kernel, id, callers);
                 if kernel.rule.action == Action::Match {
-                    let translates = !kernel.rule.nat.addresses.is_empty() || !kernel.rule.rdr.addresses.is_empty();
+                    let translates = !kernel.rule.nat.addresses.is_empty()
+                        || !kernel.rule.rdr.addresses.is_empty();
                     self.translate_by(&found)?;
-                    self.matches.push(Matched { id: found.id, translates });
+                    self.matches.push(Matched {
+                        id: found.id,
+                        translates,
+                    });
                 } else {
                     self.found = Some(found);
                 }
@@ -272,7 +317,8 @@ impl<'a> Walk<'a> {
             }
             place += 1;
         }
-        self.evaluated.push((path.to_owned(), RulesetKind::Filter, evaluated));
+        self.evaluated
+            .push((path.to_owned(), RulesetKind::Filter, evaluated));
         self.scope = outer;
         Ok(step)
     }
@@ -289,27 +335,55 @@ impl<'a> Walk<'a> {
         let anchor = &found.id.anchor;
         let chosen = match (action, self.packet.direction) {
             (Action::Binat, Direction::In) => {
-                let network = pool::networks_of(self.pf, self.facts, anchor, &rule.source.address, destination.0);
-                Chosen { address: pool::transplant(*network.first()?, destination.0), advanced: false }
+                let network = pool::networks_of(
+                    self.pf,
+                    self.facts,
+                    anchor,
+                    &rule.source.address,
+                    destination.0,
+                );
+                Chosen {
+                    address: pool::transplant(*network.first()?, destination.0),
+                    advanced: false,
+                }
             }
             (Action::Binat, Direction::Out) => {
                 let entry = target.addresses.first()?;
-                let network = pool::networks_of(self.pf, self.facts, anchor, &entry.address, source.0);
-                Chosen { address: pool::transplant(*network.first()?, source.0), advanced: false }
+                let network =
+                    pool::networks_of(self.pf, self.facts, anchor, &entry.address, source.0);
+                Chosen {
+                    address: pool::transplant(*network.first()?, source.0),
+                    advanced: false,
+                }
             }
             _ => {
-                let old = if action == Action::Nat { source.0 } else { destination.0 };
+                let old = if action == Action::Nat {
+                    source.0
+                } else {
+                    destination.0
+                };
                 let next = self.pf.anchor(anchor).and_then(|found_anchor| {
                     let rules = found_anchor.rules(found.id.kind);
-                    rules.iter().find(|kernel| kernel.serial == found.id.serial).map(|kernel| kernel.next_address)
+                    rules
+                        .iter()
+                        .find(|kernel| kernel.serial == found.id.serial)
+                        .map(|kernel| kernel.next_address)
                 });
-                pool::choose(self.pf, self.facts, anchor, target, (source.0, old), next.unwrap_or(0))?
+                pool::choose(
+                    self.pf,
+                    self.facts,
+                    anchor,
+                    target,
+                    (source.0, old),
+                    next.unwrap_or(0),
+                )?
             }
         };
         if chosen.advanced {
             self.advanced.push(found.id.clone());
         }
-        let inward = action == Action::Rdr || (action == Action::Binat && self.packet.direction == Direction::In);
+        let inward = action == Action::Rdr
+            || (action == Action::Binat && self.packet.direction == Direction::In);
         if inward {
             let port = if action == Action::Rdr {
                 pool::redirected_port(target.ports, rule.destination.port, destination.1)
@@ -319,7 +393,13 @@ impl<'a> Walk<'a> {
             self.current.1 = (chosen.address, port);
         } else {
             let port = if action == Action::Nat {
-                pool::source_port(self.pf, self.packet, target.ports, chosen.address, (source, destination))?
+                pool::source_port(
+                    self.pf,
+                    self.packet,
+                    target.ports,
+                    chosen.address,
+                    (source, destination),
+                )?
             } else {
                 source.1
             };
@@ -327,204 +407,13 @@ impl<'a> Walk<'a> {
         }
         Some(())
     }
-
-    // What does not match, and which rules the kernel's skip steps pass over then (`pf_calc_skip_steps`).
-
-    fn interface_mismatch(&self, rule: &Rule) -> bool {
-        let name = rule.interface.as_str();
-        let matches = name.is_empty()
-            || name == self.packet.interface
-            || self.groups.iter().any(|group| group == name)
-            || name == "all"
-            || (name == "any" && !self.loopback);
-        matches == rule.interface_negated
-    }
-
-    fn common_mismatch(&self, rule: &Rule) -> Option<Skip> {
-        if self.interface_mismatch(rule) {
-            Some(Skip::Interface)
-        } else if rule.direction.is_some_and(|direction| direction != self.packet.direction) {
-            Some(Skip::Direction)
-        } else if rule.af.is_some_and(|af| af != Af::of(self.packet.source)) {
-            Some(Skip::Family)
-        } else if rule.protocol != 0 && rule.protocol != self.packet.protocol {
-            Some(Skip::Protocol)
-        } else {
-            None
-        }
-    }
-
-    fn translation_mismatch(&self, rule: &Rule) -> Option<Skip> {
-        if let Some(skip) = self.common_mismatch(rule) {
-            return Some(skip);
-        }
-        let (source, destination) = self.current;
-        let inward = rule.action == Action::Binat && self.packet.direction == Direction::In;
-        let (from, to) = if inward { (&rule.destination, None) } else { (&rule.source, Some(&rule.destination)) };
-        if !self.address_matches(from, source.0, true) {
-            return Some(if inward { Skip::Destination } else { Skip::Source });
-        }
-        if !port_matches(from.port, source.1) {
-            return Some(if inward { Skip::DestinationPort } else { Skip::SourcePort });
-        }
-        if let Some(to) = to
-            && !self.address_matches(to, destination.0, false)
-        {
-            return Some(Skip::Destination);
-        }
-        if inward
-            && rule.anchor_call.is_empty()
-            && let Some(target) = rule.rdr.addresses.first()
-        {
-            let target = RuleAddress { address: target.address.clone(), ..RuleAddress::default() };
-            if !self.address_matches(&target, destination.0, false) {
-                return Some(Skip::Nothing);
-            }
-        }
-        if let Some(to) = to
-            && !port_matches(to.port, destination.1)
-        {
-            return Some(Skip::DestinationPort);
-        }
-        self.tag_mismatch(rule).then_some(Skip::Nothing)
-    }
-
-    fn filter_mismatch(&self, rule: &Rule) -> Option<Skip> {
-        if let Some(skip) = self.common_mismatch(rule) {
-            return Some(skip);
-        }
-        let (source, destination) = self.current;
-        if !self.address_matches(&rule.source, source.0, true) {
-            return Some(Skip::Source);
-        }
-        if !self.address_matches(&rule.destination, destination.0, false) {
-            return Some(Skip::Destination);
-        }
-        if matches!(self.packet.protocol, 6 | 17 | 132) {
-            if self.packet.protocol == 6 && rule.flag_set & self.packet.flags != rule.flags {
-                return Some(Skip::Nothing);
-            }
-            if !port_matches(rule.source.port, source.1) {
-                return Some(Skip::SourcePort);
-            }
-            if !port_matches(rule.destination.port, destination.1) {
-                return Some(Skip::DestinationPort);
-            }
-            if !id_matches(rule.user, self.packet.user) || !id_matches(rule.group, self.packet.group) {
-                return Some(Skip::Nothing);
-            }
-        }
-        if rule.icmp_type != 0 || rule.icmp_code != 0 {
-            let icmp = self.packet.icmp?;
-            let differs = |wanted: u16, value: u8| wanted != 0 && wanted != u16::from(value) + 1;
-            if differs(rule.icmp_type, icmp.icmp_type) || differs(rule.icmp_code, icmp.code) {
-                return Some(Skip::Nothing);
-            }
-        }
-        let size = rule.max_packet_size != 0 && self.packet.length > u32::from(rule.max_packet_size);
-        let odds = rule.probability != 0 && rule.probability <= self.draw();
-        let tos = rule.tos != 0 || rule.prio.is_some() || rule.fragment || rule.os.is_some();
-        let elsewhere = !rule.received_on.is_empty()
-            && (self.packet.received_on.as_deref() == Some(rule.received_on.as_str())) == rule.received_on_negated;
-        (size || odds || tos || elsewhere || self.tag_mismatch(rule)).then_some(Skip::Nothing)
-    }
-
-    /// Stands in for arc4random(3): evenly spread and the same in every run.
-    fn draw(&self) -> u32 {
-        let mixed = self.pf.picks.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        u32::try_from(mixed).expect("a value shifted by 32 bits fits 32")
-    }
-
-    fn tag_mismatch(&self, rule: &Rule) -> bool {
-        !rule.tagged.is_empty() && (self.tag.as_deref() == Some(rule.tagged.as_str())) == rule.tagged_negated
-    }
-
-    fn address_matches(&self, end: &RuleAddress, address: IpAddr, is_source: bool) -> bool {
-        let matches = match &end.address {
-            Address::Any => return !end.negated,
-            Address::Net { address: network, bits } => address::contains(*network, *bits, address),
-            Address::Range { first, last } => {
-                let value = address::to_bits(address);
-                Af::of(*first) == Af::of(address)
-                    && (address::to_bits(*first)..=address::to_bits(*last)).contains(&value)
-            }
-            Address::Table(_) | Address::Interface { .. } => self.listed(&end.address, address),
-            Address::NoRoute | Address::UrpfFailed => is_source && self.packet.unroutable_source,
-        };
-        matches != end.negated
-    }
-
-    /// Whether a table or an interface has the address.
-    fn listed(&self, wrapped: &Address, address: IpAddr) -> bool {
-        match wrapped {
-            Address::Table(name) => self.pf.table_holds(&self.scope, name, address),
-            Address::Interface { name, modifiers, bits } => {
-                addresses_of(self.facts, name, *modifiers, *bits, Some(Af::of(address)))
-                    .iter()
-                    .any(|(network, bits)| address::contains(*network, *bits, address))
-            }
-            Address::Any
-            | Address::Net { .. }
-            | Address::Range { .. }
-            | Address::NoRoute
-            | Address::UrpfFailed => false,
-        }
-    }
 }
 
 fn found(kernel: &KernelRule, id: RuleId, callers: &[RuleId]) -> Found {
-    Found { id, number: kernel.rule.number, rule: kernel.rule.clone(), callers: callers.to_vec() }
-}
-
-fn port_matches(wanted: Option<PortMatch>, port: u16) -> bool {
-    wanted.is_none_or(|wanted| {
-        wanted.op.holds(u32::from(wanted.first), u32::from(wanted.last), u32::from(port))
-    })
-}
-
-/// `pf_match_uid`: a packet without a socket has the unknown id, which only `=` and `!=` may meet.
-fn id_matches(wanted: Option<crate::pf::rule::IdMatch>, id: Option<u32>) -> bool {
-    use crate::pf::rule::Op;
-    let Some(wanted) = wanted else { return true };
-    let id = id.unwrap_or(UNKNOWN_ID);
-    if id == UNKNOWN_ID && !matches!(wanted.op, Op::Equal | Op::NotEqual) {
-        return false;
+    Found {
+        id,
+        number: kernel.rule.number,
+        rule: kernel.rule.clone(),
+        callers: callers.to_vec(),
     }
-    wanted.op.holds(wanted.first, wanted.last, id)
-}
-
-/// The attribute in which a rule differs from the packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Skip {
-    Interface,
-    Direction,
-    Family,
-    Protocol,
-    Source,
-    SourcePort,
-    Destination,
-    DestinationPort,
-    /// No step: the next rule.
-    Nothing,
-}
-
-/// The next rule that differs from this one in the attribute.
-fn skip_over(rules: &[KernelRule], place: usize, skip: Skip) -> usize {
-    let this = &rules[place].rule;
-    let same = |next: &Rule| match skip {
-        Skip::Interface => (&next.interface, next.interface_negated) == (&this.interface, this.interface_negated),
-        Skip::Direction => next.direction == this.direction,
-        Skip::Family => next.af == this.af,
-        Skip::Protocol => next.protocol == this.protocol,
-        Skip::Source => (&next.source.address, next.source.negated) == (&this.source.address, this.source.negated),
-        Skip::SourcePort => next.source.port == this.source.port,
-        Skip::Destination => {
-            (&next.destination.address, next.destination.negated)
-                == (&this.destination.address, this.destination.negated)
-        }
-        Skip::DestinationPort => next.destination.port == this.destination.port,
-        Skip::Nothing => false,
-    };
-    let rest = rules[place + 1..].iter().take_while(|next| same(&next.rule)).count();
-    place + 1 + rest
 }

@@ -88,15 +88,30 @@ impl Anchor {
 
     pub(super) fn rule_mut(&mut self, id: &RuleId) -> Option<&mut KernelRule> {
         let rules = self.rules_mut(id.kind);
-        let place = rules.binary_search_by_key(&id.serial, |rule| rule.serial).ok()?;
+        let place = rules
+            .binary_search_by_key(&id.serial, |rule| rule.serial)
+            .ok()?;
         rules.get_mut(place)
     }
 
     /// Puts new rules in place of the old ones, which it returns; with `set keepcounters` equal rules keep counting.
-    pub(super) fn replace(&mut self, kind: RulesetKind, mut rules: Vec<KernelRule>, keep: bool) -> Vec<KernelRule> {
+    pub(super) fn replace(
+        &mut self,
+        kind: RulesetKind,
+        mut rules: Vec<KernelRule>,
+        keep: bool,
+    ) -> Vec<KernelRule> {
         if keep {
             for rule in &mut rules {
-                let same = |old: &&KernelRule| Rule { number: 0, ..old.rule.clone() } == Rule { number: 0, ..rule.rule.clone() };
+                let same = |old: &&KernelRule| {
+                    Rule {
+                        number: 0,
+                        ..old.rule.clone()
+                    } == Rule {
+                        number: 0,
+                        ..rule.rule.clone()
+                    }
+                };
                 if let Some(old) = self.rules(kind).iter().find(same) {
                     rule.evaluations = old.evaluations;
                     (rule.packets, rule.bytes) = (old.packets, old.bytes);
@@ -121,7 +136,8 @@ impl Anchor {
 
     /// A table neither persistent nor referred to does not live (`pfr_setflags_ktable`).
     pub(super) fn drop_unused_tables(&mut self) {
-        self.tables.retain(|_, table| table.active && (table.persist || table.references > 0));
+        self.tables
+            .retain(|_, table| table.active && (table.persist || table.references > 0));
     }
 
     /// Defines a table, keeping the members of an existing one if the text gave none (`pfr_commit_ktable`).
@@ -149,10 +165,17 @@ pub(super) fn call_target(path: &str, call: &str) -> (String, bool) {
             let mut base = path.to_owned();
             let mut name = call;
             while let Some(rest) = name.strip_prefix("../") {
-                base = base.rsplit_once('/').map(|(parent, _)| parent.to_owned()).unwrap_or_default();
+                base = base
+                    .rsplit_once('/')
+                    .map(|(parent, _)| parent.to_owned())
+                    .unwrap_or_default();
                 name = rest;
             }
-            if base.is_empty() { name.to_owned() } else { format!("{base}/{name}") }
+            if base.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{base}/{name}")
+            }
         }
     };
     match full.strip_suffix("/*") {

@@ -23,7 +23,10 @@ impl Pf {
             anchor_lines(name, anchor, &mut lines);
         }
         lines.extend(self.states.iter().map(|state| {
-            format!("state {:?} {:?} {:?} {:?}", state.direction, state.interface, state.wire, state.stack)
+            format!(
+                "state {:?} {:?} {:?} {:?}",
+                state.direction, state.interface, state.wire, state.stack
+            )
         }));
         lines
     }
@@ -32,14 +35,23 @@ impl Pf {
 fn anchor_lines(name: &str, anchor: &Anchor, lines: &mut Vec<String>) {
     for kind in RulesetKind::ALL {
         for rule in anchor.rules(kind) {
-            lines.push(format!("rule {name} {}", rule_text(&rule.rule, Style::default(), None)));
+            lines.push(format!(
+                "rule {name} {}",
+                rule_text(&rule.rule, Style::default(), None)
+            ));
         }
     }
     for (table_name, table) in &anchor.tables {
-        lines.push(format!("table {name} <{table_name}> const {} persist {}", table.constant, table.persist));
+        lines.push(format!(
+            "table {name} <{table_name}> const {} persist {}",
+            table.constant, table.persist
+        ));
         for entry in table.entries() {
             let not = if entry.negated { "!" } else { "" };
-            lines.push(format!("table {name} <{table_name}> {not}{}/{}", entry.address, entry.bits));
+            lines.push(format!(
+                "table {name} <{table_name}> {not}{}/{}",
+                entry.address, entry.bits
+            ));
         }
     }
 }

@@ -45,7 +45,11 @@ fn add(
             continue;
         }
         seen.push(af);
-        let own = if modifiers.network { entry.prefix } else { af.bits() };
+        let own = if modifiers.network {
+            entry.prefix
+        } else {
+            af.bits()
+        };
         let bits = own.min(bits);
         let chosen = if modifiers.broadcast {
             entry.broadcast

@@ -65,7 +65,12 @@ pub struct State {
 impl State {
     /// The rules whose counters it moves.
     pub(in crate::pf) fn rules(&self) -> Vec<RuleId> {
-        self.rule.iter().chain(&self.translation).chain(&self.matches).cloned().collect()
+        self.rule
+            .iter()
+            .chain(&self.translation)
+            .chain(&self.matches)
+            .cloned()
+            .collect()
     }
 
     /// Source and destination as `-k` compares them (`pf_killstates_row`): of the wire, or of the stack for `-k nat`.
@@ -107,7 +112,10 @@ impl StateTable {
     pub(in crate::pf) fn insert(&mut self, state: State) {
         self.wire.entry(state.wire).or_default().push(state.id);
         self.stack.entry(state.stack).or_default().push(state.id);
-        self.next_expiry = Some(self.next_expiry.map_or(state.expires, |next| next.min(state.expires)));
+        self.next_expiry = Some(
+            self.next_expiry
+                .map_or(state.expires, |next| next.min(state.expires)),
+        );
         self.states.insert(state.id, state);
     }
 
@@ -129,12 +137,24 @@ impl StateTable {
     }
 
     /// The state a packet belongs to: incoming packets are compared with the wire, outgoing ones with the stack.
-    pub(in crate::pf) fn find(&self, key: &StateKey, direction: Direction, interface: &str) -> Option<StateId> {
-        let index = if direction == Direction::In { &self.wire } else { &self.stack };
+    pub(in crate::pf) fn find(
+        &self,
+        key: &StateKey,
+        direction: Direction,
+        interface: &str,
+    ) -> Option<StateId> {
+        let index = if direction == Direction::In {
+            &self.wire
+        } else {
+            &self.stack
+        };
         let fits = |id: &&StateId| {
-            self.states
-                .get(id)
-                .is_some_and(|state| state.interface.as_deref().is_none_or(|bound| bound == interface))
+            self.states.get(id).is_some_and(|state| {
+                state
+                    .interface
+                    .as_deref()
+                    .is_none_or(|bound| bound == interface)
+            })
         };
         index.get(key)?.iter().find(fits).copied()
     }
@@ -149,7 +169,11 @@ impl StateTable {
         if self.next_expiry.is_none_or(|next| next > now) {
             return Vec::new();
         }
-        let ids: Vec<StateId> = self.iter().filter(|state| state.expires <= now).map(|state| state.id).collect();
+        let ids: Vec<StateId> = self
+            .iter()
+            .filter(|state| state.expires <= now)
+            .map(|state| state.id)
+            .collect();
         let gone = ids.into_iter().filter_map(|id| self.remove(id)).collect();
         self.next_expiry = self.iter().map(|state| state.expires).min();
         gone

@@ -26,7 +26,11 @@ pub struct Table {
 }
 
 fn key(entry: TableEntry) -> (bool, u128, u8) {
-    (entry.address.is_ipv6(), address::to_bits(entry.address), u8::MAX - entry.bits)
+    (
+        entry.address.is_ipv6(),
+        address::to_bits(entry.address),
+        u8::MAX - entry.bits,
+    )
 }
 
 impl Table {
@@ -53,10 +57,17 @@ impl Table {
     /// The most specific entry that holds an address.
     pub fn lookup(&self, address: IpAddr) -> Option<TableEntry> {
         let six = address.is_ipv6();
-        self.lengths.range((six, 0)..=(six, u8::MAX)).rev().find_map(|((_, bits), _)| {
-            let network = TableEntry { address: address::masked(address, *bits), bits: *bits, negated: false };
-            self.get(network)
-        })
+        self.lengths
+            .range((six, 0)..=(six, u8::MAX))
+            .rev()
+            .find_map(|((_, bits), _)| {
+                let network = TableEntry {
+                    address: address::masked(address, *bits),
+                    bits: *bits,
+                    negated: false,
+                };
+                self.get(network)
+            })
     }
 
     pub(in crate::pf) fn clear(&mut self) {
@@ -70,7 +81,10 @@ impl Table {
             return false;
         }
         self.entries.insert(key(entry), entry);
-        *self.lengths.entry((entry.address.is_ipv6(), entry.bits)).or_default() += 1;
+        *self
+            .lengths
+            .entry((entry.address.is_ipv6(), entry.bits))
+            .or_default() += 1;
         true
     }
 

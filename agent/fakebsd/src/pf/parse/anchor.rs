@@ -10,7 +10,9 @@ const BRACES_MAX: usize = 64;
 
 impl Parser<'_> {
     pub(super) fn anchor_rule(&mut self) -> Outcome<()> {
-        let Token::Key(key) = *self.peek() else { return self.syntax() };
+        let Token::Key(key) = *self.peek() else {
+            return self.syntax();
+        };
         self.bump();
         match key {
             "nat-anchor" => self.translation_anchor(Action::Nat),
@@ -46,14 +48,19 @@ impl Parser<'_> {
         let interfaces = self.interfaces()?;
         rule.af = self.family();
         let protocols = self.protocols()?;
-        let ends = self.from_to()?;
+        let ends = self.both_ends()?;
         let options = self.filter_options()?;
-        let inline = if self.at_char('{') { Some(self.inline_rules()?) } else { None };
+        let inline = if self.at_char('{') {
+            Some(self.inline_rules()?)
+        } else {
+            None
+        };
         self.enter(Section::Filter)?;
         let (call, inline) = match inline {
             Some((number, rules)) => {
                 if name.as_ref().is_some_and(|name| name.contains('/')) {
-                    return self.fail("anchor paths containing '/' cannot be used for inline anchors.");
+                    return self
+                        .fail("anchor paths containing '/' cannot be used for inline anchors.");
                 }
                 let named = name.is_some();
                 let call = name.unwrap_or_else(|| format!("_{number}"));
@@ -67,7 +74,12 @@ impl Parser<'_> {
                 None => return self.fail("anchors without explicit rules must specify a name"),
             },
         };
-        self.check_tcp_only(&options.flags, &ends, &protocols, "OS fingerprinting only applies to tcp")?;
+        self.check_tcp_only(
+            &options.flags,
+            &ends,
+            &protocols,
+            "OS fingerprinting only applies to tcp",
+        )?;
         self.apply_options(&mut rule, &options)?;
         if rule.keep_state != crate::pf::rule::KeepState::No {
             return self.fail("cannot specify state handling on anchors");
@@ -112,10 +124,10 @@ impl Parser<'_> {
             if self.char('\n') {
                 continue;
             }
-            match *self.peek() {
-                Token::Key("pass" | "block" | "match") => self.filter_rule()?,
-                Token::Key("anchor" | "nat-anchor" | "rdr-anchor" | "binat-anchor") => self.anchor_rule()?,
-                Token::Key("include") => self.include()?,
+            match self.peek_key() {
+                "pass" | "block" | "match" => self.filter_rule()?,
+                "anchor" | "nat-anchor" | "rdr-anchor" | "binat-anchor" => self.anchor_rule()?,
+                "include" => self.include()?,
                 _ => return self.syntax(),
             }
             self.expect_char('\n')?;
@@ -127,7 +139,7 @@ impl Parser<'_> {
         let interfaces = self.interfaces()?;
         let af = self.family();
         let protocols = self.protocols()?;
-        let mut ends = self.from_to()?;
+        let mut ends = self.both_ends()?;
         let mut rule = Self::anchor_rule_of(action, af);
         if self.key("rtable") {
             rule.rtable = Some(self.routing_table()?);
@@ -139,7 +151,10 @@ impl Parser<'_> {
             }
             rule.protocol = protocols.first().copied().unwrap_or(0);
             let peers = [&ends.source, &ends.destination];
-            if peers.iter().any(|peer| !peer.hosts.is_empty() || !peer.ports.is_empty()) {
+            if peers
+                .iter()
+                .any(|peer| !peer.hosts.is_empty() || !peer.ports.is_empty())
+            {
                 return self.fail("fromto parameter not supported in binat-anchor");
             }
             rule.anchor_call = call;
@@ -154,12 +169,23 @@ impl Parser<'_> {
             if ends.destination.ports.len() > 1 {
                 return self.fail("destination port list expansion not supported in rdr-anchor");
             }
-            if ends.destination.ports.first().is_some_and(|port| port.op != Op::Equal) {
+            if ends
+                .destination
+                .ports
+                .first()
+                .is_some_and(|port| port.op != Op::Equal)
+            {
                 return self.fail("destination port operators not supported in rdr-anchor");
             }
         }
         ends.os.clear();
-        let expansion = Expansion { interfaces, protocols, ends, anchor_call: call, ..Expansion::default() };
+        let expansion = Expansion {
+            interfaces,
+            protocols,
+            ends,
+            anchor_call: call,
+            ..Expansion::default()
+        };
         self.expand(rule, &expansion);
         Ok(())
     }
@@ -171,8 +197,14 @@ impl Parser<'_> {
         let name = self.anchor_name()?;
         self.expect_key("from")?;
         let file = self.words()?;
-        let Some(name) = name else { return self.fail("anchor name is missing") };
-        let full = if self.request.anchor.is_empty() { name } else { format!("{}/{name}", self.request.anchor) };
+        let Some(name) = name else {
+            return self.fail("anchor name is missing");
+        };
+        let full = if self.request.anchor.is_empty() {
+            name
+        } else {
+            format!("{}/{name}", self.request.anchor)
+        };
         self.load_anchors.push((full, file));
         Ok(())
     }

@@ -5,7 +5,8 @@ use super::host::Host;
 use super::port::{FromTo, IcmpItem, InterfaceItem, Peer, PortRange};
 use super::redirect::Redirect;
 use crate::pf::rule::{
-    Action, Address, Af, Direction, IdMatch, KeepState, Op, Pool, PoolAddress, PoolKind, PortMatch, Rule, Ruleset,
+    Action, Address, Af, Direction, IdMatch, KeepState, Op, Pool, PoolAddress, PoolKind, PortMatch,
+    Rule, Ruleset,
 };
 
 /// TCP's number.
@@ -47,11 +48,19 @@ struct Combination<'a> {
 }
 
 fn or_nothing<T: Clone + Default>(items: &[T]) -> Vec<T> {
-    if items.is_empty() { vec![T::default()] } else { items.to_vec() }
+    if items.is_empty() {
+        vec![T::default()]
+    } else {
+        items.to_vec()
+    }
 }
 
 fn options<T: Clone>(items: &[T]) -> Vec<Option<T>> {
-    if items.is_empty() { vec![None] } else { items.iter().cloned().map(Some).collect() }
+    if items.is_empty() {
+        vec![None]
+    } else {
+        items.iter().cloned().map(Some).collect()
+    }
 }
 
 impl Parser<'_> {
@@ -64,8 +73,11 @@ impl Parser<'_> {
         let source_ports = options(&lists.ends.source.ports);
         let destination_ports = options(&lists.ends.destination.ports);
         let (users, groups) = (options(&lists.users), options(&lists.groups));
-        let oses: Vec<Option<&String>> =
-            if lists.ends.os.is_empty() { vec![None] } else { lists.ends.os.iter().map(Some).collect() };
+        let oses: Vec<Option<&String>> = if lists.ends.os.is_empty() {
+            vec![None]
+        } else {
+            lists.ends.os.iter().map(Some).collect()
+        };
         let mut combinations = Vec::new();
         for interface in &interfaces {
             for protocol in &protocols {
@@ -126,7 +138,10 @@ impl Parser<'_> {
         let (source, destination) = (combination.source, combination.destination);
         let differ = |a: Option<Af>, b: Option<Af>| a.is_some() && b.is_some() && a != b;
         let name = &combination.interface.name;
-        let index = self.facts.interface(name).map_or(0, |interface| interface.index);
+        let index = self
+            .facts
+            .interface(name)
+            .map_or(0, |interface| interface.index);
         let elsewhere = |scope: u32| scope != 0 && !name.is_empty() && scope != index;
         !differ(rule.af, source.af)
             && !differ(rule.af, destination.af)
@@ -137,16 +152,36 @@ impl Parser<'_> {
     }
 
     fn scope_name(&self, scope: u32) -> Option<String> {
-        let of = |name: &String| self.facts.interface(name).is_some_and(|found| found.index == scope);
-        if scope == 0 { None } else { self.facts.interface_names().into_iter().find(of) }
+        let of = |name: &String| {
+            self.facts
+                .interface(name)
+                .is_some_and(|found| found.index == scope)
+        };
+        if scope == 0 {
+            None
+        } else {
+            self.facts.interface_names().into_iter().find(of)
+        }
     }
 
-    fn expand_one(&mut self, base: &Rule, lists: &Expansion, one: &Combination<'_>, failed: &mut bool) -> bool {
+    fn expand_one(
+        &mut self,
+        base: &Rule,
+        lists: &Expansion,
+        one: &Combination<'_>,
+        failed: &mut bool,
+    ) -> bool {
         let mut rule = base.clone();
-        rule.new_af = if rule.af_to { lists.nat.as_ref().and_then(|nat| nat.af) } else { rule.new_af };
+        rule.new_af = if rule.af_to {
+            lists.nat.as_ref().and_then(|nat| nat.af)
+        } else {
+            rule.new_af
+        };
         rule.af = rule.af.or(one.source.af).or(one.destination.af);
         rule.interface = if one.interface.name.is_empty() {
-            self.scope_name(one.source.scope).or_else(|| self.scope_name(one.destination.scope)).unwrap_or_default()
+            self.scope_name(one.source.scope)
+                .or_else(|| self.scope_name(one.destination.scope))
+                .unwrap_or_default()
         } else {
             one.interface.name.clone()
         };
@@ -158,7 +193,8 @@ impl Parser<'_> {
         rule.source.address = source.address.clone();
         (rule.source.negated, rule.source.port) = (source.negated, one.source_port);
         rule.destination.address = destination.address.clone();
-        (rule.destination.negated, rule.destination.port) = (destination.negated, one.destination_port);
+        (rule.destination.negated, rule.destination.port) =
+            (destination.negated, one.destination_port);
         (rule.user, rule.group) = (one.user, one.group);
         if let Some(received_on) = &lists.received_on {
             rule.received_on.clone_from(&received_on.name);
@@ -201,7 +237,10 @@ impl Parser<'_> {
     }
 
     fn apply_redirects(&mut self, rule: &mut Rule, lists: &Expansion) -> Result<(), ()> {
-        let ports = rule.destination.port.map_or((0, 0), |port| (port.first, port.last));
+        let ports = rule
+            .destination
+            .port
+            .map_or((0, 0), |port| (port.first, port.last));
         let mut outcome = Ok(());
         let mut merge = |done: Result<(), ()>| {
             if done.is_err() {
@@ -238,7 +277,9 @@ impl Parser<'_> {
     }
 
     fn apply_nat_ports(&mut self, pool: &mut Pool, redirect: Option<&Redirect>) -> Result<(), ()> {
-        let Some(redirect) = redirect else { return Ok(()) };
+        let Some(redirect) = redirect else {
+            return Ok(());
+        };
         let PortRange { first, last, .. } = redirect.port;
         pool.ports = match (first, last) {
             (0, 0) => NAT_PORTS,
@@ -248,7 +289,9 @@ impl Parser<'_> {
         let chosen = pool.ports[0] != NAT_PORTS[0] && pool.ports[1] != NAT_PORTS[1];
         if redirect.options.static_port {
             if chosen {
-                self.complain("the 'static-port' option can't be used when specifying a port range");
+                self.complain(
+                    "the 'static-port' option can't be used when specifying a port range",
+                );
                 return Err(());
             }
             pool.ports = [0, 0];
@@ -259,7 +302,9 @@ impl Parser<'_> {
                 return Err(());
             }
             if chosen {
-                self.complain("the 'map-e-portset' option can't be used when specifying a port range");
+                self.complain(
+                    "the 'map-e-portset' option can't be used when specifying a port range",
+                );
                 return Err(());
             }
             pool.map_e = redirect.options.map_e;
@@ -269,8 +314,12 @@ impl Parser<'_> {
 
     /// `apply_redirspec`.
     fn apply_pool(&mut self, pool: &mut Pool, redirect: Option<&Redirect>) -> Result<(), ()> {
-        let Some(redirect) = redirect else { return Ok(()) };
-        let Some(first) = redirect.hosts.first() else { return Ok(()) };
+        let Some(redirect) = redirect else {
+            return Ok(());
+        };
+        let Some(first) = redirect.hosts.first() else {
+            return Ok(());
+        };
         let several = redirect.hosts.len() > 1;
         let table = matches!(first.address, Address::Table(_));
         pool.kind = match redirect.options.kind {
@@ -278,7 +327,10 @@ impl Parser<'_> {
             None => PoolKind::Single,
             Some(kind) => kind,
         };
-        if !matches!(pool.kind, PoolKind::RoundRobin | PoolKind::Random | PoolKind::SourceHash(_)) {
+        if !matches!(
+            pool.kind,
+            PoolKind::RoundRobin | PoolKind::Random | PoolKind::SourceHash(_)
+        ) {
             for host in &redirect.hosts {
                 if let Address::Table(_) = host.address {
                     self.complain("tables are not supported by pool type");
@@ -312,16 +364,28 @@ impl Parser<'_> {
     }
 
     /// The inbound rule that belongs to `binat-to` (`add_binat_rdr_rule`).
-    fn expand_binat_return(&mut self, rule: &Rule, lists: &Expansion, one: &Combination<'_>, nat: &Redirect) {
+    fn expand_binat_return(
+        &mut self,
+        rule: &Rule,
+        lists: &Expansion,
+        one: &Combination<'_>,
+        nat: &Redirect,
+    ) {
         let mut inbound = rule.clone();
         inbound.direction = Some(Direction::In);
         (inbound.nat, inbound.rdr) = (Pool::default(), Pool::default());
         let mut target = nat.clone();
         target.binat = false;
         target.options.static_port = false;
-        target.hosts = vec![Host { interface: String::new(), ..one.source.clone() }];
+        target.hosts = vec![Host {
+            interface: String::new(),
+            ..one.source.clone()
+        }];
         let public = nat.hosts.first().cloned().unwrap_or_default();
-        let public = Host { address: public.address, ..Host::default() };
+        let public = Host {
+            address: public.address,
+            ..Host::default()
+        };
         let peer = |host: &Host, port: Option<PortMatch>| Peer {
             hosts: vec![host.clone()],
             ports: port.into_iter().collect(),

@@ -57,7 +57,9 @@ impl Parser<'_> {
                     return self.fail(&format!("{name}: should be a pflog interface"));
                 };
                 match crate::pf::address::parse_bounded(number, 255) {
-                    Ok(number) => log.interface = u8::try_from(number).expect("the number was bounded"),
+                    Ok(number) => {
+                        log.interface = u8::try_from(number).expect("the number was bounded")
+                    }
                     Err(reason) => return self.fail(&format!("{name}: {reason}")),
                 }
             }
@@ -82,17 +84,19 @@ impl Parser<'_> {
         self.expect_key("block")?;
         let mut rule = Rule::new(Action::Block);
         (rule.return_icmp, rule.return_icmp6) = (RETURN_ICMP, RETURN_ICMP6);
-        rule.block_return = match *self.peek() {
-            Token::Key("drop") => Return::Drop,
-            Token::Key("return") => Return::Return,
-            Token::Key("return-rst") => Return::Rst,
-            Token::Key("return-icmp" | "return-icmp6") => Return::Icmp,
+        rule.block_return = match self.peek_key() {
+            "drop" => Return::Drop,
+            "return" => Return::Return,
+            "return-rst" => Return::Rst,
+            "return-icmp" | "return-icmp6" => Return::Icmp,
             _ => {
                 rule.block_return = self.block_policy;
                 return Ok(rule);
             }
         };
-        let Token::Key(key) = self.bump() else { return self.syntax() };
+        let Token::Key(key) = self.bump() else {
+            return self.syntax();
+        };
         match key {
             "return-rst" if self.char('(') => {
                 self.expect_key("ttl")?;
@@ -120,7 +124,11 @@ impl Parser<'_> {
     }
 
     fn return_code(&mut self, af: Af) -> Outcome<u16> {
-        let default = if af == Af::Inet { RETURN_ICMP } else { RETURN_ICMP6 };
+        let default = if af == Af::Inet {
+            RETURN_ICMP
+        } else {
+            RETURN_ICMP6
+        };
         let icmp_type = default >> 8;
         let code = if self.at_word() {
             let word = self.word()?;
@@ -147,11 +155,11 @@ impl Parser<'_> {
         (rule.log, rule.quick) = self.log_and_quick()?;
         let interfaces = self.interfaces()?;
         let mut route = None;
-        let kind = match *self.peek() {
-            Token::Key("route-to") => Some(RouteKind::RouteTo),
-            Token::Key("reply-to") => Some(RouteKind::ReplyTo),
-            Token::Key("dup-to") => Some(RouteKind::DupTo),
-            Token::Key("fastroute") => {
+        let kind = match self.peek_key() {
+            "route-to" => Some(RouteKind::RouteTo),
+            "reply-to" => Some(RouteKind::ReplyTo),
+            "dup-to" => Some(RouteKind::DupTo),
+            "fastroute" => {
                 self.bump();
                 None
             }
@@ -163,11 +171,16 @@ impl Parser<'_> {
         }
         rule.af = self.family();
         let protocols = self.protocols()?;
-        let ends = self.from_to()?;
+        let ends = self.both_ends()?;
         let mut options = self.filter_options()?;
         self.enter(Section::Filter)?;
         self.apply_options(&mut rule, &options)?;
-        self.check_tcp_only(&options.flags, &ends, &protocols, "OS fingerprinting only apply to tcp")?;
+        self.check_tcp_only(
+            &options.flags,
+            &ends,
+            &protocols,
+            "OS fingerprinting only apply to tcp",
+        )?;
         self.settle_state(&mut rule, &mut options)?;
         Self::decide_family(&ends, &mut rule.af);
         if let (Some(kind), Some(route)) = (kind, route.as_mut()) {
@@ -178,7 +191,10 @@ impl Parser<'_> {
         if options.af_to {
             rule.new_af = options.nat.as_ref().and_then(|nat| nat.af);
         } else {
-            for redirect in [options.nat.as_mut(), options.rdr.as_mut()].into_iter().flatten() {
+            for redirect in [options.nat.as_mut(), options.rdr.as_mut()]
+                .into_iter()
+                .flatten()
+            {
                 self.settle_redirect(redirect, &mut af)?;
             }
         }
@@ -210,17 +226,25 @@ impl Parser<'_> {
         os_message: &str,
     ) -> Outcome<()> {
         let flagged = flags.is_some_and(|(set, looked_at)| set != 0 || looked_at != 0);
-        if protocols.is_empty() || protocols.contains(&TCP) || !(flagged || !ends.os.is_empty()) {
+        if protocols.is_empty() || protocols.contains(&TCP) || (!flagged && ends.os.is_empty()) {
             return Ok(());
         }
         if flagged {
             self.complain("flags only apply to tcp");
         }
-        if ends.os.is_empty() { Err(super::Abandon) } else { self.fail(os_message) }
+        if ends.os.is_empty() {
+            Err(super::Abandon)
+        } else {
+            self.fail(os_message)
+        }
     }
 
     /// `keep state` and `flags S/SA` by default, and the state options.
-    fn settle_state(&mut self, rule: &mut Rule, options: &mut super::filter_options::FilterOptions) -> Outcome<()> {
+    fn settle_state(
+        &mut self,
+        rule: &mut Rule,
+        options: &mut super::filter_options::FilterOptions,
+    ) -> Outcome<()> {
         let state_options = match options.keep.take() {
             Some((_, state_options)) => state_options,
             None if rule.action == Action::Pass => {

@@ -1,6 +1,5 @@
 //! What may stand behind `from … to …` of a filter rule or an anchor: `filter_opts` of parse.y.
 
-use super::lex::Token;
 use super::port::{IcmpItem, InterfaceItem};
 use super::redirect::Redirect;
 use super::state::StateOption;
@@ -50,15 +49,11 @@ impl Parser<'_> {
     pub(super) fn filter_options(&mut self) -> Outcome<FilterOptions> {
         let mut options = FilterOptions::default();
         loop {
-            let key = match *self.peek() {
-                Token::Key(key) => key,
-                Token::Char('!') => {
-                    self.bump();
-                    self.negated_option(&mut options)?;
-                    continue;
-                }
-                _ => return Ok(options),
-            };
+            if self.char('!') {
+                self.negated_option(&mut options)?;
+                continue;
+            }
+            let key = self.peek_key();
             let known = self.matching_option(key, &mut options)?
                 || self.naming_option(key, &mut options)?
                 || self.changing_option(key, &mut options)?;
@@ -87,7 +82,11 @@ impl Parser<'_> {
     }
 
     fn redefined<T>(&mut self, place: &mut Option<T>, value: T, message: &str) -> Outcome<()> {
-        if place.replace(value).is_some() { self.fail(message) } else { Ok(()) }
+        if place.replace(value).is_some() {
+            self.fail(message)
+        } else {
+            Ok(())
+        }
     }
 
     /// Options that narrow what the rule matches, and how it keeps state.
@@ -96,7 +95,11 @@ impl Parser<'_> {
             "user" | "group" => {
                 self.bump();
                 let mut ids = self.ids(key == "group")?;
-                let known = if key == "group" { &mut options.groups } else { &mut options.users };
+                let known = if key == "group" {
+                    &mut options.groups
+                } else {
+                    &mut options.users
+                };
                 ids.append(known);
                 *known = ids;
             }
@@ -107,7 +110,11 @@ impl Parser<'_> {
             }
             "icmp-type" | "icmp6-type" => {
                 self.bump();
-                let types = self.icmp_types(if key == "icmp-type" { Af::Inet } else { Af::Inet6 })?;
+                let types = self.icmp_types(if key == "icmp-type" {
+                    Af::Inet
+                } else {
+                    Af::Inet6
+                })?;
                 self.redefined(&mut options.icmp, types, "icmp-type cannot be redefined")?;
             }
             "prio" => {
@@ -121,8 +128,14 @@ impl Parser<'_> {
                 self.redefined(&mut options.tos, tos, "tos cannot be redefined")?;
             }
             "no" | "keep" | "modulate" | "synproxy" => {
-                let Some(keep) = self.keep()? else { return self.syntax() };
-                self.redefined(&mut options.keep, keep, "modulate or keep cannot be redefined")?;
+                let Some(keep) = self.keep()? else {
+                    return self.syntax();
+                };
+                self.redefined(
+                    &mut options.keep,
+                    keep,
+                    "modulate or keep cannot be redefined",
+                )?;
             }
             "fragment" => {
                 self.bump();
@@ -169,13 +182,18 @@ impl Parser<'_> {
     fn probability(&mut self) -> Outcome<u32> {
         let share = if self.at_word() {
             let word = self.word()?;
-            let (digits, scale) = word.strip_suffix('%').map_or((word.as_str(), 1.0), |digits| (digits, 0.01));
+            let (digits, scale) = word
+                .strip_suffix('%')
+                .map_or((word.as_str(), 1.0), |digits| (digits, 0.01));
             match digits.parse::<f64>() {
                 Ok(number) => number * scale,
                 Err(_) => return self.fail(&format!("invalid probability: {word}")),
             }
         } else {
-            #[expect(clippy::cast_precision_loss, reason = "anything beyond 1 is refused below")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "anything beyond 1 is refused below"
+            )]
             let share = self.plain_number()? as f64;
             share
         };
@@ -183,7 +201,11 @@ impl Parser<'_> {
         if !(0.0..=f64::from(u32::MAX)).contains(&scaled) {
             return self.fail(&format!("invalid probability: {scaled:.6}"));
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the range was checked"
+        )]
         let scaled = scaled as u32;
         Ok(scaled.max(1))
     }
@@ -204,7 +226,11 @@ impl Parser<'_> {
                 self.bump();
                 let queue = if self.char('(') {
                     let first = self.word()?;
-                    let second = if self.char(',') || self.at_word() { self.word()? } else { String::new() };
+                    let second = if self.char(',') || self.at_word() {
+                        self.word()?
+                    } else {
+                        String::new()
+                    };
                     self.expect_char(')')?;
                     (first, second)
                 } else {
@@ -297,7 +323,11 @@ impl Parser<'_> {
                     redirect.binat = true;
                     redirect.options.static_port = true;
                 }
-                self.redefined(&mut options.nat, redirect, "cannot respecify nat-to/binat-to")?;
+                self.redefined(
+                    &mut options.nat,
+                    redirect,
+                    "cannot respecify nat-to/binat-to",
+                )?;
             }
             "rdr-to" => {
                 self.bump();
@@ -321,11 +351,17 @@ impl Parser<'_> {
         let af = self.family();
         self.expect_key("from")?;
         let mut source = self.redirect()?;
-        let mut target = if self.key("to") { Some(self.redirect()?) } else { None };
+        let mut target = if self.key("to") {
+            Some(self.redirect()?)
+        } else {
+            None
+        };
         if options.nat.is_some() {
             return self.fail("cannot respecify af-to");
         }
-        let Some(af) = af else { return self.fail("no address family specified") };
+        let Some(af) = af else {
+            return self.fail("no address family specified");
+        };
         let mut empty = false;
         for redirect in [Some(&mut source), target.as_mut()].into_iter().flatten() {
             redirect.af = Some(af);
@@ -360,7 +396,11 @@ impl Parser<'_> {
                     let prio = self.prio()?;
                     (prio, prio)
                 };
-                self.redefined(&mut options.scrub.set_prio, pair, "prio cannot be redefined")?;
+                self.redefined(
+                    &mut options.scrub.set_prio,
+                    pair,
+                    "prio cannot be redefined",
+                )?;
             }
             if !several {
                 return Ok(());
@@ -373,8 +413,15 @@ impl Parser<'_> {
     }
 
     /// `filteropts_to_rule`.
-    pub(super) fn apply_options(&mut self, rule: &mut Rule, options: &FilterOptions) -> Outcome<()> {
-        rule.keep_state = options.keep.as_ref().map_or(KeepState::No, |(keep, _)| *keep);
+    pub(super) fn apply_options(
+        &mut self,
+        rule: &mut Rule,
+        options: &FilterOptions,
+    ) -> Outcome<()> {
+        rule.keep_state = options
+            .keep
+            .as_ref()
+            .map_or(KeepState::No, |(keep, _)| *keep);
         rule.packet_rate = options.packet_rate;
         rule.probability = options.probability;
         rule.rtable = options.rtable;
@@ -410,7 +457,9 @@ impl Parser<'_> {
 
     pub(super) fn apply_labels(&mut self, rule: &mut Rule, labels: &[String]) -> Outcome<()> {
         if labels.iter().any(|label| label.len() > LABEL_BYTES_MAX) {
-            return self.fail(&format!("rule label too long (max {LABEL_BYTES_MAX} chars)"));
+            return self.fail(&format!(
+                "rule label too long (max {LABEL_BYTES_MAX} chars)"
+            ));
         }
         rule.labels = labels.to_vec();
         Ok(())

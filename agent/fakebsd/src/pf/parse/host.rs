@@ -25,21 +25,32 @@ pub(super) struct Host {
 
 impl Host {
     fn new(address: Address, af: Option<Af>) -> Self {
-        Host { address, af, ..Host::default() }
+        Host {
+            address,
+            af,
+            ..Host::default()
+        }
     }
 
     fn net(address: std::net::IpAddr, bits: Option<u8>) -> Self {
         let af = Af::of(address);
         let bits = bits.unwrap_or(af.bits());
         let address = address::masked(address, bits.min(af.bits()));
-        let wrapped = if bits == 0 { Address::Any } else { Address::Net { address, bits } };
+        let wrapped = if bits == 0 {
+            Address::Any
+        } else {
+            Address::Net { address, bits }
+        };
         Host::new(wrapped, Some(af))
     }
 
     /// Sets the mask, and cuts the address to it (`set_ipmask`).
     fn set_mask(&mut self, bits: u8) {
         match &mut self.address {
-            Address::Net { address, bits: known } => {
+            Address::Net {
+                address,
+                bits: known,
+            } => {
                 *address = address::masked(*address, bits);
                 *known = bits;
                 if bits == 0 {
@@ -47,7 +58,11 @@ impl Host {
                 }
             }
             Address::Interface { bits: known, .. } => *known = bits,
-            Address::Any | Address::Range { .. } | Address::Table(_) | Address::NoRoute | Address::UrpfFailed => {}
+            Address::Any
+            | Address::Range { .. }
+            | Address::Table(_)
+            | Address::NoRoute
+            | Address::UrpfFailed => {}
         }
     }
 
@@ -70,9 +85,9 @@ impl Host {
     /// `DYNIF_MULTIADDR`: may stand for several addresses.
     pub(super) fn is_several(&self) -> bool {
         match &self.address {
-            Address::Interface { name, modifiers, .. } => {
-                !modifiers.no_alias || !name.ends_with(|last: char| last.is_ascii_digit())
-            }
+            Address::Interface {
+                name, modifiers, ..
+            } => !modifiers.no_alias || !name.ends_with(|last: char| last.is_ascii_digit()),
             Address::Any
             | Address::Net { .. }
             | Address::Range { .. }
@@ -98,12 +113,20 @@ fn split_modifiers(text: &str) -> Result<(String, InterfaceModifiers, bool), ()>
         name = rest;
     }
     // `flags & (flags - 1) & PFI_AFLAG_MODEMASK`, with network 1, broadcast 2, peer 4 and `0` 8.
-    let clash = [modifiers.network, modifiers.broadcast, modifiers.peer].iter().filter(|set| **set).count() > 1;
+    let clash = [modifiers.network, modifiers.broadcast, modifiers.peer]
+        .iter()
+        .filter(|set| **set)
+        .count()
+        > 1;
     Ok((name.to_owned(), modifiers, clash))
 }
 
 /// The addresses of an interface, a group, or everything for `self` (`ifa_lookup`).
-pub(super) fn interface_hosts(facts: &dyn NetFacts, name: &str, modifiers: InterfaceModifiers) -> Vec<Host> {
+pub(super) fn interface_hosts(
+    facts: &dyn NetFacts,
+    name: &str,
+    modifiers: InterfaceModifiers,
+) -> Vec<Host> {
     let members = facts.group_members(name);
     let names = if !members.is_empty() {
         members
@@ -114,10 +137,16 @@ pub(super) fn interface_hosts(facts: &dyn NetFacts, name: &str, modifiers: Inter
     } else {
         // A driver's name stands for all its interfaces (`ifa_skip_if`).
         let numbered = |known: &String| {
-            known.strip_prefix(name).is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+            known
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
         };
         let exact = name.ends_with(|last: char| last.is_ascii_digit());
-        facts.interface_names().into_iter().filter(|known| !exact && numbered(known)).collect()
+        facts
+            .interface_names()
+            .into_iter()
+            .filter(|known| !exact && numbered(known))
+            .collect()
     };
     names
         .iter()
@@ -131,7 +160,8 @@ fn hosts_of(interface: &Interface, modifiers: InterfaceModifiers) -> Vec<Host> {
     for entry in &interface.addresses {
         let af = Af::of(entry.address);
         let local = address::is_link_local(entry.address);
-        let skip = (modifiers.broadcast && (af == Af::Inet6 || !interface.broadcast || entry.broadcast.is_none()))
+        let skip = (modifiers.broadcast
+            && (af == Af::Inet6 || !interface.broadcast || entry.broadcast.is_none()))
             || (modifiers.peer && !interface.point_to_point)
             || (modifiers.network && local)
             || (modifiers.no_alias && (local || hosts.iter().any(|host| host.af == Some(af))));
@@ -145,7 +175,11 @@ fn hosts_of(interface: &Interface, modifiers: InterfaceModifiers) -> Vec<Host> {
         } else {
             Some(entry.address)
         };
-        let bits = if modifiers.network { entry.prefix } else { af.bits() };
+        let bits = if modifiers.network {
+            entry.prefix
+        } else {
+            af.bits()
+        };
         let mut host = Host::net(address.unwrap_or(entry.address), Some(bits));
         host.scope = if local { interface.index } else { 0 };
         host.interface.clone_from(&interface.name);
@@ -160,9 +194,15 @@ fn exists(facts: &dyn NetFacts, name: &str) -> bool {
 }
 
 /// `host()`: the addresses of a word, or the message that goes to standard error.
-pub(crate) fn lookup(facts: &dyn NetFacts, text: &str) -> Result<Vec<(Address, Option<Af>)>, String> {
+pub(crate) fn lookup(
+    facts: &dyn NetFacts,
+    text: &str,
+) -> Result<Vec<(Address, Option<Af>)>, String> {
     let hosts = lookup_hosts(facts, text)?;
-    Ok(hosts.into_iter().map(|host| (host.address, host.af)).collect())
+    Ok(hosts
+        .into_iter()
+        .map(|host| (host.address, host.af))
+        .collect())
 }
 
 pub(super) fn lookup_hosts(facts: &dyn NetFacts, text: &str) -> Result<Vec<Host>, String> {
@@ -190,10 +230,16 @@ pub(super) fn lookup_hosts(facts: &dyn NetFacts, text: &str) -> Result<Vec<Host>
     }
     if let Ok((interface, modifiers, clash)) = split_modifiers(name) {
         if clash {
-            return Err(format!("illegal combination of interface modifiers\n{}", missing()));
+            return Err(format!(
+                "illegal combination of interface modifiers\n{}",
+                missing()
+            ));
         }
         if (modifiers.network || modifiers.broadcast) && bits.is_some() {
-            return Err(format!("network or broadcast lookup, but extra netmask given\n{}", missing()));
+            return Err(format!(
+                "network or broadcast lookup, but extra netmask given\n{}",
+                missing()
+            ));
         }
         if exists(facts, &interface) || interface == "self" {
             let mut hosts = interface_hosts(facts, &interface, modifiers);
@@ -212,7 +258,10 @@ pub(super) fn lookup_hosts(facts: &dyn NetFacts, text: &str) -> Result<Vec<Host>
     if resolved.is_empty() {
         return Err(missing());
     }
-    Ok(resolved.into_iter().map(|address| Host::net(address, bits)).collect())
+    Ok(resolved
+        .into_iter()
+        .map(|address| Host::net(address, bits))
+        .collect())
 }
 
 impl Parser<'_> {
@@ -225,7 +274,11 @@ impl Parser<'_> {
             return self.negatable_host();
         }
         let items = self.braced(|parser| {
-            if parser.at_char('{') || parser.at_key("any") { parser.hosts() } else { parser.negatable_host() }
+            if parser.at_char('{') || parser.at_key("any") {
+                parser.hosts()
+            } else {
+                parser.negatable_host()
+            }
         })?;
         // `any` within a list swallows it.
         if items.iter().any(Vec::is_empty) {
@@ -281,9 +334,12 @@ impl Parser<'_> {
                 }
                 self.looked_up(&word)
             }
-            Token::Key(_) | Token::Binary(_) | Token::Sign(_) | Token::Char(_) | Token::Error | Token::End => {
-                self.syntax()
-            }
+            Token::Key(_)
+            | Token::Binary(_)
+            | Token::Sign(_)
+            | Token::Char(_)
+            | Token::Error
+            | Token::End => self.syntax(),
         }
     }
 
@@ -301,13 +357,22 @@ impl Parser<'_> {
         let (first, last) = (self.looked_up(first)?, self.looked_up(last)?);
         let whole = |host: &Host| match host.address {
             Address::Net { address, bits } if bits == Af::of(address).bits() => Some(address),
-            _ => None,
+            Address::Any
+            | Address::Net { .. }
+            | Address::Range { .. }
+            | Address::Interface { .. }
+            | Address::Table(_)
+            | Address::NoRoute
+            | Address::UrpfFailed => None,
         };
         if let ([first_host], [last_host]) = (first.as_slice(), last.as_slice())
             && let (Some(first), Some(last)) = (whole(first_host), whole(last_host))
             && Af::of(first) == Af::of(last)
         {
-            return Ok(vec![Host { address: Address::Range { first, last }, ..first_host.clone() }]);
+            return Ok(vec![Host {
+                address: Address::Range { first, last },
+                ..first_host.clone()
+            }]);
         }
         self.fail("invalid address range")
     }
@@ -329,7 +394,14 @@ impl Parser<'_> {
         if name.len() > INTERFACE_NAME_MAX {
             return self.fail("interface name too long");
         }
-        let mut host = Host::new(Address::Interface { name, modifiers, bits: 128 }, None);
+        let mut host = Host::new(
+            Address::Interface {
+                name,
+                modifiers,
+                bits: 128,
+            },
+            None,
+        );
         if self.char('/') {
             let bits = self.bounded(128, |_| "bit number too big".to_owned())?;
             host.set_mask(u8::try_from(bits).expect("the number was bounded"));

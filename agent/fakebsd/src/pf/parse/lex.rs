@@ -79,8 +79,13 @@ pub(super) struct Lexer {
 
 impl Lexer {
     pub(super) fn new(name: &str, text: &str, macros: BTreeMap<String, String>) -> Self {
-        let mut lexer =
-            Lexer { sources: Vec::new(), expanding: false, macros, line: 1, complaints: Vec::new() };
+        let mut lexer = Lexer {
+            sources: Vec::new(),
+            expanding: false,
+            macros,
+            line: 1,
+            complaints: Vec::new(),
+        };
         lexer.include(name, text);
         lexer.source().line = 1;
         lexer
@@ -102,7 +107,9 @@ impl Lexer {
     }
 
     pub(super) fn name(&self) -> &str {
-        self.sources.last().map_or("", |source| source.name.as_str())
+        self.sources
+            .last()
+            .map_or("", |source| source.name.as_str())
     }
 
     pub(super) fn define(&mut self, name: &str, value: &str) {
@@ -110,7 +117,9 @@ impl Lexer {
     }
 
     fn source(&mut self) -> &mut Source {
-        self.sources.last_mut().expect("the outermost text is never popped")
+        self.sources
+            .last_mut()
+            .expect("the outermost text is never popped")
     }
 
     fn raw(&mut self) -> Option<u8> {
@@ -184,7 +193,9 @@ impl Lexer {
         loop {
             match self.read() {
                 None => return Some(Token::End),
-                Some(byte) if byte.is_ascii_alphanumeric() || byte == b'_' => name.push(char::from(byte)),
+                Some(byte) if byte.is_ascii_alphanumeric() || byte == b'_' => {
+                    name.push(char::from(byte))
+                }
                 Some(byte) => {
                     self.unread(byte);
                     break;
@@ -230,12 +241,27 @@ impl Lexer {
         match byte {
             b'\'' | b'"' => return self.quoted(byte),
             b'!' => return self.pair(byte, &[(b'=', Token::Sign("!="))]),
-            b'<' => return self.pair(byte, &[(b'>', Token::Binary(Op::Outside)), (b'=', Token::Sign("<="))]),
-            b'>' => return self.pair(byte, &[(b'<', Token::Binary(Op::Inside)), (b'=', Token::Sign(">="))]),
-            b'-' => match self.pair(byte, &[(b'>', Token::Sign("->"))]) {
-                Token::Char(_) => {}
-                arrow => return arrow,
-            },
+            b'<' => {
+                return self.pair(
+                    byte,
+                    &[
+                        (b'>', Token::Binary(Op::Outside)),
+                        (b'=', Token::Sign("<=")),
+                    ],
+                );
+            }
+            b'>' => {
+                return self.pair(
+                    byte,
+                    &[(b'<', Token::Binary(Op::Inside)), (b'=', Token::Sign(">="))],
+                );
+            }
+            b'-' => {
+                let arrow = self.pair(byte, &[(b'>', Token::Sign("->"))]);
+                if arrow != Token::Char('-') {
+                    return arrow;
+                }
+            }
             _ => {}
         }
         if byte == b'-' || byte.is_ascii_digit() {
@@ -268,7 +294,8 @@ impl Lexer {
         let mut text = Vec::new();
         loop {
             let Some(byte) = self.raw() else {
-                self.complaints.push("reached end of file while parsing quoted string".to_owned());
+                self.complaints
+                    .push("reached end of file while parsing quoted string".to_owned());
                 return Token::End;
             };
             match byte {
@@ -288,7 +315,9 @@ impl Lexer {
                     }
                     Some(next) => self.unread(next),
                 },
-                _ if byte == quote => return Token::Word(String::from_utf8_lossy(&text).into_owned()),
+                _ if byte == quote => {
+                    return Token::Word(String::from_utf8_lossy(&text).into_owned());
+                }
                 0 => return self.give_up("syntax error".to_owned()),
                 _ => {}
             }
@@ -304,7 +333,9 @@ impl Lexer {
         let mut digits = vec![first];
         let end = loop {
             match self.read() {
-                Some(byte) if byte.is_ascii_digit() && digits.len() < TOKEN_BYTES_MAX => digits.push(byte),
+                Some(byte) if byte.is_ascii_digit() && digits.len() < TOKEN_BYTES_MAX => {
+                    digits.push(byte)
+                }
                 other => break other,
             }
         };
@@ -318,7 +349,11 @@ impl Lexer {
             return Some(match text.parse() {
                 Ok(number) => Token::Number(number),
                 Err(_) => {
-                    let size = if first == b'-' { "too small" } else { "too large" };
+                    let size = if first == b'-' {
+                        "too small"
+                    } else {
+                        "too large"
+                    };
                     self.give_up(format!("\"{text}\" invalid number: {size}"))
                 }
             });

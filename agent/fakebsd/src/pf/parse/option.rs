@@ -48,7 +48,9 @@ const HINTS: &[(&str, [u32; 7])] = &[
 impl Parser<'_> {
     pub(super) fn option(&mut self) -> Outcome<()> {
         self.bump();
-        let Token::Key(key) = *self.peek() else { return self.syntax() };
+        let Token::Key(key) = *self.peek() else {
+            return self.syntax();
+        };
         self.bump();
         match key {
             "reassemble" => self.set_reassemble(),
@@ -61,7 +63,10 @@ impl Parser<'_> {
             "block-policy" | "fail-policy" => self.set_policy(key),
             "require-order" => {
                 let yes = self.yes_or_no()?;
-                self.say(&format!("set require-order {}", if yes { "yes" } else { "no" }));
+                self.say(&format!(
+                    "set require-order {}",
+                    if yes { "yes" } else { "no" }
+                ));
                 self.require_order = yes;
                 Ok(())
             }
@@ -72,7 +77,14 @@ impl Parser<'_> {
             }
             "state-policy" => {
                 self.if_bound = self.state_lock()?;
-                self.say(&format!("set state-policy {}", if self.if_bound { "if-bound" } else { "floating" }));
+                self.say(&format!(
+                    "set state-policy {}",
+                    if self.if_bound {
+                        "if-bound"
+                    } else {
+                        "floating"
+                    }
+                ));
                 Ok(())
             }
             "debug" => self.set_debug(),
@@ -120,7 +132,10 @@ impl Parser<'_> {
         self.enter(Section::Option)?;
         if self.request.with_settings {
             self.settings.reassemble = Some((yes, no_df));
-            let (yes, no_df) = (if yes { "yes" } else { "no" }, if no_df { "no-df" } else { "" });
+            let (yes, no_df) = (
+                if yes { "yes" } else { "no" },
+                if no_df { "no-df" } else { "" },
+            );
             self.say(&format!("set reassemble {yes} {no_df}"));
         }
         Ok(())
@@ -132,11 +147,16 @@ impl Parser<'_> {
         if !self.request.with_settings {
             return Ok(());
         }
-        let Some((_, hints)) = HINTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name)) else {
+        let Some((_, hints)) = HINTS
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(&name))
+        else {
             self.warn("pfctl: invalid state timeouts optimization");
             return self.fail(&format!("unknown optimization {name}"));
         };
-        self.settings.timeouts.extend(hints.iter().copied().enumerate());
+        self.settings
+            .timeouts
+            .extend(hints.iter().copied().enumerate());
         self.say(&format!("set optimization {name}"));
         Ok(())
     }
@@ -153,16 +173,27 @@ impl Parser<'_> {
     }
 
     fn set_list(&mut self, mut item: impl FnMut(&mut Self) -> Outcome<()>) -> Outcome<()> {
-        if self.at_char('{') { self.braced(item).map(|_| ()) } else { item(self) }
+        if self.at_char('{') {
+            self.braced(item).map(|_| ())
+        } else {
+            item(self)
+        }
     }
 
     fn timeout(&mut self) -> Outcome<()> {
-        let name = if self.key("interval") { "interval".to_owned() } else { self.word()? };
+        let name = if self.key("interval") {
+            "interval".to_owned()
+        } else {
+            self.word()?
+        };
         let seconds = self.number_in_section()?;
         if !self.request.with_settings {
             return Ok(());
         }
-        let Some(index) = TIMEOUTS.iter().position(|(known, _)| known.eq_ignore_ascii_case(&name)) else {
+        let Some(index) = TIMEOUTS
+            .iter()
+            .position(|(known, _)| known.eq_ignore_ascii_case(&name))
+        else {
             self.warn("pfctl: Bad timeout name.");
             return self.fail(&format!("unknown timeout {name}"));
         };
@@ -174,7 +205,10 @@ impl Parser<'_> {
     fn limit(&mut self) -> Outcome<()> {
         let name = self.word()?;
         let number = self.number_in_section()?;
-        let Some(index) = LIMITS.iter().position(|(known, _)| known.eq_ignore_ascii_case(&name)) else {
+        let Some(index) = LIMITS
+            .iter()
+            .position(|(known, _)| known.eq_ignore_ascii_case(&name))
+        else {
             self.warn("pfctl: Bad pool name.");
             return self.fail(&format!("unable to set limit {name} {number}"));
         };
@@ -194,7 +228,11 @@ impl Parser<'_> {
     }
 
     fn set_log_interface(&mut self) -> Outcome<()> {
-        let name = if self.key("all") { "all".to_owned() } else { self.word()? };
+        let name = if self.key("all") {
+            "all".to_owned()
+        } else {
+            self.word()?
+        };
         self.enter(Section::Option)?;
         if self.request.with_settings {
             self.say(&format!("set loginterface {name}"));
@@ -222,7 +260,14 @@ impl Parser<'_> {
             self.expect_key("drop")?;
             Return::Drop
         };
-        self.say(&format!("set {key} {}", if policy == Return::Drop { "drop" } else { "return" }));
+        self.say(&format!(
+            "set {key} {}",
+            if policy == Return::Drop {
+                "drop"
+            } else {
+                "return"
+            }
+        ));
         self.enter(Section::Option)?;
         if key == "block-policy" {
             self.block_policy = policy;
@@ -260,7 +305,10 @@ impl Parser<'_> {
             }
             return Ok(());
         }
-        let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        let names: Vec<&str> = interfaces
+            .iter()
+            .map(|interface| interface.name.as_str())
+            .collect();
         let mut failed = false;
         for interface in &interfaces {
             if interface.negated {
@@ -271,7 +319,11 @@ impl Parser<'_> {
             }
         }
         self.say(&format!("set skip on {{ {} }}", names.join(" ")));
-        if failed { self.fail("error setting skip interface(s)") } else { Ok(()) }
+        if failed {
+            self.fail("error setting skip interface(s)")
+        } else {
+            Ok(())
+        }
     }
 
     fn set_syncookies(&mut self) -> Outcome<()> {
@@ -287,12 +339,20 @@ impl Parser<'_> {
             loop {
                 let name = self.word()?;
                 let value = self.word()?;
-                let percent = value.strip_suffix('%').and_then(|text| text.parse::<f64>().ok());
-                let Some(percent) = percent else { return Err(super::Abandon) };
+                let percent = value
+                    .strip_suffix('%')
+                    .and_then(|text| text.parse::<f64>().ok());
+                let Some(percent) = percent else {
+                    return Err(super::Abandon);
+                };
                 if percent <= 0.0 || percent > 100.0 {
                     return self.fail("illegal percentage value");
                 }
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 100, cut as in C")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "1 to 100, cut as in C"
+                )]
                 let percent = percent as u8;
                 match name.as_str() {
                     "start" => start = percent,
@@ -329,7 +389,10 @@ impl Parser<'_> {
 
 /// The full list of timeouts, in pfctl's order, with these in place of the defaults.
 pub(crate) fn timeouts_with(settings: &Settings) -> Vec<u32> {
-    let mut timeouts: Vec<u32> = names::TIMEOUTS.iter().map(|(_, seconds)| *seconds).collect();
+    let mut timeouts: Vec<u32> = names::TIMEOUTS
+        .iter()
+        .map(|(_, seconds)| *seconds)
+        .collect();
     for (index, seconds) in &settings.timeouts {
         timeouts[*index] = *seconds;
     }

@@ -64,20 +64,29 @@ impl Parser<'_> {
         }
         self.one_or_braced(|parser| {
             let negated = parser.char('!');
-            Ok(InterfaceItem { negated, ..parser.interface_item()? })
+            Ok(InterfaceItem {
+                negated,
+                ..parser.interface_item()?
+            })
         })
     }
 
     /// `if_item`.
     pub(super) fn interface_item(&mut self) -> Outcome<InterfaceItem> {
         if self.key("any") {
-            return Ok(InterfaceItem { name: "any".to_owned(), ..InterfaceItem::default() });
+            return Ok(InterfaceItem {
+                name: "any".to_owned(),
+                ..InterfaceItem::default()
+            });
         }
         let name = self.word()?;
         if name.len() > INTERFACE_NAME_MAX {
             return self.fail("interface name too long");
         }
-        Ok(InterfaceItem { name, ..InterfaceItem::default() })
+        Ok(InterfaceItem {
+            name,
+            ..InterfaceItem::default()
+        })
     }
 
     pub(super) fn family(&mut self) -> Option<Af> {
@@ -114,7 +123,7 @@ impl Parser<'_> {
         }
     }
 
-    pub(super) fn from_to(&mut self) -> Outcome<FromTo> {
+    pub(super) fn both_ends(&mut self) -> Outcome<FromTo> {
         let mut ends = FromTo::default();
         if self.key("all") {
             return Ok(ends);
@@ -127,18 +136,33 @@ impl Parser<'_> {
         }
         if self.key("to") {
             ends.destination = self.peer()?;
-            self.refuse_urpf(&ends.destination.hosts, "\"urpf-failed\" is not permitted in a destination address")?;
+            self.refuse_urpf(
+                &ends.destination.hosts,
+                "\"urpf-failed\" is not permitted in a destination address",
+            )?;
         }
         Ok(ends)
     }
 
     pub(super) fn refuse_urpf(&mut self, hosts: &[Host], message: &str) -> Outcome<()> {
-        if hosts.iter().any(|host| host.address == Address::UrpfFailed) { self.fail(message) } else { Ok(()) }
+        if hosts.iter().any(|host| host.address == Address::UrpfFailed) {
+            self.fail(message)
+        } else {
+            Ok(())
+        }
     }
 
     fn peer(&mut self) -> Outcome<Peer> {
-        let hosts = if self.at_key("port") { Vec::new() } else { self.hosts()? };
-        let ports = if self.key("port") { self.one_or_braced(Self::port_item)? } else { Vec::new() };
+        let hosts = if self.at_key("port") {
+            Vec::new()
+        } else {
+            self.hosts()?
+        };
+        let ports = if self.key("port") {
+            self.one_or_braced(Self::port_item)?
+        } else {
+            Vec::new()
+        };
         Ok(Peer { hosts, ports })
     }
 
@@ -148,7 +172,11 @@ impl Parser<'_> {
             if range.kind != PortKind::Single {
                 return self.fail("':' cannot be used with an other port operator");
             }
-            return Ok(PortMatch { op, first: range.first, last: range.last });
+            return Ok(PortMatch {
+                op,
+                first: range.first,
+                last: range.last,
+            });
         }
         let first = self.port_range(true, false)?;
         if let Token::Binary(op) = *self.peek() {
@@ -157,11 +185,26 @@ impl Parser<'_> {
             if first.kind != PortKind::Single || last.kind != PortKind::Single {
                 return self.fail("':' cannot be used with an other port operator");
             }
-            let ports = PortMatch { op, first: first.first, last: last.first };
+            let ports = PortMatch {
+                op,
+                first: first.first,
+                last: last.first,
+            };
             return self.checked_range(ports, "invalid port range");
         }
-        let op = if first.kind == PortKind::Single { Op::Equal } else { Op::Range };
-        self.checked_range(PortMatch { op, first: first.first, last: first.last }, "invalid port range")
+        let op = if first.kind == PortKind::Single {
+            Op::Equal
+        } else {
+            Op::Range
+        };
+        self.checked_range(
+            PortMatch {
+                op,
+                first: first.first,
+                last: first.last,
+            },
+            "invalid port range",
+        )
     }
 
     /// `validate_range`.
@@ -169,9 +212,18 @@ impl Parser<'_> {
         let reversed = match ports.op {
             Op::Range | Op::Outside => ports.first > ports.last,
             Op::Inside => ports.first >= ports.last,
-            Op::Equal | Op::NotEqual | Op::Less | Op::LessEqual | Op::Greater | Op::GreaterEqual => false,
+            Op::Equal
+            | Op::NotEqual
+            | Op::Less
+            | Op::LessEqual
+            | Op::Greater
+            | Op::GreaterEqual => false,
         };
-        if reversed { self.fail(message) } else { Ok(ports) }
+        if reversed {
+            self.fail(message)
+        } else {
+            Ok(ports)
+        }
     }
 
     fn unary_operator(&mut self) -> Option<Op> {
@@ -200,7 +252,12 @@ impl Parser<'_> {
         let text = match self.peek() {
             Token::Number(number) => number.to_string(),
             Token::Word(word) => word.clone(),
-            Token::Key(_) | Token::Binary(_) | Token::Sign(_) | Token::Char(_) | Token::Error | Token::End => {
+            Token::Key(_)
+            | Token::Binary(_)
+            | Token::Sign(_)
+            | Token::Char(_)
+            | Token::Error
+            | Token::End => {
                 return self.syntax();
             }
         };
@@ -208,19 +265,33 @@ impl Parser<'_> {
         // The message names the line of what follows, which yacc has read by then.
         self.peek();
         let Some((first, last)) = text.split_once(':') else {
-            return Ok(PortRange { first: self.service(&text)?, ..PortRange::default() });
+            return Ok(PortRange {
+                first: self.service(&text)?,
+                ..PortRange::default()
+            });
         };
         if stars && last == "*" {
-            return Ok(PortRange { first: self.service(first)?, last: 0, kind: PortKind::Star });
+            return Ok(PortRange {
+                first: self.service(first)?,
+                last: 0,
+                kind: PortKind::Star,
+            });
         }
         if !ranges {
             return Err(super::Abandon);
         }
         let (first, last) = (self.service(first)?, self.service(last)?);
         if first == last {
-            return Ok(PortRange { first, ..PortRange::default() });
+            return Ok(PortRange {
+                first,
+                ..PortRange::default()
+            });
         }
-        Ok(PortRange { first, last, kind: PortKind::Range })
+        Ok(PortRange {
+            first,
+            last,
+            kind: PortKind::Range,
+        })
     }
 
     /// `getservice`.
@@ -250,7 +321,11 @@ impl Parser<'_> {
             if id == UNKNOWN_ID && op != Op::Equal && op != Op::NotEqual {
                 return self.fail(&unknown);
             }
-            return Ok(IdMatch { op, first: id, last: id });
+            return Ok(IdMatch {
+                op,
+                first: id,
+                last: id,
+            });
         }
         let first = self.id(group)?;
         if let Token::Binary(op) = *self.peek() {
@@ -261,7 +336,11 @@ impl Parser<'_> {
             }
             return Ok(IdMatch { op, first, last });
         }
-        Ok(IdMatch { op: Op::Equal, first, last: first })
+        Ok(IdMatch {
+            op: Op::Equal,
+            first,
+            last: first,
+        })
     }
 
     fn id(&mut self, group: bool) -> Outcome<u32> {
@@ -270,7 +349,11 @@ impl Parser<'_> {
             if name == "unknown" {
                 return Ok(UNKNOWN_ID);
             }
-            let found = if group { self.facts.group_id(&name) } else { self.facts.user_id(&name) };
+            let found = if group {
+                self.facts.group_id(&name)
+            } else {
+                self.facts.user_id(&name)
+            };
             let what = if group { "group" } else { "user" };
             return match found {
                 Some(id) => Ok(id),
@@ -278,7 +361,9 @@ impl Parser<'_> {
             };
         }
         let what = if group { "gid" } else { "uid" };
-        let id = self.bounded(i64::from(u32::MAX) - 1, |id| format!("illegal {what} value {id}"))?;
+        let id = self.bounded(i64::from(u32::MAX) - 1, |id| {
+            format!("illegal {what} value {id}")
+        })?;
         Ok(u32::try_from(id).expect("the number was bounded"))
     }
 
@@ -306,7 +391,11 @@ impl Parser<'_> {
     }
 
     fn icmp_item(&mut self, af: Af) -> Outcome<IcmpItem> {
-        let (protocol, name) = if af == Af::Inet { (1, "icmp") } else { (58, "icmp6") };
+        let (protocol, name) = if af == Af::Inet {
+            (1, "icmp")
+        } else {
+            (58, "icmp6")
+        };
         let icmp_type = if self.at_word() {
             let word = self.word()?;
             match names::icmp_type(&word, af) {
@@ -317,7 +406,11 @@ impl Parser<'_> {
             let number = self.bounded(255, |number| format!("illegal {name}-type {number}"))?;
             u8::try_from(number).expect("the number was bounded")
         };
-        let mut item = IcmpItem { icmp_type: u16::from(icmp_type) + 1, code: 0, protocol };
+        let mut item = IcmpItem {
+            icmp_type: u16::from(icmp_type) + 1,
+            code: 0,
+            protocol,
+        };
         if self.key("code") {
             let code = if self.at_word() {
                 let word = self.word()?;
@@ -337,8 +430,12 @@ impl Parser<'_> {
     pub(super) fn tos(&mut self) -> Outcome<u8> {
         if self.at_word() {
             let word = self.word()?;
-            let hexadecimal = word.starts_with("0x").then(|| parse_c_number(&word)).flatten();
-            let value = names::tos_value(&word).or_else(|| hexadecimal.and_then(|value| u8::try_from(value).ok()));
+            let hexadecimal = word
+                .starts_with("0x")
+                .then(|| parse_c_number(&word))
+                .flatten();
+            let value = names::tos_value(&word)
+                .or_else(|| hexadecimal.and_then(|value| u8::try_from(value).ok()));
             return match value {
                 Some(value) => Ok(value),
                 None => self.fail(&format!("illegal tos value {word}")),

@@ -31,24 +31,54 @@ pub(super) struct PoolOptions {
 impl Parser<'_> {
     /// `port_redirspec`: hosts, perhaps a port, options.
     pub(super) fn redirect(&mut self) -> Outcome<Redirect> {
-        let hosts: Vec<Host> = self.one_or_braced(Self::host)?.into_iter().flatten().collect();
-        let port = if self.key("port") { self.port_range(true, true)? } else { PortRange::default() };
+        let hosts: Vec<Host> = self
+            .one_or_braced(Self::host)?
+            .into_iter()
+            .flatten()
+            .collect();
+        let port = if self.key("port") {
+            self.port_range(true, true)?
+        } else {
+            PortRange::default()
+        };
         let options = self.pool_options()?;
-        Ok(Redirect { hosts, port, options, af: None, binat: false })
+        Ok(Redirect {
+            hosts,
+            port,
+            options,
+            af: None,
+            binat: false,
+        })
     }
 
     /// `binat_redirspec` behind its arrow: one host, no options.
     pub(super) fn binat_redirect(&mut self) -> Outcome<Redirect> {
         let hosts = self.host()?;
-        let port = if self.key("port") { self.port_range(true, true)? } else { PortRange::default() };
-        Ok(Redirect { hosts, port, ..Redirect::default() })
+        let port = if self.key("port") {
+            self.port_range(true, true)?
+        } else {
+            PortRange::default()
+        };
+        Ok(Redirect {
+            hosts,
+            port,
+            ..Redirect::default()
+        })
     }
 
     /// `route_redirspec`: interfaces, with addresses or without.
     pub(super) fn route_redirect(&mut self) -> Outcome<Redirect> {
-        let hosts = self.one_or_braced(Self::route_host)?.into_iter().flatten().collect();
+        let hosts = self
+            .one_or_braced(Self::route_host)?
+            .into_iter()
+            .flatten()
+            .collect();
         let options = self.pool_options()?;
-        Ok(Redirect { hosts, options, ..Redirect::default() })
+        Ok(Redirect {
+            hosts,
+            options,
+            ..Redirect::default()
+        })
     }
 
     fn route_host(&mut self) -> Outcome<Vec<Host>> {
@@ -68,31 +98,39 @@ impl Parser<'_> {
         if interface.len() > INTERFACE_NAME_MAX {
             return self.fail("interface name too long");
         }
-        Ok(vec![Host { interface, ..Host::default() }])
+        Ok(vec![Host {
+            interface,
+            ..Host::default()
+        }])
     }
 
     fn pool_options(&mut self) -> Outcome<PoolOptions> {
         let mut options = PoolOptions::default();
         loop {
-            let kind = match *self.peek() {
-                Token::Key("bitmask") => Some(PoolKind::Bitmask),
-                Token::Key("random") => Some(PoolKind::Random),
-                Token::Key("round-robin") => Some(PoolKind::RoundRobin),
-                Token::Key("source-hash") => {
+            let kind = match self.peek_key() {
+                "bitmask" => Some(PoolKind::Bitmask),
+                "random" => Some(PoolKind::Random),
+                "round-robin" => Some(PoolKind::RoundRobin),
+                "source-hash" => {
                     self.bump();
                     let key = self.hash_key()?;
                     self.set_kind(&mut options, PoolKind::SourceHash(key))?;
                     continue;
                 }
-                Token::Key("static-port" | "sticky-address" | "endpoint-independent" | "prefer-ipv6-nexthop") => None,
-                Token::Key("map-e-portset") => {
+                "static-port"
+                | "sticky-address"
+                | "endpoint-independent"
+                | "prefer-ipv6-nexthop" => None,
+                "map-e-portset" => {
                     self.bump();
                     self.map_e(&mut options)?;
                     continue;
                 }
                 _ => return Ok(options),
             };
-            let Token::Key(key) = self.bump() else { continue };
+            let Token::Key(key) = self.bump() else {
+                continue;
+            };
             match kind {
                 Some(kind) => self.set_kind(&mut options, kind)?,
                 None => {
@@ -111,7 +149,11 @@ impl Parser<'_> {
     }
 
     fn set_kind(&mut self, options: &mut PoolOptions, kind: PoolKind) -> Outcome<()> {
-        if options.kind.replace(kind).is_some() { self.fail("pool type cannot be redefined") } else { Ok(()) }
+        if options.kind.replace(kind).is_some() {
+            self.fail("pool type cannot be redefined")
+        } else {
+            Ok(())
+        }
     }
 
     /// A key of 128 bits in hexadecimal; a word is hashed, nothing stands for a random one, both reproducibly.
@@ -122,7 +164,9 @@ impl Parser<'_> {
             return Ok(scramble(&format!("{line} {}", self.hash_keys)));
         }
         let word = self.words()?;
-        let Some(digits) = word.strip_prefix("0x") else { return Ok(scramble(&word)) };
+        let Some(digits) = word.strip_prefix("0x") else {
+            return Ok(scramble(&word));
+        };
         if digits.len() != 32 {
             return self.fail("hex key must be 128 bits (32 hex digits) long");
         }
@@ -175,7 +219,11 @@ impl Parser<'_> {
     }
 
     /// What every translation does to its target before the rule is expanded.
-    pub(super) fn settle_redirect(&mut self, redirect: &mut Redirect, af: &mut Option<Af>) -> Outcome<()> {
+    pub(super) fn settle_redirect(
+        &mut self,
+        redirect: &mut Redirect,
+        af: &mut Option<Af>,
+    ) -> Outcome<()> {
         if af.is_none() && redirect.hosts.first().is_some_and(|host| host.scope == 0) {
             *af = redirect.hosts.first().and_then(|host| host.af);
         }
@@ -185,7 +233,11 @@ impl Parser<'_> {
             let first = redirect.hosts[0].fitted(*af);
             redirect.hosts = vec![first];
         }
-        if self.netmask_fits(&redirect.hosts, *af) { Ok(()) } else { Err(super::Abandon) }
+        if self.netmask_fits(&redirect.hosts, *af) {
+            Ok(())
+        } else {
+            Err(super::Abandon)
+        }
     }
 
     /// `invalid_redirect`.
@@ -204,10 +256,16 @@ impl Parser<'_> {
 
     /// `check_netmask`: it looks at the first host only, and speaks without file and line.
     pub(super) fn netmask_fits(&mut self, hosts: &[Host], af: Option<Af>) -> bool {
-        let Some(first) = hosts.first() else { return true };
+        let Some(first) = hosts.first() else {
+            return true;
+        };
         let bits = match &first.address {
             Address::Net { bits, .. } | Address::Interface { bits, .. } => *bits,
-            Address::Any | Address::Range { .. } | Address::Table(_) | Address::NoRoute | Address::UrpfFailed => 0,
+            Address::Any
+            | Address::Range { .. }
+            | Address::Table(_)
+            | Address::NoRoute
+            | Address::UrpfFailed => 0,
         };
         let fits = af != Some(Af::Inet) || bits <= 32;
         if !fits {
@@ -217,10 +275,16 @@ impl Parser<'_> {
     }
 
     /// The second number of a target's port for `rdr`.
-    pub(super) fn rdr_ports(&mut self, redirect: &Redirect, destination: (u16, u16)) -> Result<[u16; 2], ()> {
+    pub(super) fn rdr_ports(
+        &mut self,
+        redirect: &Redirect,
+        destination: (u16, u16),
+    ) -> Result<[u16; 2], ()> {
         let port = redirect.port;
         let last = match port.kind {
-            PortKind::Star => port.first.wrapping_add(destination.1.wrapping_sub(destination.0)),
+            PortKind::Star => port
+                .first
+                .wrapping_add(destination.1.wrapping_sub(destination.0)),
             PortKind::Single => 0,
             PortKind::Range if port.first > port.last => {
                 self.complain("invalid rdr-to port range");
@@ -230,7 +294,11 @@ impl Parser<'_> {
         };
         let options = &redirect.options;
         if options.static_port || options.map_e.is_some() {
-            let name = if options.static_port { "static-port" } else { "map-e-portset" };
+            let name = if options.static_port {
+                "static-port"
+            } else {
+                "map-e-portset"
+            };
             self.complain(&format!("the '{name}' option is only valid with nat rules"));
             return Err(());
         }
@@ -249,6 +317,8 @@ fn scramble(text: &str) -> [u32; 4] {
 }
 
 fn split(key: u128) -> [u32; 4] {
-    let word = |shift: u32| u32::try_from((key >> shift) & 0xffff_ffff).expect("the value was cut to 32 bits");
+    let word = |shift: u32| {
+        u32::try_from((key >> shift) & 0xffff_ffff).expect("the value was cut to 32 bits")
+    };
     [word(96), word(64), word(32), word(0)]
 }

@@ -2,7 +2,6 @@
 
 use super::expand::Expansion;
 use super::host::{self, Host};
-use super::lex::Token;
 use super::port::{FromTo, InterfaceItem, Peer};
 use super::{Outcome, Parser, Section};
 use crate::pf::rule::{Action, Address, InterfaceModifiers, Rule, ScrubActions};
@@ -29,7 +28,7 @@ impl Parser<'_> {
         let interfaces = self.interfaces()?;
         rule.af = self.family();
         let protocols = self.protocols()?;
-        let ends = self.from_to()?;
+        let ends = self.both_ends()?;
         let options = self.scrub_options()?;
         self.enter(Section::Scrub)?;
         if quick {
@@ -44,7 +43,15 @@ impl Parser<'_> {
         self.check_tags(&rule)?;
         rule.scrub = options.actions;
         rule.rtable = options.rtable;
-        self.expand(rule, &Expansion { interfaces, protocols, ends, ..Expansion::default() });
+        self.expand(
+            rule,
+            &Expansion {
+                interfaces,
+                protocols,
+                ends,
+                ..Expansion::default()
+            },
+        );
         Ok(())
     }
 
@@ -53,15 +60,26 @@ impl Parser<'_> {
         let mut options = ScrubOptions::default();
         let mut comma = false;
         loop {
-            let key = match *self.peek() {
-                Token::Key(
-                    key @ ("no-df" | "min-ttl" | "max-mss" | "set-tos" | "fragment" | "reassemble" | "random-id"
-                    | "rtable" | "tagged"),
-                ) => key,
-                Token::Char('!') => "!",
-                _ if comma => return self.syntax(),
-                _ => return Ok(options),
+            let key = if self.at_char('!') {
+                "!"
+            } else {
+                self.peek_key()
             };
+            let known = [
+                "!",
+                "no-df",
+                "min-ttl",
+                "max-mss",
+                "set-tos",
+                "fragment",
+                "reassemble",
+                "random-id",
+                "rtable",
+                "tagged",
+            ];
+            if !known.contains(&key) {
+                return if comma { self.syntax() } else { Ok(options) };
+            }
             self.bump();
             self.scrub_option(key, &mut options)?;
             comma = self.char(',');
@@ -140,7 +158,10 @@ impl Parser<'_> {
             if !parser.char('(') {
                 return parser.interface_item();
             }
-            let item = InterfaceItem { dynamic: true, ..parser.interface_item()? };
+            let item = InterfaceItem {
+                dynamic: true,
+                ..parser.interface_item()?
+            };
             parser.expect_char(')')?;
             Ok(item)
         })?;
@@ -170,25 +191,48 @@ impl Parser<'_> {
     }
 
     fn antispoof_for(&mut self, rule: &Rule, interface: &InterfaceItem) {
-        let network = InterfaceModifiers { network: true, ..InterfaceModifiers::default() };
+        let network = InterfaceModifiers {
+            network: true,
+            ..InterfaceModifiers::default()
+        };
         let hosts_with = |parser: &Self, modifiers: InterfaceModifiers| {
             if interface.dynamic {
-                let address = Address::Interface { name: interface.name.clone(), modifiers, bits: 128 };
-                return vec![Host { address, ..Host::default() }];
+                let address = Address::Interface {
+                    name: interface.name.clone(),
+                    modifiers,
+                    bits: 128,
+                };
+                return vec![Host {
+                    address,
+                    ..Host::default()
+                }];
             }
             host::interface_hosts(parser.facts, &interface.name, modifiers)
         };
         let expansion = |interfaces: Vec<InterfaceItem>, hosts: Vec<Host>| Expansion {
             interfaces,
-            ends: FromTo { source: Peer { hosts, ports: Vec::new() }, ..FromTo::default() },
+            ends: FromTo {
+                source: Peer {
+                    hosts,
+                    ports: Vec::new(),
+                },
+                ..FromTo::default()
+            },
             ..Expansion::default()
         };
-        let elsewhere = vec![InterfaceItem { negated: true, dynamic: false, ..interface.clone() }];
+        let elsewhere = vec![InterfaceItem {
+            negated: true,
+            dynamic: false,
+            ..interface.clone()
+        }];
         let networks = hosts_with(self, network);
         if !networks.is_empty() {
             self.expand(rule.clone(), &expansion(elsewhere, networks));
         }
-        let loopback = self.facts.interface(&interface.name).is_some_and(|found| found.loopback);
+        let loopback = self
+            .facts
+            .interface(&interface.name)
+            .is_some_and(|found| found.loopback);
         let own = hosts_with(self, InterfaceModifiers::default());
         if !loopback && !own.is_empty() {
             self.expand(rule.clone(), &expansion(Vec::new(), own));

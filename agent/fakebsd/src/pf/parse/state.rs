@@ -37,11 +37,11 @@ const THRESHOLD_MAX: u32 = u32::MAX / 1000;
 impl Parser<'_> {
     /// `keep state …`, `no state` and their kin; `None` if the next token begins none of them.
     pub(super) fn keep(&mut self) -> Outcome<Option<(KeepState, Vec<StateOption>)>> {
-        let keep = match *self.peek() {
-            Token::Key("no") => KeepState::No,
-            Token::Key("keep") => KeepState::Normal,
-            Token::Key("modulate") => KeepState::Modulate,
-            Token::Key("synproxy") => KeepState::Synproxy,
+        let keep = match self.peek_key() {
+            "no" => KeepState::No,
+            "keep" => KeepState::Normal,
+            "modulate" => KeepState::Modulate,
+            "synproxy" => KeepState::Synproxy,
             _ => return Ok(None),
         };
         self.bump();
@@ -97,9 +97,14 @@ impl Parser<'_> {
             if !name.contains('.') {
                 return self.fail(&format!("illegal state timeout {name}"));
             }
-            return Ok(StateOption::Timeout(u8::try_from(index).expect("there are few timeouts"), seconds));
+            return Ok(StateOption::Timeout(
+                u8::try_from(index).expect("there are few timeouts"),
+                seconds,
+            ));
         }
-        let Token::Key(key) = *self.peek() else { return self.syntax() };
+        let Token::Key(key) = *self.peek() else {
+            return self.syntax();
+        };
         if !self.at_state_option() {
             return self.syntax();
         }
@@ -127,10 +132,18 @@ impl Parser<'_> {
                 if table.len() > TABLE_NAME_MAX {
                     return self.fail(&format!("table name '{table}' too long"));
                 }
-                StateOption::Overload { table, flush, global }
+                StateOption::Overload {
+                    table,
+                    flush,
+                    global,
+                }
             }
             "source-track" => {
-                let rule = if self.key("global") { Some(false) } else { self.key("rule").then_some(true) };
+                let rule = if self.key("global") {
+                    Some(false)
+                } else {
+                    self.key("rule").then_some(true)
+                };
                 StateOption::SourceTrack(rule)
             }
             "sloppy" => StateOption::Sloppy,
@@ -140,7 +153,11 @@ impl Parser<'_> {
     }
 
     /// Puts the options into a rule, and checks that they agree (the loop over `o` in `pfrule`).
-    pub(super) fn apply_state_options(&mut self, rule: &mut Rule, options: &[StateOption]) -> Outcome<()> {
+    pub(super) fn apply_state_options(
+        &mut self,
+        rule: &mut Rule,
+        options: &[StateOption],
+    ) -> Outcome<()> {
         let mut track: Option<Option<bool>> = None;
         let mut locked = false;
         for option in options {
@@ -160,7 +177,11 @@ impl Parser<'_> {
             u8::try_from(index).expect("there are few timeouts")
         });
         let state = &mut rule.state;
-        if state.max > 0 && !adaptive.iter().any(|index| state.timeouts.contains_key(index)) {
+        if state.max > 0
+            && !adaptive
+                .iter()
+                .any(|index| state.timeouts.contains_key(index))
+        {
             state.timeouts.insert(adaptive[0], state.max / 10 * 6);
             state.timeouts.insert(adaptive[1], state.max / 10 * 12);
             state.timeouts.retain(|_, seconds| *seconds > 0);
@@ -183,7 +204,9 @@ impl Parser<'_> {
                 ("max-src-conn-rate", state.max_src_conn_rate.1 > 0),
             ];
             if let Some((name, _)) = refused.iter().find(|(_, set)| *set) {
-                return self.fail(&format!("'{name}' is incompatible with 'source-track global'"));
+                return self.fail(&format!(
+                    "'{name}' is incompatible with 'source-track global'"
+                ));
             }
         }
         let index = names::timeout_index("src.track").expect("the list of timeouts has it");
@@ -197,7 +220,11 @@ impl Parser<'_> {
     }
 
     fn once(&mut self, again: bool, what: &str) -> Outcome<()> {
-        if again { self.fail(&format!("{what} multiple definitions")) } else { Ok(()) }
+        if again {
+            self.fail(&format!("{what} multiple definitions"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Sets a number that may be set once and must not be zero.
@@ -217,7 +244,10 @@ impl Parser<'_> {
                 self.once(state.max > 0, "state option 'max'")?;
                 state.max = *number;
             }
-            StateOption::NoSync => self.once(mem::replace(&mut state.no_sync, true), "state option 'sync'")?,
+            StateOption::NoSync => self.once(
+                mem::replace(&mut state.no_sync, true),
+                "state option 'sync'",
+            )?,
             StateOption::MaxSrcStates(number) => {
                 self.set_number(&mut state.max_src_states, *number, "max-src-states")?;
                 state.source_track = true;
@@ -231,31 +261,51 @@ impl Parser<'_> {
                 (state.source_track, state.source_track_rule) = (true, true);
             }
             StateOption::MaxSrcConnRate(limit, seconds) => {
-                self.once(state.max_src_conn_rate.0 > 0, "state option 'max-src-conn-rate'")?;
+                self.once(
+                    state.max_src_conn_rate.0 > 0,
+                    "state option 'max-src-conn-rate'",
+                )?;
                 if *limit == 0 || *seconds == 0 {
                     return self.fail("'max-src-conn-rate' values must be > 0");
                 }
                 if *limit > THRESHOLD_MAX {
-                    return self.fail(&format!("'max-src-conn-rate' maximum rate must be < {THRESHOLD_MAX}"));
+                    return self.fail(&format!(
+                        "'max-src-conn-rate' maximum rate must be < {THRESHOLD_MAX}"
+                    ));
                 }
                 state.max_src_conn_rate = (*limit, *seconds);
                 (state.source_track, state.source_track_rule) = (true, true);
             }
-            StateOption::Overload { table, flush, global } => {
+            StateOption::Overload {
+                table,
+                flush,
+                global,
+            } => {
                 if !state.overload.is_empty() {
                     return self.fail("multiple 'overload' table definitions");
                 }
                 state.overload.clone_from(table);
                 (state.flush, state.flush_global) = (*flush, *global);
             }
-            StateOption::Sloppy => self.once(mem::replace(&mut state.sloppy, true), "state sloppy option:")?,
-            StateOption::Pflow => self.once(mem::replace(&mut state.pflow, true), "state pflow option:")?,
+            StateOption::Sloppy => self.once(
+                mem::replace(&mut state.sloppy, true),
+                "state sloppy option:",
+            )?,
+            StateOption::Pflow => {
+                self.once(mem::replace(&mut state.pflow, true), "state pflow option:")?
+            }
             StateOption::AllowRelated => {
-                self.once(mem::replace(&mut state.allow_related, true), "state allow-related option:")?;
+                self.once(
+                    mem::replace(&mut state.allow_related, true),
+                    "state allow-related option:",
+                )?;
             }
             StateOption::Timeout(index, seconds) => {
                 let name = names::TIMEOUTS[usize::from(*index)].0;
-                self.once(state.timeouts.contains_key(index), &format!("state timeout {name}"))?;
+                self.once(
+                    state.timeouts.contains_key(index),
+                    &format!("state timeout {name}"),
+                )?;
                 if *seconds > 0 {
                     state.timeouts.insert(*index, *seconds);
                 }

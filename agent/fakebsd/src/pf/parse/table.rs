@@ -40,19 +40,30 @@ enum Source {
 }
 
 /// The entries that hosts stand for; `None` where one of them can't be an entry (`append_addr_host`).
-pub(crate) fn entries_of(hosts: &[(Address, Option<Af>)], negated: bool) -> Option<Vec<TableEntry>> {
+pub(crate) fn entries_of(
+    hosts: &[(Address, Option<Af>)],
+    negated: bool,
+) -> Option<Vec<TableEntry>> {
     hosts
         .iter()
         .map(|(address, af)| match (address, af) {
             (Address::Net { address, bits }, _) if *bits <= Af::of(*address).bits() => {
-                Some(TableEntry { address: *address, bits: *bits, negated })
+                Some(TableEntry {
+                    address: *address,
+                    bits: *bits,
+                    negated,
+                })
             }
-            (Address::Any, Some(Af::Inet)) => {
-                Some(TableEntry { address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), bits: 0, negated })
-            }
-            (Address::Any, Some(Af::Inet6)) => {
-                Some(TableEntry { address: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), bits: 0, negated })
-            }
+            (Address::Any, Some(Af::Inet)) => Some(TableEntry {
+                address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+                bits: 0,
+                negated,
+            }),
+            (Address::Any, Some(Af::Inet6)) => Some(TableEntry {
+                address: IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+                bits: 0,
+                negated,
+            }),
             (
                 Address::Any
                 | Address::Net { .. }
@@ -73,7 +84,10 @@ impl Parser<'_> {
         self.expect_char('<')?;
         let name = self.word()?;
         self.expect_char('>')?;
-        let mut table = TableDefinition { name, ..TableDefinition::default() };
+        let mut table = TableDefinition {
+            name,
+            ..TableDefinition::default()
+        };
         let mut sources = Vec::new();
         let mut listed = false;
         loop {
@@ -148,13 +162,17 @@ impl Parser<'_> {
                     for host in hosts {
                         match entries_of(&[(host.address.clone(), host.af)], host.negated) {
                             Some(more) => entries.extend(more),
-                            None => return self.fail("cannot create address buffer: Invalid argument"),
+                            None => {
+                                return self.fail("cannot create address buffer: Invalid argument");
+                            }
                         }
                     }
                 }
                 Source::File(file) => {
                     let Some(text) = self.facts.read_file(file) else {
-                        return self.fail(&format!("cannot load \"{file}\": No such file or directory"));
+                        return self.fail(&format!(
+                            "cannot load \"{file}\": No such file or directory"
+                        ));
                     };
                     match entries_of_file(self.facts, &text) {
                         Some(more) => entries.extend(more),
@@ -168,7 +186,10 @@ impl Parser<'_> {
 }
 
 /// The members in a file: words, `#` and `;` begin remarks (`pfr_next_token`).
-pub(crate) fn entries_of_file(facts: &dyn crate::pf::NetFacts, text: &str) -> Option<Vec<TableEntry>> {
+pub(crate) fn entries_of_file(
+    facts: &dyn crate::pf::NetFacts,
+    text: &str,
+) -> Option<Vec<TableEntry>> {
     let mut entries = Vec::new();
     for line in text.lines() {
         let line = line.split(['#', ';']).next().unwrap_or_default();
@@ -194,7 +215,11 @@ pub(crate) fn entries_of_word(
 /// `print_tabledef`.
 fn definition_text(table: &TableDefinition, sources: &[Source]) -> String {
     let mut text = format!("table <{}>", table.name);
-    let flags = [(table.constant, " const"), (table.persist, " persist"), (table.counters, " counters")];
+    let flags = [
+        (table.constant, " const"),
+        (table.persist, " persist"),
+        (table.counters, " counters"),
+    ];
     text.extend(flags.iter().filter(|(set, _)| *set).map(|(_, word)| *word));
     let mut open = false;
     for source in sources {

@@ -10,7 +10,9 @@ use crate::pf::rule::{Action, Address, Af, Log, Pool, PoolAddress, Rule};
 impl Parser<'_> {
     /// A whole rule; `no` was read already.
     pub(super) fn translation_rule(&mut self, no: bool) -> Outcome<()> {
-        let Token::Key(key) = *self.peek() else { return self.syntax() };
+        let Token::Key(key) = *self.peek() else {
+            return self.syntax();
+        };
         let (yes_action, no_action) = match key {
             "nat" => (Action::Nat, Action::NoNat),
             "rdr" => (Action::Rdr, Action::NoRdr),
@@ -22,7 +24,11 @@ impl Parser<'_> {
         let log = self.log()?;
         let mut rule = Rule::new(if no { no_action } else { yes_action });
         (rule.nat_pass, rule.log) = (pass, log);
-        if key == "binat" { self.binat(rule, no) } else { self.nat_or_rdr(rule, no) }
+        if key == "binat" {
+            self.binat(rule, no)
+        } else {
+            self.nat_or_rdr(rule, no)
+        }
     }
 
     /// `tag`, `tagged` and `rtable`.
@@ -56,12 +62,21 @@ impl Parser<'_> {
         let interfaces = self.interfaces()?;
         rule.af = self.family();
         let protocols = self.protocols()?;
-        let ends = self.from_to()?;
+        let ends = self.both_ends()?;
         self.naming(&mut rule)?;
-        let mut redirect = if self.arrow() { Some(self.redirect()?) } else { None };
+        let mut redirect = if self.arrow() {
+            Some(self.redirect()?)
+        } else {
+            None
+        };
         self.enter(Section::Translation)?;
         if rule.af.is_none() {
-            let family = |hosts: &[Host]| hosts.first().filter(|host| host.scope == 0).and_then(|host| host.af);
+            let family = |hosts: &[Host]| {
+                hosts
+                    .first()
+                    .filter(|host| host.scope == 0)
+                    .and_then(|host| host.af)
+            };
             rule.af = family(&ends.source.hosts).or_else(|| family(&ends.destination.hosts));
         }
         self.check_tags(&rule)?;
@@ -70,20 +85,32 @@ impl Parser<'_> {
                 return self.fail("translation rule with 'no' does not need '->'");
             }
         } else {
-            let Some(redirect) = redirect.as_mut().filter(|redirect| !redirect.hosts.is_empty()) else {
+            let Some(redirect) = redirect
+                .as_mut()
+                .filter(|redirect| !redirect.hosts.is_empty())
+            else {
                 return self.fail("translation rule requires '-> address'");
             };
             if redirect.options.ipv6_nexthop {
-                return self.fail("The prefer-ipv6-nexthop option can't be used for nat/rdr/binat pools");
+                return self
+                    .fail("The prefer-ipv6-nexthop option can't be used for nat/rdr/binat pools");
             }
             let mut af = rule.af;
             self.settle_redirect(redirect, &mut af)?;
             rule.af = af;
         }
         let pflow = super::state::StateOption::Pflow;
-        rule.state.pflow = self.state_defaults.as_ref().is_some_and(|defaults| defaults.contains(&pflow));
-        let expansion =
-            Expansion { interfaces, rdr: redirect, protocols, ends, ..Expansion::default() };
+        rule.state.pflow = self
+            .state_defaults
+            .as_ref()
+            .is_some_and(|defaults| defaults.contains(&pflow));
+        let expansion = Expansion {
+            interfaces,
+            rdr: redirect,
+            protocols,
+            ends,
+            ..Expansion::default()
+        };
         self.expand(rule, &expansion);
         Ok(())
     }
@@ -94,17 +121,35 @@ impl Parser<'_> {
         let protocols = self.protocols()?;
         self.expect_key("from")?;
         let source = self.hosts()?;
-        let destination = if self.key("to") { self.hosts()? } else { Vec::new() };
+        let destination = if self.key("to") {
+            self.hosts()?
+        } else {
+            Vec::new()
+        };
         self.naming(&mut rule)?;
-        let redirect = if self.arrow() { Some(self.binat_redirect()?) } else { None };
+        let redirect = if self.arrow() {
+            Some(self.binat_redirect()?)
+        } else {
+            None
+        };
         self.enter(Section::Translation)?;
-        self.refuse_urpf(&destination, "\"urpf-failed\" is not permitted as a binat destination")?;
+        self.refuse_urpf(
+            &destination,
+            "\"urpf-failed\" is not permitted as a binat destination",
+        )?;
         if no && rule.nat_pass {
             return self.fail("\"pass\" not valid with \"no\"");
         }
-        let target = redirect.as_ref().map(|redirect| redirect.hosts.as_slice()).unwrap_or_default();
+        let target = redirect
+            .as_ref()
+            .map(|redirect| redirect.hosts.as_slice())
+            .unwrap_or_default();
         let family = |hosts: &[Host]| hosts.first().and_then(|host| host.af);
-        rule.af = rule.af.or(family(&source)).or(family(&destination)).or(family(target));
+        rule.af = rule
+            .af
+            .or(family(&source))
+            .or(family(&destination))
+            .or(family(target));
         if rule.af.is_none() {
             return self.fail("address family (inet/inet6) undefined");
         }
@@ -135,25 +180,34 @@ impl Parser<'_> {
     fn refuse_several(&mut self, hosts: &[Host], what: &str) -> Outcome<()> {
         for host in hosts {
             if let Address::Table(name) = &host.address {
-                return self.fail(&format!("invalid use of table <{name}> as the {what} address of a binat rule"));
+                return self.fail(&format!(
+                    "invalid use of table <{name}> as the {what} address of a binat rule"
+                ));
             }
             if let Address::Interface { name, .. } = &host.address
                 && host.is_several()
             {
-                return self
-                    .fail(&format!("invalid use of interface ({name}) as the {what} address of a binat rule"));
+                return self.fail(&format!(
+                    "invalid use of interface ({name}) as the {what} address of a binat rule"
+                ));
             }
         }
         Ok(())
     }
 
-    fn binat_ends(&mut self, rule: &mut Rule, source: &[Host], destination: &[Host]) -> Outcome<()> {
+    fn binat_ends(
+        &mut self,
+        rule: &mut Rule,
+        source: &[Host],
+        destination: &[Host],
+    ) -> Outcome<()> {
         for (hosts, is_source) in [(source, true), (destination, false)] {
             let Some(first) = hosts.first() else { continue };
             if hosts.len() > 1 {
                 return self.fail("multiple binat ip addresses");
             }
-            let agrees = first.af == rule.af || first.is_interface() || (!is_source && first.af.is_none());
+            let agrees =
+                first.af == rule.af || first.is_interface() || (!is_source && first.af.is_none());
             if !agrees {
                 return self.fail("binat ip versions must match");
             }
@@ -161,7 +215,11 @@ impl Parser<'_> {
             if !self.netmask_fits(std::slice::from_ref(&first), rule.af) {
                 return Err(super::Abandon);
             }
-            let end = if is_source { &mut rule.source } else { &mut rule.destination };
+            let end = if is_source {
+                &mut rule.source
+            } else {
+                &mut rule.destination
+            };
             end.negated = first.negated && !is_source;
             end.address = first.address;
         }
@@ -179,13 +237,20 @@ impl Parser<'_> {
         if !self.netmask_fits(std::slice::from_ref(&target), af) {
             return Err(super::Abandon);
         }
-        let (source, own) = (mask_bits(&rule.source.address, af), mask_bits(&target.address, af));
+        let (source, own) = (
+            mask_bits(&rule.source.address, af),
+            mask_bits(&target.address, af),
+        );
         if source != 0 && source != own {
             return self.fail("'binat' source mask and redirect mask must be the same");
         }
         let interface = String::new();
         rule.rdr = Pool {
-            addresses: vec![PoolAddress { address: target.address, af: target.af, interface }],
+            addresses: vec![PoolAddress {
+                address: target.address,
+                af: target.af,
+                interface,
+            }],
             ..Pool::default()
         };
         Ok(())
@@ -205,6 +270,10 @@ pub(super) fn mask_bits(address: &Address, af: Option<Af>) -> u8 {
     match address {
         Address::Net { bits, .. } => *bits,
         Address::Interface { bits, .. } => (*bits).min(af.map_or(128, Af::bits)),
-        Address::Any | Address::Range { .. } | Address::Table(_) | Address::NoRoute | Address::UrpfFailed => 0,
+        Address::Any
+        | Address::Range { .. }
+        | Address::Table(_)
+        | Address::NoRoute
+        | Address::UrpfFailed => 0,
     }
 }

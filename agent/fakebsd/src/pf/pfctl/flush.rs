@@ -91,7 +91,9 @@ impl Run<'_> {
 
     /// Clears the tables of an anchor; one that its old rules may still refer to keeps the anchor for a while.
     fn clear_tables(&mut self, anchor: &str) -> usize {
-        let Some(found) = self.pf.anchor_mut(anchor) else { return 0 };
+        let Some(found) = self.pf.anchor_mut(anchor) else {
+            return 0;
+        };
         let count = found.tables.values().filter(|table| table.active).count();
         found.tables.clear();
         self.pf.remove_if_empty(anchor);
@@ -104,7 +106,10 @@ impl Run<'_> {
             .pf
             .states()
             .filter(|state| {
-                let name = state.interface.as_ref().unwrap_or(&state.original_interface);
+                let name = state
+                    .interface
+                    .as_ref()
+                    .unwrap_or(&state.original_interface);
                 interface.as_ref().is_none_or(|wanted| wanted == name)
             })
             .map(|state| state.id)
@@ -149,9 +154,15 @@ impl Run<'_> {
 
     /// Every anchor below one, parents before children.
     pub(super) fn walk(&self, anchor: &str, each: &mut dyn FnMut(&str)) {
-        let Some(found) = self.pf.anchor(anchor) else { return };
+        let Some(found) = self.pf.anchor(anchor) else {
+            return;
+        };
         for name in &found.children {
-            let path = if anchor.is_empty() { name.clone() } else { format!("{anchor}/{name}") };
+            let path = if anchor.is_empty() {
+                name.clone()
+            } else {
+                format!("{anchor}/{name}")
+            };
             each(&path);
             self.walk(&path, each);
         }

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::{Done, Run};
 use crate::pf::address::{self, parse_bounded, parse_host};
-use crate::pf::facts::Release;
 use crate::pf::kernel::State;
 use crate::pf::names;
 
@@ -26,7 +25,11 @@ impl Run<'_> {
                     "id" => self.kill_by_id(&second)?,
                     "gateway" => {
                         let (hop, bits) = self.network(&second)?;
-                        self.kill_if(|state| state.route.is_some_and(|route| address::contains(hop, bits, route)))
+                        self.kill_if(|state| {
+                            state
+                                .route
+                                .is_some_and(|route| address::contains(hop, bits, route))
+                        })
                     }
                     _ => self.kill_by_key(&second)?,
                 };
@@ -42,17 +45,25 @@ impl Run<'_> {
     fn kill_if(&mut self, condition: impl Fn(&State) -> bool) -> usize {
         let interface = self.options.interface.clone();
         let on = |state: &State| {
-            let name = state.interface.as_ref().unwrap_or(&state.original_interface);
+            let name = state
+                .interface
+                .as_ref()
+                .unwrap_or(&state.original_interface);
             interface.as_ref().is_none_or(|wanted| wanted == name)
         };
         let mut ids: Vec<u64> = Vec::new();
-        for state in self.pf.states().filter(|state| condition(state) && on(state)) {
+        for state in self
+            .pf
+            .states()
+            .filter(|state| condition(state) && on(state))
+        {
             ids.push(state.id);
             if self.options.kill_match {
                 // The same connection on its way out, or in, of another interface.
                 let same = |other: &&State| {
                     other.direction != state.direction
-                        && (other.ends(true) == state.ends(true) || other.ends(false) == state.ends(true))
+                        && (other.ends(true) == state.ends(true)
+                            || other.ends(false) == state.ends(true))
                 };
                 ids.extend(self.pf.states().filter(same).map(|other| other.id));
             }
@@ -66,7 +77,9 @@ impl Run<'_> {
     }
 
     fn kill_by_id(&mut self, text: &str) -> Done<usize> {
-        let (id, creator) = text.split_once('/').map_or((text, None), |(id, creator)| (id, Some(creator)));
+        let (id, creator) = text
+            .split_once('/')
+            .map_or((text, None), |(id, creator)| (id, Some(creator)));
         let Ok(id) = u64::from_str_radix(id.trim_start_matches("0x"), 16) else {
             self.warn("wrong id format specified");
             return self.usage();
@@ -98,16 +111,26 @@ impl Run<'_> {
             "<-" => (*second, *first),
             other => return self.die(&format!("invalid direction: {other}")),
         };
-        let Some(from) = end_of_key(source) else { return self.die(&format!("invalid host: {source}")) };
-        let Some(to) = end_of_key(destination) else { return self.die(&format!("invalid host: {destination}")) };
+        let Some(from) = end_of_key(source) else {
+            return self.die(&format!("invalid host: {source}"));
+        };
+        let Some(to) = end_of_key(destination) else {
+            return self.die(&format!("invalid host: {destination}"));
+        };
         Ok(self.kill_if(|state| state.wire.protocol == number && state.ends(false) == (from, to)))
     }
 
     /// A host or network (`pfctl_addrprefix`).
     fn network(&mut self, text: &str) -> Done<Net> {
-        let (host, prefix) = text.split_once('/').map_or((text, None), |(host, prefix)| (host, Some(prefix)));
+        let (host, prefix) = text
+            .split_once('/')
+            .map_or((text, None), |(host, prefix)| (host, Some(prefix)));
         let found = parse_host(host).or_else(|| {
-            let named = if prefix.is_none() { self.facts.resolve(host) } else { Vec::new() };
+            let named = if prefix.is_none() {
+                self.facts.resolve(host)
+            } else {
+                Vec::new()
+            };
             named.first().copied()
         });
         let Some(found) = found else {
@@ -121,13 +144,15 @@ impl Run<'_> {
         }
     }
 
-    /// `-k SOURCE [-k DESTINATION]`. With two of them 15.1 puts the second address where the first belongs and compares
+    /// `-k SOURCE [-k DESTINATION]`. With two of them pfctl puts the second address where the first belongs and compares
     /// the destination with nothing (`pfctl_net_kill_states`): it finds no state, as recording `09` shows.
     fn kill_by_net(&mut self, kill: &[String], stack: bool) -> Done {
         let source = self.network(&kill[0])?;
         let Some(second) = kill.get(1) else {
             let count = self.kill_if(|state| within(source, state.ends(stack).0.0));
-            self.remark(&format!("killed {count} states from 1 sources and 0 destinations"));
+            self.remark(&format!(
+                "killed {count} states from 1 sources and 0 destinations"
+            ));
             return Ok(());
         };
         let destination = self.network(second)?;
@@ -135,22 +160,19 @@ impl Run<'_> {
             self.remark("killed 0 states from 1 sources and 0 destinations");
             return Ok(());
         }
-        let swapped = self.facts.release() == Release::V15;
         let zero: IpAddr = if source.0.is_ipv4() {
             std::net::Ipv4Addr::UNSPECIFIED.into()
         } else {
             std::net::Ipv6Addr::UNSPECIFIED.into()
         };
-        let (from, to) = if swapped {
-            ((destination.0, source.1), (zero, destination.1))
-        } else {
-            (source, destination)
-        };
+        let (from, to) = ((destination.0, source.1), (zero, destination.1));
         let count = self.kill_if(|state| {
             let (first, last) = state.ends(stack);
             within(from, first.0) && within(to, last.0)
         });
-        self.remark(&format!("killed {count} states from 1 sources and 1 destinations"));
+        self.remark(&format!(
+            "killed {count} states from 1 sources and 1 destinations"
+        ));
         Ok(())
     }
 
@@ -165,7 +187,9 @@ impl Run<'_> {
             }
             None => 0,
         };
-        self.remark(&format!("killed 0 src nodes from 1 sources and {destinations} destinations"));
+        self.remark(&format!(
+            "killed 0 src nodes from 1 sources and {destinations} destinations"
+        ));
         Ok(())
     }
 }

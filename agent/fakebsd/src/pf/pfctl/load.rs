@@ -7,8 +7,13 @@ use crate::pf::print::{Style, rule_text};
 use crate::pf::rule::{Rule, Ruleset, RulesetKind};
 
 /// The order in which pfctl loads the lists, and prints them with `-v`.
-const ORDER: [RulesetKind; 5] =
-    [RulesetKind::Scrub, RulesetKind::Nat, RulesetKind::Rdr, RulesetKind::Binat, RulesetKind::Filter];
+const ORDER: [RulesetKind; 5] = [
+    RulesetKind::Scrub,
+    RulesetKind::Nat,
+    RulesetKind::Rdr,
+    RulesetKind::Binat,
+    RulesetKind::Filter,
+];
 
 impl Run<'_> {
     /// Loads a file, or standard input for `-`, and what its `load anchor` lines name. Nothing is loaded if any of it
@@ -37,7 +42,8 @@ impl Run<'_> {
         let now = self.facts.now();
         for (path, parsed) in &loads {
             if path == &anchor && path.is_empty() && parts.settings {
-                self.pf.apply_settings(parsed, self.options.merge, self.facts);
+                self.pf
+                    .apply_settings(parsed, self.options.merge, self.facts);
             }
             self.pf.load(path, parsed, parts, now);
         }
@@ -109,9 +115,16 @@ impl Run<'_> {
     /// What `-v` shows of a list while it is loaded.
     fn print_loaded(&mut self, rules: &Ruleset, kind: RulesetKind, depth: usize) {
         let numbered = self.options.verbose > 1;
-        let style = Style { numbered, numeric: self.options.numeric };
+        let style = Style {
+            numbered,
+            numeric: self.options.numeric,
+        };
         for rule in rules.rules(kind) {
-            let indent = if numbered { String::new() } else { "  ".repeat(depth) };
+            let indent = if numbered {
+                String::new()
+            } else {
+                "  ".repeat(depth)
+            };
             let text = rule_text(rule, style, Some(&|_, _| None));
             match &rule.inline {
                 Some(inline) if !inline.rules(kind).is_empty() => {
@@ -132,11 +145,22 @@ fn expand_labels(rules: &mut Ruleset, kind: RulesetKind) {
             expand_labels(inline, kind);
         }
         let sample = rule.clone();
-        for label in rule.labels.iter_mut().chain([&mut rule.tag, &mut rule.tagged]) {
+        for label in rule
+            .labels
+            .iter_mut()
+            .chain([&mut rule.tag, &mut rule.tagged])
+        {
             if label.contains('$') {
                 *label = expanded(label, &sample);
             }
         }
+        // A label that came out empty ends the list.
+        let kept = rule
+            .labels
+            .iter()
+            .take_while(|label| !label.is_empty())
+            .count();
+        rule.labels.truncate(kept);
     }
 }
 
@@ -153,7 +177,11 @@ fn expanded(label: &str, rule: &Rule) -> String {
             | Address::NoRoute
             | Address::UrpfFailed => crate::pf::print::address_text(&end.address, rule.af),
         };
-        if end.negated { format!("! {text}") } else { text }
+        if end.negated {
+            format!("! {text}")
+        } else {
+            text
+        }
     };
     let port = |end: &RuleAddress| match end.port {
         None => String::new(),
@@ -172,8 +200,13 @@ fn expanded(label: &str, rule: &Rule) -> String {
             }
         }
     };
-    let interface = if rule.interface.is_empty() { "any" } else { rule.interface.as_str() };
-    let protocol = names::protocol_name(rule.protocol).map_or_else(|| rule.protocol.to_string(), str::to_owned);
+    let interface = if rule.interface.is_empty() {
+        "any"
+    } else {
+        rule.interface.as_str()
+    };
+    let protocol = names::protocol_name(rule.protocol)
+        .map_or_else(|| rule.protocol.to_string(), str::to_owned);
     label
         .replace("$if", interface)
         .replace("$srcaddr", &address(&rule.source))

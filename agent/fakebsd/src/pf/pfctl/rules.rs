@@ -25,12 +25,17 @@ impl Run<'_> {
     }
 
     fn text(&self, path: &str, rule: &KernelRule) -> String {
-        let counter = |address: &Address, af: Option<Af>| self.pf.count(self.facts, path, address, af);
+        let counter =
+            |address: &Address, af: Option<Af>| self.pf.count(self.facts, path, address, af);
         rule_text(&rule.rule, self.style(), Some(&counter))
     }
 
     fn indent(&self, depth: usize) -> String {
-        if self.options.verbose > 0 { String::new() } else { "  ".repeat(depth) }
+        if self.options.verbose > 0 {
+            String::new()
+        } else {
+            "  ".repeat(depth)
+        }
     }
 
     fn opens(&self, call: &str) -> bool {
@@ -53,8 +58,10 @@ impl Run<'_> {
             self.warn("Anchor does not exist.");
             return;
         };
-        let (scrub, filter) =
-            (anchor.rules(RulesetKind::Scrub).to_vec(), anchor.rules(RulesetKind::Filter).to_vec());
+        let (scrub, filter) = (
+            anchor.rules(RulesetKind::Scrub).to_vec(),
+            anchor.rules(RulesetKind::Filter).to_vec(),
+        );
         if all && depth == 0 {
             match format {
                 Format::Rules => self.title("FILTER RULES:"),
@@ -104,7 +111,10 @@ impl Run<'_> {
     }
 
     fn children(&self, path: &str) -> Vec<String> {
-        self.pf.anchor(path).map(|anchor| anchor.children.iter().cloned().collect()).unwrap_or_default()
+        self.pf
+            .anchor(path)
+            .map(|anchor| anchor.children.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Labels, then evaluations, packets and bytes, the same in and out, and states made.
@@ -186,7 +196,10 @@ impl Run<'_> {
                     0, 0, 0, 0
                 ));
             }
-            self.print(&format!("  [ Inserted: uid 0 pid 0 State Creations: {:<6}]", rule.states_total));
+            self.print(&format!(
+                "  [ Inserted: uid 0 pid 0 State Creations: {:<6}]",
+                rule.states_total
+            ));
         }
         if self.options.verbose > 1 {
             self.print("  [ Last Active Time: N/A ]");
@@ -196,7 +209,9 @@ impl Run<'_> {
     /// `-z` clears the counters of the rules in one anchor.
     pub(super) fn clear_counters(&mut self) {
         let path = self.anchor();
-        let Some(anchor) = self.pf.anchor_mut(path.trim_matches('/')) else { return };
+        let Some(anchor) = self.pf.anchor_mut(path.trim_matches('/')) else {
+            return;
+        };
         for kind in [RulesetKind::Scrub, RulesetKind::Filter] {
             for rule in anchor.rules_mut(kind) {
                 rule.evaluations = 0;

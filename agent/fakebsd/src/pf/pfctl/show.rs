@@ -37,7 +37,11 @@ impl Run<'_> {
             "states" => self.show_states(false),
             "info" => self.show_info(),
             "Running" => {
-                self.print(if self.pf.enabled { "Enabled" } else { "Disabled" });
+                self.print(if self.pf.enabled {
+                    "Enabled"
+                } else {
+                    "Disabled"
+                });
                 self.output.status = i32::from(!self.pf.enabled);
             }
             "timeouts" => self.show_timeouts(),
@@ -90,7 +94,10 @@ impl Run<'_> {
             .pf
             .states()
             .filter(|state| {
-                let name = state.interface.as_ref().unwrap_or(&state.original_interface);
+                let name = state
+                    .interface
+                    .as_ref()
+                    .unwrap_or(&state.original_interface);
                 wanted.as_ref().is_none_or(|wanted| wanted == name)
             })
             .cloned()
@@ -110,7 +117,8 @@ impl Run<'_> {
             Direction::In => (&state.stack, &state.wire),
         };
         let protocol = state.wire.protocol;
-        let name = names::protocol_name(protocol).map_or_else(|| protocol.to_string(), str::to_owned);
+        let name =
+            names::protocol_name(protocol).map_or_else(|| protocol.to_string(), str::to_owned);
         let interface = state.interface.as_deref().unwrap_or("all");
         let end = |place: usize| {
             let (shown, other) = (far.ends[place], near.ends[place]);
@@ -118,18 +126,39 @@ impl Run<'_> {
             // For ICMP one side's identifier is shown for both.
             let hidden = icmp && place == usize::from(state.direction == Direction::In);
             let other = if hidden { (other.0, shown.1) } else { other };
-            if shown == other { host_text(shown) } else { format!("{} ({})", host_text(shown), host_text(other)) }
+            if shown == other {
+                host_text(shown)
+            } else {
+                format!("{} ({})", host_text(shown), host_text(other))
+            }
         };
-        let arrow = if state.direction == Direction::Out { "->" } else { "<-" };
+        let arrow = if state.direction == Direction::Out {
+            "->"
+        } else {
+            "<-"
+        };
         let [begin, answer] = state.progress;
-        let (left, right) = if state.direction == Direction::Out { (begin, answer) } else { (answer, begin) };
-        let level = |value: u8| match protocol {
-            6 => TCP_STATES.get(usize::from(value)).map_or_else(|| value.to_string(), |name| (*name).to_owned()),
-            1 | 58 => value.to_string(),
-            _ => OTHER_STATES.get(usize::from(value)).map_or_else(|| value.to_string(), |name| (*name).to_owned()),
+        let (left, right) = if state.direction == Direction::Out {
+            (begin, answer)
+        } else {
+            (answer, begin)
         };
-        let line =
-            format!("{interface} {name} {} {arrow} {}       {}:{}", end(1), end(0), level(left), level(right));
+        let level = |value: u8| match protocol {
+            6 => TCP_STATES
+                .get(usize::from(value))
+                .map_or_else(|| value.to_string(), |name| (*name).to_owned()),
+            1 | 58 => value.to_string(),
+            _ => OTHER_STATES
+                .get(usize::from(value))
+                .map_or_else(|| value.to_string(), |name| (*name).to_owned()),
+        };
+        let line = format!(
+            "{interface} {name} {} {arrow} {}       {}:{}",
+            end(1),
+            end(0),
+            level(left),
+            level(right)
+        );
         self.print(&line);
         if self.options.verbose > 0 {
             self.show_state_details(state);
@@ -151,15 +180,24 @@ impl Run<'_> {
             line.push_str(&format!(", rule {}", state.rule_number));
         }
         let [no_sync, sloppy, pflow, allow_options] = state.flags;
-        let words =
-            [(allow_options, "allow-opts"), (sloppy, "sloppy"), (no_sync, "no-sync"), (pflow, "pflow")];
+        let words = [
+            (allow_options, "allow-opts"),
+            (sloppy, "sloppy"),
+            (no_sync, "no-sync"),
+            (pflow, "pflow"),
+        ];
         for (_, word) in words.iter().filter(|(set, _)| *set) {
             line.push_str(&format!(", {word}"));
         }
         self.print(&line);
         if self.options.verbose > 1 {
-            let route = state.route.map_or_else(String::new, |hop| format!(" route-to: {hop}"));
-            self.print(&format!("   id: {:016x} creatorid: {:08x}{route}", state.id, self.pf.host_id));
+            let route = state
+                .route
+                .map_or_else(String::new, |hop| format!(" route-to: {hop}"));
+            self.print(&format!(
+                "   id: {:016x} creatorid: {:08x}{route}",
+                state.id, self.pf.host_id
+            ));
             if state.interface.as_ref() != Some(&state.original_interface) {
                 self.print(&format!("   origif: {}", state.original_interface));
             }
@@ -168,7 +206,11 @@ impl Run<'_> {
 
     fn show_timeouts(&mut self) {
         for (place, (name, _)) in TIMEOUTS.iter().enumerate() {
-            let unit = if name.starts_with("adaptive") { " states" } else { "s" };
+            let unit = if name.starts_with("adaptive") {
+                " states"
+            } else {
+                "s"
+            };
             let line = format!("{name:<20} {:>10}{unit}", self.pf.timeouts[place]);
             self.print(&line);
         }
@@ -176,7 +218,11 @@ impl Run<'_> {
 
     /// 14 knows no limits of anchors.
     fn show_limits(&mut self) {
-        let count = if self.facts.release() == Release::V15 { LIMITS.len() } else { 4 };
+        let count = if self.facts.release() == Release::V15 {
+            LIMITS.len()
+        } else {
+            4
+        };
         for (place, (name, _)) in LIMITS.iter().enumerate().take(count) {
             let line = match self.pf.limits[place] {
                 u32::MAX => format!("{name:<13} unlimited"),
@@ -190,22 +236,43 @@ impl Run<'_> {
     fn show_interfaces(&mut self) {
         let mut names: BTreeSet<String> = BTreeSet::from(["all".to_owned()]);
         for name in self.facts.interface_names() {
-            names.extend(self.facts.interface(&name).into_iter().flat_map(|interface| interface.groups));
+            names.extend(
+                self.facts
+                    .interface(&name)
+                    .into_iter()
+                    .flat_map(|interface| interface.groups),
+            );
             names.insert(name);
         }
         names.extend(self.pf.skip.iter().cloned());
-        let paths: Vec<String> = self.pf.anchor_paths().map(str::to_owned).chain([String::new()]).collect();
+        let paths: Vec<String> = self
+            .pf
+            .anchor_paths()
+            .map(str::to_owned)
+            .chain([String::new()])
+            .collect();
         for path in paths {
-            let Some(anchor) = self.pf.anchor(&path) else { continue };
+            let Some(anchor) = self.pf.anchor(&path) else {
+                continue;
+            };
             for kind in crate::pf::rule::RulesetKind::ALL {
-                names.extend(anchor.rules(kind).iter().map(|rule| rule.rule.interface.clone()));
+                names.extend(
+                    anchor
+                        .rules(kind)
+                        .iter()
+                        .map(|rule| rule.rule.interface.clone()),
+                );
             }
         }
         names.remove("");
         let wanted = self.options.interface.clone();
         let shown = |name: &String| {
             let Some(wanted) = &wanted else { return true };
-            name == wanted || self.facts.interface(name).is_some_and(|found| found.groups.contains(wanted))
+            name == wanted
+                || self
+                    .facts
+                    .interface(name)
+                    .is_some_and(|found| found.groups.contains(wanted))
         };
         let names: Vec<String> = names.iter().filter(|name| shown(name)).cloned().collect();
         for name in names {
@@ -219,7 +286,10 @@ impl Run<'_> {
                     for way in ["In", "Out"] {
                         for verdict in ["Pass", "Block"] {
                             let text = format!("{way}{family}/{verdict}:");
-                            self.print(&format!("\t{text:<12} [ Packets: {:<18} Bytes: {:<18} ]", 0, 0));
+                            self.print(&format!(
+                                "\t{text:<12} [ Packets: {:<18} Bytes: {:<18} ]",
+                                0, 0
+                            ));
                         }
                     }
                 }
@@ -248,5 +318,10 @@ fn host_text((address, port): (IpAddr, u16)) -> String {
 /// Hours, minutes and seconds.
 pub(super) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }

@@ -50,7 +50,11 @@ impl Run<'_> {
 
     /// `xprintf`.
     fn table_remark(&mut self, text: &str) {
-        let dummy = if self.options.no_action { " (dummy)" } else { "" };
+        let dummy = if self.options.no_action {
+            " (dummy)"
+        } else {
+            ""
+        };
         self.remark(&format!("{text}{dummy}."));
     }
 
@@ -71,7 +75,11 @@ impl Run<'_> {
             }
         }
         if let Some(file) = self.options.file.clone() {
-            let text = if file == "-" { Some(self.stdin.to_owned()) } else { self.facts.read_file(&file) };
+            let text = if file == "-" {
+                Some(self.stdin.to_owned())
+            } else {
+                self.facts.read_file(&file)
+            };
             let Some(more) = text.and_then(|text| entries_of_file(self.facts, &text)) else {
                 self.warn(&format!("cannot load {file}: No such file or directory"));
                 return Ok(None);
@@ -83,20 +91,34 @@ impl Run<'_> {
 
     fn found(&self, name: &str) -> Result<&Table, Refusal> {
         let anchor = self.anchor();
-        let found = self.pf.anchor(&anchor).and_then(|anchor| anchor.tables.get(name));
+        let found = self
+            .pf
+            .anchor(&anchor)
+            .and_then(|anchor| anchor.tables.get(name));
         found.filter(|table| table.active).ok_or(Refusal::NoTable)
     }
 
     /// The table, to change; a copy when `-n` forbids changes.
-    fn change<T>(&mut self, name: &str, change: impl FnOnce(&mut Table) -> T) -> Result<T, Refusal> {
+    fn change<T>(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut Table) -> T,
+    ) -> Result<T, Refusal> {
         if self.found(name)?.constant {
             return Err(Refusal::ConstantTable);
         }
         let anchor = self.anchor();
         let dummy = self.options.no_action;
-        let anchor = self.pf.anchor_mut(anchor.trim_matches('/')).ok_or(Refusal::NoTable)?;
+        let anchor = self
+            .pf
+            .anchor_mut(anchor.trim_matches('/'))
+            .ok_or(Refusal::NoTable)?;
         let table = anchor.tables.get_mut(name).ok_or(Refusal::NoTable)?;
-        if dummy { Ok(change(&mut table.clone())) } else { Ok(change(table)) }
+        if dummy {
+            Ok(change(&mut table.clone()))
+        } else {
+            Ok(change(table))
+        }
     }
 
     /// `CREATE_TABLE`: `add` and `replace` make the table, persistent, if it is not there.
@@ -109,7 +131,12 @@ impl Run<'_> {
             return;
         }
         let anchor = self.anchor();
-        let table = self.pf.make_anchor(&anchor).tables.entry(name.to_owned()).or_default();
+        let table = self
+            .pf
+            .make_anchor(&anchor)
+            .tables
+            .entry(name.to_owned())
+            .or_default();
         (table.active, table.persist) = (true, true);
     }
 
@@ -137,11 +164,16 @@ impl Run<'_> {
     }
 
     fn table_add(&mut self, name: &str) -> Done<Result<(), Refusal>> {
-        let Some(entries) = self.words()? else { return Err(Exit(-1)) };
+        let Some(entries) = self.words()? else {
+            return Err(Exit(-1));
+        };
         self.create(name);
         let total = entries.len();
         let added = self.change(name, |table| {
-            entries.into_iter().filter(|entry| table.add(*entry)).collect::<Vec<_>>()
+            entries
+                .into_iter()
+                .filter(|entry| table.add(*entry))
+                .collect::<Vec<_>>()
         });
         Ok(added.map(|added| {
             self.table_remark(&format!("{}/{total} addresses added", added.len()));
@@ -150,12 +182,18 @@ impl Run<'_> {
     }
 
     fn table_delete(&mut self, name: &str) -> Done<Result<(), Refusal>> {
-        let Some(entries) = self.words()? else { return Err(Exit(-1)) };
+        let Some(entries) = self.words()? else {
+            return Err(Exit(-1));
+        };
         let total = entries.len();
         let deleted = self.change(name, |table| {
-            let gone = |entry: &TableEntry| table.get(*entry) == Some(*entry) && table.remove(*entry);
+            let gone =
+                |entry: &TableEntry| table.get(*entry) == Some(*entry) && table.remove(*entry);
             let mut gone = gone;
-            entries.into_iter().filter(|entry| gone(entry)).collect::<Vec<_>>()
+            entries
+                .into_iter()
+                .filter(|entry| gone(entry))
+                .collect::<Vec<_>>()
         });
         Ok(deleted.map(|deleted| {
             self.table_remark(&format!("{}/{total} addresses deleted", deleted.len()));
@@ -164,7 +202,9 @@ impl Run<'_> {
     }
 
     fn table_replace(&mut self, name: &str) -> Done<Result<(), Refusal>> {
-        let Some(entries) = self.words()? else { return Err(Exit(-1)) };
+        let Some(entries) = self.words()? else {
+            return Err(Exit(-1));
+        };
         self.create(name);
         let replaced = self.change(name, |table| {
             let old: Vec<TableEntry> = table.entries().collect();
@@ -178,7 +218,8 @@ impl Run<'_> {
                     Some(_) => {}
                 }
             }
-            let gone = |known: &&TableEntry| !entries.iter().any(|entry| network(entry) == network(known));
+            let gone =
+                |known: &&TableEntry| !entries.iter().any(|entry| network(entry) == network(known));
             let deleted: Vec<TableEntry> = old.iter().filter(gone).copied().collect();
             for entry in deleted.iter().chain(&changed) {
                 table.remove(*entry);
@@ -189,7 +230,11 @@ impl Run<'_> {
             (added, deleted, changed)
         });
         Ok(replaced.map(|(added, deleted, changed)| {
-            let lists = [('A', "added", &added), ('D', "deleted", &deleted), ('C', "changed", &changed)];
+            let lists = [
+                ('A', "added", &added),
+                ('D', "deleted", &deleted),
+                ('C', "changed", &changed),
+            ];
             for (_, word, list) in lists {
                 if !list.is_empty() {
                     self.table_remark(&format!("{} addresses {word}", list.len()));
@@ -218,7 +263,9 @@ impl Run<'_> {
 
     /// Exit status 2 when not every address matches.
     fn table_test(&mut self, name: &str) -> Done<i32> {
-        let Some(entries) = self.words()? else { return Ok(-1) };
+        let Some(entries) = self.words()? else {
+            return Ok(-1);
+        };
         let found = match self.found(name) {
             Ok(found) => found,
             Err(refusal) => {
@@ -226,8 +273,10 @@ impl Run<'_> {
                 return Ok(-1);
             }
         };
-        let lookups: Vec<(TableEntry, Option<TableEntry>)> =
-            entries.iter().map(|entry| (*entry, found.lookup(entry.address))).collect();
+        let lookups: Vec<(TableEntry, Option<TableEntry>)> = entries
+            .iter()
+            .map(|entry| (*entry, found.lookup(entry.address)))
+            .collect();
         let matches = |hit: &Option<TableEntry>| hit.is_some_and(|hit| !hit.negated);
         let count = lookups.iter().filter(|(_, hit)| matches(hit)).count();
         self.table_remark(&format!("{count}/{} addresses match", lookups.len()));
@@ -241,7 +290,13 @@ impl Run<'_> {
                         None => "\t nomatch".to_owned(),
                         Some(hit) => format!("\t{}", &entry_text(' ', *hit)[2..]),
                     };
-                    let letter = if matches(hit) { 'M' } else if hit.is_some() { 'X' } else { ' ' };
+                    let letter = if matches(hit) {
+                        'M'
+                    } else if hit.is_some() {
+                        'X'
+                    } else {
+                        ' '
+                    };
                     let text = entry_text(letter, *entry);
                     self.print(&format!("{text}{answer}"));
                 }
@@ -252,7 +307,9 @@ impl Run<'_> {
 
     /// Entries have no age here: none is ever old enough.
     fn table_expire(&mut self, name: &str) -> Done<Result<(), Refusal>> {
-        let [age] = self.options.arguments.as_slice() else { return self.usage() };
+        let [age] = self.options.arguments.as_slice() else {
+            return self.usage();
+        };
         if age.parse::<u32>().is_err() {
             return self.die("expiry time: invalid");
         }
@@ -264,13 +321,22 @@ impl Run<'_> {
     }
 
     fn table_zero(&mut self, name: &str, some: bool, reset: bool) -> Done<Result<(), Refusal>> {
-        let entries = if some { self.words()? } else { Some(Vec::new()) };
-        let Some(entries) = entries else { return Err(Exit(-1)) };
+        let entries = if some {
+            self.words()?
+        } else {
+            Some(Vec::new())
+        };
+        let Some(entries) = entries else {
+            return Err(Exit(-1));
+        };
         let found = match self.found(name) {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let known = entries.iter().filter(|entry| found.get(**entry).is_some()).count();
+        let known = entries
+            .iter()
+            .filter(|entry| found.get(**entry).is_some())
+            .count();
         let text = if reset {
             format!("0/{} stats cleared", found.len())
         } else if some {
@@ -307,7 +373,10 @@ impl Run<'_> {
                 (false, 'h'),
                 (table.counters, 'C'),
             ];
-            letters.iter().map(|(set, letter)| if *set { *letter } else { '-' }).collect::<String>()
+            letters
+                .iter()
+                .map(|(set, letter)| if *set { *letter } else { '-' })
+                .collect::<String>()
         };
         let mut lines = Vec::new();
         for (name, table) in found.tables.iter().filter(|(_, table)| table.active) {
@@ -315,7 +384,11 @@ impl Run<'_> {
                 lines.push(name.clone());
                 continue;
             }
-            let suffix = if anchor.is_empty() { String::new() } else { format!("\t{anchor}") };
+            let suffix = if anchor.is_empty() {
+                String::new()
+            } else {
+                format!("\t{anchor}")
+            };
             lines.push(format!("{}\t{name}{suffix}", flags(table)));
             if self.options.verbose > 1 {
                 lines.extend(self.table_statistics(table));
@@ -335,11 +408,24 @@ impl Run<'_> {
         let mut lines = vec![
             format!("\tAddresses:   {}", table.len()),
             format!("\tCleared:     {}", self.date(std::time::Duration::ZERO)),
-            format!("\tReferences:  [ Anchors: {:<18} Rules: {:<18} ]", 0, table.references),
+            format!(
+                "\tReferences:  [ Anchors: {:<18} Rules: {:<18} ]",
+                0, table.references
+            ),
             format!("\tEvaluations: [ NoMatch: {:<18} Match: {:<18} ]", 0, 0),
         ];
-        for name in ["In/Block:", "In/Pass:", "In/XPass:", "Out/Block:", "Out/Pass:", "Out/XPass:"] {
-            lines.push(format!("\t{name:<12} [ Packets: {:<18} Bytes: {:<18} ]", 0, 0));
+        for name in [
+            "In/Block:",
+            "In/Pass:",
+            "In/XPass:",
+            "Out/Block:",
+            "Out/Pass:",
+            "Out/XPass:",
+        ] {
+            lines.push(format!(
+                "\t{name:<12} [ Packets: {:<18} Bytes: {:<18} ]",
+                0, 0
+            ));
         }
         lines
     }
@@ -349,6 +435,10 @@ impl Run<'_> {
 fn entry_text(letter: char, entry: TableEntry) -> String {
     let not = if entry.negated { '!' } else { ' ' };
     let width = if entry.address.is_ipv4() { 32 } else { 128 };
-    let bits = if entry.bits < width { format!("/{}", entry.bits) } else { String::new() };
+    let bits = if entry.bits < width {
+        format!("/{}", entry.bits)
+    } else {
+        String::new()
+    };
     format!("{letter} {not}{}{bits}", entry.address)
 }

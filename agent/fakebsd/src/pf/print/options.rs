@@ -33,7 +33,7 @@ pub(super) fn options_text(rule: &Rule, text: &mut String) {
         text.push_str(" fragment");
     }
     scrub_text(rule, text);
-    for label in &rule.labels {
+    for label in rule.labels.iter().take_while(|label| !label.is_empty()) {
         text.push_str(&format!(" label \"{label}\""));
     }
     if rule.identifier != 0 {
@@ -55,7 +55,11 @@ pub(super) fn options_text(rule: &Rule, text: &mut String) {
         text.push_str(&format!(" tag {}", rule.tag));
     }
     if !rule.tagged.is_empty() {
-        text.push_str(if rule.tagged_negated { " ! tagged " } else { " tagged " });
+        text.push_str(if rule.tagged_negated {
+            " ! tagged "
+        } else {
+            " tagged "
+        });
         text.push_str(&rule.tagged);
     }
     if let Some(rtable) = rule.rtable {
@@ -68,7 +72,10 @@ pub(super) fn options_text(rule: &Rule, text: &mut String) {
 
 /// A share of 2³² in percent, without zeros behind the last digit that counts.
 fn percent(probability: u32) -> String {
-    let text = format!("{:.6}", f64::from(probability) * 100.0 / (f64::from(u32::MAX) + 1.0));
+    let text = format!(
+        "{:.6}",
+        f64::from(probability) * 100.0 / (f64::from(u32::MAX) + 1.0)
+    );
     let text = text.trim_end_matches('0');
     text.strip_suffix('.').unwrap_or(text).to_owned()
 }
@@ -86,13 +93,20 @@ fn state_options_text(rule: &Rule, text: &mut String) {
         parts.push("no-sync".to_owned());
     }
     if state.source_track {
-        let kind = if state.source_track_rule { "rule" } else { "global" };
+        let kind = if state.source_track_rule {
+            "rule"
+        } else {
+            "global"
+        };
         parts.push(format!("source-track {kind}"));
     }
     number(&mut parts, "max-src-states", state.max_src_states);
     number(&mut parts, "max-src-conn", state.max_src_conn);
     if state.max_src_conn_rate.0 > 0 {
-        parts.push(format!("max-src-conn-rate {}/{}", state.max_src_conn_rate.0, state.max_src_conn_rate.1));
+        parts.push(format!(
+            "max-src-conn-rate {}/{}",
+            state.max_src_conn_rate.0, state.max_src_conn_rate.1
+        ));
     }
     number(&mut parts, "max-src-nodes", state.max_src_nodes);
     if !state.overload.is_empty() {
@@ -100,10 +114,21 @@ fn state_options_text(rule: &Rule, text: &mut String) {
         let global = if state.flush_global { " global" } else { "" };
         parts.push(format!("overload <{}>{flush}{global}", state.overload));
     }
-    let words = [(state.if_bound, "if-bound"), (state.sloppy, "sloppy"), (state.pflow, "pflow")];
-    parts.extend(words.iter().filter(|(set, _)| *set).map(|(_, word)| (*word).to_owned()));
+    let words = [
+        (state.if_bound, "if-bound"),
+        (state.sloppy, "sloppy"),
+        (state.pflow, "pflow"),
+    ];
+    parts.extend(
+        words
+            .iter()
+            .filter(|(set, _)| *set)
+            .map(|(_, word)| (*word).to_owned()),
+    );
     for (index, seconds) in &state.timeouts {
-        let name = TIMEOUTS.get(usize::from(*index)).map_or("inv.timeout", |(name, _)| name);
+        let name = TIMEOUTS
+            .get(usize::from(*index))
+            .map_or("inv.timeout", |(name, _)| name);
         parts.push(format!("{name} {seconds}"));
     }
     if !parts.is_empty() {
@@ -123,12 +148,28 @@ fn scrub_text(rule: &Rule, text: &mut String) {
     if scrub.min_ttl != 0 {
         parts.push_str(&format!(" min-ttl {}", scrub.min_ttl));
     }
-    let max_mss = if scrub.max_mss == 0 { String::new() } else { format!(" max-mss {}", scrub.max_mss) };
-    let set_tos = scrub.set_tos.map_or_else(String::new, |tos| format!(" set-tos 0x{tos:02x}"));
-    let reassemble = if scrub.reassemble_tcp { " reassemble tcp" } else { "" };
+    let max_mss = if scrub.max_mss == 0 {
+        String::new()
+    } else {
+        format!(" max-mss {}", scrub.max_mss)
+    };
+    let set_tos = scrub
+        .set_tos
+        .map_or_else(String::new, |tos| format!(" set-tos 0x{tos:02x}"));
+    let reassemble = if scrub.reassemble_tcp {
+        " reassemble tcp"
+    } else {
+        ""
+    };
     if rule.action == Action::Scrub {
-        let no = if scrub.fragment_no_reassemble { "no " } else { "" };
-        text.push_str(&format!("{parts}{max_mss}{set_tos}{reassemble} fragment {no}reassemble"));
+        let no = if scrub.fragment_no_reassemble {
+            "no "
+        } else {
+            ""
+        };
+        text.push_str(&format!(
+            "{parts}{max_mss}{set_tos}{reassemble} fragment {no}reassemble"
+        ));
     } else if !parts.is_empty() || !max_mss.is_empty() || scrub.reassemble_tcp {
         text.push_str(&format!(" scrub({parts}{set_tos}{reassemble}{max_mss})"));
     }

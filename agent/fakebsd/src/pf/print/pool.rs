@@ -22,10 +22,18 @@ pub(super) fn pool_text(pool: &Pool, ports: [u16; 2], use_: PoolUse) -> String {
         .map(|entry| match use_ {
             PoolUse::Nat | PoolUse::Rdr | PoolUse::Binat => address_text(&entry.address, entry.af),
             PoolUse::Route if entry.address == Address::Any => entry.interface.clone(),
-            PoolUse::Route => format!("({} {})", entry.interface, address_text(&entry.address, entry.af)),
+            PoolUse::Route => format!(
+                "({} {})",
+                entry.interface,
+                address_text(&entry.address, entry.af)
+            ),
         })
         .collect();
-    let mut text = if entries.len() > 1 { format!("{{ {} }}", entries.join(", ")) } else { entries.concat() };
+    let mut text = if entries.len() > 1 {
+        format!("{{ {} }}", entries.join(", "))
+    } else {
+        entries.concat()
+    };
     let [first, last] = ports;
     match use_ {
         PoolUse::Nat if ports != DEFAULT_NAT_PORTS && ports != [0, 0] => {

@@ -26,6 +26,8 @@ mod address;
 mod names;
 mod optimize;
 
+#[cfg(test)]
+mod tests;
 
 pub use facts::{Interface, InterfaceAddress, NetFacts, Release};
 pub use filter::{Packet, Verdict, VerdictAction};

@@ -1,0 +1,237 @@
+//! States: how they are shown, killed, expire, and outlive their rules.
+
+use std::time::Duration;
+
+use crate::pf::filter::{ACK, FIN};
+use crate::pf::rule::Direction;
+
+use super::host::{Rig, answer, syn};
+
+fn connected(rig: &mut Rig, port: u16) {
+    let request = syn(
+        Direction::In,
+        "epair0a",
+        ("203.0.113.100", port),
+        ("203.0.113.1", 3306),
+    );
+    let inner = rig.filter(&request).packet;
+    rig.filter(&answer(&inner));
+    rig.filter(&crate::pf::Packet {
+        flags: ACK,
+        ..request
+    });
+}
+
+const RULES: &str = "rdr on epair0a inet proto tcp from any to 203.0.113.1 port 3306 -> 192.0.2.3\n\
+pass in quick on epair0a inet proto tcp from any to 192.0.2.3 port 3306 keep state label \"cellblock:tom\"\n";
+
+fn rig() -> Rig {
+    let mut rig = Rig::with_anchors();
+    rig.load("cellblock/n4", RULES);
+    rig
+}
+
+#[test]
+fn they_are_shown_with_both_sides() {
+    let mut rig = rig();
+    connected(&mut rig, 40_000);
+    assert_eq!(
+        rig.print(&["-ss"]),
+        "all tcp 192.0.2.3:3306 (203.0.113.1:3306) <- 203.0.113.100:40000       ESTABLISHED:ESTABLISHED\n"
+    );
+    let request = syn(
+        Direction::In,
+        "epair0a",
+        ("203.0.113.100", 40_000),
+        ("203.0.113.1", 3306),
+    );
+    rig.filter(&crate::pf::Packet {
+        flags: FIN | ACK,
+        ..request.clone()
+    });
+    let inner = crate::pf::Packet {
+        flags: FIN | ACK,
+        ..answer(&syn(
+            Direction::In,
+            "epair0a",
+            ("203.0.113.100", 40_000),
+            ("192.0.2.3", 3306),
+        ))
+    };
+    rig.filter(&inner);
+    rig.filter(&crate::pf::Packet {
+        flags: ACK,
+        ..request
+    });
+    assert!(
+        rig.print(&["-ss"])
+            .ends_with("       FIN_WAIT_2:FIN_WAIT_2\n")
+    );
+    let out = syn(
+        Direction::Out,
+        "epair0a",
+        ("192.0.2.3", 27_120),
+        ("203.0.113.100", 9002),
+    );
+    rig.load(
+        "cellblock/n5",
+        "nat on epair0a inet from 192.0.2.0/28 -> 203.0.113.1 static-port\n",
+    );
+    rig.filter(&out);
+    assert!(rig.print(&["-ss"]).ends_with(
+        "all tcp 203.0.113.1:27120 (192.0.2.3:27120) -> 203.0.113.100:9002       SYN_SENT:CLOSED\n"
+    ));
+}
+
+#[test]
+fn if_bound_states_belong_to_their_interface() {
+    let mut rig = Rig::with_anchors();
+    rig.load(
+        "",
+        "set state-policy if-bound\nblock\npass in on epair0a proto tcp\n",
+    );
+    assert!(rig.print(&["-sr"]).contains("keep state (if-bound)"));
+    let request = syn(
+        Direction::In,
+        "epair0a",
+        ("203.0.113.100", 1),
+        ("203.0.113.1", 22),
+    );
+    assert!(rig.filter(&request).passes());
+    let elsewhere = crate::pf::Packet {
+        interface: "lo1".to_owned(),
+        ..answer(&request)
+    };
+    assert!(!rig.filter(&elsewhere).passes());
+    assert!(rig.filter(&answer(&request)).passes());
+    assert!(rig.print(&["-ss"]).starts_with("epair0a tcp "));
+}
+
+/// Recordings `09` and `12`.
+#[test]
+fn they_outlive_their_rules_until_killed() {
+    let mut rig = rig();
+    connected(&mut rig, 40_000);
+    rig.load("cellblock/n4", "");
+    let request = syn(
+        Direction::In,
+        "epair0a",
+        ("203.0.113.100", 40_000),
+        ("203.0.113.1", 3306),
+    );
+    assert_eq!(
+        rig.filter(&request).packet.destination.to_string(),
+        "192.0.2.3"
+    );
+    // Two addresses find nothing but everything.
+    for second in ["192.0.2.3", "203.0.113.1", "0.0.0.0/0"] {
+        let output = rig.run(&["-k", "0.0.0.0/0", "-k", second], "");
+        let killed = i32::from(second == "0.0.0.0/0");
+        assert_eq!(
+            output.stderr,
+            format!("killed {killed} states from 1 sources and 1 destinations\n")
+        );
+    }
+    rig.load("cellblock/n4", RULES);
+    connected(&mut rig, 40_000);
+    assert_eq!(
+        rig.run(&["-k", "203.0.113.0/24"], "").stderr,
+        "killed 1 states from 1 sources and 0 destinations\n"
+    );
+}
+
+#[test]
+fn labels_of_removed_rules_still_find_them() {
+    let mut rig = rig();
+    connected(&mut rig, 40_000);
+    connected(&mut rig, 40_001);
+    rig.load("cellblock/n4", "");
+    assert_eq!(
+        rig.run(&["-k", "label", "-k", "cellblock:tom"], "").stderr,
+        "killed 2 states\n"
+    );
+    assert_eq!(
+        rig.run(&["-k", "label", "-k", "cellblock:tom"], "").stderr,
+        "killed 0 states\n"
+    );
+}
+
+#[test]
+fn they_expire_in_virtual_time() {
+    let mut rig = rig();
+    let request = syn(
+        Direction::In,
+        "epair0a",
+        ("203.0.113.100", 1),
+        ("203.0.113.1", 3306),
+    );
+    rig.filter(&request);
+    rig.host.now += Duration::from_secs(119);
+    assert_eq!(rig.print(&["-ss"]).lines().count(), 1);
+    rig.host.now += Duration::from_secs(1);
+    assert_eq!(rig.print(&["-ss"]), "");
+    connected(&mut rig, 2);
+    rig.host.now += Duration::from_secs(86_399);
+    assert_eq!(rig.print(&["-ss"]).lines().count(), 1);
+    rig.host.now += Duration::from_secs(1);
+    assert_eq!(rig.print(&["-ss"]), "");
+    assert!(
+        rig.print(&["-si"])
+            .contains("removals                               2")
+    );
+}
+
+#[test]
+fn counters_follow_the_state() {
+    let mut rig = rig();
+    connected(&mut rig, 40_000);
+    assert_eq!(
+        rig.print(&["-a", "cellblock/n4", "-sl"]),
+        "cellblock:tom 1 3 180 2 120 1 60 1\n"
+    );
+    let shown = rig.print(&["-a", "cellblock/n4", "-vsr"]);
+    assert!(
+        shown.contains("Packets: 3         Bytes: 180         States: 1     ]"),
+        "{shown}"
+    );
+    rig.run(&["-F", "states"], "");
+    assert!(
+        rig.print(&["-a", "cellblock/n4", "-vsr"])
+            .contains("States: 0     ]")
+    );
+    rig.run(&["-a", "cellblock/n4", "-z"], "");
+}
+
+#[test]
+fn limits_are_kept() {
+    let mut rig = Rig::with_anchors();
+    rig.load("", "set limit states 1\npass in proto tcp\n");
+    let packet = |port| {
+        syn(
+            Direction::In,
+            "epair0a",
+            ("203.0.113.100", port),
+            ("203.0.113.1", 22),
+        )
+    };
+    assert!(rig.filter(&packet(1)).passes());
+    assert!(!rig.filter(&packet(2)).passes());
+    rig.load("", "pass in proto tcp keep state (max 1)\n");
+    rig.run(&["-F", "states"], "");
+    assert!(rig.filter(&packet(1)).passes());
+    assert!(!rig.filter(&packet(2)).passes());
+}
+
+#[test]
+fn an_emptied_anchor_goes_once_its_old_rules_are_purged() {
+    let mut rig = Rig::with_anchors();
+    rig.load("cellblock/n", "table <t> { 192.0.2.1 }\npass from <t>\n");
+    rig.run(&["-a", "cellblock/n", "-F", "all"], "");
+    assert_eq!(rig.print(&["-sA"]), "  cellblock\n  cellblock/n\n");
+    rig.host.now += Duration::from_secs(21);
+    assert_eq!(rig.print(&["-sA"]), "  cellblock\n");
+    // The main ruleset's reference keeps the parent.
+    rig.load("", "pass\n");
+    rig.host.now += Duration::from_secs(21);
+    assert_eq!(rig.print(&["-sA"]), "");
+}

@@ -1,1 +1,75 @@
-//! (see docs/ARCHITECTURE.md)
+//! The agent's shell: it connects the pure core (`cellblock-agent-core`) with the controller, the disk and the host.
+//!
+//! ```text
+//!             views                     ┌─────────── worker (a thread) ───────────┐
+//! controller ────────► session (tokio) ─┤ ledger on disk ─► core::pass ─► host    │
+//!             ◄────────                 └── newest report ◄── verify ◄────────────┘
+//!        reports, heartbeats
+//! ```
+//!
+//! The worker goes on with the view in its ledger whether a controller is there or not. Nothing is decided here.
+
+pub mod config;
+pub mod emulated;
+pub mod identity;
+pub mod ledger_file;
+pub mod session;
+pub mod worker;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use cellblock_agent_core::host::Host;
+
+pub use config::Config;
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Agent {
+    stop: watch::Sender<bool>,
+    session: JoinHandle<()>,
+    worker: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Agent {
+    /// Starts an agent for `host` on the current tokio runtime.
+    ///
+    /// # Errors
+    /// The ledger or the key is damaged, belongs to another agent that runs, or cannot be written.
+    pub fn start(config: Config, host: Arc<dyn Host + Send + Sync>) -> anyhow::Result<Self> {
+        let identity = identity::Identity::load_or_make(&config.state_dir)?;
+        let file = ledger_file::File::open(&config.state_dir)?;
+        let (stop, stopped) = watch::channel(false);
+        let (worker, link) = worker::start(&config, host, file)?;
+        let session = tokio::spawn(session::run(config, identity, link, stopped));
+        Ok(Self {
+            stop,
+            session,
+            worker: Some(worker),
+        })
+    }
+
+    /// Stops the agent. Every jail goes on.
+    pub async fn stop(mut self) {
+        // The session ends first; with its link dropped the worker ends after the operation under way.
+        self.stop.send_replace(true);
+        if let Err(error) = (&mut self.session).await {
+            tracing::error!(%error, "the session ended badly");
+        }
+        if let Some(worker) = self.worker.take() {
+            let joined = tokio::task::spawn_blocking(move || worker.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the worker ended badly");
+            }
+        }
+    }
+
+    /// Waits until the agent ends by itself, which it does only when it is refused for good.
+    pub async fn ended(&mut self) {
+        if let Err(error) = (&mut self.session).await {
+            tracing::error!(%error, "the session ended badly");
+        }
+    }
+}

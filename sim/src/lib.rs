@@ -1,1 +1,25 @@
-//! (see docs/ARCHITECTURE.md)
+//! The agent's laws on emulated hosts: the real core and the real adapter over `agent/fakebsd`, with a crash at any command, strangers, drift and virtual time.
+//!
+//! ```text
+//! views::view (proptest) ──► World::converge ──► core::pass ──► FreeBsd (adapter) ──► Crashing ──► Emulated
+//!                                  │                                                    │
+//!                                  └── advances virtual time while something waits      └── dies at the n-th command or ledger write
+//! ```
+//!
+//! Here are the worlds and the generators; the laws themselves are in `tests/laws.rs`.
+
+pub mod crash;
+pub mod drift;
+pub mod views;
+pub mod world;
+
+pub use world::World;
+
+/// How many cases a property runs: `CELLBLOCK_CASES`, or 256.
+#[must_use]
+pub fn cases() -> u32 {
+    std::env::var("CELLBLOCK_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(256)
+}

@@ -1,0 +1,529 @@
+//! An emulated host as a process of its own, behind a unix socket: an agent can be killed at any moment while its host lives on, and the host can be killed as by a power failure.
+//!
+//! One JSON document per line each way. The socket is for tests, the sandbox and trying things out; whoever may connect may do everything.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
+use cellblock_freebsd::emulated::Emulated;
+use cellblock_freebsd::{Command, Output, System, SystemError};
+use serde::{Deserialize, Serialize};
+
+/// What can be asked of an emulated host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "ask")]
+pub enum Request {
+    /// Run a command.
+    Run {
+        /// Its words, the program's path first.
+        argv: Vec<String>,
+        /// What it reads.
+        stdin: Option<String>,
+    },
+    /// Read a file.
+    Read {
+        /// Its path.
+        path: String,
+    },
+    /// Write a file.
+    Write {
+        /// Its path.
+        path: String,
+        /// Its content.
+        content: String,
+    },
+    /// Remove a file.
+    Remove {
+        /// Its path.
+        path: String,
+    },
+    /// List a directory.
+    List {
+        /// Its path.
+        path: String,
+    },
+    /// Is it a directory?
+    IsDirectory {
+        /// Its path.
+        path: String,
+    },
+    /// Make a directory, as an operator would.
+    MakeDirectory {
+        /// Its path.
+        path: String,
+    },
+    /// Everything that can be observed, as sorted lines.
+    Fingerprint,
+    /// The commands of a changing kind that were run so far.
+    ChangingCommands,
+    /// Cut the power and boot again.
+    Reboot,
+}
+
+/// What it answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "answer")]
+pub enum Response {
+    /// A command ended.
+    Ran {
+        /// Exit status.
+        status: i32,
+        /// Standard output.
+        stdout: String,
+        /// Standard error.
+        stderr: String,
+    },
+    /// A file's content, if there is such a file.
+    Content {
+        /// The content.
+        content: Option<String>,
+    },
+    /// Lines: entries of a directory, a fingerprint, a log; none if there is no such directory.
+    Lines {
+        /// The lines.
+        lines: Option<Vec<String>>,
+    },
+    /// Yes or no.
+    Is {
+        /// Which.
+        yes: bool,
+    },
+    /// Done.
+    Done,
+    /// Not done.
+    Failed {
+        /// Whether the disk is full.
+        full: bool,
+        /// Why.
+        message: String,
+    },
+}
+
+/// A freshly booted emulated host, as an operator would have prepared it: pf enabled with our anchors in its main ruleset, devfs rulesets loaded, forwarding on.
+///
+/// # Errors
+/// The emulator refuses one of the commands.
+pub fn prepared(name: &str, seed: u64) -> anyhow::Result<Emulator> {
+    let mut hardware = HardwareProfile::recorded();
+    name.clone_into(&mut hardware.hostname);
+    hardware.seed = seed;
+    for (index, nic) in hardware.nics.iter_mut().enumerate() {
+        let [.., a, b] = seed.to_be_bytes();
+        nic.mac = [
+            0x52,
+            0x54,
+            a,
+            b,
+            0x34,
+            0x56 + u8::try_from(index).unwrap_or_default(),
+        ];
+    }
+    let mut emulator = Emulator::new(Release::V15_1, hardware);
+    let text = "nat-anchor \"cellblock/*\"\nrdr-anchor \"cellblock/*\"\nbinat-anchor \"cellblock/*\"\nanchor \"cellblock/*\"\npass\n";
+    for directory in ["/etc", "/jails", "/tmp", "/var/db"] {
+        emulator
+            .files
+            .create_directories(directory)
+            .map_err(|error| anyhow::anyhow!("{directory}: {error}"))?;
+    }
+    emulator
+        .files
+        .write("/etc/pf.conf", text)
+        .map_err(|error| anyhow::anyhow!("/etc/pf.conf: {error}"))?;
+    for line in [
+        "kldload -n pf",
+        "pfctl -e -f /etc/pf.conf",
+        "sysctl net.inet.ip.forwarding=1",
+        "sysctl net.inet6.ip6.forwarding=1",
+        "devfs rule -s 4 add path null unhide",
+        "devfs rule -s 5 add path null unhide",
+    ] {
+        let output = emulator.sh(line);
+        anyhow::ensure!(
+            output.status == 0,
+            "`{line}` on the emulated host: {}",
+            output.stderr.trim()
+        );
+    }
+    emulator.log.clear();
+    Ok(emulator)
+}
+
+/// Lets virtual time keep pace with the clock on the wall.
+#[derive(Debug)]
+struct Clock {
+    last: Mutex<Instant>,
+}
+
+impl Clock {
+    fn catch_up(&self, host: &Emulated) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        host.emulator().advance(now.duration_since(*last));
+        *last = now;
+    }
+}
+
+/// An emulated host in this process whose time is the clock on the wall.
+#[derive(Clone, Debug)]
+pub struct Live {
+    host: Emulated,
+    clock: Arc<Clock>,
+}
+
+impl Live {
+    /// The host of `emulator`, from now on.
+    #[must_use]
+    pub fn new(emulator: Emulator) -> Self {
+        Self {
+            host: Emulated::new(emulator),
+            clock: Arc::new(Clock {
+                last: Mutex::new(Instant::now()),
+            }),
+        }
+    }
+
+    /// The emulator, brought up to now.
+    pub fn emulator(&self) -> std::sync::MutexGuard<'_, Emulator> {
+        self.clock.catch_up(&self.host);
+        self.host.emulator()
+    }
+
+    /// Answers one request.
+    #[must_use]
+    pub fn answer(&self, request: Request) -> Response {
+        self.clock.catch_up(&self.host);
+        let result = match request {
+            Request::Run { argv, stdin } => self
+                .host
+                .run(&Command {
+                    argv,
+                    stdin,
+                    timeout: Duration::MAX,
+                })
+                .map(|output| Response::Ran {
+                    status: output.status,
+                    stdout: output.stdout,
+                    stderr: output.stderr,
+                }),
+            Request::Read { path } => self
+                .host
+                .read_file(&path)
+                .map(|content| Response::Content { content }),
+            Request::Write { path, content } => self
+                .host
+                .write_file(&path, &content)
+                .map(|()| Response::Done),
+            Request::Remove { path } => self.host.remove_file(&path).map(|()| Response::Done),
+            Request::List { path } => self
+                .host
+                .list_dir(&path)
+                .map(|lines| Response::Lines { lines }),
+            Request::IsDirectory { path } => {
+                self.host.is_dir(&path).map(|yes| Response::Is { yes })
+            }
+            Request::MakeDirectory { path } => {
+                match self.host.emulator().files.create_directories(&path) {
+                    Ok(()) => Ok(Response::Done),
+                    Err(error) => Ok(Response::Failed {
+                        full: false,
+                        message: format!("{path}: {error}"),
+                    }),
+                }
+            }
+            Request::Fingerprint => Ok(Response::Lines {
+                lines: Some(self.host.emulator().fingerprint()),
+            }),
+            Request::ChangingCommands => {
+                let emulator = self.host.emulator();
+                let changing = emulator.log.iter().filter(|logged| logged.changing);
+                Ok(Response::Lines {
+                    lines: Some(changing.map(|logged| logged.argv.join(" ")).collect()),
+                })
+            }
+            Request::Reboot => {
+                self.host.emulator().reboot();
+                Ok(Response::Done)
+            }
+        };
+        result.unwrap_or_else(|error| Response::Failed {
+            full: error.is_disk_full(),
+            message: describe(&error),
+        })
+    }
+}
+
+impl System for Live {
+    fn run(&self, command: &Command) -> Result<Output, SystemError> {
+        self.clock.catch_up(&self.host);
+        self.host.run(command)
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<String>, SystemError> {
+        self.host.read_file(path)
+    }
+
+    fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
+        self.host.write_file(path, content)
+    }
+
+    fn remove_file(&self, path: &str) -> Result<(), SystemError> {
+        self.host.remove_file(path)
+    }
+
+    fn list_dir(&self, path: &str) -> Result<Option<Vec<String>>, SystemError> {
+        self.host.list_dir(path)
+    }
+
+    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
+        self.host.is_dir(path)
+    }
+}
+
+fn describe(error: &SystemError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// Serves an emulated host on `socket` until the process ends.
+///
+/// # Errors
+/// The socket cannot be made, or somebody serves it already.
+pub fn serve(socket: &Path, host: &Live) -> anyhow::Result<()> {
+    if UnixStream::connect(socket).is_ok() {
+        anyhow::bail!("an emulated host is served on {} already", socket.display());
+    }
+    let _ = std::fs::remove_file(socket);
+    let listener = UnixListener::bind(socket)
+        .with_context(|| format!("the socket {} could not be made", socket.display()))?;
+    for stream in listener.incoming() {
+        let stream = stream.context("a connection could not be taken")?;
+        let host = host.clone();
+        std::thread::Builder::new()
+            .name("emulated-host".to_owned())
+            .spawn(move || {
+                if let Err(error) = serve_one(&stream, &host) {
+                    tracing::debug!("a connection to the emulated host ended: {error:#}");
+                }
+            })
+            .context("a thread could not be started")?;
+    }
+    Ok(())
+}
+
+/// Starts a process that serves an emulated host on `socket`, unless one does. It outlives this process.
+///
+/// # Errors
+/// The process cannot be started, or does not serve within ten seconds.
+pub fn start_if_absent(socket: &Path, host_name: &str) -> anyhow::Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    if UnixStream::connect(socket).is_ok() {
+        return Ok(());
+    }
+    if let Some(folder) = socket.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("the folder {} could not be made", folder.display()))?;
+    }
+    let program = std::env::current_exe().context("this program cannot find itself")?;
+    // Not a command on a host: the host itself. A process group of its own, so that what ends the agent does not end it.
+    std::process::Command::new(program)
+        .args(["--host-name", host_name, "emulate", "--socket"])
+        .arg(socket)
+        .stdin(std::process::Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("the emulated host could not be started")?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while UnixStream::connect(socket).is_err() {
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the emulated host does not serve {}",
+            socket.display()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn serve_one(stream: &UnixStream, host: &Live) -> anyhow::Result<()> {
+    let mut writer = stream.try_clone()?;
+    for line in BufReader::new(stream).lines() {
+        let response = host.answer(serde_json::from_str(&line?)?);
+        let mut text = serde_json::to_vec(&response)?;
+        text.push(b'\n');
+        writer.write_all(&text)?;
+    }
+    Ok(())
+}
+
+/// An emulated host in another process.
+#[derive(Debug)]
+pub struct Remote {
+    socket: PathBuf,
+    connection: Mutex<Option<BufReader<UnixStream>>>,
+}
+
+impl Remote {
+    /// The host served on `socket`; the connection is made when it is needed, and again when it broke.
+    #[must_use]
+    pub fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            connection: Mutex::new(None),
+        }
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// Nobody serves the socket, or the host died before it answered: then nothing is known of the effect.
+    pub fn ask(&self, request: &Request) -> std::io::Result<Response> {
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut reader = match connection.take() {
+            Some(reader) => reader,
+            None => BufReader::new(UnixStream::connect(&self.socket)?),
+        };
+        let mut text = serde_json::to_vec(request)?;
+        text.push(b'\n');
+        reader.get_mut().write_all(&text)?;
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        *connection = Some(reader);
+        Ok(serde_json::from_str(&line)?)
+    }
+
+    fn file<T>(
+        &self,
+        action: &'static str,
+        path: &str,
+        request: &Request,
+        take: impl FnOnce(Response) -> Option<T>,
+    ) -> Result<T, SystemError> {
+        let error = |source| SystemError::File {
+            action,
+            path: path.to_owned(),
+            source,
+        };
+        match self.ask(request).map_err(error)? {
+            Response::Failed { full: true, .. } => {
+                Err(error(std::io::ErrorKind::StorageFull.into()))
+            }
+            Response::Failed {
+                full: false,
+                message,
+            } => Err(error(std::io::Error::other(message))),
+            response => take(response).ok_or_else(|| error(std::io::ErrorKind::InvalidData.into())),
+        }
+    }
+}
+
+impl System for Remote {
+    fn run(&self, command: &Command) -> Result<Output, SystemError> {
+        let request = Request::Run {
+            argv: command.argv.clone(),
+            stdin: command.stdin.clone(),
+        };
+        let error = |source| SystemError::Spawn {
+            line: command.line(),
+            source,
+        };
+        match self.ask(&request).map_err(error)? {
+            Response::Ran {
+                status,
+                stdout,
+                stderr,
+            } => Ok(Output {
+                status,
+                stdout,
+                stderr,
+            }),
+            Response::Failed { message, .. } => Err(error(std::io::Error::other(message))),
+            Response::Content { .. }
+            | Response::Lines { .. }
+            | Response::Is { .. }
+            | Response::Done => Err(error(std::io::ErrorKind::InvalidData.into())),
+        }
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<String>, SystemError> {
+        self.file(
+            "read",
+            path,
+            &Request::Read {
+                path: path.to_owned(),
+            },
+            |response| {
+                if let Response::Content { content } = response {
+                    Some(content)
+                } else {
+                    None
+                }
+            },
+        )
+    }
+
+    fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
+        let request = Request::Write {
+            path: path.to_owned(),
+            content: content.to_owned(),
+        };
+        self.file("write", path, &request, |response| {
+            matches!(response, Response::Done).then_some(())
+        })
+    }
+
+    fn remove_file(&self, path: &str) -> Result<(), SystemError> {
+        let request = Request::Remove {
+            path: path.to_owned(),
+        };
+        self.file("remove", path, &request, |response| {
+            matches!(response, Response::Done).then_some(())
+        })
+    }
+
+    fn list_dir(&self, path: &str) -> Result<Option<Vec<String>>, SystemError> {
+        self.file(
+            "list",
+            path,
+            &Request::List {
+                path: path.to_owned(),
+            },
+            |response| {
+                if let Response::Lines { lines } = response {
+                    Some(lines)
+                } else {
+                    None
+                }
+            },
+        )
+    }
+
+    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
+        self.file(
+            "look at",
+            path,
+            &Request::IsDirectory {
+                path: path.to_owned(),
+            },
+            |response| {
+                if let Response::Is { yes } = response {
+                    Some(yes)
+                } else {
+                    None
+                }
+            },
+        )
+    }
+}

@@ -1,0 +1,107 @@
+//! `cellblock-agent`: the agent's command line. It parses, sets up logging, and hands over to the library.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use cellblock_agent::config::{Config, Options};
+use cellblock_agent::{Agent, emulated};
+use cellblock_agent_core::host::Host;
+use cellblock_freebsd::{FreeBsd, Real, System};
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Keeps this host's jails and their networks as the controller says
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    /// What to drive: this FreeBSD machine, or an emulated one in a process of its own
+    #[arg(
+        long,
+        env = "CELLBLOCK_AGENT_HOST",
+        value_enum,
+        default_value = "freebsd"
+    )]
+    host: HostKind,
+    /// Where the emulated host is served [default: emulated.sock in the state folder]
+    #[arg(long, value_name = "SOCKET")]
+    emulator: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Action>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum HostKind {
+    Freebsd,
+    Emulated,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Serve an emulated host on a socket, until killed
+    Emulate {
+        /// The socket
+        #[arg(long, value_name = "SOCKET")]
+        socket: PathBuf,
+        /// Seed of everything random about it
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let config = Config::resolve(cli.options)?;
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).with_context(|| {
+        format!(
+            "log: `{}` is no filter such as `info` or `cellblock_agent=debug`",
+            config.log
+        )
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    if let Some(Action::Emulate { socket, seed }) = cli.command {
+        return emulated::serve(
+            &socket,
+            &emulated::Live::new(emulated::prepared(&config.host_name, seed)?),
+        );
+    }
+    let mut config = config;
+    let system: Arc<dyn System> = match cli.host {
+        HostKind::Freebsd => Arc::new(Real),
+        HostKind::Emulated => {
+            let socket = cli
+                .emulator
+                .unwrap_or_else(|| config.state_dir.join("emulated.sock"));
+            config.host_folder = Some("/var/db/cellblock".to_owned());
+            emulated::start_if_absent(&socket, &config.host_name)?;
+            Arc::new(emulated::Remote::new(socket))
+        }
+    };
+    let host: Arc<dyn Host + Send + Sync> = Arc::new(FreeBsd::new(system, config.folder()));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?
+        .block_on(run(config, host))
+}
+
+async fn run(config: Config, host: Arc<dyn Host + Send + Sync>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    tracing::info!(host = %config.host_name, version = env!("CARGO_PKG_VERSION"), "the agent starts");
+    let agent = Agent::start(config, host)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("the agent stops; jails go on");
+    agent.stop().await;
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! The session with a controller: views come in, reports and heartbeats go out. When it breaks, another one is made, at another endpoint if there is one, after a growing pause with jitter.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use cellblock_proto::v1 as wire;
+use cellblock_proto::v1::agents_client::AgentsClient;
+use cellblock_schemas::host::ViewMark;
+use cellblock_schemas::ids::{Generation, Uid};
+use cellblock_schemas::view::HostView;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
+
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::worker::{Link, Order};
+
+/// The first pause after a broken session; it doubles up to `PAUSE_MAX`.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+
+/// The longest pause between two tries: a controller that comes back is found within this time.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many messages may wait to be sent. Reports are not queued (the newest replaces the one before), so a few are enough.
+const OUTBOX: usize = 8;
+
+/// The largest view that is taken, in octets: 10,000 jails of 6 KiB each.
+const VIEW_BYTES_MAX: usize = 64 << 20;
+
+/// Speaks to controllers until `stopped`.
+pub async fn run(
+    config: Config,
+    identity: Identity,
+    link: Link,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut session = Session {
+        config,
+        identity,
+        link,
+        base: None,
+    };
+    let mut pause = PAUSE_FIRST;
+    for url in session.config.controllers.clone().iter().cycle() {
+        let talked = tokio::select! {
+            ended = session.talk(url) => ended,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        match talked {
+            Ok(()) => pause = PAUSE_FIRST,
+            Err(error) => {
+                tracing::warn!(controller = %url, "{error:#}; trying again in {} ms", pause.as_millis())
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(jittered(pause)) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Between half of `pause` and all of it, so that a fleet does not come back in one instant.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    pause / 2 + pause.mul_f64((random % 1000) as f64 / 2000.0)
+}
+
+struct Session {
+    config: Config,
+    identity: Identity,
+    link: Link,
+    /// The newest view that came in, whether the ledger has it yet or not: what a change is a change to.
+    base: Option<HostView>,
+}
+
+impl Session {
+    /// One session, from connection to end. Ok when it had come as far as a welcome.
+    async fn talk(&mut self, url: &str) -> anyhow::Result<()> {
+        let channel = self.connect(url).await?;
+        let mut client = AgentsClient::new(channel).max_decoding_message_size(VIEW_BYTES_MAX);
+        let (outbox, outgoing) = mpsc::channel(OUTBOX);
+        outbox
+            .send(self.hello())
+            .await
+            .context("the outbox is closed")?;
+        let mut incoming = client
+            .session(ReceiverStream::new(outgoing))
+            .await
+            .map_err(|status| anyhow::anyhow!("refused: {}", status.message()))?
+            .into_inner();
+        let heartbeat = match incoming
+            .message()
+            .await
+            .map_err(ended)?
+            .and_then(|message| message.message)
+        {
+            Some(wire::controller_message::Message::Welcome(welcome)) => {
+                tracing::info!(controller = %url, version = %welcome.controller_version, "connected");
+                Duration::from_millis(u64::from(welcome.heartbeat_ms.max(100)))
+            }
+            Some(wire::controller_message::Message::Refused(refused)) => {
+                bail!("refused ({}): {}", refused.reason, refused.message)
+            }
+            _ => bail!("the controller did not begin with a welcome"),
+        };
+        let result = self.exchange(&outbox, &mut incoming, heartbeat).await;
+        if let Err(error) = result {
+            tracing::warn!(controller = %url, "the session ended: {error:#}");
+        }
+        Ok(())
+    }
+
+    async fn exchange(
+        &mut self,
+        outbox: &mpsc::Sender<wire::AgentMessage>,
+        incoming: &mut tonic::Streaming<wire::ControllerMessage>,
+        heartbeat: Duration,
+    ) -> anyhow::Result<()> {
+        let mut beat = tokio::time::interval(heartbeat);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // A new session begins with the newest report, whatever the last one said.
+        self.link.state.mark_changed();
+        loop {
+            tokio::select! {
+                message = incoming.message() => match message.map_err(ended)?.and_then(|message| message.message) {
+                    None => bail!("the controller closed the stream"),
+                    Some(message) => self.receive(message)?,
+                },
+                changed = self.link.state.changed() => {
+                    changed.context("the worker ended")?;
+                    let report = self.link.state.borrow_and_update().report.clone();
+                    if let Some(report) = report {
+                        let json = serde_json::to_vec(&*report).context("a report has no JSON form")?.into();
+                        send(outbox, wire::agent_message::Message::Report(wire::Report { json })).await?;
+                    }
+                }
+                _ = beat.tick() => {
+                    let view = self.have().map(|(view, _)| mark_to_wire(view.mark));
+                    send(outbox, wire::agent_message::Message::Heartbeat(wire::Heartbeat { view })).await?;
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, url: &str) -> anyhow::Result<Channel> {
+        let mut endpoint = Endpoint::from_shared(url.to_owned())
+            .with_context(|| format!("controller `{url}` is no URL"))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_while_idle(true);
+        if let Some(tls) = self
+            .config
+            .tls
+            .as_ref()
+            .filter(|_| url.starts_with("https://"))
+        {
+            let read = |path: &std::path::Path| {
+                std::fs::read(path).with_context(|| format!("{} could not be read", path.display()))
+            };
+            let tls = ClientTlsConfig::new()
+                .ca_certificate(Certificate::from_pem(read(&tls.ca)?))
+                .identity(TlsIdentity::from_pem(
+                    read(&tls.certificate)?,
+                    read(&tls.key)?,
+                ));
+            endpoint = endpoint
+                .tls_config(tls)
+                .context("the TLS files do not fit together")?;
+        }
+        endpoint
+            .connect()
+            .await
+            .with_context(|| format!("no connection to {url}"))
+    }
+
+    fn have(&self) -> Option<(Arc<HostView>, String)> {
+        self.link.state.borrow().view.clone()
+    }
+
+    fn hello(&mut self) -> wire::AgentMessage {
+        let have = self.have();
+        self.base = have.as_ref().map(|(view, _)| HostView::clone(view));
+        let digest = have
+            .as_ref()
+            .map(|(_, digest)| digest.clone())
+            .unwrap_or_default();
+        let hello = wire::Hello {
+            host: self.config.host_name.clone(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            key_fingerprint: self.identity.fingerprint.clone(),
+            cluster: have
+                .as_ref()
+                .map(|(view, _)| view.cluster.0.clone())
+                .unwrap_or_default(),
+            boot_id: String::new(),
+            have: have.as_ref().map(|(view, _)| mark_to_wire(view.mark)),
+            have_digest: data_encoding::HEXLOWER
+                .decode(digest.as_bytes())
+                .unwrap_or_default()
+                .into(),
+            features: Vec::new(),
+        };
+        wire::AgentMessage {
+            message: Some(wire::agent_message::Message::Hello(hello)),
+        }
+    }
+
+    fn receive(&mut self, message: wire::controller_message::Message) -> anyhow::Result<()> {
+        match message {
+            wire::controller_message::Message::View(view) => {
+                if view.unchanged {
+                    return Ok(());
+                }
+                let digest = data_encoding::HEXLOWER.encode(&view.digest);
+                let merged = merge(self.base.as_ref(), view)?;
+                self.base = Some(merged.clone());
+                self.link
+                    .orders
+                    .send(Order::View(Box::new(merged), digest))
+                    .context("the worker ended")
+            }
+            wire::controller_message::Message::Acknowledged(acknowledged) => {
+                tracing::debug!(reports = acknowledged.reports, "report stored");
+                Ok(())
+            }
+            wire::controller_message::Message::Refused(refused) => {
+                bail!("refused ({}): {}", refused.reason, refused.message)
+            }
+            wire::controller_message::Message::Welcome(_) => bail!("a second welcome"),
+        }
+    }
+}
+
+/// The view that `message` makes of `base`.
+///
+/// # Errors
+/// It changes a view that this agent does not have, or its documents cannot be read.
+fn merge(base: Option<&HostView>, message: wire::View) -> anyhow::Result<HostView> {
+    let mark = mark_from_wire(message.mark.context("a view without a number")?);
+    let mut view = match message.base {
+        None => HostView::default(),
+        Some(wanted) => {
+            let base = base.filter(|base| base.mark == mark_from_wire(wanted));
+            base.context("a change to a view that is not the one here")?
+                .clone()
+        }
+    };
+    if !message.host_json.is_empty() {
+        let host: HostView =
+            serde_json::from_slice(&message.host_json).context("the view's host part")?;
+        let (networks, jails) = (
+            std::mem::take(&mut view.networks),
+            std::mem::take(&mut view.jails),
+        );
+        view = HostView {
+            networks,
+            jails,
+            ..host
+        };
+    }
+    view.mark = mark;
+    for item in message.networks {
+        let network =
+            serde_json::from_slice(&item.json).with_context(|| format!("network {}", item.key))?;
+        view.networks.insert(item.key, network);
+    }
+    for item in message.jails {
+        let jail =
+            serde_json::from_slice(&item.json).with_context(|| format!("jail {}", item.key))?;
+        view.jails.insert(Uid(item.key), jail);
+    }
+    for name in &message.removed_networks {
+        view.networks.remove(name);
+    }
+    for uid in message.removed_jails {
+        view.jails.remove(&Uid(uid));
+    }
+    Ok(view)
+}
+
+async fn send(
+    outbox: &mpsc::Sender<wire::AgentMessage>,
+    message: wire::agent_message::Message,
+) -> anyhow::Result<()> {
+    outbox
+        .send(wire::AgentMessage {
+            message: Some(message),
+        })
+        .await
+        .context("the stream is closed")
+}
+
+fn ended(status: tonic::Status) -> anyhow::Error {
+    anyhow::anyhow!("{}: {}", status.code(), status.message())
+}
+
+fn mark_to_wire(mark: ViewMark) -> wire::ViewMark {
+    wire::ViewMark {
+        epoch: mark.epoch,
+        generation: mark.generation.0,
+    }
+}
+
+fn mark_from_wire(mark: wire::ViewMark) -> ViewMark {
+    ViewMark {
+        epoch: mark.epoch,
+        generation: Generation(mark.generation),
+    }
+}

@@ -1,0 +1,234 @@
+//! The worker: one thread that owns the ledger and the host, and passes over the host whenever it is told to look, and on a timer.
+//!
+//! Commands block, so this is no async task. What the session must know is published in a watch channel: always the newest state, never a queue.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use cellblock_agent_core::Ledger;
+use cellblock_agent_core::execute::LedgerFile as _;
+use cellblock_agent_core::host::{Host, HostError};
+use cellblock_agent_core::pass::{self, Failures, Passed};
+use cellblock_agent_core::plan::Settings;
+use cellblock_schemas::condition::{Condition, ConditionStatus};
+use cellblock_schemas::report::HostReport;
+use cellblock_schemas::view::HostView;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::ledger_file::File;
+
+/// How soon to try again when the host could not be observed or the ledger not be written.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the session tells the worker.
+#[derive(Debug)]
+pub enum Order {
+    /// A newer view, with the controller's digest of it.
+    View(Box<HostView>, String),
+}
+
+/// What the worker tells the session: always the newest.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The view in the ledger, on disk, with its digest.
+    pub view: Option<(Arc<HostView>, String)>,
+    /// What to report.
+    pub report: Option<Arc<HostReport>>,
+}
+
+/// The session's end of the worker. The worker ends when it is dropped.
+#[derive(Debug)]
+pub struct Link {
+    /// Takes views.
+    pub orders: Sender<Order>,
+    /// Shows the newest state.
+    pub state: watch::Receiver<State>,
+}
+
+/// Starts the worker.
+///
+/// # Errors
+/// The ledger cannot be read, or no thread can be started.
+pub fn start(
+    config: &Config,
+    host: Arc<dyn Host + Send + Sync>,
+    mut file: File,
+) -> anyhow::Result<(std::thread::JoinHandle<()>, Link)> {
+    let ledger = file.load()?;
+    let (orders, inbox) = mpsc::channel();
+    let initial = State {
+        view: stored_view(&ledger),
+        report: None,
+    };
+    let (publish, state) = watch::channel(initial);
+    let worker = Worker {
+        host,
+        ledger,
+        file,
+        settings: Settings {
+            folder: config.folder(),
+        },
+        failures: Failures::default(),
+        resync: Duration::from_secs(config.resync_seconds),
+        publish,
+        began: Instant::now(),
+    };
+    let thread = std::thread::Builder::new()
+        .name("worker".to_owned())
+        .spawn(move || worker.run(&inbox))
+        .context("the worker's thread could not be started")?;
+    Ok((thread, Link { orders, state }))
+}
+
+fn stored_view(ledger: &Ledger) -> Option<(Arc<HostView>, String)> {
+    ledger
+        .view
+        .clone()
+        .map(|view| (Arc::new(view), ledger.view_digest.clone()))
+}
+
+struct Worker {
+    host: Arc<dyn Host + Send + Sync>,
+    ledger: Ledger,
+    file: File,
+    settings: Settings,
+    failures: Failures,
+    resync: Duration,
+    publish: watch::Sender<State>,
+    began: Instant,
+}
+
+impl Worker {
+    fn run(mut self, inbox: &Receiver<Order>) {
+        let mut pending: Option<(Box<HostView>, String)> = None;
+        let mut wait = Duration::ZERO;
+        loop {
+            match inbox.recv_timeout(wait) {
+                Ok(Order::View(view, digest)) => pending = Some((view, digest)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // Only the newest view counts.
+            while let Ok(Order::View(view, digest)) = inbox.try_recv() {
+                pending = Some((view, digest));
+            }
+            if let Some((view, digest)) = pending.take()
+                && let Err(error) = self.take_view(&view, &digest)
+            {
+                tracing::error!(reason = error.reason, "{error}");
+                self.report_problem(&error);
+                pending = Some((view, digest));
+                wait = RETRY;
+                continue;
+            }
+            wait = self.pass();
+        }
+    }
+
+    /// Takes a view into the ledger. A view that may not be taken is refused for good; an error means that the disk refused.
+    fn take_view(&mut self, view: &HostView, digest: &str) -> Result<(), HostError> {
+        if let Err(refused) = pass::accept(&self.ledger, view) {
+            tracing::error!("view refused: {refused}");
+            return Ok(());
+        }
+        let before = self.ledger.clone();
+        self.ledger.view = Some(view.clone());
+        digest.clone_into(&mut self.ledger.view_digest);
+        if let Err(error) = self.file.save(&self.ledger) {
+            self.ledger = before;
+            return Err(error);
+        }
+        self.failures.clear();
+        tracing::info!(
+            epoch = view.mark.epoch,
+            generation = view.mark.generation.0,
+            jails = view.jails.len(),
+            "took a view"
+        );
+        let stored = stored_view(&self.ledger);
+        self.publish.send_modify(|state| state.view = stored);
+        Ok(())
+    }
+
+    /// One pass, and how long to wait before the next.
+    fn pass(&mut self) -> Duration {
+        let Some(view) = self.ledger.view.clone() else {
+            return self.resync;
+        };
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let passed = pass::pass(
+            &view,
+            &mut self.ledger,
+            self.host.as_ref(),
+            &mut self.file,
+            &self.settings,
+            &mut self.failures,
+            now_ms,
+        );
+        match passed {
+            Ok(passed) => {
+                let wait = passed.again_ms.map_or(self.resync, Duration::from_millis);
+                self.publish_report(passed);
+                wait.min(self.resync)
+            }
+            Err(error) => {
+                tracing::error!(reason = error.reason, "{error}");
+                self.report_problem(&error);
+                RETRY
+            }
+        }
+    }
+
+    fn publish_report(&self, passed: Passed) {
+        if passed.done > 0 {
+            tracing::info!(
+                done = passed.done,
+                left = passed.plan.steps.len(),
+                "changed the host"
+            );
+        }
+        for blocked in &passed.plan.blocked {
+            tracing::debug!(reason = blocked.reason, "blocked: {}", blocked.message);
+        }
+        self.publish.send_if_modified(|state| {
+            let changed = state.report.as_deref() != Some(&passed.report);
+            if changed {
+                state.report = Some(Arc::new(passed.report));
+            }
+            changed
+        });
+    }
+
+    /// Reports that nothing is known or nothing may be done; the jails' last reports stay as they were.
+    fn report_problem(&self, error: &HostError) {
+        let Some(view) = &self.ledger.view else {
+            return;
+        };
+        let condition = Condition {
+            kind: "Ready".to_owned(),
+            status: ConditionStatus::False,
+            reason: error.reason.to_owned(),
+            message: error.message.clone(),
+            observed_generation: view.host_generation,
+            last_transition_time: None,
+        };
+        self.publish.send_modify(|state| {
+            let known = state.report.as_deref().cloned().unwrap_or_default();
+            let mut conditions = known.conditions;
+            conditions.retain(|known| known.kind != "Ready");
+            conditions.insert(0, condition);
+            state.report = Some(Arc::new(HostReport {
+                view: view.mark,
+                host_generation: view.host_generation,
+                full: false,
+                facts: known.facts,
+                conditions,
+                jails: Vec::new(),
+                pending_plan: known.pending_plan,
+            }));
+        });
+    }
+}

@@ -1,0 +1,238 @@
+//! The arguments, typed. What they do is elsewhere.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cellblock_schemas::Kind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::context::Connection;
+use crate::output::Format;
+use crate::wait::Goal;
+
+/// Jails and their networks on a fleet of FreeBSD hosts
+#[derive(Debug, Parser)]
+#[command(name = "jailctl", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// Which controller to speak to.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the objects of manifests so
+    Apply(Apply),
+    /// Show objects
+    Get(Get),
+    /// Show everything that is known of an object, in words
+    Describe(Describe),
+    /// Delete objects
+    Delete(Delete),
+    /// Wait until objects are in a state
+    Wait(Wait),
+    /// Pause, resume and approve hosts; what stays behind on one
+    #[command(subcommand)]
+    Host(Host),
+    /// The versions of jailctl and of the controller
+    Version,
+    /// A whole fleet on this machine, with emulated hosts: nothing else is needed
+    Sandbox(Sandbox),
+}
+
+/// Manifests to read.
+#[derive(Clone, Debug, Args)]
+pub struct Files {
+    /// A manifest, a directory of manifests (*.yaml, *.yml, *.json, in order of names), or - for standard input
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub filenames: Vec<PathBuf>,
+}
+
+/// `apply`
+#[derive(Clone, Debug, Args)]
+pub struct Apply {
+    /// Manifests.
+    #[command(flatten)]
+    pub files: Files,
+    /// Check everything on the controller and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Who applies
+    #[arg(long, default_value = "jailctl")]
+    pub field_manager: String,
+    /// Print the objects as they now are
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// `get`
+#[derive(Clone, Debug, Args)]
+pub struct Get {
+    /// jails, networks, hosts, or all
+    #[arg(value_name = "KIND", value_parser = kinds)]
+    pub kinds: Kinds,
+    /// Only these
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// table, wide, yaml, json, name, or jsonpath=EXPRESSION
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+    /// Only objects with these labels: a=b,c!=d,e in (f,g),!h
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Go on showing changes
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
+/// `describe`
+#[derive(Clone, Debug, Args)]
+pub struct Describe {
+    /// jail, network or host
+    #[arg(value_name = "KIND", value_parser = kind)]
+    pub kind: Kind,
+    /// Its name
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+}
+
+/// `delete`
+#[derive(Clone, Debug, Args)]
+pub struct Delete {
+    /// jail, network or host
+    #[arg(value_name = "KIND", value_parser = kind, required_unless_present = "filenames")]
+    pub kind: Option<Kind>,
+    /// Their names
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// The objects of manifests.
+    #[command(flatten)]
+    pub files: Files,
+    /// Return at once, without waiting until they are gone
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait, as in 90s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub timeout: Duration,
+    /// Check on the controller and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `wait`
+#[derive(Clone, Debug, Args)]
+pub struct Wait {
+    /// jail, network or host
+    #[arg(value_name = "KIND", value_parser = kind, required_unless_present = "filenames")]
+    pub kind: Option<Kind>,
+    /// Their names; none: all of the kind
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// The objects of manifests.
+    #[command(flatten)]
+    pub files: Files,
+    /// condition=NAME[=True|False|Unknown], delete, or create
+    #[arg(long = "for", value_name = "GOAL", default_value = "condition=Ready")]
+    pub goal: Goal,
+    /// Only objects with these labels
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// How long, as in 90s or 5m
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// `host`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Host {
+    /// The agent goes on observing and changes nothing
+    Pause(HostNames),
+    /// The agent may change the host again
+    Resume(HostNames),
+    /// The agent may act on a host that had jails or interfaces of somebody else when it first ran
+    Approve(HostNames),
+    /// What stays on a host after everything of ours was deleted, and why
+    Residue,
+}
+
+/// Hosts by name.
+#[derive(Clone, Debug, Args)]
+pub struct HostNames {
+    /// The hosts
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+}
+
+/// `sandbox`
+#[derive(Clone, Debug, Args)]
+pub struct Sandbox {
+    /// Manifests, or directories of them
+    #[arg(value_name = "FILE", default_value = "examples")]
+    pub filenames: Vec<PathBuf>,
+    /// End when everything is ready; exit status 1 if it does not become ready in time
+    #[arg(long)]
+    pub exit_when_ready: bool,
+    /// How long everything may take to become ready
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+    /// How many emulated hosts
+    #[arg(long, default_value_t = 3)]
+    pub hosts: u8,
+}
+
+/// Kinds as one argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kinds(pub Vec<Kind>);
+
+fn kinds(text: &str) -> Result<Kinds, String> {
+    if text == "all" {
+        return Ok(Kinds(Kind::ALL.to_vec()));
+    }
+    text.split(',')
+        .map(kind)
+        .collect::<Result<_, _>>()
+        .map(Kinds)
+}
+
+/// `jail`, `jails`, `Jail`, `j` …
+fn kind(text: &str) -> Result<Kind, String> {
+    let word = text.to_ascii_lowercase();
+    Kind::ALL
+        .into_iter()
+        .find(|kind| {
+            word == kind.plural()
+                || word == kind.as_str().to_ascii_lowercase()
+                || word == short(*kind)
+        })
+        .ok_or_else(|| "there are jails, networks and hosts".to_owned())
+}
+
+fn short(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Host => "h",
+        Kind::Network => "net",
+        Kind::Jail => "j",
+    }
+}
+
+/// `90s`, `5m`, `1h`, `500ms`, or seconds without a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "a duration is a number and a unit, as in 90s or 5m".to_owned())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "" | "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        "h" => Ok(Duration::from_secs(number * 3600)),
+        _ => Err(format!("`{unit}` is no unit; there are ms, s, m and h")),
+    }
+}

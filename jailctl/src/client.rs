@@ -1,0 +1,326 @@
+//! The controller as jailctl sees it: typed requests, errors in an operator's words.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cellblock_proto::v1 as wire;
+use cellblock_proto::v1::objects_client::ObjectsClient;
+use cellblock_schemas::Kind;
+use prost::Message as _;
+use serde_json::Value;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::context::ContextEntry;
+
+/// The largest answer that is taken, in octets: a page of 500 objects of 100 KiB.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Objects per page of a list.
+const PAGE: u32 = 500;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One object as the controller has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// The store's revision of its last write.
+    pub revision: u64,
+    /// The whole document.
+    pub value: Value,
+}
+
+/// Why a request failed.
+#[derive(Debug)]
+pub struct Refused {
+    /// As kube-apiserver says it: `NotFound`, `Invalid`, `Conflict` … or `Unavailable`.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// Every violation, if it was refused for what it says.
+    pub violations: Vec<wire::Violation>,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)?;
+        for violation in &self.violations {
+            let field = if violation.field.is_empty() {
+                String::new()
+            } else {
+                format!("{}: ", violation.field)
+            };
+            let help = if violation.help.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", violation.help)
+            };
+            write!(f, "\n  {field}{}{help}", violation.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// A connection to a controller.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: ObjectsClient<Channel>,
+    server: String,
+}
+
+impl Client {
+    /// A client for a context; it connects with its first request.
+    ///
+    /// # Errors
+    /// The URL or the certificates make no sense.
+    pub fn new(context: &ContextEntry) -> anyhow::Result<Self> {
+        let server = context.server.clone();
+        let mut endpoint = Endpoint::from_shared(server.clone())
+            .with_context(|| {
+                format!("`{server}` is no URL such as https://controller.example.org:7443")
+            })?
+            .connect_timeout(CONNECT_TIMEOUT);
+        if server.starts_with("https://") {
+            let read = |path: &std::path::Path| {
+                std::fs::read(path).with_context(|| format!("{} could not be read", path.display()))
+            };
+            let mut tls = ClientTlsConfig::new();
+            if let Some(ca) = &context.ca {
+                tls = tls.ca_certificate(Certificate::from_pem(read(ca)?));
+            }
+            if let (Some(certificate), Some(key)) = (&context.certificate, &context.key) {
+                tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+            }
+            endpoint = endpoint
+                .tls_config(tls)
+                .context("the TLS files of the context do not fit together")?;
+        }
+        let inner =
+            ObjectsClient::new(endpoint.connect_lazy()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Ok(Self { inner, server })
+    }
+
+    /// Applies objects, in order.
+    ///
+    /// # Errors
+    /// The controller did not answer; what it refuses stands in the results.
+    pub async fn apply(
+        &mut self,
+        objects: Vec<wire::Object>,
+        field_manager: &str,
+        dry_run: bool,
+    ) -> Result<Vec<wire::ApplyResult>, Refused> {
+        let request = wire::ApplyRequest {
+            objects,
+            field_manager: field_manager.to_owned(),
+            force: false,
+            dry_run,
+        };
+        let answer = self
+            .inner
+            .apply(request)
+            .await
+            .map_err(|status| self.refused(&status))?;
+        Ok(answer.into_inner().results)
+    }
+
+    /// One object.
+    ///
+    /// # Errors
+    /// There is no such object, or the controller did not answer.
+    pub async fn get(&mut self, kind: Kind, name: &str) -> Result<Stored, Refused> {
+        let request = wire::GetRequest {
+            kind: kind.to_string(),
+            name: name.to_owned(),
+        };
+        let answer = self
+            .inner
+            .get(request)
+            .await
+            .map_err(|status| self.refused(&status))?;
+        self.stored(&answer.into_inner())
+    }
+
+    /// All objects of a kind, and the revision that they were read at.
+    ///
+    /// # Errors
+    /// The selector makes no sense, or the controller did not answer.
+    pub async fn list(
+        &mut self,
+        kind: Kind,
+        selector: &str,
+    ) -> Result<(Vec<Stored>, u64), Refused> {
+        let mut objects = Vec::new();
+        let mut continue_token = String::new();
+        loop {
+            let request = wire::ListRequest {
+                kind: kind.to_string(),
+                label_selector: selector.to_owned(),
+                limit: PAGE,
+                continue_token,
+            };
+            let page = self
+                .inner
+                .list(request)
+                .await
+                .map_err(|status| self.refused(&status))?
+                .into_inner();
+            for object in &page.objects {
+                objects.push(self.stored(object)?);
+            }
+            if page.continue_token.is_empty() {
+                return Ok((objects, page.revision));
+            }
+            continue_token = page.continue_token;
+        }
+    }
+
+    /// Changes after a revision.
+    ///
+    /// # Errors
+    /// The revision is too old, or the controller did not answer.
+    pub async fn watch(
+        &mut self,
+        kind: Kind,
+        selector: &str,
+        revision: u64,
+    ) -> Result<tonic::Streaming<wire::WatchEvent>, Refused> {
+        let request = wire::WatchRequest {
+            kind: kind.to_string(),
+            label_selector: selector.to_owned(),
+            name: String::new(),
+            revision,
+        };
+        Ok(self
+            .inner
+            .watch(request)
+            .await
+            .map_err(|status| self.refused(&status))?
+            .into_inner())
+    }
+
+    /// Replaces an object; the document's resourceVersion must be the newest.
+    ///
+    /// # Errors
+    /// It was refused, or the controller did not answer.
+    pub async fn update(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        value: &Value,
+    ) -> Result<Stored, Refused> {
+        let object = wire::Object {
+            kind: kind.to_string(),
+            name: name.to_owned(),
+            revision: 0,
+            json: value.to_string().into_bytes().into(),
+        };
+        let request = wire::UpdateRequest {
+            object: Some(object),
+            dry_run: false,
+            field_manager: "jailctl".to_owned(),
+        };
+        let answer = self
+            .inner
+            .update(request)
+            .await
+            .map_err(|status| self.refused(&status))?
+            .into_inner();
+        self.stored(&answer.object.unwrap_or_default())
+    }
+
+    /// Deletes an object. True if it is gone at once.
+    ///
+    /// # Errors
+    /// There is no such object, or the controller did not answer.
+    pub async fn delete(&mut self, kind: Kind, name: &str, dry_run: bool) -> Result<bool, Refused> {
+        let request = wire::DeleteRequest {
+            kind: kind.to_string(),
+            name: name.to_owned(),
+            uid: String::new(),
+            revision: 0,
+            dry_run,
+        };
+        Ok(self
+            .inner
+            .delete(request)
+            .await
+            .map_err(|status| self.refused(&status))?
+            .into_inner()
+            .gone)
+    }
+
+    /// The controller's version.
+    ///
+    /// # Errors
+    /// The controller did not answer.
+    pub async fn version(&mut self) -> Result<wire::VersionResponse, Refused> {
+        let answer = self
+            .inner
+            .version(wire::VersionRequest {})
+            .await
+            .map_err(|status| self.refused(&status))?;
+        Ok(answer.into_inner())
+    }
+
+    /// Reads an object off the wire.
+    ///
+    /// # Errors
+    /// The controller sent a kind or a document that this jailctl does not know.
+    pub fn stored(&self, object: &wire::Object) -> Result<Stored, Refused> {
+        let unreadable = |what: String| Refused {
+            reason: "Unreadable".to_owned(),
+            message: format!("the controller at {} sent {what}", self.server),
+            violations: Vec::new(),
+        };
+        let kind = Kind::from_name(&object.kind).ok_or_else(|| {
+            unreadable(format!(
+                "an object of kind `{}`, which this jailctl does not know",
+                object.kind
+            ))
+        })?;
+        let value = serde_json::from_slice(&object.json)
+            .map_err(|error| unreadable(format!("a document that cannot be read: {error}")))?;
+        Ok(Stored {
+            kind,
+            name: object.name.clone(),
+            revision: object.revision,
+            value,
+        })
+    }
+
+    /// An error in an operator's words.
+    #[must_use]
+    pub fn refused(&self, status: &tonic::Status) -> Refused {
+        if let Ok(rejection) = wire::Rejection::decode(status.details())
+            && !rejection.reason.is_empty()
+        {
+            return Refused {
+                reason: rejection.reason,
+                message: status.message().to_owned(),
+                violations: rejection.violations,
+            };
+        }
+        let unreachable = status.code() == tonic::Code::Unavailable
+            && std::error::Error::source(status).is_some();
+        let message = if unreachable {
+            format!(
+                "no controller answers at {}; is cellblockd running there? (choose another with --context or --server)",
+                self.server
+            )
+        } else {
+            status.message().to_owned()
+        };
+        Refused {
+            reason: format!("{:?}", status.code()),
+            message,
+            violations: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `jailctl delete`: what was asked to go, users before what they lean on, and by default until it is gone.
+
+use anyhow::bail;
+use cellblock_schemas::Kind;
+
+use crate::args::Delete;
+use crate::client::Client;
+use crate::input;
+use crate::printer::Printer;
+use crate::wait::{self, Goal};
+
+/// Runs `delete`.
+///
+/// # Errors
+/// An object that was named does not exist, is not gone in time, or the controller did not answer.
+pub async fn run(client: &mut Client, arguments: &Delete, printer: &Printer) -> anyhow::Result<()> {
+    let mut targets: Vec<(Kind, String)> = Vec::new();
+    if let Some(kind) = arguments.kind {
+        if arguments.names.is_empty() {
+            bail!(
+                "which {}? give their names, or -f with manifests",
+                kind.plural()
+            );
+        }
+        targets.extend(arguments.names.iter().map(|name| (kind, name.clone())));
+    }
+    let from_files = !arguments.files.filenames.is_empty();
+    if from_files {
+        let documents = input::read(&arguments.files.filenames, printer)?;
+        targets.extend(documents.iter().map(|document| {
+            (
+                document.object.kind(),
+                document.object.metadata().name.clone(),
+            )
+        }));
+    }
+    targets.sort_by(|one, other| other.0.cmp(&one.0));
+    let mut going = Vec::new();
+    let mut failed = 0;
+    for (kind, name) in targets {
+        let label = format!("{}/{name}", kind.as_str().to_ascii_lowercase());
+        match client.delete(kind, &name, arguments.dry_run).await {
+            Ok(gone) => {
+                let dry = if arguments.dry_run { " (dry run)" } else { "" };
+                printer.note(&format!(
+                    "{label} {}{dry}",
+                    if gone { "deleted" } else { "is going" }
+                ));
+                if !gone && !arguments.dry_run {
+                    going.push((kind, name));
+                }
+            }
+            // What a manifest names and is not there needs no deleting.
+            Err(refused) if refused.reason == "NotFound" && from_files => {
+                printer.note(&format!("{label} is not there"))
+            }
+            Err(refused) => {
+                printer.error(&format!("{label}: {refused}"));
+                failed += 1;
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} could not be deleted");
+    }
+    if arguments.no_wait || going.is_empty() {
+        return Ok(());
+    }
+    wait::wait(
+        client,
+        &going,
+        &Goal::Delete,
+        arguments.timeout,
+        printer,
+        |_| {},
+    )
+    .await?;
+    for (kind, name) in going {
+        printer.note(&format!(
+            "{}/{name} deleted",
+            kind.as_str().to_ascii_lowercase()
+        ));
+    }
+    Ok(())
+}

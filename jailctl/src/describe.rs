@@ -1,0 +1,183 @@
+//! `jailctl describe`: everything that is known of an object, in words: what was asked for, what was decided, what was observed, and why not more.
+
+use cellblock_schemas::Kind;
+use cellblock_schemas::condition::{Condition, ConditionStatus};
+use serde_json::Value;
+
+use crate::args::Describe;
+use crate::client::{Client, Stored};
+use crate::printer::Printer;
+
+/// Runs `describe`.
+///
+/// # Errors
+/// There is no such object, or the controller did not answer.
+pub async fn run(
+    client: &mut Client,
+    arguments: &Describe,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    for (index, name) in arguments.names.iter().enumerate() {
+        let object = client.get(arguments.kind, name).await?;
+        if index > 0 {
+            printer.line("");
+        }
+        for line in describe(&object, printer) {
+            printer.line(&line);
+        }
+        if arguments.kind == Kind::Network {
+            users(client, name, printer).await?;
+        }
+    }
+    Ok(())
+}
+
+fn describe(object: &Stored, printer: &Printer) -> Vec<String> {
+    let value = &object.value;
+    let text = |pointer: &str| {
+        value
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let mut lines = vec![
+        field("Name", &object.name),
+        field("Kind", object.kind.as_str()),
+        field("Uid", &text("/metadata/uid")),
+        field("Created", &text("/metadata/creationTimestamp")),
+    ];
+    let deletion = text("/metadata/deletionTimestamp");
+    if !deletion.is_empty() {
+        lines.push(field("Deleting since", &deletion));
+    }
+    for (name, pointer) in [
+        ("Labels", "/metadata/labels"),
+        ("Annotations", "/metadata/annotations"),
+    ] {
+        if let Some(map) = value.pointer(pointer).and_then(Value::as_object) {
+            let pairs: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+                .collect();
+            lines.push(field(name, &pairs.join(", ")));
+        }
+    }
+    lines.push("Spec:".to_owned());
+    tree(value.get("spec").unwrap_or(&Value::Null), 1, &mut lines);
+    if let Some(status) = value.get("status").and_then(Value::as_object) {
+        lines.push("Status:".to_owned());
+        let rest: serde_json::Map<String, Value> = status
+            .iter()
+            .filter(|(key, _)| *key != "conditions")
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        tree(&Value::Object(rest), 1, &mut lines);
+        let conditions: Vec<Condition> = status
+            .get("conditions")
+            .cloned()
+            .and_then(|value| serde_json::from_value(value).ok())
+            .unwrap_or_default();
+        lines.push("Conditions:".to_owned());
+        lines.extend(conditions.iter().map(|one| condition(one, printer)));
+    }
+    lines
+}
+
+fn field(name: &str, value: &str) -> String {
+    format!("{:<16}{value}", format!("{name}:"))
+}
+
+fn condition(condition: &Condition, printer: &Printer) -> String {
+    let color = match condition.status {
+        ConditionStatus::True => "32",
+        ConditionStatus::False => "31",
+        ConditionStatus::Unknown => "33",
+    };
+    let since = condition
+        .last_transition_time
+        .map(|time| format!(" since {time}"))
+        .unwrap_or_default();
+    let status = printer.paint(color, &format!("{:<8}", condition.status.as_str()));
+    let message = if condition.message.is_empty() {
+        String::new()
+    } else {
+        format!("\n      {}", condition.message)
+    };
+    format!(
+        "  {:<14}{status}{}{since}{message}",
+        condition.kind, condition.reason
+    )
+}
+
+/// A document as indented words.
+fn tree(value: &Value, depth: usize, lines: &mut Vec<String>) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::Object(inner) if inner.is_empty() => {
+                        lines.push(format!("{indent}{key}: {{}}"))
+                    }
+                    Value::Object(_) | Value::Array(_) => {
+                        lines.push(format!("{indent}{key}:"));
+                        tree(value, depth + 1, lines);
+                    }
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                        lines.push(format!("{indent}{key}: {}", scalar(value)));
+                    }
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                let mut inner = Vec::new();
+                tree(item, depth + 1, &mut inner);
+                match inner.split_first() {
+                    Some((first, rest)) => {
+                        lines.push(format!("{indent}- {}", first.trim_start()));
+                        lines.extend_from_slice(rest);
+                    }
+                    None => lines.push(format!("{indent}- {}", scalar(item))),
+                }
+            }
+        }
+        Value::Null => {}
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            lines.push(format!("{indent}{}", scalar(value)))
+        }
+    }
+}
+
+fn scalar(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The jails that are attached to a network: who would lose what.
+async fn users(client: &mut Client, network: &str, printer: &Printer) -> anyhow::Result<()> {
+    let (jails, _) = client.list(Kind::Jail, "").await?;
+    let users: Vec<&str> = jails
+        .iter()
+        .filter(|jail| {
+            let attachments = jail
+                .value
+                .pointer("/spec/networks")
+                .and_then(Value::as_array);
+            attachments.is_some_and(|list| {
+                list.iter()
+                    .any(|one| one.get("network").and_then(Value::as_str) == Some(network))
+            })
+        })
+        .map(|jail| jail.name.as_str())
+        .collect();
+    let users = if users.is_empty() {
+        "none".to_owned()
+    } else {
+        users.join(", ")
+    };
+    printer.line(&field("Jails", &users));
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! `jailctl host`: pause, resume and approve, and what stays behind.
+
+use cellblock_schemas::Kind;
+use serde_json::{Value, json};
+
+use crate::args::{Host, HostNames};
+use crate::context::Connection;
+use crate::printer::Printer;
+
+/// What stays on a host after everything was deleted, and why.
+const RESIDUE: [(&str, &str); 3] = [
+    (
+        "loaded modules (if_bridge, if_epair)",
+        "unloading a module that somebody else has begun to use would take it from them",
+    ),
+    ("net.fibs", "the kernel lets it grow only"),
+    (
+        "the pf anchor `cellblock`, empty",
+        "the lines of pf.conf that refer to it are the operator's",
+    ),
+];
+
+/// Runs `host …`.
+///
+/// # Errors
+/// There is no such host, or the controller did not answer.
+pub async fn run(
+    connection: &Connection,
+    arguments: &Host,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    match arguments {
+        Host::Pause(names) => {
+            set(
+                connection,
+                names,
+                "paused",
+                true,
+                "paused: its agent observes and changes nothing",
+                printer,
+            )
+            .await
+        }
+        Host::Resume(names) => set(connection, names, "paused", false, "resumed", printer).await,
+        Host::Approve(names) => {
+            set(
+                connection,
+                names,
+                "approved",
+                true,
+                "approved: its agent may act",
+                printer,
+            )
+            .await
+        }
+        Host::Residue => {
+            for (what, why) in RESIDUE {
+                printer.line(&format!("{what}: {why}"));
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn set(
+    connection: &Connection,
+    names: &HostNames,
+    field: &str,
+    to: bool,
+    word: &str,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let mut client = connection.client()?;
+    for name in &names.names {
+        let mut object = client.get(Kind::Host, name).await?;
+        let spec = object
+            .value
+            .as_object_mut()
+            .map(|object| object.entry("spec").or_insert_with(|| json!({})));
+        if let Some(Value::Object(spec)) = spec {
+            spec.insert(field.to_owned(), Value::Bool(to));
+        }
+        client.update(Kind::Host, name, &object.value).await?;
+        printer.note(&format!("host/{name} {word}"));
+    }
+    Ok(())
+}

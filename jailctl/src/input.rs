@@ -1,0 +1,127 @@
+//! Manifests from files, directories and standard input.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use cellblock_schemas::manifest::{self, Diagnostic, Document, File, MANIFEST_BYTES_MAX};
+
+use crate::printer::Printer;
+
+/// Reads manifests and prints everything that is wrong with them.
+///
+/// # Errors
+/// A file cannot be read, or a manifest has a mistake; then nothing may be applied.
+pub fn read(filenames: &[PathBuf], printer: &Printer) -> anyhow::Result<Vec<Document>> {
+    if filenames.is_empty() {
+        bail!("no manifest is named; give -f FILE, -f DIRECTORY, or -f - for standard input");
+    }
+    let mut contents: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut diagnostics = Vec::new();
+    for filename in filenames {
+        for path in expand(filename)? {
+            let name = path.display().to_string();
+            match load(&path)? {
+                Ok(bytes) => contents.push((name, bytes)),
+                Err(bytes) => diagnostics.push(manifest::too_large(&name, bytes)),
+            }
+        }
+    }
+    let files: Vec<File<'_>> = contents
+        .iter()
+        .map(|(name, bytes)| File { name, bytes })
+        .collect();
+    let documents = match manifest::parse_files(&files) {
+        Ok(documents) => {
+            diagnostics.extend(manifest::check(&documents));
+            documents
+        }
+        Err(found) => {
+            diagnostics.extend(found);
+            Vec::new()
+        }
+    };
+    if !diagnostics.is_empty() {
+        bail!(failed(&diagnostics, printer));
+    }
+    if documents.is_empty() {
+        bail!("there is no object in {}", names(filenames));
+    }
+    Ok(documents)
+}
+
+/// Prints diagnostics; what to end with.
+pub fn failed(diagnostics: &[Diagnostic], printer: &Printer) -> String {
+    for diagnostic in diagnostics {
+        printer.rendered(&diagnostic.render(printer.is_interactive()));
+    }
+    let errors = if diagnostics.len() == 1 {
+        "1 error".to_owned()
+    } else {
+        format!("{} errors", diagnostics.len())
+    };
+    format!("{errors} in the manifests; nothing was applied")
+}
+
+fn names(filenames: &[PathBuf]) -> String {
+    filenames
+        .iter()
+        .map(|name| name.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// A directory's manifests in order of names, subdirectories left out; anything else is itself.
+fn expand(filename: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if filename == Path::new("-") || !filename.is_dir() {
+        return Ok(vec![filename.to_path_buf()]);
+    }
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(filename)
+        .with_context(|| format!("{} could not be read", filename.display()))?
+    {
+        let path = entry
+            .with_context(|| format!("{} could not be read", filename.display()))?
+            .path();
+        let extension = path
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .unwrap_or_default();
+        if path.is_file() && matches!(extension, "yaml" | "yml" | "json") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// A file's content, or its size if it is too large to be a manifest.
+fn load(path: &Path) -> anyhow::Result<Result<Vec<u8>, u64>> {
+    let limit = MANIFEST_BYTES_MAX as u64;
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin()
+            .lock()
+            .take(limit + 1)
+            .read_to_end(&mut bytes)
+            .context("standard input could not be read")?;
+    } else {
+        let file = std::fs::File::open(path)
+            .with_context(|| format!("{} could not be read", path.display()))?;
+        let size = file
+            .metadata()
+            .with_context(|| format!("{} could not be read", path.display()))?
+            .len();
+        if size > limit {
+            return Ok(Err(size));
+        }
+        file.take(limit + 1)
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("{} could not be read", path.display()))?;
+    }
+    Ok(if bytes.len() as u64 > limit {
+        Err(bytes.len() as u64)
+    } else {
+        Ok(bytes)
+    })
+}

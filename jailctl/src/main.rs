@@ -1,0 +1,29 @@
+//! `jailctl`'s entry: parse, run, say what went wrong, exit.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use jailctl::args::Cli;
+use jailctl::printer::Printer;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer::new();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            printer.error(&format!("the runtime could not be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(jailctl::run(cli, &printer)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer.error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

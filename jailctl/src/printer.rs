@@ -1,0 +1,91 @@
+//! The one file that prints. Results go to standard output, everything else to standard error; colours and progress only where a terminal is.
+
+use std::io::{IsTerminal as _, Write as _};
+
+/// Where output goes, and how.
+#[derive(Debug)]
+pub struct Printer {
+    out_is_terminal: bool,
+    err_is_terminal: bool,
+}
+
+impl Default for Printer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Printer {
+    /// A printer for this process. `NO_COLOR` is honoured.
+    #[must_use]
+    pub fn new() -> Self {
+        let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            out_is_terminal: color && std::io::stdout().is_terminal(),
+            err_is_terminal: color && std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Whether standard error takes colours and progress.
+    #[must_use]
+    pub fn is_interactive(&self) -> bool {
+        self.err_is_terminal
+    }
+
+    /// A line of the result. A reader that went away ends the output, not the command.
+    pub fn line(&self, text: &str) {
+        let _ = writeln!(std::io::stdout().lock(), "{}", plain(text));
+    }
+
+    /// The result as it is, such as a YAML document.
+    pub fn raw(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// A line for the person in front of it, not part of the result.
+    pub fn note(&self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{}", plain(text));
+    }
+
+    /// A warning.
+    pub fn warning(&self, text: &str) {
+        self.marked("warning", "33", text);
+    }
+
+    /// An error.
+    pub fn error(&self, text: &str) {
+        self.marked("error", "31", text);
+    }
+
+    /// A text that is rendered already, colours included, such as a diagnostic.
+    pub fn rendered(&self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}\n");
+    }
+
+    /// `text` in colour `code` where standard output is a terminal.
+    #[must_use]
+    pub fn paint(&self, code: &str, text: &str) -> String {
+        if self.out_is_terminal {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn marked(&self, word: &str, code: &str, text: &str) {
+        let word = if self.err_is_terminal {
+            format!("\x1b[1;{code}m{word}\x1b[0m")
+        } else {
+            word.to_owned()
+        };
+        let _ = writeln!(std::io::stderr().lock(), "{word}: {}", plain(text));
+    }
+}
+
+/// Without control characters: what a jail's root can write must not drive the operator's terminal.
+fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|character| !character.is_control() || matches!(character, '\n' | '\t' | '\x1b'))
+        .collect()
+}

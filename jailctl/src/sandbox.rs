@@ -1,0 +1,211 @@
+//! `jailctl sandbox`: a whole fleet in one process: embedded store, controller, and agents on emulated hosts. Nothing else is needed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cellblock_agent::emulated::{Live, prepared};
+use cellblock_agent::{Agent, Config as AgentConfig};
+use cellblock_controller::{Config as ControllerConfig, Controller};
+use cellblock_freebsd::FreeBsd;
+use cellblock_schemas::manifest::Document;
+use cellblock_schemas::{Kind, Object};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::apply;
+use crate::args::Sandbox;
+use crate::client::Client;
+use crate::context::{Connection, ContextEntry};
+use crate::input;
+use crate::printer::Printer;
+use crate::table;
+use crate::wait::{self, Goal};
+
+mod reach;
+
+/// The name of the context that a sandbox can be reached by while it runs.
+const CONTEXT: &str = "sandbox";
+
+/// The agent's folder on an emulated host.
+const FOLDER: &str = "/var/db/cellblock";
+
+/// How long an emulated host may drift unnoticed, in seconds: an operator who plays with one wants to see it mended.
+const RESYNC_SECONDS: u64 = 5;
+
+/// One emulated host with its agent.
+struct Machine {
+    name: String,
+    host: Live,
+    agent: Agent,
+}
+
+/// Runs `sandbox`.
+///
+/// # Errors
+/// A manifest has a mistake or is refused, or not everything becomes ready in time: then every reason was printed.
+pub async fn run(arguments: &Sandbox, printer: &Printer) -> anyhow::Result<()> {
+    let documents = input::read(&arguments.filenames, printer)?;
+    let folder = tempfile::tempdir().context("no folder for the sandbox could be made")?;
+    let controller =
+        Controller::start(ControllerConfig::embedded(folder.path().join("store.redb")))
+            .await
+            .context("the controller could not be started")?;
+    controller.ready().await;
+    let entry = ContextEntry {
+        server: format!("http://{}", controller.address()),
+        ..ContextEntry::default()
+    };
+    let machines = start_machines(arguments, &documents, &entry.server, folder.path())?;
+    printer.note(&format!(
+        "controller at {}, emulated hosts {}; roots of jails were made there as an operator would",
+        entry.server,
+        machines
+            .iter()
+            .map(|machine| machine.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    ));
+    let result = play(arguments, documents, &entry, &machines, printer).await;
+    for machine in machines {
+        machine.agent.stop().await;
+    }
+    controller.stop().await;
+    result
+}
+
+async fn play(
+    arguments: &Sandbox,
+    documents: Vec<Document>,
+    entry: &ContextEntry,
+    machines: &[Machine],
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let mut client = Client::new(entry)?;
+    let jails: Vec<(Kind, String)> = documents
+        .iter()
+        .filter(|document| document.object.kind() == Kind::Jail)
+        .map(|document| (Kind::Jail, document.object.metadata().name.clone()))
+        .collect();
+    apply::apply(&mut client, documents, "jailctl", false, printer).await?;
+    let ready = watch_progress(&mut client, &jails, arguments.timeout, printer).await;
+    show(&mut client, machines, printer).await?;
+    ready?;
+    if arguments.exit_when_ready {
+        return Ok(());
+    }
+    let connection = Connection::default();
+    let path = connection.store(CONTEXT, Some(entry.clone()))?;
+    printer.note(&format!(
+        "the sandbox stays up; try `jailctl --context {CONTEXT} get all` elsewhere (context written to {}), and end it with ^C",
+        path.display()
+    ));
+    tokio::signal::ctrl_c()
+        .await
+        .context("^C cannot be waited for")?;
+    connection.store(CONTEXT, None)?;
+    Ok(())
+}
+
+fn start_machines(
+    arguments: &Sandbox,
+    documents: &[Document],
+    server: &str,
+    folder: &Path,
+) -> anyhow::Result<Vec<Machine>> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    let mut roots: BTreeSet<String> = BTreeSet::new();
+    for document in documents {
+        match &document.object {
+            Object::Host(host) => {
+                names.insert(host.metadata.name.clone());
+            }
+            Object::Jail(jail) => {
+                roots.extend(jail.spec.root.as_ref().map(|root| root.path.clone()));
+                names.extend(jail.spec.host.clone());
+            }
+            Object::Network(_) => {}
+        }
+    }
+    let mut number = 1;
+    while names.len() < usize::from(arguments.hosts.max(1)) {
+        names.insert(format!("fbsd-{number:02}"));
+        number += 1;
+    }
+    let mut machines = Vec::new();
+    for (seed, name) in (1..).zip(names) {
+        let mut emulator = prepared(&name, seed)?;
+        for root in roots
+            .iter()
+            .flat_map(|root| [format!("{root}/dev"), format!("{root}/tmp")])
+        {
+            emulator
+                .files
+                .create_directories(&root)
+                .map_err(|error| anyhow::anyhow!("{root} on emulated host {name}: {error}"))?;
+        }
+        let host = Live::new(emulator);
+        let config = AgentConfig {
+            controllers: vec![server.to_owned()],
+            host_name: name.clone(),
+            state_dir: folder.join(&name),
+            host_folder: Some(FOLDER.to_owned()),
+            resync_seconds: RESYNC_SECONDS,
+            log: String::new(),
+            tls: None,
+        };
+        let adapter = FreeBsd::new(Arc::new(host.clone()), FOLDER);
+        let agent = Agent::start(config, Arc::new(adapter))
+            .with_context(|| format!("the agent of {name}"))?;
+        machines.push(Machine { name, host, agent });
+    }
+    Ok(machines)
+}
+
+async fn watch_progress(
+    client: &mut Client,
+    jails: &[(Kind, String)],
+    timeout: Duration,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    if jails.is_empty() {
+        return Ok(());
+    }
+    let bar = if printer.is_interactive() {
+        ProgressBar::new(jails.len() as u64)
+    } else {
+        ProgressBar::hidden()
+    };
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} jails ready {elapsed}")
+        .context("the progress bar's template")?;
+    bar.set_style(style);
+    let goal = Goal::Condition {
+        kind: "Ready".to_owned(),
+        status: "True".to_owned(),
+    };
+    let result = wait::wait(client, jails, &goal, timeout, printer, |ready| {
+        bar.set_position(ready as u64)
+    })
+    .await;
+    bar.finish_and_clear();
+    result
+}
+
+async fn show(client: &mut Client, machines: &[Machine], printer: &Printer) -> anyhow::Result<()> {
+    let mut objects = Vec::new();
+    for kind in Kind::ALL {
+        objects.extend(client.list(kind, "").await?.0);
+    }
+    printer.raw(&table::render(&objects, false, true));
+    for machine in machines {
+        let lines = reach::report(&machine.name, &machine.host, &objects);
+        if !lines.is_empty() {
+            printer.line("");
+        }
+        for line in lines {
+            printer.line(&line);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! A crash of the agent at any moment: from then on no command runs, no file changes and no ledger is written, until the agent is started again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use cellblock_agent_core::execute::LedgerFile;
+use cellblock_agent_core::host::{HostError, Retry};
+use cellblock_agent_core::ledger::Ledger;
+use cellblock_fakebsd::log::is_changing;
+use cellblock_freebsd::emulated::Emulated;
+use cellblock_freebsd::{Command, Output, System, SystemError};
+
+/// When the agent dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Just before the n-th effect (command of a changing kind, file, ledger write), counted from 0.
+    Before(usize),
+    /// Just after it: the effect is there, and nobody was told.
+    After(usize),
+}
+
+/// The fuse that all effects of one agent burn.
+#[derive(Clone, Debug, Default)]
+pub struct Fuse {
+    moment: Option<Moment>,
+    effects: Arc<AtomicUsize>,
+    dead: Arc<AtomicBool>,
+}
+
+impl Fuse {
+    /// A fuse that kills at `moment`, or never.
+    #[must_use]
+    pub fn new(moment: Option<Moment>) -> Self {
+        Self {
+            moment,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the agent is dead.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// How many effects there were.
+    #[must_use]
+    pub fn effects(&self) -> usize {
+        self.effects.load(Ordering::Relaxed)
+    }
+
+    /// Runs `effect` unless the agent is dead or dies just before it; none if nobody is told of the result.
+    fn burn<T>(&self, effect: impl FnOnce() -> T) -> Option<T> {
+        if self.is_dead() {
+            return None;
+        }
+        let number = self.effects.fetch_add(1, Ordering::Relaxed);
+        if self.moment == Some(Moment::Before(number)) {
+            self.dead.store(true, Ordering::Relaxed);
+            return None;
+        }
+        let result = effect();
+        if self.moment == Some(Moment::After(number)) {
+            self.dead.store(true, Ordering::Relaxed);
+            return None;
+        }
+        Some(result)
+    }
+}
+
+/// An emulated host as an agent sees it that may die.
+#[derive(Clone, Debug)]
+pub struct Crashing {
+    /// The host, which lives on.
+    pub host: Emulated,
+    /// The agent's fuse.
+    pub fuse: Fuse,
+}
+
+fn dead(action: &'static str) -> SystemError {
+    SystemError::File {
+        action,
+        path: "the agent is dead".to_owned(),
+        source: std::io::ErrorKind::BrokenPipe.into(),
+    }
+}
+
+impl System for Crashing {
+    fn run(&self, command: &Command) -> Result<Output, SystemError> {
+        if is_changing(&command.argv) {
+            self.fuse
+                .burn(|| self.host.run(command))
+                .ok_or_else(|| dead("run"))?
+        } else if self.fuse.is_dead() {
+            Err(dead("run"))
+        } else {
+            self.host.run(command)
+        }
+    }
+
+    fn read_file(&self, path: &str) -> Result<Option<String>, SystemError> {
+        if self.fuse.is_dead() {
+            Err(dead("read"))
+        } else {
+            self.host.read_file(path)
+        }
+    }
+
+    fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
+        self.fuse
+            .burn(|| self.host.write_file(path, content))
+            .ok_or_else(|| dead("write"))?
+    }
+
+    fn remove_file(&self, path: &str) -> Result<(), SystemError> {
+        self.fuse
+            .burn(|| self.host.remove_file(path))
+            .ok_or_else(|| dead("remove"))?
+    }
+
+    fn list_dir(&self, path: &str) -> Result<Option<Vec<String>>, SystemError> {
+        if self.fuse.is_dead() {
+            Err(dead("list"))
+        } else {
+            self.host.list_dir(path)
+        }
+    }
+
+    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
+        if self.fuse.is_dead() {
+            Err(dead("look at"))
+        } else {
+            self.host.is_dir(path)
+        }
+    }
+}
+
+/// A ledger on a disk that outlives the agent.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    /// What is on it.
+    pub ledger: Ledger,
+    /// The agent's fuse.
+    pub fuse: Fuse,
+    /// The disk is full.
+    pub full: bool,
+}
+
+impl LedgerFile for Disk {
+    fn save(&mut self, ledger: &Ledger) -> Result<(), HostError> {
+        let error = |reason, message: &str| HostError {
+            reason,
+            message: message.to_owned(),
+            retry: Retry::After,
+        };
+        if self.full {
+            return Err(error("DiskFull", "no room for the ledger"));
+        }
+        let fuse = self.fuse.clone();
+        fuse.burn(|| self.ledger = ledger.clone())
+            .ok_or_else(|| error("Dead", "the agent is dead"))
+    }
+}

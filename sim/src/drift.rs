@@ -1,0 +1,183 @@
+//! What happens to a host without us: strangers' things, and hands that break ours.
+
+use cellblock_fakebsd::Emulator;
+use proptest::prelude::*;
+
+/// Makes things of somebody else: a jail with an alias, a VNET jail on an epair in a bridge, an anchor of their own.
+///
+/// # Panics
+/// The emulator refuses one of them: then the emulator is wrong.
+pub fn make_strangers(emulator: &mut Emulator) {
+    for line in [
+        "ifconfig lo0 inet 127.0.9.1/32 alias",
+        "jail -c name=theirs persist path=/ ip4.addr=127.0.9.1",
+        "ifconfig bridge create name theirbr",
+        "ifconfig theirbr inet 172.31.0.1/24 up",
+        "ifconfig epair create",
+        "ifconfig epair0a descr theirs up",
+        "ifconfig theirbr addm epair0a",
+        "jail -c name=theirvnet vnet persist path=/",
+        "ifconfig epair0b vnet theirvnet",
+        "ifconfig -j theirvnet epair0b inet 172.31.0.2/24 up",
+        "route -n add -net 198.18.0.0/15 10.0.2.3",
+    ] {
+        let output = emulator.sh(line);
+        assert_eq!(output.status, 0, "{line}: {}", output.stderr);
+    }
+    let argv: Vec<String> = ["pfctl", "-a", "theirs/rules", "-f", "-"]
+        .map(str::to_owned)
+        .to_vec();
+    let output = emulator.run(
+        &argv,
+        "pass in quick on vtnet0 inet proto tcp from any to any port 22\n",
+    );
+    assert_eq!(output.status, 0, "{}", output.stderr);
+}
+
+/// One thing that somebody does to what is ours. `pick` chooses among what is there.
+#[derive(Clone, Copy, Debug)]
+pub enum Hand {
+    /// `jail -R` of a jail of ours.
+    KillJail(u8),
+    /// `ifconfig … destroy` of an interface of ours.
+    DestroyInterface(u8),
+    /// An interface of ours is put down.
+    Down(u8),
+    /// An alias is taken off a loopback of ours or off the NIC.
+    RemoveAlias(u8),
+    /// An anchor of ours is flushed.
+    FlushAnchor(u8),
+    /// A member is taken out of a bridge of ours.
+    RemoveMember(u8),
+    /// A jail's root takes its addresses away.
+    StripJail(u8),
+    /// A jail.conf of ours is removed.
+    RemoveConf(u8),
+    /// The power fails; pf and devfs come back as rc(8) sets them up.
+    Reboot,
+}
+
+/// Any of them.
+pub fn hand() -> impl Strategy<Value = Hand> {
+    prop_oneof![
+        any::<u8>().prop_map(Hand::KillJail),
+        any::<u8>().prop_map(Hand::DestroyInterface),
+        any::<u8>().prop_map(Hand::Down),
+        any::<u8>().prop_map(Hand::RemoveAlias),
+        any::<u8>().prop_map(Hand::FlushAnchor),
+        any::<u8>().prop_map(Hand::RemoveMember),
+        any::<u8>().prop_map(Hand::StripJail),
+        any::<u8>().prop_map(Hand::RemoveConf),
+        Just(Hand::Reboot),
+    ]
+}
+
+/// Does it. What is not there is left alone.
+pub fn act(emulator: &mut Emulator, hand: Hand) {
+    match hand {
+        Hand::KillJail(pick) => {
+            if let Some(name) = pick_line(emulator, "jls name", pick, |line| {
+                !line.starts_with("their")
+            }) {
+                emulator.sh(&format!("jail -R {name}"));
+            }
+        }
+        Hand::DestroyInterface(pick) => {
+            if let Some(name) = pick_word(emulator, pick) {
+                emulator.sh(&format!("ifconfig {name} destroy"));
+            }
+        }
+        Hand::Down(pick) => {
+            if let Some(name) = pick_word(emulator, pick) {
+                emulator.sh(&format!("ifconfig {name} down"));
+            }
+        }
+        Hand::RemoveAlias(pick) => {
+            let index = pick % 4;
+            for interface in ["vtnet0".to_owned()].into_iter().chain(ours(emulator)) {
+                emulator.sh(&format!(
+                    "ifconfig {interface} inet 192.0.2.{} -alias",
+                    3 + index
+                ));
+                emulator.sh(&format!(
+                    "ifconfig {interface} inet 10.0.2.{} -alias",
+                    50 + index
+                ));
+            }
+        }
+        Hand::FlushAnchor(pick) => {
+            let ours = |line: &str| line.trim().starts_with("cellblock/");
+            if let Some(anchor) = pick_line(emulator, "pfctl -a cellblock -sA", pick, ours) {
+                emulator.sh(&format!("pfctl -a {} -F all", anchor.trim()));
+            }
+        }
+        Hand::RemoveMember(pick) => {
+            let names = ours(emulator);
+            let (bridges, members): (Vec<_>, Vec<_>) =
+                names.into_iter().partition(|name| name.ends_with("br"));
+            if let (Some(bridge), false) = (bridges.first(), members.is_empty()) {
+                let member = &members[usize::from(pick) % members.len()];
+                emulator.sh(&format!("ifconfig {bridge} deletem {member}"));
+            }
+        }
+        Hand::StripJail(pick) => {
+            let name = ["a", "b", "c", "d"][usize::from(pick % 4)];
+            for interface in ["switch0", "lan0"] {
+                emulator.sh(&format!(
+                    "ifconfig -j {name} {interface} inet 10.10.0.{} -alias",
+                    10 + pick % 4
+                ));
+                emulator.sh(&format!("ifconfig -j {name} {interface} down"));
+            }
+            emulator.sh(&format!("route -j {name} -n delete default"));
+        }
+        Hand::RemoveConf(pick) => {
+            let name = ["a", "b", "c", "d"][usize::from(pick % 4)];
+            // Absent is as good as removed.
+            let _ = emulator
+                .files
+                .remove(&format!("{}/jails/{name}.conf", crate::world::FOLDER));
+        }
+        Hand::Reboot => {
+            emulator.reboot();
+            for line in [
+                "kldload -n pf",
+                "kldload -n if_bridge",
+                "kldload -n if_epair",
+                "pfctl -e -f /etc/pf.conf",
+                "sysctl net.inet.ip.forwarding=1",
+                "sysctl net.inet6.ip6.forwarding=1",
+                "devfs rule -s 4 add path null unhide",
+            ] {
+                emulator.sh(line);
+            }
+        }
+    }
+}
+
+/// The interfaces on the host that carry our prefix.
+fn ours(emulator: &mut Emulator) -> Vec<String> {
+    let output = emulator.sh("ifconfig -l");
+    output
+        .stdout
+        .split_whitespace()
+        .filter(|name| name.starts_with("cb"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn pick_word(emulator: &mut Emulator, pick: u8) -> Option<String> {
+    let names = ours(emulator);
+    (!names.is_empty()).then(|| names[usize::from(pick) % names.len()].clone())
+}
+
+fn pick_line(
+    emulator: &mut Emulator,
+    command: &str,
+    pick: u8,
+    keep: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let output = emulator.sh(command);
+    let lines: Vec<&str> = output.stdout.lines().filter(|line| keep(line)).collect();
+    (!lines.is_empty()).then(|| lines[usize::from(pick) % lines.len()].to_owned())
+}

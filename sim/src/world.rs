@@ -1,0 +1,241 @@
+//! One emulated host and its agent, which can die and be started again. Time is virtual: it passes when the agent waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cellblock_agent_core::Ledger;
+use cellblock_agent_core::host::{Host, HostError};
+use cellblock_agent_core::observed::Observed;
+use cellblock_agent_core::pass::{Failures, Passed, pass};
+use cellblock_agent_core::plan::Settings;
+use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
+use cellblock_freebsd::FreeBsd;
+use cellblock_freebsd::emulated::Emulated;
+use cellblock_schemas::view::HostView;
+
+use crate::crash::{Crashing, Disk, Fuse, Moment};
+
+/// The agent's folder on an emulated host.
+pub const FOLDER: &str = "/var/db/cellblock";
+
+/// What an operator who uses our anchors has in pf.conf.
+const PF_CONF: &str = "nat-anchor \"cellblock/*\"\nrdr-anchor \"cellblock/*\"\nbinat-anchor \"cellblock/*\"\nanchor \"cellblock/*\"\npass\n";
+
+/// The longest that anything may wait, in milliseconds of virtual time: two dying jails in a row.
+const WAIT_MS_MAX: u64 = 300_000;
+
+/// One host and its agent.
+#[derive(Debug)]
+pub struct World {
+    /// The host.
+    pub host: Emulated,
+    /// What outlives the agent.
+    pub disk: Disk,
+    /// The view that the controller last sent.
+    pub view: HostView,
+    ledger: Ledger,
+    failures: Failures,
+    fuse: Fuse,
+    now_ms: u64,
+}
+
+/// Why a world did not converge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stuck {
+    /// What was left to do.
+    pub plan: Vec<String>,
+    /// After how many rounds.
+    pub rounds: usize,
+    /// The last error.
+    pub error: Option<HostError>,
+}
+
+/// How a world came to rest.
+#[derive(Clone, Debug)]
+pub struct Rest {
+    /// After how many passes.
+    pub rounds: usize,
+    /// The last pass.
+    pub last: Passed,
+}
+
+impl World {
+    /// A host as an operator prepared it, with the directories of the jails' roots.
+    #[must_use]
+    pub fn new(release: Release) -> Self {
+        let mut emulator = Emulator::new(release, HardwareProfile::recorded());
+        for directory in [
+            "/etc", "/jails/a", "/jails/b", "/jails/c", "/jails/d", "/var/db",
+        ] {
+            emulator
+                .files
+                .create_directories(directory)
+                .expect("an empty file tree takes directories");
+        }
+        emulator
+            .files
+            .write("/etc/pf.conf", PF_CONF)
+            .expect("an empty file tree takes a file");
+        for line in [
+            "kldload -n pf",
+            "kldload -n if_bridge",
+            "kldload -n if_epair",
+            "pfctl -e -f /etc/pf.conf",
+            "sysctl net.inet.ip.forwarding=1",
+            "sysctl net.inet6.ip6.forwarding=1",
+            "devfs rule -s 4 add path null unhide",
+        ] {
+            let output = emulator.sh(line);
+            assert_eq!(output.status, 0, "{line}: {}", output.stderr);
+        }
+        Self {
+            host: Emulated::new(emulator),
+            disk: Disk {
+                ledger: Ledger {
+                    approved: true,
+                    ..Ledger::new()
+                },
+                ..Disk::default()
+            },
+            view: HostView::default(),
+            ledger: Ledger {
+                approved: true,
+                ..Ledger::new()
+            },
+            failures: Failures::default(),
+            fuse: Fuse::default(),
+            now_ms: 0,
+        }
+    }
+
+    /// The agent is given `view`.
+    pub fn take(&mut self, view: HostView) {
+        self.view = view;
+        self.failures.clear();
+    }
+
+    /// The agent is started (again) from its disk; it dies at `moment`, or not.
+    pub fn start(&mut self, moment: Option<Moment>) {
+        self.fuse = Fuse::new(moment);
+        self.disk.fuse = self.fuse.clone();
+        self.ledger = self.disk.ledger.clone();
+        self.failures = Failures::default();
+    }
+
+    /// How many effects the running agent has had.
+    #[must_use]
+    pub fn effects(&self) -> usize {
+        self.fuse.effects()
+    }
+
+    /// Whether the running agent has died.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.fuse.is_dead()
+    }
+
+    /// One pass.
+    ///
+    /// # Errors
+    /// The host could not be observed, the ledger not be written, or the agent is dead.
+    pub fn pass(&mut self) -> Result<Passed, HostError> {
+        let adapter = self.adapter();
+        let settings = Settings {
+            folder: FOLDER.to_owned(),
+        };
+        pass(
+            &self.view,
+            &mut self.ledger,
+            &adapter,
+            &mut self.disk,
+            &settings,
+            &mut self.failures,
+            self.now_ms,
+        )
+    }
+
+    /// A look at the host without an agent.
+    #[must_use]
+    pub fn observe(&self) -> Observed {
+        let adapter = FreeBsd::new(Arc::new(self.host.clone()), FOLDER);
+        adapter
+            .observe(&cellblock_agent_core::plan::wanted(&self.view))
+            .expect("an emulated host can be observed")
+    }
+
+    /// The ledger in the agent's memory.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn adapter(&self) -> FreeBsd {
+        let system = Crashing {
+            host: self.host.clone(),
+            fuse: self.fuse.clone(),
+        };
+        FreeBsd::new(Arc::new(system), FOLDER)
+    }
+
+    /// Passes until nothing is left to do or to wait for, at most `rounds_max` times; a dead agent is started again.
+    ///
+    /// # Errors
+    /// Something is left to do after that.
+    pub fn converge(&mut self, rounds_max: usize) -> Result<Rest, Stuck> {
+        let mut waited_ms = 0;
+        let mut error = None;
+        let mut plan = Vec::new();
+        for rounds in 1..=rounds_max {
+            match self.pass() {
+                Ok(passed) => {
+                    if passed.plan.is_empty() && passed.plan.waiting.is_empty() {
+                        return Ok(Rest {
+                            rounds,
+                            last: passed,
+                        });
+                    }
+                    plan = passed.plan.lines();
+                    let pause = passed.again_ms.unwrap_or(1_000);
+                    waited_ms += pause;
+                    if waited_ms > WAIT_MS_MAX {
+                        break;
+                    }
+                    self.sleep(pause);
+                }
+                Err(_) if self.is_dead() => self.start(None),
+                Err(failed) => {
+                    error = Some(failed);
+                    self.sleep(1_000);
+                }
+            }
+        }
+        Err(Stuck {
+            plan,
+            rounds: rounds_max,
+            error,
+        })
+    }
+
+    /// Virtual time passes, on the host too.
+    pub fn sleep(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.host.emulator().advance(Duration::from_millis(ms));
+    }
+
+    /// Everything that can be observed of the host, less what a fixed list says may stay: loaded modules and `net.fibs`.
+    #[must_use]
+    pub fn fingerprint(&self) -> Vec<String> {
+        self.host.emulator().fingerprint()
+    }
+
+    /// How many commands of a changing kind were run on the host so far.
+    #[must_use]
+    pub fn changing_commands(&self) -> usize {
+        self.host
+            .emulator()
+            .log
+            .iter()
+            .filter(|logged| logged.changing)
+            .count()
+    }
+}

@@ -1,5 +1,10 @@
 //! What a failure of redb or of the file system means.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enums matched here belong to redb and std, are not exhaustive, and grow with their releases"
+)]
+
 use std::io;
 use std::path::Path;
 
@@ -87,7 +92,6 @@ fn storage(path: &Path, error: StorageError) -> Error {
             reason: "being opened anew after a failure".to_owned(),
             outcome: Outcome::NotApplied,
         },
-        // `StorageError` belongs to redb and may grow.
         other => Error::Io {
             path: path.to_owned(),
             reason: other.to_string(),
@@ -106,7 +110,6 @@ pub(super) fn io(path: &Path, error: &io::Error) -> Error {
             path: path.to_owned(),
             reason: error.to_string(),
         },
-        // `io::ErrorKind` belongs to std and grows.
         _ => Error::Io {
             path: path.to_owned(),
             reason: error.to_string(),
@@ -122,7 +125,7 @@ pub(super) fn opening(path: &Path, error: DatabaseError) -> Error {
             path: path.to_owned(),
             holder: "another program that reads redb files".to_owned(),
         },
-        // `DatabaseError` belongs to redb and may grow; the rest is about what the file holds.
+        // The rest is about what the file holds.
         other => Error::Damaged {
             path: path.to_owned(),
             reason: other.to_string(),

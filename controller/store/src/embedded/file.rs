@@ -20,7 +20,7 @@ const HOLDER_BYTES_MAX: u64 = 200;
 
 /// Says that this process has the file, until it is dropped or the process dies, however it dies.
 ///
-/// A lock of our own besides redb's: redb locks nothing on FreeBSD, and cannot tell who holds it.
+/// A lock of our own besides redb's, because redb's cannot tell who holds it and is promised on fewer systems.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,

@@ -21,6 +21,9 @@ const CHANGES_BYTES_MAX: usize = 8 << 20;
 /// How many writes a watch looks at in one read, so that a watch far behind does not hold one snapshot for long.
 const CHANGES_WRITES_MAX: usize = 2_000;
 
+/// Rows of [`KEYS`], in the order of keys.
+type Rows = redb::Range<'static, &'static [u8], (u64, u64, u64)>;
+
 /// One state of the whole store.
 pub(super) struct Snapshot {
     meta: ReadOnlyTable<&'static str, u64>,
@@ -148,11 +151,7 @@ impl Snapshot {
     }
 
     /// The rows of [`KEYS`] from a key to the end of a prefix.
-    fn range<'k>(
-        &self,
-        prefix: &'k Key,
-        from: Bound<&'k [u8]>,
-    ) -> Result<redb::Range<'static, &'static [u8], (u64, u64, u64)>, Fault> {
+    fn range<'k>(&self, prefix: &'k Key, from: Bound<&'k [u8]>) -> Result<Rows, Fault> {
         let end = prefix.prefix_end();
         let to = end
             .as_ref()

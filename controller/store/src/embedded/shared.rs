@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use redb::{Database, ReadableDatabase};
@@ -29,8 +29,8 @@ pub(super) struct Shared {
     /// The last committed revision; none once closed.
     head: watch::Sender<Option<Revision>>,
     leases: Leases,
-    /// Held for as long as anybody uses the file.
-    _lock: Lock,
+    /// Held until closed, which must not wait for the last task that still knows this store.
+    lock: Mutex<Option<Lock>>,
 }
 
 impl fmt::Debug for Shared {
@@ -68,7 +68,7 @@ impl Shared {
             head: watch::channel(Some(revision)).0,
             leases: Leases::new(leases),
             options,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
 
@@ -109,6 +109,7 @@ impl Shared {
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Runs work on the open file, in this thread.

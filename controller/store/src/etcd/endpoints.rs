@@ -3,10 +3,11 @@
 //! One member is asked until it fails, then the next: a client that spreads its requests over all members meets a dead
 //! or partitioned one with every second request. What a request is, is up to the caller.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions};
+use etcd_client::{Client, ConnectOptions, KvClient, LeaseClient, MaintenanceClient, WatchClient};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -43,15 +44,54 @@ pub(super) enum Refusal {
 #[derive(Debug)]
 struct Member {
     url: String,
-    client: OnceCell<MemberClient>,
+    connection: OnceCell<Arc<Connection>>,
 }
 
-/// etcd-client's client has no `Debug`.
-struct MemberClient(Client);
+/// How many bytes an answer has at most unless said otherwise: 128 items (see [`crate::OPS_MAX`]) of 1.5 MiB fit.
+pub(super) const ANSWER_BYTES_MAX: usize = 256 << 20;
 
-impl std::fmt::Debug for MemberClient {
+/// The connection to one member. Its parts are taken apart once: cloning a whole `Client` for every request copies its
+/// options, certificates included, and costs more than the request.
+pub(super) struct Connection {
+    client: Client,
+    kv: KvClient,
+    lease: LeaseClient,
+}
+
+impl Connection {
+    fn new(client: Client) -> Self {
+        let kv = client
+            .kv_client()
+            .max_decoding_message_size(ANSWER_BYTES_MAX);
+        let lease = client.lease_client();
+        Connection { client, kv, lease }
+    }
+
+    pub(super) fn kv(&self) -> KvClient {
+        self.kv.clone()
+    }
+
+    pub(super) fn lease(&self) -> LeaseClient {
+        self.lease.clone()
+    }
+
+    pub(super) fn watch(&self) -> WatchClient {
+        self.client.watch_client()
+    }
+
+    pub(super) fn maintenance(&self) -> MaintenanceClient {
+        self.client.maintenance_client()
+    }
+
+    pub(super) async fn refresh_token(&self) -> Result<(), etcd_client::Error> {
+        self.client.refresh_token().await
+    }
+}
+
+// etcd-client's clients have no `Debug`.
+impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Client")
+        f.write_str("Connection")
     }
 }
 
@@ -65,6 +105,8 @@ pub(super) struct Endpoints {
     request_timeout: Duration,
     location: String,
     probe: Key,
+    /// Whether connections are encrypted without a certificate of ours.
+    is_anonymous: bool,
 }
 
 impl Endpoints {
@@ -77,7 +119,7 @@ impl Endpoints {
             .into_iter()
             .map(|url| Member {
                 url,
-                client: OnceCell::new(),
+                connection: OnceCell::new(),
             })
             .collect();
         Ok(Endpoints {
@@ -86,6 +128,7 @@ impl Endpoints {
             connect,
             request_timeout: options.request_timeout,
             location,
+            is_anonymous: options.tls.is_some_and(|tls| tls.identity.is_none()),
             probe: options.probe,
         })
     }
@@ -129,21 +172,23 @@ impl Endpoints {
         &self.members[turn % self.members.len()]
     }
 
-    /// The client of a member. Without a password this connects nothing yet; with one it authenticates.
-    pub(super) async fn client(&self, turn: usize) -> Result<Client, etcd_client::Error> {
+    /// The connection to a member. Without a password this connects nothing yet; with one it authenticates.
+    pub(super) async fn connection(
+        &self,
+        turn: usize,
+    ) -> Result<Arc<Connection>, etcd_client::Error> {
         let member = self.member(turn);
         let connecting = || async {
-            Client::connect([&member.url], Some(self.connect.clone()))
-                .await
-                .map(MemberClient)
+            let client = Client::connect([&member.url], Some(self.connect.clone())).await?;
+            Ok(Arc::new(Connection::new(client)))
         };
-        Ok(member.client.get_or_try_init(connecting).await?.0.clone())
+        member.connection.get_or_try_init(connecting).await.cloned()
     }
 
     /// Sends a request, to other members too while there is time and no risk in it.
     pub(super) async fn call<T, F, Fut>(&self, repeat: Repeat, request: F) -> Result<T, Refusal>
     where
-        F: Fn(Client) -> Fut,
+        F: Fn(Arc<Connection>) -> Fut,
         Fut: Future<Output = Result<T, etcd_client::Error>>,
     {
         let deadline = Instant::now() + self.request_timeout;
@@ -171,7 +216,7 @@ impl Endpoints {
                 let location = self.location.clone();
                 return Err(Refusal::Failed(Error::Unavailable {
                     location,
-                    reason,
+                    reason: self.explain(reason),
                     outcome,
                 }));
             }
@@ -182,7 +227,7 @@ impl Endpoints {
     /// As [`Endpoints::call`], for requests whose every refusal is an error without further knowledge.
     pub(super) async fn call_plain<T, F, Fut>(&self, repeat: Repeat, request: F) -> Result<T>
     where
-        F: Fn(Client) -> Fut,
+        F: Fn(Arc<Connection>) -> Fut,
         Fut: Future<Output = Result<T, etcd_client::Error>>,
     {
         self.call(repeat, request)
@@ -200,22 +245,37 @@ impl Endpoints {
         request: &F,
     ) -> Result<T, Failure>
     where
-        F: Fn(Client) -> Fut,
+        F: Fn(Arc<Connection>) -> Fut,
         Fut: Future<Output = Result<T, etcd_client::Error>>,
     {
         let url = &self.member(turn).url;
-        let client = match timeout_at(deadline, self.client(turn)).await {
-            Ok(client) => client.map_err(|error| match classify(&error) {
-                // Nothing but the password has been sent yet.
-                Failure::Lost(reason) | Failure::Unsent(reason) => Failure::Unsent(reason),
-                Failure::Answered(answer) => Failure::Answered(answer),
-            })?,
-            Err(_) => return Err(Failure::Unsent(format!("no connection to {url} in time"))),
+        let asking = async {
+            let connection =
+                self.connection(turn)
+                    .await
+                    .map_err(|error| match classify(&error) {
+                        // Nothing but the password has been sent yet.
+                        Failure::Lost(reason) | Failure::Unsent(reason) => Failure::Unsent(reason),
+                        Failure::Answered(answer) => Failure::Answered(answer),
+                    })?;
+            request(connection).await.map_err(|error| classify(&error))
         };
-        match timeout_at(deadline, request(client)).await {
-            Ok(answer) => answer.map_err(|error| classify(&error)),
+        match timeout_at(deadline, asking).await {
+            Ok(answer) => answer,
             Err(_) => Err(Failure::Lost(format!("no answer from {url} in time"))),
         }
+    }
+
+    /// A server that misses our certificate says so after the handshake and closes; whether its words or its closing
+    /// are noticed first is a matter of luck.
+    fn explain(&self, reason: String) -> String {
+        let is_closed = ["closed", "reset", "broken pipe"]
+            .iter()
+            .any(|sign| reason.contains(sign));
+        if self.is_anonymous && is_closed {
+            return format!("{reason} (it may ask for a client certificate, and none is given)");
+        }
+        reason
     }
 
     /// A read leaves time to ask another member; a write that may have been sent cannot be repeated, so it may as well

@@ -15,8 +15,8 @@ pub(super) async fn grant(endpoints: &Endpoints, ttl: Duration) -> Result<Lease>
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     // A grant whose answer was lost leaves a lease that nobody uses and that expires by itself.
     let granted = endpoints
-        .call_plain(Repeat::Freely, |client| async move {
-            client.lease_client().grant(seconds, None).await
+        .call_plain(Repeat::Freely, |member| async move {
+            member.lease().grant(seconds, None).await
         })
         .await?;
     Ok(Lease {
@@ -27,10 +27,9 @@ pub(super) async fn grant(endpoints: &Endpoints, ttl: Duration) -> Result<Lease>
 
 pub(super) async fn keep_alive(endpoints: &Endpoints, lease: LeaseId) -> Result<Duration> {
     let answer = endpoints
-        .call(Repeat::Freely, |client| async move {
+        .call(Repeat::Freely, |member| async move {
             // etcd-client keeps the first answer, and with it the time granted, to itself: ask a second time.
-            let (mut keeper, mut answers) =
-                client.lease_client().keep_alive(lease.0 as i64).await?;
+            let (mut keeper, mut answers) = member.lease().keep_alive(lease.0 as i64).await?;
             keeper.keep_alive().await?;
             let lost = || EtcdError::LeaseKeepAliveError("the stream of answers ended".to_owned());
             answers
@@ -50,8 +49,8 @@ pub(super) async fn keep_alive(endpoints: &Endpoints, lease: LeaseId) -> Result<
 
 pub(super) async fn revoke(endpoints: &Endpoints, lease: LeaseId) -> Result<()> {
     let answer = endpoints
-        .call(Repeat::IfUnsent, |client| async move {
-            client.lease_client().revoke(lease.0 as i64).await
+        .call(Repeat::IfUnsent, |member| async move {
+            member.lease().revoke(lease.0 as i64).await
         })
         .await;
     match answer {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use etcd_client::{AlarmAction, AlarmType, GetOptions, GetResponse, ResponseHeader};
 
-use super::endpoints::{Endpoints, Refusal, Repeat};
+use super::endpoints::{ANSWER_BYTES_MAX, Endpoints, Refusal, Repeat};
 use super::errors::Answer;
 use super::watch::compacted_revision;
 use crate::error::{Error, Result};
@@ -13,9 +13,6 @@ use crate::model::{Got, Health, Key, KeyValue, ListRequest, Page, PageToken, Rev
 /// How many bytes a page has at most. An etcd value may have 1.5 MiB, so that a page of many cannot be bounded by its
 /// number of items alone; a page that turns out larger is asked for again with half as many.
 const PAGE_BYTES_MAX: usize = 16 << 20;
-
-/// How many bytes any other answer has at most: 128 items (see [`crate::OPS_MAX`]) of 1.5 MiB fit.
-pub(super) const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 pub(super) async fn get(endpoints: &Endpoints, key: &Key, at: Option<Revision>) -> Result<Got> {
     crate::transaction::check_key(key)?;
@@ -91,10 +88,10 @@ pub(super) async fn count(
 
 pub(super) async fn current_revision(endpoints: &Endpoints) -> Result<Revision> {
     let response = endpoints
-        .call_plain(Repeat::Freely, |client| async move {
+        .call_plain(Repeat::Freely, |member| async move {
             let options = GetOptions::new().with_count_only();
-            client
-                .kv_client()
+            member
+                .kv()
                 .get(endpoints.probe().to_vec(), Some(options))
                 .await
         })
@@ -105,15 +102,15 @@ pub(super) async fn current_revision(endpoints: &Endpoints) -> Result<Revision> 
 pub(super) async fn health(endpoints: &Endpoints) -> Result<Health> {
     let revision = current_revision(endpoints).await?;
     let status = endpoints
-        .call_plain(Repeat::Freely, |client| async move {
-            client.maintenance_client().status().await
+        .call_plain(Repeat::Freely, |member| async move {
+            member.maintenance().status().await
         })
         .await?;
     let mut warnings = status.errors().to_vec();
     // Only root may ask for alarms when authentication is enabled; what `status` said is enough then.
-    let alarms = endpoints.call_plain(Repeat::Freely, |client| async move {
-        client
-            .maintenance_client()
+    let alarms = endpoints.call_plain(Repeat::Freely, |member| async move {
+        member
+            .maintenance()
             .alarm(AlarmAction::Get, AlarmType::None, None)
             .await
     });
@@ -150,10 +147,10 @@ async fn range(
         from.to_vec()
     };
     let answer = endpoints
-        .call(Repeat::Freely, |client| {
+        .call(Repeat::Freely, |member| {
             let (from, options) = (from.clone(), options.clone());
             async move {
-                let mut kv = client.kv_client().max_decoding_message_size(bytes_max);
+                let mut kv = member.kv().max_decoding_message_size(bytes_max);
                 kv.get(from, Some(options)).await
             }
         })

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::proto::PbWatchResponse;
-use etcd_client::{Client, EventType, WatchOptions, WatchStream};
+use etcd_client::{EventType, WatchOptions, WatchStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::endpoints::Endpoints;
+use super::endpoints::{Connection, Endpoints, Repeat};
 use super::errors::{Answer, Failure, classify};
 use super::read::{current_revision, item, signed, unsigned};
 use crate::backoff::Backoff;
@@ -69,8 +69,8 @@ pub(super) async fn follow(
 }
 
 async fn refresh_token(endpoints: &Endpoints, turn: usize) {
-    if let Ok(client) = endpoints.client(turn).await
-        && let Err(error) = client.refresh_token().await
+    if let Ok(member) = endpoints.connection(turn).await
+        && let Err(error) = member.refresh_token().await
     {
         tracing::warn!(%error, "cannot renew the token of etcd");
     }
@@ -99,8 +99,8 @@ async fn follow_stream(
     }
     let deadline = Instant::now() + endpoints.request_timeout();
     let opening = async {
-        let client = endpoints.client(turn).await?;
-        open(client, &request.prefix, assembly.after, request.previous).await
+        let member = endpoints.connection(turn).await?;
+        open(&member, &request.prefix, assembly.after, request.previous).await
     };
     let mut stream = match timeout_at(deadline, opening).await {
         Ok(Ok(stream)) => stream,
@@ -158,7 +158,7 @@ fn broken(endpoints: &Endpoints, error: &etcd_client::Error) -> Result<Broken, S
 /// revision it compacted to, so a watch is only complete if it begins above that. Starting one revision earlier makes
 /// etcd refuse whenever `after` itself is compacted away; [`Assembly`] drops the surplus.
 async fn open(
-    client: Client,
+    member: &Connection,
     prefix: &Key,
     after: Revision,
     previous: bool,
@@ -177,17 +177,15 @@ async fn open(
     } else {
         prefix.to_vec()
     };
-    let mut watch = client
-        .watch_client()
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let mut watch = member.watch().max_decoding_message_size(MESSAGE_BYTES_MAX);
     watch.watch(start, Some(options.with_range(end))).await
 }
 
 /// The oldest revision that can be read at, once there has been a compaction. etcd tells it only to a watch that asks
 /// for an older one.
 pub(super) async fn compacted_revision(endpoints: &Endpoints) -> Result<Revision> {
-    let answer = endpoints.call_plain(super::endpoints::Repeat::Freely, |client| async move {
-        let mut stream = open(client, endpoints.probe(), Revision(1), false).await?;
+    let answer = endpoints.call_plain(Repeat::Freely, |member| async move {
+        let mut stream = open(&member, endpoints.probe(), Revision(1), false).await?;
         loop {
             match stream.message().await? {
                 Some(response) if response.compact_revision() > 0 => {

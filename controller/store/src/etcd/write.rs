@@ -5,7 +5,7 @@ use etcd_client::{Compare as EtcdCompare, CompareOp, PutOptions, Txn, TxnOp};
 
 use super::endpoints::{Endpoints, Refusal, Repeat};
 use super::errors::Answer;
-use super::read::{ANSWER_BYTES_MAX, compacted, future, item, signed, unsigned};
+use super::read::{compacted, future, item, signed, unsigned};
 use crate::error::{CompareFailure, Conflict, Error, Result};
 use crate::lease::LeaseId;
 use crate::model::Revision;
@@ -18,15 +18,9 @@ pub(super) async fn commit(endpoints: &Endpoints, transaction: Transaction) -> R
     transaction.check()?;
     let txn = to_txn(&transaction);
     let answer = endpoints
-        .call(Repeat::IfUnsent, |client| {
+        .call(Repeat::IfUnsent, |member| {
             let txn = txn.clone();
-            async move {
-                client
-                    .kv_client()
-                    .max_decoding_message_size(ANSWER_BYTES_MAX)
-                    .txn(txn)
-                    .await
-            }
+            async move { member.kv().txn(txn).await }
         })
         .await;
     match answer {
@@ -46,8 +40,8 @@ pub(super) async fn compact(endpoints: &Endpoints, revision: Revision) -> Result
         });
     }
     let answer = endpoints
-        .call(Repeat::IfUnsent, |client| async move {
-            client.kv_client().compact(signed(revision), None).await
+        .call(Repeat::IfUnsent, |member| async move {
+            member.kv().compact(signed(revision), None).await
         })
         .await;
     match answer {

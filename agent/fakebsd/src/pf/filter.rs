@@ -7,14 +7,14 @@ use std::net::IpAddr;
 
 use super::facts::NetFacts;
 use super::kernel::{Pf, RuleId, State, StateId, StateKey};
-use super::rule::{Action, Direction, KeepState, Return, Rule};
+use super::rule::{Action, Direction, Return, RouteKind, Rule};
 
 mod matching;
 mod pool;
 mod track;
 mod walk;
 
-use walk::{Found, Translated, Walk};
+use walk::{Findings, Found, Walk};
 
 /// TCP's flag SYN, by the bit that pf's `S` stands for.
 pub const SYN: u16 = 0x02;
@@ -162,6 +162,28 @@ pub(super) fn place(anchor: &str, number: u32) -> String {
     }
 }
 
+/// The verdict on a packet that goes no further.
+fn refused(
+    packet: &Packet,
+    anchor: String,
+    rule: Option<u32>,
+    answer: Return,
+    explanation: Vec<String>,
+) -> Verdict {
+    let action = VerdictAction::Block {
+        anchor,
+        rule,
+        answer,
+    };
+    Verdict {
+        action,
+        packet: packet.clone(),
+        state: None,
+        route: None,
+        explanation,
+    }
+}
+
 impl Pf {
     /// Decides on a packet, moves counters, makes and advances states.
     pub fn filter(&mut self, facts: &dyn NetFacts, packet: &Packet) -> Verdict {
@@ -189,22 +211,72 @@ impl Pf {
         self.judge(facts, packet)
     }
 
-    /// Walks the rules for a packet without a state.
+    /// Decides on a packet without a state.
     fn judge(&mut self, facts: &dyn NetFacts, packet: &Packet) -> Verdict {
+        let (outcome, mut findings) = self.walk_rules(facts, packet);
+        if let Err(failed) = outcome {
+            *self.statistics.reasons.entry(walk::MAP_FAILED).or_default() += 1;
+            findings.trail.push(failed);
+            return refused(packet, String::new(), None, Return::Drop, findings.trail);
+        }
+        *self.statistics.reasons.entry(0).or_default() += 1;
+        self.count_packet(packet, &findings);
+        let deciding = findings.deciding().cloned();
+        if let Some(one) = deciding
+            .as_ref()
+            .filter(|one| one.rule.action == Action::Block)
+        {
+            let (anchor, number) = (one.id.anchor.clone(), one.number);
+            findings
+                .trail
+                .push(format!("blocked by {}", place(&anchor, number)));
+            let answer = one.rule.block_return;
+            return refused(packet, anchor, Some(number), answer, findings.trail);
+        }
+        findings.trail.push(match &deciding {
+            None => "no filter rule matched: passed by default".to_owned(),
+            Some(one) if one.rule.nat_pass => "passed by the translation rule".to_owned(),
+            Some(one) => format!("passed by {}", place(&one.id.anchor, one.number)),
+        });
+        let mut changed = packet.clone();
+        rewrite(&mut changed, findings.current.0, findings.current.1);
+        if findings.tag.is_some() {
+            changed.tag = findings.tag.take();
+        }
+        let route = deciding
+            .as_ref()
+            .and_then(|one| self.route(facts, packet, one));
+        let mut state = None;
+        if findings.is_stateful() && track::makes_state(packet) {
+            let hop = route.as_ref().and_then(|(hop, _)| *hop);
+            match self.make_state(facts, packet, &changed, &findings, hop) {
+                Ok(id) => state = Some(id),
+                Err(reason) => {
+                    findings.trail.push(reason);
+                    return refused(packet, String::new(), None, Return::Drop, findings.trail);
+                }
+            }
+        }
+        let forward = |one: &Found| one.rule.route_kind == Some(RouteKind::RouteTo);
+        let route = route.filter(|_| deciding.as_ref().is_some_and(forward));
+        Verdict {
+            action: VerdictAction::Pass,
+            packet: changed,
+            state,
+            route,
+            explanation: findings.trail,
+        }
+    }
+
+    /// Walks translation and filter rules, and keeps their evaluations and pools.
+    fn walk_rules(
+        &mut self,
+        facts: &dyn NetFacts,
+        packet: &Packet,
+    ) -> (Result<(), String>, Findings) {
         let mut walk = Walk::new(self, facts, packet);
         let outcome = walk.translate().and_then(|()| walk.filter());
-        let Walk {
-            evaluated,
-            advanced,
-            found,
-            translated,
-            matches,
-            trail,
-            current,
-            tag,
-            ..
-        } = walk;
-        let mut explanation = trail;
+        let (evaluated, advanced, findings) = walk.finish();
         for (anchor, kind, places) in evaluated {
             if let Some(anchor) = self.anchor_mut(&anchor) {
                 let rules = anchor.rules_mut(kind);
@@ -219,109 +291,14 @@ impl Pf {
             }
         }
         self.picks += 1;
-        let mut verdict = Verdict {
-            action: VerdictAction::Pass,
-            packet: packet.clone(),
-            state: None,
-            route: None,
-            explanation: Vec::new(),
-        };
-        if let Err(failed) = outcome {
-            *self.statistics.reasons.entry(walk::MAP_FAILED).or_default() += 1;
-            explanation.push(failed);
-            let blocked = VerdictAction::Block {
-                anchor: String::new(),
-                rule: None,
-                answer: Return::Drop,
-            };
-            return Verdict {
-                action: blocked,
-                explanation,
-                ..verdict
-            };
-        }
-        *self.statistics.reasons.entry(0).or_default() += 1;
-        let deciding = found.as_ref().or(translated
-            .as_ref()
-            .filter(|one| one.rule.nat_pass)
-            .map(|one| &one.found));
-        self.count_packet(packet, deciding, translated.as_ref(), &matches);
-        match deciding {
-            None => explanation.push("no filter rule matched: passed by default".to_owned()),
-            Some(one) if one.rule.action == Action::Block => {
-                let spot = place(&one.id.anchor, one.number);
-                explanation.push(format!("blocked by {spot}"));
-                verdict.action = VerdictAction::Block {
-                    anchor: one.id.anchor.clone(),
-                    rule: Some(one.number),
-                    answer: one.rule.block_return,
-                };
-                return Verdict {
-                    explanation,
-                    ..verdict
-                };
-            }
-            Some(one) if one.rule.nat_pass => {
-                explanation.push("passed by the translation rule".to_owned())
-            }
-            Some(one) => {
-                explanation.push(format!("passed by {}", place(&one.id.anchor, one.number)))
-            }
-        }
-        rewrite(&mut verdict.packet, current.0, current.1);
-        if tag.is_some() {
-            verdict.packet.tag = tag;
-        }
-        let stateful = deciding.is_some_and(|one| one.rule.keep_state != KeepState::No)
-            || translated.is_some()
-            || matches.iter().any(|one| one.translates);
-        let route = deciding.and_then(|one| self.route(facts, packet, one));
-        verdict.route = route.clone().filter(|_| {
-            deciding.is_some_and(|one| one.rule.route_kind == Some(super::rule::RouteKind::RouteTo))
-        });
-        if stateful && track::makes_state(packet) {
-            let made = self.make_state(
-                facts,
-                packet,
-                &verdict.packet,
-                deciding,
-                translated.as_ref(),
-                &matches,
-                route,
-            );
-            match made {
-                Ok(id) => verdict.state = Some(id),
-                Err(reason) => {
-                    explanation.push(reason);
-                    let blocked = VerdictAction::Block {
-                        anchor: String::new(),
-                        rule: None,
-                        answer: Return::Drop,
-                    };
-                    return Verdict {
-                        action: blocked,
-                        packet: packet.clone(),
-                        explanation,
-                        ..verdict
-                    };
-                }
-            }
-        }
-        Verdict {
-            explanation,
-            ..verdict
-        }
+        (outcome, findings)
     }
 
     /// Packets and bytes of the rules that decided.
-    fn count_packet(
-        &mut self,
-        packet: &Packet,
-        deciding: Option<&Found>,
-        translated: Option<&Translated>,
-        matches: &[walk::Matched],
-    ) {
+    fn count_packet(&mut self, packet: &Packet, findings: &Findings) {
         let way = usize::from(packet.direction == Direction::Out);
+        let deciding = findings.deciding();
+        let translated = findings.translated.as_ref();
         let ids = deciding
             .map(|one| &one.id)
             .into_iter()
@@ -331,7 +308,7 @@ impl Pf {
                     .filter(|one| !one.rule.nat_pass)
                     .map(|one| &one.found.id),
             )
-            .chain(matches.iter().map(|one| &one.id));
+            .chain(findings.matches.iter().map(|one| &one.id));
         let ids: Vec<RuleId> = ids.cloned().collect();
         for id in ids {
             if let Some(rule) = self.rule_mut(&id) {
@@ -356,20 +333,16 @@ impl Pf {
         ))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one place gathers what a walk over the rules found"
-    )]
     fn make_state(
         &mut self,
         facts: &dyn NetFacts,
         packet: &Packet,
         changed: &Packet,
-        deciding: Option<&Found>,
-        translated: Option<&Translated>,
-        matches: &[walk::Matched],
-        route: Option<(Option<IpAddr>, String)>,
+        findings: &Findings,
+        hop: Option<IpAddr>,
     ) -> Result<StateId, String> {
+        let deciding = findings.deciding();
+        let translated = findings.translated.as_ref();
         let default = Rule::new(Action::Pass);
         let rule = deciding.map_or(&default, |one| &one.rule);
         let used = deciding
@@ -405,9 +378,9 @@ impl Pf {
             translation: translated
                 .filter(|one| !one.rule.nat_pass)
                 .map(|one| one.found.id.clone()),
-            matches: matches.iter().map(|one| one.id.clone()).collect(),
+            matches: findings.matches.iter().map(|one| one.id.clone()).collect(),
             labels,
-            route: route.and_then(|(hop, _)| hop),
+            route: hop,
             flags: [
                 rule.state.no_sync,
                 rule.state.sloppy,

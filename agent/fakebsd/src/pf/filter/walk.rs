@@ -7,7 +7,7 @@ use super::pool::{self, Chosen};
 use super::{Packet, place, ports_of};
 use crate::pf::facts::{NetFacts, Release};
 use crate::pf::kernel::{KernelRule, Pf, RuleId};
-use crate::pf::rule::{Action, Direction, Rule, RulesetKind};
+use crate::pf::rule::{Action, Direction, KeepState, Rule, RulesetKind};
 
 /// The place of `map-failed` among the reasons.
 pub(super) const MAP_FAILED: usize = 15;
@@ -47,6 +47,37 @@ enum Step {
 
 type End = (IpAddr, u16);
 
+/// What a walk over the rules found.
+#[derive(Debug)]
+pub(super) struct Findings {
+    pub(super) found: Option<Found>,
+    pub(super) translated: Option<Translated>,
+    pub(super) matches: Vec<Matched>,
+    /// Source and destination as translated.
+    pub(super) current: (End, End),
+    pub(super) tag: Option<String>,
+    pub(super) trail: Vec<String>,
+}
+
+impl Findings {
+    /// The rule whose action counts: the filter rule, or a translation rule with `pass`.
+    pub(super) fn deciding(&self) -> Option<&Found> {
+        let sparing = self.translated.as_ref().filter(|one| one.rule.nat_pass);
+        self.found.as_ref().or(sparing.map(|one| &one.found))
+    }
+
+    /// Whether the packet begins a state: its rule keeps one, or it is translated.
+    pub(super) fn is_stateful(&self) -> bool {
+        self.deciding()
+            .is_some_and(|one| one.rule.keep_state != KeepState::No)
+            || self.translated.is_some()
+            || self.matches.iter().any(|one| one.translates)
+    }
+}
+
+/// Rules looked at, by anchor and list.
+pub(super) type Evaluated = Vec<(String, RulesetKind, Vec<usize>)>;
+
 pub(super) struct Walk<'a> {
     pub(super) pf: &'a Pf,
     pub(super) facts: &'a dyn NetFacts,
@@ -57,7 +88,7 @@ pub(super) struct Walk<'a> {
     pub(super) scope: String,
     /// Source and destination as translated so far.
     pub(super) current: (End, End),
-    pub(super) evaluated: Vec<(String, RulesetKind, Vec<usize>)>,
+    evaluated: Evaluated,
     /// Rules whose pool moved on.
     pub(super) advanced: Vec<RuleId>,
     pub(super) found: Option<Found>,
@@ -90,6 +121,19 @@ impl<'a> Walk<'a> {
             tag: packet.tag.clone(),
             trail: Vec::new(),
         }
+    }
+
+    /// What was found, with the rules looked at and those whose pool moved on.
+    pub(super) fn finish(self) -> (Evaluated, Vec<RuleId>, Findings) {
+        let findings = Findings {
+            found: self.found,
+            translated: self.translated,
+            matches: self.matches,
+            current: self.current,
+            tag: self.tag,
+            trail: self.trail,
+        };
+        (self.evaluated, self.advanced, findings)
     }
 
     /// `pf_get_translation`: `binat` before `nat` on the way out, `rdr` before `binat` on the way in.

@@ -103,34 +103,40 @@ fn has_ports(protocol: u8) -> bool {
     matches!(protocol, TCP | UDP | SCTP)
 }
 
+/// The problems whose condition holds, in order.
+fn holding(checks: &[(bool, &str)]) -> Vec<String> {
+    checks
+        .iter()
+        .filter(|(found, _)| *found)
+        .map(|(_, problem)| (*problem).to_owned())
+        .collect()
+}
+
 /// `filter_consistent`, in its order.
 fn filter_problems(rule: &Rule) -> Vec<String> {
+    let mut problems = match_problems(rule);
+    problems.extend(action_problems(rule));
+    problems
+}
+
+/// What a rule matches that no packet could, or that does not go together.
+fn match_problems(rule: &Rule) -> Vec<String> {
     let ports = rule.source.port.is_some() || rule.destination.port.is_some();
     let icmp = rule.icmp_type > 0 || rule.icmp_code > 0;
     let state = &rule.state;
-    let stateful = rule.keep_state != KeepState::No;
     let mismatch = (rule.protocol == ICMP && rule.af == Some(Af::Inet6))
         || (rule.protocol == ICMP6 && rule.af == Some(Af::Inet));
-    let (name, family) = (
-        if rule.protocol == ICMP {
-            "icmp"
-        } else {
-            "icmp6"
-        },
-        if rule.af == Some(Af::Inet) {
-            "inet"
-        } else {
-            "inet6"
-        },
-    );
+    let name = if rule.protocol == ICMP {
+        "icmp"
+    } else {
+        "icmp6"
+    };
+    let family = rule.af.map_or("inet6", Af::word);
     let overload =
         !state.overload.is_empty() && state.max_src_conn == 0 && state.max_src_conn_rate.1 == 0;
     let passes = matches!(rule.action, Action::Pass | Action::Match);
-    let modulating = matches!(rule.keep_state, KeepState::Modulate | KeepState::Synproxy);
-    let translates = !rule.nat.addresses.is_empty() || !rule.rdr.addresses.is_empty();
-    let is_match = rule.action == Action::Match;
     let family_problem = format!("proto {name} doesn't match address family {family}");
-    let checks: [(bool, &str); 20] = [
+    holding(&[
         (
             !has_ports(rule.protocol) && ports,
             "port only applies to tcp/udp/sctp",
@@ -166,6 +172,17 @@ fn filter_problems(rule: &Rule) -> Vec<String> {
                 && rule.protocol != TCP,
             "return-rst can only be applied to TCP rules",
         ),
+    ])
+}
+
+/// What a rule may not do: keep state, route or translate.
+fn action_problems(rule: &Rule) -> Vec<String> {
+    let state = &rule.state;
+    let stateful = rule.keep_state != KeepState::No;
+    let modulating = matches!(rule.keep_state, KeepState::Modulate | KeepState::Synproxy);
+    let translates = !rule.nat.addresses.is_empty() || !rule.rdr.addresses.is_empty();
+    let is_match = rule.action == Action::Match;
+    holding(&[
         (
             state.max_src_nodes > 0 && !state.source_track_rule,
             "max-src-nodes requires 'source-track rule'",
@@ -210,18 +227,13 @@ fn filter_problems(rule: &Rule) -> Vec<String> {
             rule.route.sticky && !stateful,
             "'sticky-address' requires 'keep state'",
         ),
-    ];
-    checks
-        .iter()
-        .filter(|(found, _)| *found)
-        .map(|(_, problem)| (*problem).to_owned())
-        .collect()
+    ])
 }
 
 /// `rdr_consistent`.
 fn rdr_problems(rule: &Rule) -> Vec<String> {
     let portless = !has_ports(rule.protocol);
-    let checks = [
+    holding(&[
         (
             portless && rule.source.port.is_some(),
             "src port only applies to tcp/udp/sctp",
@@ -238,10 +250,5 @@ fn rdr_problems(rule: &Rule) -> Vec<String> {
             !fit_for_rdr(rule.destination.port),
             "invalid port operator for rdr destination port",
         ),
-    ];
-    checks
-        .iter()
-        .filter(|(found, _)| *found)
-        .map(|(_, problem)| (*problem).to_owned())
-        .collect()
+    ])
 }

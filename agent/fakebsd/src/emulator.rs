@@ -1,6 +1,7 @@
 //! The host as its callers see it: run a command, read and write files, let time pass, pull the plug.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::cmd;
@@ -11,6 +12,15 @@ use crate::kernel::Kernel;
 use crate::log::{LoggedCommand, is_changing};
 use crate::output::Output;
 use crate::release::Release;
+
+/// A TCP socket that waits for connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    /// The address it is bound to; `None` for all of its jail.
+    pub(crate) address: Option<IpAddr>,
+    /// What it says to whoever connects.
+    pub(crate) banner: String,
+}
 
 /// One emulated FreeBSD host.
 #[derive(Clone, Debug)]
@@ -28,7 +38,9 @@ pub struct Emulator {
     /// While a background job runs: how long it has run for itself. Time does not pass for anybody else.
     pub(crate) detached: Option<Duration>,
     /// Banners of the listeners by jail name and port.
-    pub(crate) listeners: BTreeMap<(String, u16), String>,
+    pub(crate) listeners: BTreeMap<(String, u16), Listener>,
+    /// The port of the last connection made from here.
+    last_port: u16,
     hardware: HardwareProfile,
 }
 
@@ -43,6 +55,7 @@ impl Emulator {
             faults: Faults::default(),
             command_time: Duration::ZERO,
             detached: None,
+            last_port: 0,
             listeners: BTreeMap::new(),
             hardware,
         }
@@ -109,7 +122,22 @@ impl Emulator {
     /// Somebody in `jail` listens on a TCP port of all its addresses and greets whoever connects with `banner`.
     /// An older listener on that port of that jail makes room.
     pub fn listen(&mut self, jail: &str, port: u16, banner: &str) {
-        self.listeners
-            .insert((jail.to_owned(), port), banner.to_owned());
+        self.listeners.insert(
+            (jail.to_owned(), port),
+            Listener {
+                address: None,
+                banner: banner.to_owned(),
+            },
+        );
+    }
+
+    /// A fresh local port from the ephemeral range (`net.inet.ip.portrange`).
+    pub(crate) fn ephemeral_port(&mut self) -> u16 {
+        self.last_port = if (10_000..65_535).contains(&self.last_port) {
+            self.last_port + 1
+        } else {
+            10_000
+        };
+        self.last_port
     }
 }

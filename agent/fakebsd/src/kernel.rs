@@ -71,6 +71,9 @@ pub struct Kernel {
 /// The Unix time at which the virtual clock stood at zero; any fixed moment would do.
 const EPOCH_S: u64 = 1_795_300_000;
 
+/// How long a host takes from the start of its kernel to the end of rc(8).
+const BOOT_TIME: Duration = Duration::from_secs(7);
+
 impl Kernel {
     /// The kernel of a host that has just booted.
     pub fn boot(release: Release, hardware: &HardwareProfile, now: Duration) -> Self {
@@ -103,6 +106,7 @@ impl Kernel {
         let host = kernel.allocate_vnet();
         debug_assert_eq!(host, HOST, "the first stack is the host's");
         kernel.attach_hardware(hardware);
+        kernel.advance(BOOT_TIME);
         kernel
     }
 

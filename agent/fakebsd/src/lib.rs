@@ -23,6 +23,7 @@ pub mod output;
 pub mod pf;
 pub mod release;
 pub mod replay;
+pub mod trace;
 
 mod cmd;
 

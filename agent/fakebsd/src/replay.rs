@@ -197,7 +197,14 @@ pub fn replay(file: &str, text: &str) -> Result<FileReport, String> {
                     let argv = transcript::words(fields[1])?;
                     host.run(&argv, "");
                 }
-                if let Some((jail, port)) = entries.get(place + 1).and_then(listener) {
+                let prepared = unrecorded
+                    .iter()
+                    .any(|fields| fields[0].parse() == Ok(recorded.line));
+                if let Some((jail, port)) = entries
+                    .get(place + 1)
+                    .and_then(listener)
+                    .filter(|_| !prepared)
+                {
                     host.listen(&jail, port, &format!("hello from {jail}\n"));
                 }
                 let actual = host.run(&recorded.argv, &recorded.stdin);

@@ -1,11 +1,12 @@
-//! ping(8) and nc(1), as far as their effects on the kernel go: bridges learn, connections keep stacks alive.
+//! ping(8) and nc(1): they ask the tracer, and leave behind what they would: connections, listeners, time.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Context;
-use crate::emulator::Emulator;
+use crate::emulator::{Emulator, Listener};
 use crate::output::Output;
+use crate::trace::{Outcome, Probe, Protocol};
 
 /// Runs one of them with the words after its name.
 pub(crate) fn run(
@@ -22,46 +23,158 @@ pub(crate) fn run(
     }
 }
 
-fn ping(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output {
-    let Some(target) = arguments
-        .iter()
-        .rev()
-        .find_map(|word| word.parse::<IpAddr>().ok())
-    else {
-        return Output::failure(64, "usage: ping host");
-    };
-    if host
-        .kernel
-        .route_lookup(context.stack, context.fib, target)
-        .is_none()
-    {
-        return Output::failure(2, "ping: sendto: No route to host");
+fn probe(host: &Emulator, context: &Context, destination: IpAddr, protocol: Protocol) -> Probe {
+    let from = host.kernel.jail(context.jid).map(|jail| jail.name.clone());
+    Probe {
+        from,
+        destination,
+        protocol,
+        fib: context.fib,
+        source: None,
     }
-    Output::success()
 }
 
-/// A listener waits in the background and needs no modelling beyond its jail; a client leaves a connection in both stacks.
-fn netcat(host: &mut Emulator, context: &Context, arguments: &[String], _stdin: &str) -> Output {
-    if arguments
-        .iter()
-        .any(|word| word.starts_with('-') && word.contains('l'))
-    {
-        return Output::success();
+fn pass(host: &mut Emulator, time: Duration) {
+    match host.detached {
+        Some(elapsed) => host.detached = Some(elapsed + time),
+        None => host.advance(time),
     }
-    let Some(target) = arguments
+}
+
+/// The value after an option, for a program whose options all take one unless listed in `plain`.
+fn option<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
+    arguments
         .iter()
-        .find_map(|word| word.parse::<IpAddr>().ok())
+        .position(|word| word == name)
+        .and_then(|at| arguments.get(at + 1))
+        .map(String::as_str)
+}
+
+/// `ping [-c count] [-t timeout] [-S source] host`
+fn ping(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output {
+    let Some(target) = arguments
+        .last()
+        .and_then(|word| word.parse::<IpAddr>().ok())
     else {
-        return Output::failure(1, "usage: nc host port");
+        return Output::failure(64, "usage: ping [-c count] [-t timeout] host");
     };
-    let open_for = host.detached.unwrap_or(Duration::ZERO);
-    let closes = host.kernel.now + open_for;
-    let far = host.kernel.stack_of_address(target);
-    for (stack, peer) in [(Some(context.stack), target), (far, target)] {
-        if let Some(stack) = stack {
-            let interface = host.kernel.interface_towards(stack, peer);
-            host.kernel.connect(stack, interface, closes);
+    let count: u32 = option(arguments, "-c")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
+    let timeout: u64 = option(arguments, "-t")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10);
+    let mut asked = probe(host, context, target, Protocol::Echo);
+    asked.source = option(arguments, "-S").and_then(|text| text.parse().ok());
+    let mut output = Output::success();
+    let from = asked
+        .source
+        .map(|source| format!(" from {source}"))
+        .unwrap_or_default();
+    output.line(format!("PING {target} ({target}){from}: 56 data bytes"));
+    let mut received = 0;
+    for sequence in 0..count {
+        if let Outcome::Answered { ttl, .. } = host.trace(&asked).outcome {
+            received += 1;
+            output.line(format!(
+                "64 bytes from {target}: icmp_seq={sequence} ttl={ttl} time=0.100 ms"
+            ));
         }
     }
-    Output::success()
+    pass(
+        host,
+        Duration::from_secs(if received == count {
+            u64::from(count.saturating_sub(1))
+        } else {
+            timeout
+        }),
+    );
+    let lost = 100.0 * f64::from(count - received) / f64::from(count.max(1));
+    output.line("");
+    output.line(format!("--- {target} ping statistics ---"));
+    output.line(format!(
+        "{count} packets transmitted, {received} packets received, {lost:.1}% packet loss"
+    ));
+    if received > 0 {
+        output.line("round-trip min/avg/max/stddev = 0.100/0.100/0.100/0.000 ms");
+    } else {
+        output.status = 2;
+    }
+    output
+}
+
+/// `nc -l address port` leaves a listener; `nc [-w seconds] address port` connects.
+fn netcat(host: &mut Emulator, context: &Context, arguments: &[String], stdin: &str) -> Output {
+    let mut operands = Vec::new();
+    let (mut listens, mut timeout) = (false, None);
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match word.strip_prefix('-') {
+            Some("w") => timeout = words.next().and_then(|text| text.parse::<u64>().ok()),
+            Some(letters) => listens |= letters.contains('l'),
+            None => operands.push(word.as_str()),
+        }
+    }
+    let [address, port] = operands[..] else {
+        return Output::failure(1, "usage: nc [-l] [-w timeout] address port");
+    };
+    let (Ok(address), Ok(port)) = (address.parse::<IpAddr>(), port.parse::<u16>()) else {
+        return Output::failure(1, format!("nc: port number invalid: {port}"));
+    };
+    if listens {
+        listen(host, context, address, port, stdin);
+        return Output::success();
+    }
+    let open_for = host.detached.unwrap_or(Duration::ZERO);
+    let asked = probe(host, context, address, Protocol::Tcp(port));
+    match host.trace(&asked).outcome {
+        Outcome::Answered { banner, .. } => {
+            connect(host, context, address, open_for);
+            Output {
+                stdout: banner,
+                ..Output::default()
+            }
+        }
+        Outcome::Refused { .. } => Output {
+            status: 1,
+            ..Output::default()
+        },
+        Outcome::LeftHost { .. } | Outcome::Lost { .. } => {
+            pass(host, Duration::from_secs(timeout.unwrap_or(75)));
+            Output {
+                status: 1,
+                ..Output::default()
+            }
+        }
+    }
+}
+
+/// A socket bound to a loopback address in a jail without a stack of its own is bound to the jail's first address.
+fn listen(host: &mut Emulator, context: &Context, address: IpAddr, port: u16, banner: &str) {
+    let jail = host.kernel.jail(context.jid);
+    let name = jail.map_or("host", |jail| jail.name.as_str()).to_owned();
+    let first = jail
+        .filter(|jail| !jail.owns_stack && address.is_loopback())
+        .and_then(|jail| match address {
+            IpAddr::V4(_) => jail.ip4.list().first().map(|first| IpAddr::V4(*first)),
+            IpAddr::V6(_) => jail.ip6.list().first().map(|first| IpAddr::V6(*first)),
+        });
+    let bound = Some(first.unwrap_or(address)).filter(|address| !address.is_unspecified());
+    host.listeners.insert(
+        (name, port),
+        Listener {
+            address: bound,
+            banner: banner.to_owned(),
+        },
+    );
+}
+
+/// An established connection holds both stacks until its client closes.
+fn connect(host: &mut Emulator, context: &Context, address: IpAddr, open_for: Duration) {
+    let closes = host.kernel.now + open_for;
+    let far = host.kernel.stack_of_address(address);
+    for stack in [Some(context.stack), far].into_iter().flatten() {
+        let interface = host.kernel.interface_towards(stack, address);
+        host.kernel.connect(stack, interface, closes);
+    }
 }

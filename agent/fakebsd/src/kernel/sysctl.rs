@@ -56,6 +56,7 @@ const OIDS: &[Oid] = &[
     oid("kern.hostname", Kind::Computed),
     oid("kern.hostuuid", Kind::Computed),
     oid("kern.boottime", Kind::Computed),
+    oid("hw.machine", Kind::Fixed("amd64")),
     oid("kern.features.rctl", Kind::Fixed("1")),
     oid("kern.features.vimage", Kind::Fixed("1")),
     oid("kern.racct.enable", Kind::Computed),

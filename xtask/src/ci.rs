@@ -23,6 +23,9 @@ const NIGHTLY_CASES: &str = "10000";
 /// How many processes the kill storm against real processes kills in the nightly mode.
 const NIGHTLY_KILLS: &str = "200";
 
+/// The release of cargo-deny that is installed where there is none.
+const DENY_VERSION: &str = "0.20.2";
+
 /// One check of CI, in the order in which they run: what is quick and likely to fail comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Check {
@@ -159,11 +162,8 @@ pub(crate) fn nightly() -> Result<()> {
         }),
         timed("benches", |_| product::bench(&[]).map(|()| Verdict::Passed)),
         timed("deny", |_| {
-            if run::find_program("cargo-deny").is_none() {
-                run::run(&mut run::cargo(["install", "--locked", "cargo-deny"]))?;
-            }
-            // The advisories come from a git repository, which CI's machines do not reach; here they are asked for.
-            run::run(&mut run::cargo(["deny", "--all-features", "check"]))?;
+            ensure_deny()?;
+            run::run(&mut run::cargo(["deny", "check"]))?;
             Ok(Verdict::Passed)
         }),
         timed("freebsd-link", |_| {
@@ -209,24 +209,39 @@ fn counted(arguments: &[&str], counts: &mut Counts) -> Result<()> {
     verdict
 }
 
-/// cargo-deny, where it is installed: building it takes longer than all the other checks together, so that CI does not.
-/// The nightly mode installs it.
+/// cargo-deny, where it is installed. CI's own machines install it; a person is not made to wait the minutes that building
+/// it takes.
 fn deny() -> Result<Verdict> {
-    if run::find_program("cargo-deny").is_none() {
+    if std::env::var_os("CI").is_some_and(|value| !value.is_empty()) {
+        ensure_deny()?;
+    } else if run::find_program("cargo-deny").is_none() {
         return Ok(Verdict::NotRun(
-            "cargo-deny is not installed; `cargo xtask nightly` installs it",
+            "cargo-deny is not installed: `cargo install --locked cargo-deny`",
         ));
     }
+    // Without the advisories: those come from a git repository, which not every machine reaches. The nightly mode asks
+    // for them.
     run::run(&mut run::cargo([
-        "deny",
-        "--offline",
-        "--all-features",
-        "check",
-        "bans",
-        "licenses",
-        "sources",
+        "deny", "check", "bans", "licenses", "sources",
     ]))?;
     Ok(Verdict::Passed)
+}
+
+fn ensure_deny() -> Result<()> {
+    if run::find_program("cargo-deny").is_some() {
+        return Ok(());
+    }
+    printer::progress(&format!(
+        "missing: cargo-deny; building {DENY_VERSION} with cargo install, which takes some minutes"
+    ));
+    run::run(&mut run::cargo([
+        "install",
+        "--quiet",
+        "--locked",
+        "--version",
+        DENY_VERSION,
+        "cargo-deny",
+    ]))
 }
 
 /// Runs one check under a heading and measures it.

@@ -11,6 +11,7 @@ use cellblock_agent_core::plan::Settings;
 use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
 use cellblock_freebsd::FreeBsd;
 use cellblock_freebsd::emulated::Emulated;
+use cellblock_schemas::condition::ConditionStatus;
 use cellblock_schemas::view::HostView;
 
 use crate::crash::{Crashing, Disk, Fuse, Moment};
@@ -46,6 +47,8 @@ pub struct Stuck {
     pub plan: Vec<String>,
     /// After how many rounds.
     pub rounds: usize,
+    /// Conditions that are not true, as last reported.
+    pub conditions: Vec<String>,
     /// The last error.
     pub error: Option<HostError>,
 }
@@ -64,12 +67,16 @@ impl World {
     #[must_use]
     pub fn new(release: Release) -> Self {
         let mut emulator = Emulator::new(release, HardwareProfile::recorded());
-        for directory in [
-            "/etc", "/jails/a", "/jails/b", "/jails/c", "/jails/d", "/var/db",
-        ] {
+        let jails = ["a", "b", "c", "d"].into_iter();
+        let jails =
+            jails.flat_map(|name| [format!("/jails/{name}/dev"), format!("/jails/{name}/tmp")]);
+        for directory in ["/etc".to_owned(), "/var/db".to_owned()]
+            .into_iter()
+            .chain(jails)
+        {
             emulator
                 .files
-                .create_directories(directory)
+                .create_directories(&directory)
                 .expect("an empty file tree takes directories");
         }
         emulator
@@ -185,6 +192,7 @@ impl World {
         let mut waited_ms = 0;
         let mut error = None;
         let mut plan = Vec::new();
+        let mut conditions = Vec::new();
         for rounds in 1..=rounds_max {
             match self.pass() {
                 Ok(passed) => {
@@ -195,6 +203,20 @@ impl World {
                         });
                     }
                     plan = passed.plan.lines();
+                    let jails = passed.report.jails.iter().flat_map(|jail| &jail.conditions);
+                    conditions = passed
+                        .report
+                        .conditions
+                        .iter()
+                        .chain(jails)
+                        .filter(|condition| condition.status != ConditionStatus::True)
+                        .map(|condition| {
+                            format!(
+                                "{} {}: {}",
+                                condition.kind, condition.reason, condition.message
+                            )
+                        })
+                        .collect();
                     let pause = passed.again_ms.unwrap_or(1_000);
                     waited_ms += pause;
                     if waited_ms > WAIT_MS_MAX {
@@ -211,6 +233,7 @@ impl World {
         }
         Err(Stuck {
             plan,
+            conditions,
             rounds: rounds_max,
             error,
         })

@@ -52,9 +52,10 @@ fn assert_outcome(world: &mut World) -> Result<(), TestCaseError> {
         prop_assert_eq!(
             ready.status == ConditionStatus::True,
             runs,
-            "{} {:?}",
+            "{} {:?} {:#?}",
             jail.name,
-            ready
+            ready,
+            passed.plan.lines()
         );
         if rootless && jail.spec.run_policy != RunPolicy::Stopped {
             prop_assert_eq!(&ready.reason, "RootMissing");

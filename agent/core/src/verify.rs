@@ -291,7 +291,7 @@ fn problem(
         });
     }
     let shall_run = jail.spec.run_policy != RunPolicy::Stopped;
-    if pending || dying || running.is_some() != shall_run {
+    if pending || running.is_some() != shall_run || (dying && !shall_run) {
         let message = "operations are under way".to_owned();
         return Some(Problem {
             reason: "Progressing".to_owned(),

@@ -59,6 +59,14 @@ impl<'a> Planner<'a> {
                 self.plan_stop(&uid, jail, true);
             }
         }
+        for jail in observed.jails.iter().filter(|jail| jail.dying) {
+            if let Some(uid) = self
+                .owner_of(jail)
+                .filter(|uid| self.life(uid) == Life::Dying)
+            {
+                self.wait_for_dying(&uid);
+            }
+        }
         self.plan_leftover_mounts();
         self.plan_leftover_aliases();
         self.plan_leftover_epairs();
@@ -205,15 +213,24 @@ impl<'a> Planner<'a> {
             {
                 continue;
             }
-            match self.life(&uid) {
-                // The epair goes after its jail; the stop is planned above, or the jail was restarted without this link.
-                Life::Alive(jail) if !half_made && !self.shall_run(&uid) && jail.vnet => {}
-                Life::Dying if !half_made => self.wait_for_dying(&uid),
-                Life::Alive(_) | Life::Dying | Life::Gone => {
-                    self.plan_destroy_epair(&subject, interface)
-                }
+            let waits_for_stop =
+                matches!(self.life(&uid), Life::Alive(jail) if jail.vnet) && !self.shall_run(&uid);
+            if half_made {
+                self.plan_destroy_epair(&subject, interface);
+            } else if self.has_dying(&uid) {
+                self.wait_for_dying(&uid);
+            } else if !waits_for_stop {
+                self.plan_destroy_epair(&subject, interface);
             }
         }
+    }
+
+    /// Whether an incarnation of the jail is dying, beside a running one or alone.
+    fn has_dying(&self, uid: &Uid) -> bool {
+        self.observed
+            .jails
+            .iter()
+            .any(|jail| jail.dying && self.owner_of(jail).as_ref() == Some(uid))
     }
 
     /// The jail and attachment whose epair's host end `interface` is, by mark and name.

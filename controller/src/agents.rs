@@ -45,7 +45,7 @@ impl Agents for AgentsService {
             .map_or_else(|| "in process".to_owned(), |address| address.to_string());
         let (sender, receiver) = tokio::sync::mpsc::channel(WAITING_MAX);
         let shared = self.shared.clone();
-        tokio::spawn(session::run(
+        self.shared.spawn(session::run(
             shared,
             running,
             address,

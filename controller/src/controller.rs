@@ -30,6 +30,16 @@ pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// How long open requests may take to finish once the controller is told to go.
 const GOODBYE: Duration = Duration::from_secs(10);
 
+/// How often to look whether the store is let go of.
+const CLOSE_POLL: Duration = Duration::from_millis(1);
+
+/// How long a start waits for the store before it serves without: a store that is there answers sooner, and whoever starts a
+/// controller wants to hear at once of a file that is in use.
+const OPEN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The first wait between two attempts to open a store that does not answer.
+const REOPEN_DELAY_MIN: Duration = Duration::from_millis(250);
+
 /// The longest wait between two attempts to open a store that does not answer.
 const REOPEN_DELAY_MAX: Duration = Duration::from_secs(10);
 
@@ -98,6 +108,7 @@ impl Controller {
                 let (listener, address) = bind(address).await?;
                 let metrics =
                     telemetry::metrics().map_err(|error| StartError::Serve(error.to_string()))?;
+                tracing::info!(%address, "serving metrics");
                 tasks.push(tokio::spawn(metrics_server::serve(listener, metrics)));
                 Some(address)
             }
@@ -125,13 +136,19 @@ impl Controller {
             .add_service(reflection)
             .add_service(objects)
             .add_service(agents);
-        match open(&config.store).await {
-            Ok(opened) => tasks.extend(run(&shared, opened)),
-            Err(error) if matches!(error.retry(), Retry::Never) => return Err(error.into()),
-            Err(error) => {
+        let mut attempt = Attempt(tokio::spawn(open(config.store.clone())));
+        match tokio::time::timeout(OPEN_PATIENCE, attempt.result()).await {
+            Ok(Ok(opened)) => tasks.extend(run(&shared, opened)),
+            Ok(Err(error)) if matches!(error.retry(), Retry::Never) => return Err(error.into()),
+            Ok(Err(error)) => {
                 shared.set_waiting(error.to_string());
-                tasks.push(tokio::spawn(reopen(shared.clone(), config.store, error)));
+                tasks.push(tokio::spawn(reopen(shared.clone(), config.store, None)));
             }
+            Err(_) => tasks.push(tokio::spawn(reopen(
+                shared.clone(),
+                config.store,
+                Some(attempt),
+            ))),
         }
         tasks.push(tokio::spawn(report_health(shared.clone(), health.clone())));
         tracing::info!(%address, store = backend, "listening");
@@ -180,12 +197,15 @@ impl Controller {
         }
     }
 
-    /// Returns when the server has ended by itself, which it does only when its listener fails.
+    /// Returns, with the reason, when the controller cannot go on: its listener failed, or its store turned out to be unusable.
     pub async fn failed(&mut self) -> String {
-        match (&mut self.server).await {
-            Ok(Ok(())) => "the server has ended".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
+        tokio::select! {
+            reason = self.shared.failed() => reason,
+            ended = &mut self.server => match ended {
+                Ok(Ok(())) => "the server has ended".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            },
         }
     }
 
@@ -201,12 +221,32 @@ impl Controller {
             tracing::warn!("some requests did not finish in time");
             self.server.abort();
         }
+        let mut tasks = self.shared.end_tasks();
+        while tasks.join_next().await.is_some() {}
         for task in std::mem::take(&mut self.tasks) {
             task.abort();
             // An aborted task ends with an error that says so.
             let _ = task.await;
         }
-        self.shared.forget();
+        if let Some(running) = self.shared.forget() {
+            close(running).await;
+        }
+    }
+}
+
+/// Waits until nobody else holds the store and closes it, so that whoever opens it next does not find it in use. Connections
+/// that broke off may hold it for a moment after their tasks were ended.
+async fn close(running: Arc<Running>) {
+    let store = running.store.clone();
+    drop(running);
+    let alone = async {
+        let mut pause = tokio::time::interval(CLOSE_POLL);
+        while Arc::strong_count(&store) > 1 {
+            pause.tick().await;
+        }
+    };
+    if tokio::time::timeout(GOODBYE, alone).await.is_err() {
+        tracing::warn!(store = store.location(), "somebody still uses the store");
     }
 }
 
@@ -215,7 +255,8 @@ impl Drop for Controller {
         self.shared.leave();
         self.server.abort();
         self.tasks.iter().for_each(JoinHandle::abort);
-        self.shared.forget();
+        drop(self.shared.end_tasks());
+        drop(self.shared.forget());
     }
 }
 
@@ -225,26 +266,59 @@ struct Opened {
     cluster: cellblock_schemas::ClusterUid,
 }
 
-async fn open(config: &StoreConfig) -> Result<Opened, StoreError> {
-    let store = cellblock_store::open(config.clone()).await?;
+async fn open(config: StoreConfig) -> Result<Opened, StoreError> {
+    let store = cellblock_store::open(config).await?;
     let cluster = cluster::identify(&store).await?;
     Ok(Opened { store, cluster })
 }
 
-/// Tries to open the store until it answers, then runs with it until the task is dropped.
-async fn reopen(shared: Arc<Shared>, config: StoreConfig, mut error: StoreError) {
-    let mut delay = Duration::from_millis(250);
+/// An attempt to open the store, given up when it is dropped.
+struct Attempt(JoinHandle<Result<Opened, StoreError>>);
+
+impl Attempt {
+    async fn result(&mut self) -> Result<Opened, StoreError> {
+        (&mut self.0).await.unwrap_or_else(|error| {
+            Err(StoreError::Invalid(format!(
+                "opening the store was given up: {error}"
+            )))
+        })
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tries to open the store until it answers, then runs with it until the task is dropped. An error that trying again does not
+/// help ends the controller.
+async fn reopen(shared: Arc<Shared>, config: StoreConfig, attempt: Option<Attempt>) {
+    let mut delay = REOPEN_DELAY_MIN;
+    let mut result = match attempt {
+        Some(mut attempt) => Some(attempt.result().await),
+        None => None,
+    };
     let opened = loop {
-        tracing::warn!(%error, retry_ms = delay.as_millis(), "the store does not answer");
+        match result {
+            Some(Ok(opened)) => break opened,
+            Some(Err(error)) => {
+                let reason = error.to_string();
+                if matches!(error.retry(), Retry::Never) {
+                    return shared.fail(reason);
+                }
+                tracing::warn!(
+                    reason,
+                    retry_ms = delay.as_millis(),
+                    "the store does not answer"
+                );
+                shared.set_waiting(reason);
+            }
+            None => {}
+        }
         tokio::time::sleep(delay).await;
         delay = (delay * 2).min(REOPEN_DELAY_MAX);
-        match open(&config).await {
-            Ok(opened) => break opened,
-            Err(next) => {
-                shared.set_waiting(next.to_string());
-                error = next;
-            }
-        }
+        result = Some(open(config.clone()).await);
     };
     let tasks = AbortOnDrop(run(&shared, opened));
     shared.left().await;

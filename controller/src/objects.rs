@@ -104,7 +104,7 @@ impl ObjectsService {
         let wanted = Wanted::Delete {
             kind,
             name: request.name.clone(),
-            uid: (!request.uid.is_empty()).then(|| Uid(request.uid)),
+            uid: (!request.uid.is_empty()).then_some(Uid(request.uid)),
             revision: (request.revision != 0).then_some(request.revision),
         };
         let (admitted, written) = self.admit(wanted, request.dry_run).await?;

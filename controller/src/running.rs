@@ -1,10 +1,12 @@
 //! What every service shares: the controller's parts once the store is open, and what it waits for until then.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cellblock_schemas::ClusterUid;
 use cellblock_store::SharedStore;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::agents::Sessions;
 use crate::cache::Cache;
@@ -25,6 +27,9 @@ pub(crate) struct Shared {
     running: watch::Sender<Option<Arc<Running>>>,
     waits_for: Mutex<String>,
     leaving: watch::Sender<bool>,
+    failed: watch::Sender<Option<String>>,
+    /// What was started for single connections and outlives their requests.
+    tasks: Mutex<JoinSet<()>>,
     /// `etcd` or `embedded`.
     pub(crate) backend: &'static str,
 }
@@ -35,6 +40,8 @@ impl Shared {
             running: watch::Sender::new(None),
             waits_for: Mutex::new("it is starting".to_owned()),
             leaving: watch::Sender::new(false),
+            failed: watch::Sender::new(None),
+            tasks: Mutex::new(JoinSet::new()),
             backend,
         }
     }
@@ -73,14 +80,45 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
+    /// The controller cannot go on.
+    pub(crate) fn fail(&self, reason: String) {
+        self.set_waiting(reason.clone());
+        self.failed.send_replace(Some(reason));
+    }
+
+    /// Returns, with the reason, once the controller cannot go on.
+    pub(crate) async fn failed(&self) -> String {
+        let mut failed = self.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The sender lives as long as `self`.
+            Err(_) => String::new(),
+        }
+    }
+
     /// Tells every stream to end.
     pub(crate) fn leave(&self) {
         self.leaving.send_replace(true);
     }
 
+    /// Runs a task that ends with the controller at the latest.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// Ends every task that [`Self::spawn`] runs.
+    pub(crate) fn end_tasks(&self) -> JoinSet<()> {
+        let mut tasks =
+            std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.abort_all();
+        tasks
+    }
+
     /// Lets go of the store, so that it is closed once the last task that uses it has ended.
-    pub(crate) fn forget(&self) {
-        self.running.send_replace(None);
+    pub(crate) fn forget(&self) -> Option<Arc<Running>> {
+        self.running.send_replace(None)
     }
 
     /// Returns once the controller is going away.

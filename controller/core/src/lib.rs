@@ -27,6 +27,8 @@ pub mod document;
 pub mod fold;
 pub mod index;
 pub mod keys;
+#[cfg(test)]
+mod laws;
 pub mod place;
 pub mod reconcile;
 mod rules;

@@ -96,6 +96,22 @@ impl World {
         true
     }
 
+    /// The controller starts anew: the index is read from the store.
+    pub(crate) fn restart(&mut self) {
+        let items = self
+            .store
+            .iter()
+            .map(|(key, (value, revision))| (key.clone(), value.clone(), *revision));
+        let mut index = Index::new(self.index.cluster().clone());
+        index.replace(self.revision, items.collect::<Vec<_>>());
+        self.index = index;
+    }
+
+    /// Everything in the store.
+    pub(crate) fn contents(&self) -> BTreeMap<String, (Bytes, u64)> {
+        self.store.clone()
+    }
+
     pub(crate) fn request(&mut self, request: Request) -> Result<Admitted, Rejection> {
         let now = self.now();
         let admitted = admit(&self.index, request, &now)?;

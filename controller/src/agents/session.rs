@@ -140,14 +140,17 @@ async fn open(
     let have = (wire::view_mark(hello.have), hello.have_digest);
     let end = session.serve(&shared, &mut held, have, inbound).await;
     drop(connected);
-    tokio::spawn(release(running.clone(), held));
+    shared.spawn(release(shared.clone(), running.clone(), held));
     end
 }
 
-/// Gives the agent time to come back before its host counts as lost.
-async fn release(running: Arc<Running>, mut held: Held) {
-    if timeout(RECONNECT_GRACE, held.superseded()).await.is_err() {
-        running.sessions.release(&held).await;
+/// Gives the agent time to come back before its host counts as lost. A controller that goes leaves its keys to their lease:
+/// the agents go on to another one, or to itself once it is back.
+async fn release(shared: Arc<Shared>, running: Arc<Running>, mut held: Held) {
+    tokio::select! {
+        () = held.superseded() => {}
+        () = shared.left() => {}
+        () = tokio::time::sleep(RECONNECT_GRACE) => running.sessions.release(&held).await,
     }
 }
 
@@ -160,7 +163,7 @@ async fn check(running: &Running, hello: &v1::Hello) -> Result<(), End> {
         );
         return Err(End::Refused("ClusterMismatch", message));
     }
-    let have = wire::view_mark(hello.have.clone());
+    let have = wire::view_mark(hello.have);
     let epoch = running.cache.index().epoch();
     if have.epoch > epoch {
         let message = format!(

@@ -243,6 +243,7 @@ fn admit(mut draft: Draft<'_>, now: &Now) -> Result<Admitted, Rejection> {
     violations.extend(unsupported(&draft.object));
     if let Some(before) = draft.before {
         violations.extend(validate::validate_update(&before.object, &draft.object));
+        violations.extend(while_deleting(&before.object, &draft.object));
     }
     violations.extend(relate(&draft).into_iter().map(Violation::from));
     if !violations.is_empty() {
@@ -254,6 +255,12 @@ fn admit(mut draft: Draft<'_>, now: &Now) -> Result<Admitted, Rejection> {
     let mut warnings = warnings_with(&draft.object, &spec_of);
     guard(&mut draft);
     let deleting = draft.object.metadata().deletion_timestamp.is_some();
+    if deleting {
+        warnings.push(Warning {
+            field: String::new(),
+            message: format!("the {kind} is being deleted; wait until it is gone and apply it anew to have it back"),
+        });
+    }
     if let Object::Jail(jail) = &mut draft.object
         && !deleting
     {
@@ -261,6 +268,32 @@ fn admit(mut draft: Draft<'_>, now: &Now) -> Result<Admitted, Rejection> {
         bind::bind(draft.index, jail, &mut draft.write, now.timestamp);
     }
     draft.finish(warnings)
+}
+
+/// A jail that is being deleted claims nothing any more, so nothing that would need a claim can change.
+fn while_deleting(before: &Object, after: &Object) -> Vec<Violation> {
+    let (Object::Jail(before), Object::Jail(after)) = (before, after) else {
+        return Vec::new();
+    };
+    if before.metadata.deletion_timestamp.is_none() {
+        return Vec::new();
+    }
+    let changed = [
+        ("spec.networks", before.spec.networks != after.spec.networks),
+        ("spec.publish", before.spec.publish != after.spec.publish),
+        (
+            "spec.publicAddresses",
+            before.spec.public_addresses != after.spec.public_addresses,
+        ),
+    ];
+    let changed = changed.into_iter().filter(|(_, changed)| *changed);
+    changed
+        .map(|(field, _)| Violation {
+            field: field.to_owned(),
+            message: "cannot change any more: the jail is being deleted".to_owned(),
+            help: "wait until it is gone, then apply it anew".to_owned(),
+        })
+        .collect()
 }
 
 /// The rules that relate the object to others.

@@ -1,0 +1,367 @@
+//! The laws as properties over random histories: requests, reports, reconciliation, agents that act without saying so,
+//! controllers that decide from an old index, and an index that is built anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cellblock_schemas::jail::Binding;
+use cellblock_schemas::{Kind, Uid};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::admit::{Outcome, Request, admit};
+use crate::index::{Index, wanted_ports};
+use crate::testing::{World, bridge, host, jail, shared};
+use crate::view::{Delta, Parts, host_view};
+use crate::{claim::Resource, reconcile};
+
+const HOSTS: [&str; 3] = ["a", "b", "c"];
+const JAILS: [&str; 6] = ["j0", "j1", "j2", "j3", "j4", "j5"];
+
+/// One step of a history. Numbers choose among [`HOSTS`] and [`JAILS`].
+#[derive(Clone, Debug)]
+enum Step {
+    Apply(Wish),
+    /// Decided from the index as it was when the last `Remember` was taken.
+    ApplyStale(Wish),
+    Remember,
+    Delete(usize),
+    /// The agent realises its view and says nothing yet.
+    Act(usize),
+    /// The agent realises its view and reports.
+    Report(usize),
+    Reconcile,
+    Cordon(usize, bool),
+    /// The controller starts anew and reads the store.
+    Restart,
+}
+
+#[derive(Clone, Debug)]
+struct Wish {
+    jail: usize,
+    host: Option<usize>,
+    lan: bool,
+    inside: bool,
+    address: Option<u8>,
+    port: Option<u16>,
+}
+
+impl Wish {
+    fn document(&self) -> Value {
+        let mut networks = Vec::new();
+        if self.lan {
+            match self.address {
+                Some(last) => networks
+                    .push(json!({"network": "lan", "addresses": [format!("10.30.0.{last}")]})),
+                None => networks.push(json!({"network": "lan"})),
+            }
+        } else if self.inside {
+            networks.push(json!({"network": "inside"}));
+        }
+        let mut document = jail(JAILS[self.jail], &[], json!({"networks": networks}));
+        if let Some(host) = self.host {
+            document["spec"]["host"] = json!(HOSTS[host]);
+        }
+        if let (Some(port), true) = (self.port, self.lan || self.inside) {
+            let ports = json!([format!("{port}-{}", port + 1)]);
+            document["spec"]["publish"] =
+                json!([{"name": "web", "ports": ports, "uplink": "external"}]);
+        }
+        document
+    }
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    (
+        0..JAILS.len(),
+        prop::option::of(0..HOSTS.len()),
+        any::<bool>(),
+        any::<bool>(),
+        prop::option::weighted(0.3, 10_u8..16),
+        prop::option::weighted(0.4, 80_u16..84),
+    )
+        .prop_map(|(jail, host, lan, inside, address, port)| Wish {
+            jail,
+            host,
+            lan,
+            inside,
+            address,
+            port,
+        })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => wish().prop_map(Step::Apply),
+        2 => wish().prop_map(Step::ApplyStale),
+        2 => Just(Step::Remember),
+        3 => (0..JAILS.len()).prop_map(Step::Delete),
+        2 => (0..HOSTS.len()).prop_map(Step::Act),
+        3 => (0..HOSTS.len()).prop_map(Step::Report),
+        3 => Just(Step::Reconcile),
+        1 => (0..HOSTS.len(), any::<bool>()).prop_map(|(host, on)| Step::Cordon(host, on)),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// What one jail uses on one host: everything that must not be used twice.
+type Uses = BTreeSet<Resource>;
+
+struct History {
+    world: World,
+    old: Index,
+    /// What each agent has realised: by host and jail.
+    live: BTreeMap<String, BTreeMap<Uid, Uses>>,
+}
+
+impl History {
+    fn new() -> Self {
+        let mut world = World::with_hosts(&HOSTS);
+        world.apply(bridge("lan")).expect("a network");
+        world.apply(shared("inside")).expect("a network");
+        world.reconcile();
+        let old = world.index.clone();
+        Self {
+            world,
+            old,
+            live: BTreeMap::new(),
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            // Refusals are part of life here; what matters is what was accepted.
+            Step::Apply(wish) => drop(self.world.apply(wish.document())),
+            Step::ApplyStale(wish) => {
+                let now = self.world.now();
+                let request = Request::Apply {
+                    kind: Kind::Jail,
+                    document: wish.document(),
+                    manager: "other".to_owned(),
+                };
+                if let Ok(admitted) = admit(&self.old, request, &now)
+                    && let Some(write) = admitted.write
+                {
+                    self.world.commit(&write);
+                }
+            }
+            Step::Remember => self.old = self.world.index.clone(),
+            Step::Delete(jail) => drop(self.world.delete(Kind::Jail, JAILS[*jail])),
+            Step::Act(host) => self.act(HOSTS[*host]),
+            Step::Report(host) => {
+                self.act(HOSTS[*host]);
+                self.world.report(HOSTS[*host]);
+            }
+            Step::Reconcile => self.world.reconcile(),
+            Step::Cordon(name, cordoned) => {
+                let mut document = host(HOSTS[*name]);
+                document["spec"]["unschedulable"] = json!(cordoned);
+                self.world
+                    .apply(document)
+                    .expect("a host can always be cordoned");
+            }
+            Step::Restart => self.world.restart(),
+        }
+    }
+
+    /// The agent makes its host as its view says, whole.
+    fn act(&mut self, host: &str) {
+        let index = &self.world.index;
+        let view = host_view(index, host).expect("hosts stay");
+        let jails = view.jails.values().filter(|jail| !jail.deleting);
+        let live = jails.map(|jail| (jail.uid.clone(), uses(index, &jail.name, &jail.binding)));
+        self.live.insert(host.to_owned(), live.collect());
+    }
+
+    /// Law 7: nothing is used by two jails, neither by decision nor in fact, nor by one in fact and another by decision.
+    fn never_twice(&self) -> Result<(), TestCaseError> {
+        let index = &self.world.index;
+        let mut users: BTreeMap<Resource, Uid> = BTreeMap::new();
+        let decided = index
+            .list(Kind::Jail, None)
+            .filter_map(|entry| entry.jail());
+        let decided = decided.filter_map(|jail| {
+            let uses = uses(index, &jail.metadata.name, jail.binding()?);
+            Some((jail.metadata.uid.clone(), uses))
+        });
+        let live = self
+            .live
+            .values()
+            .flatten()
+            .map(|(uid, uses)| (uid.clone(), uses.clone()));
+        for (uid, uses) in decided.chain(live) {
+            for resource in uses {
+                let user = users.entry(resource.clone()).or_insert_with(|| uid.clone());
+                prop_assert_eq!(&*user, &uid, "{} is used twice", resource);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything that a binding uses, single ports one by one.
+fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
+    let mut uses = Uses::new();
+    for attachment in &binding.attachments {
+        let network = index.network(&attachment.network).expect("networks stay");
+        for address in &attachment.addresses {
+            uses.insert(crate::allocate::address_claim(
+                network,
+                &binding.host,
+                address.address,
+            ));
+        }
+        uses.extend(attachment.mac.map(Resource::of_mac));
+    }
+    if let (Some(host), Some(jail)) = (index.host(&binding.host), index.jail(jail)) {
+        for resource in wanted_ports(host, jail).0 {
+            let Resource::Port {
+                host,
+                address,
+                protocol,
+                ports,
+            } = resource
+            else {
+                continue;
+            };
+            uses.extend((ports.first..=ports.last).map(|port| Resource::Port {
+                host: host.clone(),
+                address,
+                protocol,
+                ports: cellblock_schemas::net::PortRange {
+                    first: port,
+                    last: port,
+                },
+            }));
+        }
+    }
+    uses
+}
+
+/// What the agent's side does with a change.
+fn add(mut parts: Parts, delta: Delta) -> Parts {
+    if let Some(host) = delta.host {
+        parts.host = host;
+    }
+    parts.networks.extend(delta.networks);
+    parts.jails.extend(delta.jails);
+    parts
+        .networks
+        .retain(|name, _| !delta.removed_networks.contains(name));
+    parts
+        .jails
+        .retain(|uid, _| !delta.removed_jails.contains(uid));
+    parts
+}
+
+fn parts(index: &Index, host: &str) -> Parts {
+    Parts::of(&host_view(index, host).expect("hosts stay"))
+}
+
+// 256 cases unless PROPTEST_CASES says otherwise.
+proptest! {
+    #[test]
+    fn nothing_is_ever_given_to_two_jails(steps in prop::collection::vec(step(), 1..24)) {
+        let mut history = History::new();
+        for step in &steps {
+            history.take(step);
+            history.never_twice()?;
+        }
+    }
+
+    #[test]
+    fn everything_is_given_back_in_the_end(steps in prop::collection::vec(step(), 1..24)) {
+        let mut history = History::new();
+        for step in &steps {
+            history.take(step);
+        }
+        for jail in JAILS {
+            drop(history.world.delete(Kind::Jail, jail));
+        }
+        for host in HOSTS {
+            history.world.report(host);
+        }
+        history.world.reconcile();
+        prop_assert_eq!(history.world.index.count(Kind::Jail), 0);
+        for network in ["lan", "inside"] {
+            history.world.delete(Kind::Network, network).expect("accepted");
+        }
+        history.world.reconcile();
+        prop_assert!(history.world.index.claims().is_empty());
+    }
+
+    #[test]
+    fn the_same_history_leads_to_the_same_store(steps in prop::collection::vec(step(), 1..20)) {
+        let run = || {
+            let mut history = History::new();
+            for step in &steps {
+                history.take(step);
+            }
+            history.world.contents()
+        };
+        prop_assert_eq!(run(), run());
+    }
+
+    #[test]
+    fn an_index_built_anew_is_the_one_that_grew(steps in prop::collection::vec(step(), 1..20)) {
+        let mut history = History::new();
+        for step in steps.iter().filter(|step| !matches!(step, Step::Restart)) {
+            history.take(step);
+        }
+        let grown = history.world.index.clone();
+        history.world.restart();
+        let anew = &history.world.index;
+        prop_assert_eq!(reconcile::due(&grown), reconcile::due(anew));
+        prop_assert!(grown.claims().iter().eq(anew.claims().iter()));
+        let load = |index: &Index| -> Vec<_> { index.hosts_by_load().map(|host| host.metadata.name.clone()).collect() };
+        prop_assert_eq!(load(&grown), load(anew));
+        for host in HOSTS {
+            prop_assert_eq!(parts(&grown, host), parts(anew, host));
+        }
+    }
+
+    #[test]
+    fn a_change_added_to_a_view_is_the_next_view(
+        before in prop::collection::vec(step(), 1..12),
+        after in prop::collection::vec(step(), 1..12),
+    ) {
+        let mut history = History::new();
+        before.iter().for_each(|step| history.take(step));
+        let was: Vec<_> = HOSTS.iter().map(|host| parts(&history.world.index, host)).collect();
+        let revisions: Vec<_> = HOSTS.iter().map(|host| history.world.index.view_revision(host)).collect();
+        after.iter().for_each(|step| history.take(step));
+        for ((host, was), revision) in HOSTS.iter().zip(was).zip(revisions) {
+            let now = parts(&history.world.index, host);
+            let delta = now.since(Some(&was.summary()));
+            prop_assert_eq!(now == was, delta == Delta::default());
+            if now != was {
+                prop_assert!(history.world.index.view_revision(host) > revision, "a change without a new number");
+            }
+            prop_assert_eq!(now.summary().digest() == was.summary().digest(), now == was);
+            prop_assert_eq!(add(was, delta), now);
+        }
+    }
+
+    #[test]
+    fn repeating_what_was_accepted_writes_nothing(steps in prop::collection::vec(step(), 0..20), wish in wish()) {
+        let mut history = History::new();
+        steps.iter().for_each(|step| history.take(step));
+        let accepted = history.world.apply(wish.document());
+        prop_assume!(accepted.is_ok());
+        let revision = history.world.revision();
+        let again = history.world.apply(wish.document()).expect("accepted before");
+        prop_assert_eq!(again.outcome, Outcome::Unchanged);
+        prop_assert_eq!(history.world.revision(), revision);
+    }
+
+    #[test]
+    fn jails_spread_within_one(hosts in 1_usize..6, jails in 0_usize..40) {
+        let names: Vec<String> = (0..hosts).map(|host| format!("h{host}")).collect();
+        let mut world = World::with_hosts(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        for number in 0..jails {
+            world.apply(jail(&format!("j{number}"), &[], json!({}))).expect("there is room");
+        }
+        let loads: Vec<_> = names.iter().map(|name| world.index.load(name)).collect();
+        let (least, most) = (loads.iter().min(), loads.iter().max());
+        prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{:?}", loads);
+    }
+}

@@ -1,0 +1,382 @@
+//! The agents' service, spoken to by an agent that only pretends.
+
+mod common;
+
+use cellblock_proto::v1;
+use cellblock_proto::v1::agent_message::Message as Said;
+use cellblock_proto::v1::controller_message::Message as Heard;
+use common::{DEADLINE, World, applied, condition, host, jail, network, wait_for};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+/// One side of a session, and the view as its messages made it.
+struct Agent {
+    said: mpsc::Sender<v1::AgentMessage>,
+    heard: Streaming<v1::ControllerMessage>,
+    view: View,
+}
+
+#[derive(Clone, Default)]
+struct View {
+    mark: Option<v1::ViewMark>,
+    digest: bytes::Bytes,
+    host: Value,
+    networks: std::collections::BTreeMap<String, Value>,
+    jails: std::collections::BTreeMap<String, Value>,
+}
+
+impl View {
+    fn take(&mut self, message: v1::View) {
+        self.digest = message.digest;
+        let base = message.base;
+        if message.unchanged {
+            return;
+        }
+        match base {
+            Some(base) => assert_eq!(Some(base), self.mark, "a change fits the view before"),
+            None => {
+                *self = View {
+                    digest: self.digest.clone(),
+                    ..View::default()
+                }
+            }
+        }
+        self.mark = message.mark;
+        let parse = |json: &[u8]| serde_json::from_slice(json).expect("the controller sends JSON");
+        if !message.host_json.is_empty() {
+            self.host = parse(&message.host_json);
+        }
+        let pairs = |items: Vec<v1::Item>| {
+            items
+                .into_iter()
+                .map(move |item| (item.key, parse(&item.json)))
+        };
+        self.networks.extend(pairs(message.networks));
+        self.jails.extend(pairs(message.jails));
+        self.networks
+            .retain(|name, _| !message.removed_networks.contains(name));
+        self.jails
+            .retain(|uid, _| !message.removed_jails.contains(uid));
+    }
+}
+
+fn hello(host: &str, key: &str) -> v1::Hello {
+    v1::Hello {
+        host: host.to_owned(),
+        agent_version: "0.1.0".to_owned(),
+        key_fingerprint: key.to_owned(),
+        boot_id: "boot".to_owned(),
+        ..v1::Hello::default()
+    }
+}
+
+impl Agent {
+    async fn open(world: &World, hello: v1::Hello) -> Self {
+        let (said, receiver) = mpsc::channel(8);
+        let mut agents = world.agents().await;
+        let message = v1::AgentMessage {
+            message: Some(Said::Hello(hello)),
+        };
+        said.send(message).await.expect("the channel is open");
+        let heard = agents
+            .session(ReceiverStream::new(receiver))
+            .await
+            .expect("a stream")
+            .into_inner();
+        Self {
+            said,
+            heard,
+            view: View::default(),
+        }
+    }
+
+    /// A session that is welcome and has the whole view.
+    async fn join(world: &World, host: &str) -> Self {
+        let mut agent = Self::open(world, hello(host, host)).await;
+        let Heard::Welcome(welcome) = agent.next().await else {
+            panic!("no welcome");
+        };
+        assert!(welcome.heartbeat_ms > 0 && !welcome.cluster.is_empty());
+        agent.next_view().await;
+        agent
+    }
+
+    async fn try_next(&mut self) -> Result<Option<Heard>, Status> {
+        let message = tokio::time::timeout(DEADLINE, self.heard.message())
+            .await
+            .expect("a message comes")?;
+        Ok(message.and_then(|message| message.message))
+    }
+
+    async fn next(&mut self) -> Heard {
+        self.try_next()
+            .await
+            .expect("the stream goes on")
+            .expect("the stream goes on")
+    }
+
+    async fn next_view(&mut self) {
+        loop {
+            match self.next().await {
+                Heard::View(view) => return self.view.take(view),
+                Heard::Acknowledged(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Takes views until one is as wanted.
+    async fn view_until(&mut self, wanted: impl Fn(&View) -> bool) {
+        while !wanted(&self.view) {
+            self.next_view().await;
+        }
+    }
+
+    /// Reports everything in the view as realised; what is being deleted as gone.
+    async fn report(&mut self) {
+        let mark = self.view.mark.expect("a view");
+        let jails: Vec<_> = self.view.jails.values().map(|jail| {
+            let deleting = jail["deleting"] == true;
+            json!({
+                "uid": jail["uid"], "observedGeneration": jail["generation"], "gone": deleting,
+                "phase": if deleting { "Dying" } else { "Running" },
+                "conditions": [{"type": "Ready", "status": if deleting { "False" } else { "True" },
+                    "reason": "Verified", "observedGeneration": jail["generation"]}],
+            })
+        }).collect();
+        let report = json!({
+            "view": {"epoch": mark.epoch, "generation": mark.generation},
+            "hostGeneration": self.view.host["hostGeneration"], "full": true,
+            "facts": {"release": "15.1-RELEASE"}, "jails": jails,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Verified"}],
+        });
+        let message = Said::Report(v1::Report {
+            json: report.to_string().into(),
+        });
+        self.said
+            .send(v1::AgentMessage {
+                message: Some(message),
+            })
+            .await
+            .expect("the session is open");
+        loop {
+            match self.next().await {
+                Heard::Acknowledged(acknowledged) => {
+                    assert_eq!(acknowledged.view, Some(mark));
+                    return;
+                }
+                Heard::View(view) => self.view.take(view),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_jail_goes_from_apply_to_ready_to_gone() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut agent = Agent::join(&world, "a").await;
+    wait_for(&mut objects, "Host", "a", |host| {
+        condition(host, "Heard") == Some("True")
+    })
+    .await;
+    applied(
+        &mut objects,
+        &[host("a"), network("lan"), jail("www", &["lan"])],
+    )
+    .await;
+    agent.view_until(|view| !view.jails.is_empty()).await;
+    let (uid, view) = agent.view.jails.first_key_value().expect("one jail");
+    let uid = uid.clone();
+    assert_eq!(
+        (&view["name"], &view["deleting"]),
+        (&json!("www"), &json!(false))
+    );
+    assert!(
+        view["binding"]["attachments"][0]["mac"]
+            .as_str()
+            .is_some_and(|mac| mac.starts_with("02:cb:"))
+    );
+    assert!(
+        agent.view.networks["lan"]["bridgeMac"]
+            .as_str()
+            .is_some_and(|mac| mac.starts_with("0a:cb:"))
+    );
+    agent.report().await;
+    let www = wait_for(&mut objects, "Jail", "www", |jail| {
+        condition(jail, "Ready") == Some("True")
+    })
+    .await;
+    assert_eq!(www["status"]["phase"], "Running");
+    assert_eq!(condition(&www, "Scheduled"), Some("True"));
+    let request = v1::DeleteRequest {
+        kind: "Jail".to_owned(),
+        name: "www".to_owned(),
+        ..v1::DeleteRequest::default()
+    };
+    assert!(
+        !objects
+            .delete(request)
+            .await
+            .expect("accepted")
+            .into_inner()
+            .gone
+    );
+    agent
+        .view_until(|view| {
+            view.jails
+                .get(&uid)
+                .is_some_and(|jail| jail["deleting"] == true)
+        })
+        .await;
+    agent.report().await;
+    assert!(
+        common::get(&mut objects, "Jail", "www").await.is_err(),
+        "the acknowledgement comes after the removal"
+    );
+    agent.view_until(|view| view.jails.is_empty()).await;
+    assert!(agent.view.networks.is_empty());
+}
+
+#[tokio::test]
+async fn reports_do_not_change_the_view_and_the_same_report_writes_nothing() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut agent = Agent::join(&world, "a").await;
+    applied(&mut objects, &[jail("www", &[])]).await;
+    agent.view_until(|view| !view.jails.is_empty()).await;
+    agent.report().await;
+    wait_for(&mut objects, "Host", "a", |host| {
+        condition(host, "Heard") == Some("True")
+    })
+    .await;
+    let before = common::get(&mut objects, "Jail", "www")
+        .await
+        .expect("there")
+        .revision;
+    let mark = agent.view.mark;
+    agent.report().await;
+    agent.report().await;
+    assert_eq!(
+        common::get(&mut objects, "Jail", "www")
+            .await
+            .expect("there")
+            .revision,
+        before
+    );
+    assert_eq!(agent.view.mark, mark);
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_back_with_the_same_view_is_sent_nothing_even_by_another_process() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut agent = Agent::join(&world, "a").await;
+    applied(&mut objects, &[jail("www", &[])]).await;
+    agent.view_until(|view| !view.jails.is_empty()).await;
+    let view = agent.view.clone();
+    drop((agent, objects));
+    let world = world.restart().await;
+    let back = v1::Hello {
+        have: view.mark,
+        have_digest: view.digest.clone(),
+        ..hello("a", "a")
+    };
+    let mut agent = Agent::open(&world, back).await;
+    assert!(matches!(agent.next().await, Heard::Welcome(_)));
+    let Heard::View(resumed) = agent.next().await else {
+        panic!("no view");
+    };
+    assert!(resumed.unchanged && resumed.jails.is_empty());
+    assert_eq!(
+        (resumed.mark, resumed.digest),
+        (view.mark, view.digest.clone())
+    );
+    agent.view = view;
+    let mut objects = world.objects().await;
+    applied(&mut objects, &[jail("more", &[])]).await;
+    agent.view_until(|view| view.jails.len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_second_agent_with_another_key_is_refused_and_both_addresses_are_named() {
+    let world = World::start().await;
+    let _first = Agent::join(&world, "a").await;
+    let mut second = Agent::open(&world, hello("a", "another key")).await;
+    let Heard::Refused(refused) = second.next().await else {
+        panic!("it is not refused");
+    };
+    assert_eq!(refused.reason, "HostClaimed");
+    assert_eq!(
+        refused.message.matches("127.0.0.1:").count(),
+        2,
+        "{}",
+        refused.message
+    );
+    assert!(second.try_next().await.expect("an orderly end").is_none());
+}
+
+#[tokio::test]
+async fn the_same_agent_may_reconnect_and_its_old_session_ends() {
+    let world = World::start().await;
+    let mut first = Agent::join(&world, "a").await;
+    let _second = Agent::join(&world, "a").await;
+    first.try_next().await.expect_err("superseded");
+}
+
+#[tokio::test]
+async fn an_agent_of_another_cluster_or_a_later_time_is_refused() {
+    let world = World::start().await;
+    let stray = v1::Hello {
+        cluster: "elsewhere".to_owned(),
+        ..hello("a", "a")
+    };
+    let epoch = v1::Hello {
+        have: Some(v1::ViewMark {
+            epoch: 2,
+            generation: 1,
+        }),
+        ..hello("a", "a")
+    };
+    let restored = v1::Hello {
+        have: Some(v1::ViewMark {
+            epoch: 1,
+            generation: 1 << 40,
+        }),
+        ..hello("a", "a")
+    };
+    let unnamed = hello("Not A Label", "a");
+    for (hello, reason) in [
+        (stray, "ClusterMismatch"),
+        (epoch, "StaleEpoch"),
+        (restored, "StaleEpoch"),
+        (unnamed, "Invalid"),
+    ] {
+        let mut agent = Agent::open(&world, hello).await;
+        let Heard::Refused(refused) = agent.next().await else {
+            panic!("it is not refused: {reason}");
+        };
+        assert_eq!(refused.reason, reason, "{}", refused.message);
+    }
+}
+
+#[tokio::test]
+async fn only_the_host_concerned_hears_of_a_change() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut one = Agent::join(&world, "a").await;
+    let mut other = Agent::join(&world, "b").await;
+    let mut www = jail("www", &[]);
+    www["spec"]["host"] = json!("a");
+    applied(&mut objects, &[www]).await;
+    one.view_until(|view| !view.jails.is_empty()).await;
+    // What the other hears next is what is meant for it.
+    let mut own = jail("own", &[]);
+    own["spec"]["host"] = json!("b");
+    applied(&mut objects, &[own]).await;
+    other.next_view().await;
+    assert_eq!(other.view.jails.len(), 1);
+}

@@ -190,7 +190,8 @@ impl<'a> Planner<'a> {
 
     /// The uid of the jail of ours that `jail` is; none for a stranger.
     ///
-    /// Where jails have `meta` (15) only it counts. Elsewhere the ledger must have the jid, or have announced a start under that name and root.
+    /// Where jails have `meta` (15) only it counts. Elsewhere the ledger must have the jid, or have announced a start under that name and root;
+    /// a dying jail of that name and root is taken for a former self, which only makes us wait.
     fn owner_of(&self, jail: &ObservedJail) -> Option<Uid> {
         owner_of(self.view, self.observed, self.ledger, jail)
     }
@@ -278,7 +279,9 @@ pub fn owner_of(
     ledger
         .jails
         .iter()
-        .find(|(_, ours)| ours.jid == 0 && ours.name == jail.name && ours.path == jail.path)
+        .find(|(_, ours)| {
+            (ours.jid == 0 || jail.dying) && ours.name == jail.name && ours.path == jail.path
+        })
         .map(|(uid, _)| uid.clone())
 }
 

@@ -111,7 +111,13 @@ impl From<Failure> for HostError {
         let mut source = match &failure {
             // Transparent: its own Display stands in the message already, its source does not.
             Failure::System(error) => error.source(),
-            other => other.source(),
+            Failure::Command { .. }
+            | Failure::Unreadable { .. }
+            | Failure::EffectMissing(_)
+            | Failure::NameTaken { .. }
+            | Failure::Changed(_)
+            | Failure::RuleRejected { .. }
+            | Failure::Word { .. } => None,
         };
         while let Some(error) = source {
             message.push_str(": ");

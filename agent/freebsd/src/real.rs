@@ -230,10 +230,7 @@ impl<'a> Running<'a> {
             .iter()
             .map(|(end, flags)| PollFd::from_borrowed_fd(*end, *flags))
             .collect();
-        let wait = Timespec {
-            tv_sec: 0,
-            tv_nsec: i64::from(wait.subsec_nanos()).try_into().unwrap_or(0),
-        };
+        let wait = Timespec::try_from(wait).unwrap_or_default();
         match poll(&mut polled, Some(&wait)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

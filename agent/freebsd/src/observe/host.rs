@@ -143,7 +143,7 @@ fn routes(
         .unwrap_or(1);
     (0..fibs.min(FIBS_MAX))
         .map(|fib| {
-            let arguments = words!["-rn", "-F", fib.to_string(), "--libxo", "json"];
+            let arguments = words!["-rnW", "-F", fib.to_string(), "--libxo", "json"];
             let output = succeed(system, &Command::new(Program::Netstat, arguments))?;
             Ok((fib, netstat::parse(&output.stdout)?))
         })
@@ -174,16 +174,15 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
     let interfaces = succeed(system, &Command::new(Program::Pfctl, ["-vsI"]))?;
     let mut anchors = BTreeMap::new();
     for anchor in self::anchors(system)? {
-        let command = Command::new(Program::Pfctl, words!["-a", anchor.clone(), "-sl"]);
-        let output = system.run(&command)?;
-        // One that went meanwhile: recordings `05` and `12` show exit status 0 for it.
-        if pf::is_no_anchor(&output.stderr) {
-            continue;
+        match pf::parse_hash(&show(system, &anchor, "-sl")?) {
+            Some(hash) => {
+                anchors.insert(anchor, hash);
+            }
+            None if holds_nothing(system, &anchor)? => {}
+            None => {
+                anchors.insert(anchor, String::new());
+            }
         }
-        if !output.is_success() {
-            return Err(Failure::refused(&command, &output));
-        }
-        anchors.insert(anchor, pf::parse_hash(&output.stdout).unwrap_or_default());
     }
     Ok(Pf {
         loaded: true,
@@ -192,6 +191,31 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
         skipped: pf::parse_skipped(&interfaces.stdout),
         anchors,
     })
+}
+
+/// What pfctl shows of an anchor; nothing of one that is not there, of which recordings `05` and `12` show exit status 0.
+pub(crate) fn show(system: &dyn System, anchor: &str, what: &str) -> Result<String, Failure> {
+    let command = Command::new(Program::Pfctl, ["-a", anchor, what]);
+    let output = system.run(&command)?;
+    if pf::is_no_anchor(&output.stderr) {
+        return Ok(String::new());
+    }
+    if output.is_success() {
+        Ok(output.stdout)
+    } else {
+        Err(Failure::refused(&command, &output))
+    }
+}
+
+/// Whether an anchor has no rules, no translations and no tables. The name of an emptied one stays listed until the kernel has purged its old rules, which may hold tables
+/// (`pf_purge_unlinked_rules`, sys/netpfil/pf/pf.c), and after `pfctl -F all` (recording `05`); it does nothing.
+pub(crate) fn holds_nothing(system: &dyn System, anchor: &str) -> Result<bool, Failure> {
+    for what in ["-sr", "-sn", "-sT"] {
+        if !show(system, anchor, what)?.trim().is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The anchors below ours.
@@ -282,3 +306,6 @@ fn interface_fact(interface: &Interface) -> InterfaceFact {
         up: interface.is_up(),
     }
 }
+
+#[cfg(test)]
+mod tests;

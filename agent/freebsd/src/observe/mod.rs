@@ -17,7 +17,7 @@ mod vnet;
 #[cfg(test)]
 pub(crate) mod recording;
 
-pub(crate) use host::{anchors, look};
+pub(crate) use host::{anchors, holds_nothing, look, show as show_anchor};
 pub(crate) use vnet::routes as vnet_routes;
 
 use cellblock_agent_core::observed::{Interface, ObservedJail};

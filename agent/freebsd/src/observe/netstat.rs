@@ -1,4 +1,4 @@
-//! Reads routes: `netstat -rn --libxo json`. As text, netstat cuts the names of interfaces to the width of its column (usr.bin/netstat/route_netlink.c).
+//! Reads routes: `netstat -rnW --libxo json`. Without `-W` netstat cuts the names of interfaces to the width of its column, in JSON too (usr.bin/netstat/route_netlink.c).
 
 use cellblock_agent_core::observed::Route;
 use cellblock_schemas::net::Family;

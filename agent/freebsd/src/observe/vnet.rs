@@ -58,7 +58,7 @@ fn inside(system: &dyn System, jid: u32) -> Result<Option<Vnet>, Failure> {
 pub(crate) fn routes(system: &dyn System, jail: &str) -> Result<Option<Vec<Route>>, Failure> {
     let command = Command::new(
         Program::Netstat,
-        words!["-j", jail, "-rn", "--libxo", "json"],
+        words!["-j", jail, "-rnW", "--libxo", "json"],
     );
     let output = system.run(&command)?;
     if output.is_success() {

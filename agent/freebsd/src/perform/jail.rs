@@ -44,16 +44,16 @@ impl Performer<'_> {
             Err(failure) => failure,
         };
         // jail(8) takes back its own mounts and the jail when a hook fails (recordings `11`, `14`); when it was killed, it does not.
-        if let Some(half) = observe::living_jail(self.system, name)? {
-            if let Err(error) = self.stop_jail(name, half.jid, Some(conf)) {
-                tracing::warn!(jail = name, %error, "a jail whose start failed is left behind");
-            }
+        if let Some(half) = observe::living_jail(self.system, name)?
+            && let Err(error) = self.stop_jail(name, half.jid, Some(conf))
+        {
+            tracing::warn!(jail = name, %error, "a jail whose start failed is left behind");
         }
         Err(failure)
     }
 
     /// `jail -f CONF -r NAME`. A hook that fails or hangs leaves the jail running (recording `11`); a jail that is to go must not be kept by its own `exec.stop`, so it is removed by its jid
-    /// then, and what jail(8) would have done after the removal (`exec.poststop`, unmounting) is done by `jail -C`, which 15 has.
+    /// then, and what jail(8) would have done after the removal (`exec.poststop`, unmounting) is done by `jail -r -C`, which 15 has; `-C` alone does nothing there (`main`, usr.sbin/jail/jail.c).
     pub(super) fn stop_jail(
         &self,
         name: &str,
@@ -93,7 +93,7 @@ impl Performer<'_> {
                 complaint,
                 "the jail did not stop by itself and was removed"
             );
-            if let Some(complaint) = self.try_jail(words!["-f", conf, "-C", name])? {
+            if let Some(complaint) = self.try_jail(words!["-f", conf, "-r", "-C", name])? {
                 tracing::info!(
                     jail = name,
                     complaint,
@@ -131,13 +131,14 @@ fn complaint(output: &Output) -> Option<String> {
         .then(|| format!("exit status {}: {}", output.status, excerpt(&output.stderr)))
 }
 
-/// Whether `running` is what `conf` starts, as after a crash between the start and its note in the ledger: by its mark where jails have `meta`, else by its root.
+/// Whether `running` is what `conf` starts, as after a crash between the start and its note in the ledger: by its mark if `conf` states one, as it does where jails have `meta`, else by its root.
 fn was_started_by(running: &ObservedJail, conf: &str) -> bool {
-    match &running.meta {
-        Some(meta) => conf.contains(&format!("cellblock={}", meta.text())),
-        None => {
-            !running.parameters.contains_key("meta")
-                && conf.contains(&format!("path = \"{}\";", running.path))
-        }
+    if conf.contains("\"cellblock=") {
+        let mark = running
+            .meta
+            .as_ref()
+            .map(|meta| format!("\"cellblock={}\"", meta.text()));
+        return mark.is_some_and(|mark| conf.contains(&mark));
     }
+    conf.contains(&format!("path = \"{}\";", running.path))
 }

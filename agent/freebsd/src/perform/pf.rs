@@ -38,14 +38,14 @@ impl Performer<'_> {
         }
         self.load(anchor, rules)?;
         let wanted = pf::parse_hash(&rules.replace('"', " "));
-        let loaded = pf::parse_hash(&self.show(anchor, "-sl")?);
+        let loaded = pf::parse_hash(&observe::show_anchor(self.system, anchor, "-sl")?);
         effect(loaded == wanted, || {
             format!("anchor {anchor} does not hold the rules that were loaded")
         })
     }
 
     /// Loads nothing, which empties the anchor in one transaction and removes its name; `-F all` leaves the name listed, and fails where the anchor is absent (recording `05`).
-    /// Tables that are kept though no rule needs them (`persist`) go in a second step.
+    /// Tables that are kept though no rule needs them (`persist`) go in a second step; until the kernel has purged the rules that used them, the empty anchor's name stays.
     pub(super) fn clear_anchor(&self, anchor: &str) -> Result<(), Failure> {
         let anchor = anchor_word(anchor)?;
         let _one_at_a_time = self.pf.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,16 +53,15 @@ impl Performer<'_> {
             return Ok(());
         }
         self.load(anchor, "")?;
-        if self.is_listed(anchor)? && !pf::parse_tables(&self.show(anchor, "-sT")?).is_empty() {
+        let tables = observe::show_anchor(self.system, anchor, "-sT")?;
+        if !pf::parse_tables(&tables).is_empty() {
             self.change(&Command::new(
                 Program::Pfctl,
                 ["-a", anchor, "-F", "Tables"],
             ))?;
-            self.load(anchor, "")?;
         }
-        effect(!self.is_listed(anchor)?, || {
-            format!("anchor {anchor} is still there")
-        })
+        let empty = observe::holds_nothing(self.system, anchor)?;
+        effect(empty, || format!("anchor {anchor} still holds something"))
     }
 
     /// One transaction. Meeting somebody else's, pfctl loses its ticket and says `DIOCXCOMMIT: Device busy`; a moment later it gets another.
@@ -84,20 +83,6 @@ impl Performer<'_> {
             pause *= 2;
         }
         Ok(())
-    }
-
-    /// What pfctl shows of an anchor; nothing of one that is not there.
-    fn show(&self, anchor: &str, what: &str) -> Result<String, Failure> {
-        let command = Command::new(Program::Pfctl, ["-a", anchor, what]);
-        let output = self.system.run(&command)?;
-        if pf::is_no_anchor(&output.stderr) {
-            return Ok(String::new());
-        }
-        if output.is_success() {
-            Ok(output.stdout)
-        } else {
-            Err(Failure::refused(&command, &output))
-        }
     }
 
     /// Whether the anchor's name is there. Without pf there is none.

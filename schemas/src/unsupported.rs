@@ -2,7 +2,7 @@
 //!
 //! One list per kind, meant to shrink. A row says whether the object asks for the feature, where, and what it is.
 
-use crate::host::HostSpec;
+use crate::host::{HostSpec, PfAnchors};
 use crate::jail::{Addressing, JailSpec, RestartPolicy, RunPolicy};
 use crate::network::{Isolation, NetworkSpec};
 use crate::object::Object;
@@ -43,9 +43,9 @@ fn host_rows(spec: &HostSpec) -> [Row<'static>; 4] {
         ),
         (spec.storage.is_some(), "storage", "roots made of images"),
         (
-            !spec.sysctls.is_empty(),
-            "sysctls",
-            "holding sysctls at a value",
+            spec.pf.anchors == PfAnchors::Manage,
+            "pf.anchors",
+            "writing the anchor lines into pf.conf (leave it out, and add the lines that the agent names)",
         ),
         (
             spec.fibs.is_some(),
@@ -104,11 +104,6 @@ fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 8] {
             spec.isolation != Isolation::None,
             "isolation",
             "isolation other than `none`",
-        ),
-        (
-            bridge.is_some_and(|bridge| bridge.private_members),
-            "bridge.privateMembers",
-            "private bridge members",
         ),
         (
             bridge.is_some_and(|bridge| bridge.stp),

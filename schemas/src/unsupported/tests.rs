@@ -36,14 +36,14 @@ fn every_row_is_told_with_its_field() {
     let host = json!({
         "uplinks": { "u": { "interfaces": ["a"], "lagg": { "protocol": "lacp", "ports": [] }, "vlan": { "id": 1, "uplink": "u" },
             "block": [{ "name": "b", "ports": [] }], "scrub": {}, "hostAddresses": "kept" } },
-        "addresses": { "node": "10.0.0.1" }, "storage": { "path": "/a" }, "sysctls": { "a.b": 1 }, "fibs": 2,
+        "addresses": { "node": "10.0.0.1" }, "storage": { "path": "/a" }, "pf": { "anchors": "manage" }, "fibs": 2,
     });
     assert_eq!(fields(Kind::Host, host).len(), 10);
     let network = json!({
         "routed": {}, "netgraph": {}, "passthrough": {}, "fib": 1, "isolation": "spoof",
-        "bridge": { "privateMembers": true, "stp": true, "untagged": 5 },
+        "bridge": { "stp": true, "untagged": 5 },
     });
-    assert_eq!(fields(Kind::Network, network).len(), 8);
+    assert_eq!(fields(Kind::Network, network).len(), 7);
     let jail = json!({
         "image": { "name": "a" }, "publicAddresses": [{ "name": "a", "uplink": "u", "address": "m" }], "firewall": {}, "limits": ["a"],
         "probes": {}, "runPolicy": "Once", "restartPolicy": "Never", "dependsOn": ["a"],

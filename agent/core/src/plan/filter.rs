@@ -262,14 +262,28 @@ impl Planner<'_> {
         if mode.uplink.is_some() {
             return;
         }
-        let published = jails.iter().any(|jail| {
-            !jail.spec.publish.is_empty()
-                && jail
-                    .binding
+        let published = |family: Family| {
+            let attached = |jail: &&&JailView| {
+                jail.binding
                     .attachments
                     .iter()
                     .any(|attachment| attachment.network == network.name)
-        });
+            };
+            jails
+                .iter()
+                .filter(attached)
+                .flat_map(|jail| &jail.spec.publish)
+                .any(|publish| {
+                    let uplink = self.view.host.uplinks.get(&publish.uplink);
+                    uplink
+                        .into_iter()
+                        .flat_map(|uplink| &uplink.public_addresses)
+                        .any(|(name, address)| {
+                            Family::of(*address) == family
+                                && publish.address.as_ref().is_none_or(|wanted| wanted == name)
+                        })
+                })
+        };
         let nat = network
             .spec
             .egress
@@ -279,12 +293,12 @@ impl Planner<'_> {
             (
                 "net.inet.ip.forwarding",
                 Family::Ipv4,
-                nat.is_some() || published,
+                nat.is_some() || published(Family::Ipv4),
             ),
             (
                 "net.inet6.ip6.forwarding",
                 Family::Ipv6,
-                nat.is_some_and(|nat| nat.address6.is_some()) || published,
+                nat.is_some_and(|nat| nat.address6.is_some()) || published(Family::Ipv6),
             ),
         ];
         for (oid, family, needed) in families {

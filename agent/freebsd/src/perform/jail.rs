@@ -140,5 +140,7 @@ fn was_started_by(running: &ObservedJail, conf: &str) -> bool {
             .map(|meta| format!("\"cellblock={}\"", meta.text()));
         return mark.is_some_and(|mark| conf.contains(&mark));
     }
-    conf.contains(&format!("path = \"{}\";", running.path))
+    // Rendering escapes with backslashes what a path may hold.
+    conf.replace('\\', "")
+        .contains(&format!("path = \"{}\";", running.path))
 }

@@ -81,7 +81,7 @@ fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     }
 }
 
-fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 8] {
+fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 7] {
     let bridge = spec.bridge.as_ref();
     [
         (

@@ -17,7 +17,7 @@ fn fields(kind: Kind, spec: Value) -> Vec<String> {
 fn what_is_realised_passes() {
     let host = json!({
         "uplinks": { "external": { "interface": "igb0", "publicAddresses": { "main": "203.0.113.1" } } },
-        "pf": { "anchors": "manage" }, "paused": true, "approved": true, "unschedulable": true,
+        "pf": { "anchors": "expect" }, "sysctls": { "a.b": 1 }, "paused": true, "approved": true, "unschedulable": true,
         "taints": [{ "key": "a", "effect": "NoSchedule" }],
     });
     assert_eq!(fields(Kind::Host, host), [""; 0]);

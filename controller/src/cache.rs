@@ -231,3 +231,6 @@ fn bytes_of(batch: &Batch) -> usize {
         .map(|event| event.entry.json.len())
         .sum()
 }
+
+#[cfg(test)]
+mod tests;

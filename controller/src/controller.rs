@@ -4,47 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cellblock_proto::v1::FILE_DESCRIPTOR_SET;
-use cellblock_proto::v1::agents_server::AgentsServer;
-use cellblock_proto::v1::objects_server::ObjectsServer;
-use cellblock_store::{Error as StoreError, Retry, SharedStore, StoreConfig};
-use tokio::net::TcpListener;
+use cellblock_store::{Error as StoreError, StoreConfig};
 use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::agents::{AgentsService, Sessions};
-use crate::cache::Cache;
-use crate::config::{Config, ConfigError, TlsConfig};
-use crate::objects::ObjectsService;
-use crate::running::{Running, Shared};
-use crate::writer::Writer;
-use crate::{cluster, follow, metrics_server, reconciler, telemetry};
-
-/// How large a request may be: many manifests applied at once, or the report of a host with thousands of jails. One object
-/// may have 1 MiB.
-pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+use crate::config::{Config, ConfigError};
+use crate::running::Shared;
+use crate::{opening, serve};
 
 /// How long open requests may take to finish once the controller is told to go.
 const GOODBYE: Duration = Duration::from_secs(10);
-
-/// How often to look whether the store is let go of.
-const CLOSE_POLL: Duration = Duration::from_millis(1);
-
-/// How long a start waits for the store before it serves without: a store that is there answers sooner, and whoever starts a
-/// controller wants to hear at once of a file that is in use.
-const OPEN_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The first wait between two attempts to open a store that does not answer.
-const REOPEN_DELAY_MIN: Duration = Duration::from_millis(250);
-
-/// The longest wait between two attempts to open a store that does not answer.
-const REOPEN_DELAY_MAX: Duration = Duration::from_secs(10);
-
-/// How often a connection without traffic is probed, so that an agent whose machine vanished does not hold it for ever.
-const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Why a controller cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -100,57 +71,20 @@ impl Controller {
         };
         let shared = Arc::new(Shared::new(backend));
         let (health, health_service) = tonic_health::server::health_reporter();
-        serving(&health, ServingStatus::NotServing).await;
-        let (listener, address) = bind(config.listen).await?;
-        let mut tasks = Vec::new();
-        let metrics_address = match config.metrics_listen {
-            Some(address) => {
-                let (listener, address) = bind(address).await?;
-                let metrics =
-                    telemetry::metrics().map_err(|error| StartError::Serve(error.to_string()))?;
-                tracing::info!(%address, "serving metrics");
-                tasks.push(tokio::spawn(metrics_server::serve(listener, metrics)));
-                Some(address)
-            }
+        serve::set_health(&health, ServingStatus::NotServing).await;
+        let router = serve::router(&shared, config.tls.as_ref(), health_service)?;
+        let (listener, address) = serve::bind(config.listen).await?;
+        let metrics = match config.metrics_listen {
+            Some(address) => Some(serve::metrics(address).await?),
             None => None,
         };
-        let mut builder = Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE));
-        if let Some(tls) = &config.tls {
-            builder = builder
-                .tls_config(server_tls(tls)?)
-                .map_err(StartError::Tls)?;
-        }
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .map_err(|error| StartError::Serve(error.to_string()))?;
-        let objects = ObjectsServer::new(ObjectsService::new(shared.clone()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let agents = AgentsServer::new(AgentsService::new(shared.clone()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let router = builder
-            .add_service(health_service)
-            .add_service(reflection)
-            .add_service(objects)
-            .add_service(agents);
-        let mut attempt = Attempt(tokio::spawn(open(config.store.clone())));
-        match tokio::time::timeout(OPEN_PATIENCE, attempt.result()).await {
-            Ok(Ok(opened)) => tasks.extend(run(&shared, opened)),
-            Ok(Err(error)) if matches!(error.retry(), Retry::Never) => return Err(error.into()),
-            Ok(Err(error)) => {
-                shared.set_waiting(error.to_string());
-                tasks.push(tokio::spawn(reopen(shared.clone(), config.store, None)));
-            }
-            Err(_) => tasks.push(tokio::spawn(reopen(
-                shared.clone(),
-                config.store,
-                Some(attempt),
-            ))),
-        }
-        tasks.push(tokio::spawn(report_health(shared.clone(), health.clone())));
+        let mut tasks = opening::open(&shared, config.store).await?;
+        let metrics_address = metrics.as_ref().map(|(address, _)| *address);
+        tasks.extend(metrics.map(|(_, serving)| tokio::spawn(serving)));
+        tasks.push(tokio::spawn(serve::report_health(
+            shared.clone(),
+            health.clone(),
+        )));
         tracing::info!(%address, store = backend, "listening");
         let leaving = shared.clone();
         let server = tokio::spawn(async move {
@@ -212,7 +146,7 @@ impl Controller {
     /// Stops accepting, ends every stream with a word, lets open requests finish, and closes the store.
     pub async fn stop(mut self) {
         tracing::info!("going");
-        serving(&self.health, ServingStatus::NotServing).await;
+        serve::set_health(&self.health, ServingStatus::NotServing).await;
         self.shared.leave();
         if tokio::time::timeout(GOODBYE, &mut self.server)
             .await
@@ -229,24 +163,8 @@ impl Controller {
             let _ = task.await;
         }
         if let Some(running) = self.shared.forget() {
-            close(running).await;
+            opening::close(running, GOODBYE).await;
         }
-    }
-}
-
-/// Waits until nobody else holds the store and closes it, so that whoever opens it next does not find it in use. Connections
-/// that broke off may hold it for a moment after their tasks were ended.
-async fn close(running: Arc<Running>) {
-    let store = running.store.clone();
-    drop(running);
-    let alone = async {
-        let mut pause = tokio::time::interval(CLOSE_POLL);
-        while Arc::strong_count(&store) > 1 {
-            pause.tick().await;
-        }
-    };
-    if tokio::time::timeout(GOODBYE, alone).await.is_err() {
-        tracing::warn!(store = store.location(), "somebody still uses the store");
     }
 }
 
@@ -258,141 +176,4 @@ impl Drop for Controller {
         drop(self.shared.end_tasks());
         drop(self.shared.forget());
     }
-}
-
-/// A store with the cluster in it.
-struct Opened {
-    store: SharedStore,
-    cluster: cellblock_schemas::ClusterUid,
-}
-
-async fn open(config: StoreConfig) -> Result<Opened, StoreError> {
-    let store = cellblock_store::open(config).await?;
-    let cluster = cluster::identify(&store).await?;
-    Ok(Opened { store, cluster })
-}
-
-/// An attempt to open the store, given up when it is dropped.
-struct Attempt(JoinHandle<Result<Opened, StoreError>>);
-
-impl Attempt {
-    async fn result(&mut self) -> Result<Opened, StoreError> {
-        (&mut self.0).await.unwrap_or_else(|error| {
-            Err(StoreError::Invalid(format!(
-                "opening the store was given up: {error}"
-            )))
-        })
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Tries to open the store until it answers, then runs with it until the task is dropped. An error that trying again does not
-/// help ends the controller.
-async fn reopen(shared: Arc<Shared>, config: StoreConfig, attempt: Option<Attempt>) {
-    let mut delay = REOPEN_DELAY_MIN;
-    let mut result = match attempt {
-        Some(mut attempt) => Some(attempt.result().await),
-        None => None,
-    };
-    let opened = loop {
-        match result {
-            Some(Ok(opened)) => break opened,
-            Some(Err(error)) => {
-                let reason = error.to_string();
-                if matches!(error.retry(), Retry::Never) {
-                    return shared.fail(reason);
-                }
-                tracing::warn!(
-                    reason,
-                    retry_ms = delay.as_millis(),
-                    "the store does not answer"
-                );
-                shared.set_waiting(reason);
-            }
-            None => {}
-        }
-        tokio::time::sleep(delay).await;
-        delay = (delay * 2).min(REOPEN_DELAY_MAX);
-        result = Some(open(config.clone()).await);
-    };
-    let tasks = AbortOnDrop(run(&shared, opened));
-    shared.left().await;
-    drop(tasks);
-}
-
-struct AbortOnDrop(Vec<JoinHandle<()>>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
-    }
-}
-
-/// Starts everything that needs the store.
-fn run(shared: &Shared, Opened { store, cluster }: Opened) -> Vec<JoinHandle<()>> {
-    let cache = Arc::new(Cache::new(cluster.clone()));
-    let writer = Arc::new(Writer::new(store.clone(), cache.clone()));
-    let sessions = Arc::new(Sessions::new(store.clone(), cache.clone()));
-    let tasks = vec![
-        tokio::spawn(follow::follow(store.clone(), cache.clone())),
-        tokio::spawn(reconciler::run(cache.clone(), writer.clone())),
-    ];
-    tracing::info!(%cluster, store = store.location(), "the store is open");
-    shared.set_running(Arc::new(Running {
-        store,
-        cluster,
-        cache,
-        writer,
-        sessions,
-    }));
-    tasks
-}
-
-/// Says in the health service when requests are answered.
-async fn report_health(shared: Arc<Shared>, health: HealthReporter) {
-    let mut running = shared.watch_running();
-    let Ok(running) = running
-        .wait_for(Option::is_some)
-        .await
-        .map(|running| running.clone())
-    else {
-        return;
-    };
-    let Some(mut ready) = running.map(|running| running.cache.ready()) else {
-        return;
-    };
-    if ready.wait_for(|ready| *ready).await.is_ok() {
-        serving(&health, ServingStatus::Serving).await;
-    }
-}
-
-/// Sets the health of the whole server and of both services.
-async fn serving(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", "cellblock.v1.Objects", "cellblock.v1.Agents"] {
-        health.set_service_status(service, status).await;
-    }
-}
-
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
-}
-
-fn server_tls(tls: &TlsConfig) -> Result<ServerTlsConfig, ConfigError> {
-    let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    Ok(ServerTlsConfig::new()
-        .identity(Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?))
-        .client_ca_root(Certificate::from_pem(read(&tls.ca)?)))
 }

@@ -19,13 +19,16 @@ mod controller;
 mod follow;
 mod metrics_server;
 mod objects;
+mod opening;
 mod reconciler;
 mod running;
+mod serve;
 mod status;
 mod telemetry;
 mod wire;
 mod writer;
 
 pub use config::{Config, ConfigError, Flags, Settings, TlsConfig};
-pub use controller::{Controller, MESSAGE_BYTES_MAX, StartError};
+pub use controller::{Controller, StartError};
+pub use serve::MESSAGE_BYTES_MAX;
 pub use telemetry::init_logs;

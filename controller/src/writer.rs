@@ -254,3 +254,6 @@ fn join(writes: &[Write]) -> Vec<Joined<'_>> {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,7 +122,7 @@ impl Agent {
             match self.next().await {
                 Heard::View(view) => return self.view.take(view),
                 Heard::Acknowledged(_) => {}
-                other => panic!("{other:?}"),
+                other @ (Heard::Welcome(_) | Heard::Refused(_)) => panic!("{other:?}"),
             }
         }
     }
@@ -168,7 +168,7 @@ impl Agent {
                     return;
                 }
                 Heard::View(view) => self.view.take(view),
-                other => panic!("{other:?}"),
+                other @ (Heard::Welcome(_) | Heard::Refused(_)) => panic!("{other:?}"),
             }
         }
     }

@@ -202,13 +202,15 @@ impl Choice<'_> {
         Ok(addresses)
     }
 
-    /// The address that the jail has in a subnet, if it may still have it.
+    /// The address that the jail has in a subnet, if it may still have it. The ranges that addresses are given out from do not
+    /// count: narrowing them must not move a running jail.
     fn kept(&self, subnet: &Subnet) -> Option<IpAddr> {
-        let (ranges, holes) = allocatable(subnet);
-        let before = self.before?.addresses.iter().map(|address| address.address);
+        let gateway = subnet.gateway.as_ref().map(|gateway| gateway.address);
+        let before = self.before?.addresses.iter();
         before
-            .filter(|address| ranges.iter().any(|range| range.contains(*address)))
-            .filter(|address| !holes.iter().any(|hole| hole.contains(*address)))
+            .map(|address| address.address)
+            .filter(|address| subnet.cidr.net().contains(address))
+            .filter(|address| Some(*address) != gateway)
             .find(|address| {
                 let claim = address_claim(self.network, self.host, *address);
                 !self.allocation.resources.contains(&claim)
@@ -337,3 +339,6 @@ fn mac(prefix: [u8; 2], number: u32) -> Mac {
     let [a, b, c, d] = number.to_be_bytes();
     Mac([prefix[0], prefix[1], a, b, c, d])
 }
+
+#[cfg(test)]
+mod tests;

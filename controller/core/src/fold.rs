@@ -146,3 +146,6 @@ fn fold_conditions(known: &mut Vec<Condition>, reported: &[Condition], now: Time
         conditions::set(known, condition.clone(), now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,3 +172,6 @@ fn uplinks_of(network: &Network) -> impl Iterator<Item = &str> {
     let leaned = leaned.into_iter().flatten();
     leaned.chain(nat.map(|nat| nat.uplink.as_str()))
 }
+
+#[cfg(test)]
+mod tests;

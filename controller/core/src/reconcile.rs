@@ -167,3 +167,6 @@ fn says_heard(host: &Host, heard: bool) -> bool {
     conditions::find(conditions, conditions::HEARD)
         .is_some_and(|condition| condition.status == wanted)
 }
+
+#[cfg(test)]
+mod tests;

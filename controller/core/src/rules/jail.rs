@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use cellblock_schemas::jail::{Addressing, Attachment};
-use cellblock_schemas::net::Family;
+use cellblock_schemas::net::{Family, HostAddress};
 use cellblock_schemas::network::{Network, NetworkSpec, Scope};
 use cellblock_schemas::{Host, Jail};
 
@@ -20,8 +20,7 @@ const PORT_RANGES_MAX: usize = 32;
 /// What is wrong wherever the jail may run. Networks that do not exist are passed over: the jail waits for them.
 pub(crate) fn host_independent(index: &Index, jail: &Jail) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut shared = None;
-    let mut vnet = None;
+    modes_mixed(index, jail, &mut problems);
     for (place, attachment) in jail.spec.networks.iter().enumerate() {
         let field = format!("spec.networks[{place}]");
         let Some(network) = index.network(&attachment.network) else {
@@ -43,20 +42,6 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail) -> Vec<Problem> {
             ));
         }
         let is_vnet = network.spec.mode().is_some_and(|mode| mode.is_vnet());
-        let (this, other) = if is_vnet {
-            (&mut vnet, &shared)
-        } else {
-            (&mut shared, &vnet)
-        };
-        *this = Some(name);
-        if let Some(other) = other {
-            problems.push(Problem::new(
-                "ModesMixed",
-                format!("{field}.network"),
-                format!("a jail has either a network stack of its own or addresses of the host, but networks {other} and {name} are of both sorts"),
-                "attach it to networks of one sort",
-            ));
-        }
         if !is_vnet {
             shared_ip(attachment, &field, name, &mut problems);
         }
@@ -88,6 +73,27 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail) -> Vec<Problem> {
         ));
     }
     problems
+}
+
+/// A jail has either a network stack of its own or the host's.
+fn modes_mixed(index: &Index, jail: &Jail, problems: &mut Vec<Problem>) {
+    let mut first: [Option<&str>; 2] = [None, None];
+    for (place, attachment) in jail.spec.networks.iter().enumerate() {
+        let Some(network) = index.network(&attachment.network) else {
+            continue;
+        };
+        let is_vnet = network.spec.mode().is_some_and(|mode| mode.is_vnet());
+        let name = network.metadata.name.as_str();
+        first[usize::from(is_vnet)].get_or_insert(name);
+        if let Some(other) = first[usize::from(!is_vnet)] {
+            problems.push(Problem::new(
+                "ModesMixed",
+                format!("spec.networks[{place}].network"),
+                format!("a jail has either a network stack of its own or addresses of the host, but networks {other} and {name} are of both sorts"),
+                "attach it to networks of one sort",
+            ));
+        }
+    }
 }
 
 /// What is wrong on one host.
@@ -164,80 +170,66 @@ fn addresses(
     field: &str,
     problems: &mut Vec<Problem>,
 ) {
-    let spec = &network.spec;
-    let name = &network.metadata.name;
     let mut seen = BTreeSet::new();
     for (place, given) in attachment.addresses.iter().enumerate() {
         let field = format!("{field}.addresses[{place}]");
-        let address = given.address;
-        if !seen.insert(address) {
-            problems.push(Problem::new(
-                "AddressTaken",
-                &*field,
-                format!("{address} is given twice"),
-                "remove one",
-            ));
+        if !seen.insert(given.address) {
+            let message = format!("{} is given twice", given.address);
+            problems.push(Problem::new("AddressTaken", &*field, message, "remove one"));
         }
-        if spec.subnets.is_empty() {
-            let is_vnet = spec.mode().is_some_and(|mode| mode.is_vnet());
-            if is_vnet && given.prefix_length.is_none() {
-                problems.push(Problem::new(
-                    "NoPrefixLength",
-                    &*field,
-                    format!("network {name} has no subnets, so {address} needs a prefix length"),
-                    "write it as in 198.51.100.7/24, or give the network a subnet",
-                ));
-            }
-            continue;
-        }
-        let Some(subnet) = spec.subnet_of(address) else {
-            let subnets: Vec<_> = spec
-                .subnets
-                .iter()
-                .map(|subnet| subnet.cidr.to_string())
-                .collect();
-            problems.push(Problem::new(
-                "AddressOutside",
-                &*field,
-                format!(
-                    "{address} lies outside every subnet of network {name} ({})",
-                    subnets.join(", ")
-                ),
-                "choose an address in one of them, or leave it out to have one allocated",
-            ));
-            continue;
-        };
-        if subnet
-            .gateway
-            .as_ref()
-            .is_some_and(|gateway| gateway.address == address)
-        {
-            problems.push(Problem::new(
-                "AddressTaken",
-                &*field,
-                format!(
-                    "{address} is the gateway of {} in network {name}",
-                    subnet.cidr
-                ),
-                "choose another address",
-            ));
-        }
-        let is_shared = spec.mode().is_some_and(|mode| !mode.is_vnet());
-        if !is_shared && is_edge(spec, address) {
-            problems.push(Problem::new(
-                "AddressTaken",
-                &*field,
-                format!(
-                    "{address} is the network's own or the broadcast address of {}",
-                    subnet.cidr
-                ),
-                "choose another address",
-            ));
-        }
+        problems.extend(address(network, given, &field));
     }
-    if spec.effective_scope() == Scope::Fleet {
+    if network.spec.effective_scope() == Scope::Fleet {
         static_taken(index, jail, attachment, network, "", field, problems);
     }
+}
+
+/// What is wrong with one static address within its network.
+fn address(network: &Network, given: &HostAddress, field: &str) -> Option<Problem> {
+    let spec = &network.spec;
+    let name = &network.metadata.name;
+    let address = given.address;
+    let is_vnet = spec.mode().is_some_and(|mode| mode.is_vnet());
+    if spec.subnets.is_empty() {
+        return (is_vnet && given.prefix_length.is_none()).then(|| {
+            Problem::new(
+                "NoPrefixLength",
+                field,
+                format!("network {name} has no subnets, so {address} needs a prefix length"),
+                "write it as in 198.51.100.7/24, or give the network a subnet",
+            )
+        });
+    }
+    let Some(subnet) = spec.subnet_of(address) else {
+        let subnets = spec.subnets.iter().map(|subnet| subnet.cidr.to_string());
+        let subnets = subnets.collect::<Vec<_>>().join(", ");
+        return Some(Problem::new(
+            "AddressOutside",
+            field,
+            format!("{address} lies outside every subnet of network {name} ({subnets})"),
+            "choose an address in one of them, or leave it out to have one allocated",
+        ));
+    };
+    let gateway = subnet.gateway.as_ref();
+    let message = if gateway.is_some_and(|gateway| gateway.address == address) {
+        format!(
+            "{address} is the gateway of {} in network {name}",
+            subnet.cidr
+        )
+    } else if is_vnet && is_edge(spec, address) {
+        format!(
+            "{address} is the network's own or the broadcast address of {}",
+            subnet.cidr
+        )
+    } else {
+        return None;
+    };
+    Some(Problem::new(
+        "AddressTaken",
+        field,
+        message,
+        "choose another address",
+    ))
 }
 
 /// Static addresses that another jail holds.

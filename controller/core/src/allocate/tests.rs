@@ -1,0 +1,162 @@
+//! Which addresses and MAC numbers are given out.
+
+use std::collections::BTreeSet;
+
+use cellblock_schemas::Kind;
+use serde_json::{Value, json};
+
+use super::allocatable;
+use crate::testing::{World, bridge, jail, shared};
+
+fn network(name: &str, mode: &str, scope: &str, subnets: Value) -> Value {
+    let mut document = bridge(name);
+    document["spec"] = json!({mode: {}, "scope": scope, "subnets": subnets});
+    document
+}
+
+#[test]
+fn the_lowest_free_address_is_given_past_gateway_and_reserve() {
+    let mut world = World::with_hosts(&["a"]);
+    let subnets = json!([{"cidr": "10.0.0.0/29", "gateway": {"address": "10.0.0.1"}, "reserve": ["10.0.0.3-10.0.0.4"]}]);
+    world
+        .apply(network("lan", "bridge", "fleet", subnets))
+        .expect("a network");
+    for (name, expected) in [
+        ("j0", Some("10.0.0.2")),
+        ("j1", Some("10.0.0.5")),
+        ("j2", Some("10.0.0.6")),
+        ("j3", None),
+    ] {
+        world
+            .apply(jail(name, &["lan"], json!({})))
+            .expect("a jail");
+        assert_eq!(world.address(name).as_deref(), expected);
+    }
+    let (_, _, message) = world.scheduled("j3");
+    assert!(
+        message.contains("no free address is left in 10.0.0.0/29 of network lan"),
+        "{message}"
+    );
+    // One that goes makes room, and the waiting jail gets it without being applied again.
+    world.delete(Kind::Jail, "j1").expect("accepted");
+    world.report("a");
+    world.reconcile();
+    assert_eq!(world.address("j3").as_deref(), Some("10.0.0.5"));
+}
+
+#[test]
+fn a_host_scope_repeats_addresses_on_every_host_and_a_fleet_scope_does_not() {
+    let mut world = World::with_hosts(&["a", "b"]);
+    world.apply(shared("inside")).expect("a network");
+    world.apply(bridge("lan")).expect("a network");
+    for (name, network) in [
+        ("j0", "inside"),
+        ("j1", "inside"),
+        ("j2", "lan"),
+        ("j3", "lan"),
+    ] {
+        world
+            .apply(jail(name, &[network], json!({})))
+            .expect("a jail");
+    }
+    assert_eq!(world.address("j0").as_deref(), Some("192.0.2.1"));
+    assert_eq!(world.address("j0"), world.address("j1"));
+    assert_ne!(world.address("j2"), world.address("j3"));
+}
+
+#[test]
+fn a_shared_ip_jail_gets_single_addresses_and_no_mac() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(shared("inside")).expect("a network");
+    world
+        .apply(jail("www", &["inside"], json!({})))
+        .expect("a jail");
+    let attachment = &world.binding("www").expect("bound").attachments[0];
+    assert_eq!(attachment.addresses[0].to_string(), "192.0.2.1/32");
+    assert_eq!(attachment.mac, None);
+}
+
+#[test]
+fn addresses_and_macs_stay_while_they_are_right() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world
+        .apply(jail("first", &["lan"], json!({})))
+        .expect("a jail");
+    world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("a jail");
+    world.delete(Kind::Jail, "first").expect("accepted");
+    world.report("a");
+    let before = world.binding("www").expect("bound").clone();
+    world
+        .apply(jail(
+            "www",
+            &["lan"],
+            json!({"publish": [{"name": "web", "ports": [80], "uplink": "external"}]}),
+        ))
+        .expect("a change");
+    assert_eq!(world.binding("www"), Some(&before));
+    let mut narrower = bridge("lan");
+    narrower["spec"]["subnets"][0]["allocate"] = json!(["10.30.0.100-10.30.0.110"]);
+    world.apply(narrower).expect("a network");
+    world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("a change");
+    assert_eq!(world.binding("www"), Some(&before));
+}
+
+#[test]
+fn two_attachments_to_one_network_differ() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    let networks =
+        json!([{"network": "lan", "interface": "one"}, {"network": "lan", "interface": "two"}]);
+    world
+        .apply(jail("www", &[], json!({"networks": networks})))
+        .expect("a jail");
+    let attachments = &world.binding("www").expect("bound").attachments;
+    let addresses: BTreeSet<_> = attachments
+        .iter()
+        .flat_map(|attachment| &attachment.addresses)
+        .collect();
+    assert_eq!(addresses.len(), 4);
+    assert_ne!(attachments[0].mac, attachments[1].mac);
+}
+
+#[test]
+fn a_given_mac_is_nobody_elses() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    let with = |mac: &str| json!({"networks": [{"network": "lan", "mac": mac}]});
+    world
+        .apply(jail("one", &[], with("02:00:5e:10:00:07")))
+        .expect("a jail");
+    let rejection = world
+        .apply(jail("two", &[], with("02:00:5e:10:00:07")))
+        .expect_err("taken");
+    assert_eq!(rejection.violations[0].field, "spec.networks[0].mac");
+    // One of our own numbers given by hand counts as that number.
+    let generated = {
+        world
+            .apply(jail("three", &["lan"], json!({})))
+            .expect("a jail");
+        world.binding("three").expect("bound").attachments[0]
+            .mac
+            .expect("a MAC")
+    };
+    let rejection = world
+        .apply(jail("two", &[], with(&generated.to_string())))
+        .expect_err("taken");
+    assert!(rejection.to_string().contains("jail three"), "{rejection}");
+}
+
+#[test]
+fn small_subnets_give_all_their_addresses() {
+    let subnet = |cidr: &str| serde_json::from_value(json!({"cidr": cidr})).expect("a subnet");
+    let range = |cidr: &str| allocatable(&subnet(cidr)).0[0].to_string();
+    assert_eq!(range("192.0.2.0/28"), "192.0.2.1-192.0.2.14");
+    assert_eq!(range("192.0.2.0/31"), "192.0.2.0-192.0.2.1");
+    assert_eq!(range("192.0.2.7/32"), "192.0.2.7");
+    assert_eq!(range("2001:db8::/126"), "2001:db8::1-2001:db8::3");
+}

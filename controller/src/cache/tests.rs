@@ -1,0 +1,124 @@
+//! Subscriptions neither miss nor repeat, and are bounded.
+
+use cellblock_controller_core::keys::Keys;
+use serde_json::json;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use super::*;
+
+fn cluster() -> ClusterUid {
+    ClusterUid("c1".to_owned())
+}
+
+fn put(revision: u64, bytes: usize) -> Event {
+    let document = json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "Host",
+        "metadata": {"name": "a", "uid": "u", "annotations": {"filler": "x".repeat(bytes)}}, "spec": {},
+    });
+    Event::Put {
+        key: Keys::new(&cluster()).object(Kind::Host, "a"),
+        value: document.to_string().into(),
+        modified: revision,
+    }
+}
+
+fn filled(revisions: std::ops::RangeInclusive<u64>) -> Cache {
+    let cache = Cache::new(cluster());
+    cache.replace(0, Vec::new());
+    for revision in revisions {
+        cache.apply(revision, vec![put(revision, 0)]);
+    }
+    cache
+}
+
+#[test]
+fn a_subscription_has_everything_after_its_revision_once() {
+    let cache = filled(1..=5);
+    let mut subscription = cache.subscribe(3).expect("known");
+    cache.apply(6, vec![put(6, 0)]);
+    let missed: Vec<_> = subscription
+        .missed
+        .iter()
+        .map(|batch| batch.revision)
+        .collect();
+    assert_eq!(missed, [4, 5]);
+    assert_eq!(
+        subscription.coming.try_recv().expect("one comes").revision,
+        6
+    );
+    assert_eq!(
+        subscription.coming.try_recv().expect_err("no more"),
+        TryRecvError::Empty
+    );
+}
+
+#[test]
+fn a_transaction_that_only_moves_claims_is_progress_without_a_batch() {
+    let cache = filled(1..=1);
+    cache.progress(9);
+    assert_eq!(cache.index().revision(), 9);
+    assert!(cache.subscribe(1).expect("known").missed.is_empty());
+}
+
+#[test]
+fn history_is_bounded_in_number() {
+    let cache = filled(1..=HISTORY_BATCHES_MAX as u64 + 10);
+    assert_eq!(
+        cache.subscribe(9).err(),
+        Some(Expired {
+            asked: 9,
+            oldest: 10
+        })
+    );
+    assert_eq!(
+        cache.subscribe(10).expect("known").missed.len(),
+        HISTORY_BATCHES_MAX
+    );
+}
+
+#[test]
+fn history_is_bounded_in_bytes() {
+    let cache = filled(1..=1);
+    for revision in 2..=200 {
+        cache.apply(revision, vec![put(revision, 1 << 20)]);
+    }
+    let oldest = cache.subscribe(1).err().expect("long gone").oldest;
+    let kept = 200 - oldest;
+    assert!((60..=64).contains(&kept), "{kept} MiB are kept");
+}
+
+#[test]
+fn a_reader_that_is_too_far_behind_is_cut_off() {
+    let cache = filled(1..=1);
+    let mut subscription = cache.subscribe(1).expect("known");
+    for revision in 2..=BEHIND_MAX as u64 + 3 {
+        cache.apply(revision, vec![put(revision, 0)]);
+    }
+    assert!(matches!(
+        subscription.coming.try_recv(),
+        Err(TryRecvError::Lagged(_))
+    ));
+}
+
+#[test]
+fn a_snapshot_in_place_of_history_forgets_the_past() {
+    let cache = filled(1..=5);
+    let mut subscription = cache.subscribe(5).expect("known");
+    cache.replace(9, Vec::new());
+    // Who is connected sees the difference; who was away has to list again.
+    assert_eq!(
+        subscription
+            .coming
+            .try_recv()
+            .expect("the removal")
+            .revision,
+        9
+    );
+    assert_eq!(
+        cache.subscribe(5).err(),
+        Some(Expired {
+            asked: 5,
+            oldest: 9
+        })
+    );
+}

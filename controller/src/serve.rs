@@ -1,0 +1,113 @@
+//! The listeners: what is served on them, with which certificates, and what the health service says.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cellblock_proto::v1::FILE_DESCRIPTOR_SET;
+use cellblock_proto::v1::agents_server::AgentsServer;
+use cellblock_proto::v1::objects_server::ObjectsServer;
+use tokio::net::TcpListener;
+use tonic::transport::server::Router;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::HealthReporter;
+
+use crate::agents::AgentsService;
+use crate::config::{ConfigError, TlsConfig};
+use crate::controller::StartError;
+use crate::objects::ObjectsService;
+use crate::running::Shared;
+use crate::{metrics_server, telemetry};
+
+/// How large a request may be: many manifests applied at once, or the report of a host with thousands of jails. One object
+/// may have 1 MiB.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// How often a connection without traffic is probed, so that an agent whose machine vanished does not hold it for ever.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Everything that is served to clients and agents.
+pub(crate) fn router(
+    shared: &Arc<Shared>,
+    tls: Option<&TlsConfig>,
+    health: HealthServer<impl Health>,
+) -> Result<Router, StartError> {
+    let mut builder = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE));
+    if let Some(tls) = tls {
+        builder = builder
+            .tls_config(server_tls(tls)?)
+            .map_err(StartError::Tls)?;
+    }
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| StartError::Serve(error.to_string()))?;
+    let objects = ObjectsServer::new(ObjectsService::new(shared.clone()));
+    let agents = AgentsServer::new(AgentsService::new(shared.clone()));
+    Ok(builder
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(objects.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(agents.max_decoding_message_size(MESSAGE_BYTES_MAX)))
+}
+
+/// Listens for Prometheus; the future serves it.
+pub(crate) async fn metrics(
+    address: SocketAddr,
+) -> Result<(SocketAddr, impl Future<Output = ()> + Send + 'static), StartError> {
+    let (listener, address) = bind(address).await?;
+    let metrics = telemetry::metrics().map_err(|error| StartError::Serve(error.to_string()))?;
+    tracing::info!(%address, "serving metrics");
+    Ok((address, metrics_server::serve(listener, metrics)))
+}
+
+/// Says in the health service when requests are answered.
+pub(crate) async fn report_health(shared: Arc<Shared>, health: HealthReporter) {
+    let mut running = shared.watch_running();
+    let Ok(running) = running
+        .wait_for(Option::is_some)
+        .await
+        .map(|running| running.clone())
+    else {
+        return;
+    };
+    let Some(mut ready) = running.map(|running| running.cache.ready()) else {
+        return;
+    };
+    if ready.wait_for(|ready| *ready).await.is_ok() {
+        set_health(&health, ServingStatus::Serving).await;
+    }
+}
+
+/// Sets the health of the whole server and of both services.
+pub(crate) async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", "cellblock.v1.Objects", "cellblock.v1.Agents"] {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// Listens on an address.
+pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn server_tls(tls: &TlsConfig) -> Result<ServerTlsConfig, ConfigError> {
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    Ok(ServerTlsConfig::new()
+        .identity(Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?))
+        .client_ca_root(Certificate::from_pem(read(&tls.ca)?)))
+}

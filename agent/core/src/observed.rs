@@ -36,7 +36,7 @@ pub struct Observed {
     pub devfs_rulesets: BTreeSet<u32>,
     /// Parameters that this kernel's jails know (`sysctl -N security.jail.param`, without the prefix).
     pub jail_parameters: BTreeSet<String>,
-    /// Files below the agent's folder that it made, by path, with their content.
+    /// Files below the agent's folder, by path, with their content; console logs, which jail(8) writes there, with none.
     pub files: BTreeMap<String, String>,
     /// Directories of the host that were asked for, and whether they exist as directories.
     pub directories: BTreeMap<String, bool>,

@@ -439,7 +439,13 @@ impl<'a> Resolver<'a, '_> {
             .jail_parameters
             .contains("meta")
             .then(|| self.view.cluster.as_str());
-        let conf = jailconf::render(jail, &path, &networking, cluster);
+        let conf = jailconf::render(
+            jail,
+            &path,
+            &self.settings.console(jail.jail_name()),
+            &networking,
+            cluster,
+        );
         let conf_path = self.settings.conf(jail.jail_name());
         self.desired.jails.insert(
             jail.uid.clone(),

@@ -83,6 +83,12 @@ impl Settings {
     pub fn conf(&self, jail_name: &str) -> String {
         format!("{}/jails/{jail_name}.conf", self.folder)
     }
+
+    /// Where the output of a jail's hooks goes, and of the daemons that they start.
+    #[must_use]
+    pub fn console(&self, jail_name: &str) -> String {
+        format!("{}/jails/{jail_name}.console", self.folder)
+    }
 }
 
 /// What a look at the host must take in for this view.

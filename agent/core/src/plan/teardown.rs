@@ -454,19 +454,26 @@ impl<'a> Planner<'a> {
 
     fn plan_leftover_files(&mut self) {
         let (ledger, observed) = (self.ledger, self.observed);
-        let wanted: BTreeSet<String> = self
-            .view
-            .jails
-            .values()
-            .filter(|jail| !jail.deleting)
-            .map(|jail| self.settings.conf(jail.jail_name()))
+        let staying = self.view.jails.values().filter(|jail| !jail.deleting);
+        let wanted: BTreeSet<String> = staying
+            .flat_map(|jail| {
+                [
+                    self.settings.conf(jail.jail_name()),
+                    self.settings.console(jail.jail_name()),
+                ]
+            })
             .collect();
         for path in observed.files.keys().filter(|path| !wanted.contains(*path)) {
             let owner: Option<(&Uid, &OwnedJail)> =
                 ledger.jails.iter().find(|(_, ours)| ours.conf == *path);
-            let named = observed.jails.iter().find(|jail| {
-                self.settings.conf(&jail.name) == *path && self.owner_of(jail).is_some()
-            });
+            let of = |jail: &ObservedJail| {
+                self.settings.conf(&jail.name) == *path
+                    || self.settings.console(&jail.name) == *path
+            };
+            let named = observed
+                .jails
+                .iter()
+                .find(|jail| of(jail) && self.owner_of(jail).is_some());
             if named.is_some() || owner.is_some_and(|(uid, _)| self.life(uid) != Life::Gone) {
                 continue;
             }

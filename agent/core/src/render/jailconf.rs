@@ -21,11 +21,15 @@ pub struct JailConf {
     pub hash: String,
 }
 
-/// Renders the jail.conf of `jail`. `path` is its root on the host; `cluster` is given where the kernel's jails have `meta`.
+/// Renders the jail.conf of `jail`. `path` is its root on the host, `console` where the output of its hooks goes unless a parameter
+/// says otherwise; `cluster` is given where the kernel's jails have `meta`.
+///
+/// Without `exec.consolelog` a daemon that `exec.start` leaves behind would write into jail(8)'s standard output, which ends with jail(8).
 #[must_use]
 pub fn render(
     jail: &JailView,
     path: &str,
+    console: &str,
     networking: &Networking,
     cluster: Option<&str>,
 ) -> JailConf {
@@ -39,6 +43,9 @@ pub fn render(
     line(&format!("path = {}", quote(path)));
     if !jail.spec.parameters.contains_key("host.hostname") {
         line(&format!("host.hostname = {}", quote(name)));
+    }
+    if !jail.spec.parameters.contains_key("exec.consolelog") {
+        line(&format!("exec.consolelog = {}", quote(console)));
     }
     line("persist");
     for mount in &jail.spec.mounts {

@@ -31,6 +31,9 @@ const OIDS: [&str; 7] = [
     "net.fibs",
 ];
 
+/// The suffix of jails' console logs, which are known by name only: jail(8) writes them.
+const CONSOLE: &str = ".console";
+
 /// The suffix of the files below the agent's folder that are looked at.
 const CONF: &str = ".conf";
 
@@ -236,11 +239,14 @@ fn files(system: &dyn System, folder: &str) -> Result<BTreeMap<String, String>, 
     let jails = format!("{folder}/jails");
     let mut files = BTreeMap::new();
     for name in system.list_dir(&jails)?.unwrap_or_default() {
-        if name.starts_with('.') || !name.ends_with(CONF) {
-            continue;
-        }
         let path = format!("{jails}/{name}");
-        if let Some(content) = system.read_file(&path)? {
+        if name.starts_with('.') {
+            continue;
+        } else if name.ends_with(CONSOLE) {
+            files.insert(path, String::new());
+        } else if name.ends_with(CONF)
+            && let Some(content) = system.read_file(&path)?
+        {
             files.insert(path, content);
         }
     }

@@ -36,13 +36,14 @@ fn shared_ip_jail_has_its_addresses_in_order() {
     let conf = render(
         &jail(&[("securelevel", ParameterValue::Number(3))]),
         "/jails/www",
+        "/var/db/cellblock/jails/www.console",
         &networking,
         Some("c1"),
     );
     assert_eq!(
         conf.text,
         format!(
-            "# Jail www of Cellblock (uid u-1). Rewritten whenever it differs from the manifest.\n\"www\" {{\n    meta = \"cellblock=c1:u-1:{}\";\n    path = \"/jails/www\";\n    host.hostname = \"www\";\n    persist;\n    ip4.addr = \"192.0.2.3\", \"203.0.113.10\";\n    ip6.addr = \"fd00:20::3\";\n    securelevel = 3;\n}}\n",
+            "# Jail www of Cellblock (uid u-1). Rewritten whenever it differs from the manifest.\n\"www\" {{\n    meta = \"cellblock=c1:u-1:{}\";\n    path = \"/jails/www\";\n    host.hostname = \"www\";\n    exec.consolelog = \"/var/db/cellblock/jails/www.console\";\n    persist;\n    ip4.addr = \"192.0.2.3\", \"203.0.113.10\";\n    ip6.addr = \"fd00:20::3\";\n    securelevel = 3;\n}}\n",
             conf.hash
         )
     );
@@ -54,6 +55,7 @@ fn nothing_breaks_out_of_a_value() {
     let conf = render(
         &jail(&[("exec.start", ParameterValue::Text(evil.to_owned()))]),
         "/",
+        "/c",
         &Networking::None,
         None,
     );
@@ -68,14 +70,21 @@ fn nothing_breaks_out_of_a_value() {
 
 #[test]
 fn the_hash_knows_nothing_of_the_mark_and_everything_else() {
-    let base = render(&jail(&[]), "/jails/www", &Networking::None, None);
+    let base = render(&jail(&[]), "/jails/www", "/c", &Networking::None, None);
     assert_eq!(
         base.hash,
-        render(&jail(&[]), "/jails/www", &Networking::None, Some("c1")).hash
+        render(
+            &jail(&[]),
+            "/jails/www",
+            "/c",
+            &Networking::None,
+            Some("c1")
+        )
+        .hash
     );
     assert_ne!(
         base.hash,
-        render(&jail(&[]), "/jails/other", &Networking::None, None).hash
+        render(&jail(&[]), "/jails/other", "/c", &Networking::None, None).hash
     );
     let mut mounted = jail(&[]);
     mounted.spec.mounts.push(Mount {
@@ -84,7 +93,7 @@ fn the_hash_knows_nothing_of_the_mark_and_everything_else() {
         source: Some("/srv/data".to_owned()),
         options: vec!["ro".to_owned()],
     });
-    let mounted = render(&mounted, "/jails/www/", &Networking::None, None);
+    let mounted = render(&mounted, "/jails/www/", "/c", &Networking::None, None);
     assert!(
         mounted
             .text

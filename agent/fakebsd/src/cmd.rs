@@ -17,8 +17,11 @@ mod ngctl;
 pub(crate) mod pfctl;
 mod rctl;
 mod route;
+mod sed;
 mod shell;
 mod sysctl;
+mod zfs;
+mod zpool;
 
 use std::time::Duration;
 
@@ -168,6 +171,8 @@ pub(crate) fn run_in(
         "cpuset" => cpuset::run(host, context, arguments),
         "pfctl" => pfctl::run(host, context, arguments, stdin),
         "ngctl" => ngctl::run(host, context, arguments, stdin),
+        "zfs" => zfs::run(host, context, arguments, stdin),
+        "zpool" => zpool::run(host, arguments),
         "sh" => shell::run(host, context, arguments, stdin),
         "ping" | "nc" | "sockstat" | "arp" => {
             network::run(host, context, program, arguments, stdin)

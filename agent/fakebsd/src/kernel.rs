@@ -21,6 +21,7 @@ pub(crate) mod sysctl;
 pub(crate) mod timer;
 pub(crate) mod vlan;
 pub(crate) mod vnet;
+pub(crate) mod zfs;
 
 mod fingerprint;
 
@@ -38,6 +39,7 @@ use rctl::Rule;
 use route::{Family, Gateway, RouteKey, rtf};
 use timer::Timer;
 use vnet::{HOST, Vnet, VnetId};
+use zfs::Zfs;
 
 /// The state of the emulated kernel.
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ pub struct Kernel {
     pub(crate) modules: Vec<String>,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) sysctls: BTreeMap<&'static str, String>,
+    pub(crate) zfs: Zfs,
     pub(crate) rctl: Vec<Rule>,
     pub(crate) devfs: devfs::Rulesets,
     pub(crate) inet6_holders: BTreeMap<Ipv6Addr, BTreeSet<IfId>>,
@@ -90,6 +93,7 @@ impl Kernel {
             modules: Vec::new(),
             mounts: Self::boot_mounts(),
             sysctls: BTreeMap::new(),
+            zfs: Zfs::default(),
             rctl: Vec::new(),
             devfs: BTreeMap::new(),
             inet6_holders: BTreeMap::new(),

@@ -31,8 +31,8 @@ pub fn is_changing(argv: &[String]) -> bool {
     let program = program.rsplit('/').next().unwrap_or(program);
     match program {
         "ifconfig" => ifconfig_changes(rest),
-        "jail" => !rest.iter().any(|word| *word == "-e"),
-        "route" => !rest.iter().any(|word| *word == "get"),
+        "jail" => !rest.contains(&"-e"),
+        "route" => !rest.contains(&"get"),
         "sysctl" => rest.iter().any(|word| word.contains('=')),
         "mount" => {
             rest.iter()

@@ -64,10 +64,12 @@ pub(crate) fn run(
         "rm" | "rmdir" => return remove(host, program, arguments, &operands),
         "ls" => return list(host, context, &operands),
         "grep" => return grep(host, arguments, stdin),
+        "sed" => return super::sed::run(arguments, stdin),
         "test" | "[" => output.status = i32::from(!test(host, arguments)),
-        "head" | "sed" | "tail" | "sort" | "wc" | "tr" => stdin.clone_into(&mut output.stdout),
+        "head" | "tail" | "sort" | "wc" | "tr" => stdin.clone_into(&mut output.stdout),
         "ps" | "pgrep" => return processes(host, context, program, arguments),
         "pkill" | "killall" => {}
+        "mdconfig" => return super::zfs::mdconfig(host, arguments),
         "daemon" => return daemon(host, context, arguments),
         "timeout" | "nice" | "time" | "nohup" => {
             let skip = usize::from(program == "timeout");

@@ -150,7 +150,7 @@ pub(super) fn address_text(address: IpAddr, interface: &str) -> String {
             segments[1] = 0;
             format!("{}%{interface}", Ipv6Addr::from(segments))
         }
-        address => address.to_string(),
+        IpAddr::V4(_) | IpAddr::V6(_) => address.to_string(),
     }
 }
 

@@ -170,7 +170,7 @@ fn address(kernel: &Kernel, context: &Context, text: &str) -> Option<(IpAddr, Op
             let index = interface.map_or(0, |id| kernel.ifnet(id).index);
             Some((IpAddr::V6(embed_scope(address, index)), interface))
         }
-        address => Some((address, None)),
+        address @ (IpAddr::V4(_) | IpAddr::V6(_)) => Some((address, None)),
     }
 }
 
@@ -374,17 +374,21 @@ fn report(
     }
     for (fib, error) in failed {
         if !quiet {
-            let reason = match error {
-                Errno::ESRCH => "not in table",
-                Errno::EBUSY => "entry in use",
-                Errno::EEXIST => "route already in table",
-                other => other.text(),
+            let reason = if *error == Errno::ESRCH {
+                "not in table"
+            } else if *error == Errno::EBUSY {
+                "entry in use"
+            } else if *error == Errno::EEXIST {
+                "route already in table"
+            } else {
+                error.text()
             };
             output.line(format!("{head} fib {fib}: {reason}"));
         }
-        let line = match error {
-            Errno::ESRCH => "route: route has not been found".to_owned(),
-            other => format!("route: message indicates error: {}", other.text()),
+        let line = if *error == Errno::ESRCH {
+            "route: route has not been found".to_owned()
+        } else {
+            format!("route: message indicates error: {}", error.text())
         };
         output.fail(1, line);
     }

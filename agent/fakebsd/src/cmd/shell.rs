@@ -5,6 +5,7 @@
 
 mod expand;
 mod grammar;
+mod lexer;
 
 use std::time::Duration;
 

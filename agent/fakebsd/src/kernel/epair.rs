@@ -36,7 +36,7 @@ impl Kernel {
             Some(unit) if is_free(unit) => unit,
             Some(_) => return Err(Errno::EEXIST),
             None => {
-                let from = used.map_or(0, |units| first_gap(units));
+                let from = used.map_or(0, first_gap);
                 (from..)
                     .find(|unit| is_free(*unit))
                     .expect("u32 has more units than interfaces")

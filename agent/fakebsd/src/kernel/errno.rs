@@ -14,16 +14,12 @@ pub(crate) enum Errno {
     EDEADLK,
     EBUSY,
     EEXIST,
-    ENODEV,
     EINVAL,
     ENAMETOOLONG,
     EOPNOTSUPP,
     EADDRNOTAVAIL,
-    ENETUNREACH,
     EPFNOSUPPORT,
     ENOTCAPABLE,
-    EAGAIN,
-    EROFS,
 }
 
 impl Errno {
@@ -37,16 +33,12 @@ impl Errno {
             Self::EDEADLK => "Resource deadlock avoided",
             Self::EBUSY => "Device busy",
             Self::EEXIST => "File exists",
-            Self::ENODEV => "Operation not supported by device",
             Self::EINVAL => "Invalid argument",
             Self::ENAMETOOLONG => "File name too long",
             Self::EOPNOTSUPP => "Operation not supported",
             Self::EADDRNOTAVAIL => "Can't assign requested address",
-            Self::ENETUNREACH => "Network is unreachable",
             Self::EPFNOSUPPORT => "Protocol family not supported",
             Self::ENOTCAPABLE => "Capabilities insufficient",
-            Self::EAGAIN => "Resource temporarily unavailable",
-            Self::EROFS => "Read-only file system",
         }
     }
 }

@@ -47,6 +47,7 @@ impl Kernel {
                 .iter()
                 .map(move |(number, rule)| format!("devfs {set} {number} {rule}"))
         }));
+        lines.extend(self.zfs.fingerprint());
         lines.extend(self.changed_sysctls());
         lines.extend(
             self.processes

@@ -57,6 +57,9 @@ impl Kernel {
         let vnet = self.ifnet(lagg).vnet;
         let port = self.ifunit(vnet, name).ok_or(Errno::EINVAL)?;
         let ifnet = self.ifnet(port);
+        if ifnet.lagg == Some(lagg) {
+            return Err(Errno::EEXIST);
+        }
         if ifnet.lagg.is_some() || ifnet.bridge.is_some() {
             return Err(Errno::EBUSY);
         }

@@ -104,7 +104,6 @@ impl Netgraph {
         if !name.is_empty() {
             self.names.insert(name.to_owned(), id);
         }
-        let auto_source = kind == NodeType::Ether;
         self.nodes.insert(
             id,
             Node {
@@ -115,7 +114,7 @@ impl Netgraph {
                 persistent: false,
                 interface,
                 promiscuous: false,
-                auto_source,
+                auto_source: false,
             },
         );
         id

@@ -32,9 +32,7 @@ fn pieces(line: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = line;
     while !rest.is_empty() {
-        let blank = rest
-            .find(|c: char| c == ' ' || c == '\t')
-            .unwrap_or(rest.len());
+        let blank = rest.find([' ', '\t']).unwrap_or(rest.len());
         let end = if blank == 0 { 1 } else { blank };
         found.push(&rest[..end]);
         rest = &rest[end..];

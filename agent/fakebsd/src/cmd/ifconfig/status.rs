@@ -97,7 +97,7 @@ fn options(kernel: &Kernel, ifnet: &Ifnet) -> u32 {
 }
 
 /// What a process may see of a family: all, some addresses, or no sockets of that family at all.
-fn visible<'a, A: PartialEq>(list: Option<&'a Addresses<A>>, owns_stack: bool) -> Option<&'a [A]> {
+fn visible<A: PartialEq>(list: Option<&Addresses<A>>, owns_stack: bool) -> Option<&[A]> {
     match list {
         None | Some(Addresses::Inherit) => None,
         Some(Addresses::Restricted(_)) if owns_stack => None,

@@ -1,15 +1,20 @@
 //! What ifconfig(8) does to an interface: verbs take effect in the order they stand, addresses at the end, the first failure ends it.
 
 mod bridge;
+mod create;
+mod words;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+pub(super) use create::{create, reclaim};
+use words::{classful, is_plain_flag, netmask, parse_mac, random_mac, width_error};
 
 use super::{Af, status};
 use crate::cmd::Context;
 use crate::emulator::Emulator;
 use crate::kernel::addr::is_link_local;
 use crate::kernel::errno::Errno;
-use crate::kernel::ifnet::{IfId, Mac, nd};
+use crate::kernel::ifnet::{IfId, nd};
 use crate::output::Output;
 
 /// A failure's line, without the program's name.
@@ -63,119 +68,6 @@ pub(super) fn apply(
         gone: false,
     };
     run.finish(words)
-}
-
-/// `NAME create [words]`.
-pub(super) fn create(
-    host: &mut Emulator,
-    context: &Context,
-    name: &str,
-    words: &[String],
-) -> Output {
-    let (created, words) = if name.contains('.') {
-        (host.kernel.vlan_create_dotted(context.stack, name), words)
-    } else if name.starts_with("vlan") {
-        create_vlan(host, context, name, words)
-    } else {
-        (host.kernel.clone_create(context.stack, name), words)
-    };
-    let id = match created {
-        Ok(id) => id,
-        Err(Errno::EEXIST) => {
-            return Output::failure(1, format!("ifconfig: interface {name} already exists"));
-        }
-        Err(error) => {
-            return Output::failure(
-                1,
-                format!("ifconfig: SIOCIFCREATE2 ({name}): {}", error.text()),
-            );
-        }
-    };
-    let print_name = host.kernel.ifnet(id).name != name;
-    let (af, words) = match words.split_first() {
-        Some((word, rest)) if Af::by_name(word).is_some() => (Af::by_name(word), rest),
-        Some(_) | None => (None, words),
-    };
-    let run = Run {
-        host,
-        context,
-        id,
-        af: af.unwrap_or(Af::Inet),
-        pending: Pending::default(),
-        stdout: String::new(),
-        print_name,
-        gone: false,
-    };
-    run.finish(words)
-}
-
-/// A vlan takes tag and parent with its creation, which fails as a whole.
-fn create_vlan<'a>(
-    host: &mut Emulator,
-    context: &Context,
-    name: &str,
-    mut words: &'a [String],
-) -> (Result<IfId, Errno>, &'a [String]) {
-    let (mut tag, mut parent) = (None, None);
-    while let [verb, value, rest @ ..] = words {
-        match verb.as_str() {
-            "vlan" => tag = Some(value.parse::<u16>().unwrap_or(u16::MAX)),
-            "vlandev" => parent = Some(value.clone()),
-            "vlanproto" | "vlanpcp" => {}
-            _ => break,
-        }
-        words = rest;
-    }
-    let (Some(tag), Some(parent)) = (tag, parent) else {
-        return (host.kernel.clone_create(context.stack, name), words);
-    };
-    let Some(parent) = host.kernel.ifunit(context.stack, &parent) else {
-        return (Err(Errno::ENXIO), words);
-    };
-    if tag == 0 || tag > 4094 {
-        return (Err(Errno::EINVAL), words);
-    }
-    if host.kernel.vlan_exists(parent, tag) {
-        return (Err(Errno::EEXIST), words);
-    }
-    let created = host
-        .kernel
-        .clone_create(context.stack, name)
-        .and_then(|id| host.kernel.vlan_configure(id, parent, tag).map(|()| id));
-    (created, words)
-}
-
-/// `NAME -vnet JAIL`: takes an interface back out of a jail.
-pub(super) fn reclaim(
-    host: &mut Emulator,
-    context: &Context,
-    name: &str,
-    jail: Option<&String>,
-) -> Output {
-    let Some(jail) = jail else {
-        return Output::failure(1, "ifconfig: '-vnet' requires argument");
-    };
-    let Some((jid, stack)) = host
-        .kernel
-        .find_jail(context.jid, jail)
-        .map(|jail| (jail.jid, jail.stack))
-    else {
-        return Output::failure(1, format!("ifconfig: jail \"{jail}\" not found"));
-    };
-    let refuse = |error: Errno| {
-        Output::failure(
-            1,
-            format!("ifconfig: SIOCSIFRVNET({jid}, {name}): {}", error.text()),
-        )
-    };
-    let Some(id) = host.kernel.ifunit(stack, name) else {
-        return refuse(Errno::ENXIO);
-    };
-    if stack == context.stack {
-        return refuse(Errno::EEXIST);
-    }
-    host.kernel.vmove(id, context.stack);
-    Output::success()
 }
 
 impl Run<'_> {
@@ -381,11 +273,14 @@ impl Run<'_> {
             return Err(format!("{name}: SIOCSLAGG: {}", Errno::EINVAL.text()));
         }
         match verb {
-            "laggport" => self
-                .host
-                .kernel
-                .lagg_add_port(self.id, argument)
-                .map_err(|error| format!("{name} {argument}: SIOCSLAGGPORT: {}", error.text())),
+            "laggport" => match self.host.kernel.lagg_add_port(self.id, argument) {
+                // A port that this lagg has already is no error (setlaggport of sbin/ifconfig/iflagg.c).
+                Ok(()) | Err(Errno::EEXIST) => Ok(()),
+                Err(error) => Err(format!(
+                    "{name} {argument}: SIOCSLAGGPORT: {}",
+                    error.text()
+                )),
+            },
             "-laggport" => {
                 let port = self
                     .host
@@ -562,71 +457,6 @@ impl Run<'_> {
             .add_inet6(self.id, address, prefix, pending.anycast)
             .map_err(|error| failure(error, "ioctl (SIOCAIFADDR)"))
     }
-}
-
-/// Verbs that switch something the emulation does not show.
-fn is_plain_flag(verb: &str) -> bool {
-    let word = verb.strip_prefix('-').unwrap_or(verb);
-    matches!(
-        word,
-        "arp"
-            | "promisc"
-            | "rxcsum"
-            | "txcsum"
-            | "rxcsum6"
-            | "txcsum6"
-            | "tso"
-            | "lro"
-            | "vlanhwtag"
-            | "vlanhwfilter"
-            | "vlanmtu"
-            | "vlanhwtso"
-            | "vlanhwcsum"
-            | "mextpg"
-            | "monitor"
-            | "debug"
-            | "staticarp"
-    )
-}
-
-fn width_error(prefix: &str) -> &'static str {
-    if prefix.starts_with(|c: char| c.is_ascii_digit()) {
-        "too large"
-    } else {
-        "invalid"
-    }
-}
-
-/// The historical class of an address, which only loopbacks still fall back to.
-fn classful(address: Ipv4Addr) -> u8 {
-    match address.octets()[0] {
-        0..=127 => 8,
-        128..=191 => 16,
-        192..=255 => 24,
-    }
-}
-
-fn netmask(text: &str) -> Verdict<u8> {
-    let bits = match text.strip_prefix("0x") {
-        Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None => text.parse::<Ipv4Addr>().ok().map(u32::from),
-    };
-    bits.map(|bits| bits.count_ones() as u8)
-        .ok_or_else(|| format!("{text}: bad value"))
-}
-
-fn parse_mac(text: &str) -> Option<Mac> {
-    let mut mac = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut mac {
-        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
-    }
-    parts.next().is_none().then_some(mac)
-}
-
-fn random_mac(host: &mut Emulator) -> Mac {
-    let b = host.kernel.random().to_be_bytes();
-    [(b[0] & 0xfe) | 0x02, b[1], b[2], b[3], b[4], b[5]]
 }
 
 impl Run<'_> {

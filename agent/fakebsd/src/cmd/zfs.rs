@@ -1,0 +1,300 @@
+//! zfs(8), and mdconfig(8) for the disks that pools are made on.
+//!
+//! Properties and listing stand in `show`, what changes datasets in `change`, snapshots and streams in `snapshot`.
+
+mod change;
+mod show;
+mod snapshot;
+
+use std::sync::Arc;
+
+pub(super) use show::{nice, table as show_table};
+pub(super) use snapshot::unmount_all;
+
+use super::Context;
+use crate::emulator::Emulator;
+use crate::files::normalize;
+use crate::kernel::mount::Mount;
+use crate::kernel::zfs::{Dataset, Files};
+use crate::output::Output;
+
+/// A subcommand's words, sorted: options with and without values, operands.
+pub(super) struct Words<'a> {
+    pub(super) flags: String,
+    values: Vec<(char, &'a str)>,
+    pub(super) operands: Vec<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    /// Cuts the words as getopt(3) would; `with_value` lists the options that take one.
+    pub(super) fn cut(arguments: &'a [String], with_value: &str) -> Self {
+        let mut words = Self {
+            flags: String::new(),
+            values: Vec::new(),
+            operands: Vec::new(),
+        };
+        let mut rest = arguments.iter();
+        while let Some(word) = rest.next() {
+            let Some(letters) = word
+                .strip_prefix('-')
+                .filter(|letters| !letters.is_empty() && words.operands.is_empty())
+            else {
+                words.operands.push(word);
+                continue;
+            };
+            for (at, letter) in letters.char_indices() {
+                if !with_value.contains(letter) {
+                    words.flags.push(letter);
+                    continue;
+                }
+                let attached = &letters[at + letter.len_utf8()..];
+                let value = if attached.is_empty() {
+                    rest.next().map_or("", String::as_str)
+                } else {
+                    attached
+                };
+                words.values.push((letter, value));
+                break;
+            }
+        }
+        words
+    }
+
+    pub(super) fn has(&self, letter: char) -> bool {
+        self.flags.contains(letter)
+    }
+
+    pub(super) fn value(&self, letter: char) -> Option<&'a str> {
+        self.all(letter).last()
+    }
+
+    pub(super) fn all(&self, letter: char) -> impl Iterator<Item = &'a str> {
+        self.values
+            .iter()
+            .filter(move |(at, _)| *at == letter)
+            .map(|(_, value)| *value)
+    }
+}
+
+/// The lines of a refused operation.
+pub(super) type Verdict = Result<(), String>;
+
+pub(super) fn verdict(result: Verdict) -> Output {
+    match result {
+        Ok(()) => Output::success(),
+        Err(text) => Output::failure(1, text),
+    }
+}
+
+pub(super) fn absent(name: &str) -> String {
+    format!("cannot open '{name}': dataset does not exist")
+}
+
+/// Runs zfs with the words after its name.
+pub(crate) fn run(
+    host: &mut Emulator,
+    context: &Context,
+    arguments: &[String],
+    stdin: &str,
+) -> Output {
+    host.kernel.load_module("zfs");
+    let Some((verb, rest)) = arguments.split_first() else {
+        return Output::failure(2, "missing command");
+    };
+    match verb.as_str() {
+        "list" => show::list(host, context, rest),
+        "get" => show::get(host, rest),
+        "create" => verdict(change::create(host, rest)),
+        "destroy" => verdict(change::destroy(host, rest)),
+        "set" => verdict(change::set(host, rest)),
+        "inherit" => verdict(change::inherit(host, rest)),
+        "rename" => verdict(change::rename(host, rest)),
+        "mount" => change::mount(host, context, rest),
+        "unmount" | "umount" => verdict(change::unmount(host, rest)),
+        "jail" => verdict(change::jail(host, context, rest)),
+        "unjail" => verdict(change::unjail(host, context, rest)),
+        "snapshot" | "snap" => snapshot::snapshot(host, rest),
+        "clone" => verdict(snapshot::clone(host, rest)),
+        "promote" => verdict(snapshot::promote(host, rest)),
+        "rollback" => verdict(snapshot::rollback(host, rest)),
+        "hold" => verdict(snapshot::hold(host, rest)),
+        "release" => verdict(snapshot::release(host, rest)),
+        "holds" => snapshot::holds(host, rest),
+        "send" => snapshot::send(host, rest),
+        "receive" | "recv" => verdict(snapshot::receive(host, rest, stdin)),
+        other => Output::failure(2, format!("unrecognized command '{other}'")),
+    }
+}
+
+/// A new dataset's record.
+pub(super) fn record(host: &mut Emulator, name: &str, content: Arc<Files>) -> Dataset {
+    let guid = host.kernel.random();
+    let created_s = host.kernel.epoch_s();
+    host.kernel.zfs.txg += 1;
+    Dataset {
+        name: name.to_owned(),
+        local: Default::default(),
+        mounted: false,
+        origin: None,
+        holds: Default::default(),
+        guid,
+        txg: host.kernel.zfs.txg,
+        created_s,
+        jailed_to: None,
+        content,
+    }
+}
+
+/// The files below a mount point, without those of file systems mounted further down.
+pub(super) fn files_at(host: &Emulator, node: &str) -> Files {
+    let root = normalize(node);
+    let below = format!("{}/", root.trim_end_matches('/'));
+    let nested: Vec<String> = host
+        .kernel
+        .mounts
+        .iter()
+        .filter(|mount| mount.node.starts_with(&below))
+        .map(|mount| mount.node.clone())
+        .collect();
+    let hidden = |path: &str| {
+        nested
+            .iter()
+            .any(|node| path == node || path.starts_with(&format!("{node}/")))
+    };
+    host.files
+        .iter()
+        .filter(|(path, _)| path.starts_with(&below) && !hidden(path))
+        .map(|(path, entry)| (path[below.len()..].to_owned(), entry.clone()))
+        .collect()
+}
+
+/// What a file system or snapshot holds now.
+pub(super) fn content(host: &Emulator, name: &str) -> Arc<Files> {
+    match host.kernel.zfs.get(name) {
+        Some(dataset) if dataset.mounted => {
+            Arc::new(files_at(host, &host.kernel.zfs.mountpoint(name).0))
+        }
+        Some(dataset) => Arc::clone(&dataset.content),
+        None => Arc::default(),
+    }
+}
+
+/// Mounts a file system where its property says; nothing for `none`, `legacy`, `canmount=off` and delegated ones.
+pub(super) fn mount_dataset(host: &mut Emulator, name: &str) {
+    let zfs = &host.kernel.zfs;
+    let (node, _) = zfs.mountpoint(name);
+    let is = |property: &str, value: &str| {
+        zfs.inherited(name, property)
+            .is_some_and(|(at, _)| at == value)
+    };
+    let canmount = zfs
+        .get(name)
+        .and_then(|dataset| dataset.local.get("canmount"))
+        .map(String::as_str);
+    if matches!(node.as_str(), "none" | "legacy")
+        || is("jailed", "on")
+        || matches!(canmount, Some("off" | "noauto"))
+    {
+        return;
+    }
+    mount_at(host, name, &node);
+}
+
+pub(super) fn mount_at(host: &mut Emulator, name: &str, node: &str) {
+    let read_only = host
+        .kernel
+        .zfs
+        .inherited(name, "readonly")
+        .is_some_and(|(value, _)| value == "on");
+    // A full disk loses the files: the emulated tree is the pool's only store.
+    let _ = host.files.create_directories(node);
+    let content = host
+        .kernel
+        .zfs
+        .get(name)
+        .map(|dataset| Arc::clone(&dataset.content))
+        .unwrap_or_default();
+    put_files(host, node, &content);
+    let mount = Mount {
+        options: vec!["nfsv4acls"],
+        ..Mount::new(name, node, "zfs", read_only)
+    };
+    if host.kernel.mount(mount).is_ok()
+        && let Some(dataset) = host.kernel.zfs.get_mut(name)
+    {
+        dataset.mounted = true;
+        dataset.content = Arc::default();
+    }
+}
+
+pub(super) fn put_files(host: &mut Emulator, node: &str, files: &Files) {
+    use crate::files::Entry;
+    for (path, entry) in files {
+        let path = format!("{}/{path}", node.trim_end_matches('/'));
+        // As above.
+        let _ = match entry {
+            Entry::Directory => host.files.create_directories(&path),
+            Entry::File(bytes) => host.files.write(&path, bytes),
+            Entry::Symlink(target) => host.files.symlink(target, &path),
+        };
+    }
+}
+
+/// Takes a mounted file system away, with its words when it is busy.
+pub(super) fn unmount_dataset(host: &mut Emulator, name: &str, force: bool) -> Verdict {
+    if !host
+        .kernel
+        .zfs
+        .get(name)
+        .is_some_and(|dataset| dataset.mounted)
+    {
+        return Ok(());
+    }
+    let node = host
+        .kernel
+        .mounts
+        .iter()
+        .rev()
+        .find(|mount| mount.special == name && mount.fstype == "zfs")
+        .map(|mount| mount.node.clone());
+    let Some(node) = node else { return Ok(()) };
+    let kept = Arc::new(files_at(host, &node));
+    if host.kernel.unmount(&node, force).is_err() {
+        return Err(format!("cannot unmount '{node}': pool or dataset is busy"));
+    }
+    for (path, _) in kept.iter().rev() {
+        host.files
+            .remove_tree(&format!("{}/{path}", node.trim_end_matches('/')));
+    }
+    if let Some(dataset) = host.kernel.zfs.get_mut(name) {
+        dataset.mounted = false;
+        dataset.content = kept;
+    }
+    Ok(())
+}
+
+/// `mdconfig -a -t swap -s size`, `mdconfig -d -u unit`
+pub(crate) fn mdconfig(host: &mut Emulator, arguments: &[String]) -> Output {
+    let words = Words::cut(arguments, "tsufo");
+    let disks = &mut host.kernel.zfs.memory_disks;
+    if words.has('d') {
+        let unit = words
+            .value('u')
+            .and_then(|unit| unit.trim_start_matches("md").parse().ok());
+        return match unit.and_then(|unit| disks.remove(&unit)) {
+            Some(_) => Output::success(),
+            None => Output::failure(1, "mdconfig: ioctl(/dev/mdctl): No such file or directory"),
+        };
+    }
+    let Some(size) = words.value('s').and_then(show::parse_size) else {
+        return Output::failure(1, "usage: mdconfig -a -t type [-s size]");
+    };
+    let unit = (0..)
+        .find(|unit| !disks.contains_key(unit))
+        .expect("u32 has more units than disks");
+    disks.insert(unit, size);
+    Output {
+        stdout: format!("md{unit}\n"),
+        ..Output::default()
+    }
+}

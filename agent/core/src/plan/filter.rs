@@ -235,11 +235,16 @@ impl Planner<'_> {
                         .as_ref()
                         .is_none_or(|network| *network == attachment.network)
                 })
-                .find_map(|attachment| attachment.address_of(family))
+                .find_map(|attachment| {
+                    Some((attachment.address_of(family)?, attachment.network.as_str()))
+                })
         };
         let mut rules = Vec::new();
         for public in publics {
-            if let Some(target) = target(Family::of(public)) {
+            if let Some((target, network)) = target(Family::of(public)) {
+                let network = self.view.networks.get(network);
+                let bridged =
+                    network.filter(|network| matches!(network.spec.mode(), Some(Mode::Bridge(_))));
                 rules.push(RedirectRule {
                     jail: jail.uid.clone(),
                     interface: interface.clone(),
@@ -248,6 +253,7 @@ impl Planner<'_> {
                     ports: publish.ports.clone(),
                     target,
                     target_port: publish.to,
+                    forwarded_by: bridged.map(|network| names::bridge(&network.uid)),
                 });
             }
         }

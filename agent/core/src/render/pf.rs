@@ -55,6 +55,8 @@ pub struct RedirectRule {
     pub target: IpAddr,
     /// The port inside; none: the same.
     pub target_port: Option<u16>,
+    /// The interface that the host forwards to the jail by; none where the address is the host's own (shared IP).
+    pub forwarded_by: Option<String>,
 }
 
 /// The label of a jail's filter rules; states are killed by it.
@@ -106,16 +108,25 @@ pub fn render(nats: &[NatRule], redirects: &[RedirectRule]) -> Option<AnchorText
             Some(port) => port.to_string(),
             None => port_list(&redirect.ports),
         };
-        writeln!(
-            rules,
-            "pass in quick on {} {} proto {} from any to {} port {ports} keep state label \"{}\"",
-            redirect.interface,
-            Family::of(redirect.target).keyword(),
-            redirect.protocol.as_str(),
-            redirect.target,
-            jail_label(&redirect.jail),
-        )
-        .expect("writing to a String cannot fail");
+        // A forwarded packet is filtered twice, and the state of the way in does not pass it on the way out.
+        let ways = [
+            ("in", Some(&redirect.interface)),
+            ("out", redirect.forwarded_by.as_ref()),
+        ];
+        for (direction, interface) in ways
+            .into_iter()
+            .filter_map(|(way, interface)| Some((way, interface?)))
+        {
+            writeln!(
+                rules,
+                "pass {direction} quick on {interface} {} proto {} from any to {} port {ports} keep state label \"{}\"",
+                Family::of(redirect.target).keyword(),
+                redirect.protocol.as_str(),
+                redirect.target,
+                jail_label(&redirect.jail),
+            )
+            .expect("writing to a String cannot fail");
+        }
     }
     let mut hash = data_encoding::HEXLOWER.encode(&Sha256::digest(rules.as_bytes()));
     hash.truncate(16);

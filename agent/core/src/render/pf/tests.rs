@@ -22,6 +22,7 @@ fn the_article_behind_nat() {
                 ports: vec![port(21), port(80), port(443)],
                 target: "192.0.2.4".parse().expect("an address"),
                 target_port: None,
+                forwarded_by: None,
             },
             RedirectRule {
                 jail: dick,
@@ -31,6 +32,7 @@ fn the_article_behind_nat() {
                 ports: vec![port(81)],
                 target: "192.0.2.5".parse().expect("an address"),
                 target_port: Some(80),
+                forwarded_by: Some("cbxbr".to_owned()),
             },
         ],
     )
@@ -41,6 +43,7 @@ fn the_article_behind_nat() {
          rdr on igb0 inet proto tcp from any to 203.0.113.1 port 81 -> 192.0.2.5 port 80\n\
          pass in quick on igb0 inet proto tcp from any to 192.0.2.4 port {{ 21, 80, 443 }} keep state label \"cellblock:dick-uid\"\n\
          pass in quick on igb0 inet proto tcp from any to 192.0.2.5 port 80 keep state label \"cellblock:dick-uid\"\n\
+         pass out quick on cbxbr inet proto tcp from any to 192.0.2.5 port 80 keep state label \"cellblock:dick-uid\"\n\
          pass in quick on cbnone0 all no state label \"cellblock:cfg:{}\"\n",
         text.hash
     );

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cellblock_store::{EmbeddedOptions, EtcdOptions, Password, StoreConfig, TlsFiles};
 use clap::{Parser, ValueEnum};
@@ -28,6 +29,36 @@ pub struct Config {
     pub store: StoreConfig,
     /// Certificates of the listener.
     pub tls: Option<TlsConfig>,
+    /// When an agent counts as lost. Not for operators to set: the parts fit each other.
+    pub timing: AgentTiming,
+}
+
+/// When an agent counts as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentTiming {
+    /// How often an agent shall be heard.
+    pub heartbeat: Duration,
+    /// How long an agent may be silent: three heartbeats, so that two may be lost.
+    pub silence_max: Duration,
+    /// How long an agent's session key stays after its connection is lost, so that a reconnect is not a loss of the host.
+    pub reconnect_grace: Duration,
+    /// How long the session keys of a controller that died stay; longer than a controller needs to restart.
+    pub lease_ttl: Duration,
+    /// How long after its start a controller does not call a host lost: the agents of a controller that was restarted need a
+    /// moment to come back. Longer than the agents' longest backoff.
+    pub start_grace: Duration,
+}
+
+impl Default for AgentTiming {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(10),
+            silence_max: Duration::from_secs(30),
+            reconnect_grace: Duration::from_secs(15),
+            lease_ttl: Duration::from_secs(30),
+            start_grace: Duration::from_secs(45),
+        }
+    }
 }
 
 impl Config {
@@ -39,6 +70,7 @@ impl Config {
             metrics_listen: None,
             store: StoreConfig::Embedded(EmbeddedOptions::new(path)),
             tls: None,
+            timing: AgentTiming::default(),
         }
     }
 }
@@ -225,6 +257,7 @@ impl Settings {
                 metrics_listen: flags.metrics_listen.or(file.metrics_listen),
                 store: store(&named, etcd)?,
                 tls,
+                timing: AgentTiming::default(),
             },
             log: flags.log.or(file.log).unwrap_or_else(|| LOG.to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),

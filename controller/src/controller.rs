@@ -69,7 +69,7 @@ impl Controller {
             StoreConfig::Embedded(_) => "embedded",
             StoreConfig::Etcd(_) => "etcd",
         };
-        let shared = Arc::new(Shared::new(backend));
+        let shared = Arc::new(Shared::new(backend, config.timing));
         let (health, health_service) = tonic_health::server::health_reporter();
         serve::set_health(&health, ServingStatus::NotServing).await;
         let router = serve::router(&shared, config.tls.as_ref(), health_service)?;

@@ -28,7 +28,7 @@ mod telemetry;
 mod wire;
 mod writer;
 
-pub use config::{Config, ConfigError, Flags, Settings, TlsConfig};
+pub use config::{AgentTiming, Config, ConfigError, Flags, Settings, TlsConfig};
 pub use controller::{Controller, StartError};
 pub use serve::MESSAGE_BYTES_MAX;
 pub use telemetry::init_logs;

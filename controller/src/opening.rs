@@ -140,10 +140,18 @@ impl Drop for AbortOnDrop {
 fn run(shared: &Shared, Opened { store, cluster }: Opened) -> Vec<JoinHandle<()>> {
     let cache = Arc::new(Cache::new(cluster.clone()));
     let writer = Arc::new(Writer::new(store.clone(), cache.clone()));
-    let sessions = Arc::new(Sessions::new(store.clone(), cache.clone()));
+    let sessions = Arc::new(Sessions::new(
+        store.clone(),
+        cache.clone(),
+        shared.timing.lease_ttl,
+    ));
     let tasks = vec![
         tokio::spawn(follow::follow(store.clone(), cache.clone())),
-        tokio::spawn(reconciler::run(cache.clone(), writer.clone())),
+        tokio::spawn(reconciler::run(
+            cache.clone(),
+            writer.clone(),
+            shared.timing.start_grace,
+        )),
     ];
     tracing::info!(%cluster, store = store.location(), "the store is open");
     shared.set_running(Arc::new(Running {

@@ -16,15 +16,11 @@ const GATHER: Duration = Duration::from_millis(20);
 /// How often to look without a change.
 const RESYNC: Duration = Duration::from_secs(30);
 
-/// How long after its start a controller does not call a host lost: the agents of a controller that was restarted need a
-/// moment to come back. Longer than the agents' longest backoff.
-const SESSIONS_GRACE: Duration = Duration::from_secs(45);
-
 /// How long to wait after the store refused a step.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Reconciles for good; ends only when the task is dropped.
-pub(crate) async fn run(cache: Arc<Cache>, writer: Arc<Writer>) {
+pub(crate) async fn run(cache: Arc<Cache>, writer: Arc<Writer>, start_grace: Duration) {
     let mut ready = cache.ready();
     if ready.wait_for(|ready| *ready).await.is_err() {
         return;
@@ -35,7 +31,7 @@ pub(crate) async fn run(cache: Arc<Cache>, writer: Arc<Writer>) {
         applied.mark_unchanged();
         let items = reconcile::due(&cache.index());
         for item in items {
-            if matches!(item, Item::Heard(_)) && is_early(&cache, &item, began) {
+            if began.elapsed() < start_grace && is_early(&cache, &item) {
                 continue;
             }
             if let Err(error) = take(&writer, &item).await {
@@ -61,7 +57,7 @@ async fn take(writer: &Writer, item: &Item) -> Result<(), WriteError> {
 
 /// Whether a host would be called lost although its agent may just be coming back. A host that no agent ever spoke for is
 /// not waited for.
-fn is_early(cache: &Cache, item: &Item, began: Instant) -> bool {
+fn is_early(cache: &Cache, item: &Item) -> bool {
     let Item::Heard(host) = item else {
         return false;
     };
@@ -70,5 +66,5 @@ fn is_early(cache: &Cache, item: &Item, began: Instant) -> bool {
         .host(host)
         .and_then(|host| host.status.as_ref())
         .is_some_and(|status| status.facts.is_some());
-    known && index.session(host).is_none() && began.elapsed() < SESSIONS_GRACE
+    known && index.session(host).is_none()
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::agents::Sessions;
 use crate::cache::Cache;
+use crate::config::AgentTiming;
 use crate::status::RequestError;
 use crate::writer::Writer;
 
@@ -32,10 +33,12 @@ pub(crate) struct Shared {
     tasks: Mutex<JoinSet<()>>,
     /// `etcd` or `embedded`.
     pub(crate) backend: &'static str,
+    /// When an agent counts as lost.
+    pub(crate) timing: AgentTiming,
 }
 
 impl Shared {
-    pub(crate) fn new(backend: &'static str) -> Self {
+    pub(crate) fn new(backend: &'static str, timing: AgentTiming) -> Self {
         Self {
             running: watch::Sender::new(None),
             waits_for: Mutex::new("it is starting".to_owned()),
@@ -43,6 +46,7 @@ impl Shared {
             failed: watch::Sender::new(None),
             tasks: Mutex::new(JoinSet::new()),
             backend,
+            timing,
         }
     }
 

@@ -62,7 +62,9 @@ impl From<RequestError> for Status {
                 store(&error)
             }
             RequestError::Write(WriteError::Contended) => Status::aborted(message),
-            RequestError::Write(WriteError::Unseen(_)) => Status::unavailable(message),
+            RequestError::Write(WriteError::Unseen(_) | WriteError::Queued) => {
+                Status::unavailable(message)
+            }
             RequestError::Expired(_) | RequestError::Future { .. } => expired(message),
             RequestError::Malformed(_) => Status::invalid_argument(message),
             RequestError::NotReady(_) | RequestError::ShuttingDown => Status::unavailable(message),
@@ -122,3 +124,6 @@ fn store(error: &StoreError) -> Status {
         | StoreError::Tls { .. } => Status::internal(message),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,10 @@ use crate::cache::Cache;
 /// controllers work against each other.
 const ATTEMPTS_MAX: usize = 32;
 
+/// How long a write waits for its turn. A store that is away makes each write wait for its timeout; this bounds what the
+/// last one in the queue waits.
+const TURN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long the index may take to show a write that the store has acknowledged. Longer means that the store's watch is
 /// interrupted; the write is safe all the same.
 const APPLIED_PATIENCE: Duration = Duration::from_secs(10);
@@ -47,6 +51,9 @@ pub(crate) enum WriteError {
     /// The store refused or did not answer.
     #[error(transparent)]
     Store(#[from] cellblock_store::Error),
+    /// The writes before it take too long.
+    #[error("too many writes wait for the store; nothing was written, try again")]
+    Queued,
     /// Somebody else was always first.
     #[error("{ATTEMPTS_MAX} times in a row somebody else wrote first; try again")]
     Contended,
@@ -73,6 +80,11 @@ impl Writer {
         }
     }
 
+    async fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, WriteError> {
+        let turn = tokio::time::timeout(TURN_PATIENCE, self.turn.lock()).await;
+        turn.map_err(|_| WriteError::Queued)
+    }
+
     /// Decides and commits; decides again when somebody else was first. Returns once the index has the write, so that
     /// whoever hears of it also reads it.
     ///
@@ -82,7 +94,7 @@ impl Writer {
         &self,
         mut decide: impl FnMut(&Index, &Now) -> Result<(Option<Write>, T), E> + Send,
     ) -> Result<Written<T>, E> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         for _ in 0..ATTEMPTS_MAX {
             let (write, value) = decide(&self.cache.index(), &now())?;
             let Some(write) = write else {
@@ -111,7 +123,7 @@ impl Writer {
         &self,
         mut decide: impl FnMut(&Index, &Now) -> Vec<Write> + Send,
     ) -> Result<(), WriteError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         for _ in 0..ATTEMPTS_MAX {
             let writes = decide(&self.cache.index(), &now());
             if writes.is_empty() {

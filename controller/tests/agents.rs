@@ -2,6 +2,7 @@
 
 mod common;
 
+use cellblock_controller::{AgentTiming, Config};
 use cellblock_proto::v1;
 use cellblock_proto::v1::agent_message::Message as Said;
 use cellblock_proto::v1::controller_message::Message as Heard;
@@ -379,4 +380,51 @@ async fn only_the_host_concerned_hears_of_a_change() {
     applied(&mut objects, &[own]).await;
     other.next_view().await;
     assert_eq!(other.view.jails.len(), 1);
+}
+
+#[tokio::test]
+async fn a_host_whose_agent_is_lost_or_silent_is_not_heard_and_is_heard_again() {
+    let second = std::time::Duration::from_secs(1);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let timing = AgentTiming {
+        heartbeat: second / 4,
+        silence_max: second,
+        reconnect_grace: second / 4,
+        lease_ttl: 2 * second,
+        start_grace: second / 4,
+    };
+    let config = Config {
+        timing,
+        ..Config::embedded(folder.path().join("store.redb"))
+    };
+    let world = World {
+        controller: common::start(config).await,
+        folder,
+    };
+    let mut objects = world.objects().await;
+    let mut agent = Agent::join(&world, "a").await;
+    agent.report().await;
+    wait_for(&mut objects, "Host", "a", |host| {
+        condition(host, "Heard") == Some("True")
+    })
+    .await;
+    drop(agent);
+    wait_for(&mut objects, "Host", "a", |host| {
+        condition(host, "Heard") == Some("False")
+    })
+    .await;
+    // This one stays connected and says nothing more.
+    let mut silent = Agent::join(&world, "a").await;
+    wait_for(&mut objects, "Host", "a", |host| {
+        condition(host, "Heard") == Some("True")
+    })
+    .await;
+    silent
+        .try_next()
+        .await
+        .expect_err("it is silent for too long");
+    wait_for(&mut objects, "Host", "a", |host| {
+        condition(host, "Heard") == Some("False")
+    })
+    .await;
 }

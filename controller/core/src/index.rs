@@ -250,3 +250,6 @@ impl Index {
         write.put(key, writer.as_str().as_bytes().to_vec());
     }
 }
+
+#[cfg(test)]
+mod tests;

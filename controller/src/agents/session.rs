@@ -24,17 +24,8 @@ use crate::status::RequestError;
 use crate::telemetry::Counted;
 use crate::wire;
 
-/// How often an agent shall be heard.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-
-/// How long an agent may be silent: three heartbeats, so that two may be lost.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
-
 /// How long a new connection may take to say Hello, and how long one message may wait for an agent to read.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long an agent's session key stays after its connection is lost, so that a reconnect is not a loss of the host.
-const RECONNECT_GRACE: Duration = Duration::from_secs(15);
 
 /// How long this controller waits for its index to reach the view that an agent already has.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -150,7 +141,7 @@ async fn release(shared: Arc<Shared>, running: Arc<Running>, mut held: Held) {
     tokio::select! {
         () = held.superseded() => {}
         () = shared.left() => {}
-        () = tokio::time::sleep(RECONNECT_GRACE) => running.sessions.release(&held).await,
+        () = tokio::time::sleep(shared.timing.reconnect_grace) => running.sessions.release(&held).await,
     }
 }
 
@@ -229,7 +220,7 @@ impl Session {
         have: (ViewMark, bytes::Bytes),
         mut inbound: Streaming<v1::AgentMessage>,
     ) -> End {
-        let heartbeat = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
+        let heartbeat = u32::try_from(shared.timing.heartbeat.as_millis()).unwrap_or(u32::MAX);
         let welcome = wire::welcome(&self.running.cluster.0, heartbeat);
         if let Err(end) = self.send(welcome).await {
             return end;
@@ -238,12 +229,12 @@ impl Session {
         if let Err(end) = self.first_view(have).await {
             return end;
         }
-        let mut silent_until = Instant::now() + SILENCE_MAX;
+        let mut silent_until = Instant::now() + shared.timing.silence_max;
         loop {
             let done = tokio::select! {
                 message = inbound.message() => match message {
                     Ok(Some(message)) => {
-                        silent_until = Instant::now() + SILENCE_MAX;
+                        silent_until = Instant::now() + shared.timing.silence_max;
                         self.hear(held, message).await
                     }
                     Ok(None) | Err(_) => Err(End::Left),

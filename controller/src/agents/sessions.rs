@@ -11,10 +11,6 @@ use tokio::sync::watch;
 
 use crate::cache::Cache;
 
-/// How long the keys of a controller that died stay. Longer than a controller needs to restart, so that its hosts are not
-/// called lost meanwhile.
-const LEASE_TTL: Duration = Duration::from_secs(30);
-
 /// How long to wait for the index to show a session key that was just written.
 const APPLIED_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -43,6 +39,7 @@ pub(crate) struct Sessions {
     cache: Arc<Cache>,
     /// This process, as it stands in its session keys.
     controller: String,
+    lease_ttl: Duration,
     lease: tokio::sync::Mutex<Option<Arc<HeldLease>>>,
     open: Mutex<BTreeMap<String, Open>>,
     numbers: std::sync::atomic::AtomicU64,
@@ -70,11 +67,12 @@ impl Held {
 }
 
 impl Sessions {
-    pub(crate) fn new(store: SharedStore, cache: Arc<Cache>) -> Self {
+    pub(crate) fn new(store: SharedStore, cache: Arc<Cache>, lease_ttl: Duration) -> Self {
         Self {
             store,
             cache,
             controller: uuid::Uuid::new_v4().to_string(),
+            lease_ttl,
             lease: tokio::sync::Mutex::new(None),
             open: Mutex::new(BTreeMap::new()),
             numbers: std::sync::atomic::AtomicU64::new(0),
@@ -167,7 +165,7 @@ impl Sessions {
         if let Some(held) = lease.as_ref().filter(|held| !held.is_lost()) {
             return Ok(held.clone());
         }
-        let held = Arc::new(HeldLease::grant(self.store.clone(), LEASE_TTL).await?);
+        let held = Arc::new(HeldLease::grant(self.store.clone(), self.lease_ttl).await?);
         *lease = Some(held.clone());
         Ok(held)
     }

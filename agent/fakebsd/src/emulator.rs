@@ -109,9 +109,14 @@ impl Emulator {
         self.kernel.advance(by);
     }
 
-    /// Pulls the plug and boots again: the kernel's state is gone, the files stay.
+    /// Pulls the plug and boots again: the kernel's state is gone, files and pools stay, but for /tmp and memory disks.
     pub fn reboot(&mut self) {
-        self.kernel = Kernel::boot(self.kernel.release, &self.hardware, self.kernel.now);
+        self.kernel = self.kernel.reboot(&self.hardware);
+        self.listeners.clear();
+        let temporary: Vec<String> = self.files.list("/tmp").map(|names| names.map(str::to_owned).collect()).unwrap_or_default();
+        for name in temporary {
+            self.files.remove_tree(&format!("/tmp/{name}"));
+        }
     }
 
     /// Everything observable as sorted lines, files included.
@@ -131,13 +136,18 @@ impl Emulator {
         );
     }
 
-    /// A fresh local port from the ephemeral range (`net.inet.ip.portrange`).
-    pub(crate) fn ephemeral_port(&mut self) -> u16 {
-        self.last_port = if (10_000..65_535).contains(&self.last_port) {
+    /// The local port that the next connection gets, from the ephemeral range (`net.inet.ip.portrange`).
+    pub(crate) fn next_ephemeral_port(&self) -> u16 {
+        if (10_000..65_535).contains(&self.last_port) {
             self.last_port + 1
         } else {
             10_000
-        };
+        }
+    }
+
+    /// Takes that port.
+    pub(crate) fn ephemeral_port(&mut self) -> u16 {
+        self.last_port = self.next_ephemeral_port();
         self.last_port
     }
 }

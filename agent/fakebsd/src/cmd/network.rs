@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Context;
 use crate::emulator::{Emulator, Listener};
 use crate::output::Output;
-use crate::trace::{Outcome, Probe, Protocol};
+use crate::trace::{Cause, Listening, Origin, Probe, Protocol, Verdict};
 
 /// Runs one of them with the words after its name.
 pub(crate) fn run(
@@ -23,14 +23,13 @@ pub(crate) fn run(
     }
 }
 
-fn probe(host: &Emulator, context: &Context, destination: IpAddr, protocol: Protocol) -> Probe {
-    let from = host.kernel.jail(context.jid).map(|jail| jail.name.clone());
+fn probe(host: &Emulator, context: &Context, to: IpAddr, protocol: Protocol, port: u16) -> Probe {
+    let jail = host.kernel.jail(context.jid);
+    let from = jail.map_or(Origin::Host, |jail| Origin::Jail(jail.name.clone()));
     Probe {
-        from,
-        destination,
-        protocol,
         fib: context.fib,
-        source: None,
+        listening: Listening::Emulated,
+        ..Probe::new(from, to, protocol, port)
     }
 }
 
@@ -64,7 +63,7 @@ fn ping(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output 
     let timeout: u64 = option(arguments, "-t")
         .and_then(|text| text.parse().ok())
         .unwrap_or(10);
-    let mut asked = probe(host, context, target, Protocol::Echo);
+    let mut asked = probe(host, context, target, Protocol::Icmp, 0);
     asked.source = option(arguments, "-S").and_then(|text| text.parse().ok());
     let mut output = Output::success();
     let from = asked
@@ -74,8 +73,10 @@ fn ping(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output 
     output.line(format!("PING {target} ({target}){from}: 56 data bytes"));
     let mut received = 0;
     for sequence in 0..count {
-        if let Outcome::Answered { ttl, .. } = host.trace(&asked).outcome {
+        let sent = host.send(&asked);
+        if sent.trace.reached() {
             received += 1;
+            let ttl = sent.ttl;
             output.line(format!(
                 "64 bytes from {target}: icmp_seq={sequence} ttl={ttl} time=0.100 ms"
             ));
@@ -126,26 +127,28 @@ fn netcat(host: &mut Emulator, context: &Context, arguments: &[String], stdin: &
         return Output::success();
     }
     let open_for = host.detached.unwrap_or(Duration::ZERO);
-    let asked = probe(host, context, address, Protocol::Tcp(port));
-    match host.trace(&asked).outcome {
-        Outcome::Answered { banner, .. } => {
+    let asked = probe(host, context, address, Protocol::Tcp, port);
+    let sent = host.send(&asked);
+    match sent.trace.verdict {
+        Verdict::Reached { .. } => {
             connect(host, context, address, open_for);
-            Output {
-                stdout: banner,
+            return Output {
+                stdout: sent.banner,
                 ..Output::default()
-            }
+            };
         }
-        Outcome::Refused { .. } => Output {
-            status: 1,
-            ..Output::default()
-        },
-        Outcome::LeftHost { .. } | Outcome::Lost { .. } => {
+        // A reset answers at once.
+        Verdict::Lost {
+            cause: Cause::NobodyListens,
+            ..
+        } => {}
+        Verdict::Lost { .. } | Verdict::Blocked { .. } => {
             pass(host, Duration::from_secs(timeout.unwrap_or(75)));
-            Output {
-                status: 1,
-                ..Output::default()
-            }
         }
+    }
+    Output {
+        status: 1,
+        ..Output::default()
     }
 }
 

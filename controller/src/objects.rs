@@ -64,6 +64,9 @@ impl ObjectsService {
         request: v1::ApplyRequest,
     ) -> Result<v1::ApplyResponse, RequestError> {
         let manager = manager(request.field_manager);
+        if request.dry_run {
+            return self.rehearse(request.objects, &manager);
+        }
         let mut results = Vec::with_capacity(request.objects.len());
         for object in request.objects {
             let applied = match wire::document(Some(object)) {
@@ -73,12 +76,45 @@ impl ObjectsService {
                         document,
                         manager: manager.clone(),
                     };
-                    self.admit(wanted, request.dry_run).await
+                    self.admit(wanted, false).await
                 }
                 Err(error) => Err(error),
             };
             let result: Result<_, Rejection> = match applied {
                 Ok(applied) => Ok(applied),
+                Err(RequestError::Rejected(rejection)) => Err(rejection),
+                Err(error) => return Err(error),
+            };
+            results.push(wire::applied(result));
+        }
+        Ok(v1::ApplyResponse { results })
+    }
+
+    /// A dry run of several objects: each is judged as if those before it had been written, so that what two of them would
+    /// quarrel about is seen before anything is.
+    fn rehearse(
+        &self,
+        objects: Vec<v1::Object>,
+        manager: &str,
+    ) -> Result<v1::ApplyResponse, RequestError> {
+        let mut index = self.shared.running()?.cache.index().clone();
+        let mut results = Vec::with_capacity(objects.len());
+        for object in objects {
+            let admitted = wire::document(Some(object)).and_then(|(kind, document)| {
+                let wanted = Wanted::Apply {
+                    kind,
+                    document,
+                    manager: manager.to_owned(),
+                };
+                Ok(admit::admit(&index, wanted, &writer::now())?)
+            });
+            let result = match admitted {
+                Ok(mut admitted) => {
+                    if let Some(write) = admitted.write.take() {
+                        index.rehearse(write);
+                    }
+                    Ok((admitted, None))
+                }
                 Err(RequestError::Rejected(rejection)) => Err(rejection),
                 Err(error) => return Err(error),
             };

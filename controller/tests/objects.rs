@@ -105,6 +105,33 @@ async fn a_dry_run_says_what_would_happen_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_dry_run_of_several_objects_judges_each_as_if_those_before_it_were_there() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut other = network("other");
+    other["spec"]["subnets"] = json!([{"cidr": "10.30.0.128/25"}]);
+    let request = v1::ApplyRequest {
+        objects: [host("a"), network("lan"), other]
+            .iter()
+            .map(object)
+            .collect(),
+        dry_run: true,
+        ..v1::ApplyRequest::default()
+    };
+    let results = objects
+        .apply(request)
+        .await
+        .expect("an answer")
+        .into_inner()
+        .results;
+    assert_eq!(
+        outcomes(&results),
+        [Outcome::Created, Outcome::Created, Outcome::Refused]
+    );
+    assert_code(get(&mut objects, "Network", "lan").await, Code::NotFound);
+}
+
+#[tokio::test]
 async fn create_update_and_status_compare_what_they_are_told() {
     let world = World::start().await;
     let mut objects = world.objects().await;

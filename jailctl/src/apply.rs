@@ -35,7 +35,8 @@ pub async fn run(client: &mut Client, arguments: &Apply, printer: &Printer) -> a
     Ok(())
 }
 
-/// Applies documents in the order of their kinds: what others refer to comes first.
+/// Applies documents in the order of their kinds: what others refer to comes first. Everything is tried before anything is written, so
+/// that one object that is refused keeps all of them from being applied.
 ///
 /// # Errors
 /// The controller refused an object, or did not answer.
@@ -47,47 +48,90 @@ pub async fn apply(
     printer: &Printer,
 ) -> anyhow::Result<Vec<Stored>> {
     documents.sort_by_key(|document| document.object.kind());
+    let tried = send(client, &documents, field_manager, true).await?;
+    refuse(&documents, &tried, "nothing was applied", printer)?;
+    let results = if dry_run {
+        tried
+    } else {
+        send(client, &documents, field_manager, false).await?
+    };
     let mut applied = Vec::new();
-    let mut diagnostics = Vec::new();
-    for batch in documents.chunks(BATCH) {
-        let objects = batch.iter().map(object).collect();
-        let results = client.apply(objects, field_manager, dry_run).await?;
-        for (document, result) in batch.iter().zip(results) {
-            for warning in &result.warnings {
-                printer.warning(&format!("{}: {warning}", label(document)));
-            }
-            if result.outcome() == Outcome::Refused {
-                diagnostics.extend(result.violations.iter().map(|violation| {
-                    document.diagnostic(&Violation {
-                        field: violation.field.clone(),
-                        message: violation.message.clone(),
-                        help: violation.help.clone(),
-                    })
-                }));
-                continue;
-            }
-            let dry = if dry_run { " (dry run)" } else { "" };
-            printer.note(&format!(
-                "{} {}{dry}",
-                label(document),
-                word(result.outcome())
-            ));
-            if let Some(object) = &result.object {
-                applied.push(client.stored(object)?);
-            }
+    for (document, result) in documents.iter().zip(&results) {
+        for warning in &result.warnings {
+            printer.warning(&format!("{}: {warning}", label(document)));
+        }
+        if result.outcome() == Outcome::Refused {
+            continue;
+        }
+        let dry = if dry_run { " (dry run)" } else { "" };
+        printer.note(&format!(
+            "{} {}{dry}",
+            label(document),
+            word(result.outcome())
+        ));
+        if let Some(object) = &result.object {
+            applied.push(client.stored(object)?);
         }
     }
-    if diagnostics.is_empty() {
-        return Ok(applied);
+    // Only when somebody else wrote between the trial and the writing.
+    refuse(
+        &documents,
+        &results,
+        "somebody else changed something meanwhile, and the others were applied",
+        printer,
+    )?;
+    Ok(applied)
+}
+
+async fn send(
+    client: &mut Client,
+    documents: &[Document],
+    field_manager: &str,
+    dry_run: bool,
+) -> anyhow::Result<Vec<wire::ApplyResult>> {
+    let mut results = Vec::with_capacity(documents.len());
+    for batch in documents.chunks(BATCH) {
+        let objects = batch.iter().map(object).collect();
+        let answered = client.apply(objects, field_manager, dry_run).await?;
+        if answered.len() != batch.len() {
+            bail!(
+                "the controller answered {} of {} objects",
+                answered.len(),
+                batch.len()
+            );
+        }
+        results.extend(answered);
     }
-    for diagnostic in &diagnostics {
-        printer.rendered(&diagnostic.render(printer.is_interactive()));
+    Ok(results)
+}
+
+/// Prints every refusal with its place; `Err` if there is one, with what became of the others.
+fn refuse(
+    documents: &[Document],
+    results: &[wire::ApplyResult],
+    others: &str,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let mut refused = 0;
+    for (document, result) in documents.iter().zip(results) {
+        if result.outcome() != Outcome::Refused {
+            continue;
+        }
+        refused += 1;
+        for violation in &result.violations {
+            let diagnostic = document.diagnostic(&Violation {
+                field: violation.field.clone(),
+                message: violation.message.clone(),
+                help: violation.help.clone(),
+            });
+            printer.rendered(&diagnostic.render(printer.is_interactive()));
+        }
     }
-    bail!(
-        "the controller refused {} of {} objects; the others were applied",
-        documents.len() - applied.len(),
-        documents.len()
-    )
+    match (refused, documents.len()) {
+        (0, _) => Ok(()),
+        (1, 1) => bail!("the controller refused the object; {others}"),
+        (refused, all) => bail!("the controller refused {refused} of {all} objects; {others}"),
+    }
 }
 
 fn object(document: &Document) -> wire::Object {

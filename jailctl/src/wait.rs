@@ -71,7 +71,7 @@ impl Goal {
     pub fn reached(&self, object: Option<&Stored>) -> Result<(), String> {
         match (self, object) {
             (Self::Delete, None) | (Self::Create, Some(_)) => Ok(()),
-            (Self::Delete, Some(object)) => Err(format!("still there{}", because(object))),
+            (Self::Delete, Some(object)) => Err(format!("still there{}", held_by(object))),
             (Self::Create | Self::Condition { .. }, None) => Err("does not exist".to_owned()),
             (Self::Condition { kind, status }, Some(object)) => {
                 let found = condition(object, kind);
@@ -132,6 +132,18 @@ fn because(object: &Stored) -> String {
             )
         })
         .unwrap_or_default()
+}
+
+/// Why a deletion is not over: what is not true of the object, or else who has not confirmed it.
+fn held_by(object: &Stored) -> String {
+    let reason = because(object);
+    let host = object.value.pointer("/status/binding/host");
+    match host.and_then(Value::as_str) {
+        Some(host) if reason.is_empty() => format!(
+            " (host {host} has not confirmed that it is gone; `jailctl describe host {host}` tells whether its agent is heard)"
+        ),
+        Some(_) | None => reason,
+    }
 }
 
 /// Runs `wait`.

@@ -12,6 +12,7 @@ use super::entry::{Applied, Entry, ObjectEvent, What};
 use crate::claim::{Claim, Owner, Resource};
 use crate::document;
 use crate::keys::Place;
+use crate::write::{Change, Write};
 
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,21 @@ impl Index {
             self.view_revisions.insert(host.clone(), revision);
         }
         touched.applied
+    }
+
+    /// Takes in a write as if the store had committed it next. For a copy of the index on which several requests are tried one
+    /// after the other before any of them is written.
+    pub fn rehearse(&mut self, write: Write) -> Applied {
+        let revision = self.revision + 1;
+        let events = write.changes.into_iter().map(|change| match change {
+            Change::Put(key, value) => Event::Put {
+                key,
+                value,
+                modified: revision,
+            },
+            Change::Delete(key) => Event::Delete { key },
+        });
+        self.apply(revision, events)
     }
 
     /// Takes in a whole snapshot in the place of everything known before, as if one transaction had led there.

@@ -61,7 +61,7 @@ pub enum Request {
     Fingerprint,
     /// The commands of a changing kind that were run so far.
     ChangingCommands,
-    /// Cut the power and boot again.
+    /// Cut the power and boot again, with what rc(8) does then.
     Reboot,
 }
 
@@ -135,6 +135,13 @@ pub fn prepared(name: &str, seed: u64) -> anyhow::Result<Emulator> {
         .files
         .write("/etc/pf.conf", text)
         .map_err(|error| anyhow::anyhow!("/etc/pf.conf: {error}"))?;
+    start_up(&mut emulator)?;
+    Ok(emulator)
+}
+
+/// What rc(8) does at every boot of a host with `pf_enable`, `gateway_enable`, `ipv6_gateway_enable` and devfs rules in its rc.conf. It leaves no trace in the log of commands.
+fn start_up(emulator: &mut Emulator) -> anyhow::Result<()> {
+    let logged = emulator.log.len();
     for line in [
         "kldload -n pf",
         "pfctl -e -f /etc/pf.conf",
@@ -150,8 +157,8 @@ pub fn prepared(name: &str, seed: u64) -> anyhow::Result<Emulator> {
             output.stderr.trim()
         );
     }
-    emulator.log.clear();
-    Ok(emulator)
+    emulator.log.truncate(logged);
+    Ok(())
 }
 
 /// Lets virtual time keep pace with the clock on the wall.
@@ -247,8 +254,15 @@ impl Live {
                 })
             }
             Request::Reboot => {
-                self.host.emulator().reboot();
-                Ok(Response::Done)
+                let mut emulator = self.host.emulator();
+                emulator.reboot();
+                match start_up(&mut emulator) {
+                    Ok(()) => Ok(Response::Done),
+                    Err(error) => Ok(Response::Failed {
+                        full: false,
+                        message: format!("{error:#}"),
+                    }),
+                }
             }
         };
         result.unwrap_or_else(|error| Response::Failed {

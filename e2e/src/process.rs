@@ -1,0 +1,173 @@
+//! A process that can be killed at any moment and started again, and is never left behind.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::condition::eventually;
+
+/// How much of a log an error quotes.
+const LOG_LINES: usize = 30;
+
+/// A program with its arguments, running or not. Its log outlives its runs.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// A process that is not started yet.
+    pub fn new(
+        name: impl Into<String>,
+        program: &Path,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+        log: PathBuf,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            program: program.to_owned(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            log,
+            child: None,
+        }
+    }
+
+    /// Starts it; a running one is left alone.
+    ///
+    /// # Errors
+    /// The program cannot be run or its log not be written.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        if self.is_running() {
+            return Ok(());
+        }
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .with_context(|| format!("the log {}", self.log.display()))?;
+        // Whatever the machine's own environment says, it is not what the test means.
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .env_clear()
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{} could not be started", self.program.display()))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Kills it as a crash would, with SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only for a process that has ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Ends it as rc(8) would, with SIGTERM.
+    ///
+    /// # Errors
+    /// It does not run, or does not end within ten seconds.
+    pub fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        let pid = self
+            .id()
+            .and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()))
+            .with_context(|| format!("{} does not run", self.name))?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        self.ended(Duration::from_secs(10))
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// It does not run, or goes on beyond the time.
+    pub fn ended(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
+        let name = self.name.clone();
+        let child = self
+            .child
+            .as_mut()
+            .with_context(|| format!("{name} does not run"))?;
+        let status = eventually(&format!("{name} ends"), within, || {
+            child.try_wait()?.context("it runs")
+        })?;
+        self.child = None;
+        Ok(status)
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Its process id while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// What it wrote, over all its runs.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of what it wrote.
+    #[must_use]
+    pub fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let from = lines.len().saturating_sub(LOG_LINES);
+        format!("--- {}:\n{}", self.name, lines[from..].join("\n"))
+    }
+
+    /// Looks for a panic in the log: none of our processes may ever.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn assert_no_panic(&self) -> anyhow::Result<()> {
+        let log = self.log();
+        if log.contains("panicked at") {
+            bail!("{} panicked:\n{log}", self.name);
+        }
+        Ok(())
+    }
+
+    /// Its resident memory in KiB, as Linux counts it.
+    ///
+    /// # Errors
+    /// It does not run, or this is no Linux.
+    pub fn resident_kib(&self) -> anyhow::Result<u64> {
+        let id = self
+            .id()
+            .with_context(|| format!("{} does not run", self.name))?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            crate::note(&self.log_end());
+        }
+    }
+}

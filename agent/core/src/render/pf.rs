@@ -21,7 +21,8 @@ const NO_INTERFACE: &str = "cbnone0";
 pub struct AnchorText {
     /// What `pfctl -a ANCHOR -f -` reads.
     pub rules: String,
-    /// What the label states.
+    /// What the label states: a hash of the text, `-`, and how many translations pf makes of it. Rules and translations are rulesets of their own, and the label stands among the rules only:
+    /// without the number, nobody would notice that `pfctl -a ANCHOR -F nat` took the others away (recording `15`).
     pub hash: String,
 }
 
@@ -130,6 +131,9 @@ pub fn render(nats: &[NatRule], redirects: &[RedirectRule]) -> Option<AnchorText
     }
     let mut hash = data_encoding::HEXLOWER.encode(&Sha256::digest(rules.as_bytes()));
     hash.truncate(16);
+    // pf makes a translation of each port of a list.
+    let translations: usize = redirects.iter().map(|redirect| redirect.ports.len()).sum();
+    write!(hash, "-{}", nats.len() + translations).expect("writing to a String cannot fail");
     writeln!(
         rules,
         "pass in quick on {NO_INTERFACE} all no state label \"{HASH_LABEL}{hash}\""

@@ -153,7 +153,7 @@ fn routes(
         .collect()
 }
 
-/// One command per anchor reads the labels: `pfctl -a 'cellblock/*' -sr` does not descend (`pfctl_show_rules`, sbin/pfctl/pfctl.c), and `-a '*'` descends only where the main ruleset refers
+/// Two commands per anchor read the label and count the translations: `pfctl -a 'cellblock/*' -sr` does not descend (`pfctl_show_rules`, sbin/pfctl/pfctl.c), and `-a '*'` descends only where the main ruleset refers
 /// to our anchors, and into everybody else's too.
 fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
     let info = Command::new(Program::Pfctl, ["-s", "info"]);
@@ -179,7 +179,8 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
     for anchor in self::anchors(system)? {
         match pf::parse_hash(&show(system, &anchor, "-sl")?) {
             Some(hash) => {
-                anchors.insert(anchor, hash);
+                let whole = pf::has_translations(&hash, &show(system, &anchor, "-sn")?);
+                anchors.insert(anchor, if whole { hash } else { String::new() });
             }
             None if holds_nothing(system, &anchor)? => {}
             None => {

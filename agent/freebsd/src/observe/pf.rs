@@ -1,6 +1,7 @@
 //! Reads what pfctl(8) prints. Rules are never compared as text, because pfctl prints them in another form than they were written (recording `05`); what is loaded is told by a label.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use cellblock_agent_core::names::ANCHOR_ROOT;
 use cellblock_agent_core::observed::AnchorReference;
@@ -72,12 +73,63 @@ pub fn parse_anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Reads `pfctl -vvss`: the states that have `address` at either end, before or after translation, as `ID/CREATORID`.
+///
+/// A state is a line such as `all tcp 203.0.113.1:65255 (172.16.1.2:43986) -> 203.0.113.254:9999 FIN_WAIT_2:FIN_WAIT_2`, with a port behind `:` (IPv4) or in brackets (IPv6) where the
+/// protocol has ports; indented lines below it have `id: … creatorid: …` (recording `15`).
+#[must_use]
+pub fn parse_states_of(text: &str, address: IpAddr) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut concerned = false;
+    for line in text.lines() {
+        if !line.starts_with([' ', '\t']) {
+            concerned = line
+                .split_whitespace()
+                .any(|word| state_address(word) == Some(address));
+            continue;
+        }
+        let mut words = line.split_whitespace();
+        if let (true, Some("id:"), Some(id), Some("creatorid:"), Some(creator)) = (
+            concerned,
+            words.next(),
+            words.next(),
+            words.next(),
+            words.next(),
+        ) {
+            found.push(format!("{id}/{creator}"));
+        }
+    }
+    found
+}
+
+/// The address of one end of a state: `192.0.2.3:80`, `(192.0.2.3:80)`, `fd00::3[80]`, or without a port.
+fn state_address(word: &str) -> Option<IpAddr> {
+    let word = word.trim_matches(['(', ')']);
+    let address = match word.split_once('[') {
+        Some((address, _)) => address,
+        None if word.contains('.') => word.split(':').next()?,
+        None => word,
+    };
+    address.parse().ok()
+}
+
 /// Reads `pfctl -a ANCHOR -sl`: the hash that its label states.
 #[must_use]
 pub fn parse_hash(text: &str) -> Option<String> {
     text.split_whitespace()
         .find_map(|word| word.strip_prefix(HASH_LABEL))
         .map(str::to_owned)
+}
+
+/// Whether an anchor that states `hash` has as many translations as `hash` ends with, by `pfctl -a ANCHOR -sn`. They are a ruleset of their own, and `pfctl -a ANCHOR -F nat` takes
+/// them away and leaves the rules with the label (recording `15`).
+#[must_use]
+pub fn has_translations(hash: &str, text: &str) -> bool {
+    let stated = hash
+        .rsplit_once('-')
+        .and_then(|(_, count)| count.parse().ok());
+    let shown = text.lines().filter(|line| !line.trim().is_empty()).count();
+    stated.is_none_or(|stated: usize| stated == shown)
 }
 
 /// Reads `pfctl -a ANCHOR -sT`: the tables.

@@ -13,12 +13,16 @@ use super::{Performer, effect, word};
 use crate::command::{Command, Program, words};
 use crate::error::{Failure, excerpt};
 use crate::observe::{self, pf};
+use crate::system::succeed;
 
 /// How often a load is tried that meets another pfctl's transaction.
 const LOAD_TRIES: u32 = 5;
 
 /// The pause before the second try; each further one doubles it.
 const LOAD_PAUSE: Duration = Duration::from_millis(20);
+
+/// How many states of one address are killed one by one, each by a command of a few milliseconds; the others expire within the timeouts of pf.
+const STATES_MAX: usize = 1000;
 
 /// Bytes of a label of a rule (PF_RULE_LABEL_SIZE is 64 with its NUL, sys/netpfil/pf/pf.h).
 const LABEL_BYTES_MAX: usize = 63;
@@ -106,9 +110,21 @@ impl Performer<'_> {
     }
 
     /// `pfctl -k ADDRESS`: states whose source it is. With a second `-k` pfctl puts the destination where the source belongs (`pfctl_net_kill_states`, sbin/pfctl/pfctl.c), so it kills
-    /// nothing (recording `09`): states of redirects are killed by label.
+    /// nothing (recording `09`), and a translated source is not seen (recording `15`): what is left of the address goes by its number.
     pub(super) fn kill_states(&self, address: IpAddr) -> Result<(), Failure> {
-        self.kill(words!["-k", address.to_string()])
+        self.kill(words!["-k", address.to_string()])?;
+        if !self.is_pf_loaded()? {
+            return Ok(());
+        }
+        let states = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
+        let left = pf::parse_states_of(&states.stdout, address);
+        if left.len() > STATES_MAX {
+            tracing::warn!(%address, left = left.len(), "so many states are left to expire by themselves");
+        }
+        for id in left.into_iter().take(STATES_MAX) {
+            self.kill(words!["-k", "id", "-k", id])?;
+        }
+        Ok(())
     }
 
     /// `pfctl -k label -k LABEL` (recording `12`).

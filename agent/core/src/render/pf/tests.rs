@@ -48,5 +48,10 @@ fn the_article_behind_nat() {
         text.hash
     );
     assert_eq!(text.rules, expected);
+    assert!(
+        text.hash.ends_with("-5"),
+        "one NAT and four ports: {}",
+        text.hash
+    );
     assert_eq!(render(&[], &[]), None);
 }

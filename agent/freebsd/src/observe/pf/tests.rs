@@ -1,13 +1,14 @@
 //! The parsers against the recordings.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use cellblock_agent_core::observed::AnchorReference;
 use proptest::prelude::*;
 
 use super::{
-    is_no_anchor, is_not_loaded, parse_anchors, parse_enabled, parse_hash, parse_references,
-    parse_skipped, parse_tables,
+    has_translations, is_no_anchor, is_not_loaded, parse_anchors, parse_enabled, parse_hash,
+    parse_references, parse_skipped, parse_states_of, parse_tables,
 };
 use crate::observe::recording::{stderr, stdout};
 
@@ -108,6 +109,48 @@ fn the_hash_in_a_label() {
 }
 
 #[test]
+fn translations_that_somebody_flushed() {
+    let shown = "rdr on ext0 inet proto tcp from any to 203.0.113.1 port = ftp -> 192.0.2.4\nrdr on ext0 inet proto tcp from any to 203.0.113.1 port = http -> 192.0.2.4\n";
+    assert!(has_translations("0123456789abcdef-2", shown));
+    assert!(!has_translations("0123456789abcdef-2", ""));
+    assert!(!has_translations("0123456789abcdef-3", shown));
+    assert!(has_translations("0123456789abcdef", ""), "it states none");
+}
+
+#[test]
+fn states_of_an_address_in_every_place() {
+    // FreeBSD 15.1 printed this of a redirect to a VNET jail, its way out, an IPv6 one, and a NAT.
+    let text = "\
+all tcp 172.16.1.2:9000 (203.0.113.1:9000) <- 203.0.113.254:56841       FIN_WAIT_2:FIN_WAIT_2
+   [694562529 + 65792] wscale 8  [1671574328 + 65792] wscale 8
+   age 00:00:01, expires in 00:01:29, 4:4 pkts, 216:225 bytes, anchor 0, rule 1
+   id: 764f026b00000000 creatorid: a44b9562
+   origif: ext0
+all tcp 203.0.113.254:56841 -> 172.16.1.2:9000       FIN_WAIT_2:FIN_WAIT_2
+   [1671574328 + 65792] wscale 8  [694562529 + 65792] wscale 8
+   age 00:00:01, expires in 00:01:29, 4:4 pkts, 216:225 bytes, anchor 0, rule 1
+   id: 774f026b00000000 creatorid: a44b9562
+   origif: cbc7pphftgspbr
+all tcp fd00:172:16:1::2[9000] (2001:db8:113::1[9000]) <- 2001:db8:113::254[64585]       FIN_WAIT_2:FIN_WAIT_2
+   id: 784f026b00000000 creatorid: a44b9562
+all ipv6-icmp fd00:172:16:1::1 -> fd00:172:16:1::2[135]       NO_TRAFFIC:NO_TRAFFIC
+   id: 794f026b00000000 creatorid: a44b9562
+all tcp 203.0.113.1:65255 (172.16.1.2:43986) -> 203.0.113.254:9999       FIN_WAIT_2:FIN_WAIT_2
+   id: 7a4f026b00000000 creatorid: a44b9562
+all tcp 172.16.1.22:1 -> 203.0.113.254:9999       FIN_WAIT_2:FIN_WAIT_2
+   id: 7b4f026b00000000 creatorid: a44b9562
+";
+    let of = |address: &str| parse_states_of(text, address.parse().expect("an address"));
+    let ids = |short: &[&str]| -> Vec<String> {
+        let id = |short: &&str| format!("{short}4f026b00000000/a44b9562");
+        short.iter().map(id).collect()
+    };
+    assert_eq!(of("172.16.1.2"), ids(&["76", "77", "7a"]));
+    assert_eq!(of("fd00:172:16:1::2"), ids(&["78", "79"]));
+    assert_eq!(of("172.16.1.3"), ids(&[]));
+}
+
+#[test]
 fn tables() {
     assert_eq!(
         parse_tables(&stdout("05-pf", "pfctl -a cellblock/net1 -sT", 0)),
@@ -119,6 +162,6 @@ fn tables() {
 proptest! {
     #[test]
     fn hostile_text_never_panics(text in "\\PC*") {
-        let _ = (parse_enabled(&text), parse_references(&text), parse_skipped(&text), parse_anchors(&text), parse_hash(&text), parse_tables(&text));
+        let _ = (parse_enabled(&text), parse_references(&text), parse_skipped(&text), parse_anchors(&text), parse_hash(&text), parse_tables(&text), parse_states_of(&text, IpAddr::from([192, 0, 2, 3])), has_translations(&text, &text));
     }
 }

@@ -276,6 +276,27 @@ fn anchors_are_loaded_replaced_and_gone_without_a_trace() {
 }
 
 #[test]
+fn an_anchor_whose_translations_were_flushed_states_no_hash() {
+    let bench = Bench::new();
+    bench.start_pf();
+    let load = Op::LoadAnchor {
+        anchor: "cellblock/n1".to_owned(),
+        rules: "rdr on vtnet0 inet proto tcp from any to 10.0.2.15 port { 21, 80 } -> 192.0.2.4\npass in quick on cbnone0 all no state label \"cellblock:cfg:0123456789abcdef-2\"\n".to_owned(),
+    };
+    bench.do_twice(&load);
+    let hash = || bench.observe().pf.anchors["cellblock/n1"].clone();
+    assert_eq!(hash(), "0123456789abcdef-2");
+    bench.sh("pfctl -a cellblock/n1 -F nat");
+    assert_eq!(
+        hash(),
+        "",
+        "the label stands, and what it speaks of does not"
+    );
+    bench.do_twice(&load);
+    assert_eq!(hash(), "0123456789abcdef-2");
+}
+
+#[test]
 fn an_anchor_with_tables_or_emptied_by_somebody_holds_nothing() {
     let bench = Bench::new();
     bench.start_pf();

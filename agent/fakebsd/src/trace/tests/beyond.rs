@@ -350,3 +350,67 @@ fn what_does_not_exist_is_named() {
         Cause::NoSuchPlace,
     );
 }
+
+/// The interface is that of the route to the destination: an IPv4 address on lo1 has its route there, an IPv6 address of the
+/// stack always on lo0 (in_addprefix of sys/netinet/in.c, in6_update_ifa of sys/netinet6/in6.c).
+#[test]
+fn pf_sees_local_traffic_on_the_interface_of_the_route() {
+    let mut host = shared();
+    run(&mut host, "kldload -n pf\npfctl -e");
+    let cases = [
+        ("tom", None, "192.0.2.4", "lo1"),
+        ("tom", None, "10.0.2.60", "lo0"),
+        ("dick", Some("10.0.2.60"), "192.0.2.3", "lo1"),
+        ("tom", None, "fd00:20::4", "lo0"),
+    ];
+    for (from, source, to, expected) in cases {
+        for interface in ["lo0", "lo1", "vtnet0"] {
+            load(
+                &mut host,
+                "",
+                &format!("pass\nblock in quick on {interface} from any to {to}\n"),
+            );
+            let probe = Probe {
+                source: source.map(ip),
+                ..Probe::tcp(jail(from), ip(to), 80)
+            };
+            let trace = host.trace(&probe);
+            assert_eq!(trace.reached(), interface != expected, "{trace}");
+        }
+    }
+}
+
+/// A state translates back only where it was made to translate: on lo0, where the answer of a VNET jail never passes.
+#[test]
+fn a_hairpin_to_a_vnet_jail_finds_no_way_back_unless_the_link_translates_both_ways() {
+    let mut host = two_jails();
+    run(
+        &mut host,
+        "sysctl net.inet.ip.forwarding=1
+         kldload -n pf
+         pfctl -e",
+    );
+    let published = "10.0.2.15";
+    let rdr = "inet proto tcp from any to 10.0.2.15 port 80 -> 10.9.0.1\n";
+    load(
+        &mut host,
+        "",
+        &format!("rdr pass on {{ vtnet0, lo0 }} {rdr}pass\n"),
+    );
+    assert_lost(
+        &tcp(&host, Origin::Host, published, 80),
+        Cause::WrongWayBack,
+    );
+    let nat = "nat on bridge0 inet proto tcp from any to 10.9.0.1 port 80 -> 10.9.0.254\n";
+    load(
+        &mut host,
+        "",
+        &format!("{nat}rdr pass on {{ vtnet0, lo0, bridge0 }} {rdr}pass\n"),
+    );
+    assert_lost(
+        &tcp(&host, Origin::Host, published, 80),
+        Cause::WrongWayBack,
+    );
+    let trace = tcp(&host, jail("a"), published, 80);
+    assert_reached(&trace, &place("a"), "10.9.0.254");
+}

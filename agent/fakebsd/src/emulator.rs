@@ -1,12 +1,15 @@
 //! The host as its callers see it: run a command, read and write files, let time pass, pull the plug.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::cmd;
 use crate::fault::{Fault, Faults, When};
-use crate::files::FileTree;
+use crate::files::{Entry, FileTree};
 use crate::hardware::HardwareProfile;
 use crate::kernel::Kernel;
 use crate::log::{LoggedCommand, is_changing};
@@ -48,7 +51,8 @@ impl Emulator {
     /// A freshly booted host.
     pub fn new(release: Release, hardware: HardwareProfile) -> Self {
         let kernel = Kernel::boot(release, &hardware, Duration::ZERO);
-        Self {
+        let pools = hardware.pools.clone();
+        let mut host = Self {
             kernel,
             files: FileTree::default(),
             log: Vec::new(),
@@ -58,7 +62,13 @@ impl Emulator {
             last_port: 0,
             listeners: BTreeMap::new(),
             hardware,
+        };
+        for (disk, pool) in pools.iter().enumerate() {
+            let words =
+                ["zpool", "create", pool.as_str(), &format!("/dev/ada{disk}")].map(str::to_owned);
+            cmd::run(&mut host, &words, "");
         }
+        host
     }
 
     /// Runs one command to its end, in virtual time.
@@ -113,7 +123,11 @@ impl Emulator {
     pub fn reboot(&mut self) {
         self.kernel = self.kernel.reboot(&self.hardware);
         self.listeners.clear();
-        let temporary: Vec<String> = self.files.list("/tmp").map(|names| names.map(str::to_owned).collect()).unwrap_or_default();
+        let temporary: Vec<String> = self
+            .files
+            .list("/tmp")
+            .map(|names| names.map(str::to_owned).collect())
+            .unwrap_or_default();
         for name in temporary {
             self.files.remove_tree(&format!("/tmp/{name}"));
         }
@@ -121,7 +135,14 @@ impl Emulator {
 
     /// Everything observable as sorted lines, files included.
     pub fn fingerprint(&self) -> Vec<String> {
-        self.kernel.fingerprint()
+        let mut lines = self.kernel.fingerprint();
+        lines.extend(self.files.iter().map(|(path, entry)| match entry {
+            Entry::Directory => format!("directory {path}"),
+            Entry::File(bytes) => format!("file {path} {}", String::from_utf8_lossy(bytes)),
+            Entry::Symlink(target) => format!("link {path} {target}"),
+        }));
+        lines.sort();
+        lines
     }
 
     /// Somebody in `jail` listens on a TCP port of all its addresses and greets whoever connects with `banner`.
@@ -149,5 +170,20 @@ impl Emulator {
     pub(crate) fn ephemeral_port(&mut self) -> u16 {
         self.last_port = self.next_ephemeral_port();
         self.last_port
+    }
+
+    /// A process in `jail` has a TCP connection open whose other side closes after `open_for`: what keeps the jail's own
+    /// network stack alive after its removal. Nothing happens if there is no such jail.
+    pub fn open_tcp(&mut self, jail: &str, open_for: Duration) {
+        let Some(stack) = self.kernel.find_jail(0, jail).map(|jail| jail.stack) else {
+            return;
+        };
+        let first = self
+            .kernel
+            .interfaces(stack)
+            .find(|ifnet| !ifnet.is_loopback());
+        let interface = first.map(|ifnet| ifnet.id);
+        let closes = self.kernel.now + open_for;
+        self.kernel.connect(stack, interface, closes);
     }
 }

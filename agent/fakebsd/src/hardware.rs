@@ -24,6 +24,8 @@ pub struct HardwareProfile {
     pub nics: Vec<Nic>,
     /// The IPv4 default gateway that rc(8) installed.
     pub default_gateway: Option<Ipv4Addr>,
+    /// Names of the ZFS pools on its disks, each empty at the first boot.
+    pub pools: Vec<String>,
     /// Whether the loader set `kern.racct.enable=1`.
     pub racct: bool,
     /// Seed of everything random: generated MAC addresses, creation times, pool identifiers.
@@ -48,6 +50,7 @@ impl HardwareProfile {
                 nic(3, vec![]),
             ],
             default_gateway: Some(Ipv4Addr::new(10, 0, 2, 2)),
+            pools: Vec::new(),
             racct: false,
             seed: 1,
         }

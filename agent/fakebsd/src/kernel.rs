@@ -19,6 +19,7 @@ pub(crate) mod rctl;
 pub(crate) mod route;
 pub(crate) mod sysctl;
 pub(crate) mod timer;
+pub(crate) mod units;
 pub(crate) mod vlan;
 pub(crate) mod vnet;
 pub(crate) mod zfs;
@@ -111,6 +112,22 @@ impl Kernel {
         debug_assert_eq!(host, HOST, "the first stack is the host's");
         kernel.attach_hardware(hardware);
         kernel.advance(BOOT_TIME);
+        kernel
+    }
+
+    /// The kernel after the plug was pulled: only what stands on disks is left.
+    pub fn reboot(&self, hardware: &HardwareProfile) -> Self {
+        let mut kernel = Self::boot(self.release, hardware, self.now);
+        kernel.zfs = self.zfs.clone().reboot();
+        let mounted: Vec<String> = kernel.zfs.mounted();
+        for name in mounted {
+            kernel.load_module("zfs");
+            let (node, _) = kernel.zfs.mountpoint(&name);
+            kernel.mounts.push(Mount {
+                options: vec!["nfsv4acls"],
+                ..Mount::new(&name, &node, "zfs", false)
+            });
+        }
         kernel
     }
 

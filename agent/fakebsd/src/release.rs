@@ -38,8 +38,8 @@ impl Release {
         self >= Self::V15_1
     }
 
-    /// Whether ifconfig shows `LOWER_UP` (sbin/ifconfig/ifconfig_netlink.c prints it since 15.0).
-    pub fn shows_lower_up(self) -> bool {
+    /// Whether epair(4) offers checksum offload and VLAN tagging (sys/net/if_epair.c, new in 15.0); before, `options=8<VLAN_MTU>`.
+    pub fn epair_has_offloads(self) -> bool {
         self >= Self::V15_1
     }
 

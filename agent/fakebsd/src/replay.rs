@@ -259,6 +259,30 @@ fn judge(
     }
 }
 
+/// What was expected and what came, for each mismatch of the reports; empty when there is none.
+pub fn differences(reports: &[FileReport]) -> String {
+    let mut text = String::new();
+    for report in reports {
+        for mismatch in &report.mismatches {
+            text.push_str(&format!(
+                "{} line {}: {}\n",
+                report.file, mismatch.line, mismatch.command
+            ));
+            for (title, output) in [
+                ("recorded", &mismatch.expected),
+                ("emulated", &mismatch.actual),
+            ] {
+                text.push_str(&format!(
+                    "{title}, exit status {}:\n{}{}",
+                    output.status, output.stdout, output.stderr
+                ));
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
 /// Replays every recording.
 ///
 /// # Panics

@@ -32,7 +32,7 @@ fn no_recording_comes_out_worse_than_its_floor() {
         below.is_empty(),
         "{}\n{}",
         below.join("\n"),
-        replay::table(&reports)
+        replay::differences(&reports)
     );
 }
 

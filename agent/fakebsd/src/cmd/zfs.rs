@@ -3,12 +3,14 @@
 //! Properties and listing stand in `show`, what changes datasets in `change`, snapshots and streams in `snapshot`.
 
 mod change;
+mod properties;
 mod show;
 mod snapshot;
 
 use std::sync::Arc;
 
-pub(super) use show::{nice, table as show_table};
+pub(super) use properties::nice;
+pub(super) use show::table as show_table;
 pub(super) use snapshot::unmount_all;
 
 use super::Context;
@@ -286,7 +288,7 @@ pub(crate) fn mdconfig(host: &mut Emulator, arguments: &[String]) -> Output {
             None => Output::failure(1, "mdconfig: ioctl(/dev/mdctl): No such file or directory"),
         };
     }
-    let Some(size) = words.value('s').and_then(show::parse_size) else {
+    let Some(size) = words.value('s').and_then(properties::parse_size) else {
         return Output::failure(1, "usage: mdconfig -a -t type [-s size]");
     };
     let unit = (0..)

@@ -26,27 +26,16 @@ impl Kernel {
         wanted: Option<u32>,
         suffix: &str,
     ) -> Result<u32, Errno> {
-        let stack = self.vnet(vnet);
-        let used = stack.units.get(cloner);
-        let is_free = |unit: u32| {
-            !used.is_some_and(|units| units.contains(&unit))
-                && !stack.names.contains_key(&format!("{cloner}{unit}{suffix}"))
-        };
+        let stack = self.vnet_mut(vnet);
+        let names = &stack.names;
+        let nameless = |unit: u32| !names.contains_key(&format!("{cloner}{unit}{suffix}"));
+        let units = stack.units.entry(cloner).or_default();
         let unit = match wanted {
-            Some(unit) if is_free(unit) => unit,
+            Some(unit) if !units.is_used(unit) && nameless(unit) => unit,
             Some(_) => return Err(Errno::EEXIST),
-            None => {
-                let from = used.map_or(0, first_gap);
-                (from..)
-                    .find(|unit| is_free(*unit))
-                    .expect("u32 has more units than interfaces")
-            }
+            None => units.lowest_free(nameless),
         };
-        self.vnet_mut(vnet)
-            .units
-            .entry(cloner)
-            .or_default()
-            .insert(unit);
+        units.take(unit);
         Ok(unit)
     }
 
@@ -128,7 +117,7 @@ impl Kernel {
             .units
             .entry("lo")
             .or_default()
-            .insert(unit);
+            .take(unit);
         let nd = Driver::Loopback.initial_nd();
         self.attach(
             vnet,
@@ -242,13 +231,5 @@ impl Kernel {
             b[4],
             if side == "a" { 0x0a } else { 0x0b },
         ]
-    }
-}
-
-/// The lowest number that may be free: units are dense in practice, so the search from here is short.
-fn first_gap(units: &std::collections::BTreeSet<u32>) -> u32 {
-    match units.last() {
-        Some(last) if units.len() as u32 == last + 1 => last + 1,
-        Some(_) | None => 0,
     }
 }

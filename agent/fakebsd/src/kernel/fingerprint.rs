@@ -3,6 +3,8 @@
 //! What a restored host may differ in is left out: identities (interface indices, jids, node IDs), the clock, generated addresses stay in,
 //! because an interface that was there before must keep its own.
 
+use std::collections::BTreeMap;
+
 use super::Kernel;
 use super::addr::mask4;
 use super::ifnet::{Driver, Ifnet, mac_text};
@@ -13,8 +15,12 @@ impl Kernel {
     /// Everything observable as sorted lines, for comparing a host before and after.
     pub fn fingerprint(&self) -> Vec<String> {
         let mut lines = Vec::new();
+        let owners = self.jails.all.values().filter(|jail| jail.owns_stack);
+        let names: BTreeMap<VnetId, &str> = owners
+            .map(|jail| (jail.stack, jail.name.as_str()))
+            .collect();
         for id in self.vnets.keys() {
-            self.print_stack(*id, &mut lines);
+            self.print_stack(*id, names.get(id).unwrap_or(&"host"), &mut lines);
         }
         for jail in self.jails.all.values() {
             let state = if jail.dying { " dying" } else { "" };
@@ -58,23 +64,9 @@ impl Kernel {
         lines
     }
 
-    /// Which stack a line belongs to: the host's, or its jail's by name.
-    fn stack_name(&self, id: VnetId) -> String {
-        match self
-            .jails
-            .all
-            .values()
-            .find(|jail| jail.owns_stack && jail.stack == id)
-        {
-            Some(jail) => jail.name.clone(),
-            None => "host".into(),
-        }
-    }
-
-    fn print_stack(&self, id: VnetId, lines: &mut Vec<String>) {
-        let stack = self.stack_name(id);
+    fn print_stack(&self, id: VnetId, stack: &str, lines: &mut Vec<String>) {
         for ifnet in self.interfaces(id) {
-            self.print_interface(&stack, ifnet, lines);
+            self.print_interface(stack, ifnet, lines);
         }
         for (fib, tables) in self.vnet(id).fibs.iter().enumerate() {
             lines.push(format!("{stack} fib {fib}"));

@@ -147,8 +147,6 @@ impl IfTable {
     fn release_index(&mut self, index: u32) {
         self.by_index.remove(&index);
         self.free_indices.insert(index);
-        let end = self.by_index.last_key_value().map_or(0, |(last, _)| *last);
-        self.free_indices.retain(|free| *free < end);
     }
 }
 
@@ -271,7 +269,7 @@ impl Kernel {
                 && let Some(home) = self.vnets.get_mut(&ifnet.home)
                 && let Some(units) = home.units.get_mut(cloner)
             {
-                units.remove(&unit);
+                units.release(unit);
             }
         }
     }

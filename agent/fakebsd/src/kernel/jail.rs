@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::Kernel;
 use super::errno::Errno;
 use super::timer::Timer;
+use super::units::Units;
 use super::vnet::VnetId;
 
 /// What a jail may have of an IP family: the stack's, or a list.
@@ -143,7 +144,7 @@ pub(crate) struct Jail {
 }
 
 /// All jails with the ways to find them. The host itself is not among them; its jid is 0.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct JailTable {
     pub(crate) all: BTreeMap<i32, Jail>,
     pub(crate) by_name: BTreeMap<String, i32>,
@@ -151,7 +152,9 @@ pub(crate) struct JailTable {
     inet: BTreeMap<Ipv4Addr, BTreeSet<i32>>,
     inet6: BTreeMap<Ipv6Addr, BTreeSet<i32>>,
     last_jid: i32,
-    cpusets: BTreeSet<u32>,
+    cpusets: Units,
+    /// How many jails have their root at a path.
+    roots: BTreeMap<String, u32>,
 }
 
 /// JAIL_MAX of sys/sys/jail.h.
@@ -159,6 +162,21 @@ const JID_MAX: i32 = 999_999;
 
 /// How long the destruction of a stack without connections takes; it runs in a task of its own after jail_remove(2) returned.
 const STACK_DESTRUCTION_TIME: Duration = Duration::from_millis(100);
+
+impl Default for JailTable {
+    fn default() -> Self {
+        Self {
+            all: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            inet: BTreeMap::new(),
+            inet6: BTreeMap::new(),
+            last_jid: 0,
+            // 0 to 2 belong to the host (recording `02`).
+            cpusets: Units::starting_at(3),
+            roots: BTreeMap::new(),
+        }
+    }
+}
 
 impl JailTable {
     fn next_jid(&mut self) -> i32 {
@@ -171,11 +189,29 @@ impl JailTable {
     }
 
     fn take_cpuset(&mut self) -> u32 {
-        let cpuset = (3..)
-            .find(|id| !self.cpusets.contains(id))
-            .expect("u32 has more sets than jails");
-        self.cpusets.insert(cpuset);
+        let cpuset = self.cpusets.lowest_free(|_| true);
+        self.cpusets.take(cpuset);
         cpuset
+    }
+
+    /// Whether a jail, living or dying, has its root at or below `node`.
+    pub(crate) fn roots_below(&self, node: &str) -> bool {
+        let below = format!("{}/", node.trim_end_matches('/'));
+        let next = self.roots.range(below.clone()..).next();
+        self.roots.contains_key(node) || next.is_some_and(|(path, _)| path.starts_with(&below))
+    }
+
+    fn add_root(&mut self, path: &str) {
+        *self.roots.entry(path.to_owned()).or_default() += 1;
+    }
+
+    fn drop_root(&mut self, path: &str) {
+        if let Some(count) = self.roots.get_mut(path) {
+            *count -= 1;
+            if *count == 0 {
+                self.roots.remove(path);
+            }
+        }
     }
 }
 
@@ -256,8 +292,10 @@ impl Kernel {
         if owns_stack && self.vnets.contains_key(&stack) {
             self.destroy_vnet(stack);
         }
-        self.jails.all.remove(&jid);
-        self.jails.cpusets.remove(&cpuset);
+        if let Some(jail) = self.jails.all.remove(&jid) {
+            self.jails.drop_root(&jail.path);
+        }
+        self.jails.cpusets.release(cpuset);
         if let Some(parent_jail) = self.jails.all.get_mut(&parent) {
             parent_jail.children.remove(&jid);
             if parent_jail.dying && parent_jail.children.is_empty() && !parent_jail.owns_stack {

@@ -92,12 +92,6 @@ impl Kernel {
 
     /// Whether a jail, living or dying, has its root at or below `node`.
     pub(crate) fn path_busy(&self, node: &str) -> bool {
-        let below = format!("{}/", node.trim_end_matches('/'));
-        node != "/"
-            && self
-                .jails
-                .all
-                .values()
-                .any(|jail| jail.path == node || jail.path.starts_with(&below))
+        node != "/" && self.jails.roots_below(node)
     }
 }

@@ -7,6 +7,7 @@ use super::Kernel;
 use super::ifnet::{Driver, IfId};
 use super::netgraph::Netgraph;
 use super::route::Fib;
+use super::units::Units;
 use crate::pf::Pf;
 
 /// Identity of a stack; 0 is the host's.
@@ -25,7 +26,7 @@ pub(crate) struct Vnet {
     pub(crate) names: BTreeMap<String, BTreeMap<u64, IfId>>,
     pub(crate) groups: BTreeMap<String, BTreeMap<u64, IfId>>,
     /// Units taken from each cloner of this stack.
-    pub(crate) units: BTreeMap<&'static str, BTreeSet<u32>>,
+    pub(crate) units: BTreeMap<&'static str, Units>,
     /// IPv4 addresses with the interfaces that hold them.
     pub(crate) inet: BTreeMap<Ipv4Addr, BTreeSet<IfId>>,
     pub(crate) vlans: BTreeMap<(IfId, u16), IfId>,

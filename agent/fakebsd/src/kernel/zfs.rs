@@ -53,6 +53,12 @@ pub(crate) struct Pool {
     pub(crate) exported: bool,
 }
 
+impl Pool {
+    fn is_memory_disk(&self) -> bool {
+        self.vdev.starts_with("md")
+    }
+}
+
 /// All pools of the host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Zfs {
@@ -91,42 +97,52 @@ impl Zfs {
 
     /// Every visible dataset in zfs_compare's order: by name, a file system's snapshots right behind it, oldest first.
     pub(crate) fn sorted(&self) -> Vec<&Dataset> {
-        let mut all: Vec<&Dataset> = self
-            .datasets
-            .values()
-            .filter(|dataset| self.visible(&dataset.name))
-            .collect();
-        all.sort_by(|a, b| {
+        Self::sort(
+            self.datasets
+                .values()
+                .filter(|dataset| self.visible(&dataset.name))
+                .collect(),
+        )
+    }
+
+    fn sort(mut found: Vec<&Dataset>) -> Vec<&Dataset> {
+        found.sort_by(|a, b| {
             (a.filesystem(), a.is_snapshot(), a.txg).cmp(&(b.filesystem(), b.is_snapshot(), b.txg))
         });
-        all
+        found
     }
 
     /// `name` and everything below it, snapshots too.
     pub(crate) fn below(&self, name: &str) -> Vec<String> {
-        let prefix = format!("{name}/");
-        let inside = |dataset: &&Dataset| {
-            dataset.name == name
-                || dataset.filesystem() == name
-                || dataset.name.starts_with(&prefix)
-        };
-        self.sorted()
+        if !self.visible(name) {
+            return Vec::new();
+        }
+        let from = self.datasets.range(name.to_owned()..);
+        let near = from.take_while(|(at, _)| at.starts_with(name));
+        let inside = near
+            .filter(|(at, _)| matches!(at.as_bytes().get(name.len()), None | Some(b'/' | b'@')));
+        let found = inside.map(|(_, dataset)| dataset).collect();
+        Self::sort(found)
             .into_iter()
-            .filter(inside)
             .map(|dataset| dataset.name.clone())
             .collect()
     }
 
     /// The snapshots of one file system, oldest first.
     pub(crate) fn snapshots(&self, filesystem: &str) -> Vec<&Dataset> {
-        self.sorted()
-            .into_iter()
-            .filter(|dataset| dataset.is_snapshot() && dataset.filesystem() == filesystem)
-            .collect()
+        let prefix = format!("{filesystem}@");
+        let from = self.datasets.range(prefix.clone()..);
+        let found = from
+            .take_while(|(at, _)| at.starts_with(&prefix))
+            .map(|(_, dataset)| dataset);
+        Self::sort(found.collect())
     }
 
     /// The clones of a snapshot.
     pub(crate) fn clones(&self, snapshot: &str) -> Vec<String> {
+        if !snapshot.contains('@') {
+            return Vec::new();
+        }
         self.sorted()
             .into_iter()
             .filter(|dataset| dataset.origin.as_deref() == Some(snapshot))
@@ -197,6 +213,32 @@ impl Zfs {
             Entry::Directory | Entry::Symlink(_) => 0,
         });
         EMPTY_BYTES + content.sum::<u64>()
+    }
+
+    /// What a reboot leaves: pools on real disks, mounted nowhere, delegated to nobody.
+    pub(crate) fn reboot(mut self) -> Self {
+        let volatile: Vec<String> = self
+            .pools
+            .iter()
+            .filter(|(_, pool)| pool.is_memory_disk())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for pool in volatile {
+            self.datasets
+                .retain(|name, _| name.split(['/', '@']).next() != Some(pool.as_str()));
+            self.pools.remove(&pool);
+        }
+        self.memory_disks.clear();
+        for dataset in self.datasets.values_mut() {
+            dataset.jailed_to = None;
+        }
+        self
+    }
+
+    /// The names of the mounted file systems, parents first.
+    pub(crate) fn mounted(&self) -> Vec<String> {
+        let mounted = self.sorted().into_iter().filter(|dataset| dataset.mounted);
+        mounted.map(|dataset| dataset.name.clone()).collect()
     }
 
     /// One line per dataset for the fingerprint.

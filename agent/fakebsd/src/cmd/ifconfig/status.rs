@@ -7,7 +7,6 @@ use crate::kernel::addr::mask4;
 use crate::kernel::bridge::Member;
 use crate::kernel::ifnet::{Driver, IfId, Ifnet, mac_text};
 use crate::kernel::jail::Addresses;
-use crate::release::Release;
 
 /// IFF_* by bit, as ifconfig prints them.
 const FLAG_NAMES: &[(u32, &str)] = &[
@@ -69,7 +68,7 @@ fn bits(value: u32, names: &[(u32, &str)]) -> String {
     format!("{value:x}<{}>", set.join(","))
 }
 
-fn flags(release: Release, ifnet: &Ifnet) -> u32 {
+fn flags(ifnet: &Ifnet) -> u32 {
     let mut value = 0x8000;
     let mut set = |on: bool, bit: u32| value |= if on { bit } else { 0 };
     set(ifnet.up, 0x1);
@@ -77,7 +76,7 @@ fn flags(release: Release, ifnet: &Ifnet) -> u32 {
     set(!ifnet.is_loopback(), 0x802);
     set(ifnet.running, 0x40);
     set(ifnet.promiscuous > 0, 0x100);
-    set(release.shows_lower_up() && ifnet.lower_up(), 0x100_0000);
+    set(ifnet.lower_up(), 0x100_0000);
     value
 }
 
@@ -85,7 +84,8 @@ fn options(kernel: &Kernel, ifnet: &Ifnet) -> u32 {
     match &ifnet.driver {
         Driver::Nic => 0x88_0028,
         Driver::Loopback => 0x68_0003,
-        Driver::Epair { .. } => 0x60_001b,
+        Driver::Epair { .. } if kernel.release.epair_has_offloads() => 0x60_001b,
+        Driver::Epair { .. } => 0x8,
         Driver::Bridge(_) => 0x10,
         Driver::Lagg(softc) => softc
             .ports
@@ -191,7 +191,7 @@ pub(super) fn print(kernel: &Kernel, context: &Context, id: IfId, af: Option<Af>
     let mut lines = vec![format!(
         "{}: flags={} metric 0 mtu {}",
         ifnet.name,
-        bits(flags(kernel.release, ifnet), FLAG_NAMES),
+        bits(flags(ifnet), FLAG_NAMES),
         ifnet.mtu
     )];
     if let Some(description) = &ifnet.description {

@@ -127,32 +127,11 @@ impl Run<'_> {
                 }
                 return Ok(1);
             }
-            "mtu" => {
-                let mtu = argument()?
-                    .parse()
-                    .map_err(|_| format!("ioctl SIOCSIFMTU (set mtu): {}", Errno::EINVAL.text()))?;
-                self.host
-                    .kernel
-                    .set_mtu(self.id, mtu)
-                    .map_err(|error| failure(error, "ioctl SIOCSIFMTU (set mtu)"))?;
-                return Ok(1);
-            }
+            "mtu" => return self.mtu(argument()?).map(|()| 1),
             "ether" | "link" | "lladdr" => return self.ether(argument()?).map(|()| 1),
             "fib" => return self.fib(argument()?).map(|()| 1),
             "vnet" => return self.vnet(argument()?).map(|()| 1),
-            "-vnet" => {
-                let name = self.name();
-                let output = reclaim(self.host, self.context, &name, rest.first());
-                return if output.is_success() {
-                    Ok(1)
-                } else {
-                    Err(output
-                        .stderr
-                        .trim_start_matches("ifconfig: ")
-                        .trim_end()
-                        .to_owned())
-                };
-            }
+            "-vnet" => return self.unvnet(rest.first()).map(|()| 1),
             "destroy" | "unplumb" => {
                 self.host
                     .kernel
@@ -161,25 +140,8 @@ impl Run<'_> {
                 self.gone = true;
                 return Ok(rest.len());
             }
-            "netmask" => {
-                self.pending.prefix = Some(netmask(argument()?)?);
-                return Ok(1);
-            }
-            "broadcast" => {
-                let text = argument()?;
-                self.pending.broadcast =
-                    Some(text.parse().map_err(|_| format!("{text}: bad value"))?);
-                return Ok(1);
-            }
-            "prefixlen" => {
-                let text = argument()?;
-                self.pending.prefix = Some(
-                    text.parse()
-                        .ok()
-                        .filter(|prefix| *prefix <= 128)
-                        .ok_or_else(|| format!("{text}: bad value"))?,
-                );
-                return Ok(1);
+            "netmask" | "broadcast" | "prefixlen" => {
+                return self.address_part(verb, argument()?).map(|()| 1);
             }
             "laggproto" | "laggport" | "-laggport" | "lagghash" => {
                 return self.lagg(verb, argument()?).map(|()| 1);
@@ -194,6 +156,36 @@ impl Run<'_> {
             },
         }
         Ok(0)
+    }
+
+    /// What belongs to the address that is set at the end.
+    fn address_part(&mut self, verb: &str, text: &str) -> Verdict<()> {
+        let bad = || format!("{text}: bad value");
+        match verb {
+            "netmask" => self.pending.prefix = Some(netmask(text)?),
+            "broadcast" => self.pending.broadcast = Some(text.parse().map_err(|_| bad())?),
+            _ => {
+                let prefix = text.parse().ok().filter(|prefix| *prefix <= 128);
+                self.pending.prefix = Some(prefix.ok_or_else(bad)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn mtu(&mut self, text: &str) -> Verdict<()> {
+        let refused = |error| failure(error, "ioctl SIOCSIFMTU (set mtu)");
+        let mtu = text.parse().map_err(|_| refused(Errno::EINVAL))?;
+        self.host.kernel.set_mtu(self.id, mtu).map_err(refused)
+    }
+
+    fn unvnet(&mut self, jail: Option<&String>) -> Verdict<()> {
+        let name = self.name();
+        let output = reclaim(self.host, self.context, &name, jail);
+        if output.is_success() {
+            return Ok(());
+        }
+        let line = output.stderr.trim_start_matches("ifconfig: ").trim_end();
+        Err(line.to_owned())
     }
 
     fn up(&mut self, up: bool) {

@@ -1,8 +1,10 @@
 //! The steps of starting and stopping one jail, in jail(8)'s order, and how a failed start is taken back (usr.sbin/jail/command.c).
 
 mod argv;
+mod step;
 
 use argv::argv_and_background;
+use step::{START, STOP, Step};
 
 use std::time::Duration;
 
@@ -12,118 +14,11 @@ use crate::cmd::{NO_PROGRAM, TIMED_OUT, run_in};
 use crate::kernel::jail::{Settings, Value};
 use crate::output::Output;
 
-/// One kind of step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Prepare,
-    Inet,
-    Inet6,
-    Mount,
-    Fstab,
-    Devfs,
-    Fdescfs,
-    Procfs,
-    Prestart,
-    Operation,
-    Created,
-    Dataset,
-    Interface,
-    Start,
-    Command,
-    Poststart,
-    Prestop,
-    Stop,
-    Terminate,
-    Poststop,
-    Release,
-}
-
-const START: &[Step] = &[
-    Step::Prepare,
-    Step::Inet,
-    Step::Inet6,
-    Step::Mount,
-    Step::Fstab,
-    Step::Devfs,
-    Step::Fdescfs,
-    Step::Procfs,
-    Step::Prestart,
-    Step::Operation,
-    Step::Created,
-    Step::Dataset,
-    Step::Interface,
-    Step::Start,
-    Step::Command,
-    Step::Poststart,
-];
-
-const STOP: &[Step] = &[
-    Step::Prestop,
-    Step::Stop,
-    Step::Terminate,
-    Step::Operation,
-    Step::Poststop,
-    Step::Procfs,
-    Step::Fdescfs,
-    Step::Devfs,
-    Step::Fstab,
-    Step::Mount,
-    Step::Inet6,
-    Step::Inet,
-    Step::Release,
-];
-
 /// DEFAULT_STOP_TIMEOUT of usr.sbin/jail/command.c.
 const STOP_TIMEOUT_S: u64 = 10;
 
 /// Characters that make jail(8) hand a command to the shell.
 const SHELL_CHARACTERS: &str = "!\"$&'()*;<>?[\\]`{|}~";
-
-impl Step {
-    /// The parameter whose values are the step's commands.
-    fn parameter(self) -> &'static str {
-        match self {
-            Self::Prepare => "exec.prepare",
-            Self::Inet => "ip4.addr",
-            Self::Inet6 => "ip6.addr",
-            Self::Mount => "mount",
-            Self::Fstab => "mount.fstab",
-            Self::Devfs => "mount.devfs",
-            Self::Fdescfs => "mount.fdescfs",
-            Self::Procfs => "mount.procfs",
-            Self::Prestart => "exec.prestart",
-            Self::Operation => "",
-            Self::Created => "exec.created",
-            Self::Dataset => "zfs.dataset",
-            Self::Interface => "vnet.interface",
-            Self::Start => "exec.start",
-            Self::Command => "command",
-            Self::Poststart => "exec.poststart",
-            Self::Prestop => "exec.prestop",
-            Self::Stop => "exec.stop",
-            Self::Terminate => "stop.timeout",
-            Self::Poststop => "exec.poststop",
-            Self::Release => "exec.release",
-        }
-    }
-
-    /// Steps that are not taken back when a start fails: the hooks.
-    fn is_hook(self) -> bool {
-        matches!(
-            self,
-            Self::Prepare
-                | Self::Prestart
-                | Self::Created
-                | Self::Start
-                | Self::Command
-                | Self::Poststart
-        )
-    }
-
-    fn runs_inside(self) -> bool {
-        matches!(self, Self::Start | Self::Command | Self::Stop)
-    }
-}
 
 /// The work on one jail.
 pub(super) struct Work<'r, 'a> {

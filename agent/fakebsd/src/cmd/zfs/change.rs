@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Verdict, Words, absent, mount_at, mount_dataset, record, show, unmount_dataset};
+use super::{Verdict, Words, absent, mount_at, mount_dataset, properties, record, unmount_dataset};
 use crate::cmd::Context;
 use crate::emulator::Emulator;
 use crate::output::Output;
@@ -39,8 +39,8 @@ pub(super) fn assignments<'a>(
             let (name, value) = word
                 .split_once('=')
                 .ok_or_else(|| format!("missing '=' for property=value argument '{word}'"))?;
-            show::check(name, value)?;
-            Ok((name.to_owned(), show::normalize_value(name, value)))
+            properties::check(name, value)?;
+            Ok((name.to_owned(), properties::normalize_value(name, value)))
         })
         .collect()
 }

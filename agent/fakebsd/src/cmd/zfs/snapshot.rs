@@ -251,7 +251,10 @@ pub(super) fn holds(host: &Emulator, arguments: &[String]) -> Output {
             return verdict(Err(absent(name)));
         };
         for (tag, since) in &dataset.holds {
-            output.line(format!("{name}\t{tag}\t{}", super::show::date_text(*since)));
+            output.line(format!(
+                "{name}\t{tag}\t{}",
+                super::properties::date_text(*since)
+            ));
         }
     }
     output

@@ -248,14 +248,8 @@ impl Kernel {
     pub(crate) fn inet6_attach_automatic(&mut self, id: IfId) {
         let vnet = self.ifnet(id).vnet;
         if self.ifnet(id).is_loopback() {
-            let taken = self
-                .inet6_holders
-                .get(&Ipv6Addr::LOCALHOST)
-                .is_some_and(|holders| {
-                    holders
-                        .iter()
-                        .any(|holder| self.ifnet(*holder).vnet == vnet)
-                });
+            let own = RouteKey::new(Family::Inet6, u128::from(Ipv6Addr::LOCALHOST), 128);
+            let taken = self.route_exists(vnet, self.ifnet(id).fib, own);
             if !taken {
                 self.attach_inet6(id, Ipv6Addr::LOCALHOST, 128, false);
             }

@@ -299,74 +299,22 @@ impl Kernel {
         let name = self.full_name(parent, component);
         let vnet =
             flag(settings, "vnet") == Some(true) || sys(settings, "vnet") == Some(JailSys::New);
-        let parent_stack = self.jail(parent).map_or(HOST, |jail| jail.stack);
-        let stack = if vnet {
-            self.allocate_vnet()
-        } else {
-            parent_stack
-        };
-        let cpuset = self.jails.take_cpuset();
-        let (securelevel, ruleset, statfs) = self.jail(parent).map_or((-1, 0, 2), |jail| {
-            (jail.securelevel, jail.devfs_ruleset, jail.enforce_statfs)
-        });
-        let allow = match self.jail(parent) {
-            Some(jail) => DEFAULT_ALLOW
-                .iter()
-                .filter(|name| jail.allow.contains(**name))
-                .map(|name| (*name).to_owned())
-                .collect(),
-            None => DEFAULT_ALLOW
-                .iter()
-                .map(|name| (*name).to_owned())
-                .collect(),
-        };
+        let mut jail = self.fresh_jail(jid, parent, &name);
         let path = text(settings, "path").unwrap_or("/");
-        let path = match self.jail(parent) {
+        jail.path = match self.jail(parent) {
             Some(jail) if jail.path != "/" => {
                 crate::files::normalize(&format!("{}/{path}", jail.path))
             }
             Some(_) | None => crate::files::normalize(path),
         };
-        let jail = Jail {
-            jid,
-            name: name.clone(),
-            parent,
-            path,
-            persist: false,
-            dying: false,
-            stack,
-            owns_stack: vnet,
-            hostname: String::new(),
-            domainname: String::new(),
-            hostuuid: "00000000-0000-0000-0000-000000000000".into(),
-            hostid: 0,
-            host: JailSys::New,
-            securelevel,
-            devfs_ruleset: ruleset,
-            enforce_statfs: statfs,
-            osrelease: self.release.name().to_owned(),
-            osreldate: i64::from(self.release.osreldate()),
-            ip4: if vnet {
-                Addresses::Inherit
-            } else {
-                Addresses::Restricted(Vec::new())
-            },
-            ip6: if vnet {
-                Addresses::Inherit
-            } else {
-                Addresses::Restricted(Vec::new())
-            },
-            ip4_saddrsel: true,
-            ip6_saddrsel: true,
-            allow,
-            subsystems: BTreeMap::new(),
-            children_max: 0,
-            children: BTreeSet::new(),
-            cpuset,
-            meta: String::new(),
-            env: String::new(),
-            processes: BTreeSet::new(),
-        };
+        if vnet {
+            jail.stack = self.allocate_vnet();
+            jail.owns_stack = true;
+            jail.ip4 = Addresses::Inherit;
+            jail.ip6 = Addresses::Inherit;
+        }
+        let stack = jail.stack;
+        self.jails.add_root(&jail.path);
         self.jails.all.insert(jid, jail);
         self.jails.by_name.insert(name, jid);
         if let Some(jail) = self.jails.all.get_mut(&parent) {
@@ -377,6 +325,54 @@ impl Kernel {
             self.vnet_mut(stack).loopback = loopback;
         }
         self.apply_settings(jid, settings);
+    }
+
+    /// A jail with the defaults, and what it takes from its parent.
+    fn fresh_jail(&mut self, jid: i32, parent: i32, name: &str) -> Jail {
+        let cpuset = self.jails.take_cpuset();
+        let above = self.jail(parent);
+        let (securelevel, devfs_ruleset, enforce_statfs) = above.map_or((-1, 0, 2), |jail| {
+            (jail.securelevel, jail.devfs_ruleset, jail.enforce_statfs)
+        });
+        let allowed = |name: &&&str| above.is_none_or(|jail| jail.allow.contains::<str>(name));
+        let release = above.map_or(self.release.name(), |jail| jail.osrelease.as_str());
+        let date = above.map_or(i64::from(self.release.osreldate()), |jail| jail.osreldate);
+        Jail {
+            jid,
+            name: name.to_owned(),
+            parent,
+            path: "/".to_owned(),
+            persist: false,
+            dying: false,
+            stack: above.map_or(HOST, |jail| jail.stack),
+            owns_stack: false,
+            hostname: String::new(),
+            domainname: String::new(),
+            hostuuid: "00000000-0000-0000-0000-000000000000".into(),
+            hostid: 0,
+            host: JailSys::New,
+            securelevel,
+            devfs_ruleset,
+            enforce_statfs,
+            osrelease: release.to_owned(),
+            osreldate: date,
+            ip4: Addresses::Restricted(Vec::new()),
+            ip6: Addresses::Restricted(Vec::new()),
+            ip4_saddrsel: true,
+            ip6_saddrsel: true,
+            allow: DEFAULT_ALLOW
+                .iter()
+                .filter(allowed)
+                .map(|name| (*name).to_owned())
+                .collect(),
+            subsystems: BTreeMap::new(),
+            children_max: 0,
+            children: BTreeSet::new(),
+            cpuset,
+            meta: String::new(),
+            env: String::new(),
+            processes: BTreeSet::new(),
+        }
     }
 
     fn jail_update(&mut self, viewer: i32, settings: &Settings) -> Result<i32, JailError> {

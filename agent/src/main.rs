@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use cellblock_agent::config::{Config, Options};
@@ -10,6 +11,10 @@ use cellblock_agent_core::host::Host;
 use cellblock_freebsd::{FreeBsd, Real, System};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long a jail's start or stop is waited for before the agent goes on with the next: long enough for a jail without services,
+/// short enough that many slow ones start side by side.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Keeps this host's jails and their networks as the controller says
 #[derive(Debug, Parser)]
@@ -83,7 +88,8 @@ fn main() -> anyhow::Result<()> {
             Arc::new(emulated::Remote::new(socket))
         }
     };
-    let host: Arc<dyn Host + Send + Sync> = Arc::new(FreeBsd::new(system, config.folder()));
+    let host: Arc<dyn Host + Send + Sync> =
+        Arc::new(FreeBsd::new(system, config.folder()).with_patience(PATIENCE));
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -20,6 +20,9 @@ pub struct Observed {
     pub interfaces: Vec<Interface>,
     /// Every jail, dying ones too.
     pub jails: Vec<ObservedJail>,
+    /// Jails by name that an earlier operation is still `starting` or `stopping`: their hooks run, and nothing may be done to them until they have ended.
+    #[serde(default)]
+    pub busy: BTreeMap<String, String>,
     /// What stands inside the VNET jails that are alive, by jid. Hostile input: a jail's root can make it say anything.
     pub vnets: BTreeMap<u32, Vnet>,
     /// The host's routes, by fib.

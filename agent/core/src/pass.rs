@@ -22,7 +22,7 @@ const PAUSE_MS_FIRST: u64 = 1_000;
 const PAUSE_MS_MAX: u64 = 60_000;
 
 /// How soon to look again at what becomes possible by itself, in milliseconds.
-const LOOK_AGAIN_MS: u64 = 500;
+const LOOK_AGAIN_MS: u64 = 1_000;
 
 /// How soon to look again after progress, in milliseconds: at once.
 const PROGRESS_MS: u64 = 0;

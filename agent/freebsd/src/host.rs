@@ -1,9 +1,15 @@
 //! A FreeBSD host as the core sees it.
+//!
+//! Starting and stopping a jail runs its hooks and its own `/etc/rc`, which takes as long as it takes. On a real host these two operations
+//! go on behind the agent's back after a moment's patience, so that one slow jail keeps no other waiting.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use cellblock_agent_core::host::{Host, HostError, Wanted};
+use cellblock_agent_core::host::{Host, HostError, Retry, Wanted};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::Op;
 
@@ -11,13 +17,28 @@ use crate::observe;
 use crate::perform::Performer;
 use crate::system::System;
 
+/// How many jails may be starting or stopping at once; the next one is waited for. Each is a process tree of its own.
+const JOBS_MAX: usize = 16;
+
 /// A host, driven by FreeBSD's own tools.
 ///
 /// Every changing command is logged at `debug` with its words and what it read.
 pub struct FreeBsd {
+    inner: Arc<Inner>,
+    patience: Option<Duration>,
+    jobs: Mutex<BTreeMap<String, Job>>,
+}
+
+struct Inner {
     system: Arc<dyn System>,
     folder: String,
     pf: Mutex<()>,
+}
+
+/// A jail that is being started or stopped.
+struct Job {
+    op: Op,
+    result: Receiver<Result<(), HostError>>,
 }
 
 impl FreeBsd {
@@ -25,25 +46,124 @@ impl FreeBsd {
     #[must_use]
     pub fn new(system: Arc<dyn System>, folder: impl AsRef<Path>) -> Self {
         let folder = folder.as_ref().to_string_lossy();
-        Self {
+        let inner = Inner {
             system,
             folder: folder.trim_end_matches('/').to_owned(),
             pf: Mutex::new(()),
+        };
+        Self {
+            inner: Arc::new(inner),
+            patience: None,
+            jobs: Mutex::default(),
+        }
+    }
+
+    /// Waits only so long for a jail to start or stop; what takes longer goes on, and shows as `busy` in observations.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
         }
     }
 
     /// What runs the commands.
     #[must_use]
     pub fn system(&self) -> &Arc<dyn System> {
-        &self.system
+        &self.inner.system
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<String, Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Performs a slow operation on the jail `name`, and goes on without it when it takes longer than `patience`.
+    ///
+    /// A failure that comes after that is returned when the operation is asked for again.
+    fn perform_slowly(&self, name: &str, op: &Op, patience: Duration) -> Result<(), HostError> {
+        let mut jobs = self.jobs();
+        if let Some(job) = jobs.get(name) {
+            match job.result.try_recv() {
+                Err(TryRecvError::Empty) => return Ok(()),
+                Ok(result) => {
+                    let same = job.op == *op;
+                    jobs.remove(name);
+                    if same {
+                        return result;
+                    }
+                }
+                Err(TryRecvError::Disconnected) => {
+                    jobs.remove(name);
+                }
+            }
+        }
+        if jobs.len() >= JOBS_MAX {
+            return self.inner.perform(op);
+        }
+        let (send, result) = mpsc::channel();
+        let (inner, task) = (Arc::clone(&self.inner), op.clone());
+        let spawned = std::thread::Builder::new()
+            .name(format!("jail {name}"))
+            .spawn(move || {
+                // Nobody listens any more when the agent is stopping; the jail goes on.
+                let _ = send.send(inner.perform(&task));
+            });
+        if let Err(error) = spawned {
+            let message = format!("no thread for jail `{name}` could be started: {error}");
+            return Err(HostError {
+                reason: "CommandFailed",
+                message,
+                retry: Retry::After,
+            });
+        }
+        match result.recv_timeout(patience) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => {
+                jobs.insert(
+                    name.to_owned(),
+                    Job {
+                        op: op.clone(),
+                        result,
+                    },
+                );
+                Ok(())
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let message = format!("the thread for jail `{name}` ended without a result");
+                Err(HostError {
+                    reason: "CommandFailed",
+                    message,
+                    retry: Retry::After,
+                })
+            }
+        }
+    }
+
+    /// The jails that are being started or stopped. What has ended well is forgotten; a failure waits to be asked for.
+    fn busy(&self) -> BTreeMap<String, String> {
+        let mut busy = BTreeMap::new();
+        self.jobs().retain(|name, job| match job.result.try_recv() {
+            Err(TryRecvError::Empty) => {
+                let verb = if matches!(job.op, Op::StartJail { .. }) {
+                    "starting"
+                } else {
+                    "stopping"
+                };
+                busy.insert(name.clone(), verb.to_owned());
+                true
+            }
+            Ok(Err(error)) => {
+                let (send, result) = mpsc::channel();
+                job.result = result;
+                send.send(Err(error)).is_ok()
+            }
+            Ok(Ok(())) | Err(TryRecvError::Disconnected) => false,
+        });
+        busy
     }
 }
 
-impl Host for FreeBsd {
-    fn observe(&self, wanted: &Wanted) -> Result<Observed, HostError> {
-        observe::look(self.system.as_ref(), &self.folder, wanted).map_err(HostError::from)
-    }
-
+impl Inner {
     fn perform(&self, op: &Op) -> Result<(), HostError> {
         let performer = Performer {
             system: self.system.as_ref(),
@@ -53,3 +173,25 @@ impl Host for FreeBsd {
         performer.perform(op).map_err(HostError::from)
     }
 }
+
+impl Host for FreeBsd {
+    /// Which jails are busy is read first: one that ends meanwhile is looked at once more, not started twice.
+    fn observe(&self, wanted: &Wanted) -> Result<Observed, HostError> {
+        let busy = self.busy();
+        let observed = observe::look(self.inner.system.as_ref(), &self.inner.folder, wanted)
+            .map_err(HostError::from)?;
+        Ok(Observed { busy, ..observed })
+    }
+
+    fn perform(&self, op: &Op) -> Result<(), HostError> {
+        match (op, self.patience) {
+            (Op::StartJail { name, .. } | Op::StopJail { name, .. }, Some(patience)) => {
+                self.perform_slowly(name, op, patience)
+            }
+            _ => self.inner.perform(op),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,9 @@ impl<'a> Planner<'a> {
     fn plan_jail(&mut self, uid: &Uid, jail: &DesiredJail<'a>) {
         let subject = Subject::Jail(uid.clone());
         let name = jail.view.jail_name();
+        if self.observed.busy.contains_key(name) {
+            return self.wait_for_busy(uid, name);
+        }
         if let Some(other) = self.observed.jail(name)
             && self.owner_of(other).as_ref() != Some(uid)
         {

@@ -52,6 +52,8 @@ pub mod reason {
     pub const PARAMETER_UNKNOWN: &str = "ParameterUnknown";
     /// The kernel cannot do what the object asks for.
     pub const NOT_CAPABLE: &str = "NotCapable";
+    /// Its hooks run: an earlier operation is starting or stopping it.
+    pub const BUSY: &str = "Busy";
     /// A former incarnation is dying.
     pub const DYING: &str = "Dying";
     /// The jail must be restarted and its restart policy says no.

@@ -17,6 +17,9 @@ use crate::render::pf::jail_label;
 /// How long a removed VNET jail with an open TCP connection stays: 2 × net.inet.tcp.msl, 60 s by default (recording `11`), and a little.
 pub(super) const DYING_MS_MAX: u64 = 90_000;
 
+/// How long the hooks of a jail may take before they are killed (the adapter's bound on jail(8)), and a little.
+pub(super) const BUSY_MS_MAX: u64 = 660_000;
+
 /// What is left of a jail in the kernel.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Life<'a> {
@@ -41,7 +44,26 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        life
+        let busy = |ours: &OwnedJail| self.observed.busy.contains_key(&ours.name);
+        if life == Life::Gone && self.ledger.jails.get(uid).is_some_and(busy) {
+            Life::Dying
+        } else {
+            life
+        }
+    }
+
+    /// Waits for the hooks of a jail that an earlier operation is starting or stopping.
+    pub(super) fn wait_for_busy(&mut self, uid: &Uid, name: &str) {
+        let verb = self.observed.busy.get(name).map_or("busy", String::as_str);
+        let message = format!(
+            "the jail is {verb}: its hooks run (exec.start and exec.stop may take up to ten minutes)"
+        );
+        self.wait(
+            &Subject::Jail(uid.clone()),
+            reason::BUSY,
+            message,
+            BUSY_MS_MAX,
+        );
     }
 
     /// Whether the view wants the jail to run, blocked or not.
@@ -56,7 +78,11 @@ impl<'a> Planner<'a> {
         let observed = self.observed;
         for jail in observed.jails.iter().filter(|jail| !jail.dying) {
             if let Some(uid) = self.owner_of(jail).filter(|uid| !self.shall_run(uid)) {
-                self.plan_stop(&uid, jail, true);
+                if self.observed.busy.contains_key(&jail.name) {
+                    self.wait_for_busy(&uid, &jail.name);
+                } else {
+                    self.plan_stop(&uid, jail, true);
+                }
             }
         }
         for jail in observed.jails.iter().filter(|jail| jail.dying) {
@@ -273,6 +299,12 @@ impl<'a> Planner<'a> {
 
     pub(super) fn wait_for_dying(&mut self, uid: &Uid) {
         let subject = Subject::Jail(uid.clone());
+        if let Some(ours) = self.ledger.jails.get(uid)
+            && self.observed.busy.contains_key(&ours.name)
+        {
+            let name = ours.name.clone();
+            return self.wait_for_busy(uid, &name);
+        }
         if self
             .waiting
             .iter()

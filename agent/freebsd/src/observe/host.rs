@@ -66,6 +66,7 @@ pub(crate) fn look(
         directories.insert(path.clone(), system.is_dir(path)?);
     }
     Ok(Observed {
+        busy: BTreeMap::new(),
         boot_id,
         facts: facts(&values, &jail_parameters, &pf, &interfaces),
         routes: routes(system, &values)?,

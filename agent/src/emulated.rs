@@ -125,7 +125,7 @@ pub fn prepared(name: &str, seed: u64) -> anyhow::Result<Emulator> {
     }
     let mut emulator = Emulator::new(Release::V15_1, hardware);
     let text = "nat-anchor \"cellblock/*\"\nrdr-anchor \"cellblock/*\"\nbinat-anchor \"cellblock/*\"\nanchor \"cellblock/*\"\npass\n";
-    for directory in ["/etc", "/jails", "/tmp", "/var/db"] {
+    for directory in ["/etc", "/jails", "/tmp", "/var/db/cellblock/jails"] {
         emulator
             .files
             .create_directories(directory)

@@ -8,7 +8,7 @@ use crate::context::Connection;
 use crate::printer::Printer;
 
 /// What stays on a host after everything was deleted, and why.
-const RESIDUE: [(&str, &str); 3] = [
+const RESIDUE: [(&str, &str); 4] = [
     (
         "loaded modules (if_bridge, if_epair)",
         "unloading a module that somebody else has begun to use would take it from them",
@@ -17,6 +17,10 @@ const RESIDUE: [(&str, &str); 3] = [
     (
         "the pf anchor `cellblock`, empty",
         "the lines of pf.conf that refer to it are the operator's",
+    ),
+    (
+        "the agent's own folder: its key, its ledger and an empty `jails`",
+        "the host is known by the key; remove the folder with the agent",
     ),
 ];
 

@@ -70,7 +70,7 @@ impl World {
         let jails = ["a", "b", "c", "d"].into_iter();
         let jails =
             jails.flat_map(|name| [format!("/jails/{name}/dev"), format!("/jails/{name}/tmp")]);
-        for directory in ["/etc".to_owned(), "/var/db".to_owned()]
+        for directory in ["/etc".to_owned(), format!("{FOLDER}/jails")]
             .into_iter()
             .chain(jails)
         {

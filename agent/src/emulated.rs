@@ -430,16 +430,16 @@ impl Remote {
             path: path.to_owned(),
             source,
         };
-        match self.ask(request).map_err(error)? {
-            Response::Failed { full: true, .. } => {
-                Err(error(std::io::ErrorKind::StorageFull.into()))
-            }
-            Response::Failed {
-                full: false,
-                message,
-            } => Err(error(std::io::Error::other(message))),
-            response => take(response).ok_or_else(|| error(std::io::ErrorKind::InvalidData.into())),
+        let response = self.ask(request).map_err(error)?;
+        if let Response::Failed { full, message } = response {
+            let full_disk = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(error(if full {
+                full_disk
+            } else {
+                std::io::Error::other(message)
+            }));
         }
+        take(response).ok_or_else(|| error(std::io::ErrorKind::InvalidData.into()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Jails: what each needs before it starts, its start, and what drifted around and inside a running one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::RestartPolicy;
@@ -150,6 +150,31 @@ impl<'a> Planner<'a> {
         }
         for link in jail.links() {
             self.plan_running_link(&subject, jail, link, running);
+        }
+        if !jail.links().is_empty() {
+            self.plan_loopback_inside(&subject, jail.view.jail_name(), running);
+        }
+    }
+
+    /// The loopback of a running VNET jail, as `exec.created` left it.
+    fn plan_loopback_inside(&mut self, subject: &Subject, jail: &str, running: &ObservedJail) {
+        let observed = self.observed;
+        let inside = observed.vnets.get(&running.jid);
+        let Some(loopback) = inside.and_then(|vnet| {
+            let mut interfaces = vnet.interfaces.iter();
+            interfaces.find(|interface| interface.name == jailconf::LOOPBACK)
+        }) else {
+            return;
+        };
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        if loopback.address(address).is_none() || !loopback.is_up() {
+            let op = Op::AddAddressInVnet {
+                jail: jail.to_owned(),
+                interface: jailconf::LOOPBACK.to_owned(),
+                address,
+                prefix_length: jailconf::LOOPBACK_PREFIX_LENGTH,
+            };
+            self.step(Phase::RepairVnet, subject, op);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Nothing can break out of a value: everything is quoted, and the two characters that end or escape a quoted string, and the one that begins a variable, are escaped (usr.sbin/jail/jaillex.l).
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 use cellblock_schemas::jail::ParameterValue;
 use cellblock_schemas::net::Family;
@@ -11,6 +12,12 @@ use sha2::{Digest, Sha256};
 
 use crate::observed::JailMeta;
 use crate::plan::desired::{DesiredLink, Networking};
+
+/// The loopback that every network stack is born with, without an address and down.
+pub const LOOPBACK: &str = "lo0";
+
+/// The prefix length of 127.0.0.1 on it.
+pub const LOOPBACK_PREFIX_LENGTH: u8 = 8;
 
 /// A rendered jail.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +150,10 @@ pub fn mount_target(path: &str, target: &str) -> String {
 ///
 /// `exec.created` runs before `vnet.interface` (usr.sbin/jail/jail.c), so the interface is moved here too. None of them has a shell metacharacter: jail(8) executes them directly (recording `11`).
 fn vnet_commands(name: &str, links: &[DesiredLink]) -> Vec<String> {
-    let mut commands = vec![format!("/sbin/ifconfig -j {name} lo0 inet 127.0.0.1/8 up")];
+    let mut commands = vec![format!(
+        "/sbin/ifconfig -j {name} {LOOPBACK} inet {}/{LOOPBACK_PREFIX_LENGTH} up",
+        Ipv4Addr::LOCALHOST
+    )];
     for link in links {
         let interface = &link.interface;
         commands.push(format!(

@@ -20,12 +20,18 @@ const SOURCES: [&str; 5] = [
 
 /// Words of the same form in those folders that are no reasons, each with what it is.
 const OTHER_WORDS: [(&str, &str); 16] = [
-    ("Apply", "an operation of managedFields, and a request in metrics"),
+    (
+        "Apply",
+        "an operation of managedFields, and a request in metrics",
+    ),
     ("Create", "a request in metrics"),
     ("Delete", "a request in metrics"),
     ("Get", "a request in metrics"),
     ("List", "a request in metrics"),
-    ("Update", "an operation of managedFields, and a request in metrics"),
+    (
+        "Update",
+        "an operation of managedFields, and a request in metrics",
+    ),
     ("UpdateStatus", "a request in metrics"),
     ("Version", "a request in metrics"),
     ("Watch", "a request in metrics"),
@@ -215,7 +221,10 @@ fn is_code(word: &str) -> bool {
 fn codes(line: &str) -> impl Iterator<Item = &str> {
     let code = line.trim_start();
     let code = if code.starts_with("//") { "" } else { code };
-    code.split('"').skip(1).step_by(2).filter(|word| is_code(word))
+    code.split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| is_code(word))
 }
 
 /// Every code that the product can report or refuse with, and where it is made.
@@ -224,7 +233,9 @@ fn made() -> Result<BTreeMap<String, PathBuf>> {
     for source in SOURCES {
         for file in files(&root().join(source), "rs")? {
             let is_test = file.components().any(|part| part.as_os_str() == "tests")
-                || ["tests.rs", "testing.rs"].iter().any(|name| file.ends_with(name));
+                || ["tests.rs", "testing.rs"]
+                    .iter()
+                    .any(|name| file.ends_with(name));
             if is_test {
                 continue;
             }

@@ -10,6 +10,7 @@
 
 pub mod crash;
 pub mod drift;
+pub mod scenario;
 pub mod views;
 pub mod world;
 

@@ -121,6 +121,8 @@ impl Ledger {
             self.owned.clear();
             for jail in self.jails.values_mut() {
                 jail.jid = 0;
+                // What is mounted there now was mounted by somebody else.
+                jail.mounts.clear();
             }
         }
     }

@@ -60,6 +60,8 @@ impl Plan {
 pub enum Subject {
     /// The host as a whole.
     Host,
+    /// One thing of the host that stands for itself, in words: an anchor, an address, a sysctl. A failure of one keeps no other from going on.
+    HostPart(String),
     /// A network on this host, by uid.
     Network(Uid),
     /// A jail, by uid.
@@ -67,11 +69,29 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The pf anchor of that name.
+    #[must_use]
+    pub fn anchor(name: &str) -> Self {
+        Self::HostPart(format!("anchor {name}"))
+    }
+
+    /// The sysctl of that name.
+    #[must_use]
+    pub fn sysctl(oid: &str) -> Self {
+        Self::HostPart(format!("sysctl {oid}"))
+    }
+
+    /// The address on an interface of the host.
+    #[must_use]
+    pub fn address(interface: &str, address: IpAddr) -> Self {
+        Self::HostPart(format!("address {address} of {interface}"))
+    }
+
     /// `host`, `network` or `jail`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Host => "host",
+            Self::Host | Self::HostPart(_) => "host",
             Self::Network(_) => "network",
             Self::Jail(_) => "jail",
         }

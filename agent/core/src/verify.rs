@@ -11,6 +11,7 @@ use cellblock_schemas::view::{HostView, JailView};
 use crate::execute::Outcome;
 use crate::ledger::Ledger;
 use crate::mark::{Mark, Role};
+use crate::names;
 use crate::observed::{Observed, ObservedJail};
 use crate::op::{Plan, Subject};
 use crate::plan::{owner_of, reason};
@@ -96,7 +97,11 @@ fn host_conditions(evidence: Evidence<'_>) -> Vec<Condition> {
         .iter()
         .filter(host)
         .find(|blocked| blocked.reason != reason::PF_NOT_EFFECTIVE);
-    let failed = outcome.failed.get(&Subject::Host);
+    let failed = outcome
+        .failed
+        .iter()
+        .find(|(subject, _)| matches!(subject, Subject::Host | Subject::HostPart(_)))
+        .map(|(_, error)| error);
     let held = held.map(|(reason, message)| (reason, message.to_owned()));
     let ready = held
         .clone()
@@ -193,14 +198,14 @@ fn nothing_left(evidence: Evidence<'_>, uid: &Uid) -> bool {
     let aliased = addresses.into_iter().any(|bound| {
         ledger.owned.iter().any(|owned| matches!(owned, crate::ledger::Owned::Alias { address, .. } if *address == bound.address))
     });
-    let subject = Subject::Jail(uid.clone());
-    let planned = plan.steps.iter().any(|step| {
-        step.subject == subject
-            || matches!(
-                step.op,
-                crate::op::Op::ClearAnchor { .. } | crate::op::Op::LoadAnchor { .. }
-            )
-    });
+    let subjects = [
+        Subject::Jail(uid.clone()),
+        Subject::anchor(&names::jail_anchor(uid)),
+    ];
+    let planned = plan
+        .steps
+        .iter()
+        .any(|step| subjects.contains(&step.subject));
     !marked && !aliased && !planned && !ledger.jails.contains_key(uid)
 }
 
@@ -218,14 +223,21 @@ fn problem(
         ..
     } = evidence;
     let subject = Subject::Jail(jail.uid.clone());
-    let networks: Vec<Subject> = jail
+    let mut leans_on: Vec<Subject> = jail
         .binding
         .attachments
         .iter()
         .filter_map(|attachment| view.networks.get(&attachment.network))
-        .map(|network| Subject::Network(network.uid.clone()))
+        .flat_map(|network| {
+            [
+                Subject::Network(network.uid.clone()),
+                Subject::anchor(&names::network_anchor(&network.uid)),
+            ]
+        })
         .collect();
-    let concerns = |other: &Subject| *other == subject || networks.contains(other);
+    // Also where it publishes nothing any more: until the rules are gone, its former ports are not free.
+    leans_on.push(Subject::anchor(&names::jail_anchor(&jail.uid)));
+    let concerns = |other: &Subject| *other == subject || leans_on.contains(other);
     if let Some(blocked) = plan
         .blocked
         .iter()
@@ -264,13 +276,6 @@ fn problem(
         return Some(Problem {
             reason: blocked.reason.to_owned(),
             message: blocked.message.clone(),
-            blocked: true,
-        });
-    }
-    if let Some(error) = outcome.failed.get(&Subject::Host).filter(|_| needs_pf) {
-        return Some(Problem {
-            reason: error.reason.to_owned(),
-            message: error.message.clone(),
             blocked: true,
         });
     }
@@ -408,7 +413,7 @@ fn publish_ready(evidence: Evidence<'_>, jail: &JailView) -> Option<Condition> {
         .map(|blocked| (blocked.reason.to_owned(), blocked.message.clone()));
     let failed = outcome
         .failed
-        .get(&Subject::Host)
+        .get(&Subject::anchor(&names::jail_anchor(&jail.uid)))
         .map(|error| (error.reason.to_owned(), error.message.clone()));
     let pending = plan
         .steps

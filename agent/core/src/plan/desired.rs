@@ -9,6 +9,7 @@ use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::{ParameterValue, RunPolicy};
 use cellblock_schemas::net::Family;
 use cellblock_schemas::network::{GatewayOwner, Mode, Subnet};
+use cellblock_schemas::validate::parameters;
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
 
 use super::{Settings, reason};
@@ -350,7 +351,10 @@ impl<'a> Resolver<'a, '_> {
             None => {}
         }
         let Some(interface) = self.observed.interface(uplink) else {
-            return Ok(());
+            let message = format!(
+                "two interfaces are called `{uplink}`, one of them came back from a jail; rename or destroy that one"
+            );
+            return Err((reason::AMBIGUOUS_INTERFACE, message));
         };
         let own: Vec<String> = interface
             .addresses
@@ -470,7 +474,7 @@ impl<'a> Resolver<'a, '_> {
                 self.block(subject.clone(), reason::PARAMETER_UNKNOWN, message);
             }
         }
-        if jail.spec.parameters.get("mount.devfs") != Some(&ParameterValue::Flag(true)) {
+        if !parameters::is_on(&jail.spec, "mount.devfs") {
             return;
         }
         let ruleset = match jail.spec.parameters.get("devfs_ruleset") {

@@ -51,14 +51,14 @@ impl Planner<'_> {
                     anchor: anchor.clone(),
                     rules: text.rules.clone(),
                 };
-                self.step(Phase::LoadAnchor, &Subject::Host, op);
+                self.step(Phase::LoadAnchor, &Subject::anchor(anchor), op);
             }
         }
         for anchor in observed.pf.anchors.keys() {
             if !wanted.contains_key(anchor) && is_our_anchor(anchor) {
                 self.step(
                     Phase::ClearAnchor,
-                    &Subject::Host,
+                    &Subject::anchor(anchor),
                     Op::ClearAnchor {
                         anchor: anchor.clone(),
                     },

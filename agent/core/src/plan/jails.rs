@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::RestartPolicy;
 use cellblock_schemas::net::Family;
+use cellblock_schemas::validate::parameters;
 
 use super::desired::{DesiredAlias, DesiredJail, DesiredLink, Networking};
 use super::networks::Standing;
@@ -60,7 +61,7 @@ impl DesiredJail<'_> {
             ("mount.fdescfs", "dev/fd"),
             ("mount.procfs", "proc"),
         ] {
-            if self.view.spec.parameters.contains_key(parameter) {
+            if parameters::is_on(&self.view.spec, parameter) {
                 mounts.push(jailconf::mount_target(&self.path, target));
             }
         }
@@ -236,8 +237,18 @@ impl<'a> Planner<'a> {
             );
             return self.block(&subject, reason::ADDRESS_TAKEN, message);
         }
+        if observed.interfaces_named(&alias.interface).nth(1).is_some() {
+            let message = format!(
+                "two interfaces are called `{}`, one of them came back from a jail; rename or destroy that one",
+                alias.interface
+            );
+            return self.block(&subject, reason::AMBIGUOUS_INTERFACE, message);
+        }
+        // One of ours goes in this very plan, before it is added where it shall be.
         let elsewhere = observed.interfaces.iter().find(|interface| {
-            interface.name != alias.interface && interface.address(alias.address).is_some()
+            interface.name != alias.interface
+                && interface.address(alias.address).is_some()
+                && !self.is_owned_address(&interface.name, alias.address)
         });
         if let Some(elsewhere) = elsewhere {
             let message = format!(
@@ -282,7 +293,16 @@ impl<'a> Planner<'a> {
             no_dad: false,
         };
         let disabled = interface.is_some_and(|interface| interface.nd6.contains("IFDISABLED"));
+        // Where it stood before its uplink became another interface.
+        let before = self.ledger.owned.iter().filter_map(|owned| {
+            let Owned::Alias { interface, address } = owned else {
+                return None;
+            };
+            (*address == alias.address && *interface != alias.interface)
+                .then(|| Subject::address(interface, *address))
+        });
         let step = self.step(Phase::AddAddress, subject, op);
+        step.needs.extend(before);
         step.record.push(Record::Owned(Owned::Alias {
             interface: alias.interface.clone(),
             address: alias.address,
@@ -354,6 +374,18 @@ impl<'a> Planner<'a> {
             .get(&link.bridge)
             .is_some_and(|bridge| bridge.private);
         if present.is_none() {
+            // An interface is a member of one bridge only: of the former network's, or where somebody put it.
+            let elsewhere = observed
+                .interfaces
+                .iter()
+                .find(|bridge| host_end.is_some() && bridge.members.contains_key(member));
+            if let Some(elsewhere) = elsewhere {
+                let op = Op::RemoveMember {
+                    bridge: elsewhere.name.clone(),
+                    member: member.clone(),
+                };
+                self.step(Phase::RemoveMember, subject, op);
+            }
             let op = Op::AddMember {
                 bridge: link.bridge.clone(),
                 member: member.clone(),

@@ -219,7 +219,7 @@ impl<'a> Planner<'a> {
                     };
                     let step = self.step(
                         Phase::Sysctl,
-                        &Subject::Host,
+                        &Subject::sysctl(oid),
                         Op::SetSysctl {
                             oid: oid.clone(),
                             value,
@@ -246,7 +246,7 @@ impl<'a> Planner<'a> {
                     oid: oid.clone(),
                     value: previous.clone(),
                 };
-                self.step(Phase::Restore, &Subject::Host, op)
+                self.step(Phase::Restore, &Subject::sysctl(oid), op)
                     .forget
                     .push(Record::Owned(owned.clone()));
             }
@@ -271,6 +271,10 @@ pub fn owner_of(
     ledger: &Ledger,
     jail: &ObservedJail,
 ) -> Option<Uid> {
+    // A jail in a jail: its parent's root made it and gave it whatever `meta` it likes. No name of ours has a dot.
+    if jail.name.contains('.') {
+        return None;
+    }
     if let Some(meta) = &jail.meta {
         return (meta.cluster == view.cluster.0).then(|| Uid(meta.uid.clone()));
     }

@@ -99,7 +99,7 @@ impl<'a> Planner<'a> {
         if !self.observed.modules.contains(module) {
             self.step(
                 Phase::Module,
-                &Subject::Host,
+                &Subject::HostPart(format!("module {module}")),
                 Op::LoadModule {
                     module: module.to_owned(),
                 },
@@ -182,10 +182,11 @@ impl<'a> Planner<'a> {
         uplink: &str,
         present: Option<&Interface>,
     ) {
-        if !self
+        // Of two with that name one came back from a jail: whether ours is up cannot be told then.
+        if self
             .observed
             .interface(uplink)
-            .is_some_and(Interface::is_up)
+            .is_some_and(|interface| !interface.is_up())
         {
             let owned = Owned::BroughtUp {
                 interface: uplink.to_owned(),

@@ -166,7 +166,9 @@ impl<'a> Planner<'a> {
             let in_use = self.observed.jails.iter().any(|jail| {
                 !jail.dying && (jail.ip4.contains(address) || jail.ip6.contains(address))
             });
-            if in_use || self.is_wanted_address(interface, *address) {
+            if self.is_wanted_address(interface, *address)
+                || in_use && !self.is_wanted_elsewhere(interface, *address)
+            {
                 if address.is_ipv6() {
                     kept6.insert(interface.clone());
                 }
@@ -178,7 +180,8 @@ impl<'a> Planner<'a> {
                     address: *address,
                     prefix_length: entry.prefix_length,
                 };
-                self.step(Phase::RemoveAddress, &Subject::Host, op)
+                let subject = Subject::address(interface, *address);
+                self.step(Phase::RemoveAddress, &subject, op)
                     .forget
                     .push(Record::Owned(owned.clone()));
             }
@@ -191,11 +194,31 @@ impl<'a> Planner<'a> {
                 let op = Op::DisableInet6 {
                     interface: interface.clone(),
                 };
-                self.step(Phase::Restore, &Subject::Host, op)
-                    .forget
-                    .push(Record::Owned(owned.clone()));
+                let going = ledger.owned.iter().filter_map(|other| {
+                    let Owned::Alias {
+                        interface: on,
+                        address,
+                    } = other
+                    else {
+                        return None;
+                    };
+                    (on == interface).then(|| Subject::address(on, *address))
+                });
+                let subject = Subject::HostPart(format!("IPv6 on {interface}"));
+                let step = self.step(Phase::Restore, &subject, op);
+                step.needs.extend(going);
+                step.forget.push(Record::Owned(owned.clone()));
             }
         }
+    }
+
+    /// Whether the address shall stand on another interface, as after a change of its uplink.
+    fn is_wanted_elsewhere(&self, interface: &str, address: std::net::IpAddr) -> bool {
+        self.desired
+            .jails
+            .values()
+            .flat_map(|jail| &jail.aliases)
+            .any(|alias| alias.address == address && alias.interface != interface)
     }
 
     fn is_wanted_address(&self, interface: &str, address: std::net::IpAddr) -> bool {
@@ -473,6 +496,14 @@ impl<'a> Planner<'a> {
         let owned = Owned::BroughtUp {
             interface: interface.to_owned(),
         };
+        // Somebody has come to use it.
+        if self.observed.interfaces_named(interface).any(|found| {
+            found.addresses.iter().any(|entry| {
+                entry.scope.is_none() && !self.is_owned_address(interface, entry.address)
+            })
+        }) {
+            return;
+        }
         if self.ledger.owned.contains(&owned) {
             let op = Op::SetUp {
                 interface: interface.to_owned(),
@@ -509,7 +540,10 @@ impl<'a> Planner<'a> {
             if named.is_some() || owner.is_some_and(|(uid, _)| self.life(uid) != Life::Gone) {
                 continue;
             }
-            let subject = owner.map_or(Subject::Host, |(uid, _)| Subject::Jail(uid.clone()));
+            let subject = owner.map_or_else(
+                || Subject::HostPart(format!("file {path}")),
+                |(uid, _)| Subject::Jail(uid.clone()),
+            );
             let forget = owner.map(|(uid, ours)| Record::Jail(uid.clone(), ours.clone()));
             self.step(
                 Phase::RemoveFile,

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::admit::draft::Draft;
 use crate::bind;
+use crate::claim::Resource;
 use crate::conditions;
 use crate::index::Index;
 use crate::write::Write;
@@ -70,8 +71,19 @@ fn fold_jail(index: &Index, host: &str, report: &JailReport, now: Timestamp) -> 
 
 /// Gives back what the jail had given up, once its host has realised the spec that gave it up.
 fn confirm(index: &Index, jail: &Jail, report: &JailReport, write: &mut Write) {
-    let realised = realised(report);
+    let (network, everything) = (
+        realised(report, &[READY, NETWORK_READY]),
+        realised(report, &[READY]),
+    );
     for (resource, claim) in index.claims().of(&jail.metadata.uid) {
+        // Rules that redirect a port may still be loaded when the jail's addresses are long right.
+        let realised = match resource {
+            Resource::Port { .. } | Resource::PublicAddress { .. } => everything,
+            Resource::Address { .. }
+            | Resource::MacNumber(_)
+            | Resource::Mac(_)
+            | Resource::JailName { .. } => network,
+        };
         if claim
             .retired
             .is_some_and(|retired| realised >= Some(retired))
@@ -81,11 +93,10 @@ fn confirm(index: &Index, jail: &Jail, report: &JailReport, write: &mut Write) {
     }
 }
 
-/// The newest generation of which the host said that the jail's network is as it says, or that the jail does not run.
-fn realised(report: &JailReport) -> Option<Generation> {
+/// The newest generation of which the host said one of the conditions, or that the jail does not run.
+fn realised(report: &JailReport, kinds: &[&str]) -> Option<Generation> {
     let verified = report.conditions.iter().filter(|condition| {
-        condition.status == ConditionStatus::True
-            && [READY, NETWORK_READY].contains(&condition.kind.as_str())
+        condition.status == ConditionStatus::True && kinds.contains(&condition.kind.as_str())
     });
     let stopped = (report.phase == STOPPED).then_some(report.observed_generation);
     verified

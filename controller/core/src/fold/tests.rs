@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::fold_report;
 use crate::conditions;
-use crate::testing::{World, jail};
+use crate::testing::{World, bridge, jail};
 
 fn ready(status: ConditionStatus, message: &str) -> Condition {
     conditions::new("Ready", status, "Observed", message, Generation(1))
@@ -166,4 +166,32 @@ fn a_report_about_nobody_is_passed_over() {
     report.jails[0].uid = Uid("unknown".to_owned());
     fold(&mut world, "a", &report);
     assert_eq!(fold(&mut world, "nobody", &report), 0);
+}
+
+#[test]
+fn a_port_that_was_given_up_is_free_only_when_the_whole_jail_is_as_it_shall_be() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    let publish = |ports: serde_json::Value| {
+        let publish = json!({ "name": "web", "uplink": "external", "ports": ports });
+        jail("www", &["lan"], json!({ "publish": [publish] }))
+    };
+    world.apply(publish(json!([80]))).expect("a jail");
+    world.apply(publish(json!([443]))).expect("a change");
+    let generation = world.jail("www").metadata.generation;
+    let said =
+        |kind: &str| conditions::new(kind, ConditionStatus::True, "Observed", "", generation);
+    let uid = world.jail("www").metadata.uid.clone();
+    let claims = world.index.claims().of(&uid).count();
+    let report = about(&world, "www", vec![said("NetworkReady")], false);
+    fold(&mut world, "a", &report);
+    assert_eq!(world.index.claims().of(&uid).count(), claims);
+    let report = about(
+        &world,
+        "www",
+        vec![said("NetworkReady"), said("Ready")],
+        false,
+    );
+    fold(&mut world, "a", &report);
+    assert_eq!(world.index.claims().of(&uid).count(), claims - 1);
 }

@@ -33,14 +33,7 @@ impl Identity {
                 std::fs::create_dir_all(state_dir).with_context(|| {
                     format!("the state folder {} could not be made", state_dir.display())
                 })?;
-                let mut file = std::fs::OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(&path)
-                    .with_context(|| format!("{} could not be made", path.display()))?;
-                file.write_all(key.serialize_pem().as_bytes())
-                    .and_then(|()| file.sync_all())
+                write_whole(&path, key.serialize_pem().as_bytes())
                     .with_context(|| format!("{} could not be written", path.display()))?;
                 key
             }
@@ -54,3 +47,22 @@ impl Identity {
         })
     }
 }
+
+/// Writes the key beside its place first: one that is cut off half-way would keep the agent from ever starting again.
+fn write_whole(path: &Path, pem: &[u8]) -> std::io::Result<()> {
+    let beside = path.with_extension("key.new");
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)?;
+    file.write_all(pem)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

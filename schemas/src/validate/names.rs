@@ -9,8 +9,9 @@ mod tests;
 /// Characters of an interface's name: IFNAMSIZ is 16 with the terminating NUL (sys/net/if.h).
 pub const INTERFACE_CHARS_MAX: usize = 15;
 
-/// Characters of a jail's name: the kernel's buffer is MAXHOSTNAMELEN, 256 with the terminating NUL (sys/kern/kern_jail.c).
-pub const JAIL_NAME_CHARS_MAX: usize = 255;
+/// Characters of a jail's name. The kernel takes 255 (MAXHOSTNAMELEN, sys/kern/kern_jail.c), which is also what a file's name may have (NAME_MAX), and the agent calls files after
+/// the jail: `.NAME.conf.new` while it writes one, `NAME.console`.
+pub const JAIL_NAME_CHARS_MAX: usize = 240;
 
 /// Characters of a DNS label (RFC 1123).
 pub const DNS_LABEL_CHARS_MAX: usize = 63;
@@ -99,7 +100,7 @@ pub(crate) fn jail_name(name: &str) -> Result<(), Refusal> {
     }
     if count > JAIL_NAME_CHARS_MAX {
         let message = format!(
-            "the jail's name has {count} characters, but the kernel takes at most {JAIL_NAME_CHARS_MAX}"
+            "the jail's name has {count} characters, but it may have at most {JAIL_NAME_CHARS_MAX}"
         );
         return Err(Refusal::new(message, "shorten it"));
     }

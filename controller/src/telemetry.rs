@@ -1,6 +1,7 @@
 //! Logs and metrics: how they are set up, and how a request is counted.
 
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -29,6 +30,7 @@ pub fn init_logs(filter: &str, format: LogFormat) -> Result<(), String> {
         .map_err(|error| format!("the log filter `{filter}` cannot be read: {error}"))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => logs.try_init(),

@@ -10,6 +10,12 @@ use crate::context::Connection;
 use crate::output::Format;
 use crate::wait::Goal;
 
+#[cfg(test)]
+mod tests;
+
+/// The longest duration that is taken, in hours: a year. More is a slip, and would leave what a clock can count to.
+const DURATION_HOURS_MAX: u64 = 8760;
+
 /// Jails and their networks on a fleet of FreeBSD hosts
 #[derive(Debug, Parser)]
 #[command(name = "jailctl", version, about, arg_required_else_help = true)]
@@ -225,14 +231,25 @@ fn duration(text: &str) -> Result<Duration, String> {
         .find(|character: char| !character.is_ascii_digit())
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "a duration is a number and a unit, as in 90s or 5m".to_owned())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "" | "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        "h" => Ok(Duration::from_secs(number * 3600)),
-        _ => Err(format!("`{unit}` is no unit; there are ms, s, m and h")),
+    if number.is_empty() {
+        return Err("a duration is a number and a unit, as in 90s or 5m".to_owned());
     }
+    // Nothing but digits: only its size can be wrong.
+    let number: u64 = number.parse().map_err(|_| too_long())?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("`{unit}` is no unit; there are ms, s, m and h")),
+    };
+    number
+        .checked_mul(unit_ms)
+        .filter(|ms| *ms <= DURATION_HOURS_MAX * 3_600_000)
+        .map(Duration::from_millis)
+        .ok_or_else(too_long)
+}
+
+fn too_long() -> String {
+    format!("that is too long; {DURATION_HOURS_MAX}h are the most")
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cellblock_proto::v1 as wire;
 use cellblock_proto::v1::objects_client::ObjectsClient;
 use cellblock_schemas::Kind;
@@ -11,6 +11,9 @@ use serde_json::Value;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::context::ContextEntry;
+
+#[cfg(test)]
+mod tests;
 
 /// The largest answer that is taken, in octets: a page of 500 objects of 100 KiB.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -81,10 +84,15 @@ impl Client {
     /// The URL or the certificates make no sense.
     pub fn new(context: &ContextEntry) -> anyhow::Result<Self> {
         let server = context.server.clone();
+        let no_url = || format!("`{server}` is no URL such as https://controller.example.org:7443");
+        if !server.starts_with("http://") && !server.starts_with("https://") {
+            bail!(no_url());
+        }
+        if context.certificate.is_some() != context.key.is_some() {
+            bail!("a context's certificate and its key belong together; give both or none");
+        }
         let mut endpoint = Endpoint::from_shared(server.clone())
-            .with_context(|| {
-                format!("`{server}` is no URL such as https://controller.example.org:7443")
-            })?
+            .with_context(no_url)?
             .connect_timeout(CONNECT_TIMEOUT);
         if server.starts_with("https://") {
             let read = |path: &std::path::Path| {
@@ -301,21 +309,12 @@ impl Client {
         if let Ok(rejection) = wire::Rejection::decode(status.details())
             && !rejection.reason.is_empty()
         {
-            return Refused {
-                reason: rejection.reason,
-                message: status.message().to_owned(),
-                violations: rejection.violations,
-            };
+            return rejected(rejection, status.message());
         }
-        let unreachable = status.code() == tonic::Code::Unavailable
-            && std::error::Error::source(status).is_some();
-        let message = if unreachable {
-            format!(
-                "no controller answers at {}; is cellblockd running there? (choose another with --context or --server)",
-                self.server
-            )
-        } else {
-            status.message().to_owned()
+        let chain = causes(status);
+        let message = match chain.last() {
+            Some(cause) => self.unreachable(status.code(), cause),
+            None => status.message().to_owned(),
         };
         Refused {
             reason: format!("{:?}", status.code()),
@@ -323,4 +322,63 @@ impl Client {
             violations: Vec::new(),
         }
     }
+
+    /// Why nothing came back from the controller, and what to do. `cause` is the innermost error.
+    fn unreachable(&self, code: tonic::Code, cause: &str) -> String {
+        let server = &self.server;
+        let tls = server.starts_with("https://");
+        if tls && cause.contains("peer certificate") {
+            format!(
+                "the certificate that {server} shows is not accepted: {cause}; `ca` of the context names the authority that must have signed it"
+            )
+        } else if code == tonic::Code::Unavailable {
+            format!(
+                "no controller answers at {server}; is cellblockd running there? (choose another with --context or --server)"
+            )
+        } else if tls {
+            format!(
+                "{server} broke the connection off: {cause}; it may not accept the context's `certificate`, or ask for one"
+            )
+        } else {
+            format!(
+                "{server} does not speak as a controller does: {cause}; if it wants TLS, write https:// and give the context's `ca`, `certificate` and `key`"
+            )
+        }
+    }
+}
+
+/// A refusal that the controller explained; `message` is all of it in one line.
+fn rejected(rejection: wire::Rejection, message: &str) -> Refused {
+    let wire::Rejection {
+        kind, name, reason, ..
+    } = rejection;
+    if reason == "NotFound" {
+        return Refused {
+            reason,
+            message: format!("there is no {kind} `{name}`"),
+            violations: Vec::new(),
+        };
+    }
+    // What is refused for no field of an object, such as a watch from long ago, is said by the message alone.
+    let message = if rejection.violations.is_empty() {
+        message.to_owned()
+    } else {
+        format!("{kind} `{name}` was refused:")
+    };
+    Refused {
+        reason,
+        message,
+        violations: rejection.violations,
+    }
+}
+
+/// What caused an error, the innermost last; nothing if the controller itself answered with it.
+fn causes(status: &tonic::Status) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        causes.push(error.to_string());
+        source = error.source();
+    }
+    causes
 }

@@ -8,6 +8,9 @@ use cellblock_schemas::manifest::{self, Diagnostic, Document, File, MANIFEST_BYT
 
 use crate::printer::Printer;
 
+#[cfg(test)]
+mod tests;
+
 /// Reads manifests and prints everything that is wrong with them.
 ///
 /// # Errors
@@ -31,16 +34,8 @@ pub fn read(filenames: &[PathBuf], printer: &Printer) -> anyhow::Result<Vec<Docu
         .iter()
         .map(|(name, bytes)| File { name, bytes })
         .collect();
-    let documents = match manifest::parse_files(&files) {
-        Ok(documents) => {
-            diagnostics.extend(manifest::check(&documents));
-            documents
-        }
-        Err(found) => {
-            diagnostics.extend(found);
-            Vec::new()
-        }
-    };
+    let (documents, found) = judge(&files);
+    diagnostics.extend(found);
     if !diagnostics.is_empty() {
         bail!(failed(&diagnostics, printer));
     }
@@ -48,6 +43,15 @@ pub fn read(filenames: &[PathBuf], printer: &Printer) -> anyhow::Result<Vec<Docu
         bail!("there is no object in {}", names(filenames));
     }
     Ok(documents)
+}
+
+/// The documents that can be read, and everything that is wrong in any of them, in the order of the files and their lines.
+fn judge(files: &[File<'_>]) -> (Vec<Document>, Vec<Diagnostic>) {
+    let (documents, mut diagnostics) = manifest::read_files(files);
+    diagnostics.extend(manifest::check(&documents));
+    let place = |name: &str| files.iter().position(|file| file.name == name);
+    diagnostics.sort_by_cached_key(|found| (place(&found.file), found.line, found.column));
+    (documents, diagnostics)
 }
 
 /// Prints diagnostics; what to end with.
@@ -66,7 +70,15 @@ pub fn failed(diagnostics: &[Diagnostic], printer: &Printer) -> String {
 fn names(filenames: &[PathBuf]) -> String {
     filenames
         .iter()
-        .map(|name| name.display().to_string())
+        .map(|name| {
+            if name == Path::new("-") {
+                "standard input".to_owned()
+            } else if name.is_dir() {
+                format!("{} (*.yaml, *.yml, *.json)", name.display())
+            } else {
+                name.display().to_string()
+            }
+        })
         .collect::<Vec<_>>()
         .join(", ")
 }

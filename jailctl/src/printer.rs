@@ -2,6 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+#[cfg(test)]
+mod tests;
+
 /// Where output goes, and how.
 #[derive(Debug)]
 pub struct Printer {
@@ -83,9 +86,27 @@ impl Printer {
     }
 }
 
-/// Without control characters: what a jail's root can write must not drive the operator's terminal.
+/// Without control characters: what a jail's root can write must not drive the operator's terminal. Colours stay, because they are
+/// painted before; no other sequence does, and a colour that somebody else wrote does no more than colour.
 fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control() || matches!(character, '\n' | '\t' | '\x1b'))
-        .collect()
+    let mut shown = String::with_capacity(text.len());
+    for (place, character) in text.char_indices() {
+        let kept = match character {
+            '\x1b' => is_color(&text[place..]),
+            '\n' | '\t' => true,
+            _ => !character.is_control(),
+        };
+        if kept {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Whether `text` begins with the sequence of a colour: `ESC [ digits and semicolons m`.
+fn is_color(text: &str) -> bool {
+    text.strip_prefix("\x1b[").is_some_and(|rest| {
+        rest.trim_start_matches(|character: char| character.is_ascii_digit() || character == ';')
+            .starts_with('m')
+    })
 }

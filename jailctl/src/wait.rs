@@ -14,6 +14,9 @@ use crate::client::{Client, Stored};
 use crate::input;
 use crate::printer::Printer;
 
+#[cfg(test)]
+mod tests;
+
 /// How long to wait for the next event before everything is read again: what a cut-off watch hides is seen then.
 const RELIST: Duration = Duration::from_secs(5);
 
@@ -134,8 +137,15 @@ fn because(object: &Stored) -> String {
         .unwrap_or_default()
 }
 
-/// Why a deletion is not over: what is not true of the object, or else who has not confirmed it.
+/// Why a deletion is not over: who still uses the object, or what is not true of it, or else who has not confirmed it.
 fn held_by(object: &Stored) -> String {
+    let users = condition(object, "InUse")
+        .filter(|condition| condition.get("status").and_then(Value::as_str) == Some("True"))
+        .and_then(|condition| condition.get("message"))
+        .and_then(Value::as_str);
+    if let Some(users) = users {
+        return format!(" ({users})");
+    }
     let reason = because(object);
     let host = object.value.pointer("/status/binding/host");
     match host.and_then(Value::as_str) {

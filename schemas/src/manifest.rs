@@ -70,6 +70,18 @@ pub fn parse(name: &str, text: &str) -> Result<Vec<Document>, Vec<Diagnostic>> {
 /// # Errors
 /// Every mistake of every document of every file, in the order of the files.
 pub fn parse_files(files: &[File<'_>]) -> Result<Vec<Document>, Vec<Diagnostic>> {
+    let (documents, diagnostics) = read_files(files);
+    if diagnostics.is_empty() {
+        Ok(documents)
+    } else {
+        Err(diagnostics)
+    }
+}
+
+/// Reads the manifests of one apply: the documents that can be read, and every mistake as [`parse_files`] finds them. Whoever
+/// has to correct one mistake wants to hear of all, so the rules of [`check`] are worth asking of the readable ones too.
+#[must_use]
+pub fn read_files(files: &[File<'_>]) -> (Vec<Document>, Vec<Diagnostic>) {
     let mut documents = Vec::new();
     let mut diagnostics = Vec::new();
     for file in files {
@@ -85,11 +97,7 @@ pub fn parse_files(files: &[File<'_>]) -> Result<Vec<Document>, Vec<Diagnostic>>
         }
     }
     diagnostics.extend(set::twice(&documents));
-    if diagnostics.is_empty() {
-        Ok(documents)
-    } else {
-        Err(diagnostics)
-    }
+    (documents, diagnostics)
 }
 
 /// Applies the rules of [`crate::validate`] to documents that were read, on defaulted copies.

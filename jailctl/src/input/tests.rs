@@ -1,0 +1,47 @@
+//! All mistakes of all manifests at once.
+
+use super::*;
+
+#[test]
+fn one_unreadable_document_does_not_hide_the_mistakes_of_the_others() {
+    let head = "apiVersion: cellblock.dev/v1alpha1\n";
+    let first = format!(
+        "{head}kind: Network\nmetadata: {{name: a}}\nspec: {{}}\n---\n{head}kind: Jail\nmetadata: {{name: b}}\nspec: {{hsot: x}}\n"
+    );
+    let second =
+        format!("{head}kind: Jail\nmetadata: {{name: c}}\nspec: {{root: {{path: relative}}}}\n");
+    let (documents, found) = judge(&[
+        File {
+            name: "z.yaml",
+            bytes: first.as_bytes(),
+        },
+        File {
+            name: "a.yaml",
+            bytes: second.as_bytes(),
+        },
+    ]);
+    assert_eq!(documents.len(), 2);
+    let found: Vec<String> = found
+        .iter()
+        .map(|one| format!("{} {}", one.place(), one.field))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "z.yaml:4:1 spec",
+            "z.yaml:9:8 spec.hsot",
+            "a.yaml:4:15 spec.root.path",
+        ]
+    );
+}
+
+#[test]
+fn what_was_looked_through_is_named() {
+    let folder = std::env::temp_dir();
+    let text = names(&["-".into(), folder.clone(), "x.yaml".into()]);
+    let expected = format!(
+        "standard input, {} (*.yaml, *.yml, *.json), x.yaml",
+        folder.display()
+    );
+    assert_eq!(text, expected);
+}

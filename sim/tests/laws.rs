@@ -64,6 +64,17 @@ fn assert_outcome(world: &mut World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Everything of ours is gone, and everything else is there.
+fn assert_no_trace(before: &[String], after: &[String]) -> Result<(), TestCaseError> {
+    let gained: Vec<&String> = after.iter().filter(|line| !before.contains(line)).collect();
+    let lost: Vec<&String> = before.iter().filter(|line| !after.contains(line)).collect();
+    prop_assert!(
+        gained.is_empty() && lost.is_empty(),
+        "gained {gained:#?} lost {lost:#?}"
+    );
+    Ok(())
+}
+
 fn converge(world: &mut World) -> Result<(), TestCaseError> {
     match world.converge(ROUNDS_MAX) {
         Ok(_) => Ok(()),
@@ -107,6 +118,7 @@ proptest! {
         let number = at.index(reference.effects());
 
         let mut world = World::new(Release::V15_1);
+        let before = world.fingerprint();
         world.take(first);
         converge(&mut world)?;
         world.start(Some(if after { Moment::After(number) } else { Moment::Before(number) }));
@@ -116,6 +128,7 @@ proptest! {
         assert_outcome(&mut world)?;
         world.take(HostView { jails: Default::default(), networks: Default::default(), ..world.view.clone() });
         converge(&mut world)?;
+        assert_no_trace(&before, &world.fingerprint())?;
     }
 
     /// Law 4: strangers keep everything they have, throughout, and taking everything of ours away leaves the host as it was.
@@ -133,10 +146,7 @@ proptest! {
         }
         world.take(HostView { jails: Default::default(), networks: Default::default(), ..world.view.clone() });
         converge(&mut world)?;
-        let after = world.fingerprint();
-        let gained: Vec<&String> = after.iter().filter(|line| !before.contains(line)).collect();
-        let lost: Vec<&String> = before.iter().filter(|line| !after.contains(line)).collect();
-        prop_assert!(gained.is_empty() && lost.is_empty(), "gained {gained:#?} lost {lost:#?}");
+        assert_no_trace(&before, &world.fingerprint())?;
     }
 
     /// Law 5: the same view, look and ledger give the same plan.

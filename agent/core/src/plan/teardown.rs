@@ -1,10 +1,12 @@
 //! What stands and shall not: jails that are to go, and everything that they leave. Only things with our mark, or in the ledger, are looked at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::RunPolicy;
 
+use super::desired::DesiredJail;
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
@@ -35,13 +37,11 @@ impl<'a> Planner<'a> {
     /// What is left of the jail `uid` in the kernel.
     pub(super) fn life(&self, uid: &Uid) -> Life<'a> {
         let mut life = Life::Gone;
-        for jail in &self.observed.jails {
-            if self.owner_of(jail).as_ref() == Some(uid) {
-                if jail.dying {
-                    life = Life::Dying;
-                } else {
-                    return Life::Alive(jail);
-                }
+        for jail in self.index.incarnations(uid) {
+            if jail.dying {
+                life = Life::Dying;
+            } else {
+                return Life::Alive(jail);
             }
         }
         let busy = |ours: &OwnedJail| self.observed.busy.contains_key(&ours.name);
@@ -77,7 +77,8 @@ impl<'a> Planner<'a> {
     pub(super) fn plan_teardown(&mut self) {
         let observed = self.observed;
         for jail in observed.jails.iter().filter(|jail| !jail.dying) {
-            if let Some(uid) = self.owner_of(jail).filter(|uid| !self.shall_run(uid)) {
+            let owner = self.index.owner_of(jail).map(|uid| Uid(uid.to_owned()));
+            if let Some(uid) = owner.filter(|uid| !self.shall_run(uid)) {
                 if self.observed.busy.contains_key(&jail.name) {
                     self.wait_for_busy(&uid, &jail.name);
                 } else {
@@ -86,10 +87,8 @@ impl<'a> Planner<'a> {
             }
         }
         for jail in observed.jails.iter().filter(|jail| jail.dying) {
-            if let Some(uid) = self
-                .owner_of(jail)
-                .filter(|uid| self.life(uid) == Life::Dying)
-            {
+            let owner = self.index.owner_of(jail).map(|uid| Uid(uid.to_owned()));
+            if let Some(uid) = owner.filter(|uid| self.life(uid) == Life::Dying) {
                 self.wait_for_dying(&uid);
             }
         }
@@ -97,6 +96,7 @@ impl<'a> Planner<'a> {
         self.plan_leftover_aliases();
         self.plan_leftover_epairs();
         self.plan_leftover_switches();
+        self.plan_leftover_uplinks();
         self.plan_leftover_files();
     }
 
@@ -154,20 +154,23 @@ impl<'a> Planner<'a> {
 
     fn plan_leftover_aliases(&mut self) {
         let ledger = self.ledger;
+        let jails = std::mem::take(&mut self.desired.jails);
+        let wanted = wanted_aliases(jails.values());
         let mut kept6 = BTreeSet::new();
         for owned in &ledger.owned {
             let Owned::Alias { interface, address } = owned else {
                 continue;
             };
             let entry = self
-                .observed
-                .interfaces_named(interface)
-                .find_map(|found| found.address(*address));
-            let in_use = self.observed.jails.iter().any(|jail| {
-                !jail.dying && (jail.ip4.contains(address) || jail.ip6.contains(address))
-            });
-            if self.is_wanted_address(interface, *address)
-                || in_use && !self.is_wanted_elsewhere(interface, *address)
+                .index
+                .holders(address)
+                .find(|(found, _)| found.name == *interface)
+                .map(|(_, entry)| entry);
+            let in_use = self.index.tenants(address).next().is_some();
+            let on = wanted.get(address).map_or(&[][..], Vec::as_slice);
+            if on.contains(&interface.as_str())
+                || self.is_gateway(interface, *address)
+                || in_use && on.is_empty()
             {
                 if address.is_ipv6() {
                     kept6.insert(interface.clone());
@@ -190,7 +193,9 @@ impl<'a> Planner<'a> {
             let Owned::Inet6Enabled { interface } = owned else {
                 continue;
             };
-            if !kept6.contains(interface) && !self.wants_inet6_on(interface) {
+            let mut wanted = wanted.iter().filter(|(address, _)| address.is_ipv6());
+            if !kept6.contains(interface) && !wanted.any(|(_, on)| on.contains(&interface.as_str()))
+            {
                 let op = Op::DisableInet6 {
                     interface: interface.clone(),
                 };
@@ -210,37 +215,15 @@ impl<'a> Planner<'a> {
                 step.forget.push(Record::Owned(owned.clone()));
             }
         }
+        self.desired.jails = jails;
     }
 
-    /// Whether the address shall stand on another interface, as after a change of its uplink.
-    fn is_wanted_elsewhere(&self, interface: &str, address: std::net::IpAddr) -> bool {
-        self.desired
-            .jails
-            .values()
-            .flat_map(|jail| &jail.aliases)
-            .any(|alias| alias.address == address && alias.interface != interface)
-    }
-
-    fn is_wanted_address(&self, interface: &str, address: std::net::IpAddr) -> bool {
-        let by_jail = self.desired.jails.values().flat_map(|jail| &jail.aliases);
-        let by_bridge = self.desired.bridges.get(interface);
-        by_jail
-            .into_iter()
-            .any(|alias| alias.interface == interface && alias.address == address)
-            || by_bridge.is_some_and(|bridge| {
-                bridge
-                    .addresses
-                    .iter()
-                    .any(|(gateway, _)| *gateway == address)
-            })
-    }
-
-    fn wants_inet6_on(&self, interface: &str) -> bool {
-        self.desired
-            .jails
-            .values()
-            .flat_map(|jail| &jail.aliases)
-            .any(|alias| alias.interface == interface && alias.address.is_ipv6())
+    /// Whether the address is a gateway that a bridge of ours shall have.
+    fn is_gateway(&self, interface: &str, address: IpAddr) -> bool {
+        self.desired.bridges.get(interface).is_some_and(|bridge| {
+            let mut gateways = bridge.addresses.iter();
+            gateways.any(|(gateway, _)| *gateway == address)
+        })
     }
 
     fn plan_leftover_epairs(&mut self) {
@@ -276,10 +259,7 @@ impl<'a> Planner<'a> {
 
     /// Whether an incarnation of the jail is dying, beside a running one or alone.
     fn has_dying(&self, uid: &Uid) -> bool {
-        self.observed
-            .jails
-            .iter()
-            .any(|jail| jail.dying && self.owner_of(jail).as_ref() == Some(uid))
+        self.index.incarnations(uid).any(|jail| jail.dying)
     }
 
     /// The jail and attachment whose epair's host end `interface` is, by mark and name.
@@ -328,11 +308,7 @@ impl<'a> Planner<'a> {
             let name = ours.name.clone();
             return self.wait_for_busy(uid, &name);
         }
-        if self
-            .waiting
-            .iter()
-            .any(|waiting| waiting.subject == subject && waiting.reason == reason::DYING)
-        {
+        if !self.waits_for_dying.insert(uid.clone()) {
             return;
         }
         let message = "the jail was removed and the kernel still holds it, as for open TCP connections (jls -d shows it); its interfaces come back when it is gone".to_owned();
@@ -340,7 +316,14 @@ impl<'a> Planner<'a> {
     }
 
     fn plan_leftover_switches(&mut self) {
-        let observed = self.observed;
+        let (view, observed) = (self.view, self.observed);
+        let used = self.used_networks();
+        let networks: BTreeMap<&Uid, &str> = view
+            .networks
+            .values()
+            .map(|network| (&network.uid, network.name.as_str()))
+            .collect();
+        let named = |uid: &Uid| networks.get(uid).copied();
         for interface in &observed.interfaces {
             let Some(mark) = interface.description.as_deref().and_then(Mark::parse) else {
                 continue;
@@ -364,7 +347,7 @@ impl<'a> Planner<'a> {
             let half_made = is_driver_name(&interface.name, driver);
             if wanted
                 || (interface.name != name && !half_made)
-                || self.network_is_used(&mark.uid) && !half_made
+                || !half_made && named(&mark.uid).is_some_and(|name| used.contains(name))
             {
                 continue;
             }
@@ -372,28 +355,20 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether a jail of the view that shall run, blocked or not, is attached to the network, or one of ours that is still there.
-    fn network_is_used(&self, network: &Uid) -> bool {
-        let Some(network) = self
-            .view
-            .networks
+    /// The names of the networks that a jail of the view is attached to which shall run, blocked or not, or of which something is still there.
+    fn used_networks(&self) -> BTreeSet<&'a str> {
+        let view = self.view;
+        view.jails
             .values()
-            .find(|view| view.uid == *network)
-        else {
-            return false;
-        };
-        self.view.jails.values().any(|jail| {
-            jail.binding
-                .attachments
-                .iter()
-                .any(|attachment| attachment.network == network.name)
-                && (self.shall_run(&jail.uid) || self.life(&jail.uid) != Life::Gone)
-        })
+            .filter(|jail| self.shall_run(&jail.uid) || self.life(&jail.uid) != Life::Gone)
+            .flat_map(|jail| &jail.binding.attachments)
+            .map(|attachment| attachment.network.as_str())
+            .collect()
     }
 
     fn plan_destroy_switch(&mut self, network: &Uid, interface: &Interface) {
         let subject = Subject::Network(network.clone());
-        let (ledger, observed) = (self.ledger, self.observed);
+        let ledger = self.ledger;
         let mut ours = BTreeSet::new();
         for owned in &ledger.owned {
             if let Owned::Member { bridge, member } = owned
@@ -411,25 +386,14 @@ impl<'a> Planner<'a> {
                 self.plan_bring_down(&subject, member);
             }
         }
-        let going: BTreeSet<&str> = self
-            .steps
-            .iter()
-            .filter_map(|(_, step)| {
-                if let Op::DestroyInterface { name, .. } = &step.op {
-                    Some(name.as_str())
-                } else {
-                    None
-                }
-            })
-            .collect();
         let stays: Vec<String> = interface
             .members
             .keys()
-            .filter(|member| !ours.contains(*member) && !going.contains(member.as_str()))
+            .filter(|member| !ours.contains(*member) && !self.going.contains(*member))
             .cloned()
             .collect();
         let marked = |member: &String| {
-            observed
+            self.index
                 .interfaces_named(member)
                 .any(|found| found.description.as_deref().and_then(Mark::parse).is_some())
         };
@@ -451,7 +415,7 @@ impl<'a> Planner<'a> {
         if !stays.is_empty() {
             return;
         }
-        if observed.interfaces_named(&interface.name).nth(1).is_some() {
+        if self.index.is_ambiguous(&interface.name) {
             let message = format!(
                 "two interfaces are called `{}`, one of them came back from a jail",
                 interface.name
@@ -485,11 +449,27 @@ impl<'a> Planner<'a> {
         );
     }
 
-    pub(super) fn is_owned_address(&self, interface: &str, address: std::net::IpAddr) -> bool {
+    pub(super) fn is_owned_address(&self, interface: &str, address: IpAddr) -> bool {
         self.ledger.owned.contains(&Owned::Alias {
             interface: interface.to_owned(),
             address,
         })
+    }
+
+    /// NICs that we brought up for a bridge that has let go of them: between the two steps the agent may have died.
+    fn plan_leftover_uplinks(&mut self) {
+        let ledger = self.ledger;
+        for owned in &ledger.owned {
+            let Owned::BroughtUp { interface } = owned else {
+                continue;
+            };
+            let mut bridges = self.desired.bridges.values();
+            let wanted = bridges.any(|bridge| bridge.uplink.as_ref() == Some(interface));
+            if !wanted && self.index.bridge_of(interface).is_none() {
+                let subject = Subject::HostPart(format!("interface {interface}"));
+                self.plan_bring_down(&subject, interface);
+            }
+        }
     }
 
     fn plan_bring_down(&mut self, subject: &Subject, interface: &str) {
@@ -497,7 +477,7 @@ impl<'a> Planner<'a> {
             interface: interface.to_owned(),
         };
         // Somebody has come to use it.
-        if self.observed.interfaces_named(interface).any(|found| {
+        if self.index.interfaces_named(interface).any(|found| {
             found.addresses.iter().any(|entry| {
                 entry.scope.is_none() && !self.is_owned_address(interface, entry.address)
             })
@@ -518,26 +498,24 @@ impl<'a> Planner<'a> {
     fn plan_leftover_files(&mut self) {
         let (ledger, observed) = (self.ledger, self.observed);
         let staying = self.view.jails.values().filter(|jail| !jail.deleting);
-        let wanted: BTreeSet<String> = staying
-            .flat_map(|jail| {
-                [
-                    self.settings.conf(jail.jail_name()),
-                    self.settings.console(jail.jail_name()),
-                ]
-            })
+        let staying: BTreeSet<&str> = staying.map(|jail| jail.jail_name()).collect();
+        let present: BTreeSet<&str> = observed
+            .jails
+            .iter()
+            .filter(|jail| self.index.owner_of(jail).is_some())
+            .map(|jail| jail.name.as_str())
             .collect();
-        for path in observed.files.keys().filter(|path| !wanted.contains(*path)) {
-            let owner: Option<(&Uid, &OwnedJail)> =
-                ledger.jails.iter().find(|(_, ours)| ours.conf == *path);
-            let of = |jail: &ObservedJail| {
-                self.settings.conf(&jail.name) == *path
-                    || self.settings.console(&jail.name) == *path
-            };
-            let named = observed
-                .jails
-                .iter()
-                .find(|jail| of(jail) && self.owner_of(jail).is_some());
-            if named.is_some() || owner.is_some_and(|(uid, _)| self.life(uid) != Life::Gone) {
+        let mut owners: BTreeMap<&str, (&Uid, &OwnedJail)> = BTreeMap::new();
+        for (uid, ours) in &ledger.jails {
+            owners.entry(&ours.conf).or_insert((uid, ours));
+        }
+        for path in observed.files.keys() {
+            let name = self.settings.jail_of(path);
+            if name.is_some_and(|name| staying.contains(name) || present.contains(name)) {
+                continue;
+            }
+            let owner = owners.get(path.as_str()).copied();
+            if owner.is_some_and(|(uid, _)| self.life(uid) != Life::Gone) {
                 continue;
             }
             let subject = owner.map_or_else(
@@ -554,6 +532,20 @@ impl<'a> Planner<'a> {
             .extend(forget);
         }
     }
+}
+
+/// The aliases that jails shall have: on which interfaces, by address.
+fn wanted_aliases<'j>(
+    jails: impl Iterator<Item = &'j DesiredJail<'j>>,
+) -> BTreeMap<IpAddr, Vec<&'j str>> {
+    let mut wanted: BTreeMap<IpAddr, Vec<&str>> = BTreeMap::new();
+    for alias in jails.flat_map(|jail| &jail.aliases) {
+        wanted
+            .entry(alias.address)
+            .or_default()
+            .push(&alias.interface);
+    }
+    wanted
 }
 
 /// Whether `name` is what the driver called a clone that nobody has renamed yet: `epair7a`, `bridge0`, `lo3`.

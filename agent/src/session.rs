@@ -53,7 +53,13 @@ pub async fn run(
             _ = stopped.wait_for(|stop| *stop) => return,
         };
         match talked {
-            Ok(()) => pause = PAUSE_FIRST,
+            Ok(Ended::Broken) => pause = PAUSE_FIRST,
+            Ok(Ended::ForGood(reason)) => {
+                tracing::error!(controller = %url, "{reason}");
+                // Joining again at once would undo what the operator has just done.
+                let _ = stopped.wait_for(|stop| *stop).await;
+                return;
+            }
             Err(error) => {
                 tracing::warn!(controller = %url, "{error:#}; trying again in {} ms", pause.as_millis())
             }
@@ -72,6 +78,17 @@ fn jittered(pause: Duration) -> Duration {
     pause / 2 + pause.mul_f64((random % 1000) as f64 / 2000.0)
 }
 
+/// How a session ended that had come as far as a welcome.
+enum Ended {
+    /// It broke; the next one may do better.
+    Broken,
+    /// The operator has deleted this host: the agent keeps the host as it is and joins anew only when it is started again.
+    ForGood(String),
+}
+
+/// The reason that ends a session for good.
+const HOST_DELETED: &str = "HostDeleted";
+
 struct Session {
     config: Config,
     identity: Identity,
@@ -82,7 +99,7 @@ struct Session {
 
 impl Session {
     /// One session, from connection to end. Ok when it had come as far as a welcome.
-    async fn talk(&mut self, url: &str) -> anyhow::Result<()> {
+    async fn talk(&mut self, url: &str) -> anyhow::Result<Ended> {
         let channel = self.connect(url).await?;
         let mut client = AgentsClient::new(channel).max_decoding_message_size(VIEW_BYTES_MAX);
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
@@ -110,19 +127,22 @@ impl Session {
             }
             _ => bail!("the controller did not begin with a welcome"),
         };
-        let result = self.exchange(&outbox, &mut incoming, heartbeat).await;
-        if let Err(error) = result {
-            tracing::warn!(controller = %url, "the session ended: {error:#}");
+        match self.exchange(&outbox, &mut incoming, heartbeat).await {
+            Ok(refused) => Ok(Ended::ForGood(refused.message)),
+            Err(error) => {
+                tracing::warn!(controller = %url, "the session ended: {error:#}");
+                Ok(Ended::Broken)
+            }
         }
-        Ok(())
     }
 
+    /// Exchanges messages until the session breaks, or until the host is refused for good.
     async fn exchange(
         &mut self,
         outbox: &mpsc::Sender<wire::AgentMessage>,
         incoming: &mut tonic::Streaming<wire::ControllerMessage>,
         heartbeat: Duration,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<wire::Refused> {
         let mut beat = tokio::time::interval(heartbeat);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // A new session begins with the newest report, whatever the last one said.
@@ -131,6 +151,7 @@ impl Session {
             tokio::select! {
                 message = incoming.message() => match message.map_err(ended)?.and_then(|message| message.message) {
                     None => bail!("the controller closed the stream"),
+                    Some(wire::controller_message::Message::Refused(refused)) if refused.reason == HOST_DELETED => return Ok(refused),
                     Some(message) => self.receive(message)?,
                 },
                 changed = self.link.state.changed() => {

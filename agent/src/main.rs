@@ -78,6 +78,11 @@ fn main() -> anyhow::Result<()> {
     }
     let mut config = config;
     let system: Arc<dyn System> = match cli.host {
+        HostKind::Freebsd if !cfg!(target_os = "freebsd") => {
+            anyhow::bail!(
+                "this machine does not run FreeBSD; `--host emulated` gives it an emulated host to try things on"
+            )
+        }
         HostKind::Freebsd => Arc::new(Real),
         HostKind::Emulated => {
             let socket = cli

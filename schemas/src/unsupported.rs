@@ -4,7 +4,7 @@
 
 use crate::host::{HostSpec, PfAnchors};
 use crate::jail::{Addressing, JailSpec, RestartPolicy, RunPolicy};
-use crate::network::{Isolation, NetworkSpec};
+use crate::network::{Isolation, NetworkSpec, Subnet};
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::violation::{Findings, Violation};
@@ -81,7 +81,7 @@ fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     }
 }
 
-fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 7] {
+fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 9] {
     let bridge = spec.bridge.as_ref();
     [
         (
@@ -101,6 +101,16 @@ fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 7] {
         ),
         (spec.fib.is_some(), "fib", "a routing table per network"),
         (
+            spec.subnets.iter().any(has_link_local_gateway),
+            "subnets",
+            "link-local gateways (give the gateway an address of the subnet)",
+        ),
+        (
+            spec.mtu.is_some() && spec.shared_ip.is_some(),
+            "mtu",
+            "an MTU for shared-IP networks, whose addresses stand on an interface of the host",
+        ),
+        (
             spec.isolation != Isolation::None,
             "isolation",
             "isolation other than `none`",
@@ -118,9 +128,19 @@ fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 7] {
     ]
 }
 
-fn jail_rows(spec: &JailSpec) -> [Row<'static>; 8] {
+fn has_link_local_gateway(subnet: &Subnet) -> bool {
+    let gateway = subnet.gateway.as_ref().map(|gateway| gateway.address);
+    matches!(gateway, Some(std::net::IpAddr::V6(address)) if address.is_unicast_link_local())
+}
+
+fn jail_rows(spec: &JailSpec) -> [Row<'static>; 9] {
     [
         (spec.image.is_some(), "image", "roots made of images"),
+        (
+            spec.mounts.iter().any(|mount| mount.fs_type == "devfs"),
+            "mounts",
+            "mounts of devfs, which would have no ruleset (set the parameters mount.devfs and devfs_ruleset)",
+        ),
         (
             !spec.public_addresses.is_empty(),
             "publicAddresses",

@@ -311,7 +311,7 @@ pub enum ViewRefused {
     },
     /// The store was restored or migrated; only the operator can say that it is the right one.
     #[error(
-        "the controller speaks of epoch {offered}, this host is at {epoch}: the store was restored or migrated; if that is right, say `jailctl epoch accept`"
+        "the controller speaks of epoch {offered}, this host is at {epoch}: the store was restored or migrated; if that is right, stop the agent and move its ledger away (docs/operations/stores.md)"
     )]
     NewEpoch {
         /// What was offered.

@@ -41,15 +41,16 @@ fn every_row_is_told_with_its_field() {
     assert_eq!(fields(Kind::Host, host).len(), 10);
     let network = json!({
         "routed": {}, "netgraph": {}, "passthrough": {}, "fib": 1, "isolation": "spoof",
-        "bridge": { "stp": true, "untagged": 5 },
+        "bridge": { "stp": true, "untagged": 5 }, "sharedIP": { "loopback": {} }, "mtu": 1400,
+        "subnets": [{ "cidr": "fd00::/64", "gateway": { "address": "fe80::1" } }],
     });
-    assert_eq!(fields(Kind::Network, network).len(), 7);
+    assert_eq!(fields(Kind::Network, network).len(), 9);
     let jail = json!({
         "image": { "name": "a" }, "publicAddresses": [{ "name": "a", "uplink": "u", "address": "m" }], "firewall": {}, "limits": ["a"],
-        "probes": {}, "runPolicy": "Once", "restartPolicy": "Never", "dependsOn": ["a"],
+        "mounts": [{ "target": "/dev", "type": "devfs" }], "probes": {}, "runPolicy": "Once", "restartPolicy": "Never", "dependsOn": ["a"],
         "networks": [{ "network": "a", "addressing": "dhcp" }, { "network": "b", "addressing": "slaac" }, { "network": "c", "addressing": "jail" }],
     });
     let fields = fields(Kind::Jail, jail);
-    assert_eq!(fields.len(), 11);
-    assert_eq!(fields[8], "spec.networks[0].addressing");
+    assert_eq!(fields.len(), 12);
+    assert_eq!(fields[9], "spec.networks[0].addressing");
 }

@@ -93,6 +93,13 @@ fn network(old: &NetworkSpec, new: &NetworkSpec, path: &FieldPath, findings: &mu
             );
         }
     }
+    if old.mtu != new.mtu {
+        findings.add(
+            &path.field("mtu"),
+            "the MTU cannot change: a member's MTU cannot be set while it is in its bridge",
+            "make a new network with it, and move the jails",
+        );
+    }
     if old.effective_scope() != new.effective_scope() {
         let message = "the scope cannot change: addresses are recorded by it";
         findings.add(

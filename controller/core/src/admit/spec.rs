@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cellblock_schemas::jail::JailStatus;
 use cellblock_schemas::meta::ObjectMeta;
 use cellblock_schemas::{
-    Jail, Kind, Object, Violation, Warning, default, structural, unsupported, validate,
+    Host, Jail, Kind, Object, Violation, Warning, default, structural, unsupported, validate,
     warnings_with,
 };
 use serde_json::Value;
@@ -46,9 +46,34 @@ pub(super) fn apply(
         );
         metadata.finalizers = finalizers;
     }
+    if let (Object::Host(host), Some(Object::Host(before))) =
+        (&mut draft.object, before.map(|before| &before.object))
+    {
+        keep_words(host, before, &stated.document);
+    }
     let fields = managed::fields(kind, &stated.document, &stated.object.to_value());
+    let metadata = draft.object.metadata_mut();
     managed::record(metadata, manager, "Apply", "", fields, now.timestamp);
     admit(draft, now)
+}
+
+/// What an operator says of a host by word (`jailctl host pause`, `approve`) and not in its manifest stays when the manifest is
+/// applied again: a manifest that says nothing of it takes nothing of it back.
+fn keep_words(host: &mut Host, before: &Host, document: &Value) {
+    let states = |field: &str| {
+        document
+            .get("spec")
+            .is_some_and(|spec| spec.get(field).is_some())
+    };
+    if !states("paused") {
+        host.spec.paused = before.spec.paused;
+    }
+    if !states("approved") {
+        host.spec.approved = before.spec.approved;
+    }
+    if !states("unschedulable") {
+        host.spec.unschedulable = before.spec.unschedulable;
+    }
 }
 
 pub(super) fn create(

@@ -387,3 +387,22 @@ fn a_document_beyond_a_mebibyte_is_too_large() {
         Reason::TooLarge
     );
 }
+
+#[test]
+fn applying_a_host_again_keeps_what_was_said_by_word() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(host("a")).expect("a host");
+    let mut paused = host("a");
+    paused["spec"]["paused"] = json!(true);
+    paused["spec"]["approved"] = json!(true);
+    world.apply(paused).expect("paused by word");
+    let admitted = world
+        .apply(host("a"))
+        .expect("the manifest says nothing of it");
+    assert_eq!(admitted.document["spec"]["paused"], json!(true));
+    let mut resumed = host("a");
+    resumed["spec"]["paused"] = json!(false);
+    let admitted = world.apply(resumed).expect("the manifest says so");
+    assert_eq!(admitted.document["spec"].get("paused"), None);
+    assert_eq!(admitted.document["spec"]["approved"], json!(true));
+}

@@ -101,7 +101,7 @@ fn only_what_a_view_shows_touches_a_host() {
         (a, b)
     );
     let mut isolated = bridge("lan");
-    isolated["spec"]["mtu"] = json!(1400);
+    isolated["spec"]["hostSelector"] = json!({});
     world.apply(isolated).expect("a network");
     assert!(world.index.view_revision("a") > a);
     assert_eq!(world.index.view_revision("b"), b);

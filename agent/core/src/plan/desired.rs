@@ -12,7 +12,8 @@ use cellblock_schemas::network::{GatewayOwner, Mode, Subnet};
 use cellblock_schemas::validate::parameters;
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
 
-use super::{Settings, reason};
+use super::index::Index;
+use super::{Blocks, Settings, reason};
 use crate::mark::{Mark, Role};
 use crate::names;
 use crate::observed::Observed;
@@ -126,9 +127,10 @@ pub struct DesiredLink {
 ///
 /// # Errors
 /// A message that names what is there instead.
-pub fn uplink_interface(
+pub(super) fn uplink_interface(
     view: &HostView,
     observed: &Observed,
+    index: &Index<'_>,
     uplink: &str,
 ) -> Result<String, String> {
     let Some(spec) = view.host.uplinks.get(uplink) else {
@@ -145,7 +147,7 @@ pub fn uplink_interface(
             view.host_name
         ));
     };
-    if observed.interfaces_named(interface).next().is_some() {
+    if index.interfaces_named(interface).next().is_some() {
         return Ok(interface.clone());
     }
     let present: Vec<&str> = observed
@@ -176,21 +178,23 @@ fn list_or_none(words: &[&str]) -> String {
 }
 
 /// Resolves a view on a host.
-pub fn resolve<'a>(
+pub(super) fn resolve<'a>(
     view: &'a HostView,
     observed: &Observed,
+    index: &Index<'_>,
     settings: &Settings,
-) -> (Desired<'a>, Vec<Blocked>) {
+) -> (Desired<'a>, Blocks) {
     let mut resolver = Resolver {
         view,
         observed,
+        index,
         settings,
         desired: Desired {
             loopbacks: BTreeMap::new(),
             bridges: BTreeMap::new(),
             jails: BTreeMap::new(),
         },
-        blocked: Vec::new(),
+        blocked: Blocks::default(),
     };
     let mut used = BTreeSet::new();
     for jail in view
@@ -225,9 +229,10 @@ pub fn resolve<'a>(
 struct Resolver<'a, 'o> {
     view: &'a HostView,
     observed: &'o Observed,
+    index: &'o Index<'o>,
     settings: &'o Settings,
     desired: Desired<'a>,
-    blocked: Vec<Blocked>,
+    blocked: Blocks,
 }
 
 impl<'a> Resolver<'a, '_> {
@@ -260,7 +265,8 @@ impl<'a> Resolver<'a, '_> {
             }
             Some(Mode::SharedIp(mode)) => {
                 let uplink = mode.uplink.as_deref().unwrap_or_default();
-                if let Err(message) = uplink_interface(self.view, self.observed, uplink) {
+                if let Err(message) = uplink_interface(self.view, self.observed, self.index, uplink)
+                {
                     self.block(subject, reason::UPLINK_MISSING, message);
                 }
             }
@@ -275,7 +281,7 @@ impl<'a> Resolver<'a, '_> {
                 let uplink = match mode
                     .uplink
                     .as_deref()
-                    .map(|name| uplink_interface(self.view, self.observed, name))
+                    .map(|name| uplink_interface(self.view, self.observed, self.index, name))
                 {
                     None => None,
                     Some(Ok(interface)) => Some(interface),
@@ -290,7 +296,7 @@ impl<'a> Resolver<'a, '_> {
                 }
                 let uplink_mtu = uplink
                     .as_deref()
-                    .and_then(|name| self.observed.interface(name))
+                    .and_then(|name| self.index.interface(name))
                     .map(|interface| interface.mtu);
                 let mark = Mark {
                     cluster,
@@ -334,11 +340,7 @@ impl<'a> Resolver<'a, '_> {
         uplink: &str,
     ) -> Result<(), (&'static str, String)> {
         let ours = names::bridge(&network.uid);
-        let holder = self
-            .observed
-            .interfaces
-            .iter()
-            .find(|interface| interface.members.contains_key(uplink));
+        let holder = self.index.bridge_of(uplink);
         match holder {
             Some(holder) if holder.name == ours => return Ok(()),
             Some(holder) => {
@@ -350,7 +352,7 @@ impl<'a> Resolver<'a, '_> {
             }
             None => {}
         }
-        let Some(interface) = self.observed.interface(uplink) else {
+        let Some(interface) = self.index.interface(uplink) else {
             let message = format!(
                 "two interfaces are called `{uplink}`, one of them came back from a jail; rename or destroy that one"
             );
@@ -383,7 +385,7 @@ impl<'a> Resolver<'a, '_> {
 
     fn jail(&mut self, jail: &'a JailView) {
         let subject = Subject::Jail(jail.uid.clone());
-        let blocked_before = self.blocked.len();
+        let blocked_before = self.blocked.list.len();
         let path = jail
             .spec
             .root
@@ -407,8 +409,7 @@ impl<'a> Resolver<'a, '_> {
                 Some(network) => {
                     networks.insert(network.uid.clone());
                     let on = Subject::Network(network.uid.clone());
-                    if let Some(blocked) = self.blocked.iter().find(|blocked| blocked.subject == on)
-                    {
+                    if let Some(blocked) = self.blocked.of(&on) {
                         let (reason, message) = (
                             blocked.reason,
                             format!("network `{}`: {}", network.name, blocked.message),
@@ -423,7 +424,7 @@ impl<'a> Resolver<'a, '_> {
                 }
             }
         }
-        if self.blocked.len() > blocked_before {
+        if self.blocked.list.len() > blocked_before {
             return;
         }
         let (networking, aliases) = self.networking(jail);
@@ -507,7 +508,8 @@ impl<'a> Resolver<'a, '_> {
                 Some(Mode::SharedIp(mode)) => {
                     let interface = match &mode.uplink {
                         Some(uplink) => {
-                            uplink_interface(self.view, self.observed, uplink).unwrap_or_default()
+                            uplink_interface(self.view, self.observed, self.index, uplink)
+                                .unwrap_or_default()
                         }
                         None => names::loopback(&network.uid),
                     };

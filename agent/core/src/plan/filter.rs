@@ -118,7 +118,7 @@ impl Planner<'_> {
 
     fn nat_rules(&mut self, network: &NetworkView, nat: &Nat) -> Vec<NatRule> {
         let subject = Subject::Network(network.uid.clone());
-        let interface = match uplink_interface(self.view, self.observed, &nat.uplink) {
+        let interface = match uplink_interface(self.view, self.observed, &self.index, &nat.uplink) {
             Ok(interface) => interface,
             Err(message) => {
                 self.block(
@@ -170,12 +170,7 @@ impl Planner<'_> {
             self.block(subject, reason::PUBLIC_ADDRESS_MISSING, message);
             return None;
         };
-        if !self
-            .observed
-            .interfaces
-            .iter()
-            .any(|interface| interface.address(address).is_some())
-        {
+        if self.index.holders(&address).next().is_none() {
             let message = format!(
                 "public address `{name}` ({address}) of uplink `{uplink}` is not on this host; add it to `{interface}` in rc.conf"
             );
@@ -187,17 +182,18 @@ impl Planner<'_> {
     fn redirect_rules(&mut self, jail: &JailView, publish: &Publish) -> Vec<RedirectRule> {
         let subject = Subject::Jail(jail.uid.clone());
         let field = format!("spec.publish[{}]", publish.name);
-        let interface = match uplink_interface(self.view, self.observed, &publish.uplink) {
-            Ok(interface) => interface,
-            Err(message) => {
-                self.block(
-                    &subject,
-                    reason::UPLINK_MISSING,
-                    format!("{field}: {message}"),
-                );
-                return Vec::new();
-            }
-        };
+        let interface =
+            match uplink_interface(self.view, self.observed, &self.index, &publish.uplink) {
+                Ok(interface) => interface,
+                Err(message) => {
+                    self.block(
+                        &subject,
+                        reason::UPLINK_MISSING,
+                        format!("{field}: {message}"),
+                    );
+                    return Vec::new();
+                }
+            };
         let publics: Vec<IpAddr> = match &publish.address {
             Some(name) => self
                 .public_address(&subject, &publish.uplink, &interface, name)

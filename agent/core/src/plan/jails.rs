@@ -97,11 +97,11 @@ impl<'a> Planner<'a> {
         if self.observed.busy.contains_key(name) {
             return self.wait_for_busy(uid, name);
         }
-        if let Some(other) = self.observed.jail(name)
-            && self.owner_of(other).as_ref() != Some(uid)
+        if let Some(other) = self.index.living(name)
+            && self.index.owner_of(other) != Some(uid.as_str())
         {
             let message = format!(
-                "a jail called `{name}` (jid {}) runs on this host and is not ours; remove it, adopt it, or give this one another spec.jailName",
+                "a jail called `{name}` (jid {}) runs on this host and is not ours; remove it, or give this one another spec.jailName",
                 other.jid
             );
             return self.block(&subject, reason::NAME_TAKEN, message);
@@ -205,6 +205,7 @@ impl<'a> Planner<'a> {
                 .any(|network| self.is_blocked(&Subject::Network(network.clone())))
         {
             self.steps.truncate(first);
+            self.waiting.truncate(waiting);
             return;
         }
         self.plan_file(&subject, jail);
@@ -224,12 +225,10 @@ impl<'a> Planner<'a> {
     /// An alias that a jail needs. `running`: the jail holds the address already.
     fn plan_alias(&mut self, uid: &Uid, alias: &DesiredAlias, running: bool) {
         let subject = Subject::Jail(uid.clone());
-        let observed = self.observed;
-        let holder = observed.jails.iter().find(|jail| {
-            !jail.dying
-                && (jail.ip4.contains(&alias.address) || jail.ip6.contains(&alias.address))
-                && self.owner_of(jail).as_ref() != Some(uid)
-        });
+        let holder = self
+            .index
+            .tenants(&alias.address)
+            .find(|jail| self.index.owner_of(jail) != Some(uid.as_str()));
         if let Some(holder) = holder {
             let message = format!(
                 "{} is an address of jail `{}` (jid {}) on this host",
@@ -237,7 +236,7 @@ impl<'a> Planner<'a> {
             );
             return self.block(&subject, reason::ADDRESS_TAKEN, message);
         }
-        if observed.interfaces_named(&alias.interface).nth(1).is_some() {
+        if self.index.is_ambiguous(&alias.interface) {
             let message = format!(
                 "two interfaces are called `{}`, one of them came back from a jail; rename or destroy that one",
                 alias.interface
@@ -245,20 +244,23 @@ impl<'a> Planner<'a> {
             return self.block(&subject, reason::AMBIGUOUS_INTERFACE, message);
         }
         // One of ours goes in this very plan, before it is added where it shall be.
-        let elsewhere = observed.interfaces.iter().find(|interface| {
+        let elsewhere = self.index.holders(&alias.address).find(|(interface, _)| {
             interface.name != alias.interface
-                && interface.address(alias.address).is_some()
                 && !self.is_owned_address(&interface.name, alias.address)
         });
-        if let Some(elsewhere) = elsewhere {
+        if let Some((elsewhere, _)) = elsewhere {
             let message = format!(
                 "{} is already on `{}`; it shall be on `{}`",
                 alias.address, elsewhere.name, alias.interface
             );
             return self.block(&subject, reason::ADDRESS_TAKEN, message);
         }
-        let interface = observed.interface(&alias.interface);
-        match interface.and_then(|interface| interface.address(alias.address)) {
+        let present = self
+            .index
+            .holders(&alias.address)
+            .find(|(interface, _)| interface.name == alias.interface)
+            .map(|(_, entry)| entry);
+        match present {
             Some(entry) if entry.duplicated => {
                 let message = format!(
                     "somebody else on the wire of `{}` has {}",
@@ -275,7 +277,7 @@ impl<'a> Planner<'a> {
             }
             Some(entry) if entry.tentative => self.wait_for_dad(&subject, alias),
             Some(_) => {}
-            None => self.plan_add_alias(&subject, alias, interface),
+            None => self.plan_add_alias(&subject, alias, self.index.interface(&alias.interface)),
         }
     }
 
@@ -362,9 +364,16 @@ impl<'a> Planner<'a> {
         link: &DesiredLink,
         host_end: Option<&Interface>,
     ) {
+        // Whatever is called like our bridge and is not surely ours is left alone.
+        let bridge = self.desired.bridges.get(&link.bridge);
+        if bridge
+            .is_some_and(|bridge| self.is_blocked(&Subject::Network(bridge.network.uid.clone())))
+        {
+            return;
+        }
         let member = &link.epair.host_end;
-        let observed = self.observed;
-        let present = observed
+        let present = self
+            .index
             .interface(&link.bridge)
             .and_then(|bridge| bridge.members.get(member))
             .filter(|_| host_end.is_some());
@@ -375,10 +384,7 @@ impl<'a> Planner<'a> {
             .is_some_and(|bridge| bridge.private);
         if present.is_none() {
             // An interface is a member of one bridge only: of the former network's, or where somebody put it.
-            let elsewhere = observed
-                .interfaces
-                .iter()
-                .find(|bridge| host_end.is_some() && bridge.members.contains_key(member));
+            let elsewhere = self.index.bridge_of(member).filter(|_| host_end.is_some());
             if let Some(elsewhere) = elsewhere {
                 let op = Op::RemoveMember {
                     bridge: elsewhere.name.clone(),

@@ -13,19 +13,23 @@
 
 pub mod desired;
 mod filter;
+pub(crate) mod index;
 mod jails;
 mod networks;
 mod phase;
 mod teardown;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
 
 use crate::host::Wanted;
-use crate::ledger::Ledger;
-use crate::observed::{Observed, ObservedJail};
+use crate::ledger::{Ledger, Owned};
+use crate::observed::{Interface, Observed, ObservedJail};
 use crate::op::{Blocked, Op, Plan, Record, Step, Subject, Waiting};
 use desired::Desired;
+use index::{Index, Owners};
 use phase::Phase;
 
 /// Reason codes of waits and blocks, for `docs/` and for `jailctl explain`.
@@ -91,6 +95,13 @@ impl Settings {
     pub fn console(&self, jail_name: &str) -> String {
         format!("{}/jails/{jail_name}.console", self.folder)
     }
+
+    /// The jail that a file of ours is of, by its path.
+    fn jail_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let name = path.strip_prefix(&self.folder)?.strip_prefix("/jails/")?;
+        name.strip_suffix(".conf")
+            .or_else(|| name.strip_suffix(".console"))
+    }
 }
 
 /// What a look at the host must take in for this view.
@@ -134,10 +145,15 @@ struct Planner<'a> {
     observed: &'a Observed,
     ledger: &'a Ledger,
     settings: &'a Settings,
+    index: Index<'a>,
     desired: Desired<'a>,
     steps: Vec<(Phase, Step)>,
+    /// Names of the interfaces that the steps so far destroy.
+    going: BTreeSet<String>,
     waiting: Vec<Waiting>,
-    blocked: Vec<Blocked>,
+    /// Jails among them whose former self is dying.
+    waits_for_dying: BTreeSet<Uid>,
+    blocked: Blocks,
 }
 
 impl<'a> Planner<'a> {
@@ -147,20 +163,27 @@ impl<'a> Planner<'a> {
         ledger: &'a Ledger,
         settings: &'a Settings,
     ) -> Self {
-        let (desired, blocked) = desired::resolve(view, observed, settings);
+        let index = Index::new(view, observed, ledger);
+        let (desired, blocked) = desired::resolve(view, observed, &index, settings);
         Self {
             view,
             observed,
             ledger,
             settings,
+            index,
             desired,
             steps: Vec::new(),
+            going: BTreeSet::new(),
             waiting: Vec::new(),
+            waits_for_dying: BTreeSet::new(),
             blocked,
         }
     }
 
     fn step(&mut self, phase: Phase, subject: &Subject, op: Op) -> &mut Step {
+        if let Op::DestroyInterface { name, .. } = &op {
+            self.going.insert(name.clone());
+        }
         let step = Step {
             subject: subject.clone(),
             needs: Vec::new(),
@@ -191,17 +214,7 @@ impl<'a> Planner<'a> {
     }
 
     fn is_blocked(&self, subject: &Subject) -> bool {
-        self.blocked
-            .iter()
-            .any(|blocked| blocked.subject == *subject)
-    }
-
-    /// The uid of the jail of ours that `jail` is; none for a stranger.
-    ///
-    /// Where jails have `meta` (15) only it counts. Elsewhere the ledger must have the jid, or have announced a start under that name and root;
-    /// a dying jail of that name and root is taken for a former self, which only makes us wait.
-    fn owner_of(&self, jail: &ObservedJail) -> Option<Uid> {
-        owner_of(self.view, self.observed, self.ledger, jail)
+        self.blocked.of(subject).is_some()
     }
 
     fn plan_sysctls(&mut self) {
@@ -211,9 +224,9 @@ impl<'a> Planner<'a> {
                 Some(Some(present)) if *present == value => {}
                 Some(Some(present)) => {
                     let known = self.ledger.owned.iter().any(
-                        |owned| matches!(owned, crate::ledger::Owned::Sysctl { oid: ours, .. } if ours == oid),
+                        |owned| matches!(owned, Owned::Sysctl { oid: ours, .. } if ours == oid),
                     );
-                    let record = crate::ledger::Owned::Sysctl {
+                    let record = Owned::Sysctl {
                         oid: oid.clone(),
                         previous: present.clone(),
                     };
@@ -238,7 +251,7 @@ impl<'a> Planner<'a> {
             }
         }
         for owned in &self.ledger.owned {
-            let crate::ledger::Owned::Sysctl { oid, previous } = owned else {
+            let Owned::Sysctl { oid, previous } = owned else {
                 continue;
             };
             if !self.view.host.sysctls.contains_key(oid) {
@@ -258,12 +271,42 @@ impl<'a> Planner<'a> {
         Plan {
             steps: self.steps.into_iter().map(|(_, step)| step).collect(),
             waiting: self.waiting,
-            blocked: self.blocked,
+            blocked: self.blocked.list,
         }
     }
 }
 
+/// What is not possible, in the order in which that was found, and the first of each subject.
+#[derive(Default)]
+struct Blocks {
+    list: Vec<Blocked>,
+    first: BTreeMap<Subject, usize>,
+}
+
+impl Blocks {
+    /// Notes a block; one that was noted for the subject just before is not said twice.
+    fn push(&mut self, blocked: Blocked) {
+        if self.list.last() == Some(&blocked) {
+            return;
+        }
+        let position = self.list.len();
+        self.first
+            .entry(blocked.subject.clone())
+            .or_insert(position);
+        self.list.push(blocked);
+    }
+
+    fn of(&self, subject: &Subject) -> Option<&Blocked> {
+        self.first
+            .get(subject)
+            .and_then(|position| self.list.get(*position))
+    }
+}
+
 /// The uid of the jail of ours that `jail` is; none for a stranger.
+///
+/// Where jails have `meta` (15) only it counts. Elsewhere the ledger must have the jid, or have announced a start under that name and root;
+/// a dying jail of that name and root is taken for a former self, which only makes us wait.
 #[must_use]
 pub fn owner_of(
     view: &HostView,
@@ -271,52 +314,55 @@ pub fn owner_of(
     ledger: &Ledger,
     jail: &ObservedJail,
 ) -> Option<Uid> {
-    // A jail in a jail: its parent's root made it and gave it whatever `meta` it likes. No name of ours has a dot.
-    if jail.name.contains('.') {
-        return None;
-    }
-    if let Some(meta) = &jail.meta {
-        return (meta.cluster == view.cluster.0).then(|| Uid(meta.uid.clone()));
-    }
-    if let Some((uid, _)) = ledger
-        .jails
-        .iter()
-        .find(|(_, ours)| ours.jid == jail.jid && ours.name == jail.name)
-    {
-        return Some(uid.clone());
-    }
-    if observed.jail_parameters.contains("meta") {
-        return None;
-    }
-    ledger
-        .jails
-        .iter()
-        .find(|(_, ours)| {
-            (ours.jid == 0 || jail.dying) && ours.name == jail.name && ours.path == jail.path
-        })
-        .map(|(uid, _)| uid.clone())
+    let uid = Owners::new(view, observed, ledger).of(jail)?;
+    Some(Uid(uid.to_owned()))
 }
 
 /// Brings the ledger in line with an observation: the jids of jails that it only announced, and what it announced that is not there. Returns whether anything changed.
 ///
 /// Call it with every observation, before planning. What is forgotten here was never made, or went away without us.
 pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool {
-    let before = ledger.clone();
+    let mut changed = ledger.boot_id != observed.boot_id;
     ledger.enter_boot(&observed.boot_id);
-    let mut present = std::collections::BTreeSet::new();
-    let mut learned = Vec::new();
-    for jail in &observed.jails {
-        if let Some(uid) = owner_of(view, observed, ledger, jail) {
-            if !jail.dying {
-                learned.push((
-                    uid.clone(),
-                    jail.jid,
-                    jail.meta.as_ref().map(|meta| meta.hash.clone()),
-                ));
-            }
-            present.insert(uid);
-        }
-    }
+    let index = Index::new(view, observed, ledger);
+    let gone: Vec<Owned> = ledger
+        .owned
+        .iter()
+        .filter(|owned| !still_there(observed, &index, owned))
+        .cloned()
+        .collect();
+    let mounted: BTreeSet<&str> = observed
+        .mounts
+        .iter()
+        .map(|mount| mount.target.as_str())
+        .collect();
+    let left: Vec<Uid> = ledger
+        .jails
+        .iter()
+        .filter(|(uid, ours)| {
+            view.jails.get(*uid).is_none_or(|jail| jail.deleting)
+                && index.incarnations(uid).next().is_none()
+                && !observed.files.contains_key(&ours.conf)
+                && !ours
+                    .mounts
+                    .iter()
+                    .any(|target| mounted.contains(target.as_str()))
+        })
+        .map(|(uid, _)| uid.clone())
+        .collect();
+    let learned: Vec<(Uid, u32, Option<String>)> = observed
+        .jails
+        .iter()
+        .filter(|jail| !jail.dying)
+        .filter_map(|jail| {
+            let uid = Uid(index.owner_of(jail)?.to_owned());
+            let ours = ledger.jails.get(&uid)?;
+            let hash = jail.meta.as_ref().map(|meta| &meta.hash);
+            (ours.jid != jail.jid || hash.is_some_and(|hash| *hash != ours.hash))
+                .then(|| (uid, jail.jid, hash.cloned()))
+        })
+        .collect();
+    changed |= !gone.is_empty() || !left.is_empty() || !learned.is_empty();
     for (uid, jid, hash) in learned {
         if let Some(ours) = ledger.jails.get_mut(&uid) {
             ours.jid = jid;
@@ -325,32 +371,25 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
             }
         }
     }
-    ledger.owned.retain(|owned| still_there(observed, owned));
-    ledger.jails.retain(|uid, ours| {
-        view.jails.get(uid).is_some_and(|jail| !jail.deleting)
-            || present.contains(uid)
-            || observed.files.contains_key(&ours.conf)
-            || observed
-                .mounts
-                .iter()
-                .any(|mount| ours.mounts.contains(&mount.target))
-    });
-    *ledger != before
+    for owned in gone {
+        ledger.owned.remove(&owned);
+    }
+    for uid in left {
+        ledger.jails.remove(&uid);
+    }
+    changed
 }
 
-fn still_there(observed: &Observed, owned: &crate::ledger::Owned) -> bool {
-    use crate::ledger::Owned;
+fn still_there(observed: &Observed, index: &Index<'_>, owned: &Owned) -> bool {
     match owned {
-        Owned::Alias { interface, address } => observed
-            .interfaces_named(interface)
-            .any(|found| found.address(*address).is_some()),
-        Owned::BroughtUp { interface } => observed
-            .interfaces_named(interface)
-            .any(crate::observed::Interface::is_up),
-        Owned::Inet6Enabled { interface } => observed
+        Owned::Alias { interface, address } => index
+            .holders(address)
+            .any(|(found, _)| found.name == *interface),
+        Owned::BroughtUp { interface } => index.interfaces_named(interface).any(Interface::is_up),
+        Owned::Inet6Enabled { interface } => index
             .interfaces_named(interface)
             .any(|found| !found.nd6.contains("IFDISABLED")),
-        Owned::Member { bridge, member } => observed
+        Owned::Member { bridge, member } => index
             .interfaces_named(bridge)
             .any(|found| found.members.contains_key(member)),
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),

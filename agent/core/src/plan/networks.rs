@@ -25,15 +25,10 @@ impl<'a> Planner<'a> {
         name: &str,
         description: &str,
     ) -> Standing<'a> {
-        let observed = self.observed;
-        let mut named = observed
-            .interfaces
-            .iter()
-            .filter(|interface| interface.name == name);
-        let Some(interface) = named.next() else {
+        let Some(interface) = self.index.interfaces_named(name).next() else {
             return Standing::Nothing;
         };
-        if named.next().is_some() {
+        if self.index.is_ambiguous(name) {
             let message =
                 format!("two interfaces are called `{name}`, one of them came back from a jail");
             self.block(subject, reason::AMBIGUOUS_INTERFACE, message);
@@ -184,7 +179,7 @@ impl<'a> Planner<'a> {
     ) {
         // Of two with that name one came back from a jail: whether ours is up cannot be told then.
         if self
-            .observed
+            .index
             .interface(uplink)
             .is_some_and(|interface| !interface.is_up())
         {
@@ -253,9 +248,8 @@ impl<'a> Planner<'a> {
 
     /// Whether an interface with the mark of a jail's end stands on the host under its own name.
     pub(super) fn jail_end_on_host(&self, name: &str, description: &str) -> Option<&'a Interface> {
-        let observed = self.observed;
         let wanted = Mark::parse(description)?;
-        observed.interface(name).filter(|interface| {
+        self.index.interface(name).filter(|interface| {
             interface
                 .description
                 .as_deref()

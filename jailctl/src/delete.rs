@@ -34,7 +34,7 @@ pub async fn run(client: &mut Client, arguments: &Delete, printer: &Printer) -> 
             )
         }));
     }
-    targets.sort_by(|one, other| other.0.cmp(&one.0));
+    targets.sort_by_key(|(kind, _)| std::cmp::Reverse(*kind));
     let mut going = Vec::new();
     let mut failed = 0;
     for (kind, name) in targets {

@@ -21,7 +21,7 @@ const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 /// The report of one host, in lines; none where it has no jails.
-pub fn report(name: &str, machine: &Live, objects: &[Stored]) -> Vec<String> {
+pub(super) fn report(name: &str, machine: &Live, objects: &[Stored]) -> Vec<String> {
     let jails: Vec<Jail> = objects
         .iter()
         .filter(|object| object.kind == Kind::Jail)
@@ -44,7 +44,10 @@ pub fn report(name: &str, machine: &Live, objects: &[Stored]) -> Vec<String> {
     }
     for jail in &jails {
         for publish in &jail.spec.publish {
-            lines.extend(host.iter().flat_map(|host| published(host, jail, publish, machine)));
+            lines.extend(
+                host.iter()
+                    .flat_map(|host| published(host, jail, publish, machine)),
+            );
         }
     }
     lines
@@ -52,23 +55,42 @@ pub fn report(name: &str, machine: &Live, objects: &[Stored]) -> Vec<String> {
 
 /// The trace of each port of one publication, from outside.
 fn published(host: &Host, jail: &Jail, publish: &Publish, machine: &Live) -> Vec<String> {
-    let Some(uplink) = host.spec.uplinks.get(&publish.uplink) else { return Vec::new() };
-    let Some(interface) = &uplink.interface else { return Vec::new() };
+    let Some(uplink) = host.spec.uplinks.get(&publish.uplink) else {
+        return Vec::new();
+    };
+    let Some(interface) = &uplink.interface else {
+        return Vec::new();
+    };
     let addresses = uplink
         .public_addresses
         .iter()
-        .filter(|(name, _)| publish.address.as_ref().is_none_or(|wanted| wanted == *name))
+        .filter(|(name, _)| {
+            publish
+                .address
+                .as_ref()
+                .is_none_or(|wanted| wanted == *name)
+        })
         .map(|(_, address)| *address);
     let mut lines = Vec::new();
     for address in addresses {
-        let source = if address.is_ipv4() { IpAddr::V4(OUTSIDE) } else { IpAddr::V6(OUTSIDE6) };
+        let source = if address.is_ipv4() {
+            IpAddr::V4(OUTSIDE)
+        } else {
+            IpAddr::V6(OUTSIDE6)
+        };
         for range in &publish.ports {
-            let origin = Origin::Outside { interface: interface.clone(), source };
+            let origin = Origin::Outside {
+                interface: interface.clone(),
+                source,
+            };
             let protocol = match publish.protocol {
                 net::Protocol::Tcp => Protocol::Tcp,
                 net::Protocol::Udp => Protocol::Udp,
             };
-            let trace = machine.emulator().trace(&Probe::new(origin, address, protocol, range.first));
+            let trace =
+                machine
+                    .emulator()
+                    .trace(&Probe::new(origin, address, protocol, range.first));
             lines.push(format!(
                 "From outside to {address} {} port {} ({}, published by {}):",
                 publish.protocol.as_str(),

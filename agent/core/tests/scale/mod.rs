@@ -231,6 +231,10 @@ fn apply(plan: &Plan, observed: &mut Observed, ledger: &mut Ledger) {
     observed.interfaces.retain(|interface| interface.mtu != 0);
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only what a first start does is modelled, and anything else fails"
+)]
 fn perform(op: &Op, observed: &mut Observed, index: &mut BTreeMap<String, usize>) {
     let interfaces = &mut observed.interfaces;
     let mut make = |interface: Interface| {

@@ -71,6 +71,7 @@ pub const TRANSCRIPTS: &[(&str, &str)] = &[
         "14-switches.txt",
         include_str!("../transcripts/14-switches.txt"),
     ),
+    ("15-agent.txt", include_str!("../transcripts/15-agent.txt")),
 ];
 
 /// Commands that are run but not judged: `file | command | reason` a line.

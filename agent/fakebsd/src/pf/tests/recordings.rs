@@ -226,6 +226,11 @@ fn inside_a_vnet_jail() {
 }
 
 #[test]
+fn what_the_agent_leans_on() {
+    assert_eq!(replay("15-agent.txt", |_, _| {}), 19);
+}
+
+#[test]
 fn before_the_module() {
     assert_eq!(replay("01-observe.txt", |_, _| {}), 2);
 }

@@ -322,7 +322,7 @@ impl Planner<'_> {
                 .is_some_and(|value| value.to_string() == "1");
             if needed && has_family && !forwards && !declared {
                 let message = format!(
-                    "{oid} is 0, so nothing is forwarded between `{}` and the outside; declare it in the Host (spec.sysctls: {{{oid}: 1}}) or set it in sysctl.conf",
+                    "{oid} is 0, so nothing is forwarded between `{}` and the outside; run `sysctl {oid}=1` and put `{oid}=1` into /etc/sysctl.conf",
                     network.name
                 );
                 self.block(

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cellblock_schemas::ids::Uid;
+
 use crate::host::{Host, HostError};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Owned, OwnedJail};
 use crate::op::{Op, Plan, Record, Step, Subject};
 
 /// Where the ledger is kept.
@@ -59,22 +61,16 @@ fn run(
     ledger: &mut Ledger,
     file: &mut dyn LedgerFile,
 ) -> Result<(), HostError> {
-    let before = (!step.record.is_empty()).then(|| ledger.clone());
+    let mut undo = Vec::new();
     for record in &step.record {
-        match record {
-            Record::Owned(owned) => {
-                ledger.owned.insert(owned.clone());
-            }
-            Record::Jail(uid, jail) => {
-                ledger.jails.insert(uid.clone(), jail.clone());
-            }
-        }
+        undo.extend(note(record, ledger));
     }
-    if let Some(before) = before
-        && *ledger != before
+    if !undo.is_empty()
         && let Err(error) = file.save(ledger)
     {
-        *ledger = before;
+        for undo in undo.into_iter().rev() {
+            undo.apply(ledger);
+        }
         return Err(error);
     }
     host.perform(&step.op)?;
@@ -94,12 +90,49 @@ fn run(
     file.save(ledger)
 }
 
+/// What takes one record out of the ledger again.
+enum Undo<'a> {
+    Owned(&'a Owned),
+    Jail(&'a Uid, Option<OwnedJail>),
+}
+
+impl Undo<'_> {
+    fn apply(self, ledger: &mut Ledger) {
+        match self {
+            Self::Owned(owned) => {
+                ledger.owned.remove(owned);
+            }
+            Self::Jail(uid, Some(before)) => {
+                ledger.jails.insert(uid.clone(), before);
+            }
+            Self::Jail(uid, None) => {
+                ledger.jails.remove(uid);
+            }
+        }
+    }
+}
+
+/// Writes one record into the ledger; none if it stood there already.
+fn note<'a>(record: &'a Record, ledger: &mut Ledger) -> Option<Undo<'a>> {
+    match record {
+        Record::Owned(owned) => ledger
+            .owned
+            .insert(owned.clone())
+            .then_some(Undo::Owned(owned)),
+        Record::Jail(uid, jail) => {
+            let before = ledger.jails.insert(uid.clone(), jail.clone());
+            (before.as_ref() != Some(jail)).then_some(Undo::Jail(uid, before))
+        }
+    }
+}
+
 /// The plan without irreversible steps that a second look did not ask for again, and without what depends on them.
 ///
 /// `second` is the plan made from a second observation. Kernel state is read in several commands, so one look alone can be torn.
 #[must_use]
 pub fn agreed(first: &Plan, second: Plan) -> Plan {
-    let confirmed: Vec<&Op> = first.steps.iter().map(|step| &step.op).collect();
+    let irreversible = first.steps.iter().map(|step| &step.op);
+    let confirmed: BTreeSet<&Op> = irreversible.filter(|op| op.is_irreversible()).collect();
     let mut dropped = BTreeSet::new();
     let steps = second
         .steps
@@ -107,7 +140,7 @@ pub fn agreed(first: &Plan, second: Plan) -> Plan {
         .filter(|step| {
             let drop = dropped.contains(&step.subject)
                 || step.needs.iter().any(|need| dropped.contains(need))
-                || (step.op.is_irreversible() && !confirmed.contains(&&step.op));
+                || (step.op.is_irreversible() && !confirmed.contains(&step.op));
             if drop {
                 dropped.insert(step.subject.clone());
             }

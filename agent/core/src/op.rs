@@ -147,7 +147,7 @@ pub struct Blocked {
 }
 
 /// One operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Op {
     /// `kldload -n`
     LoadModule {
@@ -479,7 +479,7 @@ impl Op {
 }
 
 /// An epair(4) to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epair {
     /// The host end's name.
     pub host_end: String,

@@ -2,7 +2,7 @@
 //!
 //! Everything here is level-triggered: a pass knows nothing of why it was called, and remembers nothing but failures to be spaced out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::HostView;
@@ -128,8 +128,12 @@ impl Failures {
     }
 
     fn retain_planned(&mut self, plan: &Plan) {
+        if self.by_subject.is_empty() {
+            return;
+        }
+        let planned: BTreeSet<&Subject> = plan.steps.iter().map(|step| &step.subject).collect();
         self.by_subject
-            .retain(|subject, _| plan.steps.iter().any(|step| step.subject == *subject));
+            .retain(|subject, _| planned.contains(subject));
     }
 }
 

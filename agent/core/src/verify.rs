@@ -3,18 +3,21 @@
 //! The plan made from the same look says what is missing: a jail is ready when it runs as rendered and nothing is left to do, to wait for, or in the way.
 
 use cellblock_schemas::condition::{Condition, ConditionStatus};
-use cellblock_schemas::ids::{Generation, Uid};
+use cellblock_schemas::ids::Generation;
 use cellblock_schemas::jail::RunPolicy;
 use cellblock_schemas::report::{HostReport, JailReport};
 use cellblock_schemas::view::{HostView, JailView};
 
 use crate::execute::Outcome;
 use crate::ledger::Ledger;
-use crate::mark::{Mark, Role};
 use crate::names;
 use crate::observed::{Observed, ObservedJail};
-use crate::op::{Plan, Subject};
-use crate::plan::{owner_of, reason};
+use crate::op::{Blocked, Plan, Subject};
+use crate::plan::reason;
+
+mod findings;
+
+use findings::Findings;
 
 /// Everything that a report follows from.
 #[derive(Clone, Copy)]
@@ -43,10 +46,11 @@ pub fn verify(evidence: Evidence<'_>) -> HostReport {
         held,
         ..
     } = evidence;
+    let findings = Findings::new(evidence);
     let jails = view
         .jails
         .values()
-        .map(|jail| verify_jail(evidence, jail))
+        .map(|jail| verify_jail(&findings, jail))
         .collect();
     HostReport {
         view: view.mark,
@@ -122,22 +126,15 @@ fn host_conditions(evidence: Evidence<'_>) -> Vec<Condition> {
     ]
 }
 
-fn verify_jail(evidence: Evidence<'_>, jail: &JailView) -> JailReport {
-    let Evidence {
-        view,
-        observed,
-        ledger,
-        ..
-    } = evidence;
-    let owned: Vec<&ObservedJail> = observed
-        .jails
-        .iter()
-        .filter(|found| owner_of(view, observed, ledger, found).as_ref() == Some(&jail.uid))
-        .collect();
-    let running = owned.iter().find(|found| !found.dying).copied();
-    let dying = owned.iter().any(|found| found.dying);
-    let gone = jail.deleting && owned.is_empty() && nothing_left(evidence, &jail.uid);
-    let problem = problem(evidence, jail, running, dying);
+fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
+    let evidence = findings.evidence;
+    let incarnations = || findings.index.incarnations(&jail.uid);
+    let running = incarnations().find(|found| !found.dying);
+    let dying = incarnations().any(|found| found.dying);
+    let anchor = names::jail_anchor(&jail.uid);
+    let gone =
+        jail.deleting && incarnations().next().is_none() && nothing_left(findings, jail, &anchor);
+    let problem = problem(findings, jail, &anchor, running, dying);
     let phase = match (&problem, running) {
         (None, Some(_)) => "Running",
         (None, None) => "Stopped",
@@ -151,7 +148,7 @@ fn verify_jail(evidence: Evidence<'_>, jail: &JailView) -> JailReport {
     };
     let mut conditions = vec![ready(jail, problem.as_ref())];
     conditions.extend(network_ready(evidence, jail, running));
-    conditions.extend(publish_ready(evidence, jail));
+    conditions.extend(publish_ready(findings, jail, &anchor));
     JailReport {
         uid: jail.uid.clone(),
         observed_generation: jail.generation,
@@ -170,116 +167,64 @@ struct Problem {
 }
 
 /// Whether no interface, alias, file or mount of the jail is left.
-fn nothing_left(evidence: Evidence<'_>, uid: &Uid) -> bool {
-    let Evidence {
-        view,
-        observed,
-        ledger,
-        plan,
-        ..
-    } = evidence;
-    let marked = observed.interfaces.iter().any(|interface| {
-        interface
-            .description
-            .as_deref()
-            .and_then(Mark::parse)
-            .is_some_and(|mark| {
-                mark.cluster == view.cluster
-                    && mark.uid == *uid
-                    && matches!(mark.role, Role::HostEnd(_))
-            })
-    });
-    let addresses = view
-        .jails
-        .get(uid)
-        .into_iter()
-        .flat_map(|jail| &jail.binding.attachments)
-        .flat_map(|attachment| &attachment.addresses);
-    let aliased = addresses.into_iter().any(|bound| {
-        ledger.owned.iter().any(|owned| matches!(owned, crate::ledger::Owned::Alias { address, .. } if *address == bound.address))
-    });
-    let subjects = [
-        Subject::Jail(uid.clone()),
-        Subject::anchor(&names::jail_anchor(uid)),
-    ];
-    let planned = plan
-        .steps
-        .iter()
-        .any(|step| subjects.contains(&step.subject));
-    !marked && !aliased && !planned && !ledger.jails.contains_key(uid)
-}
-
-fn problem(
-    evidence: Evidence<'_>,
-    jail: &JailView,
-    running: Option<&ObservedJail>,
-    dying: bool,
-) -> Option<Problem> {
-    let Evidence {
-        plan,
-        outcome,
-        held,
-        view,
-        ..
-    } = evidence;
-    let subject = Subject::Jail(jail.uid.clone());
-    let mut leans_on: Vec<Subject> = jail
+fn nothing_left(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> bool {
+    let mut addresses = jail
         .binding
         .attachments
         .iter()
-        .filter_map(|attachment| view.networks.get(&attachment.network))
-        .flat_map(|network| {
-            [
-                Subject::Network(network.uid.clone()),
-                Subject::anchor(&names::network_anchor(&network.uid)),
-            ]
-        })
-        .collect();
-    // Also where it publishes nothing any more: until the rules are gone, its former ports are not free.
-    leans_on.push(Subject::anchor(&names::jail_anchor(&jail.uid)));
-    let concerns = |other: &Subject| *other == subject || leans_on.contains(other);
-    if let Some(blocked) = plan
-        .blocked
-        .iter()
-        .find(|blocked| concerns(&blocked.subject))
-    {
-        return Some(Problem {
-            reason: blocked.reason.to_owned(),
-            message: blocked.message.clone(),
-            blocked: true,
-        });
+        .flat_map(|attachment| &attachment.addresses);
+    let subjects = [Subject::Jail(jail.uid.clone()), Subject::anchor(anchor)];
+    !findings.has_host_end(jail.uid.as_str())
+        && !addresses.any(|bound| findings.is_alias(bound.address))
+        && !findings.is_planned(&subjects)
+        && !findings.evidence.ledger.jails.contains_key(&jail.uid)
+}
+
+fn problem(
+    findings: &Findings<'_>,
+    jail: &JailView,
+    anchor: &str,
+    running: Option<&ObservedJail>,
+    dying: bool,
+) -> Option<Problem> {
+    let Evidence { held, view, .. } = findings.evidence;
+    let mut subjects = vec![Subject::Jail(jail.uid.clone())];
+    for attachment in &jail.binding.attachments {
+        if let Some(network) = view.networks.get(&attachment.network) {
+            subjects.push(Subject::Network(network.uid.clone()));
+            subjects.push(Subject::anchor(&names::network_anchor(&network.uid)));
+        }
     }
-    if let Some((_, error)) = outcome.failed.iter().find(|(failed, _)| concerns(failed)) {
+    // Also where it publishes nothing any more: until the rules are gone, its former ports are not free.
+    subjects.push(Subject::anchor(anchor));
+    let of_block = |blocked: &Blocked| Problem {
+        reason: blocked.reason.to_owned(),
+        message: blocked.message.clone(),
+        blocked: true,
+    };
+    if let Some(blocked) = findings.blocked(&subjects) {
+        return Some(of_block(blocked));
+    }
+    if let Some(error) = findings.failed(&subjects) {
         return Some(Problem {
             reason: error.reason.to_owned(),
             message: error.message.clone(),
             blocked: running.is_none(),
         });
     }
-    if let Some(waiting) = plan
-        .waiting
-        .iter()
-        .find(|waiting| concerns(&waiting.subject))
-    {
+    if let Some(waiting) = findings.waiting(&subjects) {
         return Some(Problem {
             reason: waiting.reason.to_owned(),
             message: waiting.message.clone(),
             blocked: false,
         });
     }
-    let needs_pf = needs_pf(evidence, jail);
-    if let Some(blocked) = plan
-        .blocked
-        .iter()
-        .find(|blocked| needs_pf && blocked.reason == reason::PF_NOT_EFFECTIVE)
+    if let Some(blocked) = findings.pf
+        && needs_pf(findings.evidence, jail)
     {
-        return Some(Problem {
-            reason: blocked.reason.to_owned(),
-            message: blocked.message.clone(),
-            blocked: true,
-        });
+        return Some(of_block(blocked));
     }
-    let pending = plan.steps.iter().any(|step| concerns(&step.subject));
+    let pending = findings.is_planned(&subjects);
     if let Some((reason, message)) = held.filter(|_| pending) {
         return Some(Problem {
             reason: reason.to_owned(),
@@ -397,29 +342,24 @@ fn network_ready(
     })
 }
 
-fn publish_ready(evidence: Evidence<'_>, jail: &JailView) -> Option<Condition> {
+fn publish_ready(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> Option<Condition> {
     if jail.spec.publish.is_empty() || jail.deleting {
         return None;
     }
-    let Evidence { plan, outcome, .. } = evidence;
-    let blocked = plan
-        .blocked
-        .iter()
-        .find(|blocked| {
-            blocked.reason == reason::PF_NOT_EFFECTIVE
-                || (blocked.subject == Subject::Jail(jail.uid.clone())
-                    && blocked.reason == reason::PUBLIC_ADDRESS_MISSING)
-        })
+    let subject = Subject::Jail(jail.uid.clone());
+    let blocked = findings
+        .blocked_for(&subject, reason::PUBLIC_ADDRESS_MISSING)
+        .or(findings.pf)
         .map(|blocked| (blocked.reason.to_owned(), blocked.message.clone()));
-    let failed = outcome
-        .failed
-        .get(&Subject::anchor(&names::jail_anchor(&jail.uid)))
+    let failed = findings
+        .failed(&[Subject::anchor(anchor)])
         .map(|error| (error.reason.to_owned(), error.message.clone()));
-    let pending = plan
-        .steps
-        .iter()
-        .any(|step| matches!(&step.op, crate::op::Op::LoadAnchor { anchor, .. } if *anchor == crate::names::jail_anchor(&jail.uid)))
-        .then(|| ("Progressing".to_owned(), "rules are being loaded".to_owned()));
+    let pending = findings.is_loading(anchor).then(|| {
+        (
+            "Progressing".to_owned(),
+            "rules are being loaded".to_owned(),
+        )
+    });
     Some(match blocked.or(failed).or(pending) {
         Some((reason, message)) => condition(
             "PublishReady",

@@ -1,0 +1,155 @@
+//! The evidence by whom it concerns, so that verifying a host costs as much as the host is large and no more. Answers only; what it means for a jail is the parent's to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::host::HostError;
+use crate::ledger::Owned;
+use crate::mark::{Mark, Role};
+use crate::op::{Blocked, Op, Subject, Waiting};
+use crate::plan::index::Index;
+use crate::plan::reason;
+
+use super::Evidence;
+
+/// The evidence by whom it concerns.
+pub(super) struct Findings<'a> {
+    pub(super) evidence: Evidence<'a>,
+    pub(super) index: Index<'a>,
+    /// The first block that says that pf has no effect.
+    pub(super) pf: Option<&'a Blocked>,
+    blocked: BTreeMap<&'a Subject, Vec<(usize, &'a Blocked)>>,
+    waiting: BTreeMap<&'a Subject, (usize, &'a Waiting)>,
+    planned: BTreeSet<&'a Subject>,
+    loading: BTreeSet<&'a str>,
+    aliases: BTreeSet<IpAddr>,
+    host_ends: BTreeSet<String>,
+}
+
+impl<'a> Findings<'a> {
+    pub(super) fn new(evidence: Evidence<'a>) -> Self {
+        let Evidence {
+            view,
+            observed,
+            ledger,
+            plan,
+            ..
+        } = evidence;
+        let mut blocked: BTreeMap<&Subject, Vec<(usize, &Blocked)>> = BTreeMap::new();
+        for (position, found) in plan.blocked.iter().enumerate() {
+            let of_subject = blocked.entry(&found.subject).or_default();
+            of_subject.push((position, found));
+        }
+        let mut waiting = BTreeMap::new();
+        for (position, found) in plan.waiting.iter().enumerate() {
+            waiting.entry(&found.subject).or_insert((position, found));
+        }
+        let is_pf = |found: &&Blocked| found.reason == reason::PF_NOT_EFFECTIVE;
+        Self {
+            evidence,
+            index: Index::new(view, observed, ledger),
+            pf: plan.blocked.iter().find(is_pf),
+            blocked,
+            waiting,
+            planned: plan.steps.iter().map(|step| &step.subject).collect(),
+            loading: plan
+                .steps
+                .iter()
+                .filter_map(|step| loaded(&step.op))
+                .collect(),
+            aliases: ledger.owned.iter().filter_map(alias).collect(),
+            host_ends: if view.jails.values().any(|jail| jail.deleting) {
+                host_ends(evidence)
+            } else {
+                BTreeSet::new()
+            },
+        }
+    }
+
+    /// The first block of any of these subjects, in the plan's order.
+    pub(super) fn blocked(&self, subjects: &[Subject]) -> Option<&'a Blocked> {
+        let found = subjects
+            .iter()
+            .filter_map(|subject| self.blocked.get(subject)?.first());
+        found
+            .min_by_key(|(position, _)| *position)
+            .map(|(_, blocked)| *blocked)
+    }
+
+    /// The first block of the subject for that reason.
+    pub(super) fn blocked_for(&self, subject: &Subject, reason: &str) -> Option<&'a Blocked> {
+        let mut found = self.blocked.get(subject)?.iter();
+        found
+            .find(|(_, blocked)| blocked.reason == reason)
+            .map(|(_, blocked)| *blocked)
+    }
+
+    /// The first failure of any of these subjects, in their order.
+    pub(super) fn failed(&self, subjects: &[Subject]) -> Option<&'a HostError> {
+        let failed = &self.evidence.outcome.failed;
+        subjects
+            .iter()
+            .filter_map(|subject| failed.get_key_value(subject))
+            .min_by_key(|(subject, _)| *subject)
+            .map(|(_, error)| error)
+    }
+
+    /// What any of these subjects waits for, the first in the plan's order.
+    pub(super) fn waiting(&self, subjects: &[Subject]) -> Option<&'a Waiting> {
+        subjects
+            .iter()
+            .filter_map(|subject| self.waiting.get(subject))
+            .min_by_key(|(position, _)| *position)
+            .map(|(_, waiting)| *waiting)
+    }
+
+    /// Whether a step concerns any of these subjects.
+    pub(super) fn is_planned(&self, subjects: &[Subject]) -> bool {
+        subjects
+            .iter()
+            .any(|subject| self.planned.contains(subject))
+    }
+
+    /// Whether a step loads that pf anchor.
+    pub(super) fn is_loading(&self, anchor: &str) -> bool {
+        self.loading.contains(anchor)
+    }
+
+    /// Whether the ledger has the address as an alias of ours.
+    pub(super) fn is_alias(&self, address: IpAddr) -> bool {
+        self.aliases.contains(&address)
+    }
+
+    /// Whether an interface is marked as the host end of an epair of that jail, which is being deleted.
+    pub(super) fn has_host_end(&self, uid: &str) -> bool {
+        self.host_ends.contains(uid)
+    }
+}
+
+fn loaded(op: &Op) -> Option<&str> {
+    if let Op::LoadAnchor { anchor, .. } = op {
+        Some(anchor)
+    } else {
+        None
+    }
+}
+
+fn alias(owned: &Owned) -> Option<IpAddr> {
+    if let Owned::Alias { address, .. } = owned {
+        Some(*address)
+    } else {
+        None
+    }
+}
+
+/// The uids of jails that an epair's host end is marked with.
+fn host_ends(evidence: Evidence<'_>) -> BTreeSet<String> {
+    let interfaces = evidence.observed.interfaces.iter();
+    interfaces
+        .filter_map(|interface| Mark::parse(interface.description.as_deref()?))
+        .filter(|mark| {
+            mark.cluster == evidence.view.cluster && matches!(mark.role, Role::HostEnd(_))
+        })
+        .map(|mark| mark.uid.0)
+        .collect()
+}

@@ -1,7 +1,6 @@
 //! Placement: on which hosts a jail may run, the best first, and why not on the others. A pure function of the index, so
 //! that the same cluster places the same jail on the same host.
 
-use cellblock_schemas::ConditionStatus;
 use cellblock_schemas::network::Network;
 use cellblock_schemas::selector::TaintEffect;
 use cellblock_schemas::{Host, Jail};
@@ -88,14 +87,6 @@ pub fn nowhere(rejected: &[Rejected]) -> Waiting {
     )
 }
 
-/// Whether the host's agent is known to be away: what is bound there would wait for it, and could not even be deleted.
-fn is_lost(host: &Host) -> bool {
-    let conditions = host.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .into_iter()
-        .any(|condition| condition.kind == "Heard" && condition.status == ConditionStatus::False)
-}
-
 /// Why a host cannot take a jail that did not name it.
 fn rejection(host: &Host, jail: &Jail, networks: &[&Network]) -> Option<String> {
     let labels = &host.metadata.labels;
@@ -105,9 +96,6 @@ fn rejection(host: &Host, jail: &Jail, networks: &[&Network]) -> Option<String> 
     }
     if host.spec.unschedulable {
         return Some("is cordoned".to_owned());
-    }
-    if is_lost(host) {
-        return Some("has not been heard from".to_owned());
     }
     let taint = host.spec.taints.iter().find(|taint| {
         taint.effect == TaintEffect::NoSchedule

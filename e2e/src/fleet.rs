@@ -17,9 +17,10 @@ use tokio::runtime::Runtime;
 
 use crate::binaries::Binaries;
 use crate::condition::eventually;
-use crate::machine::Machine;
+use crate::machine::{Machine, difference};
 use crate::process::Process;
 use crate::said::{Running, Said};
+use crate::watchman::addresses_of;
 
 /// How long a controller may take until it serves; seconds on a machine whose cores are all busy.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -321,6 +322,71 @@ impl Fleet {
             let logs = self.logs();
             error.context(format!("not everything is Ready\n{logs}"))
         })
+    }
+
+    /// Looks at the machines themselves: every jail runs where it is bound, with every address that it is bound to.
+    ///
+    /// A report may be older than what was done to its machine since; this is not.
+    ///
+    /// # Errors
+    /// A jail or an address is missing, or stands on a machine where it does not belong.
+    pub fn assert_really_there(&self) -> anyhow::Result<()> {
+        let jails = self.list(Kind::Jail)?;
+        for machine in &self.machines {
+            let kernel = machine.kernel()?;
+            for jail in &jails {
+                let binding = jail.value.pointer("/status/binding");
+                let bound =
+                    binding.and_then(|binding| binding["host"].as_str()) == Some(&machine.name);
+                let head = format!("jail {} ", jail.name);
+                let runs = kernel
+                    .iter()
+                    .any(|line| line.starts_with(&head) && !line.contains(" dying "));
+                anyhow::ensure!(
+                    runs == bound,
+                    "jail {} {} on {}",
+                    jail.name,
+                    if runs { "runs" } else { "does not run" },
+                    machine.name
+                );
+                for (network, address) in addresses_of(binding).into_iter().filter(|_| bound) {
+                    let places = [format!(" inet {address} "), format!(" inet6 {address}/")];
+                    anyhow::ensure!(
+                        kernel
+                            .iter()
+                            .any(|line| places.iter().any(|place| line.contains(place))),
+                        "{address} of jail {} on network {network} is not on {}",
+                        jail.name,
+                        machine.name
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The fingerprint of every machine.
+    ///
+    /// # Errors
+    /// A machine does not answer.
+    pub fn fingerprints(&self) -> anyhow::Result<Vec<Vec<String>>> {
+        self.machines.iter().map(Machine::fingerprint).collect()
+    }
+
+    /// Waits until every machine is as it was, but for what stays by design.
+    ///
+    /// # Errors
+    /// One is not in time; the error names what differs.
+    pub fn wait_restored(&self, before: &[Vec<String>], within: Duration) -> anyhow::Result<()> {
+        for (machine, before) in self.machines.iter().zip(before) {
+            // A jail that is dying is looked at until its last socket has gone.
+            eventually(&machine.name, within, || {
+                let left = difference(before, &machine.fingerprint()?);
+                anyhow::ensure!(left.is_empty(), "differs: {left:#?}");
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     /// The ends of all logs.

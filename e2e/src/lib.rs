@@ -24,7 +24,7 @@ pub use binaries::Binaries;
 pub use condition::{CONVERGE, eventually, holds};
 pub use dice::Dice;
 pub use fleet::{Fleet, Options, StoreKind, examples};
-pub use machine::Machine;
+pub use machine::{Machine, difference};
 pub use printer::note;
 pub use process::Process;
 pub use said::{Running, Said};

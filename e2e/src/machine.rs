@@ -1,5 +1,10 @@
 //! One emulated FreeBSD machine and its agent, each a process of its own.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails on any answer but the one that it asks for"
+)]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +34,7 @@ pub struct Machine {
     /// Its agent.
     pub agent: Process,
     socket: PathBuf,
+    state_dir: PathBuf,
 }
 
 impl Machine {
@@ -42,7 +48,8 @@ impl Machine {
     ) -> Self {
         let socket = folder.join(format!("{name}.sock"));
         let socket_text = socket.display().to_string();
-        let state_dir = folder.join(name).display().to_string();
+        let state_dir = folder.join(name);
+        let state_text = state_dir.display().to_string();
         let host = Process::new(
             format!("emulated host {name}"),
             &binaries.agent(),
@@ -68,7 +75,7 @@ impl Machine {
                 "--host-name",
                 name,
                 "--state-dir",
-                &state_dir,
+                &state_text,
                 "--controller",
                 controller,
                 "--resync-seconds",
@@ -83,6 +90,7 @@ impl Machine {
             host,
             agent,
             socket,
+            state_dir,
         }
     }
 
@@ -90,6 +98,12 @@ impl Machine {
     #[must_use]
     pub fn door(&self) -> (String, PathBuf) {
         (self.name.clone(), self.socket.clone())
+    }
+
+    /// Where its agent keeps ledger and key.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
     }
 
     /// Switches the machine on and waits until it answers.
@@ -140,8 +154,19 @@ impl Machine {
     /// # Errors
     /// It fails.
     pub fn run(&self, line: &str) -> anyhow::Result<String> {
-        let argv = line.split_whitespace().map(str::to_owned).collect();
-        match self.ask(&Request::Run { argv, stdin: None })? {
+        self.run_with(line, "")
+    }
+
+    /// The same with `stdin` to read.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn run_with(&self, line: &str, stdin: &str) -> anyhow::Result<String> {
+        let request = Request::Run {
+            argv: line.split_whitespace().map(str::to_owned).collect(),
+            stdin: Some(stdin.to_owned()),
+        };
+        match self.ask(&request)? {
             Response::Ran {
                 status: 0, stdout, ..
             } => Ok(stdout),
@@ -222,4 +247,24 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// What differs between two fingerprints, but for what `jailctl host residue` says stays.
+#[must_use]
+pub fn difference(before: &[String], after: &[String]) -> Vec<String> {
+    let residue = |line: &&String| {
+        line.starts_with("module ")
+            || line.contains("net.fibs")
+            || line.ends_with("pf anchor cellblock")
+    };
+    let gone = before
+        .iter()
+        .filter(|line| !after.contains(line))
+        .map(|line| format!("- {line}"));
+    let new = after
+        .iter()
+        .filter(|line| !before.contains(line))
+        .filter(|line| !residue(line))
+        .map(|line| format!("+ {line}"));
+    gone.chain(new).collect()
 }

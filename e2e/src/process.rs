@@ -146,19 +146,19 @@ impl Process {
         Ok(())
     }
 
-    /// Its resident memory in KiB, as Linux counts it.
+    /// A line of Linux's /proc/PID/status that counts KiB, such as `VmRSS`.
     ///
     /// # Errors
     /// It does not run, or this is no Linux.
-    pub fn resident_kib(&self) -> anyhow::Result<u64> {
+    pub fn memory_kib(&self, field: &str) -> anyhow::Result<u64> {
         let id = self
             .id()
             .with_context(|| format!("{} does not run", self.name))?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .with_context(|| format!("no {field}"))?;
         Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()?)
     }
 }

@@ -11,8 +11,8 @@ use anyhow::{Context as _, bail};
 
 use crate::condition::eventually;
 
-/// How long one command may take before it counts as hanging.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(100);
+/// How long one command may take before it counts as hanging: longer than any `--timeout` that a test gives.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(1200);
 
 /// What a command said.
 #[derive(Clone, Debug)]

@@ -175,7 +175,8 @@ fn look_at_bindings(jails: &[Stored], subnets: &[Subnet], seen: &Mutex<Seen>) {
     }
 }
 
-fn addresses_of(binding: Option<&Value>) -> Vec<(String, IpAddr)> {
+/// The networks and addresses of a jail's binding.
+pub(crate) fn addresses_of(binding: Option<&Value>) -> Vec<(String, IpAddr)> {
     let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
     let mut found = Vec::new();
     for attachment in list(binding.and_then(|binding| binding.get("attachments"))) {

@@ -181,11 +181,11 @@ fn watched(fleet: &Fleet) -> anyhow::Result<()> {
 #[test]
 fn deleting_everything_leaves_each_machine_as_it_was() -> anyhow::Result<()> {
     let fleet = Fleet::start(&Options::examples(StoreKind::Embedded))?;
-    let before = fingerprints(&fleet)?;
+    let before = fleet.fingerprints()?;
     fleet.jailctl(&["apply", "-f", "examples"])?.ok()?;
     fleet.wait_ready("examples", CONVERGE)?;
     ensure!(
-        fingerprints(&fleet)? != before,
+        fleet.fingerprints()? != before,
         "applying has changed nothing"
     );
     fleet
@@ -193,38 +193,5 @@ fn deleting_everything_leaves_each_machine_as_it_was() -> anyhow::Result<()> {
         .ok()?;
     let residue = fleet.jailctl(&["host", "residue"])?.ok()?.stdout;
     note(&format!("what stays behind:\n{residue}"));
-    for (machine, before) in fleet.machines.iter().zip(&before) {
-        // A jail that is dying is looked at until its last socket has gone.
-        eventually(&machine.name, CONVERGE, || {
-            let after = machine.fingerprint()?;
-            let left = difference(before, &after);
-            ensure!(left.is_empty(), "differs: {left:#?}");
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
-fn fingerprints(fleet: &Fleet) -> anyhow::Result<Vec<Vec<String>>> {
-    let machines = fleet.machines.iter();
-    machines.map(cellblock_e2e::Machine::fingerprint).collect()
-}
-
-/// What differs, but for what `jailctl host residue` says stays.
-fn difference(before: &[String], after: &[String]) -> Vec<String> {
-    let residue = |line: &&String| {
-        line.starts_with("module ")
-            || line.contains("net.fibs")
-            || line.ends_with("pf anchor cellblock")
-    };
-    let gone = before
-        .iter()
-        .filter(|line| !after.contains(line))
-        .map(|line| format!("- {line}"));
-    let new = after
-        .iter()
-        .filter(|line| !before.contains(line))
-        .filter(|line| !residue(line))
-        .map(|line| format!("+ {line}"));
-    gone.chain(new).collect()
+    fleet.wait_restored(&before, CONVERGE)
 }

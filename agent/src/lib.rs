@@ -13,6 +13,7 @@ pub mod config;
 pub mod emulated;
 pub mod identity;
 pub mod ledger_file;
+pub mod mailbox;
 pub mod session;
 pub mod worker;
 

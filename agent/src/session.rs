@@ -16,7 +16,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::worker::{Link, Order};
+use crate::worker::Link;
 
 /// The first pause after a broken session; it doubles up to `PAUSE_MAX`.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
@@ -94,7 +94,7 @@ struct Session {
     identity: Identity,
     link: Link,
     /// The newest view that came in, whether the ledger has it yet or not: what a change is a change to.
-    base: Option<HostView>,
+    base: Option<Arc<HostView>>,
 }
 
 impl Session {
@@ -208,7 +208,7 @@ impl Session {
 
     fn hello(&mut self) -> wire::AgentMessage {
         let have = self.have();
-        self.base = have.as_ref().map(|(view, _)| HostView::clone(view));
+        self.base = have.as_ref().map(|(view, _)| view.clone());
         let digest = have
             .as_ref()
             .map(|(_, digest)| digest.clone())
@@ -241,12 +241,10 @@ impl Session {
                     return Ok(());
                 }
                 let digest = data_encoding::HEXLOWER.encode(&view.digest);
-                let merged = merge(self.base.as_ref(), view)?;
+                let merged = Arc::new(merge(self.base.as_deref(), view)?);
                 self.base = Some(merged.clone());
-                self.link
-                    .orders
-                    .send(Order::View(Box::new(merged), digest))
-                    .context("the worker ended")
+                self.link.views.send(merged, digest);
+                Ok(())
             }
             wire::controller_message::Message::Acknowledged(acknowledged) => {
                 tracing::debug!(reports = acknowledged.reports, "report stored");

@@ -3,7 +3,6 @@
 //! Commands block, so this is no async task. What the session must know is published in a watch channel: always the newest state, never a queue.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -19,16 +18,10 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::ledger_file::File;
+use crate::mailbox::{self, Found, Sent};
 
 /// How soon to try again when the host could not be observed or the ledger not be written.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// What the session tells the worker.
-#[derive(Debug)]
-pub enum Order {
-    /// A newer view, with the controller's digest of it.
-    View(Box<HostView>, String),
-}
 
 /// What the worker tells the session: always the newest.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +36,7 @@ pub struct State {
 #[derive(Debug)]
 pub struct Link {
     /// Takes views.
-    pub orders: Sender<Order>,
+    pub views: mailbox::Sender,
     /// Shows the newest state.
     pub state: watch::Receiver<State>,
 }
@@ -58,7 +51,7 @@ pub fn start(
     mut file: File,
 ) -> anyhow::Result<(std::thread::JoinHandle<()>, Link)> {
     let ledger = file.load()?;
-    let (orders, inbox) = mpsc::channel();
+    let (views, inbox) = mailbox::mailbox();
     let initial = State {
         view: stored_view(&ledger),
         report: None,
@@ -80,7 +73,7 @@ pub fn start(
         .name("worker".to_owned())
         .spawn(move || worker.run(&inbox))
         .context("the worker's thread could not be started")?;
-    Ok((thread, Link { orders, state }))
+    Ok((thread, Link { views, state }))
 }
 
 fn stored_view(ledger: &Ledger) -> Option<(Arc<HostView>, String)> {
@@ -102,18 +95,15 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, inbox: &Receiver<Order>) {
-        let mut pending: Option<(Box<HostView>, String)> = None;
+    fn run(mut self, inbox: &mailbox::Receiver) {
+        let mut pending: Option<Sent> = None;
         let mut wait = Duration::ZERO;
         loop {
-            match inbox.recv_timeout(wait) {
-                Ok(Order::View(view, digest)) => pending = Some((view, digest)),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            // Only the newest view counts.
-            while let Ok(Order::View(view, digest)) = inbox.try_recv() {
-                pending = Some((view, digest));
+            match inbox.receive(wait) {
+                // Only the newest view counts, also over one that the disk has refused so far.
+                Found::View(sent) => pending = Some(sent),
+                Found::Nothing => {}
+                Found::Closed => return,
             }
             if let Some((view, digest)) = pending.take()
                 && let Err(error) = self.take_view(&view, &digest)

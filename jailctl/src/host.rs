@@ -4,8 +4,15 @@ use cellblock_schemas::Kind;
 use serde_json::{Value, json};
 
 use crate::args::{Host, HostNames};
+use crate::client::{Client, Refused};
 use crate::context::Connection;
 use crate::printer::Printer;
+
+/// The controller's word for a write to an object that was changed after it was read.
+const CONFLICT: &str = "Conflict";
+
+/// How often a Host is read and written until nobody else writes it in between. Its agent's reports do, every time that its status changes, which is often while jails start.
+const TRIES_MAX: u32 = 20;
 
 /// What stays on a host after everything was deleted, and why.
 const RESIDUE: [(&str, &str); 4] = [
@@ -76,16 +83,38 @@ async fn set(
 ) -> anyhow::Result<()> {
     let mut client = connection.client()?;
     for name in &names.names {
-        let mut object = client.get(Kind::Host, name).await?;
-        let spec = object
-            .value
-            .as_object_mut()
-            .map(|object| object.entry("spec").or_insert_with(|| json!({})));
-        if let Some(Value::Object(spec)) = spec {
-            spec.insert(field.to_owned(), Value::Bool(to));
-        }
-        client.update(Kind::Host, name, &object.value).await?;
+        until_unchanged(async || set_once(&mut client, name, field, to).await).await?;
         printer.note(&format!("host/{name} {word}"));
     }
     Ok(())
 }
+
+/// Repeats a read and write until nobody else writes in between.
+async fn until_unchanged(
+    mut once: impl AsyncFnMut() -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    let mut tries = 1;
+    loop {
+        match once().await {
+            Err(refused) if refused.reason == CONFLICT && tries < TRIES_MAX => tries += 1,
+            result => return result,
+        }
+    }
+}
+
+/// Reads the Host and writes it with `field` changed.
+async fn set_once(client: &mut Client, name: &str, field: &str, to: bool) -> Result<(), Refused> {
+    let mut object = client.get(Kind::Host, name).await?;
+    let spec = object
+        .value
+        .as_object_mut()
+        .map(|object| object.entry("spec").or_insert_with(|| json!({})));
+    if let Some(Value::Object(spec)) = spec {
+        spec.insert(field.to_owned(), Value::Bool(to));
+    }
+    client.update(Kind::Host, name, &object.value).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+//! Executing a plan: the ledger before the effect, one failure contained, irreversible steps only on two agreeing looks, and failures spaced out.
+
+#[path = "scale/mod.rs"]
+#[expect(dead_code, reason = "hosts without the clocks")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::cast_precision_loss,
+    reason = "a test may look at clocks"
+)]
+mod scale;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use cellblock_agent_core::Ledger;
+use cellblock_agent_core::execute::{LedgerFile, agreed, execute};
+use cellblock_agent_core::host::{Host, HostError, Retry, Wanted};
+use cellblock_agent_core::ledger::{Owned, OwnedJail};
+use cellblock_agent_core::observed::Observed;
+use cellblock_agent_core::op::{Op, Plan, Record, Step, Subject};
+use cellblock_agent_core::pass::{Failures, Passed, pass};
+use cellblock_schemas::ids::Uid;
+use cellblock_schemas::view::HostView;
+use scale::Kind;
+
+/// A host and a disk that note what is done to them, in one list.
+#[derive(Default)]
+struct Fake {
+    log: RefCell<Vec<String>>,
+    failing: BTreeSet<String>,
+    full: bool,
+    observed: Observed,
+}
+
+fn error(reason: &'static str) -> HostError {
+    HostError {
+        reason,
+        message: reason.to_owned(),
+        retry: Retry::After,
+    }
+}
+
+impl Host for Fake {
+    fn observe(&self, _: &Wanted) -> Result<Observed, HostError> {
+        Ok(self.observed.clone())
+    }
+
+    fn perform(&self, op: &Op) -> Result<(), HostError> {
+        self.log.borrow_mut().push(op.to_string());
+        if self.failing.contains(&op.to_string()) {
+            Err(error("CommandFailed"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+struct Disk<'a>(&'a Fake);
+
+impl LedgerFile for Disk<'_> {
+    fn save(&mut self, ledger: &Ledger) -> Result<(), HostError> {
+        if self.0.full {
+            return Err(error("DiskFull"));
+        }
+        let line = format!("save {} {}", ledger.owned.len(), ledger.jails.len());
+        self.0.log.borrow_mut().push(line);
+        Ok(())
+    }
+}
+
+fn module(name: &str) -> Op {
+    Op::LoadModule {
+        module: name.to_owned(),
+    }
+}
+
+fn step(subject: &Subject, op: Op) -> Step {
+    Step {
+        subject: subject.clone(),
+        needs: Vec::new(),
+        record: Vec::new(),
+        op,
+        forget: Vec::new(),
+    }
+}
+
+fn jail(name: &str) -> Subject {
+    Subject::Jail(Uid(name.to_owned()))
+}
+
+fn plan(steps: Vec<Step>) -> Plan {
+    Plan {
+        steps,
+        ..Plan::default()
+    }
+}
+
+fn owned(interface: &str) -> Owned {
+    Owned::BroughtUp {
+        interface: interface.to_owned(),
+    }
+}
+
+#[test]
+fn the_ledger_is_synced_before_the_effect_and_forgets_after_it() {
+    let fake = Fake::default();
+    let mut making = step(&jail("a"), module("make"));
+    making.record = vec![
+        Record::Owned(owned("x")),
+        Record::Jail(Uid("a".to_owned()), OwnedJail::default()),
+    ];
+    let mut taking = step(&jail("a"), module("take"));
+    taking.forget = vec![Record::Owned(owned("x"))];
+    let mut ledger = Ledger::new();
+    let plan = plan(vec![making, taking]);
+    let outcome = execute(&plan, &fake, &mut ledger, &mut Disk(&fake));
+    assert_eq!(outcome.done, 2);
+    assert_eq!(
+        *fake.log.borrow(),
+        [
+            "save 1 1",
+            "load module make",
+            "load module take",
+            "save 0 1"
+        ]
+    );
+}
+
+#[test]
+fn what_the_ledger_has_already_is_not_written_again() {
+    let fake = Fake::default();
+    let mut again = step(&jail("a"), module("again"));
+    again.record = vec![Record::Owned(owned("x"))];
+    let mut ledger = Ledger::new();
+    ledger.owned.insert(owned("x"));
+    execute(&plan(vec![again]), &fake, &mut ledger, &mut Disk(&fake));
+    assert_eq!(*fake.log.borrow(), ["load module again"]);
+}
+
+#[test]
+fn a_step_whose_record_cannot_be_synced_does_not_run() {
+    let fake = Fake {
+        full: true,
+        ..Fake::default()
+    };
+    let mut ledger = Ledger::new();
+    let before = OwnedJail {
+        jid: 3,
+        ..OwnedJail::default()
+    };
+    ledger.jails.insert(Uid("a".to_owned()), before);
+    let kept = ledger.clone();
+    let mut making = step(&jail("a"), module("make"));
+    making.record = vec![
+        Record::Owned(owned("x")),
+        Record::Jail(Uid("a".to_owned()), OwnedJail::default()),
+        Record::Jail(Uid("b".to_owned()), OwnedJail::default()),
+    ];
+    let free = step(&jail("b"), module("free"));
+    let outcome = execute(
+        &plan(vec![making, free]),
+        &fake,
+        &mut ledger,
+        &mut Disk(&fake),
+    );
+    assert_eq!(*fake.log.borrow(), ["load module free"]);
+    assert_eq!(outcome.failed[&jail("a")].reason, "DiskFull");
+    assert_eq!(ledger, kept, "memory says what the disk says");
+}
+
+#[test]
+fn a_failure_stops_its_subject_and_who_needs_it_and_nobody_else() {
+    let fake = Fake {
+        failing: ["load module bad".to_owned()].into(),
+        ..Fake::default()
+    };
+    let network = Subject::Network(Uid("n".to_owned()));
+    let mut leaning = step(&jail("leaning"), module("leaning"));
+    leaning.needs = vec![network.clone()];
+    let steps = vec![
+        step(&network, module("bad")),
+        step(&network, module("later")),
+        leaning,
+        step(&jail("other"), module("other")),
+    ];
+    let outcome = execute(&plan(steps), &fake, &mut Ledger::new(), &mut Disk(&fake));
+    assert_eq!(*fake.log.borrow(), ["load module bad", "load module other"]);
+    assert_eq!((outcome.done, outcome.skipped), (1, 2));
+    assert_eq!(outcome.failed.keys().collect::<Vec<_>>(), [&network]);
+}
+
+#[test]
+fn an_irreversible_step_runs_only_if_a_second_look_asks_for_it_too() {
+    let destroy = |name: &str| Op::DestroyInterface {
+        name: name.to_owned(),
+        description: "mark".to_owned(),
+    };
+    let mut leaning = step(&jail("leaning"), module("leaning"));
+    leaning.needs = vec![jail("torn")];
+    let first = plan(vec![step(&jail("sure"), destroy("sure0"))]);
+    let second = plan(vec![
+        step(&jail("new"), module("new")),
+        step(&jail("sure"), destroy("sure0")),
+        step(&jail("torn"), destroy("torn0")),
+        step(&jail("torn"), module("after")),
+        leaning,
+        step(&jail("sure"), module("after")),
+    ]);
+    let steps: Vec<String> = agreed(&first, second)
+        .steps
+        .iter()
+        .map(|step| step.op.to_string())
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            "load module new",
+            "destroy sure0 (mark)",
+            "load module after"
+        ]
+    );
+    let other = Op::DestroyInterface {
+        name: "sure0".to_owned(),
+        description: "another mark".to_owned(),
+    };
+    let changed = plan(vec![step(&jail("sure"), other)]);
+    assert!(
+        agreed(&first, changed).is_empty(),
+        "the same name with another mark is another thing"
+    );
+}
+
+/// Passes once over a host on which nothing of `view` stands and jails cannot be started.
+fn pass_at(fake: &Fake, view: &HostView, failures: &mut Failures, now_ms: u64) -> Passed {
+    let mut ledger = Ledger {
+        approved: true,
+        ..Ledger::new()
+    };
+    pass(
+        view,
+        &mut ledger,
+        fake,
+        &mut Disk(fake),
+        &scale::settings(),
+        failures,
+        now_ms,
+    )
+    .expect("a fake host can be observed")
+}
+
+#[test]
+fn what_keeps_failing_is_tried_less_and_less_often_until_something_changes() {
+    let mut view = scale::view(Kind::Shared, 1);
+    let jail = view.jails.values_mut().next().expect("one jail");
+    jail.binding.attachments.clear();
+    jail.spec.publish.clear();
+    let (observed, _) = scale::empty(&view);
+    let start = "start jail jail-00000 (/var/db/cellblock/jails/jail-00000.conf)";
+    let fake = Fake {
+        failing: [start.to_owned()].into(),
+        observed,
+        ..Fake::default()
+    };
+    let tries = || {
+        let log = fake.log.borrow();
+        log.iter().filter(|line| *line == start).count()
+    };
+    let mut failures = Failures::default();
+    let (mut now_ms, mut pauses) = (0, Vec::new());
+    for round in 1..=9 {
+        let passed = pass_at(&fake, &view, &mut failures, now_ms);
+        assert_eq!(tries(), round);
+        let report = &passed.report.jails[0].conditions[0];
+        assert_eq!(report.reason, "CommandFailed", "{report:?}");
+        let pause = pass_at(&fake, &view, &mut failures, now_ms)
+            .again_ms
+            .expect("it is tried again");
+        assert_eq!(tries(), round, "not before its time");
+        pauses.push(pause);
+        now_ms += pause;
+    }
+    assert_eq!(
+        pauses,
+        [
+            1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000
+        ]
+    );
+    failures.clear();
+    pass_at(&fake, &view, &mut failures, now_ms - 60_000);
+    assert_eq!(tries(), 10, "a new view is tried at once");
+    let again = pass_at(&fake, &view, &mut failures, now_ms - 60_000);
+    assert_eq!(again.again_ms, Some(1_000), "and begins anew");
+}
+
+#[test]
+fn a_failure_is_forgotten_when_nothing_is_to_do_for_its_subject() {
+    let mut view = scale::view(Kind::Shared, 1);
+    let jail = view.jails.values_mut().next().expect("one jail");
+    jail.binding.attachments.clear();
+    jail.spec.publish.clear();
+    let (observed, _) = scale::empty(&view);
+    let start = "start jail jail-00000 (/var/db/cellblock/jails/jail-00000.conf)";
+    let fake = Fake {
+        failing: [start.to_owned()].into(),
+        observed,
+        ..Fake::default()
+    };
+    let mut failures = Failures::default();
+    pass_at(&fake, &view, &mut failures, 0);
+    let nothing = HostView {
+        jails: Default::default(),
+        ..view.clone()
+    };
+    assert_eq!(
+        pass_at(&fake, &nothing, &mut failures, 0).again_ms,
+        None,
+        "nobody waits for it"
+    );
+}

@@ -1,0 +1,295 @@
+//! The ledger: every form that a release ever wrote is read for ever, and what is learned from a look, on 15 where jails carry `meta` and on 14 where they do not.
+//!
+//! `ledger/vN.json` was written by the first release of form N and never changes. `UPDATE_GOLDEN=1` writes the newest one, for a new form only.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may read files and the environment"
+)]
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use cellblock_agent_core::Ledger;
+use cellblock_agent_core::ledger::{LEDGER_VERSION, Owned, OwnedJail};
+use cellblock_agent_core::observed::{Address, Interface, JailMeta, Observed, ObservedJail};
+use cellblock_agent_core::plan::{learn, owner_of};
+use cellblock_schemas::host::ViewMark;
+use cellblock_schemas::ids::{ClusterUid, Generation, Uid};
+use cellblock_schemas::jail::Root;
+use cellblock_schemas::view::{HostView, JailView};
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn view() -> HostView {
+    let mut jail = JailView {
+        name: "a".to_owned(),
+        uid: Uid("jail-a".to_owned()),
+        ..JailView::default()
+    };
+    jail.spec.root = Some(Root {
+        path: "/jails/a".to_owned(),
+    });
+    HostView {
+        cluster: ClusterUid("c1".to_owned()),
+        mark: ViewMark {
+            epoch: 2,
+            generation: Generation(7),
+        },
+        host_name: "vm15".to_owned(),
+        jails: [(jail.uid.clone(), jail)].into(),
+        ..HostView::default()
+    }
+}
+
+/// A ledger with one of everything.
+fn sample() -> Ledger {
+    let vtnet0 = || "vtnet0".to_owned();
+    Ledger {
+        version: LEDGER_VERSION,
+        view: Some(view()),
+        view_digest: "00ff".to_owned(),
+        approved: true,
+        boot_id: "1721131000".to_owned(),
+        owned: [
+            Owned::Alias {
+                interface: vtnet0(),
+                address: address("10.0.2.50"),
+            },
+            Owned::Alias {
+                interface: vtnet0(),
+                address: address("fd00:2::50"),
+            },
+            Owned::BroughtUp {
+                interface: vtnet0(),
+            },
+            Owned::Inet6Enabled {
+                interface: vtnet0(),
+            },
+            Owned::Member {
+                bridge: "cbsbpkr3lrnxbr".to_owned(),
+                member: vtnet0(),
+            },
+            Owned::Sysctl {
+                oid: "net.inet.ip.forwarding".to_owned(),
+                previous: "0".to_owned(),
+            },
+        ]
+        .into(),
+        jails: [(Uid("jail-a".to_owned()), started(7))].into(),
+    }
+}
+
+/// Jail a as the ledger has it once it was started with that jid; 0: announced.
+fn started(jid: u32) -> OwnedJail {
+    OwnedJail {
+        name: "a".to_owned(),
+        jid,
+        hash: "a09a205893ffeaac".to_owned(),
+        path: "/jails/a".to_owned(),
+        mounts: vec!["/jails/a/dev".to_owned()],
+        addresses: vec![address("10.0.2.50")],
+        conf: "/var/db/cellblock/jails/a.conf".to_owned(),
+    }
+}
+
+fn golden(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/ledger/v{version}.json"))
+}
+
+#[test]
+fn every_form_is_read() {
+    for version in 1..=LEDGER_VERSION {
+        let text = std::fs::read_to_string(golden(version)).expect("every form has its file");
+        let ledger: Ledger = serde_json::from_str(&text).expect("it is read for ever");
+        let expected = Ledger {
+            version,
+            ..sample()
+        };
+        assert_eq!(ledger, expected, "form {version}");
+    }
+}
+
+#[test]
+fn what_is_written_is_of_the_newest_form() {
+    let text = serde_json::to_string_pretty(&sample()).expect("a ledger has a JSON form") + "\n";
+    let path = golden(LEDGER_VERSION);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() && !path.exists() {
+        std::fs::write(&path, &text).expect("written");
+    }
+    let written = std::fs::read_to_string(&path).expect("every form has its file");
+    assert_eq!(
+        text, written,
+        "the form has changed: raise LEDGER_VERSION, keep reading the old one, and write a new file"
+    );
+}
+
+/// A host where jail a runs as `jid`; `meta`: on 15, with that mark.
+fn host(jid: u32, meta: Option<&str>) -> Observed {
+    let has_meta = meta.is_some();
+    let jail = ObservedJail {
+        jid,
+        name: "a".to_owned(),
+        path: "/jails/a".to_owned(),
+        meta: meta.and_then(JailMeta::parse),
+        ..ObservedJail::default()
+    };
+    Observed {
+        boot_id: "1721131000".to_owned(),
+        jails: vec![jail],
+        jail_parameters: if has_meta {
+            ["meta".to_owned()].into()
+        } else {
+            Default::default()
+        },
+        ..Observed::default()
+    }
+}
+
+fn owner(observed: &Observed, ledger: &Ledger) -> Option<String> {
+    owner_of(&view(), observed, ledger, &observed.jails[0]).map(|uid| uid.0)
+}
+
+#[test]
+fn on_15_a_jail_is_ours_by_its_meta() {
+    let (known, empty) = (sample(), Ledger::new());
+    let ours = Some("jail-a".to_owned());
+    assert_eq!(owner(&host(7, Some("c1:jail-a:aaaa")), &empty), ours);
+    assert_eq!(owner(&host(7, Some("c2:jail-a:aaaa")), &known), None);
+    // Without meta it is not one that we announced: somebody made it under that name.
+    assert_eq!(owner(&host(8, Some("")), &known), None);
+    let announced = Ledger {
+        jails: [(Uid("jail-a".to_owned()), started(0))].into(),
+        ..sample()
+    };
+    assert_eq!(owner(&host(8, Some("")), &announced), None);
+    // Made before this kernel's meta was used: the jid says it.
+    assert_eq!(owner(&host(7, Some("")), &known), ours);
+    let mut nested = host(7, Some("c1:jail-a:aaaa"));
+    nested.jails[0].name = "theirs.a".to_owned();
+    assert_eq!(owner(&nested, &known), None, "a jail in a jail");
+}
+
+#[test]
+fn on_14_a_jail_is_ours_by_its_jid_or_by_the_start_that_was_announced() {
+    let with = |jid| Ledger {
+        jails: [(Uid("jail-a".to_owned()), started(jid))].into(),
+        ..sample()
+    };
+    let ours = Some("jail-a".to_owned());
+    assert_eq!(owner(&host(7, None), &with(7)), ours);
+    assert_eq!(
+        owner(&host(8, None), &with(7)),
+        None,
+        "a jid that was used again"
+    );
+    assert_eq!(owner(&host(8, None), &with(0)), ours, "announced");
+    let mut elsewhere = host(8, None);
+    elsewhere.jails[0].path = "/elsewhere".to_owned();
+    assert_eq!(owner(&elsewhere, &with(0)), None);
+    let mut dying = host(8, None);
+    dying.jails[0].dying = true;
+    assert_eq!(owner(&dying, &with(7)), ours, "waiting for it harms nobody");
+}
+
+#[test]
+fn the_jid_of_an_announced_jail_is_learned() {
+    for meta in [Some("c1:jail-a:bbbb"), None] {
+        let mut ledger = sample();
+        ledger.owned.clear();
+        ledger.jails = [(Uid("jail-a".to_owned()), started(0))].into();
+        let observed = host(9, meta);
+        assert!(learn(&view(), &observed, &mut ledger));
+        let jail = &ledger.jails[&Uid("jail-a".to_owned())];
+        assert_eq!(jail.jid, 9);
+        let hash = if meta.is_some() {
+            "bbbb"
+        } else {
+            "a09a205893ffeaac"
+        };
+        assert_eq!(jail.hash, hash, "what it runs with, by its own mark");
+        assert!(!learn(&view(), &observed, &mut ledger), "nothing new");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_forgotten_and_what_is_there_is_kept() {
+    let mut observed = host(7, None);
+    let entry = |text| Address {
+        address: address(text),
+        prefix_length: 32,
+        scope: None,
+        tentative: false,
+        duplicated: false,
+    };
+    observed.interfaces = vec![Interface {
+        name: "vtnet0".to_owned(),
+        addresses: vec![entry("10.0.2.50")],
+        nd6: ["IFDISABLED".to_owned()].into(),
+        ..Interface::default()
+    }];
+    observed.sysctls = [("net.inet.ip.forwarding".to_owned(), Some("1".to_owned()))].into();
+    let mut ledger = sample();
+    assert!(learn(&view(), &observed, &mut ledger));
+    let left: Vec<&Owned> = ledger.owned.iter().collect();
+    assert_eq!(
+        left,
+        [
+            &Owned::Alias {
+                interface: "vtnet0".to_owned(),
+                address: address("10.0.2.50")
+            },
+            &Owned::Sysctl {
+                oid: "net.inet.ip.forwarding".to_owned(),
+                previous: "0".to_owned()
+            },
+        ]
+    );
+    let nobody = HostView {
+        jails: Default::default(),
+        ..view()
+    };
+    observed.jails.clear();
+    assert!(learn(&nobody, &observed, &mut ledger));
+    assert_eq!(ledger.jails.len(), 0, "nothing of it is left anywhere");
+}
+
+#[test]
+fn a_jail_is_remembered_while_its_file_or_a_mount_is_there() {
+    let nobody = HostView {
+        jails: Default::default(),
+        ..view()
+    };
+    let mut observed = host(7, None);
+    observed.jails.clear();
+    observed.files = [("/var/db/cellblock/jails/a.conf".to_owned(), String::new())].into();
+    let mut ledger = sample();
+    learn(&nobody, &observed, &mut ledger);
+    assert_eq!(ledger.jails.len(), 1, "its jail.conf is there");
+    observed.files.clear();
+    observed.mounts = vec![cellblock_agent_core::observed::ObservedMount {
+        source: "devfs".to_owned(),
+        target: "/jails/a/dev".to_owned(),
+        fs_type: "devfs".to_owned(),
+    }];
+    learn(&nobody, &observed, &mut ledger);
+    assert_eq!(ledger.jails.len(), 1, "its mount is there");
+}
+
+#[test]
+fn a_reboot_takes_everything_away_that_carries_no_mark() {
+    let mut observed = host(7, None);
+    observed.boot_id = "1721139999".to_owned();
+    observed.jails.clear();
+    let mut ledger = sample();
+    assert!(learn(&view(), &observed, &mut ledger));
+    assert_eq!(ledger.owned.len(), 0);
+    let jail = &ledger.jails[&Uid("jail-a".to_owned())];
+    assert_eq!(
+        (jail.jid, jail.mounts.len()),
+        (0, 0),
+        "a jid of another boot says nothing"
+    );
+    assert_eq!(jail.conf, started(7).conf, "names and files stay known");
+}

@@ -123,6 +123,12 @@ impl Output {
     pub fn is_success(&self) -> bool {
         self.status == 0
     }
+
+    /// Whether somebody ended the command by SIGTERM or SIGKILL, as jail(8) does with every process of a jail that it stops.
+    #[must_use]
+    pub fn was_ended(&self) -> bool {
+        matches!(self.status, 137 | 143)
+    }
 }
 
 /// Words of a command from literals and strings: `words!["inet", address]` without a `to_owned` at each.

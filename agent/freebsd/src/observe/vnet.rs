@@ -1,4 +1,7 @@
 //! What stands inside VNET jails, asked from outside with `-j` and the jid: a jail's name may be somebody else's by now, its own binaries are never run.
+//!
+//! A command with `-j` attaches (`jail_attach`, sbin/ifconfig/ifconfig.c), so it is one of the jail's processes while it runs: jail(8) ends it with the others
+//! when it stops the jail, and the jail's root may at any time. Such a command is asked again; a jail that answers none is left out of the look, for nobody's look may fail for one jail.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +13,20 @@ use crate::command::{Command, Output, Program, words};
 use crate::error::Failure;
 use crate::system::System;
 
-/// Looks into every living VNET jail of `jails`. One that went meanwhile is marked as dying, or taken off the list.
+/// How often a jail is asked whose processes are being ended, before it is left out of this look.
+const TRIES: usize = 3;
+
+/// What came of asking a jail something.
+enum Answer<T> {
+    /// It answered.
+    Heard(T),
+    /// It is gone.
+    Gone,
+    /// What asked was ended each time, and the jail is there.
+    Mute,
+}
+
+/// Looks into every living VNET jail of `jails`. One that went meanwhile is marked as dying, or taken off the list; of one that answers nothing, nothing is known.
 pub(super) fn look(
     system: &dyn System,
     jails: &mut Vec<ObservedJail>,
@@ -19,10 +35,15 @@ pub(super) fn look(
     let mut gone = Vec::new();
     for jail in jails.iter().filter(|jail| jail.vnet && !jail.dying) {
         match inside(system, jail.jid)? {
-            Some(vnet) => {
+            Answer::Heard(vnet) => {
                 vnets.insert(jail.jid, vnet);
             }
-            None => gone.push(jail.jid),
+            Answer::Gone => gone.push(jail.jid),
+            Answer::Mute => tracing::warn!(
+                jail = jail.name,
+                jid = jail.jid,
+                "every command that looked into the jail was ended inside it, as while it stops; it is left out of this look"
+            ),
         }
     }
     if !gone.is_empty() {
@@ -39,42 +60,73 @@ pub(super) fn look(
     Ok(vnets)
 }
 
-fn inside(system: &dyn System, jid: u32) -> Result<Option<Vnet>, Failure> {
+fn inside(system: &dyn System, jid: u32) -> Result<Answer<Vnet>, Failure> {
     let jail = jid.to_string();
     let command = Command::new(Program::Ifconfig, words!["-j", jail.clone(), "-a"]);
-    let output = system.run(&command)?;
-    if !output.is_success() {
-        return if is_gone(system, &jail, &output)? {
-            Ok(None)
-        } else {
-            Err(Failure::refused(&command, &output))
-        };
+    let interfaces = match ask(system, &jail, &command)? {
+        Answer::Heard(output) if output.is_success() => ifconfig::parse(&output.stdout),
+        Answer::Heard(output) => return Err(Failure::refused(&command, &output)),
+        Answer::Gone => return Ok(Answer::Gone),
+        Answer::Mute => return Ok(Answer::Mute),
+    };
+    Ok(match routes_inside(system, &jail)? {
+        Answer::Heard(routes) => Answer::Heard(Vnet { interfaces, routes }),
+        Answer::Gone => Answer::Gone,
+        Answer::Mute => Answer::Mute,
+    })
+}
+
+/// Runs a command that attaches to the jail, again if it was ended inside.
+fn ask(system: &dyn System, jail: &str, command: &Command) -> Result<Answer<Output>, Failure> {
+    for _ in 0..TRIES {
+        let output = system.run(command)?;
+        if output.is_success() {
+            return Ok(Answer::Heard(output));
+        }
+        if is_gone(system, jail, &output)? {
+            return Ok(Answer::Gone);
+        }
+        if !output.was_ended() {
+            return Ok(Answer::Heard(output));
+        }
     }
-    let interfaces = ifconfig::parse(&output.stdout);
-    Ok(routes(system, &jail)?.map(|routes| Vnet { interfaces, routes }))
+    Ok(Answer::Mute)
 }
 
 /// The routes of fib 0 inside a VNET jail; none if it is gone.
 pub(crate) fn routes(system: &dyn System, jail: &str) -> Result<Option<Vec<Route>>, Failure> {
+    match routes_inside(system, jail)? {
+        Answer::Heard(routes) => Ok(Some(routes)),
+        Answer::Gone => Ok(None),
+        Answer::Mute => Err(Failure::Changed(format!(
+            "the processes of jail {jail} are being ended, and so was what looked into it"
+        ))),
+    }
+}
+
+fn routes_inside(system: &dyn System, jail: &str) -> Result<Answer<Vec<Route>>, Failure> {
     let command = Command::new(
         Program::Netstat,
         words!["-j", jail, "-rnW", "--libxo", "json"],
     );
-    let output = system.run(&command)?;
-    if output.is_success() {
-        return netstat::parse(&output.stdout).map(Some);
+    match ask(system, jail, &command)? {
+        Answer::Heard(output) if output.is_success() => {
+            netstat::parse(&output.stdout).map(Answer::Heard)
+        }
+        // A netstat without `-j`: route(8) has had it since 14.0, and the default routes are what is asked of it.
+        Answer::Heard(output)
+            if output.stderr.contains("illegal option")
+                || output.stderr.contains("invalid option") =>
+        {
+            default_routes(system, jail)
+        }
+        Answer::Heard(output) => Err(Failure::refused(&command, &output)),
+        Answer::Gone => Ok(Answer::Gone),
+        Answer::Mute => Ok(Answer::Mute),
     }
-    // A netstat without `-j`: route(8) has had it since 14.0, and the default routes are what is asked of it.
-    if output.stderr.contains("illegal option") || output.stderr.contains("invalid option") {
-        return default_routes(system, jail);
-    }
-    if is_gone(system, jail, &output)? {
-        return Ok(None);
-    }
-    Err(Failure::refused(&command, &output))
 }
 
-fn default_routes(system: &dyn System, jail: &str) -> Result<Option<Vec<Route>>, Failure> {
+fn default_routes(system: &dyn System, jail: &str) -> Result<Answer<Vec<Route>>, Failure> {
     let mut routes = Vec::new();
     for family in [Family::Ipv4, Family::Ipv6] {
         let mut arguments = words!["-j", jail, "-n", "get"];
@@ -83,17 +135,18 @@ fn default_routes(system: &dyn System, jail: &str) -> Result<Option<Vec<Route>>,
         }
         arguments.push("default".to_owned());
         let command = Command::new(Program::Route, arguments);
-        let output = system.run(&command)?;
-        // `route: route has not been found`, exit status 255 (recording `01`).
-        if output.is_success() {
-            routes.extend(netstat::parse_get(&output.stdout, family));
-        } else if is_gone(system, jail, &output)? {
-            return Ok(None);
-        } else if !output.stderr.contains("not been found") {
-            return Err(Failure::refused(&command, &output));
+        match ask(system, jail, &command)? {
+            Answer::Heard(output) if output.is_success() => {
+                routes.extend(netstat::parse_get(&output.stdout, family));
+            }
+            // `route: route has not been found`, exit status 255 (recording `01`).
+            Answer::Heard(output) if output.stderr.contains("not been found") => {}
+            Answer::Heard(output) => return Err(Failure::refused(&command, &output)),
+            Answer::Gone => return Ok(Answer::Gone),
+            Answer::Mute => return Ok(Answer::Mute),
         }
     }
-    Ok(Some(routes))
+    Ok(Answer::Heard(routes))
 }
 
 /// Whether the command failed because the jail went. `jail not found` (recording `02`) or `cannot attach to jail` may have other reasons, so jls has the last word.
@@ -101,5 +154,5 @@ fn is_gone(system: &dyn System, jail: &str, output: &Output) -> Result<bool, Fai
     let complains = ["jail not found", "not found", "attach"]
         .iter()
         .any(|words| output.stderr.contains(words));
-    Ok(complains && super::living_jail(system, jail)?.is_none())
+    Ok((complains || output.was_ended()) && super::living_jail(system, jail)?.is_none())
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use cellblock_agent_core::host::{Host as _, Wanted};
 use cellblock_agent_core::observed::{AnchorReference, Observed};
-use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
+use cellblock_fakebsd::fault::{Fault, When};
+use cellblock_fakebsd::{Emulator, HardwareProfile, Output, Release};
 
 use crate::{Emulated, FreeBsd};
 
@@ -123,6 +124,43 @@ fn every_table_is_read() {
     );
     assert_eq!(observed.routes[&1].len(), 1);
     assert!(observed.routes[&2].is_empty());
+}
+
+/// Orders that the next `times` runs of `argv` are ended by `signal`, silently, as those in a jail are that jail(8) stops.
+fn end(emulated: &Emulated, argv: &str, signal: i32, times: usize) {
+    for _ in 0..times {
+        emulated.emulator().faults.order(Fault {
+            prefix: argv.split_whitespace().map(str::to_owned).collect(),
+            when: When::Before,
+            output: Output {
+                status: 128 + signal,
+                ..Output::default()
+            },
+        });
+    }
+}
+
+#[test]
+fn what_is_ended_inside_a_jail_spoils_no_look() {
+    for command in ["ifconfig -j", "netstat -j"] {
+        let (emulated, host) = boot(Release::V15_1);
+        emulated
+            .emulator()
+            .sh("jail -c name=www path=/ vnet persist");
+        let jid = look(&host).jails[0].jid;
+        end(&emulated, command, 15, 1);
+        assert!(look(&host).vnets.contains_key(&jid), "it is asked again");
+
+        end(&emulated, command, 9, 3);
+        let observed = look(&host);
+        assert!(
+            emulated.emulator().faults.is_empty(),
+            "every ordered fault has hit"
+        );
+        assert!(!observed.vnets.contains_key(&jid), "nothing is known of it");
+        assert!(!observed.jails[0].dying, "and it is no less alive for that");
+        assert!(!observed.interfaces.is_empty());
+    }
 }
 
 #[test]

@@ -218,6 +218,7 @@ impl Worker {
                 conditions,
                 jails: Vec::new(),
                 pending_plan: known.pending_plan,
+                networks: known.networks,
             }));
         });
     }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Condition;
-use crate::ids::Generation;
+use crate::condition::{Condition, ConditionStatus};
+use crate::ids::{Generation, Uid};
 use crate::meta::ObjectMeta;
 use crate::net::{HostAddress, Mac, PortRange, Protocol};
 use crate::selector::Taint;
@@ -67,6 +67,12 @@ pub struct HostSpec {
     /// True: the operator has read the first plan on a host that already had jails, bridges or epairs of somebody else, and lets the agent act (`jailctl host approve`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approved: bool,
+    /// True: the operator has said that the machine is gone (`jailctl host forget`). Its jails are given to other hosts, and an agent that comes back only observes until it is approved again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgotten: bool,
+    /// The only key that may speak for this host, as a SHA-256 in hexadecimal; absent: the one in `status.keyFingerprint`, which the first agent to come brought (`jailctl host accept-key`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_fingerprint: Option<String>,
 }
 
 /// One way to the outside. Exactly one of `interface`, `interfaces`, `lagg`, `vlan`.
@@ -262,6 +268,33 @@ pub struct HostStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub pending_plan: Vec<String>,
+    /// The key of the agent that spoke for this host first, or that was accepted since: nobody with another one may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_fingerprint: Option<String>,
+    /// The networks that the host realises for its jails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub networks: Vec<HostNetwork>,
+}
+
+/// One network as one host realises it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HostNetwork {
+    /// The Network's name.
+    pub name: String,
+    /// The Network's uid.
+    pub uid: Uid,
+    /// The generation of the Network's spec that was planned from.
+    #[serde(default)]
+    pub observed_generation: Generation,
+    /// Whether everything of it on this host is as it shall be.
+    pub ready: ConditionStatus,
+    /// A CamelCase code from the documented list.
+    pub reason: String,
+    /// For people: what, where, what to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// How many jails are bound to a host, and how many of them are ready.

@@ -78,8 +78,9 @@ pub fn parse_files(files: &[File<'_>]) -> Result<Vec<Document>, Vec<Diagnostic>>
     }
 }
 
-/// Reads the manifests of one apply: the documents that can be read, and every mistake as [`parse_files`] finds them. Whoever
-/// has to correct one mistake wants to hear of all, so the rules of [`check`] are worth asking of the readable ones too.
+/// Reads the manifests of one apply: the documents that can be read, whole or in part, and every mistake as [`parse_files`] finds
+/// them. Whoever has to correct one mistake wants to hear of all, so the rules of [`check`], and the controller's, are worth asking
+/// of the readable ones too. Where there is a mistake, no document may be applied.
 #[must_use]
 pub fn read_files(files: &[File<'_>]) -> (Vec<Document>, Vec<Diagnostic>) {
     let mut documents = Vec::new();
@@ -110,6 +111,7 @@ pub fn check(documents: &[Document]) -> Vec<Diagnostic> {
         diagnostics.extend(
             validate(&object)
                 .iter()
+                .filter(|violation| document.leaves(&violation.field))
                 .map(|violation| document.diagnostic(violation)),
         );
     }

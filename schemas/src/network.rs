@@ -366,4 +366,17 @@ pub struct NetworkStatus {
     /// How many jails are attached.
     #[serde(default)]
     pub jails: u32,
+    /// On how many hosts it has jails, and on how many of these it is as it shall be.
+    #[serde(default)]
+    pub hosts: HostCount,
+}
+
+/// The hosts that a network has jails on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HostCount {
+    /// Hosts with jails of the network.
+    pub bound: u32,
+    /// Of these, those where it is as it shall be.
+    pub ready: u32,
 }

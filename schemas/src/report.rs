@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
-use crate::host::{HostFacts, ViewMark};
+use crate::host::{HostFacts, HostNetwork, ViewMark};
 use crate::ids::{Generation, Uid};
 
 /// One report. A full report replaces everything known of the host; a partial one only the jails that it names.
@@ -25,6 +25,9 @@ pub struct HostReport {
     /// The first lines of a plan that waits for approval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending_plan: Vec<String>,
+    /// The networks of the view.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<HostNetwork>,
 }
 
 /// What was observed of one jail.

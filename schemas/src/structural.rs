@@ -15,12 +15,18 @@ use crate::suggest;
 use crate::violation::{Findings, Violation};
 
 mod format;
+mod partial;
 #[cfg(test)]
 mod tests;
+
+pub use partial::{Mistakes, read_partly};
 
 /// Entries of one list. Lists are checked pairwise by later rules and end up in one command or one file on a host; nothing
 /// that a jail or network has comes near this.
 pub const LIST_ENTRIES_MAX: usize = 1024;
+
+/// How the message about a field that the schema does not have begins.
+const UNKNOWN: &str = "unknown field";
 
 /// How the advice to quote a number begins. The manifest's reader ends it with the number as it was written.
 pub(crate) const QUOTE_HELP: &str = "put it in quotes: ";
@@ -298,7 +304,7 @@ impl<'a> Walk<'a> {
             _ => suggest::help(name, &names, "the fields here are"),
         };
         self.findings
-            .add(path, format!("unknown field `{}`", cut(name)), help);
+            .add(path, format!("{UNKNOWN} `{}`", cut(name)), help);
     }
 
     fn missing(&mut self, path: &FieldPath, name: &str) {

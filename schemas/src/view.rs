@@ -34,6 +34,9 @@ pub struct HostView {
     /// The jails bound to this host, by uid.
     #[serde(default)]
     pub jails: BTreeMap<Uid, JailView>,
+    /// True: the operator has given this host up, and what was its may be elsewhere. There is nothing in this view, and the agent only observes until it is approved again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fenced: bool,
 }
 
 /// One network as it stands on one host.
@@ -44,6 +47,9 @@ pub struct NetworkView {
     pub name: String,
     /// The Network's uid.
     pub uid: Uid,
+    /// The generation of its spec.
+    #[serde(default)]
+    pub generation: Generation,
     /// Its spec, defaulted.
     pub spec: NetworkSpec,
     /// The MAC address of this host's bridge for the network, claimed in the store; none where the mode has no bridge.

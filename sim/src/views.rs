@@ -105,6 +105,7 @@ pub fn build<'a>(sketches: impl Iterator<Item = (usize, &'a Sketch)>) -> HostVie
         },
         networks: BTreeMap::new(),
         jails: BTreeMap::new(),
+        fenced: false,
     };
     for (index, sketch) in sketches {
         let jail = jail(index, sketch);
@@ -196,6 +197,7 @@ fn network_view(index: usize) -> NetworkView {
     NetworkView {
         name: NETWORKS[index].to_owned(),
         uid: Uid(format!("net-{}", NETWORKS[index])),
+        generation: Generation(1),
         bridge_mac: spec
             .bridge
             .is_some()

@@ -34,6 +34,8 @@ pub enum Held {
     Paused,
     /// The host had jails, bridges or epairs of somebody else at the first run, and nobody has approved yet.
     NotApproved,
+    /// `jailctl host forget`
+    Forgotten,
 }
 
 impl Held {
@@ -42,6 +44,10 @@ impl Held {
             Self::Paused => (
                 "Paused",
                 "the Host is paused (spec.paused); `jailctl host resume` lets the agent act again",
+            ),
+            Self::Forgotten => (
+                "Forgotten",
+                "this host was given up (`jailctl host forget`), so what runs here may run elsewhere too; read what would be taken away (`jailctl describe host`), then `jailctl host approve`",
             ),
             Self::NotApproved => (
                 "NotApproved",
@@ -232,6 +238,9 @@ fn held(
     ledger: &mut Ledger,
     file: &mut dyn LedgerFile,
 ) -> Result<Option<Held>, HostError> {
+    if view.fenced {
+        return Ok(Some(Held::Forgotten));
+    }
     if !ledger.approved && (view.host.approved || strangers(observed).is_empty()) {
         ledger.approved = true;
         if let Err(error) = file.save(ledger) {

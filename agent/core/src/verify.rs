@@ -16,6 +16,7 @@ use crate::op::{Blocked, Plan, Subject};
 use crate::plan::reason;
 
 mod findings;
+mod networks;
 
 use findings::Findings;
 
@@ -59,6 +60,11 @@ pub fn verify(evidence: Evidence<'_>) -> HostReport {
         facts: observed.facts.clone(),
         conditions: host_conditions(evidence),
         jails,
+        networks: view
+            .networks
+            .values()
+            .map(|network| networks::verify(&findings, network))
+            .collect(),
         pending_plan: if held.is_some() {
             plan.lines()
         } else {

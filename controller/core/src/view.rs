@@ -17,12 +17,16 @@ use crate::index::Index;
 /// A SHA-256.
 pub type Hash = [u8; 32];
 
-/// Everything that belongs to a host; none if there is no such Host.
+/// Everything that belongs to a host; none if there is no such Host. Nothing belongs to one that was forgotten.
 ///
 /// Its generation is the store's revision of the newest change that could be seen in it.
 #[must_use]
 pub fn host_view(index: &Index, host: &str) -> Option<HostView> {
     let object = index.host(host)?;
+    let fenced = object.spec.forgotten;
+    let mut spec = object.spec.clone();
+    // An agent that does not know of fences yet knows what a pause is.
+    spec.paused |= fenced;
     let mut view = HostView {
         cluster: index.cluster().clone(),
         mark: ViewMark {
@@ -32,10 +36,14 @@ pub fn host_view(index: &Index, host: &str) -> Option<HostView> {
         host_name: host.to_owned(),
         host_uid: object.metadata.uid.clone(),
         host_generation: object.metadata.generation,
-        host: object.spec.clone(),
+        host: spec,
         networks: BTreeMap::new(),
         jails: BTreeMap::new(),
+        fenced,
     };
+    if fenced {
+        return Some(view);
+    }
     for jail in index.jails_of_host(host) {
         let Some(binding) = jail.binding().filter(|binding| binding.host == host) else {
             continue;
@@ -81,6 +89,7 @@ fn network_view(index: &Index, name: &str, host: &str) -> Option<NetworkView> {
     Some(NetworkView {
         name: name.to_owned(),
         uid: uid.clone(),
+        generation: network.metadata.generation,
         spec: network.spec.clone(),
         bridge_mac: index.claims().bridge(uid, host).map(bridge_mac),
     })

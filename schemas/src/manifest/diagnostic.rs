@@ -230,6 +230,11 @@ impl Found {
         }
     }
 
+    /// Whether there are more already than are shown, so that nobody needs to look for others.
+    pub(super) fn is_enough(&self) -> bool {
+        self.list.len() > super::DIAGNOSTICS_MAX
+    }
+
     /// At most as many as a person can read, in the order of the lines, with their excerpts.
     pub(super) fn finish(mut self, source: &Source) -> Vec<Diagnostic> {
         self.list

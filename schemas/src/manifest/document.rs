@@ -6,7 +6,7 @@ use crate::manifest::diagnostic::{Diagnostic, Found, Severity};
 use crate::manifest::source::Span;
 use crate::manifest::tree::{NodeId, NodeValue, Root};
 use crate::object::{Kind, Object};
-use crate::structural::{self, cut};
+use crate::structural::{self, Mistakes, cut};
 use crate::suggest;
 use crate::violation::{Violation, Warning};
 
@@ -18,8 +18,9 @@ const LATER: [&str; 3] = ["JailSet", "Image", "Event"];
 pub struct Document {
     /// What was written, not defaulted, with exactly the fields that stand in the manifest.
     pub value: Value,
-    /// The same in types. Not defaulted either.
+    /// The same in types. Not defaulted either, and without what could not be read.
     pub object: Object,
+    mistakes: Mistakes,
     root: Root,
 }
 
@@ -40,6 +41,17 @@ impl Document {
     #[must_use]
     pub fn locate(&self, field: &str) -> Span {
         self.root.tree.locate(self.root.node, field).0
+    }
+
+    /// Whether it has no mistake of form.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.mistakes.is_empty()
+    }
+
+    /// Whether a rule's word about a field stands on its own, and does not follow from a mistake that was found in reading.
+    pub(super) fn leaves(&self, field: &str) -> bool {
+        self.mistakes.leave(field)
     }
 
     /// A violation with its place: one of [`crate::validate`]'s, or one that the server answered.
@@ -181,17 +193,18 @@ fn object(root: Root, kind: Kind, documents: &mut Vec<Document>, found: &mut Fou
             help: format!("write apiVersion: {}", crate::API_VERSION),
         });
     }
-    match structural::read(kind, value.clone()) {
-        Ok(object) if violations.is_empty() => documents.push(Document {
+    let (object, mistakes) = structural::read_partly(kind, value.clone());
+    violations.extend(mistakes.violations.iter().cloned());
+    all(&root, &violations, found);
+    if let Some(object) = object
+        && (violations.is_empty() || !found.is_enough())
+    {
+        documents.push(Document {
             value,
             object,
+            mistakes,
             root,
-        }),
-        Ok(_) => all(&root, &violations, found),
-        Err(more) => {
-            violations.extend(more);
-            all(&root, &violations, found);
-        }
+        });
     }
 }
 

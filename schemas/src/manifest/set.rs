@@ -11,7 +11,7 @@ use crate::violation::Violation;
 pub(super) fn twice(documents: &[Document]) -> Vec<Diagnostic> {
     let mut first: BTreeMap<(Kind, &str), &Document> = BTreeMap::new();
     let mut found = Vec::new();
-    for document in documents {
+    for document in documents.iter().filter(|document| document.is_whole()) {
         let key = (
             document.object.kind(),
             document.object.metadata().name.as_str(),

@@ -1,6 +1,9 @@
 use std::fmt::Write;
 
-use super::{File, MANIFEST_BYTES_MAX, MANIFEST_VALUES_MAX, check, parse, parse_files};
+use super::{
+    Diagnostic, File, MANIFEST_BYTES_MAX, MANIFEST_VALUES_MAX, check, parse, parse_files,
+    read_files,
+};
 use crate::object::{Kind, Object};
 
 const HEAD: &str = "apiVersion: cellblock.dev/v1alpha1\n";
@@ -217,4 +220,20 @@ fn rules_are_told_with_their_line() {
             "t.yaml:9:7 10.0.1.1 is not inside 10.0.0.0/24"
         ]
     );
+}
+
+#[test]
+fn rules_are_told_beside_mistakes_of_form_in_the_same_document() {
+    let text = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: www}\nspec: {hots: a, jailName: \"12\", root: {path: /jails/www}}\n";
+    let file = File {
+        name: "t.yaml",
+        bytes: text.as_bytes(),
+    };
+    let (documents, found) = read_files(&[file]);
+    let fields = |found: &[Diagnostic]| -> Vec<String> {
+        found.iter().map(|one| one.field.clone()).collect()
+    };
+    assert_eq!(fields(&found), ["spec.hots"]);
+    assert_eq!(fields(&check(&documents)), ["spec.jailName"]);
+    assert!(!documents[0].is_whole());
 }

@@ -10,6 +10,9 @@ use crate::structural::cut;
 use crate::validate::{exactly_one, names, paths};
 use crate::violation::Findings;
 
+/// The hexadecimal digits of a SHA-256.
+const KEY_DIGITS: usize = 64;
+
 pub(super) fn validate(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     let uplinks = path.field("uplinks");
     for (name, uplink) in &spec.uplinks {
@@ -56,6 +59,15 @@ pub(super) fn validate(spec: &HostSpec, path: &FieldPath, findings: &mut Finding
         if let Some(root) = &storage.path {
             findings.check(&at.field("path"), paths::absolute(root));
         }
+    }
+    if let Some(key) = &spec.key_fingerprint
+        && !(key.len() == KEY_DIGITS && key.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    {
+        findings.add(
+            &path.field("keyFingerprint"),
+            format!("`{}` is no fingerprint of a key", cut(key)),
+            format!("{KEY_DIGITS} hexadecimal digits in lower case, as the refusal of the agent shows them"),
+        );
     }
     for (name, value) in &spec.sysctls {
         sysctl(name, value, &path.field("sysctls").key(name), findings);

@@ -435,7 +435,11 @@ fn host_in_view(host: &Host) -> impl PartialEq {
 }
 
 fn network_in_view(network: &Network) -> impl PartialEq {
-    (&network.metadata.uid, &network.spec)
+    (
+        &network.metadata.uid,
+        network.metadata.generation,
+        &network.spec,
+    )
 }
 
 fn touch_owner(touched: &mut Touched, claim: &Claim) {

@@ -1,0 +1,60 @@
+//! What is reported of one network: whether everything of it on this host is as it shall be, whoever is attached.
+
+use cellblock_schemas::condition::ConditionStatus;
+use cellblock_schemas::host::HostNetwork;
+use cellblock_schemas::view::NetworkView;
+
+use crate::names;
+use crate::op::Subject;
+
+use super::findings::Findings;
+
+/// What of a network was observed.
+pub(super) fn verify(findings: &Findings<'_>, network: &NetworkView) -> HostNetwork {
+    let problem = problem(findings, network);
+    HostNetwork {
+        name: network.name.clone(),
+        uid: network.uid.clone(),
+        observed_generation: network.generation,
+        ready: if problem.is_none() {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        },
+        reason: problem
+            .as_ref()
+            .map_or("Realised", |(reason, _)| reason)
+            .to_owned(),
+        message: problem.map(|(_, message)| message).unwrap_or_default(),
+    }
+}
+
+fn problem(findings: &Findings<'_>, network: &NetworkView) -> Option<(String, String)> {
+    let subjects = [
+        Subject::Network(network.uid.clone()),
+        Subject::anchor(&names::network_anchor(&network.uid)),
+    ];
+    if let Some(blocked) = findings.blocked(&subjects) {
+        return Some((blocked.reason.to_owned(), blocked.message.clone()));
+    }
+    if let Some(error) = findings.failed(&subjects) {
+        return Some((error.reason.to_owned(), error.message.clone()));
+    }
+    if let Some(waiting) = findings.waiting(&subjects) {
+        return Some((waiting.reason.to_owned(), waiting.message.clone()));
+    }
+    let egress = network.spec.egress.as_ref();
+    if let Some(blocked) = findings.pf
+        && egress.is_some_and(|egress| egress.nat.is_some())
+    {
+        return Some((blocked.reason.to_owned(), blocked.message.clone()));
+    }
+    if !findings.is_planned(&subjects) {
+        return None;
+    }
+    let (reason, message) = findings
+        .evidence
+        .held
+        .unwrap_or(("Progressing", "operations are under way"));
+    Some((reason.to_owned(), message.to_owned()))
+}

@@ -275,6 +275,19 @@ impl<'a> Planner<'a> {
                 );
                 self.block(&subject, reason::ADDRESS_TAKEN, message);
             }
+            Some(entry)
+                if entry.prefix_length != alias.prefix_length
+                    && self.is_owned_address(&alias.interface, alias.address) =>
+            {
+                // The kernel refuses another prefix length for an IPv6 address that is there (`in6_update_ifa_internal`, sys/netinet6/in6.c).
+                let op = Op::RemoveAddress {
+                    interface: alias.interface.clone(),
+                    address: alias.address,
+                    prefix_length: entry.prefix_length,
+                };
+                self.step(Phase::RemoveAddress, &subject, op);
+                self.plan_add_alias(&subject, alias, self.index.interface(&alias.interface));
+            }
             Some(entry) if entry.tentative => self.wait_for_dad(&subject, alias),
             Some(_) => {}
             None => self.plan_add_alias(&subject, alias, self.index.interface(&alias.interface)),

@@ -15,6 +15,7 @@ use cellblock_sim::views::view;
 use cellblock_sim::world::FOLDER;
 use cellblock_sim::{World, cases};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 /// How many passes any world may take, waits included.
 const ROUNDS_MAX: usize = 400;
@@ -23,6 +24,10 @@ fn config() -> ProptestConfig {
     ProptestConfig {
         cases: cases(),
         max_shrink_iters: 2_000,
+        // Beside this file: proptest's own default looks for a `lib.rs` above it, and there is none above an integration test.
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource(
+            "proptest-regressions",
+        ))),
         ..ProptestConfig::default()
     }
 }

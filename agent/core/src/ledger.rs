@@ -63,6 +63,13 @@ pub enum Owned {
         /// The interface.
         interface: String,
     },
+    /// The link-local address that the kernel adds to an interface of the host when it brings IPv6 up there because of us
+    /// (`in6_if_up`, sys/netinet6/in6.c). Remembered apart from what caused it: the two are undone one after the other.
+    #[serde(rename_all = "camelCase")]
+    LinkLocal {
+        /// The interface.
+        interface: String,
+    },
     /// An interface of the host that we made a member of a bridge of ours.
     #[serde(rename_all = "camelCase")]
     Member {

@@ -111,6 +111,15 @@ impl Interface {
     pub fn address(&self, address: IpAddr) -> Option<&Address> {
         self.addresses.iter().find(|entry| entry.address == address)
     }
+
+    /// Its link-local IPv6 address.
+    #[must_use]
+    pub fn link_local(&self) -> Option<&Address> {
+        self.addresses.iter().find(|entry| match entry.address {
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+            IpAddr::V4(_) => false,
+        })
+    }
 }
 
 /// One address of an interface.

@@ -223,7 +223,7 @@ pub enum Op {
         /// Which.
         up: bool,
     },
-    /// `inet6 ifdisabled` on an interface of the host, after our last IPv6 address is gone from it, together with the link-local address that the kernel added.
+    /// `inet6 ifdisabled` on an interface of the host, after our last IPv6 address is gone from it.
     DisableInet6 {
         /// The interface.
         interface: String,

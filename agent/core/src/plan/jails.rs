@@ -307,7 +307,6 @@ impl<'a> Planner<'a> {
             prefix_length: alias.prefix_length,
             no_dad: false,
         };
-        let disabled = interface.is_some_and(|interface| interface.nd6.contains("IFDISABLED"));
         // Where it stood before its uplink became another interface.
         let before = self.ledger.owned.iter().filter_map(|owned| {
             let Owned::Alias { interface, address } = owned else {
@@ -322,12 +321,10 @@ impl<'a> Planner<'a> {
             interface: alias.interface.clone(),
             address: alias.address,
         }));
+        if on_nic {
+            step.record.extend(side_effects(interface, alias.address));
+        }
         if alias.address.is_ipv6() && on_nic {
-            if disabled {
-                step.record.push(Record::Owned(Owned::Inet6Enabled {
-                    interface: alias.interface.clone(),
-                }));
-            }
             self.wait_for_dad(subject, alias);
         }
     }
@@ -551,4 +548,32 @@ impl<'a> Planner<'a> {
             }
         }
     }
+}
+
+/// What else the kernel does to an interface of the host with an address that is put on it, as records of what to undo: it brings the link up (`ether_ioctl`, sys/net/if_ethersubr.c),
+/// a first IPv6 address enables IPv6 (`in6_addifaddr`, sys/netinet6/in6.c), and a link that comes up with IPv6 enabled gets a link-local address.
+fn side_effects(interface: Option<&Interface>, address: IpAddr) -> Vec<Record> {
+    let Some(interface) = interface else {
+        return Vec::new();
+    };
+    let name = &interface.name;
+    let disabled = interface.nd6.contains("IFDISABLED");
+    let mut records = Vec::new();
+    if !interface.is_up() {
+        records.push(Record::Owned(Owned::BroughtUp {
+            interface: name.clone(),
+        }));
+    }
+    if disabled && address.is_ipv6() {
+        records.push(Record::Owned(Owned::Inet6Enabled {
+            interface: name.clone(),
+        }));
+    }
+    let comes_up = !interface.is_up() && !disabled || disabled && address.is_ipv6();
+    if comes_up && interface.link_local().is_none() {
+        records.push(Record::Owned(Owned::LinkLocal {
+            interface: name.clone(),
+        }));
+    }
+    records
 }

@@ -17,6 +17,7 @@ pub(crate) mod index;
 mod jails;
 mod networks;
 mod phase;
+mod restore;
 mod teardown;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -389,6 +390,9 @@ fn still_there(observed: &Observed, index: &Index<'_>, owned: &Owned) -> bool {
         Owned::Inet6Enabled { interface } => index
             .interfaces_named(interface)
             .any(|found| !found.nd6.contains("IFDISABLED")),
+        Owned::LinkLocal { interface } => index
+            .interfaces_named(interface)
+            .any(|found| found.link_local().is_some()),
         Owned::Member { bridge, member } => index
             .interfaces_named(bridge)
             .any(|found| found.members.contains_key(member)),

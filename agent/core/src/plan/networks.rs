@@ -178,21 +178,21 @@ impl<'a> Planner<'a> {
         present: Option<&Interface>,
     ) {
         // Of two with that name one came back from a jail: whether ours is up cannot be told then.
-        if self
-            .index
-            .interface(uplink)
-            .is_some_and(|interface| !interface.is_up())
-        {
-            let owned = Owned::BroughtUp {
-                interface: uplink.to_owned(),
-            };
+        let found = self.index.interface(uplink);
+        if let Some(down) = found.filter(|interface| !interface.is_up()) {
             let op = Op::SetUp {
                 interface: uplink.to_owned(),
                 up: true,
             };
-            self.step(Phase::AddUplink, subject, op)
-                .record
-                .push(Record::Owned(owned));
+            let step = self.step(Phase::AddUplink, subject, op);
+            step.record.push(Record::Owned(Owned::BroughtUp {
+                interface: uplink.to_owned(),
+            }));
+            if !down.nd6.contains("IFDISABLED") && down.link_local().is_none() {
+                step.record.push(Record::Owned(Owned::LinkLocal {
+                    interface: uplink.to_owned(),
+                }));
+            }
         }
         if !present.is_some_and(|interface| interface.members.contains_key(uplink)) {
             let owned = Owned::Member {

@@ -1,12 +1,10 @@
 //! What stands and shall not: jails that are to go, and everything that they leave. Only things with our mark, or in the ledger, are looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::RunPolicy;
 
-use super::desired::DesiredJail;
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
@@ -150,80 +148,6 @@ impl<'a> Planner<'a> {
                 );
             }
         }
-    }
-
-    fn plan_leftover_aliases(&mut self) {
-        let ledger = self.ledger;
-        let jails = std::mem::take(&mut self.desired.jails);
-        let wanted = wanted_aliases(jails.values());
-        let mut kept6 = BTreeSet::new();
-        for owned in &ledger.owned {
-            let Owned::Alias { interface, address } = owned else {
-                continue;
-            };
-            let entry = self
-                .index
-                .holders(address)
-                .find(|(found, _)| found.name == *interface)
-                .map(|(_, entry)| entry);
-            let in_use = self.index.tenants(address).next().is_some();
-            let on = wanted.get(address).map_or(&[][..], Vec::as_slice);
-            if on.contains(&interface.as_str())
-                || self.is_gateway(interface, *address)
-                || in_use && on.is_empty()
-            {
-                if address.is_ipv6() {
-                    kept6.insert(interface.clone());
-                }
-                continue;
-            }
-            if let Some(entry) = entry {
-                let op = Op::RemoveAddress {
-                    interface: interface.clone(),
-                    address: *address,
-                    prefix_length: entry.prefix_length,
-                };
-                let subject = Subject::address(interface, *address);
-                self.step(Phase::RemoveAddress, &subject, op)
-                    .forget
-                    .push(Record::Owned(owned.clone()));
-            }
-        }
-        for owned in &ledger.owned {
-            let Owned::Inet6Enabled { interface } = owned else {
-                continue;
-            };
-            let mut wanted = wanted.iter().filter(|(address, _)| address.is_ipv6());
-            if !kept6.contains(interface) && !wanted.any(|(_, on)| on.contains(&interface.as_str()))
-            {
-                let op = Op::DisableInet6 {
-                    interface: interface.clone(),
-                };
-                let going = ledger.owned.iter().filter_map(|other| {
-                    let Owned::Alias {
-                        interface: on,
-                        address,
-                    } = other
-                    else {
-                        return None;
-                    };
-                    (on == interface).then(|| Subject::address(on, *address))
-                });
-                let subject = Subject::HostPart(format!("IPv6 on {interface}"));
-                let step = self.step(Phase::Restore, &subject, op);
-                step.needs.extend(going);
-                step.forget.push(Record::Owned(owned.clone()));
-            }
-        }
-        self.desired.jails = jails;
-    }
-
-    /// Whether the address is a gateway that a bridge of ours shall have.
-    fn is_gateway(&self, interface: &str, address: IpAddr) -> bool {
-        self.desired.bridges.get(interface).is_some_and(|bridge| {
-            let mut gateways = bridge.addresses.iter();
-            gateways.any(|(gateway, _)| *gateway == address)
-        })
     }
 
     fn plan_leftover_epairs(&mut self) {
@@ -449,52 +373,6 @@ impl<'a> Planner<'a> {
         );
     }
 
-    pub(super) fn is_owned_address(&self, interface: &str, address: IpAddr) -> bool {
-        self.ledger.owned.contains(&Owned::Alias {
-            interface: interface.to_owned(),
-            address,
-        })
-    }
-
-    /// NICs that we brought up for a bridge that has let go of them: between the two steps the agent may have died.
-    fn plan_leftover_uplinks(&mut self) {
-        let ledger = self.ledger;
-        for owned in &ledger.owned {
-            let Owned::BroughtUp { interface } = owned else {
-                continue;
-            };
-            let mut bridges = self.desired.bridges.values();
-            let wanted = bridges.any(|bridge| bridge.uplink.as_ref() == Some(interface));
-            if !wanted && self.index.bridge_of(interface).is_none() {
-                let subject = Subject::HostPart(format!("interface {interface}"));
-                self.plan_bring_down(&subject, interface);
-            }
-        }
-    }
-
-    fn plan_bring_down(&mut self, subject: &Subject, interface: &str) {
-        let owned = Owned::BroughtUp {
-            interface: interface.to_owned(),
-        };
-        // Somebody has come to use it.
-        if self.index.interfaces_named(interface).any(|found| {
-            found.addresses.iter().any(|entry| {
-                entry.scope.is_none() && !self.is_owned_address(interface, entry.address)
-            })
-        }) {
-            return;
-        }
-        if self.ledger.owned.contains(&owned) {
-            let op = Op::SetUp {
-                interface: interface.to_owned(),
-                up: false,
-            };
-            self.step(Phase::Restore, subject, op)
-                .forget
-                .push(Record::Owned(owned));
-        }
-    }
-
     fn plan_leftover_files(&mut self) {
         let (ledger, observed) = (self.ledger, self.observed);
         let staying = self.view.jails.values().filter(|jail| !jail.deleting);
@@ -532,20 +410,6 @@ impl<'a> Planner<'a> {
             .extend(forget);
         }
     }
-}
-
-/// The aliases that jails shall have: on which interfaces, by address.
-fn wanted_aliases<'j>(
-    jails: impl Iterator<Item = &'j DesiredJail<'j>>,
-) -> BTreeMap<IpAddr, Vec<&'j str>> {
-    let mut wanted: BTreeMap<IpAddr, Vec<&str>> = BTreeMap::new();
-    for alias in jails.flat_map(|jail| &jail.aliases) {
-        wanted
-            .entry(alias.address)
-            .or_default()
-            .push(&alias.interface);
-    }
-    wanted
 }
 
 /// Whether `name` is what the driver called a clone that nobody has renamed yet: `epair7a`, `bridge0`, `lo3`.

@@ -58,36 +58,27 @@ impl Performer<'_> {
         })
     }
 
-    /// `ifdisabled` first, then the link-local address that the kernel had added: the other way round, any event that brings the link up would add it again
-    /// (`in6_if_up`, sys/netinet6/in6.c), and adding an address is the only thing that enables IPv6 by itself (`in6_update_ifa`).
+    /// `ifdisabled`, which leaves the addresses that are there. The link-local one that the kernel had added is taken off afterwards, by an operation of its own:
+    /// before, any event that brings the link up would add it again (`in6_if_up`, sys/netinet6/in6.c).
     pub(super) fn disable_inet6(&self, interface: &str) -> Result<(), Failure> {
         let Some(found) = self.find(interface)? else {
             return Ok(());
         };
-        let is_link_local = |address: IpAddr| match address {
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        let mut addresses = found.addresses.iter();
+        let global = addresses.find(|entry| match entry.address {
+            IpAddr::V6(address) => !address.is_unicast_link_local(),
             IpAddr::V4(_) => false,
-        };
-        let global = found
-            .addresses
-            .iter()
-            .find(|entry| entry.address.is_ipv6() && !is_link_local(entry.address));
+        });
         if let Some(entry) = global {
             return Err(Failure::Changed(format!(
                 "{interface} has the IPv6 address {} of somebody else, so IPv6 stays enabled on it",
                 entry.address
             )));
         }
-        if !found.nd6.contains(IFDISABLED) {
-            self.ifconfig(words![interface, "inet6", "ifdisabled"])?;
+        if found.nd6.contains(IFDISABLED) {
+            return Ok(());
         }
-        for entry in found
-            .addresses
-            .iter()
-            .filter(|entry| is_link_local(entry.address))
-        {
-            self.remove_address(interface, entry.address, entry.prefix_length)?;
-        }
+        self.ifconfig(words![interface, "inet6", "ifdisabled"])?;
         let disabled = self.expect(interface)?.nd6.contains(IFDISABLED);
         effect(disabled, || format!("IPv6 is still enabled on {interface}"))
     }

@@ -208,6 +208,22 @@ impl Running {
         let _ = self.child.kill();
     }
 
+    /// Ends it as a supervisor, or `^C`, would.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn signal(&self, signal: rustix::process::Signal) -> anyhow::Result<()> {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed())
+            .context("a process has an id")?;
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
+    /// What it has written to standard error so far.
+    #[must_use]
+    pub fn told(&self) -> String {
+        self.stderr.so_far()
+    }
+
     /// What it has written to standard output so far.
     #[must_use]
     pub fn shown(&self) -> String {

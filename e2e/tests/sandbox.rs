@@ -1,7 +1,10 @@
 //! `jailctl sandbox` as a script uses it.
 
+use std::time::Duration;
+
 use anyhow::ensure;
-use cellblock_e2e::{Binaries, Running, Said};
+use cellblock_e2e::{Binaries, CONVERGE, Running, Said, eventually};
+use rustix::process::Signal;
 
 fn sandbox(arguments: &[&str]) -> anyhow::Result<Said> {
     let home = tempfile::tempdir()?;
@@ -48,4 +51,56 @@ fn the_sandbox_refuses_a_bad_manifest_before_it_starts_anything() -> anyhow::Res
     std::fs::write(&path, "apiVersion: cellblock.dev/v1alpha1\nkind: Jial\n")?;
     let said = sandbox(&[&path.display().to_string()])?.refused()?;
     said.says(&["bad.yaml:2:1", "did you mean `Jail`?"])
+}
+
+#[test]
+fn a_sandbox_that_stays_up_takes_its_context_away_however_it_is_ended() -> anyhow::Result<()> {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let home = tempfile::tempdir()?;
+        let config = home.path().join(".config/cellblock/jailctl.toml");
+        let program = Binaries::find()?.jailctl();
+        let sandbox = Running::start(&program, home.path(), &["sandbox"], Vec::new())?;
+        eventually("the sandbox has a context", CONVERGE, || {
+            ensure!(
+                std::fs::read_to_string(&config)?.contains("[contexts.sandbox]"),
+                "not yet: {}",
+                sandbox.told()
+            );
+            Ok(())
+        })?;
+        let arguments = ["--context", "sandbox", "get", "jail/tom", "-o", "name"];
+        let said = Running::start(&program, home.path(), &arguments, Vec::new())?.end()?;
+        ensure!(said.ok()?.stdout == "jail/tom\n");
+        sandbox.signal(signal)?;
+        sandbox.end()?.ok()?;
+        let text = std::fs::read_to_string(&config)?;
+        ensure!(!text.contains("sandbox"), "{signal:?} leaves it: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_sandbox_that_is_ended_early_says_so() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("never.yaml");
+    std::fs::write(
+        &path,
+        "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: web}\nspec: {root: {path: /jails/web}, parameters: {mount.devfs: true, devfs_ruleset: 99}}\n",
+    )?;
+    let path = path.display().to_string();
+    let arguments = ["sandbox", "--timeout", "10m", &path];
+    let sandbox = Running::start(
+        &Binaries::find()?.jailctl(),
+        folder.path(),
+        &arguments,
+        Vec::new(),
+    )?;
+    eventually("the jail was applied", CONVERGE, || {
+        ensure!(sandbox.told().contains("jail/web created"), "not yet");
+        Ok(())
+    })?;
+    sandbox.signal(Signal::TERM)?;
+    let said = sandbox.end()?.refused()?;
+    ensure!(said.took < Duration::from_secs(60), "{said}");
+    said.says(&["ended by a signal before everything was ready"])
 }

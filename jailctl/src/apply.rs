@@ -11,6 +11,10 @@ use crate::client::{Client, Stored};
 use crate::input;
 use crate::output;
 use crate::printer::Printer;
+use crate::target;
+
+#[cfg(test)]
+mod tests;
 
 /// Objects per request: what one message holds easily.
 const BATCH: usize = 100;
@@ -48,8 +52,7 @@ pub async fn apply(
     printer: &Printer,
 ) -> anyhow::Result<Vec<Stored>> {
     documents.sort_by_key(|document| document.object.kind());
-    let tried = send(client, &documents, field_manager, true).await?;
-    refuse(&documents, &tried, "nothing was applied", printer)?;
+    let tried = attempt(client, &documents, field_manager, printer).await?;
     let results = if dry_run {
         tried
     } else {
@@ -74,13 +77,42 @@ pub async fn apply(
         }
     }
     // Only when somebody else wrote between the trial and the writing.
-    refuse(
-        &documents,
-        &results,
-        "somebody else changed something meanwhile, and the others were applied",
-        printer,
-    )?;
+    refuse(&documents, &results, &left_behind(&results), printer)?;
     Ok(applied)
+}
+
+/// Tries documents, in the order in which they are given, and writes nothing.
+///
+/// # Errors
+/// The controller would refuse an object, or did not answer.
+pub async fn attempt(
+    client: &mut Client,
+    documents: &[Document],
+    field_manager: &str,
+    printer: &Printer,
+) -> anyhow::Result<Vec<wire::ApplyResult>> {
+    let tried = send(client, documents, field_manager, true).await?;
+    refuse(documents, &tried, "nothing was applied", printer)?;
+    Ok(tried)
+}
+
+/// What became of the objects that were not refused, after a trial that refused none.
+fn left_behind(results: &[wire::ApplyResult]) -> String {
+    let count = |wanted: &[Outcome]| {
+        let found = results
+            .iter()
+            .filter(|result| wanted.contains(&result.outcome()));
+        found.count()
+    };
+    let written = count(&[Outcome::Created, Outcome::Configured]);
+    let unchanged = count(&[Outcome::Unchanged]);
+    let rest = match (written, unchanged) {
+        (0, 0) => "nothing was applied".to_owned(),
+        (0, _) => "nothing else was to be changed".to_owned(),
+        (1, _) => "one other was applied".to_owned(),
+        (written, _) => format!("{written} others were applied"),
+    };
+    format!("somebody else changed something meanwhile, and {rest}")
 }
 
 async fn send(
@@ -92,7 +124,16 @@ async fn send(
     let mut results = Vec::with_capacity(documents.len());
     for batch in documents.chunks(BATCH) {
         let objects = batch.iter().map(object).collect();
-        let answered = client.apply(objects, field_manager, dry_run).await?;
+        let answered = match client.apply(objects, field_manager, dry_run).await {
+            Ok(answered) => answered,
+            // Whether the batch that got no answer was written is not known; applying again is safe, and tells.
+            Err(refused) if !dry_run && !results.is_empty() => bail!(
+                "{refused}; the first {} of {} objects were sent and answered, so apply the same manifests again",
+                results.len(),
+                documents.len()
+            ),
+            Err(refused) => return Err(refused.into()),
+        };
         if answered.len() != batch.len() {
             bail!(
                 "the controller answered {} of {} objects",
@@ -144,8 +185,7 @@ fn object(document: &Document) -> wire::Object {
 }
 
 fn label(document: &Document) -> String {
-    let kind = document.object.kind().as_str().to_ascii_lowercase();
-    format!("{kind}/{}", document.object.metadata().name)
+    target::label(document.object.kind(), &document.object.metadata().name)
 }
 
 fn word(outcome: Outcome) -> &'static str {

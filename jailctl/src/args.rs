@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cellblock_schemas::Kind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::context::Connection;
 use crate::output::Format;
@@ -33,6 +32,8 @@ pub struct Cli {
 pub enum Command {
     /// Make the objects of manifests so
     Apply(Apply),
+    /// Show what applying manifests would change; exit status 1 if anything
+    Diff(Diff),
     /// Show objects
     Get(Get),
     /// Show everything that is known of an object, in words
@@ -41,11 +42,15 @@ pub enum Command {
     Delete(Delete),
     /// Wait until objects are in a state
     Wait(Wait),
+    /// Explain a kind or a field of it, as in jail.spec.networks
+    Explain(Explain),
     /// Pause, resume and approve hosts; what stays behind on one
     #[command(subcommand)]
     Host(Host),
     /// The versions of jailctl and of the controller
-    Version,
+    Version(Output),
+    /// A script that completes jailctl's arguments in a shell
+    Completion(Completion),
     /// A whole fleet on this machine, with emulated hosts: nothing else is needed
     Sandbox(Sandbox),
 }
@@ -75,15 +80,23 @@ pub struct Apply {
     pub output: Option<Format>,
 }
 
+/// `diff`
+#[derive(Clone, Debug, Args)]
+pub struct Diff {
+    /// Manifests.
+    #[command(flatten)]
+    pub files: Files,
+    /// Who would apply
+    #[arg(long, default_value = "jailctl")]
+    pub field_manager: String,
+}
+
 /// `get`
 #[derive(Clone, Debug, Args)]
 pub struct Get {
-    /// jails, networks, hosts, or all
-    #[arg(value_name = "KIND", value_parser = kinds)]
-    pub kinds: Kinds,
-    /// Only these
-    #[arg(value_name = "NAME")]
-    pub names: Vec<String>,
+    /// jails, networks, hosts or all, and names to see only these; or KIND/NAME, as -o name prints it
+    #[arg(value_name = "KIND [NAME…] | KIND/NAME…", required = true)]
+    pub words: Vec<String>,
     /// table, wide, yaml, json, name, or jsonpath=EXPRESSION
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Format,
@@ -98,23 +111,20 @@ pub struct Get {
 /// `describe`
 #[derive(Clone, Debug, Args)]
 pub struct Describe {
-    /// jail, network or host
-    #[arg(value_name = "KIND", value_parser = kind)]
-    pub kind: Kind,
-    /// Its name
-    #[arg(value_name = "NAME", required = true)]
-    pub names: Vec<String>,
+    /// A kind, and names; no name: all of the kind. Or KIND/NAME, as -o name prints it
+    #[arg(value_name = "KIND [NAME…] | KIND/NAME…", required = true)]
+    pub words: Vec<String>,
 }
 
 /// `delete`
 #[derive(Clone, Debug, Args)]
 pub struct Delete {
-    /// jail, network or host
-    #[arg(value_name = "KIND", value_parser = kind, required_unless_present = "filenames")]
-    pub kind: Option<Kind>,
-    /// Their names
-    #[arg(value_name = "NAME")]
-    pub names: Vec<String>,
+    /// A kind and names, or KIND/NAME, as -o name prints it
+    #[arg(
+        value_name = "KIND NAME… | KIND/NAME…",
+        required_unless_present = "filenames"
+    )]
+    pub words: Vec<String>,
     /// The objects of manifests.
     #[command(flatten)]
     pub files: Files,
@@ -132,16 +142,16 @@ pub struct Delete {
 /// `wait`
 #[derive(Clone, Debug, Args)]
 pub struct Wait {
-    /// jail, network or host
-    #[arg(value_name = "KIND", value_parser = kind, required_unless_present = "filenames")]
-    pub kind: Option<Kind>,
-    /// Their names; none: all of the kind
-    #[arg(value_name = "NAME")]
-    pub names: Vec<String>,
+    /// A kind, and names; no name: all of the kind that there are. Or KIND/NAME, as -o name prints it
+    #[arg(
+        value_name = "KIND [NAME…] | KIND/NAME…",
+        required_unless_present = "filenames"
+    )]
+    pub words: Vec<String>,
     /// The objects of manifests.
     #[command(flatten)]
     pub files: Files,
-    /// condition=NAME[=True|False|Unknown], delete, or create
+    /// condition=NAME[=True|False|Unknown], jsonpath=EXPRESSION[=VALUE], delete, or create
     #[arg(long = "for", value_name = "GOAL", default_value = "condition=Ready")]
     pub goal: Goal,
     /// Only objects with these labels
@@ -162,7 +172,43 @@ pub enum Host {
     /// The agent may act on a host that had jails or interfaces of somebody else when it first ran
     Approve(HostNames),
     /// What stays on a host after everything of ours was deleted, and why
-    Residue,
+    Residue(Output),
+}
+
+/// `-o`, where there is no object to show.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Output {
+    /// As a document
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Encoding>,
+}
+
+/// A document's form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Encoding {
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// `explain`
+#[derive(Clone, Debug, Args)]
+pub struct Explain {
+    /// A kind, and the path of a field
+    #[arg(value_name = "KIND[.FIELD…]")]
+    pub path: String,
+    /// Name the fields of fields too
+    #[arg(long)]
+    pub recursive: bool,
+}
+
+/// `completion`
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Completion {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }
 
 /// Hosts by name.
@@ -188,41 +234,6 @@ pub struct Sandbox {
     /// How many emulated hosts
     #[arg(long, default_value_t = 3)]
     pub hosts: u8,
-}
-
-/// Kinds as one argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kinds(pub Vec<Kind>);
-
-fn kinds(text: &str) -> Result<Kinds, String> {
-    if text == "all" {
-        return Ok(Kinds(Kind::ALL.to_vec()));
-    }
-    text.split(',')
-        .map(kind)
-        .collect::<Result<_, _>>()
-        .map(Kinds)
-}
-
-/// `jail`, `jails`, `Jail`, `j` …
-fn kind(text: &str) -> Result<Kind, String> {
-    let word = text.to_ascii_lowercase();
-    Kind::ALL
-        .into_iter()
-        .find(|kind| {
-            word == kind.plural()
-                || word == kind.as_str().to_ascii_lowercase()
-                || word == short(*kind)
-        })
-        .ok_or_else(|| "there are jails, networks and hosts".to_owned())
-}
-
-fn short(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Host => "h",
-        Kind::Network => "net",
-        Kind::Jail => "j",
-    }
 }
 
 /// `90s`, `5m`, `1h`, `500ms`, or seconds without a unit.

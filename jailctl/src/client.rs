@@ -48,6 +48,20 @@ pub struct Refused {
     pub violations: Vec<wire::Violation>,
 }
 
+impl Refused {
+    /// Whether no controller answered, as while it is being restarted.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.reason == "Unavailable"
+    }
+
+    /// Whether the revision that was asked for is forgotten, so that everything must be read again.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.reason == "Expired"
+    }
+}
+
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)?;
@@ -189,18 +203,18 @@ impl Client {
         }
     }
 
-    /// Changes after a revision.
+    /// Changes after a revision, of one kind or (none) of all.
     ///
     /// # Errors
     /// The revision is too old, or the controller did not answer.
     pub async fn watch(
         &mut self,
-        kind: Kind,
+        kind: Option<Kind>,
         selector: &str,
         revision: u64,
     ) -> Result<tonic::Streaming<wire::WatchEvent>, Refused> {
         let request = wire::WatchRequest {
-            kind: kind.to_string(),
+            kind: kind.map(|kind| kind.to_string()).unwrap_or_default(),
             label_selector: selector.to_owned(),
             name: String::new(),
             revision,

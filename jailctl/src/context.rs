@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 
+#[cfg(test)]
+mod tests;
+
 /// Where a controller listens unless it is said otherwise.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7443";
 
@@ -112,17 +115,37 @@ impl Connection {
         Ok(folder.join("cellblock").join("jailctl.toml"))
     }
 
-    /// Writes a context into the file, or takes it out.
+    /// Writes a context into the file.
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub fn store(&self, name: &str, entry: Option<ContextEntry>) -> anyhow::Result<PathBuf> {
+    pub fn store(&self, name: &str, entry: &ContextEntry) -> anyhow::Result<PathBuf> {
+        self.edit(|file| {
+            file.contexts.insert(name.to_owned(), entry.clone());
+        })
+    }
+
+    /// Takes a context out of the file, if it still is `entry`: another sandbox may have written its own meanwhile.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn forget(&self, name: &str, entry: &ContextEntry) -> anyhow::Result<()> {
+        self.edit(|file| {
+            if file.contexts.get(name) == Some(entry) {
+                file.contexts.remove(name);
+            }
+        })
+        .map(|_| ())
+    }
+
+    fn edit(&self, change: impl FnOnce(&mut ConfigFile)) -> anyhow::Result<PathBuf> {
         let path = self.path()?;
-        let mut file = read(&path)?;
-        match entry {
-            Some(entry) => file.contexts.insert(name.to_owned(), entry),
-            None => file.contexts.remove(name),
-        };
+        let before = read(&path)?;
+        let mut file = before.clone();
+        change(&mut file);
+        if file == before {
+            return Ok(path);
+        }
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("{} could not be made", folder.display()))?;

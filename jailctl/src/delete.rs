@@ -7,6 +7,7 @@ use crate::args::Delete;
 use crate::client::Client;
 use crate::input;
 use crate::printer::Printer;
+use crate::target::{Targets, Usage, label};
 use crate::wait::{self, Goal};
 
 /// Runs `delete`.
@@ -14,16 +15,19 @@ use crate::wait::{self, Goal};
 /// # Errors
 /// An object that was named does not exist, is not gone in time, or the controller did not answer.
 pub async fn run(client: &mut Client, arguments: &Delete, printer: &Printer) -> anyhow::Result<()> {
-    let mut targets: Vec<(Kind, String)> = Vec::new();
-    if let Some(kind) = arguments.kind {
-        if arguments.names.is_empty() {
-            bail!(
-                "which {}? give their names, or -f with manifests",
-                kind.plural()
-            );
-        }
-        targets.extend(arguments.names.iter().map(|name| (kind, name.clone())));
-    }
+    let mut targets: Vec<(Kind, String)> = match arguments.words.as_slice() {
+        [] => Vec::new(),
+        words => match Targets::read(words)? {
+            Targets::Objects(objects) => objects,
+            Targets::Kinds(kinds) => {
+                let kinds: Vec<&str> = kinds.iter().map(|kind| kind.plural()).collect();
+                bail!(Usage(format!(
+                    "which {}? give their names, or -f with manifests",
+                    kinds.join(", ")
+                )));
+            }
+        },
+    };
     let from_files = !arguments.files.filenames.is_empty();
     if from_files {
         let documents = input::read(&arguments.files.filenames, printer)?;
@@ -38,7 +42,7 @@ pub async fn run(client: &mut Client, arguments: &Delete, printer: &Printer) -> 
     let mut going = Vec::new();
     let mut failed = 0;
     for (kind, name) in targets {
-        let label = format!("{}/{name}", kind.as_str().to_ascii_lowercase());
+        let label = label(kind, &name);
         match client.delete(kind, &name, arguments.dry_run).await {
             Ok(gone) => {
                 let dry = if arguments.dry_run { " (dry run)" } else { "" };
@@ -76,10 +80,7 @@ pub async fn run(client: &mut Client, arguments: &Delete, printer: &Printer) -> 
     )
     .await?;
     for (kind, name) in going {
-        printer.note(&format!(
-            "{}/{name} deleted",
-            kind.as_str().to_ascii_lowercase()
-        ));
+        printer.note(&format!("{} deleted", label(kind, &name)));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::args::Describe;
 use crate::client::{Client, Stored};
 use crate::printer::Printer;
+use crate::target::Targets;
 
 /// Runs `describe`.
 ///
@@ -17,16 +18,34 @@ pub async fn run(
     arguments: &Describe,
     printer: &Printer,
 ) -> anyhow::Result<()> {
-    for (index, name) in arguments.names.iter().enumerate() {
-        let object = client.get(arguments.kind, name).await?;
+    let objects = match Targets::read(&arguments.words)? {
+        Targets::Objects(named) => {
+            let mut objects = Vec::new();
+            for (kind, name) in named {
+                objects.push(client.get(kind, &name).await?);
+            }
+            objects
+        }
+        Targets::Kinds(kinds) => {
+            let mut objects = Vec::new();
+            for kind in kinds {
+                objects.extend(client.list(kind, "").await?.0);
+            }
+            if objects.is_empty() {
+                printer.note("nothing found");
+            }
+            objects
+        }
+    };
+    for (index, object) in objects.iter().enumerate() {
         if index > 0 {
             printer.line("");
         }
-        for line in describe(&object, printer) {
+        for line in describe(object, printer) {
             printer.line(&line);
         }
-        if arguments.kind == Kind::Network {
-            users(client, name, printer).await?;
+        if object.kind == Kind::Network {
+            users(client, &object.name, printer).await?;
         }
     }
     Ok(())

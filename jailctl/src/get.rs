@@ -1,28 +1,59 @@
 //! `jailctl get`: objects, once or for as long as they change.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use cellblock_proto::v1::watch_event::Type;
+use cellblock_schemas::Kind;
+use tonic::Code;
 
 use crate::args::Get;
-use crate::client::{Client, Stored};
+use crate::client::{Client, Refused, Stored};
 use crate::output::{self, Format};
 use crate::printer::Printer;
-use crate::table;
+use crate::table::{self, Room};
+use crate::target::{Targets, Usage};
+
+#[cfg(test)]
+mod tests;
+
+/// The first pause before a controller that went away is asked again; each further one doubles it.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+
+/// The longest of these pauses.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Runs `get`.
 ///
 /// # Errors
 /// An object that was named does not exist, or the controller did not answer.
 pub async fn run(client: &mut Client, arguments: &Get, printer: &Printer) -> anyhow::Result<()> {
+    let targets = Targets::read(&arguments.words)?;
+    let kinds = targets.kinds();
+    if arguments.watch && kinds.len() != 1 {
+        anyhow::bail!(Usage("-w shows one kind at a time".to_owned()));
+    }
     let selector = arguments.selector.as_deref().unwrap_or_default();
     let mut objects = Vec::new();
     let mut revision = 0;
-    for kind in &arguments.kinds.0 {
-        if arguments.names.is_empty() {
-            let (listed, at) = client.list(*kind, selector).await?;
-            revision = at;
-            objects.extend(listed);
-        } else {
-            for name in &arguments.names {
+    let mut single = false;
+    match &targets {
+        Targets::Kinds(kinds) => {
+            for kind in kinds {
+                let (listed, at) = client.list(*kind, selector).await?;
+                revision = at;
+                objects.extend(listed);
+            }
+        }
+        Targets::Objects(_) if !selector.is_empty() => {
+            anyhow::bail!(Usage(
+                "a selector chooses among all objects of a kind; give it or names, not both"
+                    .to_owned()
+            ));
+        }
+        Targets::Objects(named) => {
+            single = named.len() == 1;
+            for (kind, name) in named {
                 let object = client.get(*kind, name).await?;
                 revision = revision.max(object.revision);
                 objects.push(object);
@@ -32,64 +63,233 @@ pub async fn run(client: &mut Client, arguments: &Get, printer: &Printer) -> any
     if objects.is_empty() && matches!(arguments.output, Format::Table | Format::Wide) {
         printer.note("nothing found");
     }
-    output::show(
-        &objects,
-        &arguments.output,
-        arguments.names.len() == 1 && arguments.kinds.0.len() == 1,
+    output::show(&objects, &arguments.output, single, printer)?;
+    let (true, [kind]) = (arguments.watch, kinds.as_slice()) else {
+        return Ok(());
+    };
+    let names = match targets {
+        Targets::Kinds(_) => Vec::new(),
+        Targets::Objects(named) => named.into_iter().map(|(_, name)| name).collect(),
+    };
+    let mut watch = Watch {
+        kind: *kind,
+        selector,
+        names,
+        seen: Seen::new(&objects, revision),
+        format: &arguments.output,
         printer,
-    )?;
-    if arguments.watch {
-        watch(client, arguments, revision, printer).await
-    } else {
-        Ok(())
+    };
+    watch.run(client).await
+}
+
+/// What was shown already, so that nothing is shown twice or left out when a watch is taken up again.
+#[derive(Debug)]
+struct Seen {
+    /// Revisions of the objects that are there, by name.
+    revisions: BTreeMap<String, u64>,
+    /// Everything up to here was seen.
+    revision: u64,
+}
+
+impl Seen {
+    fn new(objects: &[Stored], revision: u64) -> Self {
+        Self {
+            revisions: objects
+                .iter()
+                .map(|object| (object.name.clone(), object.revision))
+                .collect(),
+            revision,
+        }
+    }
+
+    /// Notes an event; whether it is news.
+    ///
+    /// Objects written in one transaction share a revision, and a watch may break off between them: it is taken up *before* the last revision
+    /// seen, and what comes again is passed over here.
+    fn note(&mut self, name: &str, revision: u64, deleted: bool) -> bool {
+        let known = self.revisions.get(name).copied();
+        let news = if deleted {
+            known.is_some_and(|known| known <= revision)
+        } else {
+            known.is_none_or(|known| known < revision)
+        };
+        if news && deleted {
+            self.revisions.remove(name);
+        } else if news {
+            self.revisions.insert(name.to_owned(), revision);
+        }
+        self.revision = self.revision.max(revision.saturating_sub(1));
+        news
+    }
+
+    /// Notes everything that there is now: what is news of it, and the names of what is gone.
+    fn renew<'a>(
+        &mut self,
+        objects: &'a [Stored],
+        revision: u64,
+    ) -> (Vec<&'a Stored>, Vec<String>) {
+        let now = Self::new(objects, revision);
+        let gone = self
+            .revisions
+            .keys()
+            .filter(|name| !now.revisions.contains_key(*name))
+            .cloned()
+            .collect();
+        let news = objects
+            .iter()
+            .filter(|object| {
+                let known = self.revisions.get(&object.name);
+                known.is_none_or(|known| *known < object.revision)
+            })
+            .collect();
+        *self = now;
+        (news, gone)
     }
 }
 
-async fn watch(
-    client: &mut Client,
-    arguments: &Get,
-    revision: u64,
-    printer: &Printer,
-) -> anyhow::Result<()> {
-    let [kind] = arguments.kinds.0.as_slice() else {
-        anyhow::bail!("-w shows one kind at a time");
-    };
-    let selector = arguments.selector.as_deref().unwrap_or_default();
-    let mut events = client.watch(*kind, selector, revision).await?;
-    while let Some(event) = events
-        .message()
-        .await
-        .map_err(|status| client.refused(&status))?
-    {
-        let Some(object) = &event.object else {
-            continue;
-        };
-        if event.r#type() == Type::Bookmark
-            || !(arguments.names.is_empty() || arguments.names.contains(&object.name))
-        {
-            continue;
+/// Shows changes for ever.
+struct Watch<'a> {
+    kind: Kind,
+    selector: &'a str,
+    names: Vec<String>,
+    seen: Seen,
+    format: &'a Format,
+    printer: &'a Printer,
+}
+
+impl Watch<'_> {
+    /// Runs until the operator ends it. A controller that goes away is waited for: it may be being restarted, and the watch goes on where
+    /// it was.
+    async fn run(&mut self, client: &mut Client) -> anyhow::Result<()> {
+        let mut pause = PAUSE_FIRST;
+        let mut away = false;
+        loop {
+            let mut heard = false;
+            match self.follow(client, &mut heard, &mut away).await {
+                Ok(()) => {}
+                Err(Stopped::Refused(refused)) if refused.is_expired() => {
+                    match self.list_again(client).await {
+                        Ok(()) => heard = true,
+                        Err(Stopped::Refused(refused)) if refused.is_unavailable() => {}
+                        Err(Stopped::Refused(refused)) => return Err(refused.into()),
+                        Err(Stopped::Output(error)) => return Err(error),
+                    }
+                }
+                Err(Stopped::Refused(refused)) if refused.is_unavailable() => {
+                    if !away {
+                        self.printer
+                            .note(&format!("{refused}; waiting until it is back"));
+                    }
+                    away = true;
+                }
+                Err(Stopped::Refused(refused)) => return Err(refused.into()),
+                Err(Stopped::Output(error)) => return Err(error),
+            }
+            pause = if heard {
+                PAUSE_FIRST
+            } else {
+                (pause * 2).min(PAUSE_MAX)
+            };
+            tokio::time::sleep(pause).await;
         }
-        let object: Stored = client.stored(object)?;
-        let deleted = event.r#type() == Type::Deleted;
-        match &arguments.output {
+    }
+
+    /// Follows one watch until it ends. `heard`: it was accepted.
+    async fn follow(
+        &mut self,
+        client: &mut Client,
+        heard: &mut bool,
+        away: &mut bool,
+    ) -> Result<(), Stopped> {
+        let mut events = client
+            .watch(Some(self.kind), self.selector, self.seen.revision)
+            .await?;
+        *heard = true;
+        if std::mem::take(away) {
+            self.printer.note("the controller is back");
+        }
+        loop {
+            let event = match events.message().await {
+                Ok(Some(event)) => event,
+                Ok(None) => return Ok(()),
+                Err(status) if is_broken(status.code()) => return Ok(()),
+                Err(status) => return Err(client.refused(&status).into()),
+            };
+            let Some(object) = &event.object else {
+                continue;
+            };
+            if event.r#type() == Type::Bookmark {
+                self.seen.revision = self.seen.revision.max(object.revision);
+                continue;
+            }
+            let deleted = event.r#type() == Type::Deleted;
+            let shown = self.names.is_empty() || self.names.contains(&object.name);
+            if self.seen.note(&object.name, object.revision, deleted) && shown {
+                self.show(&client.stored(object)?, deleted)?;
+            }
+        }
+    }
+
+    /// Shows what happened while nobody looked for so long that the controller has forgotten it.
+    async fn list_again(&mut self, client: &mut Client) -> Result<(), Stopped> {
+        let (mut objects, revision) = client.list(self.kind, self.selector).await?;
+        objects.retain(|object| self.names.is_empty() || self.names.contains(&object.name));
+        let (news, gone) = self.seen.renew(&objects, revision);
+        for object in news {
+            self.show(object, false)?;
+        }
+        let shown = |name: &String| self.names.is_empty() || self.names.contains(name);
+        for name in gone.iter().filter(|name| shown(name)) {
+            self.printer.line(&format!("{name}   (deleted)"));
+        }
+        Ok(())
+    }
+
+    fn show(&self, object: &Stored, deleted: bool) -> Result<(), Stopped> {
+        let one = std::slice::from_ref(object);
+        match self.format {
             Format::Table | Format::Wide => {
-                let wide = matches!(arguments.output, Format::Wide);
-                let row = table::render(std::slice::from_ref(&object), wide, false);
-                printer.line(&format!(
+                let room = match self.format {
+                    Format::Wide => Room::Wide,
+                    Format::Table
+                    | Format::Yaml
+                    | Format::Json
+                    | Format::Name
+                    | Format::JsonPath(_) => self.printer.room(),
+                };
+                let row = table::render(one, room, false);
+                self.printer.line(&format!(
                     "{}{}",
                     row.trim_end(),
                     if deleted { "   (deleted)" } else { "" }
                 ));
+                Ok(())
             }
             Format::Yaml | Format::Json | Format::Name | Format::JsonPath(_) => {
-                output::show(
-                    std::slice::from_ref(&object),
-                    &arguments.output,
-                    true,
-                    printer,
-                )?;
+                output::show(one, self.format, true, self.printer).map_err(Stopped::Output)
             }
         }
     }
-    Ok(())
+}
+
+/// Whether a stream that ended so was cut off, and not refused.
+fn is_broken(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::Aborted
+    )
+}
+
+/// Why a watch ended.
+enum Stopped {
+    /// The controller refused, or went away.
+    Refused(Refused),
+    /// An object cannot be shown.
+    Output(anyhow::Error),
+}
+
+impl From<Refused> for Stopped {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
 }

@@ -3,9 +3,10 @@
 use cellblock_schemas::Kind;
 use serde_json::{Value, json};
 
-use crate::args::{Host, HostNames};
+use crate::args::{Host, HostNames, Output};
 use crate::client::{Client, Refused};
 use crate::context::Connection;
+use crate::output;
 use crate::printer::Printer;
 
 /// The controller's word for a write to an object that was changed after it was read.
@@ -64,7 +65,16 @@ pub async fn run(
             )
             .await
         }
-        Host::Residue => {
+        Host::Residue(Output {
+            output: Some(encoding),
+        }) => {
+            let list: Vec<Value> = RESIDUE
+                .iter()
+                .map(|(what, why)| json!({"what": what, "why": why}))
+                .collect();
+            output::document(&Value::Array(list), *encoding, printer)
+        }
+        Host::Residue(Output { output: None }) => {
             for (what, why) in RESIDUE {
                 printer.line(&format!("{what}: {why}"));
             }
@@ -82,7 +92,9 @@ async fn set(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let mut client = connection.client()?;
-    for name in &names.names {
+    for named in &names.names {
+        // The form that `-o name` prints is as good as the bare name.
+        let name = named.strip_prefix("host/").unwrap_or(named);
         until_unchanged(async || set_once(&mut client, name, field, to).await).await?;
         printer.note(&format!("host/{name} {word}"));
     }

@@ -1,7 +1,7 @@
 //! `jailctl`: the command line. Typed arguments become typed requests; one file prints.
 //!
 //! ```text
-//! args ──► apply | get | describe | delete | wait | host | version | sandbox ──► client (gRPC) ──► controller
+//! args ──► apply | diff | get | describe | delete | wait | host | version | sandbox ──► client (gRPC) ──► controller
 //!                 │                                                            │
 //!                 └── manifests (schemas::manifest)                            └──► printer ──► terminal or script
 //! ```
@@ -12,6 +12,8 @@ pub mod client;
 pub mod context;
 pub mod delete;
 pub mod describe;
+pub mod diff;
+pub mod explain;
 pub mod get;
 pub mod host;
 pub mod input;
@@ -19,17 +21,42 @@ pub mod output;
 pub mod printer;
 pub mod sandbox;
 pub mod table;
+pub mod target;
 pub mod version;
 pub mod wait;
 
-use args::{Cli, Command};
-use printer::Printer;
+use std::process::ExitCode;
 
-/// Runs one command.
-///
+use args::{Cli, Command};
+use clap::CommandFactory as _;
+use printer::Printer;
+use target::Usage;
+
+/// The exit status of a command line that makes no sense, clap's own.
+const EXIT_USAGE: u8 = 2;
+
+/// Runs one command, says what went wrong, and tells the exit status: 0 done, 1 refused, not in time or (`diff`) different, 2 a mistake
+/// in the command line or (`diff`) any error.
+pub async fn run(cli: Cli, printer: &Printer) -> ExitCode {
+    let differs = matches!(cli.command, Command::Diff(_));
+    match perform(cli, printer).await {
+        Ok(code) => code,
+        Err(error) => {
+            printer.error(&format!("{error:#}"));
+            if differs || error.is::<Usage>() {
+                ExitCode::from(EXIT_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Performs one command.
+//////
 /// # Errors
 /// It failed, and what it has to say beyond the error was printed already.
-pub async fn run(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
+async fn perform(cli: Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let connection = cli.connection;
     match cli.command {
         Command::Apply(arguments) => {
@@ -44,7 +71,23 @@ pub async fn run(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         }
         Command::Wait(arguments) => wait::run(&mut connection.client()?, &arguments, printer).await,
         Command::Host(arguments) => host::run(&connection, &arguments, printer).await,
-        Command::Version => version::run(&connection, printer).await,
-        Command::Sandbox(arguments) => sandbox::run(&arguments, printer).await,
-    }
+        Command::Version(arguments) => version::run(&connection, arguments, printer).await,
+        Command::Sandbox(arguments) => sandbox::run(&connection, &arguments, printer).await,
+        Command::Explain(arguments) => explain::run(&arguments, printer),
+        Command::Completion(arguments) => {
+            let mut script = Vec::new();
+            clap_complete::generate(arguments.shell, &mut Cli::command(), "jailctl", &mut script);
+            printer.raw(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+        Command::Diff(arguments) => {
+            let differs = diff::run(&mut connection.client()?, &arguments, printer).await?;
+            return Ok(if differs {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            });
+        }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `jailctl`'s entry: parse, run, say what went wrong, exit.
+//! `jailctl`'s entry: parse, run, exit.
 
 use std::process::ExitCode;
 
@@ -19,11 +19,5 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(jailctl::run(cli, &printer)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            printer.error(&format!("{error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    runtime.block_on(jailctl::run(cli, &printer))
 }

@@ -5,9 +5,11 @@ use std::str::FromStr;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use crate::args::Encoding;
 use crate::client::Stored;
 use crate::printer::Printer;
-use crate::table;
+use crate::table::{self, Room};
+use crate::target::label;
 
 /// How objects are shown.
 #[derive(Clone, Debug)]
@@ -86,7 +88,8 @@ impl FromStr for JsonPath {
 }
 
 /// Where the brace that opens `text` is closed, quoted text passed over.
-fn closing(text: &str) -> Option<usize> {
+#[must_use]
+pub fn closing(text: &str) -> Option<usize> {
     let mut quote = None;
     for (index, character) in text.char_indices() {
         match (quote, character) {
@@ -120,7 +123,9 @@ fn piece(expression: &str) -> Result<Piece, String> {
 }
 
 impl JsonPath {
-    fn render(&self, value: &Value) -> String {
+    /// What the template makes of a document.
+    #[must_use]
+    pub fn render(&self, value: &Value) -> String {
         self.0
             .iter()
             .map(|piece| match piece {
@@ -155,8 +160,8 @@ pub fn show(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     match format {
-        Format::Table => printer.raw(&table::render(objects, false, true)),
-        Format::Wide => printer.raw(&table::render(objects, true, true)),
+        Format::Table => printer.raw(&table::render(objects, printer.room(), true)),
+        Format::Wide => printer.raw(&table::render(objects, Room::Wide, true)),
         Format::Yaml => {
             let documents: Vec<String> = objects
                 .iter()
@@ -166,32 +171,34 @@ pub fn show(
         }
         Format::Json => {
             let text =
-                serde_json::to_string_pretty(&document(objects, single)).context("no JSON form")?;
+                serde_json::to_string_pretty(&listed(objects, single)).context("no JSON form")?;
             printer.raw(&format!("{text}\n"));
         }
         Format::Name => {
             for object in objects {
-                printer.line(&label(object));
+                printer.line(&label(object.kind, &object.name));
             }
         }
         Format::JsonPath(path) => {
-            printer.raw(&format!("{}\n", path.render(&document(objects, single))))
+            printer.raw(&format!("{}\n", path.render(&listed(objects, single))))
         }
     }
     Ok(())
 }
 
-/// `jail/www`
-#[must_use]
-pub fn label(object: &Stored) -> String {
-    format!(
-        "{}/{}",
-        object.kind.as_str().to_ascii_lowercase(),
-        object.name
-    )
+/// Shows something that is no object.
+///
+/// # Errors
+/// It has no YAML form.
+pub fn document(value: &Value, encoding: Encoding, printer: &Printer) -> anyhow::Result<()> {
+    match encoding {
+        Encoding::Json => printer.raw(&format!("{value:#}\n")),
+        Encoding::Yaml => printer.raw(&yaml(value)?),
+    }
+    Ok(())
 }
 
-fn document(objects: &[Stored], single: bool) -> Value {
+fn listed(objects: &[Stored], single: bool) -> Value {
     match objects {
         [object] if single => object.value.clone(),
         _ => json!({
@@ -202,7 +209,11 @@ fn document(objects: &[Stored], single: bool) -> Value {
     }
 }
 
-fn yaml(value: &Value) -> anyhow::Result<String> {
+/// A YAML document.
+///
+/// # Errors
+/// The value has no YAML form.
+pub fn yaml(value: &Value) -> anyhow::Result<String> {
     serde_saphyr::to_string(value).context("an object has no YAML form")
 }
 

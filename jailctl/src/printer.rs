@@ -2,8 +2,13 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use crate::table::Room;
+
 #[cfg(test)]
 mod tests;
+
+/// The width of a table that goes to no terminal.
+const COLUMNS: usize = 80;
 
 /// Where output goes, and how.
 #[derive(Debug)]
@@ -33,6 +38,15 @@ impl Printer {
     #[must_use]
     pub fn is_interactive(&self) -> bool {
         self.err_is_terminal
+    }
+
+    /// How much room a table has: a terminal's width, or 80 columns, which a file or a pager is read at.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        match terminal_width() {
+            Some(width) => Room::Terminal(width),
+            None => Room::Columns(COLUMNS),
+        }
     }
 
     /// A line of the result. A reader that went away ends the output, not the command.
@@ -84,6 +98,14 @@ impl Printer {
         };
         let _ = writeln!(std::io::stderr().lock(), "{word}: {}", plain(text));
     }
+}
+
+/// The width of the terminal that standard output is; none if it is none, or does not tell.
+fn terminal_width() -> Option<usize> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    comfy_table::Table::new().width().map(usize::from)
 }
 
 /// Without control characters: what a jail's root can write must not drive the operator's terminal. Colours stay, because they are

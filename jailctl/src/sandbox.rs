@@ -13,6 +13,7 @@ use cellblock_freebsd::FreeBsd;
 use cellblock_schemas::manifest::Document;
 use cellblock_schemas::{Kind, Object};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::apply;
 use crate::args::Sandbox;
@@ -45,7 +46,13 @@ struct Machine {
 ///
 /// # Errors
 /// A manifest has a mistake or is refused, or not everything becomes ready in time: then every reason was printed.
-pub async fn run(arguments: &Sandbox, printer: &Printer) -> anyhow::Result<()> {
+pub async fn run(
+    connection: &Connection,
+    arguments: &Sandbox,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    // From the first moment on: a sandbox that is ended early ends as orderly as a late one.
+    let mut end = End::listen()?;
     let documents = input::read(&arguments.filenames, printer)?;
     let folder = tempfile::tempdir().context("no folder for the sandbox could be made")?;
     let controller =
@@ -67,7 +74,19 @@ pub async fn run(arguments: &Sandbox, printer: &Printer) -> anyhow::Result<()> {
             .collect::<Vec<_>>()
             .join(", ")
     ));
-    let result = play(arguments, documents, &entry, &machines, printer).await;
+    let played = tokio::select! {
+        played = play(arguments, documents, &entry, &machines, printer) => Some(played),
+        () = end.wait() => None,
+    };
+    let result = match played {
+        None => Err(anyhow::anyhow!(
+            "ended by a signal before everything was ready"
+        )),
+        Some(Ok(())) if !arguments.exit_when_ready => {
+            stay(connection, &entry, &mut end, printer).await
+        }
+        Some(played) => played,
+    };
     for machine in machines {
         machine.agent.stop().await;
     }
@@ -92,20 +111,48 @@ async fn play(
     let ready = watch_progress(&mut client, &jails, arguments.timeout, printer).await;
     show(&mut client, machines, printer).await?;
     ready?;
-    if arguments.exit_when_ready {
-        return Ok(());
-    }
-    let connection = Connection::default();
-    let path = connection.store(CONTEXT, Some(entry.clone()))?;
+    Ok(())
+}
+
+/// Stays up with a context until a signal ends it, and takes the context away again, whatever the signal was.
+async fn stay(
+    connection: &Connection,
+    entry: &ContextEntry,
+    end: &mut End,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let path = connection.store(CONTEXT, entry)?;
     printer.note(&format!(
         "the sandbox stays up; try `jailctl --context {CONTEXT} get all` elsewhere (context written to {}), and end it with ^C",
         path.display()
     ));
-    tokio::signal::ctrl_c()
-        .await
-        .context("^C cannot be waited for")?;
-    connection.store(CONTEXT, None)?;
-    Ok(())
+    end.wait().await;
+    connection.forget(CONTEXT, entry)
+}
+
+/// The signals that end a sandbox: ^C, a shutdown or a supervisor, and a terminal that is closed.
+struct End([Signal; 3]);
+
+impl End {
+    fn listen() -> anyhow::Result<Self> {
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        let [interrupt, terminate, hangup] =
+            kinds.map(|kind| signal(kind).context("signals cannot be waited for"));
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    async fn wait(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
 fn start_machines(
@@ -197,7 +244,7 @@ async fn show(client: &mut Client, machines: &[Machine], printer: &Printer) -> a
     for kind in Kind::ALL {
         objects.extend(client.list(kind, "").await?.0);
     }
-    printer.raw(&table::render(&objects, false, true));
+    printer.raw(&table::render(&objects, printer.room(), true));
     for machine in machines {
         let lines = reach::report(&machine.name, &machine.host, &objects);
         if !lines.is_empty() {

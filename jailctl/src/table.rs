@@ -1,52 +1,42 @@
 //! Objects as tables that fit a terminal, one shape per kind.
+//!
+//! A table that has not room enough first shows fewer of a list's entries, then fewer blanks between columns, and at last cuts the longest
+//! cells; names only where a person looks at them, never in what a script may read.
 
 use cellblock_schemas::Kind;
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::host::Host;
 use cellblock_schemas::jail::Jail;
 use cellblock_schemas::network::Network;
-use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
+use self::fit::Cell;
 use crate::client::Stored;
+
+mod fit;
+#[cfg(test)]
+mod tests;
+
+pub use fit::Room;
 
 /// Renders objects, a table per kind. `heading`: with column names.
 #[must_use]
-pub fn render(objects: &[Stored], wide: bool, heading: bool) -> String {
-    let mut text = String::new();
+pub fn render(objects: &[Stored], room: Room, heading: bool) -> String {
+    let wide = matches!(room, Room::Wide);
+    let mut tables = Vec::new();
     for kind in Kind::ALL {
-        let rows: Vec<&Stored> = objects
-            .iter()
-            .filter(|object| object.kind == kind)
-            .collect();
+        let of_kind = objects.iter().filter(|object| object.kind == kind);
+        let mut rows: Vec<Vec<Cell>> = of_kind.map(cells).collect();
         if rows.is_empty() {
             continue;
         }
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        let mut table = Table::new();
-        table
-            .load_style(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Disabled);
         let columns = columns(kind, wide);
-        if heading {
-            table.set_header(columns.iter().copied());
+        for row in &mut rows {
+            row.truncate(columns.len());
         }
-        for object in rows {
-            let mut cells = cells(object, wide);
-            cells.truncate(columns.len());
-            table.add_row(cells);
-        }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 3));
-        }
-        for line in table.lines() {
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
+        tables.push(fit::table(heading.then_some(columns), rows, room));
     }
-    text
+    tables.join("\n")
 }
 
 fn columns(kind: Kind, wide: bool) -> &'static [&'static str] {
@@ -82,37 +72,30 @@ fn columns(kind: Kind, wide: bool) -> &'static [&'static str] {
     }
 }
 
-fn cells(object: &Stored, wide: bool) -> Vec<String> {
+fn cells(object: &Stored) -> Vec<Cell> {
     let cells = match object.kind {
-        Kind::Jail => {
-            serde_json::from_value(object.value.clone()).map(|jail| jail_cells(&jail, wide))
-        }
+        Kind::Jail => serde_json::from_value(object.value.clone()).map(|jail| jail_cells(&jail)),
         Kind::Network => {
             serde_json::from_value(object.value.clone()).map(|network| network_cells(&network))
         }
         Kind::Host => serde_json::from_value(object.value.clone()).map(|host| host_cells(&host)),
     };
     // A document of a newer controller that these types do not hold still has its name.
-    cells.unwrap_or_else(|_| vec![object.name.clone()])
+    cells.unwrap_or_else(|_| vec![Cell::name(&object.name)])
 }
 
-fn jail_cells(jail: &Jail, wide: bool) -> Vec<String> {
+fn jail_cells(jail: &Jail) -> Vec<Cell> {
     let status = jail.status.clone().unwrap_or_default();
     let attachments = status
         .binding
         .as_ref()
         .map(|binding| binding.attachments.as_slice())
         .unwrap_or_default();
-    let mut addresses: Vec<String> = attachments
+    let addresses = attachments
         .iter()
         .flat_map(|attachment| &attachment.addresses)
         .map(|bound| bound.address.to_string())
         .collect();
-    if !wide && addresses.len() > 2 {
-        let more = addresses.len() - 2;
-        addresses.truncate(2);
-        addresses.push(format!("+{more}"));
-    }
     let (ready, reason) = ready(&status.conditions);
     let phase = if status.phase.is_empty() {
         "Pending".to_owned()
@@ -124,34 +107,27 @@ fn jail_cells(jail: &Jail, wide: bool) -> Vec<String> {
         .as_ref()
         .map(|binding| binding.host.clone())
         .or_else(|| jail.spec.host.clone());
+    let networks = jail.spec.networks.iter();
+    let root = jail.spec.root.as_ref();
     vec![
-        jail.metadata.name.clone(),
-        host.unwrap_or_default(),
-        if jail.metadata.deletion_timestamp.is_some() {
+        Cell::name(&jail.metadata.name),
+        Cell::name(&host.unwrap_or_default()),
+        Cell::text(if jail.metadata.deletion_timestamp.is_some() {
             format!("{phase} (deleting)")
         } else {
             phase
-        },
-        ready,
-        addresses.join(","),
-        age(jail.metadata.creation_timestamp),
-        status.jid.map(|jid| jid.to_string()).unwrap_or_default(),
-        jail.spec
-            .networks
-            .iter()
-            .map(|attachment| attachment.network.clone())
-            .collect::<Vec<_>>()
-            .join(","),
-        jail.spec
-            .root
-            .as_ref()
-            .map(|root| root.path.clone())
-            .unwrap_or_default(),
-        reason,
+        }),
+        Cell::text(ready),
+        Cell::List(addresses),
+        Cell::text(age(jail.metadata.creation_timestamp)),
+        Cell::text(status.jid.map(|jid| jid.to_string()).unwrap_or_default()),
+        Cell::List(networks.map(|one| one.network.clone()).collect()),
+        Cell::text(root.map(|root| root.path.clone()).unwrap_or_default()),
+        Cell::text(reason),
     ]
 }
 
-fn network_cells(network: &Network) -> Vec<String> {
+fn network_cells(network: &Network) -> Vec<Cell> {
     let spec = &network.spec;
     let mode = spec.mode();
     let scope = match spec.effective_scope() {
@@ -164,24 +140,23 @@ fn network_cells(network: &Network) -> Vec<String> {
         cellblock_schemas::network::Isolation::Spoof => "spoof",
     };
     let nat = spec.egress.as_ref().and_then(|egress| egress.nat.as_ref());
+    let subnets = spec.subnets.iter();
     vec![
-        network.metadata.name.clone(),
-        mode.map(|mode| mode.name()).unwrap_or_default().to_owned(),
-        mode.and_then(|mode| mode.uplink().map(str::to_owned))
-            .unwrap_or_default(),
-        spec.subnets
-            .iter()
-            .map(|subnet| subnet.cidr.to_string())
-            .collect::<Vec<_>>()
-            .join(","),
-        age(network.metadata.creation_timestamp),
-        scope.to_owned(),
-        nat.map(|nat| nat.uplink.clone()).unwrap_or_default(),
-        isolation.to_owned(),
+        Cell::name(&network.metadata.name),
+        Cell::text(mode.map(|mode| mode.name()).unwrap_or_default().to_owned()),
+        Cell::text(
+            mode.and_then(|mode| mode.uplink().map(str::to_owned))
+                .unwrap_or_default(),
+        ),
+        Cell::List(subnets.map(|subnet| subnet.cidr.to_string()).collect()),
+        Cell::text(age(network.metadata.creation_timestamp)),
+        Cell::text(scope.to_owned()),
+        Cell::text(nat.map(|nat| nat.uplink.clone()).unwrap_or_default()),
+        Cell::text(isolation.to_owned()),
     ]
 }
 
-fn host_cells(host: &Host) -> Vec<String> {
+fn host_cells(host: &Host) -> Vec<Cell> {
     let status = host.status.clone().unwrap_or_default();
     let (ready, reason) = ready(&status.conditions);
     let pf = status
@@ -189,24 +164,21 @@ fn host_cells(host: &Host) -> Vec<String> {
         .iter()
         .find(|condition| condition.kind == "PfEffective");
     vec![
-        host.metadata.name.clone(),
-        if host.spec.paused {
+        Cell::name(&host.metadata.name),
+        Cell::text(if host.spec.paused {
             format!("{ready} (paused)")
         } else {
             ready
-        },
-        format!("{}/{}", status.jails.ready, status.jails.bound),
-        status.facts.map(|facts| facts.release).unwrap_or_default(),
-        age(host.metadata.creation_timestamp),
-        pf.map(|condition| condition.status.as_str().to_owned())
-            .unwrap_or_default(),
-        host.spec
-            .uplinks
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(","),
-        reason,
+        }),
+        Cell::text(format!("{}/{}", status.jails.ready, status.jails.bound)),
+        Cell::text(status.facts.map(|facts| facts.release).unwrap_or_default()),
+        Cell::text(age(host.metadata.creation_timestamp)),
+        Cell::text(
+            pf.map(|condition| condition.status.as_str().to_owned())
+                .unwrap_or_default(),
+        ),
+        Cell::List(host.spec.uplinks.keys().cloned().collect()),
+        Cell::text(reason),
     ]
 }
 

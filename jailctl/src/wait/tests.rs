@@ -42,3 +42,87 @@ fn a_deletion_names_what_holds_it() {
         assert_eq!(reason, expected);
     }
 }
+
+fn jail(status: Value) -> Stored {
+    let mut object = going(Kind::Jail, status);
+    object.value["metadata"] = json!({"generation": 2});
+    object
+}
+
+fn goal(text: &str) -> Goal {
+    text.parse().expect(text)
+}
+
+#[test]
+fn the_condition_that_is_waited_for_tells_its_own_reason() {
+    let object = jail(json!({"conditions": [
+        {"type": "Scheduled", "status": "True", "reason": "Bound", "observedGeneration": 2},
+        {"type": "PublishReady", "status": "Unknown", "reason": "Waiting", "message": "not looked yet", "observedGeneration": 2},
+        {"type": "NetworkReady", "status": "False", "reason": "UplinkMissing", "message": "no igb0", "observedGeneration": 2},
+        {"type": "Ready", "status": "False", "reason": "RootMissing", "message": "no /jails/x", "observedGeneration": 2}]}));
+    for (text, expected) in [
+        (
+            "condition=Ready",
+            "Ready is False (RootMissing: no /jails/x)",
+        ),
+        (
+            "condition=NetworkReady",
+            "NetworkReady is False (UplinkMissing: no igb0)",
+        ),
+        ("condition=Scheduled=False", "Scheduled is True (Bound)"),
+        (
+            "condition=Raedy",
+            "Raedy is not reported (UplinkMissing: no igb0); it has Scheduled, PublishReady, NetworkReady, Ready",
+        ),
+    ] {
+        let reason = goal(text).reached(Some(&object)).expect_err(text);
+        assert_eq!(reason, expected, "{text}");
+    }
+}
+
+#[test]
+fn a_condition_of_an_earlier_spec_does_not_count_and_says_so() {
+    let object = jail(json!({"binding": {"host": "h"}, "conditions": [
+        {"type": "Ready", "status": "True", "observedGeneration": 1}]}));
+    let reason = goal("condition=Ready")
+        .reached(Some(&object))
+        .expect_err("it is old");
+    assert!(reason.contains("earlier generation"), "{reason}");
+    assert!(reason.contains("`jailctl describe host h`"), "{reason}");
+}
+
+#[test]
+fn a_field_is_waited_for_as_kubectl_does() {
+    let object = jail(json!({"phase": "Running", "jid": 3, "conditions": [
+        {"type": "Ready", "status": "True"}]}));
+    for text in [
+        "jsonpath={.status.phase}=Running",
+        "jsonpath={.status.phase}=\"Running\"",
+        "jsonpath=.status.phase=Running",
+        "jsonpath={.status.jid}=3",
+        "jsonpath={.status.jid}",
+        "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}=True",
+    ] {
+        assert_eq!(goal(text).reached(Some(&object)), Ok(()), "{text}");
+    }
+    for (text, expected) in [
+        (
+            "jsonpath={.status.phase}=Stopped",
+            "{.status.phase} is `Running`",
+        ),
+        (
+            "jsonpath={.status.nothing}",
+            "{.status.nothing} is not there",
+        ),
+    ] {
+        let reason = goal(text).reached(Some(&object)).expect_err(text);
+        assert_eq!(reason, expected, "{text}");
+    }
+    for text in [
+        "jsonpath={.status.phase",
+        "jsonpath={.a}x",
+        "jsonpath={.a}=",
+    ] {
+        assert!(text.parse::<Goal>().is_err(), "{text}");
+    }
+}

@@ -1,0 +1,152 @@
+//! What an operator types: the forms of naming objects, comparing before applying, waiting, and watching while a controller is restarted.
+
+use anyhow::ensure;
+use cellblock_e2e::{CONVERGE, Fleet, Options, eventually};
+
+const JAIL: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: www}\nspec:\n  host: fbsd-01\n  root: {path: /jails/www}\n";
+
+fn fleet() -> anyhow::Result<Fleet> {
+    let fleet = Fleet::start(&Options {
+        machines: vec!["fbsd-01"],
+        roots: vec!["/jails/www".to_owned(), "/jails/blog".to_owned()],
+        ..Options::small()
+    })?;
+    fleet.apply(JAIL)?;
+    fleet.jailctl(&["wait", "jail/www"])?.ok()?;
+    Ok(fleet)
+}
+
+#[test]
+fn the_form_that_o_name_prints_is_taken_everywhere() -> anyhow::Result<()> {
+    let fleet = fleet()?;
+    let names = fleet.jailctl(&["get", "jails", "-o", "name"])?.ok()?;
+    ensure!(names.stdout == "jail/www\n", "{names}");
+    let several = ["get", "jail/www", "host/fbsd-01", "-o", "name"];
+    let said = fleet.jailctl(&several)?.ok()?;
+    ensure!(said.stdout == "jail/www\nhost/fbsd-01\n", "{said}");
+    let said = fleet.jailctl(&["describe", "jail/www"])?.ok()?;
+    ensure!(said.stdout.contains("Name:           www"), "{said}");
+    fleet.jailctl(&["host", "pause", "host/fbsd-01"])?.ok()?;
+    fleet.jailctl(&["host", "resume", "fbsd-01"])?.ok()?;
+    fleet.jailctl(&["delete", "jail/www"])?.ok()?;
+    fleet
+        .jailctl(&["get", "jail/www"])?
+        .refused()?
+        .says(&["there is no Jail `www`"])?;
+    let slip = fleet.jailctl(&["get", "jial/www"])?;
+    ensure!(
+        slip.status == Some(2),
+        "a mistake in the command line: {slip}"
+    );
+    slip.says(&["did you mean `jails`?"])
+}
+
+#[test]
+fn a_diff_shows_what_apply_would_change_and_changes_nothing() -> anyhow::Result<()> {
+    let fleet = fleet()?;
+    let same = fleet.jailctl_with(&["diff", "-f", "-"], JAIL)?.ok()?;
+    ensure!(same.stdout.is_empty(), "{same}");
+    let before = fleet.revision()?;
+    let changed = JAIL.replace("/jails/www}", "/jails/blog}")
+        + "---\napiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: new}\nspec: {host: fbsd-01, root: {path: /jails/www}}\n";
+    let said = fleet
+        .jailctl_with(&["diff", "-f", "-"], &changed)?
+        .refused()?;
+    for line in [
+        "--- live/jail/www",
+        "+++ applied/jail/www",
+        "-    path: /jails/www",
+        "+    path: /jails/blog",
+        "+++ applied/jail/new",
+        "+  name: new",
+    ] {
+        ensure!(
+            said.stdout.lines().any(|found| found == line),
+            "`{line}` is missing: {said}"
+        );
+    }
+    ensure!(!said.stdout.contains('\u{1b}'), "colours in a pipe: {said}");
+    ensure!(!said.stdout.contains("managedFields"), "{said}");
+    ensure!(fleet.revision()? == before, "a diff wrote something");
+    let bad = fleet.jailctl_with(&["diff", "-f", "-"], &JAIL.replace("path: /", "path: "))?;
+    ensure!(bad.status == Some(2), "an error is no difference: {bad}");
+    bad.says(&["spec.root.path"])
+}
+
+#[test]
+fn waiting_takes_kubectls_goals_and_several_objects() -> anyhow::Result<()> {
+    let fleet = fleet()?;
+    for goal in [
+        "condition=Ready",
+        "jsonpath={.status.phase}=Running",
+        "jsonpath={.status.jid}",
+        "create",
+    ] {
+        let said = fleet.jailctl(&["wait", "jail/www", "--for", goal])?.ok()?;
+        said.says(&["jail/www "])?;
+    }
+    let hosts = ["wait", "jail/www", "host/fbsd-01", "--for", "create"];
+    fleet.jailctl(&hosts)?.ok()?;
+    let slip = ["wait", "jail/wwv", "--timeout", "1s"];
+    fleet.jailctl(&slip)?.refused()?.says(&[
+        "jail/wwv: does not exist; did you mean `www`?",
+        "1 of 1 not there after 1 s",
+        "--timeout waits longer",
+    ])?;
+    let gone = ["wait", "jail/nobody", "--for", "delete", "--timeout", "5s"];
+    fleet.jailctl(&gone)?.ok()?;
+    let mut going = fleet.start_jailctl(&["wait", "jail/www", "--for", "delete"], "")?;
+    fleet.jailctl(&["delete", "jail/www", "--no-wait"])?.ok()?;
+    ensure!(going.is_running().is_ok());
+    going.end()?.ok()?.says(&["jail/www deleted"])
+}
+
+#[test]
+fn a_watch_and_a_wait_outlive_the_controllers_restart() -> anyhow::Result<()> {
+    let mut fleet = fleet()?;
+    let watch = fleet.start_jailctl(&["get", "jails", "-o", "name", "-w"], "")?;
+    let wait = fleet.start_jailctl(&["wait", "jail/blog", "--timeout", "120s"], "")?;
+    eventually("the watch has begun", CONVERGE, || {
+        ensure!(watch.shown().contains("jail/www"), "not yet");
+        Ok(())
+    })?;
+    fleet.controller.kill();
+    eventually(
+        "the watch says that the controller is away",
+        CONVERGE,
+        || {
+            ensure!(
+                watch.told().contains("waiting until it is back"),
+                "{}",
+                watch.told()
+            );
+            Ok(())
+        },
+    )?;
+    fleet.start_controller()?;
+    fleet.apply(&JAIL.replace("www", "blog"))?;
+    eventually("the watch goes on", CONVERGE, || {
+        ensure!(watch.shown().contains("jail/blog"), "{}", watch.shown());
+        Ok(())
+    })?;
+    wait.end()?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn words_that_need_no_controller_need_none() -> anyhow::Result<()> {
+    let fleet = Fleet::prepare(&Options {
+        machines: Vec::new(),
+        ..Options::small()
+    })?;
+    let said = fleet.jailctl(&["explain", "jail.spec.publish"])?.ok()?;
+    ensure!(said.stdout.contains("ports <list of "), "{said}");
+    for shell in ["bash", "zsh", "fish"] {
+        let said = fleet.jailctl(&["completion", shell])?.ok()?;
+        ensure!(said.stdout.contains("jailctl"), "{said}");
+    }
+    let said = fleet.jailctl(&["host", "residue", "-o", "json"])?.ok()?;
+    let list: serde_json::Value = serde_json::from_str(&said.stdout)?;
+    ensure!(list[0]["why"].is_string(), "{said}");
+    Ok(())
+}

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use sessions::Sessions;
 
+use crate::identity::Caller;
 use crate::running::Shared;
 
 /// How many messages wait for an agent that does not read: a view is made when there is room for it, so more would only be
@@ -40,6 +41,8 @@ impl Agents for AgentsService {
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let running = self.shared.running()?;
+        let caller = request.extensions().get::<Caller>().cloned();
+        let caller = caller.ok_or_else(|| Status::internal("the guard let somebody in unnamed"))?;
         let address = request
             .remote_addr()
             .map_or_else(|| "in process".to_owned(), |address| address.to_string());
@@ -48,7 +51,7 @@ impl Agents for AgentsService {
         self.shared.spawn(session::run(
             shared,
             running,
-            address,
+            session::Peer { caller, address },
             request.into_inner(),
             sender,
         ));

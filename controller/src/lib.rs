@@ -9,14 +9,16 @@
 //! ```
 //!
 //! There is one way to write (`writer`: decide from the index, commit, wait until the index has it), one way in for what the
-//! store says (`follow`), one place for errors (`status`) and one for messages (`wire`). No rule about objects is in here.
+//! store says (`follow`), one function that says who may do what (`authorise`), one place for errors (`status`) and one for messages (`wire`). No rule about objects is in here.
 
 mod agents;
+mod authorise;
 mod cache;
 mod cluster;
 pub mod config;
 mod controller;
 mod follow;
+mod identity;
 mod metrics_server;
 mod objects;
 mod opening;

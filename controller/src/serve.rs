@@ -16,6 +16,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use crate::agents::AgentsService;
+use crate::authorise::{Action, guarded};
 use crate::config::{ConfigError, TlsConfig};
 use crate::controller::StartError;
 use crate::objects::ObjectsService;
@@ -48,13 +49,16 @@ pub(crate) fn router(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|error| StartError::Serve(error.to_string()))?;
-    let objects = ObjectsServer::new(ObjectsService::new(shared.clone()));
-    let agents = AgentsServer::new(AgentsService::new(shared.clone()));
+    let objects = ObjectsServer::new(ObjectsService::new(shared.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let agents = AgentsServer::new(AgentsService::new(shared.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let secured = tls.is_some();
     Ok(builder
-        .add_service(health)
-        .add_service(reflection)
-        .add_service(objects.max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(agents.max_decoding_message_size(MESSAGE_BYTES_MAX)))
+        .add_service(guarded(health, Action::Health, secured))
+        .add_service(guarded(reflection, Action::Reflection, secured))
+        .add_service(guarded(objects, Action::Objects, secured))
+        .add_service(guarded(agents, Action::Session, secured)))
 }
 
 /// Listens for Prometheus; the future serves it.

@@ -37,6 +37,9 @@ pub(crate) enum RequestError {
     /// The request makes no sense.
     #[error("{0}")]
     Malformed(String),
+    /// The caller may not.
+    #[error("forbidden: {0} (docs/operations/security.md)")]
+    Forbidden(String),
     /// The controller has not read the store yet.
     #[error("the controller is not ready: {0}")]
     NotReady(String),
@@ -66,6 +69,7 @@ impl From<RequestError> for Status {
                 Status::unavailable(message)
             }
             RequestError::Expired(_) | RequestError::Future { .. } => expired(message),
+            RequestError::Forbidden(_) => explained(Code::PermissionDenied, "Forbidden", message),
             RequestError::Malformed(_) => Status::invalid_argument(message),
             RequestError::NotReady(_) | RequestError::ShuttingDown => Status::unavailable(message),
             RequestError::TooSlow(_) | RequestError::Exhausted(_) => {
@@ -98,11 +102,16 @@ fn rejected(rejection: &Rejection, message: String) -> Status {
 
 /// As kube-apiserver's 410: what was asked for is gone, list again.
 fn expired(message: String) -> Status {
+    explained(Code::OutOfRange, "Expired", message)
+}
+
+/// A refusal that is about no field of an object.
+fn explained(code: Code, reason: &str, message: String) -> Status {
     let detail = v1::Rejection {
-        reason: "Expired".to_owned(),
+        reason: reason.to_owned(),
         ..v1::Rejection::default()
     };
-    Status::with_details(Code::OutOfRange, message, detail.encode_to_vec().into())
+    Status::with_details(code, message, detail.encode_to_vec().into())
 }
 
 fn store(error: &StoreError) -> Status {

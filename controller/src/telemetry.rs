@@ -58,6 +58,10 @@ fn describe() {
         "cellblock_requests_total",
         "Requests by method and gRPC code."
     );
+    metrics::describe_counter!(
+        "cellblock_forbidden_total",
+        "Requests and sessions of callers who may not."
+    );
     metrics::describe_histogram!(
         "cellblock_request_seconds",
         "How long requests took, by method."

@@ -24,6 +24,7 @@ pub mod bind;
 pub mod claim;
 pub mod conditions;
 pub mod document;
+pub mod enrol;
 pub mod fold;
 pub mod index;
 pub mod keys;

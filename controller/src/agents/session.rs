@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cellblock_controller_core::admit::{self, Request as Wanted};
 use cellblock_controller_core::view::{Hash, Parts, Summary};
-use cellblock_controller_core::{fold_report, host_view};
+use cellblock_controller_core::{enrol, fold_report, host_view};
 use cellblock_proto::v1;
 use cellblock_proto::v1::agent_message::Message;
 use cellblock_schemas::host::ViewMark;
@@ -19,6 +19,8 @@ use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
 use super::sessions::{ClaimError, Held};
+use crate::authorise::{Action, authorise};
+use crate::identity::Caller;
 use crate::running::{Running, Shared};
 use crate::status::RequestError;
 use crate::telemetry::Counted;
@@ -58,21 +60,49 @@ impl From<ClaimError> for End {
     }
 }
 
+/// Who is at the other end of a stream.
+pub(super) struct Peer {
+    /// As its certificate says.
+    pub(super) caller: Caller,
+    /// Where it connects from.
+    pub(super) address: String,
+}
+
+impl Peer {
+    /// The key that the host is known by: the one that the agent has proven to hold; on a listener without certificates, the
+    /// one that it says it has.
+    fn key(&self, hello: &v1::Hello) -> Result<String, RequestError> {
+        authorise(&self.caller, Action::Speak(&hello.host)).inspect_err(|_| {
+            metrics::counter!("cellblock_forbidden_total").increment(1);
+        })?;
+        match &self.caller {
+            Caller::Host { key, .. } => Ok(key.clone()),
+            Caller::Local if hello.key_fingerprint.is_empty() => Err(RequestError::Forbidden(
+                "an agent without a key may not speak for a host".to_owned(),
+            )),
+            Caller::Local | Caller::Operator(_) | Caller::Nobody(_) => {
+                Ok(hello.key_fingerprint.clone())
+            }
+        }
+    }
+}
+
 type Outbound = mpsc::Sender<Result<v1::ControllerMessage, Status>>;
 
 /// Runs one session to its end.
 pub(super) async fn run(
     shared: Arc<Shared>,
     running: Arc<Running>,
-    address: String,
+    peer: Peer,
     mut inbound: Streaming<v1::AgentMessage>,
     outbound: Outbound,
 ) {
     let end = match hello(&mut inbound).await {
-        Ok(hello) => open(shared, &running, &address, hello, inbound, &outbound).await,
+        Ok(hello) => open(shared, &running, &peer, hello, inbound, &outbound).await,
         Err(end) => end,
     };
     // Whether the agent still listens is its own affair.
+    let address = peer.address;
     match end {
         End::Left => {}
         End::Refused(reason, message) => {
@@ -102,19 +132,23 @@ async fn hello(inbound: &mut Streaming<v1::AgentMessage>) -> Result<v1::Hello, E
 async fn open(
     shared: Arc<Shared>,
     running: &Arc<Running>,
-    address: &str,
+    peer: &Peer,
     hello: v1::Hello,
     inbound: Streaming<v1::AgentMessage>,
     outbound: &Outbound,
 ) -> End {
+    let address = &peer.address;
+    let key = match peer.key(&hello) {
+        Ok(key) => key,
+        Err(error) => return End::Refused("Forbidden", error.to_string()),
+    };
     if let Err(end) = check(running, &hello).await {
         return end;
     }
-    let mut held = match running
-        .sessions
-        .claim(&hello.host, &hello.key_fingerprint, address)
-        .await
-    {
+    if let Err(end) = enrol(running, &hello.host, &key, address).await {
+        return end;
+    }
+    let mut held = match running.sessions.claim(&hello.host, &key, address).await {
         Ok(held) => held,
         Err(error) => return error.into(),
     };
@@ -133,6 +167,30 @@ async fn open(
     drop(connected);
     shared.spawn(release(shared.clone(), running.clone(), held));
     end
+}
+
+/// Pins the key of the first agent that speaks for the host, and refuses every other one.
+async fn enrol(running: &Running, host: &str, key: &str, address: &str) -> Result<(), End> {
+    let mut refused = None;
+    let pinned = running
+        .writer
+        .write(|index, _| match enrol::pin(index, host, key) {
+            Ok(write) => Ok::<_, RequestError>((write, ())),
+            Err(error) => {
+                refused = Some(error);
+                Ok((None, ()))
+            }
+        })
+        .await;
+    match (pinned, refused) {
+        (Err(error), _) => Err(error.into()),
+        (Ok(_), None) => Ok(()),
+        // While the other one is connected, where from helps to tell which of the two is wrong.
+        (Ok(_), Some(error)) => Err(match running.sessions.rival(host, key, address) {
+            Some(claimed) => claimed.into(),
+            None => End::Refused("HostKeyChanged", error.to_string()),
+        }),
+    }
 }
 
 /// Gives the agent time to come back before its host counts as lost. A controller that goes leaves its keys to their lease:

@@ -116,6 +116,19 @@ impl Sessions {
         })
     }
 
+    /// The agent with another key that speaks for the host at the moment, if one does.
+    pub(super) fn rival(&self, host: &str, key: &str, address: &str) -> Option<ClaimError> {
+        let index = self.cache.index();
+        let (present, _) = index.session(host)?;
+        (present.key_fingerprint != key).then(|| ClaimError::HostClaimed {
+            host: host.to_owned(),
+            theirs: present.key_fingerprint.clone(),
+            their_address: present.address.clone(),
+            ours: key.to_owned(),
+            our_address: address.to_owned(),
+        })
+    }
+
     /// Writes the host's key, unless another agent's is there.
     async fn record(&self, host: &str, session: &Session) -> Result<(), ClaimError> {
         let key = Key::from(self.cache.index().keys().session(host));

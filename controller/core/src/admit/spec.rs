@@ -74,6 +74,12 @@ fn keep_words(host: &mut Host, before: &Host, document: &Value) {
     if !states("unschedulable") {
         host.spec.unschedulable = before.spec.unschedulable;
     }
+    if !states("forgotten") {
+        host.spec.forgotten = before.spec.forgotten;
+    }
+    if !states("keyFingerprint") {
+        host.spec.key_fingerprint = before.spec.key_fingerprint.clone();
+    }
 }
 
 pub(super) fn create(

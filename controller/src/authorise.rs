@@ -1,0 +1,73 @@
+//! Who may do what: one function that every request passes, and the guard that stands before every service.
+
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Request, Status};
+
+use crate::identity::{Caller, identify};
+use crate::status::RequestError;
+
+/// What a request wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action<'a> {
+    /// To know whether the server is well.
+    Health,
+    /// To know what the server can be asked.
+    Reflection,
+    /// To read and write objects.
+    Objects,
+    /// To open an agent's session, for a host that is not said yet.
+    Session,
+    /// To speak for a host.
+    Speak(&'a str),
+}
+
+/// Whether the caller may.
+///
+/// # Errors
+/// It may not, with the reason.
+pub(crate) fn authorise(caller: &Caller, action: Action<'_>) -> Result<(), RequestError> {
+    let refusal = match (caller, action) {
+        (Caller::Local, _) | (Caller::Operator(_) | Caller::Host { .. }, Action::Health) => {
+            return Ok(());
+        }
+        (Caller::Operator(_), Action::Objects | Action::Reflection)
+        | (Caller::Host { .. }, Action::Session) => return Ok(()),
+        (Caller::Host { name, .. }, Action::Speak(host)) if name == host => return Ok(()),
+        (Caller::Operator(name), Action::Session | Action::Speak(_)) => {
+            format!("operator `{name}` may not speak as an agent")
+        }
+        (Caller::Host { name, .. }, Action::Speak(host)) => {
+            format!("the agent of host {name} may not speak for host {host}")
+        }
+        (Caller::Host { name, .. }, Action::Objects | Action::Reflection) => {
+            format!("the agent of host {name} may neither read nor write objects")
+        }
+        (Caller::Nobody(why), _) => why.clone(),
+    };
+    Err(RequestError::Forbidden(refusal))
+}
+
+/// A service that answers only those who may; who that is goes along with the request.
+pub(crate) fn guarded<S>(
+    service: S,
+    action: Action<'static>,
+    secured: bool,
+) -> InterceptedService<S, impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone> {
+    InterceptedService::new(service, move |mut request: Request<()>| {
+        let certificates = request.peer_certs();
+        let certificates = certificates
+            .as_ref()
+            .map_or(&[][..], |certs| certs.as_slice());
+        let caller = identify(secured, certificates);
+        if let Err(error) = authorise(&caller, action) {
+            metrics::counter!("cellblock_forbidden_total").increment(1);
+            tracing::warn!(address = ?request.remote_addr(), ?action, "{error}");
+            return Err(error.into());
+        }
+        request.extensions_mut().insert(caller);
+        Ok(request)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Who a request comes from, as its certificate says: the only place that looks into one.
+//!
+//! As Kubernetes does it, the subject carries the role: an organisation (`O`) is a group, and an agent's common name (`CN`), or a
+//! URI among its subject alternative names where the name is too long for that, says which host it speaks for. That the
+//! authority signed the certificate was checked by the listener before.
+
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// The organisation of an operator's certificate.
+pub(crate) const OPERATORS: &str = "cellblock:operators";
+
+/// What the common name, or a URI, of an agent's certificate begins with; the Host's name follows.
+pub(crate) const HOST: &str = "cellblock:host:";
+
+/// Who a request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Somebody on this machine: the listener is on loopback and asks for no certificates.
+    Local,
+    /// An operator, by common name.
+    Operator(String),
+    /// The agent of a host.
+    Host {
+        /// The Host's name.
+        name: String,
+        /// The SHA-256 of the certificate's public key (SubjectPublicKeyInfo), which the agent has proven to hold.
+        key: String,
+    },
+    /// A certificate of the authority that says nothing of a role, with the reason.
+    Nobody(String),
+}
+
+/// Who shows these certificates; `secured`: the listener asks for them.
+pub(crate) fn identify<C: AsRef<[u8]>>(secured: bool, certificates: &[C]) -> Caller {
+    match (secured, certificates.first()) {
+        (false, _) => Caller::Local,
+        (true, None) => Caller::Nobody("no certificate was shown".to_owned()),
+        (true, Some(der)) => match X509Certificate::from_der(der.as_ref()) {
+            Ok((_, certificate)) => role(&certificate),
+            Err(error) => Caller::Nobody(format!("the certificate cannot be read: {error}")),
+        },
+    }
+}
+
+fn role(certificate: &X509Certificate<'_>) -> Caller {
+    let subject = certificate.subject();
+    let texts = |names: &mut dyn Iterator<Item = &x509_parser::x509::AttributeTypeAndValue<'_>>| {
+        names
+            .filter_map(|name| name.as_str().ok().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    let names = texts(&mut subject.iter_common_name());
+    let groups = texts(&mut subject.iter_organization());
+    let alternatives = certificate.subject_alternative_name().ok().flatten();
+    let uris = alternatives
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+        .filter_map(|name| {
+            // Every other sort of name says where something is, not who it is.
+            if let GeneralName::URI(uri) = name {
+                Some((*uri).to_owned())
+            } else {
+                None
+            }
+        });
+    let mut hosts: Vec<String> = names
+        .iter()
+        .cloned()
+        .chain(uris)
+        .filter_map(|name| name.strip_prefix(HOST).map(str::to_owned))
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    let is_operator = groups.iter().any(|group| group == OPERATORS);
+    let shown = || format!("the certificate `{subject}`");
+    match (is_operator, hosts.as_slice()) {
+        (true, []) => Caller::Operator(names.into_iter().next().unwrap_or_default()),
+        (false, [name]) => Caller::Host {
+            name: name.clone(),
+            key: fingerprint(certificate.public_key().raw),
+        },
+        (false, []) => Caller::Nobody(format!(
+            "{} gives no role: an operator's has O={OPERATORS}, the agent's of a host CN={HOST}NAME",
+            shown()
+        )),
+        (true, _) => Caller::Nobody(format!(
+            "{} is an operator's and a host's at once; it must be one of the two",
+            shown()
+        )),
+        (false, _) => Caller::Nobody(format!(
+            "{} names several hosts ({}); it must name one",
+            shown(),
+            hosts.join(", ")
+        )),
+    }
+}
+
+fn fingerprint(key: &[u8]) -> String {
+    let digest = Sha256::digest(key);
+    digest.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

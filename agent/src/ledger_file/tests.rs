@@ -64,3 +64,52 @@ fn a_ledger_that_cannot_be_written_leaves_the_old_one() {
     assert_eq!(error.reason, "LedgerNotWritten");
     assert_eq!(file.load().expect("the old one"), first);
 }
+
+#[test]
+fn a_full_disk_is_named_and_leaves_the_old_ledger() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = File::open(folder.path()).expect("opens");
+    let first = Ledger {
+        approved: true,
+        ..Ledger::new()
+    };
+    file.save(&first).expect("saved");
+    // Whatever is written beside the ledger meets a full disk.
+    let beside = folder.path().join("ledger.json.new");
+    std::os::unix::fs::symlink("/dev/full", &beside).expect("linked");
+    let error = file.save(&Ledger::new()).expect_err("no room");
+    assert_eq!(error.reason, "DiskFull", "{error}");
+    assert!(error.message.contains("make room"), "{error}");
+    assert_eq!(file.load().expect("the old one"), first);
+    std::fs::remove_file(&beside).expect("removed");
+    file.save(&Ledger::new()).expect("there is room again");
+    assert_eq!(file.load().expect("the new one"), Ledger::new());
+}
+
+#[test]
+fn a_write_that_was_torn_is_never_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = File::open(folder.path()).expect("opens");
+    let first = Ledger {
+        approved: true,
+        ..Ledger::new()
+    };
+    file.save(&first).expect("saved");
+    let whole = std::fs::read(folder.path().join("ledger.json")).expect("there");
+    drop(file);
+    // The agent died, or the power failed, while the next one was written.
+    for length in [0, 1, whole.len() / 2, whole.len() - 1] {
+        let beside = folder.path().join("ledger.json.new");
+        std::fs::write(beside, &whole[..length]).expect("written");
+        let mut file = File::open(folder.path()).expect("opens");
+        assert_eq!(file.load().expect("the whole one"), first);
+        file.save(&first).expect("nothing new");
+        let second = Ledger {
+            view_digest: "00".to_owned(),
+            ..first.clone()
+        };
+        file.save(&second).expect("saved over what was torn");
+        assert_eq!(file.load().expect("the new one"), second);
+        file.save(&first).expect("as before");
+    }
+}

@@ -84,10 +84,11 @@ impl Controller {
     async fn next(&mut self) -> anyhow::Result<(Session, wire::Hello)> {
         let session = tokio::time::timeout(DEADLINE, self.sessions.recv()).await;
         let mut session = session.context("no session came")?.context("no server")?;
-        match session.hear().await? {
-            wire::agent_message::Message::Hello(hello) => Ok((session, hello)),
-            other => bail!("the agent began with {other:?}"),
-        }
+        let first = session.hear().await?;
+        let wire::agent_message::Message::Hello(hello) = first else {
+            bail!("the agent began with {first:?}");
+        };
+        Ok((session, hello))
     }
 }
 

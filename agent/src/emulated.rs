@@ -47,10 +47,24 @@ pub enum Request {
         /// Its path.
         path: String,
     },
-    /// Is it a directory?
-    IsDirectory {
+    /// The path of a directory without symbolic links.
+    RealPath {
         /// Its path.
         path: String,
+    },
+    /// The size of a file.
+    Size {
+        /// Its path.
+        path: String,
+    },
+    /// Copy the end of a file beside it, and empty it.
+    Rotate {
+        /// Its path.
+        path: String,
+        /// Where the end goes.
+        beside: String,
+        /// How much of it, in octets.
+        bytes_max: u64,
     },
     /// Make a directory, as an operator would.
     MakeDirectory {
@@ -88,10 +102,10 @@ pub enum Response {
         /// The lines.
         lines: Option<Vec<String>>,
     },
-    /// Yes or no.
-    Is {
-        /// Which.
-        yes: bool,
+    /// A file's size, if there is such a file.
+    Size {
+        /// In octets.
+        bytes: Option<u64>,
     },
     /// Done.
     Done,
@@ -231,9 +245,22 @@ impl Live {
                 .host
                 .list_dir(&path)
                 .map(|lines| Response::Lines { lines }),
-            Request::IsDirectory { path } => {
-                self.host.is_dir(&path).map(|yes| Response::Is { yes })
-            }
+            Request::RealPath { path } => self
+                .host
+                .real_path(&path)
+                .map(|content| Response::Content { content }),
+            Request::Size { path } => self
+                .host
+                .file_size(&path)
+                .map(|bytes| Response::Size { bytes }),
+            Request::Rotate {
+                path,
+                beside,
+                bytes_max,
+            } => self
+                .host
+                .rotate_file(&path, &beside, bytes_max)
+                .map(|()| Response::Done),
             Request::MakeDirectory { path } => {
                 match self.host.emulator().files.create_directories(&path) {
                     Ok(()) => Ok(Response::Done),
@@ -294,8 +321,16 @@ impl System for Live {
         self.host.list_dir(path)
     }
 
-    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
-        self.host.is_dir(path)
+    fn real_path(&self, path: &str) -> Result<Option<String>, SystemError> {
+        self.host.real_path(path)
+    }
+
+    fn file_size(&self, path: &str) -> Result<Option<u64>, SystemError> {
+        self.host.file_size(path)
+    }
+
+    fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError> {
+        self.host.rotate_file(path, beside, bytes_max)
     }
 }
 
@@ -466,7 +501,7 @@ impl System for Remote {
             Response::Failed { message, .. } => Err(error(std::io::Error::other(message))),
             Response::Content { .. }
             | Response::Lines { .. }
-            | Response::Is { .. }
+            | Response::Size { .. }
             | Response::Done => Err(error(std::io::ErrorKind::InvalidData.into())),
         }
     }
@@ -524,20 +559,40 @@ impl System for Remote {
         )
     }
 
-    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
-        self.file(
-            "look at",
-            path,
-            &Request::IsDirectory {
-                path: path.to_owned(),
-            },
-            |response| {
-                if let Response::Is { yes } = response {
-                    Some(yes)
-                } else {
-                    None
-                }
-            },
-        )
+    fn real_path(&self, path: &str) -> Result<Option<String>, SystemError> {
+        let request = Request::RealPath {
+            path: path.to_owned(),
+        };
+        self.file("look at", path, &request, |response| {
+            if let Response::Content { content } = response {
+                Some(content)
+            } else {
+                None
+            }
+        })
+    }
+
+    fn file_size(&self, path: &str) -> Result<Option<u64>, SystemError> {
+        let request = Request::Size {
+            path: path.to_owned(),
+        };
+        self.file("look at", path, &request, |response| {
+            if let Response::Size { bytes } = response {
+                Some(bytes)
+            } else {
+                None
+            }
+        })
+    }
+
+    fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError> {
+        let request = Request::Rotate {
+            path: path.to_owned(),
+            beside: beside.to_owned(),
+            bytes_max,
+        };
+        self.file("rotate", path, &request, |response| {
+            matches!(response, Response::Done).then_some(())
+        })
     }
 }

@@ -131,7 +131,9 @@ impl Worker {
             self.ledger = before;
             return Err(error);
         }
-        self.failures.clear();
+        if let Some(before) = &before.view {
+            self.failures.view_changed(before, view);
+        }
         tracing::info!(
             epoch = view.mark.epoch,
             generation = view.mark.generation.0,

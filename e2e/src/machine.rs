@@ -224,10 +224,11 @@ impl Machine {
     }
 
     fn files_below(&self, path: &str, lines: &mut Vec<String>) -> anyhow::Result<()> {
-        let request = Request::IsDirectory {
+        let request = Request::RealPath {
             path: path.to_owned(),
         };
-        if matches!(self.ask(&request)?, Response::Is { yes: true }) {
+        let found = self.ask(&request)?;
+        if matches!(found, Response::Content { content: Some(_) }) {
             let request = Request::List {
                 path: path.to_owned(),
             };

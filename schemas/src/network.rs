@@ -89,7 +89,7 @@ pub enum Mode<'a> {
     Passthrough(&'a Passthrough),
 }
 
-impl Mode<'_> {
+impl<'a> Mode<'a> {
     /// The field's name in a manifest.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -110,7 +110,7 @@ impl Mode<'_> {
 
     /// The uplink that the mode itself leans on, if any.
     #[must_use]
-    pub fn uplink(&self) -> Option<&str> {
+    pub fn uplink(&self) -> Option<&'a str> {
         match self {
             Self::SharedIp(mode) => mode.uplink.as_deref(),
             Self::Bridge(mode) => mode.uplink.as_deref(),

@@ -126,12 +126,26 @@ impl System for Crashing {
         }
     }
 
-    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
+    fn real_path(&self, path: &str) -> Result<Option<String>, SystemError> {
         if self.fuse.is_dead() {
             Err(dead("look at"))
         } else {
-            self.host.is_dir(path)
+            self.host.real_path(path)
         }
+    }
+
+    fn file_size(&self, path: &str) -> Result<Option<u64>, SystemError> {
+        if self.fuse.is_dead() {
+            Err(dead("look at"))
+        } else {
+            self.host.file_size(path)
+        }
+    }
+
+    fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError> {
+        self.fuse
+            .burn(|| self.host.rotate_file(path, beside, bytes_max))
+            .ok_or_else(|| dead("rotate"))?
     }
 }
 

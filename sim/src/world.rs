@@ -117,8 +117,8 @@ impl World {
 
     /// The agent is given `view`.
     pub fn take(&mut self, view: HostView) {
+        self.failures.view_changed(&self.view, &view);
         self.view = view;
-        self.failures.clear();
     }
 
     /// The agent is started (again) from its disk; it dies at `moment`, or not.
@@ -166,7 +166,10 @@ impl World {
     pub fn observe(&self) -> Observed {
         let adapter = FreeBsd::new(Arc::new(self.host.clone()), FOLDER);
         adapter
-            .observe(&cellblock_agent_core::plan::wanted(&self.view))
+            .observe(&cellblock_agent_core::plan::wanted(
+                &self.view,
+                &self.ledger,
+            ))
             .expect("an emulated host can be observed")
     }
 

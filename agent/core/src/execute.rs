@@ -93,7 +93,7 @@ fn run(
 /// What takes one record out of the ledger again.
 enum Undo<'a> {
     Owned(&'a Owned),
-    Jail(&'a Uid, Option<OwnedJail>),
+    Jail(&'a Uid, Option<Box<OwnedJail>>),
 }
 
 impl Undo<'_> {
@@ -103,7 +103,7 @@ impl Undo<'_> {
                 ledger.owned.remove(owned);
             }
             Self::Jail(uid, Some(before)) => {
-                ledger.jails.insert(uid.clone(), before);
+                ledger.jails.insert(uid.clone(), *before);
             }
             Self::Jail(uid, None) => {
                 ledger.jails.remove(uid);
@@ -121,7 +121,7 @@ fn note<'a>(record: &'a Record, ledger: &mut Ledger) -> Option<Undo<'a>> {
             .then_some(Undo::Owned(owned)),
         Record::Jail(uid, jail) => {
             let before = ledger.jails.insert(uid.clone(), jail.clone());
-            (before.as_ref() != Some(jail)).then_some(Undo::Jail(uid, before))
+            (before.as_ref() != Some(jail)).then(|| Undo::Jail(uid, before.map(Box::new)))
         }
     }
 }

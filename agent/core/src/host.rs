@@ -12,7 +12,7 @@ use crate::op::Op;
 pub struct Wanted {
     /// Sysctls to read.
     pub sysctls: BTreeSet<String>,
-    /// Paths to be tested for being directories.
+    /// Paths to be tested for being directories, and resolved.
     pub directories: BTreeSet<String>,
     /// Modules to be asked for.
     pub modules: BTreeSet<String>,

@@ -8,10 +8,11 @@ use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// The version of the ledger's form; older ones are read by newer agents for ever (golden files).
-pub const LEDGER_VERSION: u32 = 1;
+pub const LEDGER_VERSION: u32 = 2;
 
 /// Everything that the agent remembers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,6 +79,14 @@ pub enum Owned {
         /// The member.
         member: String,
     },
+    /// A published port whose rules we loaded: states that they made may stand, also when the rules are gone.
+    #[serde(rename_all = "camelCase")]
+    Redirect {
+        /// The anchor.
+        anchor: String,
+        /// The label of the rules.
+        label: String,
+    },
     /// A sysctl that the Host declares, with the value that it had before.
     #[serde(rename_all = "camelCase")]
     Sysctl {
@@ -85,7 +94,33 @@ pub enum Owned {
         oid: String,
         /// The value before.
         previous: String,
+        /// The value that we set; none: it was set by an agent that did not remember it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
     },
+    /// An outbound NAT that we loaded: states that it made may stand, also when it is gone.
+    #[serde(rename_all = "camelCase")]
+    Translation {
+        /// The anchor.
+        anchor: String,
+        /// The prefix that is translated.
+        from: IpNet,
+        /// The address outside; none: the interface's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<IpAddr>,
+    },
+}
+
+impl Owned {
+    /// The address, if it is one on an interface.
+    #[must_use]
+    pub fn alias(&self) -> Option<IpAddr> {
+        if let Self::Alias { address, .. } = self {
+            Some(*address)
+        } else {
+            None
+        }
+    }
 }
 
 /// A jail that we started.
@@ -96,19 +131,40 @@ pub struct OwnedJail {
     pub name: String,
     /// Its jid in this boot, once it is known; 0 before.
     pub jid: u32,
-    /// Hash of the jail.conf that it was started with.
+    /// Digest of what it was started with.
     pub hash: String,
-    /// Its root; mounts below it that `mounts` names are ours.
+    /// Its root without symbolic links; mounts below it that `mounts` names are ours.
     pub path: String,
+    /// Its root as the manifest had it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub root: String,
+    /// What it was started with, by field of the manifest, to tell what has changed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
     /// The targets of its mounts on the host.
     #[serde(default)]
     pub mounts: Vec<String>,
     /// Its addresses, whose states go with it.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
+    /// Addresses that it had before and that may still stand on the host: nobody else may be given them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub former: BTreeSet<IpAddr>,
     /// Its jail.conf.
     #[serde(default)]
     pub conf: String,
+    /// Why it is being started again, or was the last time; empty: it was not, or not because of a change.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub restart: String,
+}
+
+impl OwnedJail {
+    /// Whether an address that it has or had is one that we put on an interface of the host.
+    #[must_use]
+    pub fn has_aliases(&self, ledger: &Ledger) -> bool {
+        let mut addresses = self.addresses.iter().chain(&self.former);
+        addresses.any(|address| ledger.has_alias(*address))
+    }
 }
 
 impl Ledger {
@@ -121,6 +177,12 @@ impl Ledger {
         }
     }
 
+    /// Whether an address that we put on an interface of the host may stand there.
+    #[must_use]
+    pub fn has_alias(&self, of: IpAddr) -> bool {
+        self.owned.iter().any(|owned| owned.alias() == Some(of))
+    }
+
     /// Forgets what a reboot took away. Call with every observation, before planning.
     pub fn enter_boot(&mut self, boot_id: &str) {
         if self.boot_id != boot_id {
@@ -130,6 +192,8 @@ impl Ledger {
                 jail.jid = 0;
                 // What is mounted there now was mounted by somebody else.
                 jail.mounts.clear();
+                jail.former.clear();
+                jail.restart.clear();
             }
         }
     }

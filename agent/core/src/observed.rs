@@ -41,8 +41,11 @@ pub struct Observed {
     pub jail_parameters: BTreeSet<String>,
     /// Files below the agent's folder, by path, with their content; console logs, which jail(8) writes there, with none.
     pub files: BTreeMap<String, String>,
-    /// Directories of the host that were asked for, and whether they exist as directories.
-    pub directories: BTreeMap<String, bool>,
+    /// Directories of the host that were asked for, with their paths without symbolic links; none: there is no such directory.
+    pub directories: BTreeMap<String, Option<String>>,
+    /// The sizes of the console logs among the files, in octets.
+    #[serde(default)]
+    pub consoles: BTreeMap<String, u64>,
 }
 
 impl Observed {
@@ -163,7 +166,7 @@ pub struct ObservedJail {
     pub ip4: Vec<IpAddr>,
     /// `ip6.addr`, in order, without embedded scope.
     pub ip6: Vec<IpAddr>,
-    /// Our line in `meta`, where the kernel has meta (15): `<cluster>:<uid>:<hash of the rendered jail.conf>`. Its own root cannot read or change it.
+    /// Our line in `meta`, where the kernel has meta (15): `<cluster>:<uid>:<digest>`. Its own root cannot read or change it.
     pub meta: Option<JailMeta>,
     /// Every parameter as `jls -n` prints it.
     pub parameters: BTreeMap<String, String>,
@@ -176,7 +179,7 @@ pub struct JailMeta {
     pub cluster: String,
     /// The Jail's uid.
     pub uid: String,
-    /// Hash of the jail.conf that it was started with.
+    /// Digest of what it was started with (`render::digest`).
     pub hash: String,
 }
 

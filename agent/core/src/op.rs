@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::{Family, Mac};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Owned, OwnedJail};
@@ -282,6 +283,8 @@ pub enum Op {
         jid: u32,
         /// The jail.conf that it was started with.
         conf: Option<String>,
+        /// Why it is started again after that, in words; none: it is not.
+        restart: Option<String>,
     },
     /// `umount` of a mount of ours that a jail left behind.
     Unmount {
@@ -306,6 +309,17 @@ pub enum Op {
     },
     /// Puts an address on an interface inside a VNET jail, and the interface up.
     AddAddressInVnet {
+        /// The jail's name.
+        jail: String,
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+        /// Its prefix length.
+        prefix_length: u8,
+    },
+    /// Takes an address off an interface inside a VNET jail.
+    RemoveAddressInVnet {
         /// The jail's name.
         jail: String,
         /// The interface.
@@ -349,6 +363,18 @@ pub enum Op {
     KillStates {
         /// The address.
         address: IpAddr,
+    },
+    /// Kills the states of a NAT that is gone, one by one: no command of pfctl(8) finds them by their inner source (recording `15`).
+    KillTranslated {
+        /// The prefix that was translated.
+        from: IpNet,
+        /// The address outside that it was translated to; none: any.
+        to: Option<IpAddr>,
+    },
+    /// Copies a console log beside itself and empties it where it stands: daemons that have it open go on writing to it.
+    RotateConsole {
+        /// Its path.
+        path: String,
     },
     /// `pfctl -k label -k label`: kills the states that rules with this label made. States of a redirect are found by no address inside (recording `09`).
     KillLabelled {
@@ -422,6 +448,12 @@ impl std::fmt::Display for Op {
             Self::WriteFile { path, .. } => write!(f, "write {path}"),
             Self::RemoveFile { path } => write!(f, "remove {path}"),
             Self::StartJail { name, conf } => write!(f, "start jail {name} ({conf})"),
+            Self::StopJail {
+                name,
+                jid,
+                restart: Some(cause),
+                ..
+            } => write!(f, "stop jail {name} (jid {jid}) to start it again: {cause}"),
             Self::StopJail { name, jid, .. } => write!(f, "stop jail {name} (jid {jid})"),
             Self::Unmount { target } => write!(f, "unmount {target}"),
             Self::MoveToVnet { interface, jail } => write!(f, "move {interface} into jail {jail}"),
@@ -437,6 +469,17 @@ impl std::fmt::Display for Op {
                 write!(
                     f,
                     "in jail {jail}: add {address}/{prefix_length} to {interface}"
+                )
+            }
+            Self::RemoveAddressInVnet {
+                jail,
+                interface,
+                address,
+                prefix_length,
+            } => {
+                write!(
+                    f,
+                    "in jail {jail}: remove {address}/{prefix_length} from {interface}"
                 )
             }
             Self::UpInVnet { jail, interface } => write!(f, "in jail {jail}: bring {interface} up"),
@@ -458,6 +501,13 @@ impl std::fmt::Display for Op {
             ),
             Self::ClearAnchor { anchor } => write!(f, "clear pf anchor {anchor}"),
             Self::KillStates { address } => write!(f, "kill states of {address}"),
+            Self::KillTranslated { from, to: None } => {
+                write!(f, "kill states translated from {from}")
+            }
+            Self::KillTranslated { from, to: Some(to) } => {
+                write!(f, "kill states translated from {from} to {to}")
+            }
+            Self::RotateConsole { path } => write!(f, "rotate {path}"),
             Self::KillLabelled { label } => write!(f, "kill states labelled {label}"),
         }
     }
@@ -473,6 +523,7 @@ impl Op {
                 | Self::StopJail { .. }
                 | Self::Unmount { .. }
                 | Self::RemoveAddress { .. }
+                | Self::RemoveAddressInVnet { .. }
                 | Self::RemoveFile { .. }
         )
     }

@@ -14,6 +14,9 @@ use crate::observed::Observed;
 use crate::op::{Plan, Subject};
 use crate::plan::{self, Settings};
 use crate::verify::{Evidence, verify};
+use basis::Basis;
+
+mod basis;
 
 /// The first pause after a failure, in milliseconds; each further failure of the same subject doubles it.
 const PAUSE_MS_FIRST: u64 = 1_000;
@@ -95,9 +98,11 @@ impl Failures {
         }
     }
 
-    /// Forgets everything: the view has changed, so what failed may work now.
-    pub fn clear(&mut self) {
-        self.by_subject.clear();
+    /// Forgets failures of what `after` asks for in another way than `before` did: it may work now. What a view does not change for keeps its pace,
+    /// however many views come in.
+    pub fn view_changed(&mut self, before: &HostView, after: &HostView) {
+        self.by_subject
+            .retain(|subject, _| Basis::of(before, subject) == Basis::of(after, subject));
     }
 
     /// The plan without the steps that are not due, and without what needs them.
@@ -281,7 +286,7 @@ fn look(
     file: &mut dyn LedgerFile,
     settings: &Settings,
 ) -> Result<(Observed, Plan), HostError> {
-    let observed = host.observe(&plan::wanted(view))?;
+    let observed = host.observe(&plan::wanted(view, ledger))?;
     if plan::learn(view, &observed, ledger) {
         file.save(ledger)?;
     }

@@ -152,8 +152,10 @@ fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
         (Some(problem), None) if problem.blocked => "Blocked",
         (Some(_), None) => "Pending",
     };
-    let mut conditions = vec![ready(jail, problem.as_ref())];
-    conditions.extend(network_ready(evidence, jail, running));
+    // Of one that runs and is not well, its last restart is no explanation.
+    let restart = restart_cause(evidence, jail).filter(|_| problem.is_none() || running.is_none());
+    let mut conditions = vec![ready(jail, problem.as_ref(), restart)];
+    conditions.extend(network_ready(findings, jail, running));
     conditions.extend(publish_ready(findings, jail, &anchor));
     JailReport {
         uid: jail.uid.clone(),
@@ -230,13 +232,18 @@ fn problem(
     {
         return Some(of_block(blocked));
     }
+    let shall_run = !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped;
+    let unreleased = unreleased(findings, jail, shall_run || running.is_some());
     let pending = findings.is_planned(&subjects);
-    if let Some((reason, message)) = held.filter(|_| pending) {
+    if let Some((reason, message)) = held.filter(|_| pending || unreleased.is_some()) {
         return Some(Problem {
             reason: reason.to_owned(),
             message: message.to_owned(),
             blocked: true,
         });
+    }
+    if unreleased.is_some() {
+        return unreleased;
     }
     if jail.deleting {
         let message = "being taken away".to_owned();
@@ -246,7 +253,6 @@ fn problem(
             blocked: false,
         });
     }
-    let shall_run = jail.spec.run_policy != RunPolicy::Stopped;
     if pending || running.is_some() != shall_run || (dying && !shall_run) {
         let message = "operations are under way".to_owned();
         return Some(Problem {
@@ -256,6 +262,36 @@ fn problem(
         });
     }
     None
+}
+
+/// An address that the jail has given up and that is still on the host: whoever is given it next would share it.
+fn unreleased(findings: &Findings<'_>, jail: &JailView, runs: bool) -> Option<Problem> {
+    let left = findings.unreleased(&jail.uid, runs);
+    let first = *left.first()?;
+    let failed = left
+        .iter()
+        .find_map(|address| findings.release_failed(*address));
+    Some(match failed {
+        Some(error) => Problem {
+            reason: error.reason.to_owned(),
+            message: format!("{first} is to go and still on the host: {}", error.message),
+            blocked: false,
+        },
+        // On its way out this is not worth a word: everything of it is to go.
+        None if jail.deleting => return None,
+        None => Problem {
+            reason: "Progressing".to_owned(),
+            message: format!("{first} is to go and still on the host"),
+            blocked: false,
+        },
+    })
+}
+
+/// Why the jail is being started again, or was the last time.
+fn restart_cause<'a>(evidence: Evidence<'a>, jail: &JailView) -> Option<&'a str> {
+    let ours = evidence.ledger.jails.get(&jail.uid)?;
+    let shall_run = !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped;
+    (shall_run && !ours.restart.is_empty()).then_some(ours.restart.as_str())
 }
 
 /// Whether the jail leans on rules of ours: it publishes a port, or its network has NAT.
@@ -275,26 +311,35 @@ fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
     nat || !jail.spec.publish.is_empty()
 }
 
-fn ready(jail: &JailView, problem: Option<&Problem>) -> Condition {
+fn ready(jail: &JailView, problem: Option<&Problem>, restart: Option<&str>) -> Condition {
     let stopped = jail.spec.run_policy == RunPolicy::Stopped;
     let (status, reason, message) = match problem {
         Some(problem) => (
             ConditionStatus::False,
             problem.reason.clone(),
-            problem.message.clone(),
+            match restart.filter(|_| !problem.blocked) {
+                Some(cause) => format!("{} (restarting: {cause})", problem.message),
+                None => problem.message.clone(),
+            },
         ),
         None if stopped => (
             ConditionStatus::False,
             "Stopped".to_owned(),
             "spec.runPolicy is Stopped".to_owned(),
         ),
-        None => (ConditionStatus::True, "Running".to_owned(), String::new()),
+        None => (
+            ConditionStatus::True,
+            "Running".to_owned(),
+            restart
+                .map(|cause| format!("restarted: {cause}"))
+                .unwrap_or_default(),
+        ),
     };
     condition("Ready", status, &reason, message, jail.generation)
 }
 
 fn network_ready(
-    evidence: Evidence<'_>,
+    findings: &Findings<'_>,
     jail: &JailView,
     running: Option<&ObservedJail>,
 ) -> Option<Condition> {
@@ -302,6 +347,22 @@ fn network_ready(
         return None;
     }
     let running = running?;
+    let evidence = findings.evidence;
+    let left: Vec<String> = findings
+        .unreleased(&jail.uid, true)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if !left.is_empty() {
+        let message = format!("given up and still on the host: {}", left.join(", "));
+        return Some(condition(
+            "NetworkReady",
+            ConditionStatus::False,
+            "AddressNotReleased",
+            message,
+            jail.generation,
+        ));
+    }
     let missing: Vec<String> = jail
         .binding
         .attachments

@@ -21,6 +21,7 @@ use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::{Op, Plan, Record, Step, Subject};
 use cellblock_agent_core::pass::{Failures, Passed, pass};
 use cellblock_schemas::ids::Uid;
+use cellblock_schemas::jail::ParameterValue;
 use cellblock_schemas::view::HostView;
 use scale::Kind;
 
@@ -286,10 +287,27 @@ fn what_keeps_failing_is_tried_less_and_less_often_until_something_changes() {
             1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000
         ]
     );
-    failures.clear();
-    pass_at(&fake, &view, &mut failures, now_ms - 60_000);
-    assert_eq!(tries(), 10, "a new view is tried at once");
-    let again = pass_at(&fake, &view, &mut failures, now_ms - 60_000);
+    // Another jail, another host setting: nothing that this one follows from.
+    let early = now_ms - 60_000;
+    let mut elsewhere = view.clone();
+    let mut other = view.jails.values().next().expect("one jail").clone();
+    other.uid = Uid("another".to_owned());
+    elsewhere.jails.insert(other.uid.clone(), other);
+    elsewhere.host.unschedulable = true;
+    elsewhere.mark.generation.0 += 1;
+    failures.view_changed(&view, &elsewhere);
+    pass_at(&fake, &view, &mut failures, early);
+    assert_eq!(tries(), 9, "it keeps its pace");
+    let mut changed = view.clone();
+    let jail = changed.jails.values_mut().next().expect("one jail");
+    let timeout = ParameterValue::Number(2);
+    jail.spec
+        .parameters
+        .insert("exec.timeout".to_owned(), timeout);
+    failures.view_changed(&view, &changed);
+    pass_at(&fake, &changed, &mut failures, early);
+    assert_eq!(tries(), 10, "a changed jail is tried at once");
+    let again = pass_at(&fake, &changed, &mut failures, early);
     assert_eq!(again.again_ms, Some(1_000), "and begins anew");
 }
 

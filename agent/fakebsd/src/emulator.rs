@@ -114,6 +114,11 @@ impl Emulator {
         });
     }
 
+    /// Takes back every fault that was ordered and has not hit.
+    pub fn repair(&mut self) {
+        self.faults = Faults::default();
+    }
+
     /// Lets virtual time pass; the kernel's timers fire in their order.
     pub fn advance(&mut self, by: Duration) {
         self.kernel.advance(by);

@@ -48,6 +48,9 @@ pub struct FileTree {
     full: bool,
 }
 
+/// How many symbolic links one path may lead through (MAXSYMLINKS, sys/sys/param.h).
+const LINKS_MAX: usize = 32;
+
 /// The directories every host has.
 const BASE_DIRECTORIES: &[&str] = &[
     "/",
@@ -102,6 +105,10 @@ pub fn normalize(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
+fn split(path: &str) -> Vec<String> {
+    path.split('/').map(str::to_owned).collect()
+}
+
 fn parent(path: &str) -> &str {
     match path.rfind('/') {
         None | Some(0) => "/",
@@ -123,6 +130,39 @@ impl FileTree {
     /// Whether a directory is at `path`.
     pub fn is_directory(&self, path: &str) -> bool {
         matches!(self.entry(path), Some(Entry::Directory))
+    }
+
+    /// The path without symbolic links, as realpath(3) finds it; none if something on the way is missing, or links go round in circles.
+    pub fn real_path(&self, path: &str) -> Option<String> {
+        let mut rest: Vec<String> = split(path);
+        rest.reverse();
+        let mut at = String::new();
+        let mut links = 0;
+        while let Some(part) = rest.pop() {
+            match part.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    at.truncate(at.rfind('/').unwrap_or(0));
+                    continue;
+                }
+                _ => {}
+            }
+            let next = format!("{at}/{part}");
+            match self.entries.get(&next)? {
+                Entry::Directory | Entry::File(_) => at = next,
+                Entry::Symlink(target) => {
+                    links += 1;
+                    if links > LINKS_MAX {
+                        return None;
+                    }
+                    if target.starts_with('/') {
+                        at.clear();
+                    }
+                    rest.extend(split(target).into_iter().rev());
+                }
+            }
+        }
+        Some(if at.is_empty() { "/".to_owned() } else { at })
     }
 
     /// The bytes of the file at `path`.

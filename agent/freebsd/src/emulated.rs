@@ -76,8 +76,30 @@ impl System for Emulated {
         }
     }
 
-    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
-        Ok(self.emulator().files.is_directory(path))
+    fn real_path(&self, path: &str) -> Result<Option<String>, SystemError> {
+        let emulator = self.emulator();
+        let real = emulator.files.real_path(path);
+        Ok(real.filter(|real| emulator.files.is_directory(real)))
+    }
+
+    fn file_size(&self, path: &str) -> Result<Option<u64>, SystemError> {
+        match self.emulator().files.read(path) {
+            Ok(bytes) => Ok(Some(bytes.len() as u64)),
+            Err(FileError::NotFound | FileError::IsADirectory) => Ok(None),
+            Err(error) => Err(file_error("look at", path, error)),
+        }
+    }
+
+    fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError> {
+        let files = &mut self.emulator().files;
+        let read = files.read(path).map(<[u8]>::to_vec);
+        let bytes = read.map_err(|error| file_error("read", path, error))?;
+        let kept = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        let end = &bytes[bytes.len().saturating_sub(kept)..];
+        files
+            .write(beside, end)
+            .and_then(|()| files.write(path, ""))
+            .map_err(|error| file_error("write", beside, error))
     }
 }
 

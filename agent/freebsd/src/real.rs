@@ -3,7 +3,7 @@
 //! Who calls it: [`crate::FreeBsd`], through [`System`]. What is not here: which commands there are.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -81,7 +81,8 @@ impl System for Real {
     }
 
     fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
-        write_whole(Path::new(path), content).map_err(|source| file_error("write", path, source))
+        write_whole(Path::new(path), content.as_bytes())
+            .map_err(|source| file_error("write", path, source))
     }
 
     fn remove_file(&self, path: &str) -> Result<(), SystemError> {
@@ -108,19 +109,45 @@ impl System for Real {
         Ok(Some(names))
     }
 
-    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
-        match fs::metadata(path) {
-            Ok(metadata) => Ok(metadata.is_dir()),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(false)
-            }
+    fn real_path(&self, path: &str) -> Result<Option<String>, SystemError> {
+        let found = fs::canonicalize(path).and_then(|real| Ok((fs::metadata(&real)?, real)));
+        match found {
+            Ok((metadata, _)) if !metadata.is_dir() => Ok(None),
+            Ok((_, real)) => real
+                .into_os_string()
+                .into_string()
+                .map(Some)
+                .map_err(|_| file_error("look at", path, io::ErrorKind::InvalidData.into())),
+            Err(error) if is_absence(&error) => Ok(None),
             Err(source) => Err(file_error("look at", path, source)),
         }
+    }
+
+    fn file_size(&self, path: &str) -> Result<Option<u64>, SystemError> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(source) => Err(file_error("look at", path, source)),
+        }
+    }
+
+    fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError> {
+        let end = || {
+            let mut file = File::open(path)?;
+            let size = file.metadata()?.len();
+            file.seek(io::SeekFrom::Start(size.saturating_sub(bytes_max)))?;
+            let mut bytes = Vec::new();
+            file.take(bytes_max).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = end().map_err(|source| file_error("read", path, source))?;
+        write_whole(Path::new(beside), &bytes)
+            .map_err(|source| file_error("write", beside, source))?;
+        OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|file| file.set_len(0))
+            .map_err(|source| file_error("empty", path, source))
     }
 }
 
@@ -311,6 +338,14 @@ fn read_some(end: &mut impl io::Read, into: &mut Vec<u8>) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Whether the error says that there is nothing at the path.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
 fn exit_status(status: ExitStatus) -> i32 {
     status
         .code()
@@ -330,7 +365,7 @@ fn file_error(action: &'static str, path: &str, source: io::Error) -> SystemErro
 }
 
 /// Writes beside the file, syncs, renames over it, syncs the directory.
-fn write_whole(path: &Path, content: &str) -> io::Result<()> {
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let name = path
         .file_name()
@@ -352,7 +387,7 @@ fn write_whole(path: &Path, content: &str) -> io::Result<()> {
             .create_new(true)
             .mode(0o600)
             .open(&beside)?;
-        file.write_all(content.as_bytes())?;
+        file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&beside, path)
     })();

@@ -45,11 +45,23 @@ pub trait System: Send + Sync {
     /// The directory exists and could not be read.
     fn list_dir(&self, path: &str) -> Result<Option<Vec<String>>, SystemError>;
 
-    /// Whether the path is a directory, symbolic links followed.
+    /// The path of a directory without symbolic links, as the kernel names it in jls(8) and mount(8); none if there is no directory.
     ///
     /// # Errors
     /// That could not be found out.
-    fn is_dir(&self, path: &str) -> Result<bool, SystemError>;
+    fn real_path(&self, path: &str) -> Result<Option<String>, SystemError>;
+
+    /// The size of a file in octets; none if there is no such file.
+    ///
+    /// # Errors
+    /// That could not be found out.
+    fn file_size(&self, path: &str) -> Result<Option<u64>, SystemError>;
+
+    /// Writes the last `bytes_max` octets of a file into `beside` and empties the file where it stands, so that who has it open to append goes on writing to it.
+    ///
+    /// # Errors
+    /// The copy could not be written, and the file is as it was; or it could not be emptied.
+    fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError>;
 }
 
 /// Why a command or a file operation did not come to its end.

@@ -13,7 +13,9 @@ use cellblock_schemas::validate::parameters;
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
 
 use super::index::Index;
+use super::roots::Roots;
 use super::{Blocks, Settings, reason};
+use crate::ledger::Ledger;
 use crate::mark::{Mark, Role};
 use crate::names;
 use crate::observed::Observed;
@@ -64,8 +66,10 @@ pub struct DesiredBridge<'a> {
 pub struct DesiredJail<'a> {
     /// The view's part.
     pub view: &'a JailView,
-    /// Its root on the host.
+    /// Its root on the host, without symbolic links.
     pub path: String,
+    /// Its root as the manifest has it.
+    pub root: String,
     /// Its jail.conf.
     pub conf: JailConf,
     /// Where that stands.
@@ -182,6 +186,7 @@ pub(super) fn resolve<'a>(
     view: &'a HostView,
     observed: &Observed,
     index: &Index<'_>,
+    ledger: &Ledger,
     settings: &Settings,
 ) -> (Desired<'a>, Blocks) {
     let mut resolver = Resolver {
@@ -189,6 +194,7 @@ pub(super) fn resolve<'a>(
         observed,
         index,
         settings,
+        roots: Roots::new(view, observed, index, ledger, settings),
         desired: Desired {
             loopbacks: BTreeMap::new(),
             bridges: BTreeMap::new(),
@@ -231,6 +237,7 @@ struct Resolver<'a, 'o> {
     observed: &'o Observed,
     index: &'o Index<'o>,
     settings: &'o Settings,
+    roots: Roots<'a, 'o>,
     desired: Desired<'a>,
     blocked: Blocks,
 }
@@ -386,22 +393,14 @@ impl<'a> Resolver<'a, '_> {
     fn jail(&mut self, jail: &'a JailView) {
         let subject = Subject::Jail(jail.uid.clone());
         let blocked_before = self.blocked.list.len();
-        let path = jail
-            .spec
-            .root
-            .as_ref()
-            .map(|root| root.path.clone())
-            .unwrap_or_default();
-        if jail.spec.image.is_some() || jail.spec.root.is_none() {
-            let message = "this agent does not make roots of images; update it, or name a directory in spec.root.path".to_owned();
-            self.block(subject.clone(), reason::AGENT_TOO_OLD, message);
-        } else if self.observed.directories.get(&path) != Some(&true) {
-            let message = format!(
-                "spec.root.path: `{path}` is no directory on host `{}`; make it there, or correct the path",
-                self.view.host_name
-            );
-            self.block(subject.clone(), reason::ROOT_MISSING, message);
-        }
+        let root = jail.spec.root.as_ref().map(|root| root.path.clone());
+        let path = match self.roots.resolve(jail) {
+            Ok(path) => path,
+            Err((reason, message)) => {
+                self.block(subject.clone(), reason, message);
+                String::new()
+            }
+        };
         self.check_parameters(jail, &subject);
         let mut networks = BTreeSet::new();
         for attachment in &jail.binding.attachments {
@@ -457,6 +456,7 @@ impl<'a> Resolver<'a, '_> {
             DesiredJail {
                 view: jail,
                 path,
+                root: root.unwrap_or_default(),
                 conf,
                 conf_path,
                 networking,

@@ -1,5 +1,6 @@
 //! Jails: what each needs before it starts, its start, and what drifted around and inside a running one.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::ids::Uid;
@@ -15,7 +16,7 @@ use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
 use crate::observed::{Interface, ObservedJail, Vnet};
 use crate::op::{Op, Record, Subject};
-use crate::render::jailconf;
+use crate::render::{digest, jailconf};
 
 /// DAD takes about a second (recording `12`); the kernel may delay its probe by another.
 const DAD_MS_MAX: u64 = 5_000;
@@ -68,11 +69,14 @@ impl DesiredJail<'_> {
         OwnedJail {
             name: self.view.jail_name().to_owned(),
             jid: 0,
-            hash: self.conf.hash.clone(),
+            hash: self.conf.digest.clone(),
             path: self.path.clone(),
+            root: self.root.clone(),
+            fields: self.conf.fields.clone(),
             mounts,
             addresses: self.addresses(),
             conf: self.conf_path.clone(),
+            ..OwnedJail::default()
         }
     }
 }
@@ -120,12 +124,18 @@ impl<'a> Planner<'a> {
             .as_ref()
             .map(|meta| meta.hash.clone())
             .or_else(|| self.ledger.jails.get(uid).map(|ours| ours.hash.clone()));
-        if started_with.as_deref() != Some(&jail.conf.hash) {
+        if started_with.as_deref() != Some(&jail.conf.digest) {
+            let unknown = BTreeMap::new();
+            let ours = self.ledger.jails.get(uid);
+            let before = ours.map_or(&unknown, |ours| &ours.fields);
+            let cause = digest::cause(before, &jail.conf.fields);
             if jail.view.spec.restart_policy == RestartPolicy::Never {
-                let message = "the change needs a restart, and spec.restartPolicy is Never; restart it, or change the policy".to_owned();
+                let message = format!(
+                    "the change needs a restart ({cause}), and spec.restartPolicy is Never; restart it, or change the policy"
+                );
                 return self.block(&subject, reason::RESTART_NEEDED, message);
             }
-            return self.plan_stop(uid, running, false);
+            return self.plan_stop(uid, running, Some(cause));
         }
         if !self.ledger.jails.contains_key(uid) {
             // The mark says that the jail is ours and the ledger does not know it: the file's rewrite records it.
@@ -216,10 +226,49 @@ impl<'a> Planner<'a> {
             name: jail.view.jail_name().to_owned(),
             conf: jail.conf_path.clone(),
         };
-        let record = Record::Jail(uid.clone(), jail.ledger_entry());
+        let entry = self.entry_of_start(uid, jail);
+        self.plan_former_states(uid, &entry);
         self.step(Phase::StartJail, &subject, op)
             .record
-            .push(record);
+            .push(Record::Jail(uid.clone(), entry));
+    }
+
+    /// What the ledger says of a jail from its start on: with addresses that it had before and that still stand, and with the reason for which it was stopped if this start is the answer to it.
+    fn entry_of_start(&self, uid: &Uid, jail: &DesiredJail<'a>) -> OwnedJail {
+        let mut entry = jail.ledger_entry();
+        let Some(before) = self.ledger.jails.get(uid) else {
+            return entry;
+        };
+        let given_up = before.addresses.iter().chain(&before.former);
+        entry.former = given_up
+            .filter(|address| {
+                !entry.addresses.contains(address) && self.ledger.has_alias(**address)
+            })
+            .copied()
+            .collect();
+        // A start that failed is tried again for the same reason; a jail that died is not.
+        if before.fields != entry.fields || before.jid == 0 {
+            entry.restart.clone_from(&before.restart);
+        }
+        entry
+    }
+
+    /// States of addresses that the jail had when it was started last and has no more.
+    fn plan_former_states(&mut self, uid: &Uid, entry: &OwnedJail) {
+        let Some(before) = self
+            .ledger
+            .jails
+            .get(uid)
+            .filter(|_| self.observed.pf.loaded)
+        else {
+            return;
+        };
+        for address in &before.addresses {
+            if !entry.addresses.contains(address) {
+                let op = Op::KillStates { address: *address };
+                self.step(Phase::KillStates, &Subject::Jail(uid.clone()), op);
+            }
+        }
     }
 
     /// An alias that a jail needs. `running`: the jail holds the address already.
@@ -275,23 +324,34 @@ impl<'a> Planner<'a> {
                 );
                 self.block(&subject, reason::ADDRESS_TAKEN, message);
             }
-            Some(entry)
-                if entry.prefix_length != alias.prefix_length
-                    && self.is_owned_address(&alias.interface, alias.address) =>
-            {
-                // The kernel refuses another prefix length for an IPv6 address that is there (`in6_update_ifa_internal`, sys/netinet6/in6.c).
-                let op = Op::RemoveAddress {
-                    interface: alias.interface.clone(),
-                    address: alias.address,
-                    prefix_length: entry.prefix_length,
-                };
-                self.step(Phase::RemoveAddress, &subject, op);
-                self.plan_add_alias(&subject, alias, self.index.interface(&alias.interface));
+            Some(entry) if entry.prefix_length != alias.prefix_length => {
+                self.plan_other_prefix(&subject, alias, entry.prefix_length);
             }
             Some(entry) if entry.tentative => self.wait_for_dad(&subject, alias),
             Some(_) => {}
             None => self.plan_add_alias(&subject, alias, self.index.interface(&alias.interface)),
         }
+    }
+
+    /// The address stands with another prefix length. Adding it again replaces an IPv4 address within one call (`in_aifaddr_ioctl`, sys/netinet/in.c), and is refused for an IPv6 address
+    /// (`in6_validate_ifra`, sys/netinet6/in6.c), which goes first. Connections and sockets of the jail live on either way.
+    fn plan_other_prefix(&mut self, subject: &Subject, alias: &DesiredAlias, present: u8) {
+        if !self.is_owned_address(&alias.interface, alias.address) {
+            let message = format!(
+                "{}/{present} is on `{}` and was not put there by us; it shall be /{}: take it off, or state that prefix length",
+                alias.address, alias.interface, alias.prefix_length
+            );
+            return self.block(subject, reason::ADDRESS_TAKEN, message);
+        }
+        if alias.address.is_ipv6() {
+            let op = Op::RemoveAddress {
+                interface: alias.interface.clone(),
+                address: alias.address,
+                prefix_length: present,
+            };
+            self.step(Phase::RemoveAddress, subject, op);
+        }
+        self.plan_add_alias(subject, alias, self.index.interface(&alias.interface));
     }
 
     fn plan_add_alias(
@@ -506,7 +566,20 @@ impl<'a> Planner<'a> {
         vnet: &Vnet,
     ) {
         for (address, prefix_length) in &link.addresses {
-            if end.is_none_or(|end| end.address(*address).is_none()) {
+            let present = end.and_then(|end| end.address(*address));
+            if let Some(other) = present.filter(|entry| entry.prefix_length != *prefix_length)
+                && address.is_ipv6()
+            {
+                // As for an alias of the host.
+                let op = Op::RemoveAddressInVnet {
+                    jail: jail.to_owned(),
+                    interface: link.interface.clone(),
+                    address: *address,
+                    prefix_length: other.prefix_length,
+                };
+                self.step(Phase::RepairVnet, subject, op);
+            }
+            if present.is_none_or(|entry| entry.prefix_length != *prefix_length) {
                 let op = Op::AddAddressInVnet {
                     jail: jail.to_owned(),
                     interface: link.interface.clone(),

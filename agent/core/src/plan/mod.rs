@@ -18,9 +18,12 @@ mod jails;
 mod networks;
 mod phase;
 mod restore;
+mod roots;
+mod sysctls;
 mod teardown;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
@@ -28,7 +31,7 @@ use cellblock_schemas::view::HostView;
 use crate::host::Wanted;
 use crate::ledger::{Ledger, Owned};
 use crate::observed::{Interface, Observed, ObservedJail};
-use crate::op::{Blocked, Op, Plan, Record, Step, Subject, Waiting};
+use crate::op::{Blocked, Op, Plan, Step, Subject, Waiting};
 use desired::Desired;
 use index::{Index, Owners};
 use phase::Phase;
@@ -63,6 +66,12 @@ pub mod reason {
     pub const DYING: &str = "Dying";
     /// The jail must be restarted and its restart policy says no.
     pub const RESTART_NEEDED: &str = "RestartNeeded";
+    /// The root is one that no jail may have: the host's own, one with the agent's folder, or one inside another jail's.
+    pub const ROOT_REFUSED: &str = "RootRefused";
+    /// Another jail has the root.
+    pub const ROOT_IN_USE: &str = "RootInUse";
+    /// The root is a symbolic link that leads elsewhere since the jail was started.
+    pub const ROOT_CHANGED: &str = "RootChanged";
     /// Two interfaces carry one name, and one of them may be forged.
     pub const AMBIGUOUS_INTERFACE: &str = "AmbiguousInterface";
     /// pf is not loaded, not enabled, or its main ruleset does not refer to our anchors.
@@ -102,12 +111,13 @@ impl Settings {
         let name = path.strip_prefix(&self.folder)?.strip_prefix("/jails/")?;
         name.strip_suffix(".conf")
             .or_else(|| name.strip_suffix(".console"))
+            .or_else(|| name.strip_suffix(".console.0"))
     }
 }
 
 /// What a look at the host must take in for this view.
 #[must_use]
-pub fn wanted(view: &HostView) -> Wanted {
+pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
     let mut wanted = Wanted::default();
     for oid in [
         "net.inet.ip.forwarding",
@@ -117,6 +127,9 @@ pub fn wanted(view: &HostView) -> Wanted {
         wanted.sysctls.insert(oid.to_owned());
     }
     wanted.sysctls.extend(view.host.sysctls.keys().cloned());
+    wanted
+        .sysctls
+        .extend(sysctls::set_by_us(ledger).map(|(oid, _, _)| oid.to_owned()));
     for jail in view.jails.values() {
         wanted
             .directories
@@ -165,7 +178,7 @@ impl<'a> Planner<'a> {
         settings: &'a Settings,
     ) -> Self {
         let index = Index::new(view, observed, ledger);
-        let (desired, blocked) = desired::resolve(view, observed, &index, settings);
+        let (desired, blocked) = desired::resolve(view, observed, &index, ledger, settings);
         Self {
             view,
             observed,
@@ -216,55 +229,6 @@ impl<'a> Planner<'a> {
 
     fn is_blocked(&self, subject: &Subject) -> bool {
         self.blocked.of(subject).is_some()
-    }
-
-    fn plan_sysctls(&mut self) {
-        for (oid, value) in &self.view.host.sysctls {
-            let value = value.to_string();
-            match self.observed.sysctls.get(oid) {
-                Some(Some(present)) if *present == value => {}
-                Some(Some(present)) => {
-                    let known = self.ledger.owned.iter().any(
-                        |owned| matches!(owned, Owned::Sysctl { oid: ours, .. } if ours == oid),
-                    );
-                    let record = Owned::Sysctl {
-                        oid: oid.clone(),
-                        previous: present.clone(),
-                    };
-                    let step = self.step(
-                        Phase::Sysctl,
-                        &Subject::sysctl(oid),
-                        Op::SetSysctl {
-                            oid: oid.clone(),
-                            value,
-                        },
-                    );
-                    if !known {
-                        step.record.push(Record::Owned(record));
-                    }
-                }
-                Some(None) | None => {
-                    let message = format!(
-                        "spec.sysctls: this kernel has no sysctl `{oid}`; load the module that brings it, or take the line out of the Host"
-                    );
-                    self.block(&Subject::Host, reason::NOT_CAPABLE, message);
-                }
-            }
-        }
-        for owned in &self.ledger.owned {
-            let Owned::Sysctl { oid, previous } = owned else {
-                continue;
-            };
-            if !self.view.host.sysctls.contains_key(oid) {
-                let op = Op::SetSysctl {
-                    oid: oid.clone(),
-                    value: previous.clone(),
-                };
-                self.step(Phase::Restore, &Subject::sysctl(oid), op)
-                    .forget
-                    .push(Record::Owned(owned.clone()));
-            }
-        }
     }
 
     fn finish(mut self) -> Plan {
@@ -330,8 +294,13 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
         .owned
         .iter()
         .filter(|owned| !still_there(observed, &index, owned))
+        .chain(sysctls::changed_since(view, observed, ledger))
         .cloned()
         .collect();
+    let stands = |address: &IpAddr| {
+        let mut owned = ledger.owned.iter();
+        owned.any(|owned| owned.alias() == Some(*address) && !gone.contains(owned))
+    };
     let mounted: BTreeSet<&str> = observed
         .mounts
         .iter()
@@ -344,6 +313,7 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
             view.jails.get(*uid).is_none_or(|jail| jail.deleting)
                 && index.incarnations(uid).next().is_none()
                 && !observed.files.contains_key(&ours.conf)
+                && !ours.addresses.iter().chain(&ours.former).any(stands)
                 && !ours
                     .mounts
                     .iter()
@@ -378,6 +348,23 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
     for uid in left {
         ledger.jails.remove(&uid);
     }
+    forget_released(ledger) || changed
+}
+
+/// Addresses that jails had before and that have gone from the host.
+fn forget_released(ledger: &mut Ledger) -> bool {
+    let standing: BTreeSet<IpAddr> = if ledger.jails.values().any(|jail| !jail.former.is_empty()) {
+        let aliases = ledger.owned.iter();
+        aliases.filter_map(Owned::alias).collect()
+    } else {
+        return false;
+    };
+    let mut changed = false;
+    for jail in ledger.jails.values_mut() {
+        let before = jail.former.len();
+        jail.former.retain(|address| standing.contains(address));
+        changed |= jail.former.len() != before;
+    }
     changed
 }
 
@@ -396,6 +383,7 @@ fn still_there(observed: &Observed, index: &Index<'_>, owned: &Owned) -> bool {
         Owned::Member { bridge, member } => index
             .interfaces_named(bridge)
             .any(|found| found.members.contains_key(member)),
+        Owned::Redirect { .. } | Owned::Translation { .. } => observed.pf.loaded,
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),
     }
 }

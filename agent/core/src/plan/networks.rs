@@ -90,15 +90,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn plan_module(&mut self, module: &str) {
-        if !self.observed.modules.contains(module) {
-            self.step(
-                Phase::Module,
-                &Subject::HostPart(format!("module {module}")),
-                Op::LoadModule {
-                    module: module.to_owned(),
-                },
-            );
+    /// A module that is not there yet, once, however many things need it.
+    pub(super) fn plan_module(&mut self, module: &str) {
+        let subject = Subject::HostPart(format!("module {module}"));
+        let planned = self.steps.iter().any(|(_, step)| step.subject == subject);
+        if !planned && !self.observed.modules.contains(module) {
+            let op = Op::LoadModule {
+                module: module.to_owned(),
+            };
+            self.step(Phase::Module, &subject, op);
         }
     }
 
@@ -151,8 +151,28 @@ impl<'a> Planner<'a> {
         }
         self.plan_old_members(&subject, name, present);
         for (address, prefix_length) in gateways {
-            if present.is_some_and(|interface| interface.address(address).is_some()) {
+            let standing = present.and_then(|interface| interface.address(address));
+            if standing.is_some_and(|entry| entry.prefix_length == prefix_length) {
                 continue;
+            }
+            if let Some(other) = standing {
+                if !self.is_owned_address(name, address) {
+                    let message = format!(
+                        "{address}/{} is on `{name}` and was not put there by us; it shall be /{prefix_length}: take it off",
+                        other.prefix_length
+                    );
+                    self.block(&subject, reason::ADDRESS_TAKEN, message);
+                    continue;
+                }
+                // An IPv4 address is replaced by adding it again; an IPv6 address goes first.
+                if address.is_ipv6() {
+                    let op = Op::RemoveAddress {
+                        interface: name.to_owned(),
+                        address,
+                        prefix_length: other.prefix_length,
+                    };
+                    self.step(Phase::RemoveAddress, &subject, op);
+                }
             }
             let owned = Owned::Alias {
                 interface: name.to_owned(),

@@ -20,6 +20,9 @@ pub(super) const DYING_MS_MAX: u64 = 90_000;
 /// How long the hooks of a jail may take before they are killed (the adapter's bound on jail(8)), and a little.
 pub(super) const BUSY_MS_MAX: u64 = 660_000;
 
+/// How large a console log may become before it is emptied, in octets: with what is kept of it, a jail takes twice this on the agent's disk, and what it writes between two looks.
+const CONSOLE_BYTES_MAX: u64 = 1 << 20;
+
 /// What is left of a jail in the kernel.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Life<'a> {
@@ -80,7 +83,7 @@ impl<'a> Planner<'a> {
                 if self.observed.busy.contains_key(&jail.name) {
                     self.wait_for_busy(&uid, &jail.name);
                 } else {
-                    self.plan_stop(&uid, jail, true);
+                    self.plan_stop(&uid, jail, None);
                 }
             }
         }
@@ -98,33 +101,36 @@ impl<'a> Planner<'a> {
         self.plan_leftover_files();
     }
 
-    /// Stops a jail, with the states of its rules and addresses when it goes for good.
-    pub(super) fn plan_stop(&mut self, uid: &Uid, jail: &ObservedJail, for_good: bool) {
+    /// Stops a jail: for good, with the states of its addresses, or to start it again, for `restart`'s reason.
+    pub(super) fn plan_stop(&mut self, uid: &Uid, jail: &ObservedJail, restart: Option<String>) {
         let subject = Subject::Jail(uid.clone());
         let ours = self.ledger.jails.get(uid);
         let conf = ours.map_or_else(|| self.settings.conf(&jail.name), |ours| ours.conf.clone());
-        if for_good && self.observed.pf.loaded {
-            self.step(
-                Phase::KillStates,
-                &subject,
-                Op::KillLabelled {
-                    label: jail_label(uid),
-                },
-            );
+        if restart.is_none() && self.observed.pf.loaded {
+            let label = jail_label(uid);
+            self.step(Phase::KillStates, &subject, Op::KillLabelled { label });
             for address in ours.map(|ours| ours.addresses.clone()).unwrap_or_default() {
                 self.step(Phase::KillStates, &subject, Op::KillStates { address });
             }
         }
         let conf = self.observed.files.contains_key(&conf).then_some(conf);
-        self.step(
-            Phase::StopJail,
-            &subject,
-            Op::StopJail {
-                name: jail.name.clone(),
-                jid: jail.jid,
-                conf,
-            },
-        );
+        let reason = restart.clone().unwrap_or_default();
+        let record = ours.filter(|ours| ours.restart != reason).map(|ours| {
+            let remembered = OwnedJail {
+                restart: reason,
+                ..ours.clone()
+            };
+            Record::Jail(uid.clone(), remembered)
+        });
+        let op = Op::StopJail {
+            name: jail.name.clone(),
+            jid: jail.jid,
+            conf,
+            restart,
+        };
+        self.step(Phase::StopJail, &subject, op)
+            .record
+            .extend(record);
     }
 
     fn plan_leftover_mounts(&mut self) {
@@ -373,6 +379,16 @@ impl<'a> Planner<'a> {
         );
     }
 
+    /// Bounds a console log, whatever the jail writes.
+    fn plan_console(&mut self, path: &str) {
+        let size = self.observed.consoles.get(path);
+        if size.is_some_and(|size| *size > CONSOLE_BYTES_MAX) {
+            let subject = Subject::HostPart(format!("file {path}"));
+            let path = path.to_owned();
+            self.step(Phase::WriteFile, &subject, Op::RotateConsole { path });
+        }
+    }
+
     fn plan_leftover_files(&mut self) {
         let (ledger, observed) = (self.ledger, self.observed);
         let staying = self.view.jails.values().filter(|jail| !jail.deleting);
@@ -390,6 +406,7 @@ impl<'a> Planner<'a> {
         for path in observed.files.keys() {
             let name = self.settings.jail_of(path);
             if name.is_some_and(|name| staying.contains(name) || present.contains(name)) {
+                self.plan_console(path);
                 continue;
             }
             let owner = owners.get(path.as_str()).copied();
@@ -400,7 +417,10 @@ impl<'a> Planner<'a> {
                 || Subject::HostPart(format!("file {path}")),
                 |(uid, _)| Subject::Jail(uid.clone()),
             );
-            let forget = owner.map(|(uid, ours)| Record::Jail(uid.clone(), ours.clone()));
+            // While an address of it stands on the host the ledger knows whose it was.
+            let forget = owner
+                .filter(|(_, ours)| !ours.has_aliases(ledger))
+                .map(|(uid, ours)| Record::Jail(uid.clone(), ours.clone()));
             self.step(
                 Phase::RemoveFile,
                 &subject,

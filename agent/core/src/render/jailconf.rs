@@ -2,16 +2,17 @@
 //!
 //! Nothing can break out of a value: everything is quoted, and the two characters that end or escape a quoted string, and the one that begins a variable, are escaped (usr.sbin/jail/jaillex.l).
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use cellblock_schemas::jail::ParameterValue;
 use cellblock_schemas::net::Family;
 use cellblock_schemas::view::JailView;
-use sha2::{Digest, Sha256};
 
 use crate::observed::JailMeta;
 use crate::plan::desired::{DesiredLink, Networking};
+use crate::render::digest::Meaning;
 
 /// The loopback that every network stack is born with, without an address and down.
 pub const LOOPBACK: &str = "lo0";
@@ -24,8 +25,10 @@ pub const LOOPBACK_PREFIX_LENGTH: u8 = 8;
 pub struct JailConf {
     /// The whole file.
     pub text: String,
-    /// A hash of everything but the ownership mark: a running jail with another hash needs a restart.
-    pub hash: String,
+    /// What of it only a restart changes: a running jail with another digest needs one.
+    pub digest: String,
+    /// The same in words, by field of the manifest.
+    pub fields: BTreeMap<String, String>,
 }
 
 /// Renders the jail.conf of `jail`. `path` is its root on the host, `console` where the output of its hooks goes unless a parameter
@@ -108,10 +111,8 @@ pub fn render(
             }
         }
     }
-    let mut hash =
-        data_encoding::HEXLOWER.encode(&Sha256::digest(format!("{name}\n{body}").as_bytes()));
-    hash.truncate(16);
-
+    let meaning = Meaning::of(jail, path, networking);
+    let digest = meaning.digest();
     let mut text = format!(
         "# Jail {} of Cellblock (uid {}). Rewritten whenever it differs from the manifest.\n{} {{\n",
         jail.name,
@@ -122,7 +123,7 @@ pub fn render(
         let meta = JailMeta {
             cluster: cluster.to_owned(),
             uid: jail.uid.0.clone(),
-            hash: hash.clone(),
+            hash: digest.clone(),
         };
         writeln!(
             text,
@@ -133,7 +134,11 @@ pub fn render(
     }
     text.push_str(&body);
     text.push_str("}\n");
-    JailConf { text, hash }
+    JailConf {
+        text,
+        digest,
+        fields: meaning.fields(),
+    }
 }
 
 /// Where a mount of a jail stands on the host.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use cellblock_schemas::ids::Uid;
+
 use crate::host::HostError;
 use crate::ledger::Owned;
 use crate::mark::{Mark, Role};
@@ -57,7 +59,7 @@ impl<'a> Findings<'a> {
                 .iter()
                 .filter_map(|step| loaded(&step.op))
                 .collect(),
-            aliases: ledger.owned.iter().filter_map(alias).collect(),
+            aliases: ledger.owned.iter().filter_map(Owned::alias).collect(),
             host_ends: if view.jails.values().any(|jail| jail.deleting) {
                 host_ends(evidence)
             } else {
@@ -115,6 +117,42 @@ impl<'a> Findings<'a> {
         self.loading.contains(anchor)
     }
 
+    /// Addresses of a jail that still stand on the host and must not: those that it had before, and where it does not run all of them.
+    pub(super) fn unreleased(&self, jail: &Uid, runs: bool) -> Vec<IpAddr> {
+        let Some(ours) = self.evidence.ledger.jails.get(jail) else {
+            return Vec::new();
+        };
+        let own = ours.addresses.iter().filter(|_| !runs);
+        ours.former
+            .iter()
+            .chain(own)
+            .filter(|address| self.aliases.contains(address))
+            .copied()
+            .collect()
+    }
+
+    /// Why an address that is to go could not be taken off, if that was tried.
+    pub(super) fn release_failed(&self, of: IpAddr) -> Option<&'a HostError> {
+        let owned = self.evidence.ledger.owned.iter();
+        let subjects = owned.filter_map(|owned| match owned {
+            Owned::Alias { interface, address } if *address == of => {
+                Some(Subject::address(interface, of))
+            }
+            Owned::Alias { .. }
+            | Owned::BroughtUp { .. }
+            | Owned::Inet6Enabled { .. }
+            | Owned::LinkLocal { .. }
+            | Owned::Member { .. }
+            | Owned::Redirect { .. }
+            | Owned::Sysctl { .. }
+            | Owned::Translation { .. } => None,
+        });
+        let failed = &self.evidence.outcome.failed;
+        subjects
+            .into_iter()
+            .find_map(|subject| failed.get(&subject))
+    }
+
     /// Whether the ledger has the address as an alias of ours.
     pub(super) fn is_alias(&self, address: IpAddr) -> bool {
         self.aliases.contains(&address)
@@ -129,14 +167,6 @@ impl<'a> Findings<'a> {
 fn loaded(op: &Op) -> Option<&str> {
     if let Op::LoadAnchor { anchor, .. } = op {
         Some(anchor)
-    } else {
-        None
-    }
-}
-
-fn alias(owned: &Owned) -> Option<IpAddr> {
-    if let Owned::Alias { address, .. } = owned {
-        Some(*address)
     } else {
         None
     }

@@ -158,7 +158,7 @@ pub(crate) fn empty(view: &HostView) -> (Observed, Ledger) {
         addresses: vec![address("203.0.113.1".parse().expect("an address"), 24)],
         ..Interface::default()
     };
-    let wanted = plan::wanted(view);
+    let wanted = plan::wanted(view, &Ledger::new());
     let mut observed = Observed {
         boot_id: "1".to_owned(),
         interfaces: vec![nic],
@@ -179,7 +179,7 @@ pub(crate) fn empty(view: &HostView) -> (Observed, Ledger) {
         directories: wanted
             .directories
             .into_iter()
-            .map(|path| (path, true))
+            .map(|path| (path.clone(), Some(path)))
             .collect(),
         ..Observed::default()
     };

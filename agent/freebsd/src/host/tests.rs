@@ -56,8 +56,16 @@ impl System for Slow {
         Ok(None)
     }
 
-    fn is_dir(&self, _: &str) -> Result<bool, SystemError> {
-        Ok(true)
+    fn real_path(&self, path: &str) -> Result<Option<String>, SystemError> {
+        Ok(Some(path.to_owned()))
+    }
+
+    fn file_size(&self, _: &str) -> Result<Option<u64>, SystemError> {
+        Ok(None)
+    }
+
+    fn rotate_file(&self, _: &str, _: &str, _: u64) -> Result<(), SystemError> {
+        Ok(())
     }
 }
 

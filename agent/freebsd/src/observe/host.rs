@@ -34,6 +34,9 @@ const OIDS: [&str; 7] = [
 /// The suffix of jails' console logs, which are known by name only: jail(8) writes them.
 const CONSOLE: &str = ".console";
 
+/// The suffix of what they were before they were emptied.
+const ROTATED: &str = ".console.0";
+
 /// The suffix of the files below the agent's folder that are looked at.
 const CONF: &str = ".conf";
 
@@ -63,8 +66,9 @@ pub(crate) fn look(
     }
     let mut directories = BTreeMap::new();
     for path in &wanted.directories {
-        directories.insert(path.clone(), system.is_dir(path)?);
+        directories.insert(path.clone(), system.real_path(path)?);
     }
+    let files = files(system, folder)?;
     Ok(Observed {
         busy: BTreeMap::new(),
         boot_id,
@@ -81,7 +85,8 @@ pub(crate) fn look(
             .iter()
             .map(|oid| (oid.clone(), values.get(oid).cloned()))
             .collect(),
-        files: files(system, folder)?,
+        consoles: consoles(system, &files)?,
+        files,
         interfaces,
         jails,
         vnets,
@@ -244,7 +249,7 @@ fn files(system: &dyn System, folder: &str) -> Result<BTreeMap<String, String>, 
         let path = format!("{jails}/{name}");
         if name.starts_with('.') {
             continue;
-        } else if name.ends_with(CONSOLE) {
+        } else if name.ends_with(CONSOLE) || name.ends_with(ROTATED) {
             files.insert(path, String::new());
         } else if name.ends_with(CONF)
             && let Some(content) = system.read_file(&path)?
@@ -253,6 +258,19 @@ fn files(system: &dyn System, folder: &str) -> Result<BTreeMap<String, String>, 
         }
     }
     Ok(files)
+}
+
+fn consoles(
+    system: &dyn System,
+    files: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut sizes = BTreeMap::new();
+    for path in files.keys().filter(|path| path.ends_with(CONSOLE)) {
+        if let Some(size) = system.file_size(path)? {
+            sizes.insert(path.clone(), size);
+        }
+    }
+    Ok(sizes)
 }
 
 fn facts(

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use cellblock_agent_core::names::ANCHOR_ROOT;
 use cellblock_agent_core::observed::AnchorReference;
 use cellblock_agent_core::render::pf::HASH_LABEL;
+use ipnet::IpNet;
 
 /// What pfctl says when the module is not loaded (recording `05`).
 const NO_DEVICE: &str = "/dev/pf: No such file or directory";
@@ -79,13 +80,33 @@ pub fn parse_anchors(text: &str) -> BTreeSet<String> {
 /// protocol has ports; indented lines below it have `id: … creatorid: …` (recording `15`).
 #[must_use]
 pub fn parse_states_of(text: &str, address: IpAddr) -> Vec<String> {
+    parse_states(text, |line| {
+        line.split_whitespace()
+            .any(|word| state_address(word) == Some(address))
+    })
+}
+
+/// Reads `pfctl -vvss`: the states of connections out of `from` that were translated, to `to` if it is given, as `ID/CREATORID`.
+#[must_use]
+pub fn parse_translated(text: &str, from: IpNet, to: Option<IpAddr>) -> Vec<String> {
+    parse_states(text, |line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, _, outer, inner, "->", ..] = words.as_slice() else {
+            return false;
+        };
+        inner.starts_with('(')
+            && state_address(inner).is_some_and(|inner| from.contains(&inner))
+            && to.is_none_or(|to| state_address(outer) == Some(to))
+    })
+}
+
+/// The states whose first line is `wanted`, as `ID/CREATORID`.
+fn parse_states(text: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     let mut concerned = false;
     for line in text.lines() {
         if !line.starts_with([' ', '\t']) {
-            concerned = line
-                .split_whitespace()
-                .any(|word| state_address(word) == Some(address));
+            concerned = wanted(line);
             continue;
         }
         let mut words = line.split_whitespace();

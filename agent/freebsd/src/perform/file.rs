@@ -3,6 +3,9 @@
 use super::{Performer, effect};
 use crate::error::Failure;
 
+/// How much of a console log is kept when it is emptied, in octets: what an operator reads after a jail has died, without the risk that a jail fills the disk.
+const CONSOLE_KEPT_BYTES: u64 = 1 << 20;
+
 impl Performer<'_> {
     /// A path below the folder, without a way out of it.
     fn path<'p>(&self, path: &'p str) -> Result<&'p str, Failure> {
@@ -29,6 +32,18 @@ impl Performer<'_> {
         effect(now.as_deref() == Some(content), || {
             format!("{path} does not hold what was written")
         })
+    }
+
+    /// Keeps the end of a console log beside it, and empties it. The daemons of the jail have it open to append (`O_APPEND`, usr.sbin/jail/command.c): renaming it, as newsyslog(8) does, would
+    /// leave them writing into a file that nobody bounds.
+    pub(super) fn rotate_console(&self, path: &str) -> Result<(), Failure> {
+        let path = self.path(path)?;
+        let beside = format!("{path}.0");
+        if self.system.file_size(path)?.is_none_or(|size| size == 0) {
+            return Ok(());
+        }
+        self.system.rotate_file(path, &beside, CONSOLE_KEPT_BYTES)?;
+        Ok(())
     }
 
     pub(super) fn remove_file(&self, path: &str) -> Result<(), Failure> {

@@ -77,7 +77,9 @@ impl Performer<'_> {
             Op::WriteFile { path, content } => self.write_file(path, content),
             Op::RemoveFile { path } => self.remove_file(path),
             Op::StartJail { name, conf } => self.start_jail(name, conf),
-            Op::StopJail { name, jid, conf } => self.stop_jail(name, *jid, conf.as_deref()),
+            Op::StopJail {
+                name, jid, conf, ..
+            } => self.stop_jail(name, *jid, conf.as_deref()),
             Op::Unmount { target } => self.unmount(target),
             Op::MoveToVnet { interface, jail } => self.move_to_vnet(interface, jail),
             Op::RenameInVnet { jail, from, to } => self.rename_in_vnet(jail, from, to),
@@ -87,6 +89,12 @@ impl Performer<'_> {
                 address,
                 prefix_length,
             } => self.add_address_in_vnet(jail, interface, *address, *prefix_length),
+            Op::RemoveAddressInVnet {
+                jail,
+                interface,
+                address,
+                prefix_length,
+            } => self.remove_address_in_vnet(jail, interface, *address, *prefix_length),
             Op::UpInVnet { jail, interface } => self.up_in_vnet(jail, interface),
             Op::SetDefaultRouteInVnet {
                 jail,
@@ -97,6 +105,8 @@ impl Performer<'_> {
             Op::LoadAnchor { anchor, rules } => self.load_anchor(anchor, rules),
             Op::ClearAnchor { anchor } => self.clear_anchor(anchor),
             Op::KillStates { address } => self.kill_states(*address),
+            Op::KillTranslated { from, to } => self.kill_translated(*from, *to),
+            Op::RotateConsole { path } => self.rotate_console(path),
             Op::KillLabelled { label } => self.kill_labelled(label),
         }
     }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use cellblock_agent_core::names::ANCHOR_ROOT;
+use ipnet::IpNet;
 
 use super::{Performer, effect, word};
 use crate::command::{Command, Program, words};
@@ -125,6 +126,23 @@ impl Performer<'_> {
             self.kill(words!["-k", "id", "-k", id])?;
         }
         Ok(())
+    }
+
+    /// States of a NAT, told by their inner source, which stands in brackets: `203.0.113.1:65255 (172.16.1.2:43986) -> …` (recording `15`). The labels of filter rules do not reach them, because
+    /// `nat pass` makes states without a filter rule (`pf_test_rule`, sys/netpfil/pf/pf.c).
+    pub(super) fn kill_translated(&self, from: IpNet, to: Option<IpAddr>) -> Result<(), Failure> {
+        if !self.is_pf_loaded()? {
+            return Ok(());
+        }
+        let command = Command::new(Program::Pfctl, ["-vvss"]);
+        let left = pf::parse_translated(&succeed(self.system, &command)?.stdout, from, to);
+        for id in left.iter().take(STATES_MAX) {
+            self.kill(words!["-k", "id", "-k", id.clone()])?;
+        }
+        effect(left.len() <= STATES_MAX, || {
+            let left = left.len() - STATES_MAX;
+            format!("{left} states translated from {from} are left for the next try")
+        })
     }
 
     /// `pfctl -k label -k LABEL` (recording `12`).

@@ -85,6 +85,26 @@ impl Performer<'_> {
         )
     }
 
+    /// `-alias`; absent is fine.
+    pub(super) fn remove_address_in_vnet(
+        &self,
+        jail: &str,
+        interface: &str,
+        address: IpAddr,
+        prefix_length: u8,
+    ) -> Result<(), Failure> {
+        if self.expect_in(jail, interface)?.address(address).is_none() {
+            return Ok(());
+        }
+        let family = Family::of(address).keyword();
+        let prefix = format!("{address}/{prefix_length}");
+        self.ifconfig_in(jail, words![interface, family, prefix, "-alias"])?;
+        let there = self.expect_in(jail, interface)?.address(address).is_some();
+        effect(!there, || {
+            format!("{address} is still on {interface} in jail {jail}")
+        })
+    }
+
     pub(super) fn up_in_vnet(&self, jail: &str, interface: &str) -> Result<(), Failure> {
         if self.expect_in(jail, interface)?.is_up() {
             return Ok(());

@@ -1,6 +1,7 @@
 //! The real spawner and the real files, on whatever Unix the tests run on.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
@@ -176,8 +177,9 @@ fn files_are_written_whole_and_private() {
         Real.list_dir(parent).expect("listable"),
         Some(vec!["www.conf".to_owned()])
     );
-    assert!(Real.is_dir(parent).expect("it can be looked at"));
-    assert!(!Real.is_dir(path).expect("it can be looked at"));
+    let real = |path: &str| Real.real_path(path).expect("it can be looked at");
+    assert!(real(parent).is_some());
+    assert_eq!(real(path), None, "a file is no directory");
     Real.remove_file(path).expect("removable");
     Real.remove_file(path)
         .expect("removing what is not there is fine");
@@ -185,7 +187,7 @@ fn files_are_written_whole_and_private() {
         Real.list_dir("/nonexistent").expect("absent is no error"),
         None
     );
-    assert!(!Real.is_dir("/nonexistent/x").expect("absent is no error"));
+    assert_eq!(real("/nonexistent/x"), None);
 }
 
 #[test]
@@ -199,4 +201,49 @@ fn what_a_crash_left_beside_the_file_is_replaced_and_never_followed() {
         .expect("writable");
     assert_eq!(fs::read_to_string(&victim).expect("readable"), "untouched");
     assert_eq!(fs::read_to_string(&path).expect("readable"), "new");
+}
+
+#[test]
+fn a_link_is_followed_to_where_the_kernel_will_find_itself() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let base = folder.path().canonicalize().expect("it is there");
+    fs::create_dir(base.join("real")).expect("made");
+    std::os::unix::fs::symlink("real", base.join("link")).expect("linkable");
+    let link = base.join("link");
+    let real = Real.real_path(link.to_str().expect("the path is UTF-8"));
+    let expected = base.join("real").to_str().map(str::to_owned);
+    assert_eq!(real.expect("it can be looked at"), expected);
+}
+
+#[test]
+fn a_log_is_emptied_where_it_stands_and_its_end_is_kept() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| {
+        folder
+            .path()
+            .join(name)
+            .to_str()
+            .expect("the path is UTF-8")
+            .to_owned()
+    };
+    let (log, beside) = (path("www.console"), path("www.console.0"));
+    let mut daemon = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&log)
+        .expect("opened");
+    daemon
+        .write_all(b"an old line\na new line\n")
+        .expect("written");
+    assert_eq!(Real.file_size(&log).expect("it can be looked at"), Some(23));
+    Real.rotate_file(&log, &beside, 11).expect("rotated");
+    daemon
+        .write_all(b"a later line\n")
+        .expect("it is still open");
+    assert_eq!(fs::read_to_string(&beside).expect("there"), "a new line\n");
+    assert_eq!(fs::read_to_string(&log).expect("there"), "a later line\n");
+    assert_eq!(
+        Real.file_size(&path("nosuch")).expect("absent is no error"),
+        None
+    );
 }

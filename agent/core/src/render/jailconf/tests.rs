@@ -44,7 +44,7 @@ fn shared_ip_jail_has_its_addresses_in_order() {
         conf.text,
         format!(
             "# Jail www of Cellblock (uid u-1). Rewritten whenever it differs from the manifest.\n\"www\" {{\n    meta = \"cellblock=c1:u-1:{}\";\n    path = \"/jails/www\";\n    host.hostname = \"www\";\n    exec.consolelog = \"/var/db/cellblock/jails/www.console\";\n    persist;\n    ip4.addr = \"192.0.2.3\", \"203.0.113.10\";\n    ip6.addr = \"fd00:20::3\";\n    securelevel = 3;\n}}\n",
-            conf.hash
+            conf.digest
         )
     );
 }
@@ -69,22 +69,22 @@ fn nothing_breaks_out_of_a_value() {
 }
 
 #[test]
-fn the_hash_knows_nothing_of_the_mark_and_everything_else() {
+fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
     let base = render(&jail(&[]), "/jails/www", "/c", &Networking::None, None);
     assert_eq!(
-        base.hash,
+        base.digest,
         render(
             &jail(&[]),
             "/jails/www",
-            "/c",
+            "/elsewhere",
             &Networking::None,
             Some("c1")
         )
-        .hash
+        .digest
     );
     assert_ne!(
-        base.hash,
-        render(&jail(&[]), "/jails/other", "/c", &Networking::None, None).hash
+        base.digest,
+        render(&jail(&[]), "/jails/other", "/c", &Networking::None, None).digest
     );
     let mut mounted = jail(&[]);
     mounted.spec.mounts.push(Mount {
@@ -101,5 +101,5 @@ fn the_hash_knows_nothing_of_the_mark_and_everything_else() {
         "{}",
         mounted.text
     );
-    assert_ne!(base.hash, mounted.hash);
+    assert_ne!(base.digest, mounted.digest);
 }

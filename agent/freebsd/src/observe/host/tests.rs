@@ -89,11 +89,12 @@ fn what_was_asked_for_and_what_is_not_there() {
         3,
         "what every look needs is not among what was asked for"
     );
-    assert!(
-        observed.directories["/jails/www"]
-            && !observed.directories["/jails/nosuch"]
-            && !observed.directories["/etc/pf.conf"]
+    assert_eq!(
+        observed.directories["/jails/www"].as_deref(),
+        Some("/jails/www")
     );
+    assert_eq!(observed.directories["/jails/nosuch"], None);
+    assert_eq!(observed.directories["/etc/pf.conf"], None);
     assert_eq!(observed.modules, set(&["if_bridge"]));
 }
 

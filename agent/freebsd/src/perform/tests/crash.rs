@@ -54,9 +54,17 @@ impl System for Killed {
         self.next()?;
         self.inner.list_dir(path)
     }
-    fn is_dir(&self, path: &str) -> Result<bool, SystemError> {
+    fn real_path(&self, path: &str) -> Result<Option<String>, SystemError> {
         self.next()?;
-        self.inner.is_dir(path)
+        self.inner.real_path(path)
+    }
+    fn file_size(&self, path: &str) -> Result<Option<u64>, SystemError> {
+        self.next()?;
+        self.inner.file_size(path)
+    }
+    fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError> {
+        self.next()?;
+        self.inner.rotate_file(path, beside, bytes_max)
     }
 }
 
@@ -85,7 +93,7 @@ fn ops() -> Vec<Op> {
         Op::SetDefaultRouteInVnet { jail: jail.clone(), family: Family::Ipv4, gateway: ip("10.10.0.2"), replace: true },
         Op::LoadAnchor { anchor: "cellblock/n1".to_owned(), rules: "table <t> persist { 192.0.2.1 }\nblock in quick inet from <t> to any label \"cellblock:cfg:aa\"\n".to_owned() },
         Op::ClearAnchor { anchor: "cellblock/n1".to_owned() },
-        Op::StopJail { name: jail, jid: 1, conf: Some(conf.clone()) },
+        Op::StopJail { name: jail, jid: 1, conf: Some(conf.clone()), restart: None },
         Op::DestroyInterface { name: epair().host_end, description: epair().host_description },
         Op::RemoveAddress { interface: BRIDGE.to_owned(), address: ip("fd00:10::1"), prefix_length: 64 },
         Op::RemoveFile { path: conf },

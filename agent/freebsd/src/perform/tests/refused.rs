@@ -43,6 +43,7 @@ fn words_that_a_program_would_read_as_something_else() {
             name: name.to_owned(),
             jid: 1,
             conf: None,
+            restart: None,
         });
         refused(&Op::StartJail {
             name: name.to_owned(),

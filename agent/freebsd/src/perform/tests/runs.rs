@@ -38,6 +38,7 @@ fn stop(bench: &Bench, name: &str) -> Op {
         name: name.to_owned(),
         jid,
         conf: Some(conf_path(name)),
+        restart: None,
     }
 }
 
@@ -146,6 +147,7 @@ fn a_jail_without_its_conf_is_removed_by_its_jid() {
         name: "www".to_owned(),
         jid,
         conf: None,
+        restart: None,
     });
     assert!(bench.observe().jails.is_empty());
 }
@@ -159,6 +161,7 @@ fn a_jid_that_is_somebody_elses_by_now_is_left_alone() {
         name: "www".to_owned(),
         jid,
         conf: None,
+        restart: None,
     });
     assert!(bench.observe().jail("stranger").is_some());
 }

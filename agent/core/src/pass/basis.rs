@@ -1,0 +1,78 @@
+//! What of a view the steps of one subject follow from, so that a change is told from a change of something else. Compares only; what failed and when it is tried again is the parent's.
+
+use cellblock_schemas::host::Uplink;
+use cellblock_schemas::jail::RunPolicy;
+use cellblock_schemas::view::{HostView, JailView, NetworkView};
+
+use crate::names;
+use crate::op::Subject;
+
+/// The parts of a view that a subject's steps follow from.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Basis<'v> {
+    jails: Vec<&'v JailView>,
+    networks: Vec<&'v NetworkView>,
+    uplinks: Vec<(&'v str, Option<&'v Uplink>)>,
+    sysctl: Option<String>,
+}
+
+impl<'v> Basis<'v> {
+    /// Those of `subject`. What is there and shall go (an address, a file, a link) follows from no view: its basis is empty, and no view makes it more likely to succeed.
+    pub(super) fn of(view: &'v HostView, subject: &Subject) -> Self {
+        let mut basis = Self::default();
+        match subject {
+            Subject::Host => {}
+            Subject::Jail(uid) => basis.jails.extend(view.jails.get(uid)),
+            Subject::Network(uid) => {
+                let mut networks = view.networks.values();
+                basis
+                    .networks
+                    .extend(networks.find(|network| network.uid == *uid));
+            }
+            Subject::HostPart(_) => basis.add_host_part(view, subject),
+        }
+        basis.add_what_they_lean_on(view);
+        basis
+    }
+
+    fn add_host_part(&mut self, view: &'v HostView, subject: &Subject) {
+        let sysctls = &view.host.sysctls;
+        self.sysctl = sysctls
+            .iter()
+            .find(|(oid, _)| Subject::sysctl(oid) == *subject)
+            .map(|(_, value)| value.to_string());
+        let networks = view.networks.values();
+        self.networks.extend(
+            networks.filter(|network| {
+                Subject::anchor(&names::network_anchor(&network.uid)) == *subject
+            }),
+        );
+        let jails = view.jails.values();
+        self.jails.extend(jails.filter(|jail| {
+            let runs = !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped;
+            let publishes = !jail.spec.publish.is_empty();
+            runs && publishes && Subject::anchor(&names::jail_anchor(&jail.uid)) == *subject
+        }));
+    }
+
+    /// The networks of the jails, and the uplinks that jails and networks name.
+    fn add_what_they_lean_on(&mut self, view: &'v HostView) {
+        let attachments = self.jails.iter().flat_map(|jail| &jail.binding.attachments);
+        self.networks
+            .extend(attachments.filter_map(|attachment| view.networks.get(&attachment.network)));
+        let published = self.jails.iter().flat_map(|jail| &jail.spec.publish);
+        let mut named: Vec<&str> = published.map(|publish| publish.uplink.as_str()).collect();
+        for network in &self.networks {
+            let mode = network.spec.mode();
+            named.extend(mode.and_then(|mode| mode.uplink()));
+            let egress = network.spec.egress.as_ref();
+            let nat = egress.and_then(|egress| egress.nat.as_ref());
+            named.extend(nat.map(|nat| nat.uplink.as_str()));
+        }
+        let uplinks = &view.host.uplinks;
+        self.uplinks = named
+            .into_iter()
+            .map(|name| (name, uplinks.get(name)))
+            .collect();
+    }
+}

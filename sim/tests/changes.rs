@@ -1,0 +1,282 @@
+//! What changes while a host runs, and what must come of it: which jails are tried again, whose connections end, what is released and when, and why a jail was restarted.
+
+use std::net::IpAddr;
+
+use cellblock_agent_core::names;
+use cellblock_fakebsd::Release;
+use cellblock_schemas::condition::{Condition, ConditionStatus};
+use cellblock_schemas::jail::ParameterValue;
+use cellblock_schemas::net::HostAddress;
+use cellblock_schemas::report::HostReport;
+use cellblock_schemas::view::{HostView, JailView};
+use cellblock_sim::World;
+use cellblock_sim::views::{Sketch, build};
+
+const ROUNDS_MAX: usize = 100;
+
+/// Jails `a`, `b` … of this release's networks, one for each entry.
+fn jails(networks: &[&[usize]]) -> HostView {
+    let sketches: Vec<Sketch> = networks
+        .iter()
+        .map(|networks| Sketch {
+            networks: networks.to_vec(),
+            published: false,
+            devfs: false,
+            mount: false,
+            securelevel: -1,
+            stopped: false,
+            rootless: false,
+        })
+        .collect();
+    build(sketches.iter().enumerate())
+}
+
+fn jail<'v>(view: &'v mut HostView, name: &str) -> &'v mut JailView {
+    let mut jails = view.jails.values_mut();
+    jails
+        .find(|jail| jail.name == name)
+        .expect("it is in the view")
+}
+
+/// The next view, in which `name` has another securelevel.
+fn with_securelevel(view: &HostView, name: &str, level: i64) -> HostView {
+    let mut next = view.clone();
+    next.mark.generation.0 += 1;
+    let jail = jail(&mut next, name);
+    jail.generation.0 += 1;
+    let level = ParameterValue::Number(level);
+    jail.spec.parameters.insert("securelevel".to_owned(), level);
+    next
+}
+
+/// How often a command that begins with these words has run.
+fn runs_of(world: &World, words: &str) -> usize {
+    let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    let emulator = world.host.emulator();
+    let runs = emulator.log.iter();
+    runs.filter(|logged| logged.argv.starts_with(&words))
+        .count()
+}
+
+fn run(world: &World, line: &str) -> String {
+    let output = world.host.emulator().sh(line);
+    assert_eq!(output.status, 0, "{line}: {}", output.stderr);
+    output.stdout
+}
+
+fn rest(world: &mut World) -> HostReport {
+    let rest = world.converge(ROUNDS_MAX).expect("it comes to rest");
+    rest.last.report
+}
+
+fn condition<'r>(report: &'r HostReport, jail: usize, kind: &str) -> &'r Condition {
+    let mut conditions = report.jails[jail].conditions.iter();
+    let found = conditions.find(|condition| condition.kind == kind);
+    found.expect("it is reported")
+}
+
+fn is_ready(report: &HostReport, jail: usize) -> bool {
+    condition(report, jail, "Ready").status == ConditionStatus::True
+}
+
+fn jid(world: &World, name: &str) -> u32 {
+    let observed = world.observe();
+    observed.jail(name).expect("it runs").jid
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// From now on commands that begin with these words fail.
+fn break_command(world: &World, words: &str) {
+    for _ in 0..1_000 {
+        world.host.emulator().fail_next(words, 1, "it is broken");
+    }
+}
+
+#[test]
+fn changes_of_other_jails_do_not_make_a_failing_one_tried_at_once() {
+    let mut world = World::new(Release::V15_1);
+    let start = "jail -f /var/db/cellblock/jails/a.conf -c a";
+    break_command(&world, start);
+    let mut view = jails(&[&[], &[]]);
+    for round in 0..30 {
+        view = with_securelevel(&view, "b", round % 3);
+        world.take(view.clone());
+        for _ in 0..4 {
+            world.pass().expect("a pass");
+        }
+        world.sleep(1_000);
+    }
+    // After 0, 1, 3, 7 and 15 s.
+    assert_eq!(runs_of(&world, start), 5);
+    // Its own change is a reason to try at once.
+    world.take(with_securelevel(&view, "a", 1));
+    world.pass().expect("a pass");
+    assert_eq!(runs_of(&world, start), 6);
+}
+
+/// The prefix length of an address on an interface of the host.
+fn prefix_on(world: &World, interface: &str, of: &str) -> Option<u8> {
+    let observed = world.observe();
+    let interface = observed.interface(interface).expect("it is there");
+    interface
+        .address(address(of))
+        .map(|entry| entry.prefix_length)
+}
+
+#[test]
+fn a_changed_prefix_length_of_an_alias_is_taken_over_live() {
+    let mut world = World::new(Release::V15_1);
+    let mut view = jails(&[&[1]]);
+    world.take(view.clone());
+    rest(&mut world);
+    let before = jid(&world, "a");
+    assert_eq!(prefix_on(&world, "vtnet0", "10.0.2.50"), Some(32));
+    let stated: [HostAddress; 2] =
+        ["10.0.2.50/24", "fd00:2::50/64"].map(|text| text.parse().expect("an address"));
+    jail(&mut view, "a").spec.networks[0].addresses = stated.to_vec();
+    world.take(view);
+    let report = rest(&mut world);
+    assert!(is_ready(&report, 0));
+    assert_eq!(prefix_on(&world, "vtnet0", "10.0.2.50"), Some(24));
+    assert_eq!(prefix_on(&world, "vtnet0", "fd00:2::50"), Some(64));
+    assert_eq!(jid(&world, "a"), before, "nothing was restarted");
+    assert_eq!(
+        runs_of(&world, "ifconfig vtnet0 inet 10.0.2.50/32 -alias"),
+        0
+    );
+}
+
+#[test]
+fn a_changed_prefix_length_of_a_subnet_is_taken_over_live() {
+    let mut world = World::new(Release::V15_1);
+    let mut view = jails(&[&[2]]);
+    world.take(view.clone());
+    rest(&mut world);
+    let before = jid(&world, "a");
+    let bridge = names::bridge(&view.networks["switch"].uid);
+    let subnets = &mut view
+        .networks
+        .get_mut("switch")
+        .expect("a network")
+        .spec
+        .subnets;
+    subnets[0].cidr = "10.10.0.0/16".parse().expect("a subnet");
+    subnets[1].cidr = "fd00:10::/56".parse().expect("a subnet");
+    let bound = &mut jail(&mut view, "a").binding.attachments[0].addresses;
+    *bound = ["10.10.0.10/16", "fd00:10::10/56"]
+        .map(|text| text.parse().expect("an address"))
+        .to_vec();
+    world.take(view);
+    let report = rest(&mut world);
+    assert!(is_ready(&report, 0));
+    assert_eq!(prefix_on(&world, &bridge, "10.10.0.1"), Some(16));
+    assert_eq!(prefix_on(&world, &bridge, "fd00:10::1"), Some(56));
+    assert_eq!(jid(&world, "a"), before, "nothing was restarted");
+    let observed = world.observe();
+    let inside = &observed.vnets[&before];
+    let interface = inside
+        .interfaces
+        .iter()
+        .find(|found| found.name == "switch0");
+    let interface = interface.expect("the jail's interface");
+    for (of, prefix_length) in [("10.10.0.10", 16), ("fd00:10::10", 56)] {
+        let entry = interface.address(address(of)).expect("its address");
+        assert_eq!(entry.prefix_length, prefix_length);
+    }
+    let defaults = inside
+        .routes
+        .iter()
+        .filter(|route| route.destination == "default");
+    assert_eq!(defaults.count(), 2, "the default routes are back");
+}
+
+#[test]
+fn an_address_is_not_released_before_it_is_off_the_host() {
+    let mut world = World::new(Release::V15_1);
+    let mut view = jails(&[&[1]]);
+    world.take(view.clone());
+    rest(&mut world);
+    break_command(&world, "ifconfig vtnet0 inet 10.0.2.50/32 -alias");
+    let bound = &mut jail(&mut view, "a").binding.attachments[0].addresses;
+    bound[0] = "10.0.2.60/32".parse().expect("an address");
+    world.take(view.clone());
+    world.converge(20).expect_err("the old address stays");
+    let report = world.pass().expect("a pass").report;
+    for kind in ["Ready", "NetworkReady"] {
+        let condition = condition(&report, 0, kind);
+        assert_eq!(condition.status, ConditionStatus::False, "{condition:?}");
+        assert!(condition.message.contains("10.0.2.50"), "{condition:?}");
+    }
+    assert!(
+        world.observe().jail("a").is_some(),
+        "the jail has the new one and runs"
+    );
+    // Deleted meanwhile, it is not gone either.
+    let mut deleted = view.clone();
+    jail(&mut deleted, "a").deleting = true;
+    world.take(deleted.clone());
+    world.converge(20).expect_err("the old address stays");
+    assert!(!world.pass().expect("a pass").report.jails[0].gone);
+    // The agent is started anew, and the command works again.
+    world.host.emulator().repair();
+    world.start(None);
+    world.take(deleted);
+    let report = rest(&mut world);
+    assert!(report.jails[0].gone, "{:#?}", report.jails[0]);
+    assert_eq!(prefix_on(&world, "vtnet0", "10.0.2.50"), None);
+}
+
+#[test]
+fn the_reason_of_a_restart_is_told_before_and_after() {
+    let mut world = World::new(Release::V15_1);
+    let view = with_securelevel(&jails(&[&[2]]), "a", 1);
+    world.take(view.clone());
+    let report = rest(&mut world);
+    assert_eq!(condition(&report, 0, "Ready").message, "");
+    let cause = "spec.parameters.securelevel changed from `1` to `2`";
+    let next = with_securelevel(&view, "a", 2);
+    let mut held = next.clone();
+    held.host.paused = true;
+    world.take(held);
+    let report = world.pass().expect("a pass").report;
+    let told = report.pending_plan.iter().any(|line| line.contains(cause));
+    assert!(told, "{:?}", report.pending_plan);
+    world.take(next.clone());
+    let report = world.pass().expect("a pass").report;
+    let ready = condition(&report, 0, "Ready");
+    assert!(
+        ready.message.contains(&format!("restarting: {cause}")),
+        "{ready:?}"
+    );
+    let report = rest(&mut world);
+    let ready = condition(&report, 0, "Ready");
+    assert_eq!(ready.message, format!("restarted: {cause}"));
+    // A jail that died is started again, and that is not what the change was.
+    run(&world, "jail -R a");
+    let report = rest(&mut world);
+    assert_eq!(condition(&report, 0, "Ready").message, "");
+}
+
+#[test]
+fn another_rendering_of_the_same_meaning_restarts_nothing() {
+    for release in [Release::V15_1, Release::V14_3] {
+        let mut world = World::new(release);
+        let view = jails(&[&[2], &[0]]);
+        world.take(view);
+        rest(&mut world);
+        let before = [jid(&world, "a"), jid(&world, "b")];
+        for name in ["a", "b"] {
+            let path = format!("/var/db/cellblock/jails/{name}.conf");
+            let mut emulator = world.host.emulator();
+            let text = emulator.files.read_text(&path).expect("it is there");
+            let older = text.replace("    persist;\n", "    persist = true;\n");
+            emulator.files.write(&path, older).expect("it takes a file");
+        }
+        world.start(None);
+        rest(&mut world);
+        assert_eq!([jid(&world, "a"), jid(&world, "b")], before, "{release:?}");
+    }
+}

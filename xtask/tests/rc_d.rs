@@ -17,6 +17,9 @@ const SCRIPTS: [(&str, &str); 2] = [
     ("controller/rc.d/cellblockd", "/usr/local/sbin/cellblockd"),
 ];
 
+/// The script that starts no program.
+const JAILS: &str = "agent/rc.d/cellblock_jails";
+
 /// The conditions of FreeBSD's own rc.d scripts that ours may name: `PROVIDE` lines in libexec/rc/rc.d of 15.1.
 const BASE_CONDITIONS: [&str; 18] = [
     "DAEMON",
@@ -100,7 +103,7 @@ fn started(path: &str, settings: &str) -> Result<String> {
 
 #[test]
 fn the_scripts_are_executable_and_parse() -> Result<()> {
-    for (path, _) in SCRIPTS {
+    for path in SCRIPTS.map(|(path, _)| path).into_iter().chain([JAILS]) {
         use std::os::unix::fs::PermissionsExt as _;
         let file = root().join(path);
         let status = Command::new("sh")
@@ -121,7 +124,7 @@ fn the_scripts_are_executable_and_parse() -> Result<()> {
 
 #[test]
 fn the_scripts_name_only_conditions_that_freebsd_has() -> Result<()> {
-    for (path, _) in SCRIPTS {
+    for path in SCRIPTS.map(|(path, _)| path).into_iter().chain([JAILS]) {
         let script = read(path)?;
         let name = Path::new(path)
             .file_name()
@@ -133,7 +136,7 @@ fn the_scripts_name_only_conditions_that_freebsd_has() -> Result<()> {
         for key in ["REQUIRE", "BEFORE"] {
             for condition in header(&script, key) {
                 ensure!(
-                    BASE_CONDITIONS.contains(&condition),
+                    BASE_CONDITIONS.contains(&condition) || condition == "cellblock_agent",
                     "{path}: {key} names {condition}"
                 );
             }
@@ -275,5 +278,85 @@ fn the_samples_stand_where_the_scripts_and_each_other_say() -> Result<()> {
             "{text}"
         );
     }
+    Ok(())
+}
+
+/// What `service cellblock_jails stop` runs on a host where jls(8) knows the jails of `living`, a name, a line of `meta` and a root each.
+fn stopped(confs: &[(&str, &str)], living: &[(&str, &str, &str)]) -> Result<Vec<String>> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stopped-{}", confs.len()));
+    let jails = folder.join("jails");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).context("an earlier run's folder stays")?;
+    }
+    std::fs::create_dir_all(&jails).context("no folder for jails")?;
+    for (name, text) in confs {
+        std::fs::write(jails.join(format!("{name}.conf")), text).context("no jail.conf")?;
+    }
+    let mut cases = String::new();
+    for (name, meta, path) in living {
+        cases.push_str(&format!(
+            "{name}\\ meta) echo '{meta}' ;;\n{name}\\ path) echo '{path}' ;;\n"
+        ));
+    }
+    let jls = folder.join("jls");
+    let stand_in = format!("#!/bin/sh\ncase \"$2 $3\" in\n{cases}*) exit 1 ;;\nesac\n");
+    std::fs::write(&jls, stand_in).context("no stand-in for jls")?;
+    let script = read("agent/rc.d/cellblock_jails")?
+        .replacen(". /etc/rc.subr", STAND_IN, 1)
+        .replace("/usr/sbin/jls", &format!("sh {}", jls.display()))
+        .replace("/usr/sbin/jail", "echo jail")
+        .replace("run_rc_command \"$1\"", "cellblock_jails_stop");
+    let output = Command::new("sh")
+        .args(["-eu", "-c", &script, "cellblock_jails", "stop"])
+        .env(
+            "SETTINGS",
+            format!("cellblock_jails_dir={}", folder.display()),
+        )
+        .output()
+        .context("cannot start sh")?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut lines: Vec<String> = text
+        .lines()
+        .filter(|line| line.starts_with("jail "))
+        .map(|line| line.replace(&format!("{}/", folder.display()), ""))
+        .collect();
+    lines.sort();
+    Ok(lines)
+}
+
+#[test]
+fn shutting_down_stops_our_jails_and_nobody_elses() -> Result<()> {
+    let marked = "    meta = \"cellblock=c1:uid-1:hash\";\n    path = \"/jails/www\";\n";
+    let unmarked = "    path = \"/jails/a \\\"b\\\"\";\n    host.hostname = \"x\";\n";
+    let confs = [
+        ("www", marked),
+        ("renewed", marked),
+        ("taken", marked),
+        ("on14", unmarked),
+        ("other14", unmarked),
+        ("gone", marked),
+    ];
+    let lines = stopped(
+        &confs,
+        &[
+            ("www", "cellblock=c1:uid-1:hash", "/jails/www"),
+            ("renewed", "cellblock=c1:uid-1:older", "/jails/www"),
+            ("taken", "cellblock=c1:uid-10:hash", "/jails/www"),
+            ("on14", "", "/jails/a \"b\""),
+            ("other14", "", "/jails/else"),
+        ],
+    )?;
+    ensure!(
+        lines
+            == ["on14", "renewed", "www"]
+                .map(|name| format!("jail -q -f jails/{name}.conf -r {name}")),
+        "{lines:?}"
+    );
+    ensure!(stopped(&[], &[])?.is_empty(), "without jails nothing runs");
     Ok(())
 }

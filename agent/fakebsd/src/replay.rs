@@ -72,6 +72,10 @@ pub const TRANSCRIPTS: &[(&str, &str)] = &[
         include_str!("../transcripts/14-switches.txt"),
     ),
     ("15-agent.txt", include_str!("../transcripts/15-agent.txt")),
+    (
+        "16-labels-and-prefixes.txt",
+        include_str!("../transcripts/16-labels-and-prefixes.txt"),
+    ),
 ];
 
 /// Commands that are run but not judged: `file | command | reason` a line.

@@ -47,24 +47,53 @@ impl Planner<'_> {
         let observed = self.observed;
         for (anchor, text) in wanted {
             if observed.pf.anchors.get(anchor) != Some(&text.hash) {
+                let phase = self.plan_retiring(anchor, Some(text));
                 let op = Op::LoadAnchor {
                     anchor: anchor.clone(),
                     rules: text.rules.clone(),
                 };
-                self.step(Phase::LoadAnchor, &Subject::anchor(anchor), op);
+                let phase = phase.unwrap_or(Phase::LoadAnchor);
+                self.step(phase, &Subject::anchor(anchor), op);
             }
         }
         for anchor in observed.pf.anchors.keys() {
             if !wanted.contains_key(anchor) && is_our_anchor(anchor) {
-                self.step(
-                    Phase::ClearAnchor,
-                    &Subject::anchor(anchor),
-                    Op::ClearAnchor {
-                        anchor: anchor.clone(),
-                    },
-                );
+                let phase = self.plan_retiring(anchor, None);
+                let op = Op::ClearAnchor {
+                    anchor: anchor.clone(),
+                };
+                let phase = phase.unwrap_or(Phase::ClearAnchor);
+                self.step(phase, &Subject::anchor(anchor), op);
             }
         }
+    }
+
+    /// Takes back the published ports that an anchor loses: first no rule lets anybody in any more, then their states are killed, and then only are their labels forgotten. The phase in
+    /// which the anchor gets the rules that it shall have; none where it loses no ports.
+    fn plan_retiring(&mut self, anchor: &str, text: Option<&AnchorText>) -> Option<Phase> {
+        let stale: BTreeSet<String> = self
+            .observed
+            .pf
+            .labels
+            .get(anchor)?
+            .iter()
+            .filter(|label| pf::is_ports_label(label))
+            .filter(|label| text.is_none_or(|text| !text.labels.contains(*label)))
+            .cloned()
+            .collect();
+        if stale.is_empty() {
+            return None;
+        }
+        let subject = Subject::anchor(anchor);
+        let op = Op::LoadAnchor {
+            anchor: anchor.to_owned(),
+            rules: pf::retiring(text, &stale),
+        };
+        self.step(Phase::LoadAnchor, &subject, op);
+        for label in stale {
+            self.step(Phase::KillStates, &subject, Op::KillLabelled { label });
+        }
+        Some(Phase::SettleAnchor)
     }
 
     fn rules(&mut self) -> Rules {

@@ -3,6 +3,7 @@
 //! Made once per plan; it answers and decides nothing. Where several things have one key they come in the kernel's order, as a scan of the look would find them.
 
 use std::borrow::Borrow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -10,6 +11,7 @@ use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
 
 use crate::ledger::{Ledger, OwnedJail};
+use crate::mark::{Mark, Role};
 use crate::observed::{Address, Interface, Observed, ObservedJail};
 
 /// Values by key, several for one key in the order in which they were given.
@@ -45,6 +47,9 @@ pub(crate) struct Index<'a> {
     tenants: Multimap<IpAddr, &'a ObservedJail>,
     incarnations: Multimap<&'a str, &'a ObservedJail>,
     owners: Owners<'a>,
+    observed: &'a Observed,
+    /// Where in the look the marked interfaces are that have another name; made when something is missing.
+    marked: OnceCell<BTreeMap<Mark, usize>>,
 }
 
 impl<'a> Index<'a> {
@@ -74,7 +79,34 @@ impl<'a> Index<'a> {
                     .filter_map(|jail| Some((owners.of(jail)?, jail))),
             ),
             owners,
+            observed,
+            marked: OnceCell::new(),
         }
+    }
+
+    /// The interface that carries the mark of `description` under a name which is neither ours nor the driver's: somebody renamed it. One of the driver's names is a half-made one's.
+    ///
+    /// Only the driver's own group counts: it is what the kernel gives back to an interface that a jail's root held, whatever else he put on it.
+    pub(crate) fn renamed(&self, description: &str) -> Option<&'a Interface> {
+        let mark = Mark::parse(description)?;
+        let marked = self.marked.get_or_init(|| {
+            let interfaces = self.observed.interfaces.iter();
+            interfaces
+                .enumerate()
+                .filter_map(|(position, found)| {
+                    let mark = Mark::parse(found.description.as_deref()?)?;
+                    Some((mark, position, found))
+                })
+                .filter(|(mark, _, found)| {
+                    let rest = found.name.strip_prefix(driver(&mark.role));
+                    let by_driver =
+                        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+                    !by_driver && found.groups.contains(driver(&mark.role))
+                })
+                .map(|(mark, position, _)| (mark, position))
+                .collect()
+        });
+        self.observed.interfaces.get(*marked.get(&mark)?)
     }
 
     /// The interfaces of that name: none, one, or after a jail's death two.
@@ -133,6 +165,15 @@ impl<'a> Index<'a> {
     /// The uid of the jail of ours that `jail` is; none for a stranger.
     pub(crate) fn owner_of(&self, jail: &'a ObservedJail) -> Option<&'a str> {
         self.owners.of(jail)
+    }
+}
+
+/// The driver of what a mark of that role stands on, and its group.
+fn driver(role: &Role) -> &'static str {
+    match role {
+        Role::Bridge => "bridge",
+        Role::Loopback => "lo",
+        Role::HostEnd(_) | Role::JailEnd(_) => "epair",
     }
 }
 

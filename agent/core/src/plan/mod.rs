@@ -74,6 +74,8 @@ pub mod reason {
     pub const ROOT_CHANGED: &str = "RootChanged";
     /// Two interfaces carry one name, and one of them may be forged.
     pub const AMBIGUOUS_INTERFACE: &str = "AmbiguousInterface";
+    /// An interface of ours has been given another name on the host.
+    pub const INTERFACE_RENAMED: &str = "InterfaceRenamed";
     /// pf is not loaded, not enabled, or its main ruleset does not refer to our anchors.
     pub const PF_NOT_EFFECTIVE: &str = "PfNotEffective";
     /// Packets must be forwarded and the host does not forward.

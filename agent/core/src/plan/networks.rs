@@ -26,7 +26,15 @@ impl<'a> Planner<'a> {
         description: &str,
     ) -> Standing<'a> {
         let Some(interface) = self.index.interfaces_named(name).next() else {
-            return Standing::Nothing;
+            let Some(renamed) = self.index.renamed(description) else {
+                return Standing::Nothing;
+            };
+            let message = format!(
+                "somebody renamed `{name}` to `{to}`; name it back (ifconfig {to} name {name}), or destroy it",
+                to = renamed.name
+            );
+            self.block(subject, reason::INTERFACE_RENAMED, message);
+            return Standing::Taken;
         };
         if self.index.is_ambiguous(name) {
             let message =

@@ -2,6 +2,7 @@
 //!
 //! Each anchor carries one rule that matches nothing and whose label states the hash of the text: what is loaded is told by that label, never by a diff of pfctl's print.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -16,6 +17,9 @@ pub const HASH_LABEL: &str = "cellblock:cfg:";
 /// An interface that never exists: a rule on it is loaded (recording `05`) and never evaluated to a match.
 const NO_INTERFACE: &str = "cbnone0";
 
+/// How many hexadecimal digits of a hash tell the published ports of one jail apart.
+const PORTS_HASH_CHARS: usize = 8;
+
 /// A rendered anchor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnchorText {
@@ -24,6 +28,8 @@ pub struct AnchorText {
     /// What the label states: a hash of the text, `-`, and how many translations pf makes of it. Rules and translations are rulesets of their own, and the label stands among the rules only:
     /// without the number, nobody would notice that `pfctl -a ANCHOR -F nat` took the others away (recording `15`).
     pub hash: String,
+    /// The labels of its published ports, each with the states that connections to them made.
+    pub labels: BTreeSet<String>,
 }
 
 /// One line of outbound NAT.
@@ -66,6 +72,55 @@ pub fn jail_label(jail: &Uid) -> String {
     format!("cellblock:{jail}")
 }
 
+/// The label of some published ports of a jail, beside the jail's own on the same rules; states are killed by it when the ports are taken back. It states everything that a connection
+/// through them depends on. Ports that lead to one port inside share it, because pf tells their connections apart by no rule.
+///
+/// A rule has up to five labels of 63 octets (PF_RULE_MAX_LABEL_COUNT, PF_RULE_LABEL_SIZE, sys/netpfil/pf/pf.h).
+fn ports_label(redirect: &RedirectRule, ports: &str) -> String {
+    let to = redirect.target_port.unwrap_or_default();
+    let text = format!(
+        "{} {} {} {ports} {} {to}",
+        redirect.interface,
+        redirect.protocol.as_str(),
+        redirect.public,
+        redirect.target,
+    );
+    let mut hash = data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
+    hash.truncate(PORTS_HASH_CHARS);
+    format!("{}:{hash}", jail_label(&redirect.jail))
+}
+
+/// Whether `label` is one of published ports, as [`render`] gives it.
+#[must_use]
+pub fn is_ports_label(label: &str) -> bool {
+    let Some((jail, hash)) = label.rsplit_once(':') else {
+        return false;
+    };
+    let prefix = jail.strip_prefix("cellblock:");
+    prefix.is_some_and(|uid| !uid.is_empty() && uid != "cfg")
+        && hash.len() == PORTS_HASH_CHARS
+        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The rules of an anchor that is about to lose published ports: those that shall stand, and one for each label that goes, which matches nothing. So whoever finds the anchor like this
+/// knows which states are still to be killed. It states no hash, so it is never taken for finished.
+#[must_use]
+pub fn retiring(text: Option<&AnchorText>, labels: &BTreeSet<String>) -> String {
+    let mut rules: String = text
+        .iter()
+        .flat_map(|text| text.rules.split_inclusive('\n'))
+        .filter(|line| !line.contains(HASH_LABEL))
+        .collect();
+    for label in labels {
+        writeln!(
+            rules,
+            "pass in quick on {NO_INTERFACE} all no state label \"{label}\""
+        )
+        .expect("writing to a String cannot fail");
+    }
+    rules
+}
+
 /// Renders an anchor of NAT and redirect rules. None where there is nothing to load.
 #[must_use]
 pub fn render(nats: &[NatRule], redirects: &[RedirectRule]) -> Option<AnchorText> {
@@ -92,46 +147,26 @@ pub fn render(nats: &[NatRule], redirects: &[RedirectRule]) -> Option<AnchorText
             .target_port
             .map(|port| format!(" port {port}"))
             .unwrap_or_default();
-        writeln!(
-            rules,
-            "rdr on {} {} proto {} from any to {} port {} -> {}{port}",
-            redirect.interface,
-            Family::of(redirect.public).keyword(),
-            redirect.protocol.as_str(),
-            redirect.public,
-            port_list(&redirect.ports),
-            redirect.target,
-        )
-        .expect("writing to a String cannot fail");
-    }
-    for redirect in redirects {
-        let ports = match redirect.target_port {
-            Some(port) => port.to_string(),
-            None => port_list(&redirect.ports),
-        };
-        // A forwarded packet is filtered twice, and the state of the way in does not pass it on the way out.
-        let ways = [
-            ("in", Some(&redirect.interface)),
-            ("out", redirect.forwarded_by.as_ref()),
-        ];
-        for (direction, interface) in ways
-            .into_iter()
-            .filter_map(|(way, interface)| Some((way, interface?)))
-        {
+        for range in &redirect.ports {
             writeln!(
                 rules,
-                "pass {direction} quick on {interface} {} proto {} from any to {} port {ports} keep state label \"{}\"",
-                Family::of(redirect.target).keyword(),
+                "rdr on {} {} proto {} from any to {} port {} -> {}{port}",
+                redirect.interface,
+                Family::of(redirect.public).keyword(),
                 redirect.protocol.as_str(),
+                redirect.public,
+                port_range(range),
                 redirect.target,
-                jail_label(&redirect.jail),
             )
             .expect("writing to a String cannot fail");
         }
     }
+    let mut labels = BTreeSet::new();
+    for redirect in redirects {
+        render_passes(redirect, &mut rules, &mut labels);
+    }
     let mut hash = data_encoding::HEXLOWER.encode(&Sha256::digest(rules.as_bytes()));
     hash.truncate(16);
-    // pf makes a translation of each port of a list.
     let translations: usize = redirects.iter().map(|redirect| redirect.ports.len()).sum();
     write!(hash, "-{}", nats.len() + translations).expect("writing to a String cannot fail");
     writeln!(
@@ -139,24 +174,60 @@ pub fn render(nats: &[NatRule], redirects: &[RedirectRule]) -> Option<AnchorText
         "pass in quick on {NO_INTERFACE} all no state label \"{HASH_LABEL}{hash}\""
     )
     .expect("writing to a String cannot fail");
-    Some(AnchorText { rules, hash })
+    Some(AnchorText {
+        rules,
+        hash,
+        labels,
+    })
 }
 
-/// `80`, `8000:8099`, or `{ 21, 80, 443 }`.
-fn port_list(ports: &[PortRange]) -> String {
-    let words: Vec<String> = ports
-        .iter()
-        .map(|range| {
-            if range.first == range.last {
-                range.first.to_string()
-            } else {
-                format!("{}:{}", range.first, range.last)
-            }
-        })
-        .collect();
-    match words.as_slice() {
-        [word] => word.clone(),
-        _ => format!("{{ {} }}", words.join(", ")),
+/// The rules that let the connections of one redirect pass, labelled so that their states are found.
+fn render_passes(redirect: &RedirectRule, rules: &mut String, labels: &mut BTreeSet<String>) {
+    let inside: Vec<(String, String)> = match redirect.target_port {
+        Some(port) => {
+            let outside: Vec<String> = redirect.ports.iter().map(port_range).collect();
+            vec![(port.to_string(), ports_label(redirect, &outside.join(" ")))]
+        }
+        None => redirect
+            .ports
+            .iter()
+            .map(|range| {
+                let ports = port_range(range);
+                let label = ports_label(redirect, &ports);
+                (ports, label)
+            })
+            .collect(),
+    };
+    // A forwarded packet is filtered twice, and the state of the way in does not pass it on the way out.
+    let ways = [
+        ("in", Some(&redirect.interface)),
+        ("out", redirect.forwarded_by.as_ref()),
+    ];
+    for (ports, label) in inside {
+        for (direction, interface) in ways
+            .into_iter()
+            .filter_map(|(way, interface)| Some((way, interface?)))
+        {
+            writeln!(
+                rules,
+                "pass {direction} quick on {interface} {} proto {} from any to {} port {ports} keep state label \"{}\" label \"{label}\"",
+                Family::of(redirect.target).keyword(),
+                redirect.protocol.as_str(),
+                redirect.target,
+                jail_label(&redirect.jail),
+            )
+            .expect("writing to a String cannot fail");
+        }
+        labels.insert(label);
+    }
+}
+
+/// `80` or `8000:8099`.
+fn port_range(range: &PortRange) -> String {
+    if range.first == range.last {
+        range.first.to_string()
+    } else {
+        format!("{}:{}", range.first, range.last)
     }
 }
 

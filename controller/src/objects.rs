@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use cellblock_controller_core::admit::{self, Admitted, Outcome, Rejection, Request as Wanted};
+use cellblock_controller_core::rules::Together;
 use cellblock_proto::v1;
 use cellblock_proto::v1::objects_server::Objects;
 use cellblock_schemas::Uid;
@@ -64,8 +65,9 @@ impl ObjectsService {
         request: v1::ApplyRequest,
     ) -> Result<v1::ApplyResponse, RequestError> {
         let manager = manager(request.field_manager);
+        let together = Arc::new(together(&request.objects));
         if request.dry_run {
-            return self.rehearse(request.objects, &manager);
+            return self.rehearse(request.objects, &manager, &together);
         }
         let mut results = Vec::with_capacity(request.objects.len());
         for object in request.objects {
@@ -75,6 +77,7 @@ impl ObjectsService {
                         kind,
                         document,
                         manager: manager.clone(),
+                        together: together.clone(),
                     };
                     self.admit(wanted, false).await
                 }
@@ -96,6 +99,7 @@ impl ObjectsService {
         &self,
         objects: Vec<v1::Object>,
         manager: &str,
+        together: &Arc<Together>,
     ) -> Result<v1::ApplyResponse, RequestError> {
         let mut index = self.shared.running()?.cache.index().clone();
         let mut results = Vec::with_capacity(objects.len());
@@ -105,6 +109,7 @@ impl ObjectsService {
                     kind,
                     document,
                     manager: manager.to_owned(),
+                    together: together.clone(),
                 };
                 Ok(admit::admit(&index, wanted, &writer::now())?)
             });
@@ -181,6 +186,16 @@ async fn finish(running: &Running, admitted: &Admitted) -> Result<(), RequestErr
         })
         .await?;
     Ok(())
+}
+
+/// What is applied together. What cannot be read is refused by itself.
+fn together(objects: &[v1::Object]) -> Together {
+    if objects.len() < 2 {
+        return Together::default();
+    }
+    let read = |object: &v1::Object| wire::document(Some(object.clone())).ok();
+    let documents: Vec<_> = objects.iter().filter_map(read).collect();
+    Together::of(documents.iter().map(|(kind, document)| (*kind, document)))
 }
 
 fn manager(said: String) -> String {

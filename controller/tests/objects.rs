@@ -8,8 +8,8 @@ use cellblock_proto::v1;
 use cellblock_proto::v1::apply_result::Outcome;
 use cellblock_proto::v1::watch_event::Type;
 use common::{
-    DEADLINE, World, applied, apply, assert_code, get, host, jail, json_of, network, object,
-    rejection,
+    DEADLINE, World, applied, apply, assert_code, connect, get, host, jail, json_of, network,
+    object, rejection,
 };
 use serde_json::{Value, json};
 use tonic::{Code, Streaming};
@@ -41,10 +41,11 @@ fn seen(event: &v1::WatchEvent) -> (Type, String) {
 async fn what_is_applied_can_be_read_at_once_and_applied_again_changes_nothing() {
     let world = World::start().await;
     let mut objects = world.objects().await;
+    let _agents = connect(&world.controller, &["a"]).await;
     let documents = [host("a"), network("lan"), jail("www", &["lan"])];
     assert_eq!(
         outcomes(&apply(&mut objects, &documents).await),
-        [Outcome::Created; 3]
+        [Outcome::Configured, Outcome::Created, Outcome::Created]
     );
     let www = get(&mut objects, "Jail", "www")
         .await
@@ -307,6 +308,7 @@ async fn a_watch_from_an_unknown_past_or_future_is_told_to_list_again() {
 async fn deletion_compares_and_says_whether_the_object_is_gone() {
     let world = World::start().await;
     let mut objects = world.objects().await;
+    let _agents = connect(&world.controller, &["a"]).await;
     applied(
         &mut objects,
         &[host("a"), network("lan"), jail("www", &["lan"])],
@@ -358,6 +360,7 @@ async fn deletion_compares_and_says_whether_the_object_is_gone() {
 async fn a_hundred_applies_at_once_spread_evenly() {
     let world = World::start().await;
     let mut objects = world.objects().await;
+    let _agents = connect(&world.controller, &["a", "b", "c"]).await;
     applied(
         &mut objects,
         &[host("a"), host("b"), host("c"), network("lan")],
@@ -401,6 +404,7 @@ async fn a_hundred_applies_at_once_spread_evenly() {
 async fn a_restart_on_the_same_file_keeps_everything() {
     let world = World::start().await;
     let mut objects = world.objects().await;
+    let agents = connect(&world.controller, &["a"]).await;
     applied(
         &mut objects,
         &[host("a"), network("lan"), jail("www", &["lan"])],
@@ -413,7 +417,7 @@ async fn a_restart_on_the_same_file_keeps_everything() {
         .expect("a version")
         .into_inner();
     assert_eq!(cluster.store, "embedded");
-    drop(objects);
+    drop((objects, agents));
     let world = world.restart().await;
     let mut objects = world.objects().await;
     assert_eq!(

@@ -9,8 +9,8 @@ use cellblock_proto::v1;
 use cellblock_store::testing::EtcdServer;
 use cellblock_store::{EtcdOptions, StoreConfig};
 use common::{
-    DEADLINE, applied, apply, assert_code, channel, get, host, jail, json_of, network, objects,
-    start,
+    DEADLINE, applied, apply, assert_code, channel, connect, get, host, jail, json_of, network,
+    objects, start,
 };
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
@@ -61,6 +61,7 @@ async fn apply_read_and_restart_over_etcd() {
     let controller = start(over(&server)).await;
     assert_eq!(health(&controller).await, ServingStatus::Serving);
     let mut client = objects(&controller).await;
+    let agents = connect(&controller, &["a"]).await;
     applied(
         &mut client,
         &[host("a"), network("lan"), jail("www", &["lan"])],
@@ -76,7 +77,7 @@ async fn apply_read_and_restart_over_etcd() {
         .expect("a version")
         .into_inner();
     assert_eq!(version.store, "etcd");
-    drop(client);
+    drop((client, agents));
     controller.stop().await;
     let controller = start(over(&server)).await;
     let mut client = objects(&controller).await;
@@ -99,6 +100,7 @@ async fn two_controllers_on_one_store_give_no_address_twice() {
     let server = etcd().await;
     let (one, other) = (start(over(&server)).await, start(over(&server)).await);
     let mut client = objects(&one).await;
+    let _agents = connect(&one, &["a", "b"]).await;
     applied(&mut client, &[host("a"), host("b"), network("lan")]).await;
     let tasks = (0..40).map(|number| {
         let controller = if number % 2 == 0 { &one } else { &other };

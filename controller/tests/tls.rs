@@ -17,7 +17,7 @@ use common::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Code, Status, Streaming};
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -135,11 +135,7 @@ impl Secured {
     }
 
     /// Says Hello as the agent of a host; the first answer, and the stream, which is the session.
-    async fn hello(
-        &self,
-        pair: &Pair,
-        host: &str,
-    ) -> Result<(Heard, Streaming<v1::ControllerMessage>), Status> {
+    async fn hello(&self, pair: &Pair, host: &str) -> Result<(Heard, Session), Status> {
         let mut agents = AgentsClient::new(self.channel(Some(pair)).await.expect("one of ours"));
         let hello = v1::Hello {
             host: host.to_owned(),
@@ -149,13 +145,20 @@ impl Secured {
         let message = v1::AgentMessage {
             message: Some(Said::Hello(hello)),
         };
-        // The agent says nothing more, and does not hang up either.
-        let said = tokio_stream::once(message).chain(tokio_stream::pending());
-        let mut heard = agents.session(said).await?.into_inner();
+        let (said, saying) = tokio::sync::mpsc::channel(1);
+        said.send(message).await.expect("there is room for one");
+        let saying = ReceiverStream::new(saying);
+        let mut heard = agents.session(saying).await?.into_inner();
         let first = heard.message().await?.and_then(|message| message.message);
-        Ok((first.expect("an answer"), heard))
+        Ok((first.expect("an answer"), (said, heard)))
     }
 }
+
+/// A stream that ends when it is dropped.
+type Session = (
+    tokio::sync::mpsc::Sender<v1::AgentMessage>,
+    Streaming<v1::ControllerMessage>,
+);
 
 fn refused(heard: Heard) -> v1::Refused {
     match heard {

@@ -1,5 +1,6 @@
 //! A whole fleet: a store, a controller, machines with agents, and the command line to speak to it.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,6 +34,15 @@ pub enum StoreKind {
     /// One file.
     Embedded,
 }
+
+/// The ports that controllers listen on.
+const PORTS: std::ops::Range<u16> = 2000..9000;
+
+/// How many there are.
+const PORT_COUNT: u64 = 7000;
+
+/// How many are tried.
+const PORT_TRIES: u64 = 100;
 
 /// What a fleet is made of.
 #[derive(Clone, Debug)]
@@ -232,15 +242,24 @@ impl Fleet {
         Ok(self.runtime.block_on(client.list(kind, ""))?.0)
     }
 
-    /// Every object's kind, name and revision: what a refused request must leave as it is.
+    /// Every object's kind, name, and document but for its status and what changes with that: what a refused request must leave as
+    /// it is. The controller notes in a status, whenever it comes to it, who is heard and who is attached.
     ///
     /// # Errors
     /// The controller does not answer.
-    pub fn inventory(&self) -> anyhow::Result<Vec<(Kind, String, u64)>> {
+    pub fn inventory(&self) -> anyhow::Result<Vec<(Kind, String, String)>> {
         let mut found = Vec::new();
         for kind in Kind::ALL {
-            let listed = self.list(kind)?.into_iter();
-            found.extend(listed.map(|object| (kind, object.name, object.revision)));
+            found.extend(self.list(kind)?.into_iter().map(|mut object| {
+                if let Some(members) = object.value.as_object_mut() {
+                    members.shift_remove("status");
+                }
+                if let Some(metadata) = object.value["metadata"].as_object_mut() {
+                    metadata.shift_remove("resourceVersion");
+                    metadata.shift_remove("finalizers");
+                }
+                (kind, object.name, object.value.to_string())
+            }));
         }
         Ok(found)
     }
@@ -445,7 +464,16 @@ fn roots_of(folder: &Path) -> anyhow::Result<Vec<String>> {
     Ok(roots)
 }
 
-/// A port that nobody listens on at the moment.
+/// A port that nobody listens on at the moment, and that nobody is given who asks for any: those come from 32768 upwards on Linux and
+/// from 10000 on FreeBSD (ip(7), `net.inet.ip.portrange.first`), and a test beside this one asks all the time. The controller takes
+/// it only later, and again after each crash.
 fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    let seed = RandomState::new().build_hasher().finish();
+    let ports = (0..PORT_TRIES).map(|number| PORTS.start + ((seed + number) % PORT_COUNT) as u16);
+    for port in ports {
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }

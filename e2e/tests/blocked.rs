@@ -32,27 +32,27 @@ spec: {host: fbsd-01, root: {path: /jails/fine}}
 apiVersion: cellblock.dev/v1alpha1
 kind: Jail
 metadata: {name: no-host}
-spec: {host: fbsd-99, root: {path: /jails/fine}}
+spec: {host: fbsd-99, root: {path: /jails/no-host}}
 ---
 apiVersion: cellblock.dev/v1alpha1
 kind: Jail
 metadata: {name: no-network}
-spec: {host: fbsd-01, root: {path: /jails/fine}, networks: [{network: nowhere}]}
+spec: {host: fbsd-01, root: {path: /jails/no-network}, networks: [{network: nowhere}]}
 ---
 apiVersion: cellblock.dev/v1alpha1
 kind: Jail
 metadata: {name: no-uplink}
-spec: {host: fbsd-01, root: {path: /jails/fine}, networks: [{network: no-such-uplink}]}
+spec: {host: fbsd-01, root: {path: /jails/no-uplink}, networks: [{network: no-such-uplink}]}
 ---
 apiVersion: cellblock.dev/v1alpha1
 kind: Jail
 metadata: {name: no-nic}
-spec: {host: fbsd-01, root: {path: /jails/fine}, networks: [{network: no-such-nic}]}
+spec: {host: fbsd-01, root: {path: /jails/no-nic}, networks: [{network: no-such-nic}]}
 ---
 apiVersion: cellblock.dev/v1alpha1
 kind: Jail
 metadata: {name: no-ruleset}
-spec: {host: fbsd-01, root: {path: /jails/fine}, parameters: {mount.devfs: true, devfs_ruleset: 99}}
+spec: {host: fbsd-01, root: {path: /jails/no-ruleset}, parameters: {mount.devfs: true, devfs_ruleset: 99}}
 ---
 apiVersion: cellblock.dev/v1alpha1
 kind: Jail
@@ -62,7 +62,7 @@ spec: {host: fbsd-01, root: {path: /jails/nowhere}}
 apiVersion: cellblock.dev/v1alpha1
 kind: Jail
 metadata: {name: name-taken}
-spec: {host: fbsd-01, jailName: theirs, root: {path: /jails/fine}}
+spec: {host: fbsd-01, jailName: theirs, root: {path: /jails/name-taken}}
 "#;
 
 /// Each jail with what must be said of it.
@@ -89,7 +89,18 @@ const SAID: [(&str, &[&str]); 7] = [
 #[test]
 fn what_a_host_cannot_do_is_said_and_everything_else_goes_on() -> anyhow::Result<()> {
     let mut fleet = Fleet::prepare(&Options {
-        roots: vec!["/jails/fine".to_owned()],
+        roots: [
+            "fine",
+            "no-host",
+            "no-network",
+            "no-uplink",
+            "no-nic",
+            "no-ruleset",
+            "name-taken",
+        ]
+        .iter()
+        .map(|name| format!("/jails/{name}"))
+        .collect(),
         ..Options::small()
     })?;
     let machine = fleet.machine("fbsd-01")?;

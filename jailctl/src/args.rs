@@ -171,6 +171,17 @@ pub enum Host {
     Resume(HostNames),
     /// The agent may act on a host that had jails or interfaces of somebody else when it first ran
     Approve(HostNames),
+    /// The machine is gone for good: its jails go to other hosts, and its agent, should it come back, only observes until approved
+    Forget(HostNames),
+    /// The agent of a host may show this key from now on, and no other
+    AcceptKey {
+        /// The host
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The key's fingerprint, as the refusal of the agent shows it
+        #[arg(value_name = "FINGERPRINT")]
+        key: String,
+    },
     /// What stays on a host after everything of ours was deleted, and why
     Residue(Output),
 }

@@ -1,4 +1,4 @@
-//! `jailctl host`: pause, resume and approve, and what stays behind.
+//! `jailctl host`: pause, resume, approve, forget, accept a key, and what stays behind.
 
 use cellblock_schemas::Kind;
 use serde_json::{Value, json};
@@ -46,24 +46,42 @@ pub async fn run(
             set(
                 connection,
                 names,
-                "paused",
-                true,
+                &[("paused", true.into())],
                 "paused: its agent observes and changes nothing",
                 printer,
             )
             .await
         }
-        Host::Resume(names) => set(connection, names, "paused", false, "resumed", printer).await,
+        Host::Resume(names) => {
+            let fields = [("paused", false.into())];
+            set(connection, names, &fields, "resumed", printer).await
+        },
         Host::Approve(names) => {
             set(
                 connection,
                 names,
-                "approved",
-                true,
+                &[("approved", true.into()), ("forgotten", false.into())],
                 "approved: its agent may act",
                 printer,
             )
             .await
+        }
+        Host::Forget(names) => {
+            set(
+                connection,
+                names,
+                &[("forgotten", true.into())],
+                "forgotten: its jails go to other hosts, those that name it wait; should its agent come back, it observes until `jailctl host approve`",
+                printer,
+            )
+            .await
+        }
+        Host::AcceptKey { name, key } => {
+            let names = HostNames {
+                names: vec![name.clone()],
+            };
+            let fields = [("keyFingerprint", key.as_str().into())];
+            set(connection, &names, &fields, "has a new key", printer).await
         }
         Host::Residue(Output {
             output: Some(encoding),
@@ -86,8 +104,7 @@ pub async fn run(
 async fn set(
     connection: &Connection,
     names: &HostNames,
-    field: &str,
-    to: bool,
+    fields: &[(&str, Value)],
     word: &str,
     printer: &Printer,
 ) -> anyhow::Result<()> {
@@ -95,7 +112,7 @@ async fn set(
     for named in &names.names {
         // The form that `-o name` prints is as good as the bare name.
         let name = named.strip_prefix("host/").unwrap_or(named);
-        until_unchanged(async || set_once(&mut client, name, field, to).await).await?;
+        until_unchanged(async || set_once(&mut client, name, fields).await).await?;
         printer.note(&format!("host/{name} {word}"));
     }
     Ok(())
@@ -114,15 +131,21 @@ async fn until_unchanged(
     }
 }
 
-/// Reads the Host and writes it with `field` changed.
-async fn set_once(client: &mut Client, name: &str, field: &str, to: bool) -> Result<(), Refused> {
+/// Reads the Host and writes it with `fields` of its spec changed.
+async fn set_once(
+    client: &mut Client,
+    name: &str,
+    fields: &[(&str, Value)],
+) -> Result<(), Refused> {
     let mut object = client.get(Kind::Host, name).await?;
     let spec = object
         .value
         .as_object_mut()
         .map(|object| object.entry("spec").or_insert_with(|| json!({})));
     if let Some(Value::Object(spec)) = spec {
-        spec.insert(field.to_owned(), Value::Bool(to));
+        for (field, value) in fields {
+            spec.insert((*field).to_owned(), value.clone());
+        }
     }
     client.update(Kind::Host, name, &object.value).await?;
     Ok(())

@@ -102,6 +102,16 @@ async fn play(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let mut client = Client::new(entry)?;
+    // A host that is not heard yet takes no jail, so the first to come would take them all.
+    let hosts: Vec<(Kind, String)> = machines
+        .iter()
+        .map(|machine| (Kind::Host, machine.name.clone()))
+        .collect();
+    let heard = Goal::Condition {
+        kind: "Heard".to_owned(),
+        status: "True".to_owned(),
+    };
+    until_joined(&mut client, &hosts, &heard, arguments.timeout, printer).await?;
     let jails: Vec<(Kind, String)> = documents
         .iter()
         .filter(|document| document.object.kind() == Kind::Jail)
@@ -208,6 +218,18 @@ fn start_machines(
         machines.push(Machine { name, host, agent });
     }
     Ok(machines)
+}
+
+/// Waits until every agent has made its Host and is heard.
+async fn until_joined(
+    client: &mut Client,
+    hosts: &[(Kind, String)],
+    heard: &Goal,
+    timeout: Duration,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    wait::wait(client, hosts, &Goal::Create, timeout, printer, |_| {}).await?;
+    wait::wait(client, hosts, heard, timeout, printer, |_| {}).await
 }
 
 async fn watch_progress(

@@ -10,6 +10,8 @@ mod removal;
 mod spec;
 mod status;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use cellblock_schemas::{Kind, Uid, Violation, Warning};
 use jiff::Timestamp;
@@ -17,6 +19,7 @@ use serde_json::Value;
 
 use crate::document;
 use crate::index::Index;
+use crate::rules::Together;
 use crate::write::Write;
 
 pub use removal::finish;
@@ -42,6 +45,8 @@ pub enum Request {
         document: Value,
         /// Who states it.
         manager: String,
+        /// What is applied together with it.
+        together: Arc<Together>,
     },
     /// A new object.
     Create {
@@ -236,7 +241,8 @@ pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rej
             kind,
             document,
             manager,
-        } => spec::apply(index, kind, document, &manager, now),
+            together,
+        } => spec::apply(index, kind, document, &manager, &together, now),
         Request::Create {
             kind,
             document,

@@ -237,7 +237,8 @@ impl Choice<'_> {
                 | Resource::Mac(_)
                 | Resource::Port { .. }
                 | Resource::PublicAddress { .. }
-                | Resource::JailName { .. } => None,
+                | Resource::JailName { .. }
+                | Resource::Root { .. } => None,
             });
         holes.extend(own);
         let host = scope_host(&self.network.spec, self.host);

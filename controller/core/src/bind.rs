@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use crate::allocate::allocate;
 use crate::claim::{Claim, Owner, Resource};
 use crate::conditions;
-use crate::index::{Index, wanted_ports};
+use crate::index::{self, Index, wanted_ports};
 use crate::place::{self, Rejected};
-use crate::rules::{self, Problem};
+use crate::rules::{self, Problem, Together};
 use crate::waiting::Waiting;
 use crate::write::{Guard, Write};
 
@@ -38,16 +38,25 @@ pub struct Decision {
     pub bridges: Vec<(String, Uid, u32)>,
 }
 
-/// Decides host and addresses of a jail. What it has already it keeps while that is still right; a bound jail is never moved.
+/// Whether a jail is bound to a host that the operator has given up.
+pub(crate) fn is_forgotten(index: &Index, jail: &Jail) -> bool {
+    let host = jail.binding().and_then(|binding| index.host(&binding.host));
+    host.is_some_and(|host| host.spec.forgotten)
+}
+
+/// Decides host and addresses of a jail. What it has already it keeps while that is still right; a bound jail is never moved,
+/// unless its host was given up.
 ///
 /// # Errors
 /// Something is missing: the jail waits.
 pub fn decide(index: &Index, jail: &Jail) -> Result<Decision, Waiting> {
     let networks = networks(index, jail)?;
-    if let Some(waiting) = because(&rules::host_independent(index, jail)) {
+    if let Some(waiting) = because(&rules::host_independent(index, jail, &Together::default())) {
         return Err(waiting);
     }
-    if let Some(binding) = jail.binding() {
+    if let Some(binding) = jail.binding()
+        && !is_forgotten(index, jail)
+    {
         return decide_on(index, jail, &binding.host, &networks);
     }
     let mut rejected = Vec::new();
@@ -77,18 +86,17 @@ pub fn decide(index: &Index, jail: &Jail) -> Result<Decision, Waiting> {
 pub fn bind(index: &Index, jail: &mut Jail, write: &mut Write, now: Timestamp) {
     let generation = jail.metadata.generation;
     let decided = decide(index, jail);
+    let leaves = is_forgotten(index, jail);
     let is_new = match &decided {
         Ok(decision) => jail.binding() != Some(&decision.binding),
         Err(_) => false,
     };
     let condition = match &decided {
-        Ok(decision) => conditions::new(
-            conditions::SCHEDULED,
-            ConditionStatus::True,
-            conditions::REASON_BOUND,
-            format!("bound to {}", decision.binding.host),
-            generation,
-        ),
+        Ok(decision) => {
+            let (reason, message) = index.bound(jail, &decision.binding.host);
+            let status = ConditionStatus::True;
+            conditions::new(conditions::SCHEDULED, status, reason, message, generation)
+        }
         Err(waiting) => conditions::new(
             conditions::SCHEDULED,
             ConditionStatus::False,
@@ -111,6 +119,9 @@ pub fn bind(index: &Index, jail: &mut Jail, write: &mut Write, now: Timestamp) {
             jail.metadata.finalizers.push(FINALIZER.to_owned());
         }
     }
+    if leaves {
+        leave(index, jail, decided.is_err(), write);
+    }
     let status = jail.status.get_or_insert_with(JailStatus::default);
     if let Ok(decision) = decided {
         status.binding = Some(decision.binding);
@@ -119,6 +130,23 @@ pub fn bind(index: &Index, jail: &mut Jail, write: &mut Write, now: Timestamp) {
         PENDING.clone_into(&mut status.phase);
     }
     conditions::set(&mut status.conditions, condition, now);
+}
+
+/// Takes a jail off a host that was given up: nobody there will confirm anything, and what was observed there is over. `alone`: it
+/// has no other host yet.
+pub(crate) fn leave(index: &Index, jail: &mut Jail, alone: bool, write: &mut Write) {
+    if alone {
+        release(index, jail, write);
+        let own = |finalizer: &String| finalizer != FINALIZER;
+        jail.metadata.finalizers.retain(own);
+    }
+    if let Some(status) = &mut jail.status {
+        status.binding = None;
+        status.jid = None;
+        status.phase.clear();
+        let own = |kind: &str| conditions::OWN.contains(&kind);
+        status.conditions.retain(|condition| own(&condition.kind));
+    }
 }
 
 /// Gives back everything that a jail holds; for the transaction that removes it, or in which its host says that nothing is
@@ -157,11 +185,11 @@ fn decide_on(
     host: &str,
     networks: &[&Network],
 ) -> Result<Decision, Waiting> {
-    if let Some(waiting) = because(&rules::on_host(index, jail, host)) {
+    if let Some(waiting) = because(&rules::on_host(index, jail, host, &Together::default())) {
         return Err(waiting);
     }
     let object = index.host(host);
-    if jail.binding().is_none()
+    if jail.binding().is_none_or(|binding| binding.host != host)
         && let Some(object) = object
     {
         let missing = rules::publish_problems(object, jail);
@@ -175,6 +203,7 @@ fn decide_on(
         host: host.to_owned(),
         name: jail.jail_name().to_owned(),
     });
+    resources.extend(index::root_of(jail, host));
     resources.extend(
         object
             .map(|object: &Host| wanted_ports(object, jail).0)
@@ -212,6 +241,7 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
     };
     let mut claimed = false;
     let mut ports = false;
+    let leaves = is_forgotten(index, jail);
     for resource in &decision.resources {
         let key = index.keys().claim(resource);
         let value = Claim::held_by(owner.clone()).encode();
@@ -228,7 +258,12 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
         );
     }
     for (resource, held) in index.claims().of(&jail.metadata.uid) {
-        if held.retired.is_none() && !decision.resources.contains(resource) {
+        if decision.resources.contains(resource) {
+            continue;
+        }
+        if leaves {
+            write.delete(index.keys().claim(resource));
+        } else if held.retired.is_none() {
             let retired = Claim {
                 retired: Some(jail.metadata.generation),
                 ..held.clone()
@@ -246,8 +281,15 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
         write.create(key, Claim::held_by(owner).encode());
         claimed = true;
     }
-    if ports {
-        let guard = Guard::Ports(decision.binding.host.clone());
+    let host = &decision.binding.host;
+    let guards = [
+        (ports, Guard::Ports(host.clone())),
+        (
+            rules::brings_a_bridge(index, jail, host),
+            Guard::Uplinks(host.clone()),
+        ),
+    ];
+    for (_, guard) in guards.into_iter().filter(|(relied, _)| *relied) {
         index.expect_guard(write, &guard, &jail.metadata.uid);
     }
     claimed

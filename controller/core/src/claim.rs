@@ -50,6 +50,13 @@ pub enum Resource {
         /// The name.
         name: String,
     },
+    /// A directory of a host as the root of a jail: two jails would write each other's files.
+    Root {
+        /// The Host's name.
+        host: String,
+        /// The directory, absolute and in its shortest form.
+        path: String,
+    },
 }
 
 /// The second octet of every MAC address of ours.
@@ -85,6 +92,7 @@ impl Resource {
             Self::Port { host, .. } => format!("port/{host}"),
             Self::PublicAddress { host, .. } => format!("public/{host}"),
             Self::JailName { host, .. } => format!("name/{host}"),
+            Self::Root { host, .. } => format!("root/{host}"),
         }
     }
 
@@ -104,6 +112,7 @@ impl Resource {
                 ..
             } => format!("{address},{},{ports}", protocol.as_str()),
             Self::JailName { name, .. } => name.clone(),
+            Self::Root { path, .. } => path.replace('%', "%25").replace('/', "%2F"),
         }
     }
 
@@ -138,6 +147,10 @@ impl Resource {
                 host: host.to_owned(),
                 address: value.parse().ok()?,
             }),
+            ("root", Some(host)) => Some(Self::Root {
+                host: host.to_owned(),
+                path: value.replace("%2F", "/").replace("%25", "%"),
+            }),
             ("name", Some(host)) => Some(Self::JailName {
                 host: host.to_owned(),
                 name: value.to_owned(),
@@ -163,6 +176,7 @@ impl std::fmt::Display for Resource {
             } => write!(f, "{} port {ports} of {address}", protocol.as_str()),
             Self::PublicAddress { address, .. } => write!(f, "public address {address}"),
             Self::JailName { name, .. } => write!(f, "jail name {name}"),
+            Self::Root { path, .. } => write!(f, "root {path}"),
         }
     }
 }

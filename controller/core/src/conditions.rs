@@ -16,8 +16,17 @@ pub const IN_USE: &str = "InUse";
 /// The types that agents do not report, because the controller sets them.
 pub const OWN: [&str; 3] = [SCHEDULED, HEARD, IN_USE];
 
+/// Of a Host or Jail: everything about it is as its spec says. Of a Network: on every host that has jails of it.
+pub const READY: &str = "Ready";
+
 /// Jails have host and addresses.
 pub const REASON_BOUND: &str = "Bound";
+
+/// Jails have host and addresses, and a selector would choose another host now: a jail is never moved.
+pub const REASON_MISMATCH: &str = "SelectorMismatch";
+
+/// Nothing is heard of a host any more.
+pub const REASON_LOST: &str = "SessionLost";
 
 /// The condition of a type.
 #[must_use]

@@ -15,12 +15,9 @@ use std::collections::BTreeMap;
 use crate::admit::draft::Draft;
 use crate::bind;
 use crate::claim::Resource;
-use crate::conditions;
+use crate::conditions::{self, READY};
 use crate::index::Index;
 use crate::write::Write;
-
-/// Of a Host or Jail: everything about it is as its spec says.
-const READY: &str = "Ready";
 
 /// Of a Jail: its addresses and interfaces are as its spec says.
 const NETWORK_READY: &str = "NetworkReady";
@@ -78,7 +75,9 @@ fn confirm(index: &Index, jail: &Jail, report: &JailReport, write: &mut Write) {
     for (resource, claim) in index.claims().of(&jail.metadata.uid) {
         // Rules that redirect a port may still be loaded when the jail's addresses are long right.
         let realised = match resource {
-            Resource::Port { .. } | Resource::PublicAddress { .. } => everything,
+            Resource::Port { .. } | Resource::PublicAddress { .. } | Resource::Root { .. } => {
+                everything
+            }
             Resource::Address { .. }
             | Resource::MacNumber(_)
             | Resource::Mac(_)
@@ -116,6 +115,7 @@ fn fold_host(index: &Index, host: &str, report: &HostReport, now: Timestamp) -> 
         status.view = Some(report.view);
         status.pending_plan.clone_from(&report.pending_plan);
         status.jails = jails;
+        status.networks.clone_from(&report.networks);
         fold_conditions(&mut status.conditions, &report.conditions, now);
     }
     draft.finish(Vec::new()).ok()?.write

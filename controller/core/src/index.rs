@@ -8,6 +8,7 @@ mod apply;
 pub mod claims;
 pub mod entry;
 pub mod free;
+mod realised;
 mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +19,9 @@ use cellblock_schemas::{ClusterUid, Host, Jail, Kind, Network, Uid};
 pub use apply::Event;
 pub use claims::Claims;
 pub use entry::{Applied, Entry, ObjectEvent, Session, What};
-pub use settled::wanted_ports;
+pub use settled::{root_of, wanted_ports};
 
+use self::realised::Realised;
 use crate::keys::Keys;
 use crate::write::{Expect, Guard, Write};
 
@@ -43,6 +45,7 @@ pub struct Index {
     deleting: BTreeSet<(Kind, String)>,
     orphans: BTreeSet<Uid>,
     view_revisions: BTreeMap<String, u64>,
+    realised: BTreeMap<String, Realised>,
 }
 
 impl Index {
@@ -70,6 +73,7 @@ impl Index {
             deleting: BTreeSet::new(),
             orphans: BTreeSet::new(),
             view_revisions: BTreeMap::new(),
+            realised: BTreeMap::new(),
         }
     }
 

@@ -137,6 +137,7 @@ impl History {
                     kind: Kind::Jail,
                     document: wish.document(),
                     manager: "other".to_owned(),
+                    together: std::sync::Arc::default(),
                 };
                 if let Ok(admitted) = admit(&self.old, request, &now)
                     && let Some(write) = admitted.write

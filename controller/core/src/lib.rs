@@ -32,7 +32,7 @@ pub mod keys;
 mod laws;
 pub mod place;
 pub mod reconcile;
-mod rules;
+pub mod rules;
 #[cfg(test)]
 mod testing;
 pub mod view;

@@ -1,10 +1,12 @@
 //! Placement: on which hosts a jail may run, the best first, and why not on the others. A pure function of the index, so
 //! that the same cluster places the same jail on the same host.
 
+use cellblock_schemas::ConditionStatus;
 use cellblock_schemas::network::Network;
 use cellblock_schemas::selector::TaintEffect;
 use cellblock_schemas::{Host, Jail};
 
+use crate::conditions;
 use crate::index::Index;
 use crate::waiting::Waiting;
 
@@ -24,7 +26,8 @@ pub struct Rejected {
 ///
 /// A jail that names its host gets only that one, cordoned or tainted or not: naming it is the operator's word. Otherwise
 /// the matching hosts come with the fewest jails first (pending ones counted, ties by name), those with a
-/// `PreferNoSchedule` taint that the jail does not tolerate after all others.
+/// `PreferNoSchedule` taint that the jail does not tolerate after all others. A host that is not heard takes only jails that
+/// name it: nobody knows whether anything would come of the others there, or of their deletion.
 ///
 /// # Errors
 /// The named host does not exist or cannot take the jail.
@@ -127,12 +130,34 @@ fn rejection(host: &Host, jail: &Jail, networks: &[&Network]) -> Option<String> 
         .chain(public)
         .find(|uplink| !host.spec.uplinks.contains_key(*uplink))
         .map(|uplink| format!("has no uplink `{uplink}`"))
+        .or_else(|| unheard(host))
+}
+
+/// Why a host counts as not heard.
+fn unheard(host: &Host) -> Option<String> {
+    let status = host.status.as_ref();
+    let conditions = status.map_or(&[][..], |status| &status.conditions);
+    match conditions::find(conditions, conditions::HEARD) {
+        Some(heard) if heard.status == ConditionStatus::True => None,
+        Some(heard) if heard.reason == conditions::REASON_LOST => Some(format!(
+            "has not been heard since {}",
+            heard
+                .last_transition_time
+                .map_or_else(|| "long ago".to_owned(), |time| time.to_string())
+        )),
+        Some(_) | None => Some("was never heard".to_owned()),
+    }
 }
 
 /// Why a host cannot take a jail even when it is named.
 fn unusable(host: &Host, networks: &[&Network]) -> Option<String> {
     if host.metadata.deletion_timestamp.is_some() {
         return Some("is being deleted".to_owned());
+    }
+    if host.spec.forgotten {
+        return Some(
+            "was given up (`jailctl host forget`); `jailctl host approve` takes it back".to_owned(),
+        );
     }
     let elsewhere = networks.iter().find(|network| {
         let selector = network.spec.host_selector.as_ref();

@@ -4,7 +4,7 @@
 //! Level-triggered: [`due`] says where to look, from the index alone; [`step`] decides from the index as it is when the step
 //! is taken, so that steps may be taken one after the other, in any order, more than once, and by several controllers.
 
-use cellblock_schemas::{ConditionStatus, Host, HostStatus, Kind, NetworkStatus, Object, Uid};
+use cellblock_schemas::{ConditionStatus, Host, HostStatus, Kind, Object, Uid};
 use jiff::Timestamp;
 
 use crate::admit::draft::Draft;
@@ -13,6 +13,8 @@ use crate::bind;
 use crate::conditions;
 use crate::index::Index;
 use crate::write::Write;
+
+mod realise;
 
 /// How many claims of nobody go in one transaction, well within the store's limit of 128 writes.
 const RELEASED_MAX: usize = 100;
@@ -28,8 +30,8 @@ pub enum Item {
     Unsettled(String),
     /// A host whose `Heard` condition is not what its session says.
     Heard(String),
-    /// A network whose status does not say how many jails are attached.
-    Attached(String),
+    /// A network whose status does not say how many jails are attached, or where it is realised.
+    Network(String),
 }
 
 /// Everything to look at. What frees something comes before what waits for it.
@@ -47,16 +49,15 @@ pub fn due(index: &Index) -> Vec<Item> {
         .filter_map(|entry| entry.host());
     let heard = hosts.filter(|host| !says_heard(host, is_heard(index, host)));
     let heard = heard.map(|host| Item::Heard(host.metadata.name.clone()));
-    let networks = index.networks().filter(|network| {
-        let status = network.status.as_ref();
-        status.map_or(0, |status| status.jails) as usize != index.attached(&network.metadata.name)
-    });
-    let attached = networks.map(|network| Item::Attached(network.metadata.name.clone()));
+    let networks = index
+        .networks()
+        .filter(|network| !realise::says(index, network));
+    let networks = networks.map(|network| Item::Network(network.metadata.name.clone()));
     deleting
         .chain(orphans)
         .chain(unsettled)
         .chain(heard)
-        .chain(attached)
+        .chain(networks)
         .collect()
 }
 
@@ -68,7 +69,7 @@ pub fn step(index: &Index, item: &Item, now: Timestamp) -> Option<Write> {
         Item::Orphan(uid) => orphan(index, uid),
         Item::Unsettled(name) => unsettled(index, name, now),
         Item::Heard(name) => heard(index, name, now),
-        Item::Attached(name) => attached(index, name),
+        Item::Network(name) => realise::network(index, name, now),
     }
 }
 
@@ -117,7 +118,7 @@ fn heard(index: &Index, name: &str, now: Timestamp) -> Option<Write> {
             ),
             (false, true) => (
                 ConditionStatus::False,
-                "SessionLost",
+                conditions::REASON_LOST,
                 "nothing was heard of the agent; what is reported of the host and its jails is as it was then",
             ),
             (false, false) => (
@@ -134,18 +135,16 @@ fn heard(index: &Index, name: &str, now: Timestamp) -> Option<Write> {
             host.metadata.generation,
         );
         let status = host.status.get_or_insert_with(HostStatus::default);
+        if !heard {
+            // Whoever waits for the host must not take its last word for how it is now.
+            let ready = cellblock_schemas::Condition {
+                kind: conditions::READY.to_owned(),
+                status: ConditionStatus::Unknown,
+                ..condition.clone()
+            };
+            conditions::set(&mut status.conditions, ready, now);
+        }
         conditions::set(&mut status.conditions, condition, now);
-    }
-    draft.finish(Vec::new()).ok()?.write
-}
-
-fn attached(index: &Index, name: &str) -> Option<Write> {
-    let entry = index.get(Kind::Network, name)?;
-    let mut draft = Draft::of(index, entry);
-    if let Object::Network(network) = &mut draft.object {
-        let status = network.status.get_or_insert_with(NetworkStatus::default);
-        status.jails = u32::try_from(index.attached(name)).unwrap_or(u32::MAX);
-        status.observed_generation = network.metadata.generation;
     }
     draft.finish(Vec::new()).ok()?.write
 }
@@ -164,8 +163,9 @@ fn says_heard(host: &Host, heard: bool) -> bool {
     } else {
         ConditionStatus::False
     };
-    conditions::find(conditions, conditions::HEARD)
-        .is_some_and(|condition| condition.status == wanted)
+    conditions::find(conditions, conditions::HEARD).is_some_and(|condition| {
+        condition.status == wanted && condition.observed_generation == host.metadata.generation
+    })
 }
 
 #[cfg(test)]

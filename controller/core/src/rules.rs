@@ -3,11 +3,15 @@
 
 mod jail;
 mod network;
+mod together;
+mod uplink;
 
 use cellblock_schemas::Violation;
 
 pub(crate) use jail::{host_independent, on_host, publish_problems};
 pub(crate) use network::{host_update, named, network};
+pub use together::Together;
+pub(crate) use uplink::brings_a_bridge;
 
 /// One thing that is wrong between objects.
 #[derive(Clone, Debug, PartialEq, Eq)]

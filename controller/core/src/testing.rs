@@ -1,16 +1,19 @@
 //! A cluster in memory for this crate's tests: a store that compares and writes as the real ones do, and the index over it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use cellblock_schemas::host::HostNetwork;
 use cellblock_schemas::jail::Binding;
 use cellblock_schemas::report::JailReport;
+use cellblock_schemas::view::NetworkView;
 use cellblock_schemas::{ClusterUid, Condition, ConditionStatus, HostReport, Jail, Kind, Uid};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::admit::{Admitted, Now, Rejection, Request, admit};
-use crate::index::{Event, Index};
+use crate::index::{Event, Index, Session};
 use crate::reconcile;
 use crate::write::{Change, Expect, Write};
 use crate::{fold_report, host_view};
@@ -37,13 +40,44 @@ impl World {
         }
     }
 
-    /// A cluster with hosts that have an uplink `external` with one public address.
+    /// A cluster with hosts that have an uplink `external` with one public address, and agents.
     pub(crate) fn with_hosts(names: &[&str]) -> Self {
         let mut world = Self::new();
         for name in names {
             world.apply(host(name)).expect("the host is right");
+            world.hear(name);
         }
         world
+    }
+
+    /// The agent of a host connects.
+    pub(crate) fn hear(&mut self, host: &str) {
+        let session = Session {
+            key_fingerprint: format!("key of {host}"),
+            address: "192.0.2.1:1".to_owned(),
+            controller: "one".to_owned(),
+        };
+        let mut write = Write::default();
+        let session = serde_json::to_vec(&session).expect("string keys only");
+        write.put(self.index.keys().session(host), session);
+        self.commit(&write);
+        self.note_heard(host);
+    }
+
+    /// The agent of a host is lost.
+    pub(crate) fn lose(&mut self, host: &str) {
+        let mut write = Write::default();
+        write.delete(self.index.keys().session(host));
+        self.commit(&write);
+        self.note_heard(host);
+    }
+
+    fn note_heard(&mut self, host: &str) {
+        let now = self.now().timestamp;
+        let item = reconcile::Item::Heard(host.to_owned());
+        if let Some(write) = reconcile::step(&self.index, &item, now) {
+            self.commit(&write);
+        }
     }
 
     pub(crate) fn revision(&self) -> u64 {
@@ -130,6 +164,7 @@ impl World {
             kind,
             document,
             manager: "jailctl".to_owned(),
+            together: Arc::default(),
         })
     }
 
@@ -191,6 +226,7 @@ impl World {
             host_generation: view.host_generation,
             full: true,
             jails: jails.collect(),
+            networks: view.networks.values().map(realised).collect(),
             ..HostReport::default()
         };
         let now = self.now().timestamp;
@@ -223,6 +259,18 @@ impl World {
             condition.reason.clone(),
             condition.message.clone(),
         )
+    }
+}
+
+/// What the agent says of a network that is as it shall be.
+pub(crate) fn realised(network: &NetworkView) -> HostNetwork {
+    HostNetwork {
+        name: network.name.clone(),
+        uid: network.uid.clone(),
+        observed_generation: network.generation,
+        ready: ConditionStatus::True,
+        reason: "Realised".to_owned(),
+        message: String::new(),
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Guard {
     Networks,
     /// The published ports and public addresses of one host.
     Ports(String),
+    /// Which bridge has which uplink of one host.
+    Uplinks(String),
 }
 
 impl Guard {
@@ -54,6 +56,7 @@ impl Guard {
         match self {
             Self::Networks => "networks".to_owned(),
             Self::Ports(host) => format!("ports/{host}"),
+            Self::Uplinks(host) => format!("uplinks/{host}"),
         }
     }
 }

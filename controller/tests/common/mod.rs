@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use cellblock_controller::{Config, Controller};
 use cellblock_proto::v1;
+use cellblock_proto::v1::agent_message::Message;
 use cellblock_proto::v1::agents_client::AgentsClient;
 use cellblock_proto::v1::objects_client::ObjectsClient;
-use prost::Message;
+use prost::Message as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::IntervalStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 /// How long anything may take that a test waits for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often a connected agent says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 pub(crate) type Objects = ObjectsClient<Channel>;
 pub(crate) type Agents = AgentsClient<Channel>;
@@ -50,6 +56,46 @@ impl World {
     pub(crate) async fn agents(&self) -> Agents {
         AgentsClient::new(channel(&self.controller).await)
     }
+}
+
+/// Agents that are connected and do nothing else: their hosts are heard for as long as this lives.
+pub(crate) struct Connected(Vec<tokio::task::JoinHandle<()>>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// Connects the agents of hosts, which need not exist before, and waits until they are heard.
+pub(crate) async fn connect(controller: &Controller, hosts: &[&str]) -> Connected {
+    let mut tasks = Vec::new();
+    let mut objects = objects(controller).await;
+    for host in hosts {
+        let mut agents = AgentsClient::new(channel(controller).await);
+        let hello = v1::Hello {
+            host: (*host).to_owned(),
+            key_fingerprint: format!("key of {host}"),
+            ..v1::Hello::default()
+        };
+        let said = |message| v1::AgentMessage {
+            message: Some(message),
+        };
+        let first = tokio_stream::once(said(Message::Hello(hello)));
+        let beat = Message::Heartbeat(v1::Heartbeat::default());
+        let beats = IntervalStream::new(tokio::time::interval(HEARTBEAT));
+        let beats = beats.map(move |_| said(beat.clone()));
+        let session = agents.session(first.chain(beats)).await;
+        let mut heard = session.expect("a stream").into_inner();
+        tasks.push(tokio::spawn(async move {
+            while let Ok(Some(_)) = heard.message().await {}
+        }));
+        wait_for(&mut objects, "Host", host, |host| {
+            condition(host, "Heard") == Some("True")
+        })
+        .await;
+    }
+    Connected(tasks)
 }
 
 pub(crate) async fn start(config: Config) -> Controller {

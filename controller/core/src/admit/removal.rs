@@ -83,11 +83,24 @@ pub fn finish(index: &Index, kind: Kind, name: &str, now: Timestamp) -> Option<W
     let own = match &before.object {
         // Never bound, so there is no host that could have anything to take away.
         Object::Jail(jail) if jail.binding().is_none() => bind::FINALIZER,
+        // Its host is given up: nobody there will ever say that it is gone.
+        Object::Jail(jail) if bind::is_forgotten(index, jail) => bind::FINALIZER,
         Object::Jail(_) => return None,
         Object::Host(_) | Object::Network(_) => IN_USE_FINALIZER,
     };
     let mut draft = Draft::of(index, before);
     let users = users(index, &before.object);
+    if let Object::Jail(jail) = &mut draft.object
+        && bind::is_forgotten(index, jail)
+    {
+        // What is removed gives everything back by itself.
+        let stays = jail.metadata.finalizers.iter().any(|one| one != own);
+        let mut released = Write::default();
+        bind::leave(index, jail, true, &mut released);
+        if stays {
+            draft.write = released;
+        }
+    }
     if users.is_empty() {
         draft
             .object

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cellblock_schemas::jail::JailStatus;
 use cellblock_schemas::meta::ObjectMeta;
+use cellblock_schemas::structural::Mistakes;
 use cellblock_schemas::{
     Host, Jail, Kind, Object, Violation, Warning, default, structural, unsupported, validate,
     warnings_with,
@@ -11,16 +12,20 @@ use cellblock_schemas::{
 use serde_json::Value;
 
 use super::draft::{Draft, too_large};
-use super::{Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, managed};
-use crate::bind;
+use super::{
+    Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, managed,
+};
 use crate::index::{Entry, Index};
-use crate::rules;
+use crate::rules::{self, Together};
 use crate::write::{Guard, Write};
+use crate::{bind, conditions};
 
 /// What a client said, read and defaulted.
 struct Stated {
     object: Object,
     document: Value,
+    /// What of the document could not be read, and is not in the object.
+    mistakes: Mistakes,
 }
 
 pub(super) fn apply(
@@ -28,6 +33,7 @@ pub(super) fn apply(
     kind: Kind,
     document: Value,
     manager: &str,
+    together: &Together,
     now: &Now,
 ) -> Result<Admitted, Rejection> {
     let stated = read(kind, document)?;
@@ -54,7 +60,7 @@ pub(super) fn apply(
     let fields = managed::fields(kind, &stated.document, &stated.object.to_value());
     let metadata = draft.object.metadata_mut();
     managed::record(metadata, manager, "Apply", "", fields, now.timestamp);
-    admit(draft, now)
+    admit(draft, stated.mistakes, together, now)
 }
 
 /// What an operator says of a host by word (`jailctl host pause`, `approve`) and not in its manifest stays when the manifest is
@@ -123,7 +129,7 @@ pub(super) fn create(
         fields,
         now.timestamp,
     );
-    admit(draft, now)
+    admit(draft, stated.mistakes, &Together::default(), now)
 }
 
 pub(super) fn update(
@@ -159,10 +165,10 @@ pub(super) fn update(
     if managed::differs(&before.object, &stated.object) {
         managed::record(metadata, manager, "Update", "", fields, now.timestamp);
     }
-    admit(draft, now)
+    admit(draft, stated.mistakes, &Together::default(), now)
 }
 
-/// Reads a document, refusing what does not fit its kind's schema, and fills in what need not be written.
+/// Reads a document as far as it fits its kind's schema, and fills in what need not be written.
 fn read(kind: Kind, document: Value) -> Result<Stated, Rejection> {
     let name = document
         .pointer("/metadata/name")
@@ -173,10 +179,16 @@ fn read(kind: Kind, document: Value) -> Result<Stated, Rejection> {
     if bytes > DOCUMENT_BYTES_MAX {
         return Err(too_large(kind, &name, bytes));
     }
-    let mut object = structural::read(kind, document.clone())
-        .map_err(|violations| Rejection::invalid(kind, &name, violations))?;
+    let (object, mistakes) = structural::read_partly(kind, document.clone());
+    let Some(mut object) = object else {
+        return Err(Rejection::invalid(kind, &name, mistakes.violations));
+    };
     default::default_object(&mut object);
-    Ok(Stated { object, document })
+    Ok(Stated {
+        object,
+        document,
+        mistakes,
+    })
 }
 
 /// Checks that the client speaks of the object as it is, and puts its words in the place of the stored ones.
@@ -267,7 +279,12 @@ fn keep_identity(draft: &mut Draft<'_>, stated: &Object, now: &Now) {
 }
 
 /// The common way of everything that states a spec: validate, relate, bind, count.
-fn admit(mut draft: Draft<'_>, now: &Now) -> Result<Admitted, Rejection> {
+fn admit(
+    mut draft: Draft<'_>,
+    mistakes: Mistakes,
+    together: &Together,
+    now: &Now,
+) -> Result<Admitted, Rejection> {
     let kind = draft.object.kind();
     let name = draft.object.metadata().name.clone();
     let mut violations = validate::validate(&draft.object);
@@ -276,9 +293,11 @@ fn admit(mut draft: Draft<'_>, now: &Now) -> Result<Admitted, Rejection> {
         violations.extend(validate::validate_update(&before.object, &draft.object));
         violations.extend(while_deleting(&before.object, &draft.object));
     }
-    violations.extend(relate(&draft).into_iter().map(Violation::from));
-    if !violations.is_empty() {
-        return Err(Rejection::invalid(kind, &name, violations));
+    violations.extend(relate(&draft, together).into_iter().map(Violation::from));
+    violations.retain(|violation| mistakes.leave(&violation.field));
+    let all = [mistakes.violations, violations].concat();
+    if !all.is_empty() {
+        return Err(Rejection::invalid(kind, &name, all));
     }
     draft.count_generation();
     let index = draft.index;
@@ -296,6 +315,7 @@ fn admit(mut draft: Draft<'_>, now: &Now) -> Result<Admitted, Rejection> {
         && !deleting
     {
         warnings.extend(missing(draft.index, jail));
+        warnings.extend(sticky(draft.index, jail));
         bind::bind(draft.index, jail, &mut draft.write, now.timestamp);
     }
     draft.finish(warnings)
@@ -328,17 +348,17 @@ fn while_deleting(before: &Object, after: &Object) -> Vec<Violation> {
 }
 
 /// The rules that relate the object to others.
-fn relate(draft: &Draft<'_>) -> Vec<rules::Problem> {
+fn relate(draft: &Draft<'_>, together: &Together) -> Vec<rules::Problem> {
     let index = draft.index;
     match &draft.object {
         Object::Jail(jail) => {
-            let mut problems = rules::host_independent(index, jail);
+            let mut problems = rules::host_independent(index, jail, together);
             let host = jail
                 .binding()
                 .map(|binding| binding.host.as_str())
                 .or(jail.spec.host.as_deref());
             problems.extend(
-                host.map(|host| rules::on_host(index, jail, host))
+                host.map(|host| rules::on_host(index, jail, host, together))
                     .unwrap_or_default(),
             );
             problems
@@ -347,7 +367,10 @@ fn relate(draft: &Draft<'_>) -> Vec<rules::Problem> {
             let before = draft.before.and_then(|before| before.network());
             rules::network(index, network, before)
         }
-        Object::Host(host) => rules::host_update(index, host),
+        Object::Host(host) => {
+            let before = draft.before.and_then(|before| before.host());
+            rules::host_update(index, host, before)
+        }
     }
 }
 
@@ -358,6 +381,7 @@ fn guard(draft: &mut Draft<'_>) {
         (Object::Network(network), before) => {
             let same = matches!(before, Some(Object::Network(before))
                 if before.spec.subnets == network.spec.subnets
+                    && before.spec.bridge == network.spec.bridge
                     && before.spec.host_selector == network.spec.host_selector);
             if !same {
                 draft
@@ -367,12 +391,26 @@ fn guard(draft: &mut Draft<'_>) {
         }
         (Object::Host(host), Some(Object::Host(before))) => {
             if before.spec.uplinks != host.spec.uplinks {
-                let guard = Guard::Ports(host.metadata.name.clone());
-                draft.index.expect_guard(&mut draft.write, &guard, &uid);
+                let name = &host.metadata.name;
+                for guard in [Guard::Ports(name.clone()), Guard::Uplinks(name.clone())] {
+                    draft.index.expect_guard(&mut draft.write, &guard, &uid);
+                }
             }
         }
         (Object::Host(_) | Object::Jail(_), _) => {}
     }
+}
+
+/// A selector that a bound jail's host does not match: accepted, because the host's labels may change as well, and without effect.
+fn sticky(index: &Index, jail: &Jail) -> Option<Warning> {
+    let binding = jail
+        .binding()
+        .filter(|_| !bind::is_forgotten(index, jail))?;
+    let (reason, message) = index.bound(jail, &binding.host);
+    (reason == conditions::REASON_MISMATCH).then(|| Warning {
+        field: "spec.hostSelector".to_owned(),
+        message,
+    })
 }
 
 /// Objects that a jail names and that do not exist yet.

@@ -227,8 +227,8 @@ fn a_bound_jail_goes_only_when_its_host_says_so() {
     let claims = world.index.claims().len();
     world.report("a");
     assert!(world.index.jail("www").is_none());
-    // Two addresses, a MAC number and a name are free again; the bridge's number stays with the network.
-    assert_eq!(world.index.claims().len(), claims - 4);
+    // Two addresses, a MAC number, a name and a root are free again; the bridge's number stays with the network.
+    assert_eq!(world.index.claims().len(), claims - 5);
 }
 
 #[test]
@@ -405,4 +405,77 @@ fn applying_a_host_again_keeps_what_was_said_by_word() {
     let admitted = world.apply(resumed).expect("the manifest says so");
     assert_eq!(admitted.document["spec"].get("paused"), None);
     assert_eq!(admitted.document["spec"]["approved"], json!(true));
+}
+
+#[test]
+fn mistakes_of_form_of_rules_and_towards_others_come_at_once() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(shared("inside")).expect("a network");
+    let dick =
+        json!({"host": "a", "networks": [{"network": "inside", "addresses": ["192.0.2.4"]}]});
+    world.apply(jail("dick", &[], dick)).expect("the first");
+    let rejection = world
+        .apply(jail(
+            "harry",
+            &[],
+            json!({
+                "hots": "a", "host": "a", "jailName": "12", "parameters": {"securelevel": [1]},
+                "networks": [{"network": "inside", "addresses": ["192.0.2.4"]}],
+            }),
+        ))
+        .expect_err("four things are wrong");
+    let mut found = fields(&rejection);
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "spec.hots",
+            "spec.jailName",
+            "spec.networks[0].addresses[0]",
+            "spec.parameters[securelevel][0]"
+        ]
+    );
+}
+
+#[test]
+fn a_swap_is_refused_with_what_to_do() {
+    let mut world = World::with_hosts(&["a", "b"]);
+    world.apply(bridge("lan")).expect("a network");
+    let at = |name: &str, host: &str, address: &str| {
+        let networks = json!([{"network": "lan", "addresses": [address]}]);
+        jail(name, &[], json!({"host": host, "networks": networks}))
+    };
+    world.apply(at("one", "a", "10.30.0.20")).expect("a jail");
+    world.apply(at("two", "b", "10.30.0.21")).expect("a jail");
+    let swapped = [at("one", "a", "10.30.0.21"), at("two", "b", "10.30.0.20")];
+    let together = std::sync::Arc::new(crate::rules::Together::of(
+        swapped.iter().map(|document| (Kind::Jail, document)),
+    ));
+    for document in swapped.clone() {
+        let request = Request::Apply {
+            kind: Kind::Jail,
+            document,
+            manager: "m".to_owned(),
+            together: together.clone(),
+        };
+        let rejection = world.request(request).expect_err("both are in use");
+        let violation = &rejection.violations[0];
+        assert!(
+            violation.message.contains("in this very apply"),
+            "{violation}"
+        );
+        assert!(
+            violation.help.contains("wait until it is Ready"),
+            "{violation}"
+        );
+    }
+    // What it says to do leads there.
+    let [one, two] = swapped;
+    world
+        .apply(at("two", "b", "10.30.0.22"))
+        .expect("for the time being");
+    world.report("b");
+    world.apply(one).expect("it is free");
+    world.report("a");
+    world.apply(two).expect("it is free");
 }

@@ -240,6 +240,7 @@ impl Index {
         }
         self.remember(&entry);
         self.touch(touched, before.as_deref(), Some(&entry));
+        self.judge(before.as_deref(), &entry);
         self.kind_revisions.insert(kind, self.revision);
         touched.applied.events.push(ObjectEvent {
             what: if before.is_some() {
@@ -260,6 +261,7 @@ impl Index {
         };
         self.forget(&before);
         self.touch(touched, Some(&before), None);
+        self.judge(None, &before);
         self.kind_revisions.insert(kind, self.revision);
         let entry = Arc::new(Entry {
             object: before.object.clone(),
@@ -293,6 +295,7 @@ impl Index {
                 if let Some(host) = host_of(jail) {
                     self.move_load(host, |jails| jails.remove(&name));
                 }
+                self.count_realised(jail, false);
                 self.unsettled.remove(&name);
             }
             Object::Host(_) => {
@@ -326,6 +329,7 @@ impl Index {
                 if let Some(host) = host_of(jail) {
                     self.move_load(host, |jails| jails.insert(name.clone()));
                 }
+                self.count_realised(jail, true);
             }
             Object::Host(_) => {
                 self.hosts_by_load.insert((self.load(&name), name.clone()));
@@ -367,9 +371,13 @@ impl Index {
             }
             Object::Host(host) => {
                 let (before, after) = (before.and_then(Entry::host), after.and_then(Entry::host));
-                if before.map(host_in_view) != after.map(host_in_view) {
-                    let name = &host.metadata.name;
+                let name = &host.metadata.name;
+                let seen = before.map(host_in_view) != after.map(host_in_view);
+                if seen {
                     hosts.insert(name.clone());
+                }
+                let labels = |host: &'_ Host| host.metadata.labels.clone();
+                if seen || before.map(labels) != after.map(labels) {
                     let jails = self
                         .jails_of_host(name)
                         .map(|jail| jail.metadata.name.clone());
@@ -382,9 +390,35 @@ impl Index {
                     after.and_then(Entry::network),
                 );
                 if before.map(network_in_view) != after.map(network_in_view) {
-                    let jails = self.jails_of_network(&network.metadata.name);
-                    let bound = jails.filter_map(Jail::binding);
+                    let name = &network.metadata.name;
+                    let bound = self.jails_of_network(name).filter_map(Jail::binding);
                     hosts.extend(bound.map(|binding| binding.host.clone()));
+                    let selector = |network: &'_ Network| network.spec.host_selector.clone();
+                    if before.map(selector) != after.map(selector) {
+                        let jails = self.jails_of_network(name);
+                        touched
+                            .jails
+                            .extend(jails.map(|jail| jail.metadata.name.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Judges anew which networks are realised where, after a change of a network or of what a host says.
+    fn judge(&mut self, before: Option<&Entry>, entry: &Entry) {
+        match &entry.object {
+            Object::Jail(_) => {}
+            Object::Network(network) => self.judge_network(&network.metadata.name),
+            Object::Host(host) => {
+                let said = |host: &Host| host.status.as_ref().map(|status| status.networks.clone());
+                let (was, is) = (before.and_then(Entry::host).and_then(said), said(host));
+                if was == is && self.host(&host.metadata.name).is_some() {
+                    return;
+                }
+                let networks = was.into_iter().chain(is).flatten();
+                for network in networks {
+                    self.judge_realised(&host.metadata.name, &network.name);
                 }
             }
         }

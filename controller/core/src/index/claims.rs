@@ -134,7 +134,8 @@ impl Claims {
             Resource::Address { .. }
             | Resource::MacNumber(_)
             | Resource::Mac(_)
-            | Resource::JailName { .. } => Vec::new(),
+            | Resource::JailName { .. }
+            | Resource::Root { .. } => Vec::new(),
         }
     }
 

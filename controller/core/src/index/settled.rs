@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use cellblock_schemas::net::Protocol;
+use cellblock_schemas::selector::LabelSelector;
 use cellblock_schemas::{ConditionStatus, Host, Jail};
 
 use super::Index;
@@ -115,7 +116,47 @@ fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
     }
 }
 
+/// The root of a jail, of which there is only one on a host.
+#[must_use]
+pub fn root_of(jail: &Jail, host: &str) -> Option<Resource> {
+    let root = jail.spec.root.as_ref()?;
+    Some(Resource::Root {
+        host: host.to_owned(),
+        path: root.path.clone(),
+    })
+}
+
 impl Index {
+    /// What `Scheduled` says of a jail that is bound to a host: reason and message.
+    pub(crate) fn bound(&self, jail: &Jail, host: &str) -> (&'static str, String) {
+        let labels = self.host(host).map(|host| &host.metadata.labels);
+        let excludes = |selector: &Option<LabelSelector>| {
+            let matches = selector.as_ref().zip(labels);
+            matches.is_some_and(|(selector, labels)| !selector.matches(labels))
+        };
+        let mut who = Vec::new();
+        if jail.spec.host.is_none() && excludes(&jail.spec.host_selector) {
+            who.push("its own hostSelector".to_owned());
+        }
+        for attachment in &jail.spec.networks {
+            let network = self.network(&attachment.network);
+            if network.is_some_and(|network| excludes(&network.spec.host_selector)) {
+                who.push(format!(
+                    "the hostSelector of network {}",
+                    attachment.network
+                ));
+            }
+        }
+        if who.is_empty() {
+            return (conditions::REASON_BOUND, format!("bound to {host}"));
+        }
+        let message = format!(
+            "bound to {host}, which {} no longer matches; a jail that has a host stays there: delete it and make it again to have it elsewhere",
+            who.join(" and ")
+        );
+        (conditions::REASON_MISMATCH, message)
+    }
+
     /// Whether nothing is left to decide for a jail: it is on its way out, or it is bound and holds its host ports.
     pub(super) fn is_settled(&self, jail: &Jail) -> bool {
         if jail.metadata.deletion_timestamp.is_some() {
@@ -125,13 +166,21 @@ impl Index {
             return false;
         };
         let scheduled = conditions::find(&status.conditions, conditions::SCHEDULED);
-        if scheduled.is_none_or(|condition| condition.status != ConditionStatus::True) {
+        let (reason, _) = self.bound(jail, &binding.host);
+        let says = |condition: &cellblock_schemas::Condition| {
+            condition.status == ConditionStatus::True && condition.reason == reason
+        };
+        if !scheduled.is_some_and(says) {
             return false;
         }
         let Some(host) = self.host(&binding.host) else {
             return true;
         };
-        let (wanted, _) = wanted_ports(host, jail);
+        if host.spec.forgotten {
+            return false;
+        }
+        let (mut wanted, _) = wanted_ports(host, jail);
+        wanted.extend(root_of(jail, &binding.host));
         wanted.iter().all(|resource| {
             let claim = self.claims.get(resource);
             claim.is_some_and(|claim| {

@@ -5,9 +5,7 @@ use serde_json::json;
 
 use super::{Item, due};
 use crate::conditions;
-use crate::index::Session;
 use crate::testing::{World, bridge, host, jail};
-use crate::write::Write;
 
 fn heard(world: &World, name: &str) -> (ConditionStatus, String) {
     let status = world
@@ -21,28 +19,17 @@ fn heard(world: &World, name: &str) -> (ConditionStatus, String) {
 
 #[test]
 fn whether_a_host_is_heard_follows_its_session() {
-    let mut world = World::with_hosts(&["a"]);
+    let mut world = World::new();
+    world.apply(host("a")).expect("a host");
     world.reconcile();
     assert_eq!(
         heard(&world, "a"),
         (ConditionStatus::False, "NeverHeard".to_owned())
     );
-    let session = Session {
-        key_fingerprint: "key".to_owned(),
-        address: "192.0.2.1:1".to_owned(),
-        controller: "one".to_owned(),
-    };
-    let key = world.index.keys().session("a");
-    let mut write = Write::default();
-    write.put(key.clone(), serde_json::to_vec(&session).expect("JSON"));
-    world.commit(&write);
-    world.reconcile();
+    world.hear("a");
     world.report("a");
     assert_eq!(heard(&world, "a").0, ConditionStatus::True);
-    let mut write = Write::default();
-    write.delete(key);
-    world.commit(&write);
-    world.reconcile();
+    world.lose("a");
     assert_eq!(
         heard(&world, "a"),
         (ConditionStatus::False, "SessionLost".to_owned())
@@ -51,21 +38,119 @@ fn whether_a_host_is_heard_follows_its_session() {
 }
 
 #[test]
-fn a_network_counts_its_jails() {
+fn nobody_takes_the_last_word_of_a_lost_host_for_how_it_is_now() {
     let mut world = World::with_hosts(&["a"]);
+    let ready = |world: &World| {
+        let status = world.index.host("a").and_then(|host| host.status.clone());
+        let conditions = status.expect("a status").conditions;
+        conditions::find(&conditions, conditions::READY).map(|ready| ready.status)
+    };
+    let mut report = cellblock_schemas::HostReport::default();
+    report.conditions.push(conditions::new(
+        conditions::READY,
+        ConditionStatus::True,
+        "Converged",
+        "",
+        cellblock_schemas::Generation(1),
+    ));
+    let now = world.now().timestamp;
+    for write in crate::fold_report(&world.index, "a", &report, now) {
+        assert!(world.commit(&write));
+    }
+    assert_eq!(ready(&world), Some(ConditionStatus::True));
+    world.lose("a");
+    assert_eq!(ready(&world), Some(ConditionStatus::Unknown));
+    for write in crate::fold_report(&world.index, "a", &report, now) {
+        assert!(world.commit(&write));
+    }
+    assert_eq!(ready(&world), Some(ConditionStatus::True));
+}
+
+fn network_ready(world: &World, name: &str) -> (ConditionStatus, String, String) {
+    let network = world.index.network(name).expect("there");
+    let status = network.status.as_ref().expect("a status");
+    let ready = conditions::find(&status.conditions, conditions::READY).expect("a condition");
+    (ready.status, ready.reason.clone(), ready.message.clone())
+}
+
+#[test]
+fn a_network_is_ready_when_every_host_that_has_jails_of_it_says_so() {
+    let mut world = World::with_hosts(&["a", "b"]);
     world.apply(bridge("lan")).expect("a network");
-    for name in ["one", "two"] {
+    world.reconcile();
+    assert_eq!(network_ready(&world, "lan").0, ConditionStatus::True);
+    assert_eq!(network_ready(&world, "lan").1, "Unused");
+    for (name, host) in [("one", "a"), ("two", "b")] {
         world
-            .apply(jail(name, &["lan"], json!({})))
+            .apply(jail(name, &["lan"], json!({"host": host})))
             .expect("a jail");
     }
-    assert!(due(&world.index).contains(&Item::Attached("lan".to_owned())));
+    assert!(due(&world.index).contains(&Item::Network("lan".to_owned())));
     world.reconcile();
-    let status = world
-        .index
-        .network("lan")
-        .and_then(|network| network.status.clone());
-    assert_eq!(status.expect("a status").jails, 2);
+    let (status, reason, message) = network_ready(&world, "lan");
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "Progressing")
+    );
+    assert_eq!(
+        message,
+        "a has not reported it yet; b has not reported it yet"
+    );
+    world.report("a");
+    world.reconcile();
+    assert_eq!(network_ready(&world, "lan").2, "b has not reported it yet");
+    world.report("b");
+    world.reconcile();
+    let (status, reason, message) = network_ready(&world, "lan");
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::True, "Realised")
+    );
+    assert_eq!(message, "as it shall be on a; b");
+    let network = world.index.network("lan").expect("there");
+    let counted = network.status.clone().expect("a status");
+    assert_eq!(
+        (counted.jails, counted.hosts.bound, counted.hosts.ready),
+        (2, 2, 2)
+    );
+    // What was said of the spec before says nothing of this one.
+    let mut changed = bridge("lan");
+    changed["spec"]["bridge"] = json!({"privateMembers": true});
+    world.apply(changed).expect("a network");
+    world.reconcile();
+    assert_eq!(network_ready(&world, "lan").0, ConditionStatus::False);
+    world.restart();
+    assert_eq!(due(&world.index), []);
+}
+
+#[test]
+fn a_network_says_where_it_is_not_ready_and_why() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world
+        .apply(jail("one", &["lan"], json!({})))
+        .expect("a jail");
+    let view = crate::host_view(&world.index, "a").expect("there");
+    let report = cellblock_schemas::HostReport {
+        networks: vec![cellblock_schemas::host::HostNetwork {
+            ready: ConditionStatus::False,
+            reason: "UplinkMissing".to_owned(),
+            message: "no igb7".to_owned(),
+            ..crate::testing::realised(&view.networks["lan"])
+        }],
+        ..cellblock_schemas::HostReport::default()
+    };
+    let now = world.now().timestamp;
+    for write in crate::fold_report(&world.index, "a", &report, now) {
+        assert!(world.commit(&write));
+    }
+    world.reconcile();
+    let (status, reason, message) = network_ready(&world, "lan");
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "UplinkMissing")
+    );
+    assert_eq!(message, "a: UplinkMissing: no igb7");
 }
 
 #[test]
@@ -109,6 +194,7 @@ fn a_host_update_that_makes_two_jails_publish_one_port_is_refused() {
     two["spec"]["uplinks"]["external"]["publicAddresses"] =
         json!({"main": "203.0.113.1", "web": "203.0.113.2"});
     world.apply(two.clone()).expect("a host");
+    world.hear("a");
     world.apply(bridge("lan")).expect("a network");
     for (name, address) in [("one", "main"), ("two", "web")] {
         let publish =

@@ -8,17 +8,32 @@ use cellblock_schemas::net::{Family, HostAddress};
 use cellblock_schemas::network::{Network, NetworkSpec, Scope};
 use cellblock_schemas::{Host, Jail};
 
-use super::Problem;
+use super::{Problem, Together};
 use crate::allocate::address_claim;
 use crate::claim::Resource;
-use crate::index::{Index, wanted_ports};
+use crate::index::{Index, root_of, wanted_ports};
 
 /// How many ranges of ports one jail may publish: each is a claim of its own per address family, and a jail's claims must fit
 /// into one transaction (see `bind::CLAIMS_MAX`).
 const PORT_RANGES_MAX: usize = 32;
 
+/// The cluster, and the other objects of the same apply.
+struct Others<'a> {
+    index: &'a Index,
+    together: &'a Together,
+}
+
+impl std::ops::Deref for Others<'_> {
+    type Target = Index;
+
+    fn deref(&self) -> &Index {
+        self.index
+    }
+}
+
 /// What is wrong wherever the jail may run. Networks that do not exist are passed over: the jail waits for them.
-pub(crate) fn host_independent(index: &Index, jail: &Jail) -> Vec<Problem> {
+pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) -> Vec<Problem> {
+    let index = &Others { index, together };
     let mut problems = Vec::new();
     modes_mixed(index, jail, &mut problems);
     for (place, attachment) in jail.spec.networks.iter().enumerate() {
@@ -97,7 +112,8 @@ fn modes_mixed(index: &Index, jail: &Jail, problems: &mut Vec<Problem>) {
 }
 
 /// What is wrong on one host.
-pub(crate) fn on_host(index: &Index, jail: &Jail, host: &str) -> Vec<Problem> {
+pub(crate) fn on_host(index: &Index, jail: &Jail, host: &str, together: &Together) -> Vec<Problem> {
+    let index = &Others { index, together };
     let mut problems = Vec::new();
     for (place, attachment) in jail.spec.networks.iter().enumerate() {
         let Some(network) = index.network(&attachment.network) else {
@@ -126,8 +142,12 @@ pub(crate) fn on_host(index: &Index, jail: &Jail, host: &str) -> Vec<Problem> {
         "metadata.name"
     };
     taken(index, jail, &name, field, &mut problems);
+    if let Some(root) = root_of(jail, host) {
+        taken(index, jail, &root, "spec.root.path", &mut problems);
+    }
     if let Some(host) = index.host(host) {
         published(index, jail, host, &mut problems);
+        super::uplink::of_jail(index, jail, host, &mut problems);
     }
     problems
 }
@@ -163,7 +183,7 @@ fn shared_ip(attachment: &Attachment, field: &str, network: &str, problems: &mut
 }
 
 fn addresses(
-    index: &Index,
+    index: &Others<'_>,
     jail: &Jail,
     attachment: &Attachment,
     network: &Network,
@@ -234,7 +254,7 @@ fn address(network: &Network, given: &HostAddress, field: &str) -> Option<Proble
 
 /// Static addresses that another jail holds.
 fn static_taken(
-    index: &Index,
+    index: &Others<'_>,
     jail: &Jail,
     attachment: &Attachment,
     network: &Network,
@@ -254,7 +274,7 @@ fn static_taken(
     }
 }
 
-fn published(index: &Index, jail: &Jail, host: &Host, problems: &mut Vec<Problem>) {
+fn published(index: &Others<'_>, jail: &Jail, host: &Host, problems: &mut Vec<Problem>) {
     for (place, publish) in jail.spec.publish.iter().enumerate() {
         let mut alone = jail.clone();
         alone.spec.publish = vec![publish.clone()];
@@ -286,7 +306,13 @@ fn published(index: &Index, jail: &Jail, host: &Host, problems: &mut Vec<Problem
 }
 
 /// Adds a problem if somebody else holds what `jail` wants.
-fn taken(index: &Index, jail: &Jail, wanted: &Resource, field: &str, problems: &mut Vec<Problem>) {
+fn taken(
+    index: &Others<'_>,
+    jail: &Jail,
+    wanted: &Resource,
+    field: &str,
+    problems: &mut Vec<Problem>,
+) {
     let Some((held, claim)) = index.claims().in_the_way(wanted, &jail.metadata.uid) else {
         return;
     };
@@ -295,16 +321,24 @@ fn taken(index: &Index, jail: &Jail, wanted: &Resource, field: &str, problems: &
         Resource::MacNumber(_) | Resource::Mac(_) => "MacTaken",
         Resource::Port { .. } | Resource::PublicAddress { .. } => "PortTaken",
         Resource::JailName { .. } => "JailNameTaken",
+        Resource::Root { .. } => "RootTaken",
     };
+    let owner = &claim.owner;
     let (since, help) = match claim.retired {
-        None => ("", "choose another, or change the other first"),
+        None if index.together.gives_up(owner, held) => (
+            ", which gives it up in this very apply; it is free only once its host has taken it away there",
+            format!(
+                "apply the change of {owner} alone (of two that swap, give one something else for the time being), wait until it is Ready, then apply this again"
+            ),
+        ),
+        None => ("", "choose another, or change the other first".to_owned()),
         Some(_) => (
             ", which has given it up, but its host has not confirmed that yet",
-            "wait until the host has reported",
+            "wait until the host has reported".to_owned(),
         ),
     };
-    let message = format!("{held} is taken by {}{since}", claim.owner);
-    problems.push(Problem::new(reason, field, message, help));
+    let message = format!("{held} is taken by {owner}{since}");
+    problems.push(Problem::new(reason, field, message, &help));
 }
 
 /// Whether an IPv4 address is the first or last of its subnet, which no interface on that subnet can have.

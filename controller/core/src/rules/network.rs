@@ -25,8 +25,12 @@ pub(crate) fn network(index: &Index, network: &Network, before: Option<&Network>
             &mut problems,
         );
     }
-    if before.is_none() {
+    super::uplink::of_network(index, network, &mut problems);
+    let Some(before) = before else {
         return problems;
+    };
+    if before.spec.host_selector != network.spec.host_selector {
+        left_behind(index, network, &mut problems);
     }
     let attached: Vec<_> = index
         .jails_of_network(&network.metadata.name)
@@ -38,9 +42,50 @@ pub(crate) fn network(index: &Index, network: &Network, before: Option<&Network>
     problems
 }
 
-/// What is wrong with a host's new spec: two of its jails would publish the same port.
-pub(crate) fn host_update(index: &Index, host: &Host) -> Vec<Problem> {
+/// Hosts with jails of a network that its new selector would leave out: the jails would stay there all the same.
+fn left_behind(index: &Index, network: &Network, problems: &mut Vec<Problem>) {
+    let Some(selector) = &network.spec.host_selector else {
+        return;
+    };
+    let jails: Vec<_> = index
+        .jails_of_network(&network.metadata.name)
+        .filter(|jail| {
+            let host = jail.binding().and_then(|binding| index.host(&binding.host));
+            host.is_some_and(|host| !selector.matches(&host.metadata.labels))
+        })
+        .collect();
+    if !jails.is_empty() {
+        problems.push(Problem::new(
+            "HostsExcluded",
+            "spec.hostSelector",
+            format!(
+                "would leave out hosts that have jails of this network: {}",
+                named(&jails)
+            ),
+            "a jail that has a host stays there: delete these jails first, or keep their hosts in",
+        ));
+    }
+}
+
+/// What is wrong with a host's new spec; `before` is what is stored.
+pub(crate) fn host_update(index: &Index, host: &Host, before: Option<&Host>) -> Vec<Problem> {
     let mut problems = Vec::new();
+    super::uplink::of_host(index, host, &mut problems);
+    let was_forgotten = before.is_some_and(|before| before.spec.forgotten);
+    if let Some((session, _)) = index.session(&host.metadata.name)
+        && host.spec.forgotten
+        && !was_forgotten
+    {
+        problems.push(Problem::new(
+            "HostHeard",
+            "spec.forgotten",
+            format!(
+                "the host is not gone: its agent is connected from {}",
+                session.address
+            ),
+            "stop the agent first, or delete the jails, which it then takes away",
+        ));
+    }
     let mut taken: BTreeMap<Resource, &str> = BTreeMap::new();
     let name = &host.metadata.name;
     let jails = index
@@ -129,7 +174,7 @@ fn same_wire(left: &NetworkSpec, right: &NetworkSpec) -> bool {
 }
 
 /// Whether one host can have both networks: true unless the selectors contradict each other.
-fn may_share_a_host(left: &NetworkSpec, right: &NetworkSpec) -> bool {
+pub(super) fn may_share_a_host(left: &NetworkSpec, right: &NetworkSpec) -> bool {
     match (&left.host_selector, &right.host_selector) {
         (Some(left), Some(right)) => !contradict(left, right) && !contradict(right, left),
         (None, _) | (_, None) => true,

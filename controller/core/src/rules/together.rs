@@ -1,0 +1,82 @@
+//! The other objects of one apply, as far as they bear on why one of them is refused: what somebody holds may be given up in the
+//! very same apply, and still cannot be taken at once.
+
+use std::collections::BTreeMap;
+
+use cellblock_schemas::jail::Addressing;
+use cellblock_schemas::{Jail, Kind, Object, default, structural};
+use serde_json::Value;
+
+use crate::claim::{Owner, Resource};
+
+/// The jails of one apply, as they shall be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Together {
+    jails: BTreeMap<String, Jail>,
+}
+
+impl Together {
+    /// The jails among documents that can be read.
+    pub fn of<'a>(documents: impl IntoIterator<Item = (Kind, &'a Value)>) -> Self {
+        let jails = documents
+            .into_iter()
+            .filter(|(kind, _)| *kind == Kind::Jail)
+            .filter_map(|(kind, document)| {
+                let mut object = structural::read(kind, document.clone()).ok()?;
+                default::default_object(&mut object);
+                match object {
+                    Object::Jail(jail) => Some((jail.metadata.name.clone(), jail)),
+                    Object::Host(_) | Object::Network(_) => None,
+                }
+            });
+        Self {
+            jails: jails.collect(),
+        }
+    }
+
+    /// Whether the owner of a resource would give it up in this apply.
+    pub(crate) fn gives_up(&self, owner: &Owner, held: &Resource) -> bool {
+        let Owner::Jail { name, .. } = owner else {
+            return false;
+        };
+        let Some(jail) = self.jails.get(name) else {
+            return false;
+        };
+        match held {
+            Resource::Address {
+                network, address, ..
+            } => !jail
+                .spec
+                .networks
+                .iter()
+                .filter(|attachment| attachment.network == *network)
+                .any(|attachment| match attachment.effective_addressing() {
+                    Addressing::Static => attachment
+                        .addresses
+                        .iter()
+                        .any(|given| given.address == *address),
+                    // What was allocated is kept.
+                    Addressing::Allocate => true,
+                    Addressing::Dhcp | Addressing::Slaac | Addressing::Jail => false,
+                }),
+            Resource::Mac(mac) => jail
+                .spec
+                .networks
+                .iter()
+                .all(|attachment| attachment.mac != Some(*mac)),
+            Resource::Root { path, .. } => jail
+                .spec
+                .root
+                .as_ref()
+                .is_none_or(|root| root.path != *path),
+            Resource::Port { ports, .. } => !jail
+                .spec
+                .publish
+                .iter()
+                .any(|publish| publish.ports.contains(ports)),
+            Resource::MacNumber(_) | Resource::PublicAddress { .. } | Resource::JailName { .. } => {
+                false
+            }
+        }
+    }
+}

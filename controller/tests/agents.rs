@@ -428,3 +428,80 @@ async fn a_host_whose_agent_is_lost_or_silent_is_not_heard_and_is_heard_again() 
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_store_that_was_put_back_to_an_older_copy_is_refused_by_agents_that_saw_more() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut agent = Agent::join(&world, "a").await;
+    drop(objects);
+    // The copy is taken of a file at rest, as docs/operations/stores.md has it.
+    let store = world.folder.path().join("store.redb");
+    let copy = world.folder.path().join("copy.redb");
+    drop(agent);
+    let world = {
+        world.controller.stop().await;
+        std::fs::copy(&store, &copy).expect("room for it");
+        let controller = common::start(Config::embedded(&store)).await;
+        World {
+            controller,
+            folder: world.folder,
+        }
+    };
+    objects = world.objects().await;
+    agent = Agent::join(&world, "a").await;
+    let many: Vec<_> = (0..20)
+        .map(|number| {
+            let mut jail = jail(&format!("j{number}"), &[]);
+            jail["spec"]["host"] = json!("a");
+            jail
+        })
+        .collect();
+    applied(&mut objects, &many).await;
+    agent.view_until(|view| view.jails.len() == 20).await;
+    let seen = v1::Hello {
+        have: agent.view.mark,
+        have_digest: agent.view.digest.clone(),
+        ..hello("a", "a")
+    };
+    drop((agent, objects));
+    world.controller.stop().await;
+    std::fs::copy(&copy, &store).expect("room for it");
+    let controller = common::start(Config::embedded(&store)).await;
+    let world = World {
+        controller,
+        folder: world.folder,
+    };
+    // It is shown nothing of the older store, so it goes on with what it has, and its reports are not taken either.
+    let mut agent = Agent::open(&world, seen).await;
+    let Heard::Refused(refused) = agent.next().await else {
+        panic!("an older view is shown");
+    };
+    assert_eq!(refused.reason, "StaleEpoch");
+    assert!(
+        refused.message.contains("restored from an older backup"),
+        "{}",
+        refused.message
+    );
+}
+
+#[tokio::test]
+async fn another_key_than_the_hosts_is_refused_with_the_way_to_accept_it() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut declared = host("a");
+    declared["spec"]["keyFingerprint"] = json!("1".repeat(64));
+    applied(&mut objects, &[declared.clone()]).await;
+    let other = "2".repeat(64);
+    let mut agent = Agent::open(&world, hello("a", &other)).await;
+    let Heard::Refused(refused) = agent.next().await else {
+        panic!("it is not refused");
+    };
+    assert_eq!(refused.reason, "HostKeyChanged");
+    let command = format!("jailctl host accept-key a {other}");
+    assert!(refused.message.contains(&command), "{}", refused.message);
+    declared["spec"]["keyFingerprint"] = json!(other);
+    applied(&mut objects, &[declared]).await;
+    let mut agent = Agent::open(&world, hello("a", &other)).await;
+    assert!(matches!(agent.next().await, Heard::Welcome(_)));
+}

@@ -4,12 +4,14 @@ use std::net::IpAddr;
 
 use cellblock_agent_core::names;
 use cellblock_fakebsd::Release;
+use cellblock_fakebsd::trace::{Origin, Probe};
 use cellblock_schemas::condition::{Condition, ConditionStatus};
-use cellblock_schemas::jail::ParameterValue;
-use cellblock_schemas::net::HostAddress;
+use cellblock_schemas::jail::{ParameterValue, Publish};
+use cellblock_schemas::net::{HostAddress, PortRange, Protocol};
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::{HostView, JailView};
 use cellblock_sim::World;
+use cellblock_sim::crash::Moment;
 use cellblock_sim::views::{Sketch, build};
 
 const ROUNDS_MAX: usize = 100;
@@ -115,6 +117,143 @@ fn changes_of_other_jails_do_not_make_a_failing_one_tried_at_once() {
     world.take(with_securelevel(&view, "a", 1));
     world.pass().expect("a pass");
     assert_eq!(runs_of(&world, start), 6);
+}
+
+/// Port `port` of the host, which leads to port 80 inside.
+fn published(port: u16) -> Publish {
+    Publish {
+        name: format!("p{port}"),
+        protocol: Protocol::Tcp,
+        ports: vec![PortRange {
+            first: port,
+            last: port,
+        }],
+        to: Some(80),
+        uplink: "external".to_owned(),
+        address: Some("main".to_owned()),
+        network: None,
+    }
+}
+
+/// Somebody outside connects to that port of the host.
+fn connect(world: &World, port: u16) {
+    let outside = Origin::Outside {
+        interface: "vtnet0".to_owned(),
+        source: address("10.0.2.2"),
+    };
+    let probe = Probe::tcp(outside, address("10.0.2.15"), port);
+    world.host.emulator().send(&probe);
+}
+
+/// The states of pf, one a line, without those of the host itself.
+fn states(world: &World) -> Vec<String> {
+    let states = run(world, "pfctl -ss");
+    states.lines().map(str::to_owned).collect()
+}
+
+/// How many states have all these words.
+fn states_with(world: &World, words: &[&str]) -> usize {
+    let states = states(world);
+    let states = states.iter();
+    states
+        .filter(|state| words.iter().all(|word| state.contains(word)))
+        .count()
+}
+
+#[test]
+fn states_of_a_withdrawn_port_end_and_those_of_every_other_stay() {
+    for network in [0, 2] {
+        // Both lead to the same port inside; only the tag tells them apart.
+        for (left, gone) in [(81, 80), (80, 81)] {
+            let mut world = World::new(Release::V15_1);
+            let mut view = jails(&[&[network], &[network]]);
+            jail(&mut view, "a").spec.publish = vec![published(80), published(81)];
+            jail(&mut view, "b").spec.publish = vec![published(82)];
+            world.take(view.clone());
+            rest(&mut world);
+            for port in [80, 81, 82] {
+                connect(&world, port);
+            }
+            let made = states(&world);
+            assert!(made.len() >= 3, "{made:#?}");
+            let mut next = view.clone();
+            jail(&mut next, "a").spec.publish = vec![published(left)];
+            world.take(next);
+            let report = rest(&mut world);
+            assert!(is_ready(&report, 0));
+            let now = states(&world);
+            let of = |port: u16| format!("10.0.2.15:{port}");
+            assert_eq!(states_with(&world, &[&of(gone)]), 0, "{now:#?}");
+            for kept in [left, 82] {
+                assert!(states_with(&world, &[&of(kept)]) > 0, "{kept} of {now:#?}");
+            }
+            assert_eq!(now.len(), made.len() - made.len() / 3, "{now:#?}");
+        }
+    }
+}
+
+#[test]
+fn states_of_a_withdrawn_port_end_although_the_agent_died_between_rules_and_states() {
+    let mut view = jails(&[&[0]]);
+    jail(&mut view, "a").spec.publish = vec![published(80), published(81)];
+    let mut next = view.clone();
+    jail(&mut next, "a").spec.publish = vec![published(81)];
+    let mut effects = 0;
+    loop {
+        let mut world = World::new(Release::V15_1);
+        world.take(view.clone());
+        rest(&mut world);
+        connect(&world, 80);
+        connect(&world, 81);
+        world.start(Some(Moment::After(effects)));
+        world.take(next.clone());
+        rest(&mut world);
+        let now = states(&world);
+        assert_eq!(states_with(&world, &["10.0.2.15:80"]), 0, "{now:#?}");
+        assert_eq!(states_with(&world, &["10.0.2.15:81"]), 1, "{now:#?}");
+        effects += 1;
+        if world.effects() > 0 && effects > 6 {
+            return;
+        }
+    }
+}
+
+#[test]
+fn states_of_a_withdrawn_nat_and_of_a_former_address_end() {
+    let mut world = World::new(Release::V15_1);
+    let mut view = jails(&[&[0], &[2]]);
+    world.take(view.clone());
+    rest(&mut world);
+    let out = |world: &World, jail: &str| {
+        let probe = Probe::tcp(Origin::Jail(jail.to_owned()), address("10.0.2.2"), 443);
+        world.host.emulator().send(&probe);
+    };
+    out(&world, "a");
+    out(&world, "b");
+    assert_eq!(states_with(&world, &["(192.0.2.3:"]), 1);
+    assert_eq!(
+        states_with(&world, &["(10.10.0.11:"]),
+        1,
+        "{:#?}",
+        states(&world)
+    );
+    // The first jail's address changes, the other one's network is not translated any more.
+    let bound = &mut jail(&mut view, "a").binding.attachments[0].addresses;
+    bound[0] = "192.0.2.9/32".parse().expect("an address");
+    world.take(view.clone());
+    rest(&mut world);
+    assert_eq!(states_with(&world, &["192.0.2.3"]), 0);
+    assert_eq!(states_with(&world, &["(10.10.0.11:"]), 1);
+    let switch = view.networks.get_mut("switch").expect("a network");
+    switch.spec.egress = None;
+    world.take(view);
+    rest(&mut world);
+    assert_eq!(
+        states_with(&world, &["(10.10.0.11:"]),
+        0,
+        "{:#?}",
+        states(&world)
+    );
 }
 
 /// The prefix length of an address on an interface of the host.

@@ -250,9 +250,6 @@ pub struct Pf {
     pub skipped: BTreeSet<String>,
     /// Anchors below `cellblock/`, with the hash that their label states; an empty text where no such label stands.
     pub anchors: BTreeMap<String, String>,
-    /// The labels of their rules.
-    #[serde(default)]
-    pub labels: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The four kinds of references to anchors. `nat-anchor` does not cover `binat` (recording `09`).

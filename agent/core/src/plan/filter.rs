@@ -13,9 +13,10 @@ use cellblock_schemas::view::{JailView, NetworkView};
 use super::desired::uplink_interface;
 use super::phase::Phase;
 use super::{Planner, reason};
+use crate::ledger::Owned;
 use crate::names;
 use crate::observed::AnchorReference;
-use crate::op::{Op, Subject};
+use crate::op::{Op, Record, Subject};
 use crate::render::pf::{self, AnchorText, NatRule, RedirectRule};
 
 /// Everything that shall stand in our anchors.
@@ -23,6 +24,33 @@ use crate::render::pf::{self, AnchorText, NatRule, RedirectRule};
 struct Rules {
     nats: BTreeMap<String, Vec<NatRule>>,
     redirects: BTreeMap<String, Vec<RedirectRule>>,
+}
+
+/// Whose states may stand once the rules are loaded, by anchor.
+type States = BTreeMap<String, Vec<Owned>>;
+
+impl Rules {
+    fn states(&self) -> States {
+        let mut states = States::new();
+        for (anchor, nats) in &self.nats {
+            let of_nats = nats.iter().map(|nat| Owned::Translation {
+                anchor: anchor.clone(),
+                from: nat.from,
+                to: nat.to,
+            });
+            states.entry(anchor.clone()).or_default().extend(of_nats);
+        }
+        for (anchor, redirects) in &self.redirects {
+            for redirect in redirects {
+                let of_ports = redirect.ports.iter().map(|ports| Owned::Redirect {
+                    anchor: anchor.clone(),
+                    label: redirect.label(ports),
+                });
+                states.entry(anchor.clone()).or_default().extend(of_ports);
+            }
+        }
+        states
+    }
 }
 
 impl Planner<'_> {
@@ -36,64 +64,74 @@ impl Planner<'_> {
             wanted.extend(pf::render(&[], redirects).map(|text| (anchor.clone(), text)));
         }
         if self.observed.pf.loaded {
-            self.plan_anchors(&wanted);
+            let states = rules.states();
+            self.plan_anchors(&wanted, &states);
+            self.plan_states(&states);
         }
         if !wanted.is_empty() {
             self.check_effect(&rules);
         }
     }
 
-    fn plan_anchors(&mut self, wanted: &BTreeMap<String, AnchorText>) {
-        let observed = self.observed;
+    fn plan_anchors(&mut self, wanted: &BTreeMap<String, AnchorText>, states: &States) {
+        let (observed, ledger) = (self.observed, self.ledger);
         for (anchor, text) in wanted {
-            if observed.pf.anchors.get(anchor) != Some(&text.hash) {
-                let phase = self.plan_retiring(anchor, Some(text));
+            let states = states.get(anchor).map_or(&[][..], Vec::as_slice);
+            // Rules that the ledger does not know are loaded once more, so that it knows whose states to kill one day.
+            let known = states.iter().all(|state| ledger.owned.contains(state));
+            if observed.pf.anchors.get(anchor) != Some(&text.hash) || !known {
                 let op = Op::LoadAnchor {
                     anchor: anchor.clone(),
                     rules: text.rules.clone(),
                 };
-                let phase = phase.unwrap_or(Phase::LoadAnchor);
-                self.step(phase, &Subject::anchor(anchor), op);
+                self.step(Phase::LoadAnchor, &Subject::anchor(anchor), op)
+                    .record
+                    .extend(states.iter().cloned().map(Record::Owned));
             }
         }
         for anchor in observed.pf.anchors.keys() {
             if !wanted.contains_key(anchor) && is_our_anchor(anchor) {
-                let phase = self.plan_retiring(anchor, None);
-                let op = Op::ClearAnchor {
-                    anchor: anchor.clone(),
-                };
-                let phase = phase.unwrap_or(Phase::ClearAnchor);
-                self.step(phase, &Subject::anchor(anchor), op);
+                self.step(
+                    Phase::ClearAnchor,
+                    &Subject::anchor(anchor),
+                    Op::ClearAnchor {
+                        anchor: anchor.clone(),
+                    },
+                );
             }
         }
     }
 
-    /// Takes back the published ports that an anchor loses: first no rule lets anybody in any more, then their states are killed, and then only are their labels forgotten. The phase in
-    /// which the anchor gets the rules that it shall have; none where it loses no ports.
-    fn plan_retiring(&mut self, anchor: &str, text: Option<&AnchorText>) -> Option<Phase> {
-        let stale: BTreeSet<String> = self
-            .observed
-            .pf
-            .labels
-            .get(anchor)?
-            .iter()
-            .filter(|label| pf::is_ports_label(label))
-            .filter(|label| text.is_none_or(|text| !text.labels.contains(*label)))
-            .cloned()
-            .collect();
-        if stale.is_empty() {
-            return None;
+    /// States outlive their rules. The ledger knew of each rule before it was loaded; what it knows of and is not wanted any more has its states killed, once the rule is gone.
+    fn plan_states(&mut self, wanted: &States) {
+        let ledger = self.ledger;
+        for owned in &ledger.owned {
+            let (anchor, op) = match owned {
+                Owned::Redirect { anchor, label } => {
+                    let label = label.clone();
+                    (anchor, Op::KillLabelled { label })
+                }
+                Owned::Translation { anchor, from, to } => (
+                    anchor,
+                    Op::KillTranslated {
+                        from: *from,
+                        to: *to,
+                    },
+                ),
+                Owned::Alias { .. }
+                | Owned::BroughtUp { .. }
+                | Owned::Inet6Enabled { .. }
+                | Owned::LinkLocal { .. }
+                | Owned::Member { .. }
+                | Owned::Sysctl { .. } => continue,
+            };
+            let kept = wanted.get(anchor);
+            if !kept.is_some_and(|kept| kept.contains(owned)) {
+                self.step(Phase::KillStates, &Subject::anchor(anchor), op)
+                    .forget
+                    .push(Record::Owned(owned.clone()));
+            }
         }
-        let subject = Subject::anchor(anchor);
-        let op = Op::LoadAnchor {
-            anchor: anchor.to_owned(),
-            rules: pf::retiring(text, &stale),
-        };
-        self.step(Phase::LoadAnchor, &subject, op);
-        for label in stale {
-            self.step(Phase::KillStates, &subject, Op::KillLabelled { label });
-        }
-        Some(Phase::SettleAnchor)
     }
 
     fn rules(&mut self) -> Rules {

@@ -13,8 +13,6 @@ pub(super) enum Phase {
     LoadAnchor,
     /// No rule is left that could make them again.
     KillStates,
-    /// Anchors that lost published ports, once no state of those is left.
-    SettleAnchor,
     /// A jail goes before everything that it stands on.
     StopJail,
     /// Deepest first.

@@ -12,7 +12,6 @@ use crate::mark::{Mark, Role};
 use crate::names;
 use crate::observed::{Interface, ObservedJail};
 use crate::op::{Op, Record, Subject};
-use crate::render::pf::jail_label;
 
 /// How long a removed VNET jail with an open TCP connection stays: 2 × net.inet.tcp.msl, 60 s by default (recording `11`), and a little.
 pub(super) const DYING_MS_MAX: u64 = 90_000;
@@ -107,8 +106,6 @@ impl<'a> Planner<'a> {
         let ours = self.ledger.jails.get(uid);
         let conf = ours.map_or_else(|| self.settings.conf(&jail.name), |ours| ours.conf.clone());
         if restart.is_none() && self.observed.pf.loaded {
-            let label = jail_label(uid);
-            self.step(Phase::KillStates, &subject, Op::KillLabelled { label });
             for address in ours.map(|ours| ours.addresses.clone()).unwrap_or_default() {
                 self.step(Phase::KillStates, &subject, Op::KillStates { address });
             }

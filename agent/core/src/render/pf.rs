@@ -2,7 +2,6 @@
 //!
 //! Each anchor carries one rule that matches nothing and whose label states the hash of the text: what is loaded is told by that label, never by a diff of pfctl's print.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -17,9 +16,6 @@ pub const HASH_LABEL: &str = "cellblock:cfg:";
 /// An interface that never exists: a rule on it is loaded (recording `05`) and never evaluated to a match.
 const NO_INTERFACE: &str = "cbnone0";
 
-/// How many hexadecimal digits of a hash tell the published ports of one jail apart.
-const PORTS_HASH_CHARS: usize = 8;
-
 /// A rendered anchor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnchorText {
@@ -28,8 +24,6 @@ pub struct AnchorText {
     /// What the label states: a hash of the text, `-`, and how many translations pf makes of it. Rules and translations are rulesets of their own, and the label stands among the rules only:
     /// without the number, nobody would notice that `pfctl -a ANCHOR -F nat` took the others away (recording `15`).
     pub hash: String,
-    /// The labels of its published ports, each with the states that connections to them made.
-    pub labels: BTreeSet<String>,
 }
 
 /// One line of outbound NAT.
@@ -66,59 +60,36 @@ pub struct RedirectRule {
     pub forwarded_by: Option<String>,
 }
 
-/// The label of a jail's filter rules; states are killed by it.
-#[must_use]
-pub fn jail_label(jail: &Uid) -> String {
-    format!("cellblock:{jail}")
-}
+/// How many base32 characters of a digest stand in a label, which has at most 63 bytes (PF_RULE_LABEL_SIZE, sys/netpfil/pf/pf.h): 10 of `cellblock:`, 36 of a uid, and these.
+const LABEL_CHARS: usize = 10;
 
-/// The label of some published ports of a jail, beside the jail's own on the same rules; states are killed by it when the ports are taken back. It states everything that a connection
-/// through them depends on. Ports that lead to one port inside share it, because pf tells their connections apart by no rule.
-///
-/// A rule has up to five labels of 63 octets (PF_RULE_MAX_LABEL_COUNT, PF_RULE_LABEL_SIZE, sys/netpfil/pf/pf.h).
-fn ports_label(redirect: &RedirectRule, ports: &str) -> String {
-    let to = redirect.target_port.unwrap_or_default();
-    let text = format!(
-        "{} {} {} {ports} {} {to}",
-        redirect.interface,
-        redirect.protocol.as_str(),
-        redirect.public,
-        redirect.target,
-    );
-    let mut hash = data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
-    hash.truncate(PORTS_HASH_CHARS);
-    format!("{}:{hash}", jail_label(&redirect.jail))
-}
-
-/// Whether `label` is one of published ports, as [`render`] gives it.
-#[must_use]
-pub fn is_ports_label(label: &str) -> bool {
-    let Some((jail, hash)) = label.rsplit_once(':') else {
-        return false;
-    };
-    let prefix = jail.strip_prefix("cellblock:");
-    prefix.is_some_and(|uid| !uid.is_empty() && uid != "cfg")
-        && hash.len() == PORTS_HASH_CHARS
-        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// The rules of an anchor that is about to lose published ports: those that shall stand, and one for each label that goes, which matches nothing. So whoever finds the anchor like this
-/// knows which states are still to be killed. It states no hash, so it is never taken for finished.
-#[must_use]
-pub fn retiring(text: Option<&AnchorText>, labels: &BTreeSet<String>) -> String {
-    let mut rules: String = text
-        .iter()
-        .flat_map(|text| text.rules.split_inclusive('\n'))
-        .filter(|line| !line.contains(HASH_LABEL))
-        .collect();
-    for label in labels {
-        writeln!(
-            rules,
-            "pass in quick on {NO_INTERFACE} all no state label \"{label}\""
-        )
-        .expect("writing to a String cannot fail");
+impl RedirectRule {
+    /// The label of the filter rules of one range of its ports, and the tag of the packets that it redirected: states are killed by it, so it is another one wherever the rule is another one,
+    /// and the same as long as the rule means the same, whatever stands beside it and however it is rendered.
+    #[must_use]
+    pub fn label(&self, ports: &PortRange) -> String {
+        let parts = [
+            self.interface.clone(),
+            self.public.to_string(),
+            self.protocol.as_str().to_owned(),
+            format!("{}:{}", ports.first, ports.last),
+            self.target.to_string(),
+            self.target_port
+                .map(|port| port.to_string())
+                .unwrap_or_default(),
+            self.forwarded_by.clone().unwrap_or_default(),
+        ];
+        let mut digest = Sha256::new();
+        for part in &parts {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        let mut short = data_encoding::BASE32_NOPAD
+            .encode(&digest.finalize())
+            .to_ascii_lowercase();
+        short.truncate(LABEL_CHARS);
+        format!("cellblock:{}:{short}", self.jail)
     }
-    rules
 }
 
 /// Renders an anchor of NAT and redirect rules. None where there is nothing to load.
@@ -143,30 +114,31 @@ pub fn render(nats: &[NatRule], redirects: &[RedirectRule]) -> Option<AnchorText
         .expect("writing to a String cannot fail");
     }
     for redirect in redirects {
-        let port = redirect
+        let to = redirect
             .target_port
             .map(|port| format!(" port {port}"))
             .unwrap_or_default();
-        for range in &redirect.ports {
+        for ports in &redirect.ports {
             writeln!(
                 rules,
-                "rdr on {} {} proto {} from any to {} port {} -> {}{port}",
+                "rdr on {} {} proto {} from any to {} port {} tag \"{}\" -> {}{to}",
                 redirect.interface,
                 Family::of(redirect.public).keyword(),
                 redirect.protocol.as_str(),
                 redirect.public,
-                port_range(range),
+                range(ports),
+                redirect.label(ports),
                 redirect.target,
             )
             .expect("writing to a String cannot fail");
         }
     }
-    let mut labels = BTreeSet::new();
     for redirect in redirects {
-        render_passes(redirect, &mut rules, &mut labels);
+        render_passes(&mut rules, redirect);
     }
     let mut hash = data_encoding::HEXLOWER.encode(&Sha256::digest(rules.as_bytes()));
     hash.truncate(16);
+    // pf makes a translation of each port of a list.
     let translations: usize = redirects.iter().map(|redirect| redirect.ports.len()).sum();
     write!(hash, "-{}", nats.len() + translations).expect("writing to a String cannot fail");
     writeln!(
@@ -174,60 +146,44 @@ pub fn render(nats: &[NatRule], redirects: &[RedirectRule]) -> Option<AnchorText
         "pass in quick on {NO_INTERFACE} all no state label \"{HASH_LABEL}{hash}\""
     )
     .expect("writing to a String cannot fail");
-    Some(AnchorText {
-        rules,
-        hash,
-        labels,
-    })
+    Some(AnchorText { rules, hash })
 }
 
-/// The rules that let the connections of one redirect pass, labelled so that their states are found.
-fn render_passes(redirect: &RedirectRule, rules: &mut String, labels: &mut BTreeSet<String>) {
-    let inside: Vec<(String, String)> = match redirect.target_port {
-        Some(port) => {
-            let outside: Vec<String> = redirect.ports.iter().map(port_range).collect();
-            vec![(port.to_string(), ports_label(redirect, &outside.join(" ")))]
-        }
-        None => redirect
-            .ports
-            .iter()
-            .map(|range| {
-                let ports = port_range(range);
-                let label = ports_label(redirect, &ports);
-                (ports, label)
-            })
-            .collect(),
-    };
-    // A forwarded packet is filtered twice, and the state of the way in does not pass it on the way out.
-    let ways = [
-        ("in", Some(&redirect.interface)),
-        ("out", redirect.forwarded_by.as_ref()),
-    ];
-    for (ports, label) in inside {
+/// The filter rules of a redirect, for each range of its ports. The tag tells ports apart that lead to one port inside: without it, the first rule would make the states of all of them.
+fn render_passes(rules: &mut String, redirect: &RedirectRule) {
+    for ports in &redirect.ports {
+        let inside = match redirect.target_port {
+            Some(port) => port.to_string(),
+            None => range(ports),
+        };
+        // A forwarded packet is filtered twice, and the state of the way in does not pass it on the way out.
+        let ways = [
+            ("in", Some(&redirect.interface)),
+            ("out", redirect.forwarded_by.as_ref()),
+        ];
+        let label = redirect.label(ports);
         for (direction, interface) in ways
             .into_iter()
             .filter_map(|(way, interface)| Some((way, interface?)))
         {
             writeln!(
                 rules,
-                "pass {direction} quick on {interface} {} proto {} from any to {} port {ports} keep state label \"{}\" label \"{label}\"",
+                "pass {direction} quick on {interface} {} proto {} from any to {} port {inside} tagged \"{label}\" keep state label \"{label}\"",
                 Family::of(redirect.target).keyword(),
                 redirect.protocol.as_str(),
                 redirect.target,
-                jail_label(&redirect.jail),
             )
             .expect("writing to a String cannot fail");
         }
-        labels.insert(label);
     }
 }
 
 /// `80` or `8000:8099`.
-fn port_range(range: &PortRange) -> String {
-    if range.first == range.last {
-        range.first.to_string()
+fn range(ports: &PortRange) -> String {
+    if ports.first == ports.last {
+        ports.first.to_string()
     } else {
-        format!("{}:{}", range.first, range.last)
+        format!("{}:{}", ports.first, ports.last)
     }
 }
 

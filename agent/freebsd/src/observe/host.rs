@@ -182,14 +182,8 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
     }
     let interfaces = succeed(system, &Command::new(Program::Pfctl, ["-vsI"]))?;
     let mut anchors = BTreeMap::new();
-    let mut labels = BTreeMap::new();
     for anchor in self::anchors(system)? {
-        let shown = show(system, &anchor, "-sl")?;
-        let found = pf::parse_labels(&shown);
-        if !found.is_empty() {
-            labels.insert(anchor.clone(), found);
-        }
-        match pf::parse_hash(&shown) {
+        match pf::parse_hash(&show(system, &anchor, "-sl")?) {
             Some(hash) => {
                 let whole = pf::has_translations(&hash, &show(system, &anchor, "-sn")?);
                 anchors.insert(anchor, if whole { hash } else { String::new() });
@@ -206,7 +200,6 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
         references,
         skipped: pf::parse_skipped(&interfaces.stdout),
         anchors,
-        labels,
     })
 }
 

@@ -8,9 +8,6 @@ use cellblock_agent_core::observed::AnchorReference;
 use cellblock_agent_core::render::pf::HASH_LABEL;
 use ipnet::IpNet;
 
-/// What every label of ours begins with.
-const LABEL: &str = "cellblock:";
-
 /// What pfctl says when the module is not loaded (recording `05`).
 const NO_DEVICE: &str = "/dev/pf: No such file or directory";
 
@@ -143,15 +140,6 @@ pub fn parse_hash(text: &str) -> Option<String> {
     text.split_whitespace()
         .find_map(|word| word.strip_prefix(HASH_LABEL))
         .map(str::to_owned)
-}
-
-/// Reads `pfctl -a ANCHOR -sl`: our labels. A line has the labels of one rule, then its counters (recording `16`).
-#[must_use]
-pub fn parse_labels(text: &str) -> BTreeSet<String> {
-    text.split_whitespace()
-        .filter(|word| word.starts_with(LABEL))
-        .map(str::to_owned)
-        .collect()
 }
 
 /// Whether an anchor that states `hash` has as many translations as `hash` ends with, by `pfctl -a ANCHOR -sn`. They are a ruleset of their own, and `pfctl -a ANCHOR -F nat` takes

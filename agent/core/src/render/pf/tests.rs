@@ -1,4 +1,4 @@
-//! The article's rules, to the letter.
+//! The article's rules, to the letter, their labels too: a label that changes without its rule having changed ends connections when the agent is updated.
 
 use super::*;
 
@@ -37,24 +37,17 @@ fn the_article_behind_nat() {
         ],
     )
     .expect("rules");
-    let [web, alt] = [
-        "tcp 203.0.113.1 80 192.0.2.4 0",
-        "tcp 203.0.113.1 81 192.0.2.5 80",
-    ]
-    .map(|ports| digest(&format!("igb0 {ports}")));
-    let [ftp, https] =
-        ["21", "443"].map(|port| digest(&format!("igb0 tcp 203.0.113.1 {port} 192.0.2.4 0")));
     let expected = format!(
         "nat pass on igb0 inet from 192.0.2.0/28 to any -> 203.0.113.1\n\
-         rdr on igb0 inet proto tcp from any to 203.0.113.1 port 21 -> 192.0.2.4\n\
-         rdr on igb0 inet proto tcp from any to 203.0.113.1 port 80 -> 192.0.2.4\n\
-         rdr on igb0 inet proto tcp from any to 203.0.113.1 port 443 -> 192.0.2.4\n\
-         rdr on igb0 inet proto tcp from any to 203.0.113.1 port 81 -> 192.0.2.5 port 80\n\
-         pass in quick on igb0 inet proto tcp from any to 192.0.2.4 port 21 keep state label \"cellblock:dick-uid\" label \"cellblock:dick-uid:{ftp}\"\n\
-         pass in quick on igb0 inet proto tcp from any to 192.0.2.4 port 80 keep state label \"cellblock:dick-uid\" label \"cellblock:dick-uid:{web}\"\n\
-         pass in quick on igb0 inet proto tcp from any to 192.0.2.4 port 443 keep state label \"cellblock:dick-uid\" label \"cellblock:dick-uid:{https}\"\n\
-         pass in quick on igb0 inet proto tcp from any to 192.0.2.5 port 80 keep state label \"cellblock:dick-uid\" label \"cellblock:dick-uid:{alt}\"\n\
-         pass out quick on cbxbr inet proto tcp from any to 192.0.2.5 port 80 keep state label \"cellblock:dick-uid\" label \"cellblock:dick-uid:{alt}\"\n\
+         rdr on igb0 inet proto tcp from any to 203.0.113.1 port 21 tag \"cellblock:dick-uid:l4xq4hpafk\" -> 192.0.2.4\n\
+         rdr on igb0 inet proto tcp from any to 203.0.113.1 port 80 tag \"cellblock:dick-uid:pblp7raonf\" -> 192.0.2.4\n\
+         rdr on igb0 inet proto tcp from any to 203.0.113.1 port 443 tag \"cellblock:dick-uid:icbea4vnbu\" -> 192.0.2.4\n\
+         rdr on igb0 inet proto tcp from any to 203.0.113.1 port 81 tag \"cellblock:dick-uid:j2mkx2jam3\" -> 192.0.2.5 port 80\n\
+         pass in quick on igb0 inet proto tcp from any to 192.0.2.4 port 21 tagged \"cellblock:dick-uid:l4xq4hpafk\" keep state label \"cellblock:dick-uid:l4xq4hpafk\"\n\
+         pass in quick on igb0 inet proto tcp from any to 192.0.2.4 port 80 tagged \"cellblock:dick-uid:pblp7raonf\" keep state label \"cellblock:dick-uid:pblp7raonf\"\n\
+         pass in quick on igb0 inet proto tcp from any to 192.0.2.4 port 443 tagged \"cellblock:dick-uid:icbea4vnbu\" keep state label \"cellblock:dick-uid:icbea4vnbu\"\n\
+         pass in quick on igb0 inet proto tcp from any to 192.0.2.5 port 80 tagged \"cellblock:dick-uid:j2mkx2jam3\" keep state label \"cellblock:dick-uid:j2mkx2jam3\"\n\
+         pass out quick on cbxbr inet proto tcp from any to 192.0.2.5 port 80 tagged \"cellblock:dick-uid:j2mkx2jam3\" keep state label \"cellblock:dick-uid:j2mkx2jam3\"\n\
          pass in quick on cbnone0 all no state label \"cellblock:cfg:{}\"\n",
         text.hash
     );
@@ -64,28 +57,39 @@ fn the_article_behind_nat() {
         "one NAT and four ports: {}",
         text.hash
     );
-    let labels = [ftp, web, https, alt].map(|hash| format!("cellblock:dick-uid:{hash}"));
-    assert_eq!(text.labels, BTreeSet::from(labels));
-    assert!(text.labels.iter().all(|label| is_ports_label(label)));
-    assert!(!is_ports_label("cellblock:dick-uid"));
-    assert!(!is_ports_label(&format!("cellblock:cfg:{}", text.hash)));
     assert_eq!(render(&[], &[]), None);
 }
 
-fn digest(text: &str) -> String {
-    data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes()))[..8].to_owned()
-}
-
 #[test]
-fn an_anchor_that_loses_ports_keeps_their_labels_and_states_no_hash() {
-    let text = AnchorText {
-        rules: "rdr a\npass in quick on cbnone0 all no state label \"cellblock:cfg:ab-1\"\n"
-            .to_owned(),
-        hash: "ab-1".to_owned(),
-        labels: BTreeSet::new(),
+fn a_label_fits_and_is_another_one_wherever_the_rule_is() {
+    let rule = RedirectRule {
+        jail: Uid("7f7675c7-3acf-4f06-8114-6ad12eb97677".to_owned()),
+        interface: "igb0".to_owned(),
+        public: "203.0.113.1".parse().expect("an address"),
+        protocol: Protocol::Tcp,
+        ports: Vec::new(),
+        target: "192.0.2.4".parse().expect("an address"),
+        target_port: None,
+        forwarded_by: None,
     };
-    let gone = BTreeSet::from(["cellblock:uid:01234567".to_owned()]);
-    let label = "pass in quick on cbnone0 all no state label \"cellblock:uid:01234567\"\n";
-    assert_eq!(retiring(Some(&text), &gone), format!("rdr a\n{label}"));
-    assert_eq!(retiring(None, &gone), label);
+    let port = |first: u16, last: u16| PortRange { first, last };
+    let other_target = RedirectRule {
+        target: "192.0.2.5".parse().expect("an address"),
+        ..rule.clone()
+    };
+    let elsewhere = RedirectRule {
+        target_port: Some(8080),
+        ..rule.clone()
+    };
+    let labels = [
+        rule.label(&port(80, 80)),
+        rule.label(&port(80, 81)),
+        rule.label(&port(81, 81)),
+        other_target.label(&port(80, 80)),
+        elsewhere.label(&port(80, 80)),
+    ];
+    for (index, label) in labels.iter().enumerate() {
+        assert!(label.len() <= 63, "{label}");
+        assert!(!labels[..index].contains(label), "{label}");
+    }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{
     has_translations, is_no_anchor, is_not_loaded, parse_anchors, parse_enabled, parse_hash,
-    parse_labels, parse_references, parse_skipped, parse_states_of, parse_tables,
+    parse_references, parse_skipped, parse_states_of, parse_tables,
 };
 use crate::observe::recording::{stderr, stdout};
 
@@ -106,21 +106,6 @@ fn the_hash_in_a_label() {
         parse_hash(&stdout("05-pf", "pfctl -a cellblock/net1 -sl", 0)),
         None
     );
-}
-
-#[test]
-fn every_label_of_a_rule() {
-    let file = "16-labels-and-prefixes";
-    let labels = |nth| parse_labels(&stdout(file, "pfctl -a cellblock/j01 -sl", nth));
-    let expected = [
-        "cellblock:u1",
-        "cellblock:u1:01234567",
-        "cellblock:u1:89abcdef",
-        "cellblock:u1:00ff00ff",
-        "cellblock:cfg:ab-3",
-    ];
-    assert_eq!(labels(0), expected.map(str::to_owned).into());
-    assert_eq!(labels(1), ["cellblock:u1:01234567".to_owned()].into());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The ledger on disk: replaced whole, synced before it counts, held by one agent at a time.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,20 @@ use anyhow::{Context as _, bail};
 use cellblock_agent_core::execute::LedgerFile;
 use cellblock_agent_core::host::{HostError, Retry};
 use cellblock_agent_core::ledger::{LEDGER_VERSION, Ledger};
+use sha2::{Digest as _, Sha256};
+
+/// How much is written at once, in octets.
+const BUFFER: usize = 64 << 10;
+
+/// A digest of the file's bytes.
+type Digest = [u8; 32];
 
 /// The ledger's file and the lock beside it.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
-    /// What is on disk, so that equal bytes are not written again.
-    written: Vec<u8>,
+    /// The digest of what is on disk, so that equal bytes are not written again; none where nothing of ours is.
+    written: Option<Digest>,
     /// Held for the agent's life; the kernel lets go of it when the process ends, however it ends.
     _lock: std::fs::File,
 }
@@ -46,7 +53,7 @@ impl File {
             })?;
         Ok(Self {
             path: state_dir.join("ledger.json"),
-            written: Vec::new(),
+            written: None,
             _lock: lock,
         })
     }
@@ -73,37 +80,63 @@ impl File {
                 ledger.version
             );
         }
-        self.written = bytes;
+        self.written = Some(Sha256::digest(&bytes).into());
         Ok(Ledger {
             version: LEDGER_VERSION,
             ..ledger
         })
     }
 
-    fn replace(&self, bytes: &[u8]) -> std::io::Result<()> {
+    /// Writes the ledger beside the old one, and in its place unless it says the same. The text is never in memory as a whole: a host of a
+    /// thousand jails has some megabytes of it.
+    fn replace(&self, ledger: &Ledger) -> std::io::Result<Digest> {
         let temporary = self.path.with_extension("json.new");
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .create(true)
             .truncate(true)
             .write(true)
             .mode(0o600)
             .open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        let mut sink = Sink {
+            file: BufWriter::with_capacity(BUFFER, file),
+            digest: Sha256::new(),
+        };
+        serde_json::to_writer(&mut sink, ledger)?;
+        sink.file.flush()?;
+        let digest = sink.digest.finalize().into();
+        if self.written == Some(digest) {
+            std::fs::remove_file(&temporary)?;
+            return Ok(digest);
+        }
+        sink.file.get_ref().sync_all()?;
         std::fs::rename(&temporary, &self.path)?;
         let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
-        std::fs::File::open(folder)?.sync_all()
+        std::fs::File::open(folder)?.sync_all()?;
+        Ok(digest)
+    }
+}
+
+/// A file that is digested while it is written.
+struct Sink {
+    file: BufWriter<std::fs::File>,
+    digest: Sha256,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let length = self.file.write(bytes)?;
+        self.digest.update(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
     }
 }
 
 impl LedgerFile for File {
     fn save(&mut self, ledger: &Ledger) -> Result<(), HostError> {
-        let bytes = serde_json::to_vec(ledger)
-            .expect("a ledger has string keys only, so it always has a JSON form");
-        if bytes == self.written {
-            return Ok(());
-        }
-        self.replace(&bytes).map_err(|error| {
+        let written = self.replace(ledger).map_err(|error| {
             let full = error.kind() == std::io::ErrorKind::StorageFull;
             HostError {
                 reason: if full { "DiskFull" } else { "LedgerNotWritten" },
@@ -115,7 +148,7 @@ impl LedgerFile for File {
                 retry: Retry::After,
             }
         })?;
-        self.written = bytes;
+        self.written = Some(written);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use cellblock_agent_core::Ledger;
 use cellblock_agent_core::execute::LedgerFile as _;
 use cellblock_agent_core::host::{Host, HostError};
-use cellblock_agent_core::pass::{self, Failures, Passed};
+use cellblock_agent_core::pass::{self, Memory, Passed};
 use cellblock_agent_core::plan::Settings;
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::report::HostReport;
@@ -64,7 +64,7 @@ pub fn start(
         settings: Settings {
             folder: config.folder(),
         },
-        failures: Failures::default(),
+        memory: Memory::default(),
         resync: Duration::from_secs(config.resync_seconds),
         publish,
         began: Instant::now(),
@@ -80,7 +80,7 @@ fn stored_view(ledger: &Ledger) -> Option<(Arc<HostView>, String)> {
     ledger
         .view
         .clone()
-        .map(|view| (Arc::new(view), ledger.view_digest.clone()))
+        .map(|view| (view, ledger.view_digest.clone()))
 }
 
 struct Worker {
@@ -88,7 +88,7 @@ struct Worker {
     ledger: Ledger,
     file: File,
     settings: Settings,
-    failures: Failures,
+    memory: Memory,
     resync: Duration,
     publish: watch::Sender<State>,
     began: Instant,
@@ -119,20 +119,20 @@ impl Worker {
     }
 
     /// Takes a view into the ledger. A view that may not be taken is refused for good; an error means that the disk refused.
-    fn take_view(&mut self, view: &HostView, digest: &str) -> Result<(), HostError> {
+    fn take_view(&mut self, view: &Arc<HostView>, digest: &str) -> Result<(), HostError> {
         if let Err(refused) = pass::accept(&self.ledger, view) {
             tracing::error!("view refused: {refused}");
             return Ok(());
         }
-        let before = self.ledger.clone();
-        self.ledger.view = Some(view.clone());
-        digest.clone_into(&mut self.ledger.view_digest);
+        let old_view = self.ledger.view.replace(view.clone());
+        let old_digest = std::mem::replace(&mut self.ledger.view_digest, digest.to_owned());
         if let Err(error) = self.file.save(&self.ledger) {
-            self.ledger = before;
+            self.ledger.view = old_view;
+            self.ledger.view_digest = old_digest;
             return Err(error);
         }
-        if let Some(before) = &before.view {
-            self.failures.view_changed(before, view);
+        if let Some(before) = &old_view {
+            self.memory.failures.view_changed(before, view);
         }
         tracing::info!(
             epoch = view.mark.epoch,
@@ -157,7 +157,7 @@ impl Worker {
             self.host.as_ref(),
             &mut self.file,
             &self.settings,
-            &mut self.failures,
+            &mut self.memory,
             now_ms,
         );
         match passed {

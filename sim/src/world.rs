@@ -6,7 +6,7 @@ use std::time::Duration;
 use cellblock_agent_core::Ledger;
 use cellblock_agent_core::host::{Host, HostError};
 use cellblock_agent_core::observed::Observed;
-use cellblock_agent_core::pass::{Failures, Passed, pass};
+use cellblock_agent_core::pass::{Memory, Passed, pass};
 use cellblock_agent_core::plan::Settings;
 use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
 use cellblock_freebsd::FreeBsd;
@@ -35,7 +35,7 @@ pub struct World {
     /// The view that the controller last sent.
     pub view: HostView,
     ledger: Ledger,
-    failures: Failures,
+    memory: Memory,
     fuse: Fuse,
     now_ms: u64,
 }
@@ -109,7 +109,7 @@ impl World {
                 approved: true,
                 ..Ledger::new()
             },
-            failures: Failures::default(),
+            memory: Memory::default(),
             fuse: Fuse::default(),
             now_ms: 0,
         }
@@ -117,7 +117,7 @@ impl World {
 
     /// The agent is given `view`.
     pub fn take(&mut self, view: HostView) {
-        self.failures.view_changed(&self.view, &view);
+        self.memory.failures.view_changed(&self.view, &view);
         self.view = view;
     }
 
@@ -126,7 +126,7 @@ impl World {
         self.fuse = Fuse::new(moment);
         self.disk.fuse = self.fuse.clone();
         self.ledger = self.disk.ledger.clone();
-        self.failures = Failures::default();
+        self.memory = Memory::default();
     }
 
     /// How many effects the running agent has had.
@@ -151,12 +151,12 @@ impl World {
             folder: FOLDER.to_owned(),
         };
         pass(
-            &self.view,
+            &Arc::new(self.view.clone()),
             &mut self.ledger,
             &adapter,
             &mut self.disk,
             &settings,
-            &mut self.failures,
+            &mut self.memory,
             self.now_ms,
         )
     }

@@ -176,7 +176,7 @@ proptest! {
             view.mark.generation = Generation(generation);
             view
         };
-        let ledger = cellblock_agent_core::Ledger { view: Some(numbered(epoch, generation)), ..Default::default() };
+        let ledger = cellblock_agent_core::Ledger { view: Some(numbered(epoch, generation).into()), ..Default::default() };
         let accepted = accept(&ledger, &numbered(offered_epoch, offered));
         if offered_epoch > epoch {
             let is_new_epoch = matches!(accepted, Err(ViewRefused::NewEpoch { .. }));

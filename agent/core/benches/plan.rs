@@ -1,5 +1,8 @@
 //! What planning costs: a host of 1,000 jails with two interfaces each, at rest and from nothing, and how that grows up to 10,000.
 //!
+//! At rest an agent compares what it found with what it found last time, all of it, and plans only if something differs ("nothing to do").
+//! The same host seen for the first time, or with one byte changed, is planned in full ("nothing to do, planned anew").
+//!
 //! Criterion measures time on the wall; the table below it has the CPU time beside it, and the fitted exponents.
 #![expect(
     clippy::disallowed_methods,
@@ -14,11 +17,13 @@
 #[path = "../tests/scale/mod.rs"]
 mod scale;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_agent_core::execute::{Outcome, agreed};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::Plan;
+use cellblock_agent_core::plan::memory::Remembered;
 use cellblock_agent_core::plan::{learn, plan};
 use cellblock_agent_core::verify::{Evidence, verify};
 use cellblock_agent_core::{Ledger, plan::Settings};
@@ -41,8 +46,17 @@ fn criterion_benches(criterion: &mut Criterion) {
         let view = scale::view(kind, JAILS);
         let settings = scale::settings();
         let (observed, ledger) = scale::at_rest(&view);
+        let shared = Arc::new(view.clone());
+        let mut looks = TwoLooks::new(&observed);
+        let mut remembered = Remembered::default();
         criterion.bench_function(
             &format!("plan/{name}/{JAILS} jails/nothing to do"),
+            |bencher| {
+                bencher.iter(|| remembered.plan(&shared, looks.next(), &ledger, &settings));
+            },
+        );
+        criterion.bench_function(
+            &format!("plan/{name}/{JAILS} jails/nothing to do, planned anew"),
             |bencher| {
                 bencher.iter(|| plan(&view, &observed, &ledger, &settings));
             },
@@ -54,6 +68,26 @@ fn criterion_benches(criterion: &mut Criterion) {
                 bencher.iter(|| plan(&view, &observed, &ledger, &settings));
             },
         );
+    }
+}
+
+/// Two looks at one host that share no memory, in turns: nothing can be told equal by its address.
+struct TwoLooks {
+    looks: [Arc<Observed>; 2],
+    turn: usize,
+}
+
+impl TwoLooks {
+    fn new(observed: &Observed) -> Self {
+        Self {
+            looks: [Arc::new(observed.clone()), Arc::new(observed.clone())],
+            turn: 0,
+        }
+    }
+
+    fn next(&mut self) -> &Arc<Observed> {
+        self.turn = 1 - self.turn;
+        &self.looks[self.turn]
     }
 }
 
@@ -88,6 +122,15 @@ impl Sample {
         let (observed, ledger) = &self.at_rest;
         match what {
             "plan, nothing to do" => {
+                let (view, look) = (Arc::new(self.view.clone()), Arc::new(observed.clone()));
+                let mut remembered = Remembered::default();
+                let _ = remembered.plan(&view, &look, ledger, &self.settings);
+                let mut looks = TwoLooks::new(observed);
+                best_of(RUNS, || {
+                    remembered.plan(&view, looks.next(), ledger, &self.settings)
+                })
+            }
+            "plan, nothing to do, planned anew" => {
                 best_of(RUNS, || plan(&self.view, observed, ledger, &self.settings))
             }
             "plan, everything to do" => best_of(RUNS, || {
@@ -119,13 +162,14 @@ impl Sample {
 
 fn print_growth() {
     println!(
-        "\n{:<38} {:>24} {:>24} {:>24}  exponent of CPU time",
+        "\n{:<44} {:>24} {:>24} {:>24}  exponent of CPU time",
         "best of 7: wall / CPU", "100 jails", "1,000 jails", "10,000 jails"
     );
     for (kind, name) in [(Kind::Vnet, "vnet"), (Kind::Shared, "shared-ip")] {
         let samples = SIZES.map(|size| Sample::new(kind, size));
         for what in [
             "plan, nothing to do",
+            "plan, nothing to do, planned anew",
             "plan, everything to do",
             "plan, everything to go",
             "learn",
@@ -140,7 +184,7 @@ fn print_growth() {
                 .collect();
             let [a, b, c] = took.map(|took| format!("{:.3?} / {:.3?}", took.wall, took.cpu));
             println!(
-                "{:<38} {a:>24} {b:>24} {c:>24}  {:.2}",
+                "{:<44} {a:>24} {b:>24} {c:>24}  {:.2}",
                 format!("{name}: {what}"),
                 exponent(&points)
             );

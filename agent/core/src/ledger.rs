@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
@@ -21,8 +22,8 @@ pub struct Ledger {
     /// `LEDGER_VERSION` of the agent that wrote it.
     pub version: u32,
     /// The newest view that was accepted; the host is kept like this with no controller at hand.
-    #[serde(default)]
-    pub view: Option<HostView>,
+    #[serde(default, with = "shared")]
+    pub view: Option<Arc<HostView>>,
     /// The controller's digest of that view, in hexadecimal; sent back to resume.
     #[serde(default)]
     pub view_digest: String,
@@ -38,6 +39,27 @@ pub struct Ledger {
     /// Jails that we started, or are about to start, by uid. Survives a reboot, to know files and names.
     #[serde(default)]
     pub jails: BTreeMap<Uid, OwnedJail>,
+}
+
+/// A view that many hold and one wrote: it stands in the file like any other, and in memory once.
+mod shared {
+    use std::sync::Arc;
+
+    use cellblock_schemas::view::HostView;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        view: &Option<Arc<HostView>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        view.as_deref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<HostView>>, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map(Arc::new))
+    }
 }
 
 /// One thing of ours that carries no mark.

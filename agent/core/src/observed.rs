@@ -168,8 +168,6 @@ pub struct ObservedJail {
     pub ip6: Vec<IpAddr>,
     /// Our line in `meta`, where the kernel has meta (15): `<cluster>:<uid>:<digest>`. Its own root cannot read or change it.
     pub meta: Option<JailMeta>,
-    /// Every parameter as `jls -n` prints it.
-    pub parameters: BTreeMap<String, String>,
 }
 
 /// Our mark in a jail's `meta`.

@@ -1,8 +1,10 @@
 //! One pass of the loop: observe, plan, agree, execute, observe again, verify. The shell calls it when something may have changed, and on a timer.
 //!
-//! Everything here is level-triggered: a pass knows nothing of why it was called, and remembers nothing but failures to be spaced out.
+//! Everything here is level-triggered: a pass knows nothing of why it was called. It remembers failures, to space them out, and what the last
+//! look came to, so that a host that is as it was is not planned again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::HostView;
@@ -12,6 +14,7 @@ use crate::host::{Host, HostError, Retry};
 use crate::ledger::Ledger;
 use crate::observed::Observed;
 use crate::op::{Plan, Subject};
+use crate::plan::memory::Remembered;
 use crate::plan::{self, Settings};
 use crate::verify::{Evidence, verify};
 use basis::Basis;
@@ -58,6 +61,15 @@ impl Held {
             ),
         }
     }
+}
+
+/// What an agent remembers from one pass to the next. It may be forgotten at any time, as it is when the agent dies.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// What failed.
+    pub failures: Failures,
+    /// What the last look came to.
+    pub last: Remembered,
 }
 
 /// Failures by subject, so that what keeps failing is tried less and less often while everything else goes on.
@@ -156,7 +168,7 @@ pub struct Passed {
     /// What was planned from the last look; empty when the host is as it shall be.
     pub plan: Plan,
     /// The last look.
-    pub observed: Observed,
+    pub observed: Arc<Observed>,
     /// How many operations succeeded.
     pub done: usize,
     /// When to pass again without being asked, in milliseconds; none: at the next resync.
@@ -168,15 +180,16 @@ pub struct Passed {
 /// # Errors
 /// The host could not be observed, or the ledger could not be written. Nothing was done that the ledger does not know.
 pub fn pass(
-    view: &HostView,
+    view: &Arc<HostView>,
     ledger: &mut Ledger,
     host: &dyn Host,
     file: &mut dyn LedgerFile,
     settings: &Settings,
-    failures: &mut Failures,
+    memory: &mut Memory,
     now_ms: u64,
 ) -> Result<Passed, HostError> {
-    let (observed, first) = look(view, ledger, host, file, settings)?;
+    let Memory { failures, last } = memory;
+    let (observed, first) = look(view, ledger, host, file, settings, last)?;
     let held = held(view, &observed, ledger, file)?;
     let due = failures.due(first.clone(), now_ms);
     if held.is_some() || due.is_empty() {
@@ -203,15 +216,17 @@ pub fn pass(
             observed,
         });
     }
+    // One look is as large as the host; none is kept longer than it is needed.
+    drop(observed);
     let agreed_plan = if due.steps.iter().any(|step| step.op.is_irreversible()) {
-        let (_, second) = look(view, ledger, host, file, settings)?;
+        let (_, second) = look(view, ledger, host, file, settings, last)?;
         agreed(&due, failures.due(second, now_ms))
     } else {
         due
     };
     let outcome = execute(&agreed_plan, host, ledger, file);
     failures.note(&outcome, &agreed_plan, now_ms);
-    let (observed, plan) = look(view, ledger, host, file, settings)?;
+    let (observed, plan) = look(view, ledger, host, file, settings, last)?;
     failures.retain_planned(&plan);
     let known = failures.outcome(outcome.done);
     let again_ms = if outcome.done > 0 && !failures.due(plan.clone(), now_ms).is_empty() {
@@ -280,17 +295,18 @@ pub fn strangers(observed: &Observed) -> Vec<String> {
 }
 
 fn look(
-    view: &HostView,
+    view: &Arc<HostView>,
     ledger: &mut Ledger,
     host: &dyn Host,
     file: &mut dyn LedgerFile,
     settings: &Settings,
-) -> Result<(Observed, Plan), HostError> {
-    let observed = host.observe(&plan::wanted(view, ledger))?;
+    last: &mut Remembered,
+) -> Result<(Arc<Observed>, Plan), HostError> {
+    let observed = Arc::new(host.observe(&plan::wanted(view, ledger))?);
     if plan::learn(view, &observed, ledger) {
         file.save(ledger)?;
     }
-    let plan = plan::plan(view, &observed, ledger, settings);
+    let plan = last.plan(view, &observed, ledger, settings);
     Ok((observed, plan))
 }
 

@@ -12,6 +12,7 @@ mod scale;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cellblock_agent_core::Ledger;
 use cellblock_agent_core::execute::{LedgerFile, agreed, execute};
@@ -19,7 +20,7 @@ use cellblock_agent_core::host::{Host, HostError, Retry, Wanted};
 use cellblock_agent_core::ledger::{Owned, OwnedJail};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::{Op, Plan, Record, Step, Subject};
-use cellblock_agent_core::pass::{Failures, Passed, pass};
+use cellblock_agent_core::pass::{Memory, Passed, pass};
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::ParameterValue;
 use cellblock_schemas::view::HostView;
@@ -233,18 +234,18 @@ fn an_irreversible_step_runs_only_if_a_second_look_asks_for_it_too() {
 }
 
 /// Passes once over a host on which nothing of `view` stands and jails cannot be started.
-fn pass_at(fake: &Fake, view: &HostView, failures: &mut Failures, now_ms: u64) -> Passed {
+fn pass_at(fake: &Fake, view: &HostView, memory: &mut Memory, now_ms: u64) -> Passed {
     let mut ledger = Ledger {
         approved: true,
         ..Ledger::new()
     };
     pass(
-        view,
+        &Arc::new(view.clone()),
         &mut ledger,
         fake,
         &mut Disk(fake),
         &scale::settings(),
-        failures,
+        memory,
         now_ms,
     )
     .expect("a fake host can be observed")
@@ -267,14 +268,14 @@ fn what_keeps_failing_is_tried_less_and_less_often_until_something_changes() {
         let log = fake.log.borrow();
         log.iter().filter(|line| *line == start).count()
     };
-    let mut failures = Failures::default();
+    let mut memory = Memory::default();
     let (mut now_ms, mut pauses) = (0, Vec::new());
     for round in 1..=9 {
-        let passed = pass_at(&fake, &view, &mut failures, now_ms);
+        let passed = pass_at(&fake, &view, &mut memory, now_ms);
         assert_eq!(tries(), round);
         let report = &passed.report.jails[0].conditions[0];
         assert_eq!(report.reason, "CommandFailed", "{report:?}");
-        let pause = pass_at(&fake, &view, &mut failures, now_ms)
+        let pause = pass_at(&fake, &view, &mut memory, now_ms)
             .again_ms
             .expect("it is tried again");
         assert_eq!(tries(), round, "not before its time");
@@ -295,8 +296,8 @@ fn what_keeps_failing_is_tried_less_and_less_often_until_something_changes() {
     elsewhere.jails.insert(other.uid.clone(), other);
     elsewhere.host.unschedulable = true;
     elsewhere.mark.generation.0 += 1;
-    failures.view_changed(&view, &elsewhere);
-    pass_at(&fake, &view, &mut failures, early);
+    memory.failures.view_changed(&view, &elsewhere);
+    pass_at(&fake, &view, &mut memory, early);
     assert_eq!(tries(), 9, "it keeps its pace");
     let mut changed = view.clone();
     let jail = changed.jails.values_mut().next().expect("one jail");
@@ -304,10 +305,10 @@ fn what_keeps_failing_is_tried_less_and_less_often_until_something_changes() {
     jail.spec
         .parameters
         .insert("exec.timeout".to_owned(), timeout);
-    failures.view_changed(&view, &changed);
-    pass_at(&fake, &changed, &mut failures, early);
+    memory.failures.view_changed(&view, &changed);
+    pass_at(&fake, &changed, &mut memory, early);
     assert_eq!(tries(), 10, "a changed jail is tried at once");
-    let again = pass_at(&fake, &changed, &mut failures, early);
+    let again = pass_at(&fake, &changed, &mut memory, early);
     assert_eq!(again.again_ms, Some(1_000), "and begins anew");
 }
 
@@ -324,14 +325,14 @@ fn a_failure_is_forgotten_when_nothing_is_to_do_for_its_subject() {
         observed,
         ..Fake::default()
     };
-    let mut failures = Failures::default();
-    pass_at(&fake, &view, &mut failures, 0);
+    let mut memory = Memory::default();
+    pass_at(&fake, &view, &mut memory, 0);
     let nothing = HostView {
         jails: Default::default(),
         ..view.clone()
     };
     assert_eq!(
-        pass_at(&fake, &nothing, &mut failures, 0).again_ms,
+        pass_at(&fake, &nothing, &mut memory, 0).again_ms,
         None,
         "nobody waits for it"
     );

@@ -48,7 +48,7 @@ fn sample() -> Ledger {
     let vtnet0 = || "vtnet0".to_owned();
     Ledger {
         version: LEDGER_VERSION,
-        view: Some(view()),
+        view: Some(view().into()),
         view_digest: "00ff".to_owned(),
         approved: true,
         boot_id: "1721131000".to_owned(),

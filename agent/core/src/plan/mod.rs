@@ -15,6 +15,7 @@ pub mod desired;
 mod filter;
 pub(crate) mod index;
 mod jails;
+pub mod memory;
 mod networks;
 mod phase;
 mod restore;

@@ -187,7 +187,7 @@ pub(crate) fn empty(view: &HostView) -> (Observed, Ledger) {
     let ledger = Ledger {
         approved: true,
         boot_id: "1".to_owned(),
-        view: Some(view.clone()),
+        view: Some(view.clone().into()),
         ..Ledger::new()
     };
     (observed, ledger)

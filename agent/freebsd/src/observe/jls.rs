@@ -1,11 +1,12 @@
 //! Reads what jls(8) prints of jails: `jls -d -n --libxo=json`, every parameter of every jail, dying ones too, in one command.
 //!
-//! `meta` is among the parameters where the kernel has it (15; recording `02`), so that no further command is needed for the marks.
+//! `meta` is among the parameters where the kernel has it (15; recording `02`), so that no further command is needed for the marks. The other
+//! parameters, a hundred for each jail, are passed over while they are read: a host may have a thousand jails.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use cellblock_agent_core::observed::{JailMeta, ObservedJail};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::json;
@@ -14,49 +15,65 @@ use crate::error::Failure;
 /// The key of our line in `meta`.
 const META_KEY: &str = "cellblock";
 
+/// What jls prints, as far as it is looked at.
+#[derive(Deserialize)]
+struct Printed {
+    #[serde(rename = "jail-information")]
+    information: Information,
+}
+
+#[derive(Deserialize)]
+struct Information {
+    jail: Vec<Parameters>,
+}
+
+/// The parameters of one jail that a look takes in; absent ones are null.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parameters {
+    jid: Value,
+    name: Value,
+    dying: Value,
+    vnet: Value,
+    path: Value,
+    #[serde(rename = "host.hostname")]
+    hostname: Value,
+    #[serde(rename = "ip4.addr")]
+    ip4: Value,
+    #[serde(rename = "ip6.addr")]
+    ip6: Value,
+    meta: Value,
+}
+
 /// Reads the jails in the order printed.
 ///
 /// # Errors
 /// The text is not jls's JSON.
 pub fn parse(text: &str) -> Result<Vec<ObservedJail>, Failure> {
-    let value = json::parse("jls", text)?;
-    let jails = value
-        .pointer("/jail-information/jail")
-        .and_then(Value::as_array)
-        .ok_or_else(|| unreadable("no jail-information/jail in its JSON".to_owned()))?;
-    jails.iter().map(jail).collect()
+    let printed: Printed = json::read("jls", text)?;
+    printed.information.jail.iter().map(jail).collect()
 }
 
-fn jail(value: &Value) -> Result<ObservedJail, Failure> {
-    let fields = value
-        .as_object()
-        .ok_or_else(|| unreadable(format!("a jail that is no object: {value}")))?;
-    let jid = json::field(value, "jid");
-    let parameters: BTreeMap<String, String> = fields
-        .iter()
-        .map(|(name, value)| (name.clone(), json::text(value)))
-        .collect();
+fn jail(printed: &Parameters) -> Result<ObservedJail, Failure> {
+    let jid = json::text(&printed.jid);
     Ok(ObservedJail {
         jid: jid
             .parse()
             .map_err(|_| unreadable(format!("a jail whose jid is `{jid}`")))?,
-        name: json::field(value, "name"),
-        dying: json::field(value, "dying") == "true",
-        vnet: json::field(value, "vnet") == "new",
-        path: json::field(value, "path"),
-        hostname: json::field(value, "host.hostname"),
-        ip4: addresses(value.get("ip4.addr")),
-        ip6: addresses(value.get("ip6.addr")),
-        meta: meta(value.get("meta")),
-        parameters,
+        name: json::text(&printed.name),
+        dying: json::text(&printed.dying) == "true",
+        vnet: json::text(&printed.vnet) == "new",
+        path: json::text(&printed.path),
+        hostname: json::text(&printed.hostname),
+        ip4: addresses(&printed.ip4),
+        ip6: addresses(&printed.ip6),
+        meta: meta(&printed.meta),
     })
 }
 
 /// A list of addresses (15), or one string with commas, which is what jls prints as text.
-fn addresses(value: Option<&Value>) -> Vec<IpAddr> {
-    value
-        .map(json::text)
-        .unwrap_or_default()
+fn addresses(value: &Value) -> Vec<IpAddr> {
+    json::text(value)
         .split(',')
         .filter_map(|word| word.trim().parse().ok())
         .map(without_scope)
@@ -76,8 +93,8 @@ fn without_scope(address: IpAddr) -> IpAddr {
 }
 
 /// Our line of `meta`, which is lines of `key=value` (sys/kern/kern_jailmeta.c).
-fn meta(value: Option<&Value>) -> Option<JailMeta> {
-    let text = value?.as_str()?;
+fn meta(value: &Value) -> Option<JailMeta> {
+    let text = value.as_str()?;
     text.lines()
         .find_map(|line| line.strip_prefix(META_KEY)?.strip_prefix('='))
         .and_then(JailMeta::parse)

@@ -32,9 +32,6 @@ fn every_parameter_of_a_vnet_jail() {
         (www.path.as_str(), www.hostname.as_str()),
         ("/", "www.example.org")
     );
-    assert_eq!(www.parameters["allow.suser"], "true");
-    assert_eq!(www.parameters["allow.mlock"], "false");
-    assert_eq!(www.parameters["enforce_statfs"], "2");
     assert_eq!(www.meta, None);
     assert!(www.ip4.is_empty() && www.ip6.is_empty());
 }

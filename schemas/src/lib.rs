@@ -21,6 +21,7 @@ pub mod report;
 pub mod selector;
 pub mod view;
 
+pub mod change;
 pub mod default;
 pub mod json_schema;
 pub mod manifest;

@@ -7,6 +7,7 @@
 pub(crate) mod draft;
 mod managed;
 mod removal;
+mod restart;
 mod spec;
 mod status;
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use cellblock_schemas::change::Started;
 use cellblock_schemas::jail::ParameterValue;
 use cellblock_schemas::view::JailView;
 use sha2::{Digest as _, Sha256};
@@ -30,6 +31,8 @@ impl Meaning {
     /// Of `jail` with its root at `path` on the host.
     #[must_use]
     pub fn of(jail: &JailView, path: &str, networking: &Networking) -> Self {
+        // Admission warns of changes of these; nothing else of the spec may have a part in the digest, or a jail would restart without a warning.
+        let started = Started::of(&jail.spec);
         let mut fields = BTreeMap::new();
         let name = jail.jail_name();
         let mut put = |field: &str, values: Vec<String>| {
@@ -38,11 +41,11 @@ impl Meaning {
         put("spec.jailName", vec![name.to_owned()]);
         put("spec.root.path", vec![path.to_owned()]);
         put("spec.parameters.host.hostname", vec![name.to_owned()]);
-        for (parameter, value) in &jail.spec.parameters {
+        for (parameter, value) in started.parameters {
             put(&format!("spec.parameters.{parameter}"), words(value));
         }
-        if !jail.spec.mounts.is_empty() {
-            let mounts = jail.spec.mounts.iter().map(|mount| {
+        if !started.mounts.is_empty() {
+            let mounts = started.mounts.iter().map(|mount| {
                 let source = mount.source.as_deref().unwrap_or(&mount.fs_type);
                 let options = if mount.options.is_empty() {
                     "rw".to_owned()

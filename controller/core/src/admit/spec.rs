@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::draft::{Draft, too_large};
 use super::{
-    Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, managed,
+    Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, managed, restart,
 };
 use crate::index::{Entry, Index};
 use crate::rules::{self, Together};
@@ -303,6 +303,9 @@ fn admit(
     let index = draft.index;
     let spec_of = |name: &str| index.network(name).map(|network| &network.spec);
     let mut warnings = warnings_with(&draft.object, &spec_of);
+    if let Some(before) = draft.before {
+        warnings.extend(restart::warnings(index, &before.object, &draft.object));
+    }
     guard(&mut draft);
     let deleting = draft.object.metadata().deletion_timestamp.is_some();
     if deleting {

@@ -1,0 +1,81 @@
+//! Who is told that a change restarts a jail, before anything happens: the words around the one table, `cellblock_schemas::change`.
+
+use cellblock_schemas::change::{Started, network_restarts};
+use cellblock_schemas::jail::{Jail, RunPolicy};
+use cellblock_schemas::{Object, Warning};
+
+use crate::index::Index;
+
+/// How many jails a warning names; of more it says how many there are.
+const NAMES_MAX: usize = 8;
+
+/// The warnings of writing `after` over `before`.
+pub(super) fn warnings(index: &Index, before: &Object, after: &Object) -> Vec<Warning> {
+    match (before, after) {
+        (Object::Jail(before), Object::Jail(after)) => of_jail(before, after),
+        (Object::Network(before), Object::Network(after)) => {
+            let name = &before.metadata.name;
+            let jails: Vec<&str> = index
+                .jails_of_network(name)
+                .filter(|jail| runs(jail))
+                .filter(|jail| {
+                    jail.binding().is_some_and(|binding| {
+                        network_restarts(name, &before.spec, &after.spec, binding)
+                    })
+                })
+                .map(|jail| jail.metadata.name.as_str())
+                .collect();
+            if jails.is_empty() {
+                return Vec::new();
+            }
+            vec![Warning {
+                field: "spec.subnets".to_owned(),
+                message: format!(
+                    "this restarts {}: the gateway is the default gateway of a jail with a network stack of its own, which is set when it starts",
+                    named(&jails)
+                ),
+            }]
+        }
+        (Object::Host(_) | Object::Network(_) | Object::Jail(_), _) => Vec::new(),
+    }
+}
+
+fn of_jail(before: &Jail, after: &Jail) -> Vec<Warning> {
+    let Some(binding) = before.binding().filter(|_| runs(before) && runs(after)) else {
+        return Vec::new();
+    };
+    let fields = Started::of(&before.spec).differences(&Started::of(&after.spec));
+    fields
+        .into_iter()
+        .map(|field| Warning {
+            field: field.as_str().to_owned(),
+            message: format!(
+                "this restarts the jail: it is stopped and started again on {}",
+                binding.host
+            ),
+        })
+        .collect()
+}
+
+/// Whether a jail has a host and shall run there.
+fn runs(jail: &Jail) -> bool {
+    jail.binding().is_some()
+        && jail.metadata.deletion_timestamp.is_none()
+        && jail.spec.run_policy == RunPolicy::Running
+}
+
+fn named(jails: &[&str]) -> String {
+    match jails {
+        [only] => format!("jail {only}"),
+        few if few.len() <= NAMES_MAX => format!("jails {}", few.join(", ")),
+        many => format!(
+            "{} jails: {} and {} more",
+            many.len(),
+            many[..NAMES_MAX].join(", "),
+            many.len() - NAMES_MAX
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Whoever applies is told of a restart, field by field, and of nothing else.
+
+use cellblock_schemas::Kind;
+use serde_json::json;
+
+use crate::testing::{World, bridge, jail};
+
+fn running() -> World {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("a jail");
+    world
+}
+
+fn warned(world: &mut World, document: serde_json::Value) -> Vec<String> {
+    let admitted = world.apply(document).expect("admitted");
+    admitted
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .filter(|warning| warning.contains("this restarts"))
+        .collect()
+}
+
+#[test]
+fn a_change_that_restarts_names_its_fields() {
+    let mut world = running();
+    let changed =
+        json!({"parameters": {"allow.raw_sockets": true}, "root": {"path": "/elsewhere"}});
+    let warnings = warned(&mut world, jail("www", &["lan"], changed.clone()));
+    assert_eq!(
+        warnings,
+        [
+            "spec.root.path: this restarts the jail: it is stopped and started again on a",
+            "spec.parameters[allow.raw_sockets]: this restarts the jail: it is stopped and started again on a",
+        ]
+    );
+    assert_eq!(warned(&mut world, jail("www", &["lan"], changed)), [""; 0]);
+}
+
+#[test]
+fn ports_labels_and_stopping_restart_nothing() {
+    let mut world = running();
+    let ports = json!({"publish": [{"name": "web", "ports": [80], "uplink": "external"}]});
+    assert_eq!(warned(&mut world, jail("www", &["lan"], ports)), [""; 0]);
+    let stopped = json!({"runPolicy": "Stopped", "parameters": {"securelevel": 2}});
+    assert_eq!(warned(&mut world, jail("www", &["lan"], stopped)), [""; 0]);
+    let new = json!({"parameters": {"securelevel": 2}});
+    assert_eq!(warned(&mut world, jail("new", &["lan"], new)), [""; 0]);
+}
+
+#[test]
+fn a_networks_new_gateway_names_the_jails() {
+    let mut world = running();
+    let mut network = world
+        .index
+        .get(Kind::Network, "lan")
+        .expect("it is there")
+        .document();
+    network["spec"]["subnets"][0]["gateway"] = json!({"address": "10.30.0.254"});
+    network["metadata"] = json!({"name": "lan"});
+    let warnings = warned(&mut world, network);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("spec.subnets: this restarts jail www:"),
+        "{warnings:?}"
+    );
+}

@@ -1,0 +1,123 @@
+//! What a change of a spec does to a jail that runs: the one table of it.
+//!
+//! The agent takes the digest of what a jail was started with from [`Started`], and starts the jail again when it is another one, so that nothing
+//! that stands outside of [`Started`] can restart a jail; admission compares [`Started`] before and after, so that whoever applies is told before anything
+//! happens. What a restart does is the agent's to know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::jail::{Attachment, Binding, JailSpec, Mount, ParameterValue, Root};
+use crate::network::{Mode, NetworkSpec};
+use crate::path::FieldPath;
+
+#[cfg(test)]
+mod tests;
+
+/// What a running jail was started with, of its spec: each change of it is a restart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Started<'a> {
+    /// Its root.
+    pub root: Option<&'a Root>,
+    /// Its attachments.
+    pub networks: &'a [Attachment],
+    /// Its parameters.
+    pub parameters: &'a BTreeMap<String, ParameterValue>,
+    /// Its mounts.
+    pub mounts: &'a [Mount],
+}
+
+impl<'a> Started<'a> {
+    /// What a jail with that spec is started with.
+    #[must_use]
+    pub fn of(spec: &'a JailSpec) -> Self {
+        // Every field is named, so that a new one has to be thought of here.
+        let JailSpec {
+            // A restart.
+            root,
+            networks,
+            parameters,
+            mounts,
+            // Where and whether it runs, and what cannot change.
+            host: _,
+            host_selector: _,
+            tolerations: _,
+            jail_name: _,
+            run_policy: _,
+            restart_policy: _,
+            // Rules in pf and rctl, loaded while it runs.
+            publish: _,
+            public_addresses: _,
+            firewall: _,
+            limits: _,
+            // What is looked at from outside.
+            probes: _,
+            depends_on: _,
+            // Not yet realised.
+            image: _,
+        } = spec;
+        Self {
+            root: root.as_ref(),
+            networks,
+            parameters,
+            mounts,
+        }
+    }
+
+    /// The fields that differ from `other`, parameters one by one.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<FieldPath> {
+        let spec = FieldPath::new("spec");
+        let mut fields = Vec::new();
+        if self.root != other.root {
+            fields.push(spec.field("root").field("path"));
+        }
+        if self.networks.len() != other.networks.len() {
+            fields.push(spec.field("networks"));
+        } else {
+            let pairs = self.networks.iter().zip(other.networks).enumerate();
+            let changed = pairs.filter(|(_, (one, other))| one != other);
+            fields.extend(changed.map(|(index, _)| spec.field("networks").index(index)));
+        }
+        let names: BTreeSet<&String> = self
+            .parameters
+            .keys()
+            .chain(other.parameters.keys())
+            .collect();
+        fields.extend(
+            names
+                .into_iter()
+                .filter(|name| self.parameters.get(*name) != other.parameters.get(*name))
+                .map(|name| spec.field("parameters").key(name)),
+        );
+        if self.mounts != other.mounts {
+            fields.push(spec.field("mounts"));
+        }
+        fields
+    }
+}
+
+/// Whether a change of a network restarts a jail that is attached to it: its gateway is a VNET jail's default gateway. Prefix lengths change in
+/// the running jail. `name` is the network's.
+#[must_use]
+pub fn network_restarts(
+    name: &str,
+    before: &NetworkSpec,
+    after: &NetworkSpec,
+    binding: &Binding,
+) -> bool {
+    if !matches!(before.mode(), Some(Mode::Bridge(_))) {
+        return false;
+    }
+    let attachments = binding
+        .attachments
+        .iter()
+        .filter(|attachment| attachment.network == name);
+    let mut addresses = attachments.flat_map(|attachment| &attachment.addresses);
+    addresses.any(|bound| {
+        let seen = |spec: &NetworkSpec| {
+            let subnet = spec.subnet_of(bound.address)?;
+            subnet.gateway.as_ref().map(|gateway| gateway.address)
+        };
+        seen(before) != seen(after)
+    })
+}

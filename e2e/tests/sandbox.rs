@@ -1,9 +1,11 @@
 //! `jailctl sandbox` as a script uses it.
+//!
+//! `CELLBLOCK_SANDBOX_JAILS` says how many jails the large one has (`cargo xtask bench`: 300).
 
 use std::time::Duration;
 
-use anyhow::ensure;
-use cellblock_e2e::{Binaries, CONVERGE, Running, Said, eventually};
+use anyhow::{Context as _, ensure};
+use cellblock_e2e::{Binaries, CONVERGE, Running, Said, eventually, note};
 use rustix::process::Signal;
 
 fn sandbox(arguments: &[&str]) -> anyhow::Result<Said> {
@@ -103,4 +105,66 @@ fn a_sandbox_that_is_ended_early_says_so() -> anyhow::Result<()> {
     let said = sandbox.end()?.refused()?;
     ensure!(said.took < Duration::from_secs(60), "{said}");
     said.says(&["ended by a signal before everything was ready"])
+}
+
+/// Jails of the large sandbox where nobody says how many.
+const JAILS: usize = 30;
+
+/// CPU time for 300 jails from the start until all are ready, in release: ten seconds of two cores. The wall is printed and judged by nobody, because machines are shared.
+const CPU_MAX: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_large_sandbox_spreads_its_jails_and_is_ready_in_time() -> anyhow::Result<()> {
+    let jails: usize = match std::env::var("CELLBLOCK_SANDBOX_JAILS") {
+        Ok(text) => text
+            .parse()
+            .context("CELLBLOCK_SANDBOX_JAILS is a number")?,
+        Err(_) => JAILS,
+    };
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("many.yaml");
+    let mut manifest = "apiVersion: cellblock.dev/v1alpha1\nkind: Network\nmetadata: {name: lan}\nspec: {bridge: {}, scope: host, subnets: [{cidr: 10.30.0.0/20}]}\n".to_owned();
+    for number in 0..jails {
+        manifest.push_str(&format!(
+            "---\napiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {{name: j{number:04}}}\nspec: {{root: {{path: /jails/j{number:04}}}, networks: [{{network: lan, interface: lan0}}]}}\n"
+        ));
+    }
+    std::fs::write(&path, manifest)?;
+    let before = cpu_of_children()?;
+    let said = sandbox(&["--timeout", "5m", &path.display().to_string()])?.ok()?;
+    let cpu = cpu_of_children()?.saturating_sub(before);
+    let ready = said
+        .stderr
+        .lines()
+        .find(|line| line.contains("were applied and ready after"))
+        .with_context(|| format!("how long it took is not said: {said}"))?;
+    let release = Binaries::find()?.is_release();
+    note(&format!(
+        "{ready}; {} ms on the wall and {} ms of CPU with start, traces and end (release: {release})",
+        said.took.as_millis(),
+        cpu.as_millis()
+    ));
+    for host in ["fbsd-01", "fbsd-02", "fbsd-03"] {
+        let on_host = format!("{}/{}", jails / 3, jails / 3);
+        let row = said
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(host) && line.contains(&on_host));
+        ensure!(row.is_some() || jails % 3 > 0, "{host}: {}", said.stdout);
+    }
+    ensure!(!release || cpu <= CPU_MAX, "{cpu:?} of CPU time");
+    Ok(())
+}
+
+/// The CPU time of all children that have ended: fields 16 and 17 of /proc/self/stat, in hundredths of a second (proc(5)).
+fn cpu_of_children() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The second field, the program's name, is in parentheses and may hold blanks; counting starts behind it.
+    let (_, fields) = stat.rsplit_once(')').context("it has a name")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |index: usize| -> anyhow::Result<u64> {
+        let field = fields.get(index).context("it has fields 16 and 17")?;
+        Ok(field.parse()?)
+    };
+    Ok(Duration::from_millis((ticks(13)? + ticks(14)?) * 10))
 }

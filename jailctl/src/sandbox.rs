@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cellblock_agent::emulated::{Live, prepared};
@@ -101,6 +101,7 @@ async fn play(
     machines: &[Machine],
     printer: &Printer,
 ) -> anyhow::Result<()> {
+    let began = Instant::now();
     let mut client = Client::new(entry)?;
     // A host that is not heard yet takes no jail, so the first to come would take them all.
     let hosts: Vec<(Kind, String)> = machines
@@ -119,8 +120,15 @@ async fn play(
         .collect();
     apply::apply(&mut client, documents, "jailctl", false, printer).await?;
     let ready = watch_progress(&mut client, &jails, arguments.timeout, printer).await;
+    let took = began.elapsed();
     show(&mut client, machines, printer).await?;
     ready?;
+    printer.note(&format!(
+        "{} jails on {} hosts were applied and ready after {:.1} s",
+        jails.len(),
+        machines.len(),
+        took.as_secs_f64()
+    ));
     Ok(())
 }
 

@@ -8,6 +8,12 @@ use anyhow::Result;
 
 use crate::run;
 
+/// Jails of the sandbox that is measured, on three hosts.
+const SANDBOX_JAILS: &str = "300";
+
+/// Jails of the host whose agent is weighed.
+const AGENT_JAILS: &str = "1000";
+
 /// Builds `jailctl` in release and becomes `jailctl sandbox` with the arguments given.
 ///
 /// # Errors
@@ -54,7 +60,8 @@ pub(crate) fn replay(args: &[OsString]) -> Result<()> {
     )
 }
 
-/// Runs every benchmark of the workspace.
+/// Runs every benchmark of the workspace, and what is measured on the product's own programs in release: a sandbox of 300 jails, an agent of
+/// a thousand. With arguments, which are criterion's, only the benchmarks.
 ///
 /// # Errors
 ///
@@ -62,5 +69,32 @@ pub(crate) fn replay(args: &[OsString]) -> Result<()> {
 pub(crate) fn bench(args: &[OsString]) -> Result<()> {
     // `--bench '*'` takes the bench targets alone: `--benches` would also start the libraries' own test harnesses, which
     // do not understand criterion's arguments.
-    run::run(run::cargo(["bench", "--workspace", "--bench", "*", "--"]).args(args))
+    run::run(run::cargo(["bench", "--workspace", "--bench", "*", "--"]).args(args))?;
+    if !args.is_empty() {
+        return Ok(());
+    }
+    let mut build = run::cargo(["build", "--release", "--bins"]);
+    for package in ["cellblock-controller", "cellblock-agent", "jailctl"] {
+        build.args(["--package", package]);
+    }
+    run::run(&mut build)?;
+    for (test, filter) in [("sandbox", "a_large_sandbox"), ("memory", "an_agent")] {
+        let arguments = [
+            "test",
+            "--package",
+            "cellblock-e2e",
+            "--test",
+            test,
+            "--",
+            "--nocapture",
+            filter,
+        ];
+        run::run(
+            run::cargo(arguments)
+                .env("CELLBLOCK_PROGRAMS", run::target().join("release"))
+                .env("CELLBLOCK_SANDBOX_JAILS", SANDBOX_JAILS)
+                .env("CELLBLOCK_JAILS", AGENT_JAILS),
+        )?;
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
-//! A crash of the agent at any moment: from then on no command runs, no file changes and no ledger is written, until the agent is started again.
+//! A crash of the agent at any moment: from then on no command runs, no file changes and no ledger is written, until the agent is started again. And effects that fail under a living agent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,6 +10,8 @@ use cellblock_agent_core::ledger::Ledger;
 use cellblock_fakebsd::log::is_changing;
 use cellblock_freebsd::emulated::Emulated;
 use cellblock_freebsd::{Command, Output, System, SystemError};
+
+use crate::trouble::Trouble;
 
 /// When the agent dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,7 @@ pub enum Moment {
 #[derive(Clone, Debug, Default)]
 pub struct Fuse {
     moment: Option<Moment>,
+    troubles: Arc<BTreeMap<usize, Trouble>>,
     effects: Arc<AtomicUsize>,
     dead: Arc<AtomicBool>,
 }
@@ -33,6 +37,15 @@ impl Fuse {
     pub fn new(moment: Option<Moment>) -> Self {
         Self {
             moment,
+            ..Self::default()
+        }
+    }
+
+    /// A fuse that does not kill, with effects by their number that do not go well.
+    #[must_use]
+    pub fn troubled(troubles: BTreeMap<usize, Trouble>) -> Self {
+        Self {
+            troubles: Arc::new(troubles),
             ..Self::default()
         }
     }
@@ -49,8 +62,8 @@ impl Fuse {
         self.effects.load(Ordering::Relaxed)
     }
 
-    /// Runs `effect` unless the agent is dead or dies just before it; none if nobody is told of the result.
-    fn burn<T>(&self, effect: impl FnOnce() -> T) -> Option<T> {
+    /// Runs `effect` unless the agent is dead or dies just before it; none if nobody is told of the result. `told` is what is told of an effect that does not go well.
+    fn burn<T>(&self, effect: impl FnOnce() -> T, told: impl FnOnce(Trouble) -> T) -> Option<T> {
         if self.is_dead() {
             return None;
         }
@@ -58,6 +71,12 @@ impl Fuse {
         if self.moment == Some(Moment::Before(number)) {
             self.dead.store(true, Ordering::Relaxed);
             return None;
+        }
+        if let Some(trouble) = self.troubles.get(&number) {
+            if trouble.is_done() {
+                effect();
+            }
+            return Some(told(*trouble));
         }
         let result = effect();
         if self.moment == Some(Moment::After(number)) {
@@ -89,7 +108,10 @@ impl System for Crashing {
     fn run(&self, command: &Command) -> Result<Output, SystemError> {
         if is_changing(&command.argv) {
             self.fuse
-                .burn(|| self.host.run(command))
+                .burn(
+                    || self.host.run(command),
+                    |trouble| trouble.of_command(command),
+                )
                 .ok_or_else(|| dead("run"))?
         } else if self.fuse.is_dead() {
             Err(dead("run"))
@@ -108,13 +130,19 @@ impl System for Crashing {
 
     fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
         self.fuse
-            .burn(|| self.host.write_file(path, content))
+            .burn(
+                || self.host.write_file(path, content),
+                |_| Err(Trouble::of_file("write", path)),
+            )
             .ok_or_else(|| dead("write"))?
     }
 
     fn remove_file(&self, path: &str) -> Result<(), SystemError> {
         self.fuse
-            .burn(|| self.host.remove_file(path))
+            .burn(
+                || self.host.remove_file(path),
+                |_| Err(Trouble::of_file("remove", path)),
+            )
             .ok_or_else(|| dead("remove"))?
     }
 
@@ -144,7 +172,10 @@ impl System for Crashing {
 
     fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError> {
         self.fuse
-            .burn(|| self.host.rotate_file(path, beside, bytes_max))
+            .burn(
+                || self.host.rotate_file(path, beside, bytes_max),
+                |_| Err(Trouble::of_file("rotate", path)),
+            )
             .ok_or_else(|| dead("rotate"))?
     }
 }
@@ -171,7 +202,13 @@ impl LedgerFile for Disk {
             return Err(error("DiskFull", "no room for the ledger"));
         }
         let fuse = self.fuse.clone();
-        fuse.burn(|| self.ledger = ledger.clone())
-            .ok_or_else(|| error("Dead", "the agent is dead"))
+        fuse.burn(
+            || {
+                self.ledger = ledger.clone();
+                Ok(())
+            },
+            |_| Err(error("DiskFull", "no room for the ledger")),
+        )
+        .ok_or_else(|| error("Dead", "the agent is dead"))?
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! views::view (proptest) ──► World::converge ──► core::pass ──► FreeBsd (adapter) ──► Crashing ──► Emulated
 //!                                  │                                                    │
-//!                                  └── advances virtual time while something waits      └── dies at the n-th command or ledger write
+//!                                  └── advances virtual time while something waits      └── dies at the n-th command or ledger write, or is refused it
 //! ```
 //!
 //! Here are the worlds and the generators; the laws themselves are in `tests/laws.rs`.
@@ -11,8 +11,10 @@
 pub mod crash;
 pub mod drift;
 pub mod scenario;
+pub mod trouble;
 pub mod views;
 pub mod world;
+pub mod wrongs;
 
 pub use world::World;
 

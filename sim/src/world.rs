@@ -1,5 +1,6 @@
 //! One emulated host and its agent, which can die and be started again. Time is virtual: it passes when the agent waits.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use cellblock_schemas::condition::ConditionStatus;
 use cellblock_schemas::view::HostView;
 
 use crate::crash::{Crashing, Disk, Fuse, Moment};
+use crate::trouble::Trouble;
+use crate::wrongs::wrongs;
 
 /// The agent's folder on an emulated host.
 pub const FOLDER: &str = "/var/db/cellblock";
@@ -38,6 +41,7 @@ pub struct World {
     memory: Memory,
     fuse: Fuse,
     now_ms: u64,
+    wrongs: BTreeSet<String>,
 }
 
 /// Why a world did not converge.
@@ -112,6 +116,26 @@ impl World {
             memory: Memory::default(),
             fuse: Fuse::default(),
             now_ms: 0,
+            wrongs: BTreeSet::new(),
+        }
+    }
+
+    /// Another host in the same state, with an agent in the same state.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let fuse = Fuse::default();
+        Self {
+            host: Emulated::new(self.host.emulator().clone()),
+            disk: Disk {
+                fuse: fuse.clone(),
+                ..self.disk.clone()
+            },
+            view: self.view.clone(),
+            ledger: self.ledger.clone(),
+            memory: self.memory.clone(),
+            fuse,
+            now_ms: self.now_ms,
+            wrongs: self.wrongs.clone(),
         }
     }
 
@@ -127,6 +151,13 @@ impl World {
         self.disk.fuse = self.fuse.clone();
         self.ledger = self.disk.ledger.clone();
         self.memory = Memory::default();
+    }
+
+    /// The agent is started (again) from its disk; the effects of these numbers do not go well.
+    pub fn start_troubled(&mut self, troubles: BTreeMap<usize, Trouble>) {
+        self.start(None);
+        self.fuse = Fuse::troubled(troubles);
+        self.disk.fuse = self.fuse.clone();
     }
 
     /// How many effects the running agent has had.
@@ -199,6 +230,7 @@ impl World {
         for rounds in 1..=rounds_max {
             match self.pass() {
                 Ok(passed) => {
+                    self.wrongs.extend(wrongs(&passed.observed));
                     if passed.plan.is_empty() && passed.plan.waiting.is_empty() {
                         return Ok(Rest {
                             rounds,
@@ -242,6 +274,12 @@ impl World {
         })
     }
 
+    /// What was seen after any pass of [`World::converge`] and must never be, see [`wrongs`].
+    #[must_use]
+    pub fn wrongs(&self) -> &BTreeSet<String> {
+        &self.wrongs
+    }
+
     /// Virtual time passes, on the host too.
     pub fn sleep(&mut self, ms: u64) {
         self.now_ms += ms;
@@ -252,6 +290,24 @@ impl World {
     #[must_use]
     pub fn fingerprint(&self) -> Vec<String> {
         self.host.emulator().fingerprint()
+    }
+
+    /// The commands of a changing kind that were run on the host so far, for the message of a failed law.
+    #[must_use]
+    pub fn changes(&self) -> Vec<String> {
+        let emulator = self.host.emulator();
+        let changing = emulator.log.iter().filter(|logged| logged.changing);
+        changing
+            .map(|logged| {
+                format!(
+                    "{:?} {} = {} {}",
+                    logged.at,
+                    logged.argv.join(" "),
+                    logged.output.status,
+                    logged.output.stderr.trim_end()
+                )
+            })
+            .collect()
     }
 
     /// How many commands of a changing kind were run on the host so far.

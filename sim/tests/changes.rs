@@ -18,19 +18,14 @@ const ROUNDS_MAX: usize = 100;
 
 /// Jails `a`, `b` … of this release's networks, one for each entry.
 fn jails(networks: &[&[usize]]) -> HostView {
-    let sketches: Vec<Sketch> = networks
-        .iter()
-        .map(|networks| Sketch {
+    let sketch = |index: usize| {
+        networks.get(index).map(|networks| Sketch {
             networks: networks.to_vec(),
-            published: false,
-            devfs: false,
-            mount: false,
             securelevel: -1,
-            stopped: false,
-            rootless: false,
+            ..Sketch::default()
         })
-        .collect();
-    build(sketches.iter().enumerate())
+    };
+    build(&Default::default(), &std::array::from_fn(sketch))
 }
 
 fn jail<'v>(view: &'v mut HostView, name: &str) -> &'v mut JailView {

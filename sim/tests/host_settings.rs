@@ -11,7 +11,7 @@ use cellblock_sim::world::FOLDER;
 const ROUNDS_MAX: usize = 100;
 
 fn declaring(sysctls: serde_json::Value) -> HostView {
-    let mut view = build(std::iter::empty());
+    let mut view = build(&Default::default(), &[None, None, None, None]);
     view.host.sysctls = serde_json::from_value(sysctls).expect("sysctls");
     view
 }
@@ -117,15 +117,10 @@ fn a_console_log_is_bounded_and_goes_with_its_jail() {
     let mut world = World::new(Release::V15_1);
     let before = world.fingerprint();
     let sketch = Sketch {
-        networks: Vec::new(),
-        published: false,
-        devfs: false,
-        mount: false,
         securelevel: -1,
-        stopped: false,
-        rootless: false,
+        ..Sketch::default()
     };
-    let view = build([(0, &sketch)].into_iter());
+    let view = build(&Default::default(), &[Some(sketch), None, None, None]);
     world.take(view.clone());
     rest(&mut world);
     let log = format!("{FOLDER}/jails/a.console");

@@ -14,15 +14,14 @@ const ROUNDS_MAX: usize = 100;
 /// Jails `a`, `b` … without networks, with these roots.
 fn view(roots: &[&str]) -> HostView {
     let sketch = Sketch {
-        networks: Vec::new(),
-        published: false,
         devfs: true,
-        mount: false,
         securelevel: -1,
-        stopped: false,
-        rootless: false,
+        ..Sketch::default()
     };
-    let mut view = build(roots.iter().map(|_| &sketch).enumerate());
+    let mut view = build(
+        &Default::default(),
+        &std::array::from_fn(|index| roots.get(index).map(|_| sketch.clone())),
+    );
     for (jail, root) in view.jails.values_mut().zip(roots) {
         set_root(jail, root);
     }

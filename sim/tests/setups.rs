@@ -4,11 +4,12 @@ use cellblock_agent_core::observed::{JailMeta, ObservedJail};
 use cellblock_agent_core::plan::{owner_of, reason};
 use cellblock_fakebsd::Release;
 use cellblock_schemas::condition::{Condition, ConditionStatus};
-use cellblock_schemas::jail::{ParameterValue, RunPolicy};
+use cellblock_schemas::jail::{Mount, ParameterValue, RunPolicy};
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::{HostView, JailView};
 use cellblock_sim::World;
-use cellblock_sim::views::{Sketch, build};
+use cellblock_sim::trouble::Trouble;
+use cellblock_sim::views::{Sketch, build, emptied};
 
 const ROUNDS_MAX: usize = 100;
 
@@ -16,26 +17,15 @@ const ROUNDS_MAX: usize = 100;
 fn one(networks: &[usize], published: bool) -> HostView {
     let sketch = Sketch {
         networks: networks.to_vec(),
-        published,
-        devfs: false,
-        mount: false,
+        published: published.then_some((8000, Some(80))),
         securelevel: -1,
-        stopped: false,
-        rootless: false,
+        ..Sketch::default()
     };
-    build([(0, &sketch)].into_iter())
+    build(&Default::default(), &[Some(sketch), None, None, None])
 }
 
 fn jail(view: &mut HostView) -> &mut JailView {
     view.jails.values_mut().next().expect("the one jail")
-}
-
-fn without_jails(view: &HostView) -> HostView {
-    HostView {
-        jails: Default::default(),
-        networks: Default::default(),
-        ..view.clone()
-    }
 }
 
 fn run(world: &World, line: &str) {
@@ -225,8 +215,36 @@ fn a_nic_that_somebody_has_come_to_use_is_not_put_down() {
         if used {
             run(&world, "ifconfig vtnet1 inet 198.51.100.9/24 alias");
         }
-        world.take(without_jails(&view));
+        world.take(emptied(&view));
         rest(&mut world);
         assert_eq!(is_up(&world, "vtnet1"), used);
+    }
+}
+
+#[test]
+fn what_a_failed_stop_left_mounted_is_taken_away_before_the_jail_starts_without_it() {
+    for release in [Release::V15_1, Release::V14_3] {
+        let mut world = World::new(release);
+        let mut view = one(&[2], false);
+        jail(&mut view).spec.mounts = vec![tmpfs()];
+        world.take(view);
+        rest(&mut world);
+        // The first effect of the change is `jail -r`.
+        world.start_troubled([(0, Trouble::Refused)].into());
+        world.take(one(&[0], false));
+        rest(&mut world);
+        let observed = world.observe();
+        let mut mounts = observed.mounts.iter();
+        let left = mounts.any(|mount| mount.target == "/jails/a/tmp");
+        assert!(!left, "{:#?}", world.changes());
+    }
+}
+
+fn tmpfs() -> Mount {
+    Mount {
+        target: "/tmp".to_owned(),
+        fs_type: "tmpfs".to_owned(),
+        source: None,
+        options: Vec::new(),
     }
 }

@@ -152,7 +152,7 @@ pub(crate) fn nightly() -> Result<()> {
         timed("tests", |counts| {
             prerequisites::ensure(Check::Tests.needs())?;
             let (found, verdict) = run::tests(
-                runner()
+                runner("nightly")
                     .env("PROPTEST_CASES", NIGHTLY_CASES)
                     .env("CELLBLOCK_CASES", NIGHTLY_CASES)
                     .env("CELLBLOCK_KILLS", NIGHTLY_KILLS),
@@ -173,10 +173,19 @@ pub(crate) fn nightly() -> Result<()> {
     close(&rows)
 }
 
-/// The test runner: nextest where it is installed, because it runs each test in a process of its own.
-fn runner() -> std::process::Command {
+/// The test runner: nextest where it is installed, because it runs each test in a process of its own. `profile` is one of Cargo's: the nightly one is optimised, which thousands of cases
+/// pay for and a few hundred do not.
+fn runner(profile: &str) -> std::process::Command {
     if run::find_program("cargo-nextest").is_some() {
-        run::cargo(["nextest", "run", "--workspace", "--profile", "ci"])
+        run::cargo([
+            "nextest",
+            "run",
+            "--workspace",
+            "--profile",
+            "ci",
+            "--cargo-profile",
+            profile,
+        ])
     } else {
         printer::progress(
             "cargo-nextest is not installed: the tests run under `cargo test`, one process per test binary",
@@ -184,6 +193,8 @@ fn runner() -> std::process::Command {
         run::cargo([
             "test",
             "--workspace",
+            "--profile",
+            profile,
             "--no-fail-fast",
             "--lib",
             "--bins",
@@ -194,7 +205,7 @@ fn runner() -> std::process::Command {
 }
 
 fn tests(counts: &mut Counts) -> Result<()> {
-    let (found, verdict) = run::tests(&mut runner());
+    let (found, verdict) = run::tests(&mut runner("test"));
     counts.add(found);
     verdict?;
     if found.passed == 0 {

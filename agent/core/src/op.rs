@@ -329,6 +329,15 @@ pub enum Op {
         /// Its prefix length.
         prefix_length: u8,
     },
+    /// Sets the MTU of an interface inside a VNET jail.
+    SetMtuInVnet {
+        /// The jail's name.
+        jail: String,
+        /// The interface.
+        interface: String,
+        /// In octets.
+        mtu: u32,
+    },
     /// `up` inside a VNET jail.
     UpInVnet {
         /// The jail's name.
@@ -482,6 +491,11 @@ impl std::fmt::Display for Op {
                     "in jail {jail}: remove {address}/{prefix_length} from {interface}"
                 )
             }
+            Self::SetMtuInVnet {
+                jail,
+                interface,
+                mtu,
+            } => write!(f, "in jail {jail}: set the MTU of {interface} to {mtu}"),
             Self::UpInVnet { jail, interface } => write!(f, "in jail {jail}: bring {interface} up"),
             Self::SetDefaultRouteInVnet {
                 jail,

@@ -589,6 +589,15 @@ impl<'a> Planner<'a> {
                 self.step(Phase::RepairVnet, subject, op);
             }
         }
+        // One that is still on the host has it from when it was made.
+        if end.is_some_and(|end| end.mtu != link.epair.mtu) {
+            let op = Op::SetMtuInVnet {
+                jail: jail.to_owned(),
+                interface: link.interface.clone(),
+                mtu: link.epair.mtu,
+            };
+            self.step(Phase::RepairVnet, subject, op);
+        }
         if end.is_none_or(|end| !end.is_up()) {
             let op = Op::UpInVnet {
                 jail: jail.to_owned(),

@@ -118,7 +118,7 @@ impl<'a> Planner<'a> {
             .network
             .bridge_mac
             .expect("resolve blocks a bridge without MAC address");
-        let gateways = bridge.addresses.clone();
+        let (gateways, mtu) = (bridge.addresses.clone(), bridge.mtu);
         let present = match self.standing(&subject, name, &description) {
             Standing::Taken => return,
             Standing::Nothing => {
@@ -138,6 +138,17 @@ impl<'a> Planner<'a> {
                         Op::SetMac {
                             interface: name.to_owned(),
                             mac,
+                        },
+                    );
+                }
+                // Its members take it from the bridge (`bridge_ioctl`, sys/net/if_bridge.c); an empty one takes that of its first member.
+                if interface.mtu != mtu && !interface.members.is_empty() {
+                    self.step(
+                        Phase::ShapeInterface,
+                        &subject,
+                        Op::SetMtu {
+                            interface: name.to_owned(),
+                            mtu,
                         },
                     );
                 }

@@ -130,10 +130,12 @@ impl<'a> Planner<'a> {
             .extend(record);
     }
 
+    /// Of a jail that is dying too, as jail(8) itself does it: a new self starts beside the dying one, and the ledger forgets then what the former one had mounted.
     fn plan_leftover_mounts(&mut self) {
         let (ledger, observed) = (self.ledger, self.observed);
         for (uid, ours) in &ledger.jails {
-            if self.life(uid) != Life::Gone {
+            let is_busy = observed.busy.contains_key(&ours.name);
+            if is_busy || matches!(self.life(uid), Life::Alive(_)) {
                 continue;
             }
             for mount in observed

@@ -66,7 +66,16 @@ pub(crate) fn run(host: &mut Emulator, context: &Context, arguments: &[String]) 
         Ok(request) => request,
         Err(output) => return output,
     };
+    // Routes belong to the stack's owner: PRIV_NET_ROUTE is for jails with a stack of their own (`prison_priv_check`, sys/kern/kern_jail.c).
+    let may_edit = host
+        .kernel
+        .jail(context.jid)
+        .is_none_or(|jail| jail.owns_stack);
     match command.as_str() {
+        "add" | "delete" | "del" | "change" | "flush" if !may_edit => Output::failure(
+            1,
+            format!("route: message indicates error: {}", Errno::EPERM.text()),
+        ),
         "add" | "delete" | "del" | "change" => edit(host, &context, command, &request, quiet),
         "get" | "show" => get(&host.kernel, &context, &request),
         "flush" => flush(host, &context, &request, quiet),

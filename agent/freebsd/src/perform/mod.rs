@@ -95,6 +95,11 @@ impl Performer<'_> {
                 address,
                 prefix_length,
             } => self.remove_address_in_vnet(jail, interface, *address, *prefix_length),
+            Op::SetMtuInVnet {
+                jail,
+                interface,
+                mtu,
+            } => self.set_mtu_in_vnet(jail, interface, *mtu),
             Op::UpInVnet { jail, interface } => self.up_in_vnet(jail, interface),
             Op::SetDefaultRouteInVnet {
                 jail,

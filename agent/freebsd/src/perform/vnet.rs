@@ -105,6 +105,22 @@ impl Performer<'_> {
         })
     }
 
+    pub(super) fn set_mtu_in_vnet(
+        &self,
+        jail: &str,
+        interface: &str,
+        mtu: u32,
+    ) -> Result<(), Failure> {
+        if self.expect_in(jail, interface)?.mtu == mtu {
+            return Ok(());
+        }
+        self.ifconfig_in(jail, words![interface, "mtu", mtu.to_string()])?;
+        let now = self.expect_in(jail, interface)?.mtu;
+        effect(now == mtu, || {
+            format!("the MTU of {interface} in jail {jail} is {now}, not {mtu}")
+        })
+    }
+
     pub(super) fn up_in_vnet(&self, jail: &str, interface: &str) -> Result<(), Failure> {
         if self.expect_in(jail, interface)?.is_up() {
             return Ok(());

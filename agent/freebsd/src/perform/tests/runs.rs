@@ -179,6 +179,11 @@ fn inside_a_vnet_jail() {
     };
     bench.do_twice(&address("10.10.0.10", 24));
     bench.do_twice(&address("fd00:10::10", 64));
+    bench.do_twice(&Op::SetMtuInVnet {
+        jail: jail.clone(),
+        interface: "vnet0".to_owned(),
+        mtu: 1400,
+    });
     bench.do_twice(&Op::UpInVnet {
         jail: jail.clone(),
         interface: "lo0".to_owned(),

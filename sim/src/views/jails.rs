@@ -1,0 +1,249 @@
+//! Generated jails: what they are attached to, with which addresses and ports, and how they are run.
+
+use std::collections::BTreeMap;
+
+use cellblock_schemas::ids::{Generation, Uid};
+use cellblock_schemas::jail::{
+    Attachment, Binding, BoundAttachment, JailSpec, Mount, ParameterValue, Publish, Root, RunPolicy,
+};
+use cellblock_schemas::net::{Family, HostAddress, Mac, PortRange, Protocol};
+use cellblock_schemas::view::JailView;
+use proptest::prelude::*;
+
+use super::networks::{NETWORKS, NetSketch, offset};
+
+/// The names, and the roots below /jails, of generated jails.
+pub const JAILS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// Where the roots are that do not exist.
+pub(super) const NOWHERE: &str = "/nowhere";
+
+/// What a generated jail is like.
+#[derive(Clone, Debug, Default)]
+pub struct Sketch {
+    /// Which networks, by index; shared-IP and VNET are never mixed.
+    pub networks: Vec<usize>,
+    /// Has its second addresses and MAC addresses instead of its first.
+    pub moved: bool,
+    /// Publishes a port: which, and the port inside.
+    pub published: Option<(u16, Option<u16>)>,
+    /// Has devfs.
+    pub devfs: bool,
+    /// Has a tmpfs mount.
+    pub mount: bool,
+    /// Hooks on the host and inside, of which the names are these.
+    pub hooks: Vec<&'static str>,
+    /// `securelevel`
+    pub securelevel: i64,
+    /// Is stopped.
+    pub stopped: bool,
+    /// Is being deleted.
+    pub deleting: bool,
+    /// Its root does not exist.
+    pub rootless: bool,
+}
+
+/// Any jail; boxed, so that four of them fit the stack of a test.
+pub fn sketch() -> BoxedStrategy<Sketch> {
+    let networks = prop_oneof![
+        Just(vec![]),
+        Just(vec![0]),
+        Just(vec![1]),
+        Just(vec![0, 1]),
+        Just(vec![2]),
+        Just(vec![3]),
+        Just(vec![2, 3]),
+        Just(vec![3, 2]),
+    ];
+    let published = prop::option::of((
+        prop_oneof![Just(8000_u16), Just(9000)],
+        prop_oneof![Just(Some(80)), Just(None)],
+    ));
+    let hook = prop_oneof![
+        Just("exec.prestart"),
+        Just("exec.start"),
+        Just("exec.poststart"),
+        Just("exec.prestop"),
+        Just("exec.stop"),
+        Just("exec.poststop"),
+    ];
+    (
+        networks,
+        prop::bool::weighted(0.2),
+        published,
+        any::<bool>(),
+        prop::bool::weighted(0.2),
+        prop::collection::vec(hook, 0..3),
+        -1..3_i64,
+        (
+            prop::bool::weighted(0.1),
+            prop::bool::weighted(0.1),
+            prop::bool::weighted(0.1),
+        ),
+    )
+        .prop_map(
+            |(networks, moved, published, devfs, mount, hooks, securelevel, policy)| Sketch {
+                networks,
+                moved,
+                published,
+                devfs,
+                mount,
+                hooks,
+                securelevel,
+                stopped: policy.0,
+                deleting: policy.1,
+                rootless: policy.2,
+            },
+        )
+        .boxed()
+}
+
+/// The jail of that index in [`JAILS`].
+pub(super) fn jail(index: usize, sketch: &Sketch, networks: &[NetSketch; 4]) -> JailView {
+    let name = JAILS[index];
+    let root = if sketch.rootless {
+        format!("{NOWHERE}/{name}")
+    } else {
+        format!("/jails/{name}")
+    };
+    // Every jail has two addresses of its own in each subnet, so that no two jails of any two views share one: the controller gives away what is free only.
+    let number = if sketch.moved {
+        index + JAILS.len()
+    } else {
+        index
+    };
+    let attachments: Vec<BoundAttachment> = sketch
+        .networks
+        .iter()
+        .map(|network| bound(number, *network, &networks[*network]))
+        .collect();
+    JailView {
+        name: name.to_owned(),
+        uid: Uid(format!("jail-{name}")),
+        generation: Generation(1),
+        deleting: sketch.deleting,
+        spec: JailSpec {
+            root: Some(Root { path: root }),
+            networks: attachments.iter().map(stated).collect(),
+            publish: publish(index, sketch, &attachments),
+            parameters: parameters(sketch),
+            mounts: if sketch.mount {
+                vec![tmpfs()]
+            } else {
+                Vec::new()
+            },
+            run_policy: if sketch.stopped {
+                RunPolicy::Stopped
+            } else {
+                RunPolicy::Running
+            },
+            ..JailSpec::default()
+        },
+        binding: Binding {
+            host: "vm15".to_owned(),
+            attachments,
+        },
+    }
+}
+
+fn parameters(sketch: &Sketch) -> BTreeMap<String, ParameterValue> {
+    let mut parameters = BTreeMap::from([(
+        "securelevel".to_owned(),
+        ParameterValue::Number(sketch.securelevel),
+    )]);
+    if sketch.devfs {
+        parameters.insert("mount.devfs".to_owned(), ParameterValue::Flag(true));
+    }
+    for hook in &sketch.hooks {
+        parameters.insert((*hook).to_owned(), ParameterValue::Text("true".to_owned()));
+    }
+    parameters
+}
+
+fn tmpfs() -> Mount {
+    Mount {
+        target: "/tmp".to_owned(),
+        fs_type: "tmpfs".to_owned(),
+        source: None,
+        options: Vec::new(),
+    }
+}
+
+/// The public address is of IPv4, so a jail without IPv4 publishes nothing: the controller refuses that.
+fn publish(index: usize, sketch: &Sketch, attachments: &[BoundAttachment]) -> Vec<Publish> {
+    let mut addresses = attachments.iter().flat_map(|bound| &bound.addresses);
+    if !addresses.any(|bound| Family::of(bound.address) == Family::Ipv4) {
+        return Vec::new();
+    }
+    let Some((base, to)) = sketch.published else {
+        return Vec::new();
+    };
+    let port = base + u16::try_from(index).expect("four jails");
+    vec![Publish {
+        name: "web".to_owned(),
+        protocol: Protocol::Tcp,
+        ports: vec![PortRange {
+            first: port,
+            last: port,
+        }],
+        to,
+        uplink: "external".to_owned(),
+        address: Some("main".to_owned()),
+        network: None,
+    }]
+}
+
+/// What the manifest says of an attachment: addresses with the prefix length that an alias shall have, where it is not the host's own.
+fn stated(bound: &BoundAttachment) -> Attachment {
+    Attachment {
+        network: bound.network.clone(),
+        interface: bound.interface.clone(),
+        addresses: bound
+            .addresses
+            .iter()
+            .filter(|address| address.prefix_length.is_some())
+            .cloned()
+            .collect(),
+        ..Attachment::default()
+    }
+}
+
+fn bound(number: usize, network: usize, sketch: &NetSketch) -> BoundAttachment {
+    let octet = |number: usize| u8::try_from(number).expect("small");
+    let (base4, base6, first, prefix4, prefix6) = match network {
+        0 => ("192.0.2.0", "fd00:20::", 3, 32, 128),
+        1 => ("10.0.2.0", "fd00:2::", 50, 32, 128),
+        2 => ("10.10.0.0", "fd00:10::", 10, 24, 64),
+        _ => ("10.30.0.0", "2001:db8:30::", 10, 24, 64),
+    };
+    // On the NIC an alias may have the prefix length of the wire; on the loopback it has the host's.
+    let (prefix4, prefix6) = match network {
+        0 => (prefix4, prefix6),
+        1 if sketch.narrow => (25, 65),
+        1 => (prefix4, prefix6),
+        _ => (
+            prefix4 + u8::from(sketch.narrow),
+            prefix6 + u8::from(sketch.narrow),
+        ),
+    };
+    let last = octet(first + number);
+    let mut addresses = Vec::new();
+    if sketch.families.has_ipv4() {
+        addresses.push(HostAddress {
+            address: offset(base4, last),
+            prefix_length: Some(prefix4),
+        });
+    }
+    if sketch.families.has_ipv6() {
+        addresses.push(HostAddress {
+            address: offset(base6, last),
+            prefix_length: Some(prefix6),
+        });
+    }
+    BoundAttachment {
+        network: NETWORKS[network].to_owned(),
+        interface: format!("{}0", NETWORKS[network]),
+        addresses,
+        mac: (network >= 2).then_some(Mac([0x02, 0xcb, 0, 1, octet(network), octet(number)])),
+    }
+}

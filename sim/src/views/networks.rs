@@ -1,0 +1,234 @@
+//! Generated networks: both shared-IP modes, a switch inside the host, and a bridge with an uplink, each in many shapes.
+
+use std::net::IpAddr;
+
+use cellblock_schemas::ids::{Generation, Uid};
+use cellblock_schemas::net::Mac;
+use cellblock_schemas::network::{
+    Bridge, Egress, Gateway, GatewayOwner, Loopback, Nat, NetworkSpec, SharedIp, Subnet,
+};
+use cellblock_schemas::view::NetworkView;
+use proptest::prelude::*;
+
+/// The networks that generated jails are attached to.
+pub const NETWORKS: [&str; 4] = ["inside", "nic", "switch", "lan"];
+
+/// Which address families a network has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4 and IPv6.
+    Both,
+    /// IPv4 only.
+    Ipv4,
+    /// IPv6 only.
+    Ipv6,
+}
+
+impl Families {
+    pub(super) fn has_ipv4(self) -> bool {
+        self != Self::Ipv6
+    }
+
+    pub(super) fn has_ipv6(self) -> bool {
+        self != Self::Ipv4
+    }
+}
+
+/// What a generated network is like; what has no meaning in its mode is left out.
+#[derive(Clone, Debug)]
+pub struct NetSketch {
+    /// Which families.
+    pub families: Families,
+    /// Prefixes one bit longer than usual.
+    pub narrow: bool,
+    /// The last octet of the gateways; none: no gateway.
+    pub gateway: Option<u8>,
+    /// The host has the gateways although there is an uplink, or somebody else although there is none.
+    pub odd_owner: bool,
+    /// In octets.
+    pub mtu: Option<u32>,
+    /// The uplink of a network that has one.
+    pub uplink: &'static str,
+    /// Members cannot talk to each other.
+    pub private: bool,
+    /// Addresses are translated on the way out.
+    pub nat: bool,
+}
+
+impl Default for NetSketch {
+    /// Both families behind NAT, gateways at `.1`, the NIC that nobody uses as the uplink of the bridge.
+    fn default() -> Self {
+        Self {
+            families: Families::Both,
+            narrow: false,
+            gateway: Some(1),
+            odd_owner: false,
+            mtu: None,
+            uplink: "spare",
+            private: false,
+            nat: true,
+        }
+    }
+}
+
+/// Any network; boxed, so that four of them fit the stack of a test.
+pub fn net_sketch() -> BoxedStrategy<NetSketch> {
+    let families = prop_oneof![
+        3 => Just(Families::Both),
+        1 => Just(Families::Ipv4),
+        1 => Just(Families::Ipv6),
+    ];
+    let gateway = prop_oneof![3 => Just(Some(1)), 1 => Just(Some(2)), 1 => Just(None)];
+    let mtu = prop_oneof![3 => Just(None), 1 => Just(Some(1400)), 1 => Just(Some(9000))];
+    let uplink = prop_oneof![
+        5 => Just("spare"),
+        3 => Just("third"),
+        2 => Just("external"),
+        1 => Just("unplugged"),
+    ];
+    (
+        families,
+        prop::bool::weighted(0.2),
+        gateway,
+        prop::bool::weighted(0.1),
+        mtu,
+        uplink,
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.7),
+    )
+        .prop_map(
+            |(families, narrow, gateway, odd_owner, mtu, uplink, private, nat)| NetSketch {
+                families,
+                narrow,
+                gateway,
+                odd_owner,
+                mtu,
+                uplink,
+                private,
+                nat,
+            },
+        )
+        .boxed()
+}
+
+/// The network of that index in [`NETWORKS`].
+pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
+    let octet = u8::try_from(index).expect("four networks");
+    let spec = match index {
+        0 => NetworkSpec {
+            shared_ip: Some(SharedIp {
+                loopback: Some(Loopback {}),
+                uplink: None,
+            }),
+            subnets: subnets(sketch, ("192.0.2.0", 28), ("fd00:20::", 64), None),
+            egress: egress(sketch),
+            ..NetworkSpec::default()
+        },
+        1 => NetworkSpec {
+            shared_ip: Some(SharedIp {
+                loopback: None,
+                uplink: Some(shared_uplink(sketch).to_owned()),
+            }),
+            subnets: subnets(sketch, ("10.0.2.0", 24), ("fd00:2::", 64), None),
+            ..NetworkSpec::default()
+        },
+        2 => NetworkSpec {
+            bridge: Some(Bridge {
+                private_members: sketch.private,
+                ..Bridge::default()
+            }),
+            subnets: subnets(
+                sketch,
+                ("10.10.0.0", 24),
+                ("fd00:10::", 64),
+                Some(GatewayOwner::External),
+            ),
+            egress: egress(sketch),
+            mtu: sketch.mtu,
+            ..NetworkSpec::default()
+        },
+        _ => NetworkSpec {
+            bridge: Some(Bridge {
+                uplink: Some(sketch.uplink.to_owned()),
+                private_members: sketch.private,
+                ..Bridge::default()
+            }),
+            subnets: subnets(sketch, ("10.30.0.0", 24), ("2001:db8:30::", 64), None),
+            // All members have the MTU of the uplink.
+            mtu: sketch.mtu.map(|_| 1500),
+            ..NetworkSpec::default()
+        },
+    };
+    NetworkView {
+        name: NETWORKS[index].to_owned(),
+        uid: Uid(format!("net-{}", NETWORKS[index])),
+        generation: Generation(1),
+        bridge_mac: spec
+            .bridge
+            .is_some()
+            .then_some(Mac([0x0a, 0xcb, 0, 0, 0, octet])),
+        spec,
+    }
+}
+
+/// A shared-IP network never stands on the NICs that bridges take: the controller refuses that.
+fn shared_uplink(sketch: &NetSketch) -> &'static str {
+    match sketch.uplink {
+        "third" => "fourth",
+        "unplugged" => "unplugged",
+        _ => "external",
+    }
+}
+
+fn egress(sketch: &NetSketch) -> Option<Egress> {
+    sketch.nat.then(|| Egress {
+        nat: Some(Nat {
+            uplink: "external".to_owned(),
+            address: Some("main".to_owned()),
+            address6: None,
+            static_port: false,
+        }),
+    })
+}
+
+fn subnets(
+    sketch: &NetSketch,
+    (base4, prefix4): (&str, u8),
+    (base6, prefix6): (&str, u8),
+    odd: Option<GatewayOwner>,
+) -> Vec<Subnet> {
+    let longer = u8::from(sketch.narrow);
+    let mut subnets = Vec::new();
+    if sketch.families.has_ipv4() {
+        subnets.push(subnet(base4, prefix4 + longer, sketch, odd));
+    }
+    if sketch.families.has_ipv6() {
+        subnets.push(subnet(base6, prefix6 + longer, sketch, odd));
+    }
+    subnets
+}
+
+fn subnet(base: &str, prefix: u8, sketch: &NetSketch, odd: Option<GatewayOwner>) -> Subnet {
+    let gateway = sketch.gateway.map(|octet| Gateway {
+        address: offset(base, octet),
+        owner: odd.filter(|_| sketch.odd_owner),
+    });
+    Subnet {
+        cidr: format!("{base}/{prefix}")
+            .parse()
+            .expect("the bases have no host bits"),
+        gateway,
+        allocate: Vec::new(),
+        reserve: Vec::new(),
+    }
+}
+
+/// The address `last` above a base whose last octet is 0; an IPv6 one is spelled with the same digits.
+pub(super) fn offset(base: &str, last: u8) -> IpAddr {
+    match base.parse().expect("a constant of these files") {
+        IpAddr::V4(v4) => IpAddr::V4((u32::from(v4) | u32::from(last)).into()),
+        IpAddr::V6(v6) => {
+            IpAddr::V6((u128::from(v6) | u128::from(last / 10 * 16 + last % 10)).into())
+        }
+    }
+}

@@ -8,7 +8,9 @@ const JAIL: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {n
 fn fleet() -> anyhow::Result<Fleet> {
     let fleet = Fleet::start(&Options {
         machines: vec!["fbsd-01"],
-        roots: vec!["/jails/www".to_owned(), "/jails/blog".to_owned()],
+        roots: ["www", "blog", "new"]
+            .map(|name| format!("/jails/{name}"))
+            .to_vec(),
         ..Options::small()
     })?;
     fleet.apply(JAIL)?;
@@ -48,7 +50,7 @@ fn a_diff_shows_what_apply_would_change_and_changes_nothing() -> anyhow::Result<
     ensure!(same.stdout.is_empty(), "{same}");
     let before = fleet.revision()?;
     let changed = JAIL.replace("/jails/www}", "/jails/blog}")
-        + "---\napiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: new}\nspec: {host: fbsd-01, root: {path: /jails/www}}\n";
+        + "---\napiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: new}\nspec: {host: fbsd-01, root: {path: /jails/new}}\n";
     let said = fleet
         .jailctl_with(&["diff", "-f", "-"], &changed)?
         .refused()?;

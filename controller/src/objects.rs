@@ -6,7 +6,9 @@ mod watch;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use cellblock_controller_core::admit::{self, Admitted, Outcome, Rejection, Request as Wanted};
+use cellblock_controller_core::admit::{
+    self, Admitted, Outcome, Rejection, Request as Wanted, Through,
+};
 use cellblock_controller_core::rules::Together;
 use cellblock_proto::v1;
 use cellblock_proto::v1::objects_server::Objects;
@@ -64,10 +66,9 @@ impl ObjectsService {
         &self,
         request: v1::ApplyRequest,
     ) -> Result<v1::ApplyResponse, RequestError> {
-        let manager = manager(request.field_manager);
         let together = Arc::new(together(&request.objects));
         if request.dry_run {
-            return self.rehearse(request.objects, &manager, &together);
+            return self.rehearse(request, &together);
         }
         let mut results = Vec::with_capacity(request.objects.len());
         for object in request.objects {
@@ -76,7 +77,9 @@ impl ObjectsService {
                     let wanted = Wanted::Apply {
                         kind,
                         document,
-                        manager: manager.clone(),
+                        through: Through::Object,
+                        manager: request.field_manager.clone(),
+                        force: request.force,
                         together: together.clone(),
                     };
                     self.admit(wanted, false).await
@@ -97,18 +100,19 @@ impl ObjectsService {
     /// quarrel about is seen before anything is.
     fn rehearse(
         &self,
-        objects: Vec<v1::Object>,
-        manager: &str,
+        request: v1::ApplyRequest,
         together: &Arc<Together>,
     ) -> Result<v1::ApplyResponse, RequestError> {
         let mut index = self.shared.running()?.cache.index().clone();
-        let mut results = Vec::with_capacity(objects.len());
-        for object in objects {
+        let mut results = Vec::with_capacity(request.objects.len());
+        for object in request.objects {
             let admitted = wire::document(Some(object)).and_then(|(kind, document)| {
                 let wanted = Wanted::Apply {
                     kind,
                     document,
-                    manager: manager.to_owned(),
+                    through: Through::Object,
+                    manager: request.field_manager.clone(),
+                    force: request.force,
                     together: together.clone(),
                 };
                 Ok(admit::admit(&index, wanted, &writer::now())?)
@@ -245,6 +249,7 @@ impl Objects for ObjectsService {
             let wanted = Wanted::Update {
                 kind,
                 document,
+                through: Through::Object,
                 manager: manager(request.field_manager),
             };
             self.write(wanted, request.dry_run).await
@@ -259,14 +264,38 @@ impl Objects for ObjectsService {
         let request = request.into_inner();
         let updated = async {
             let (kind, document) = wire::document(request.object)?;
-            let wanted = Wanted::UpdateStatus {
+            let wanted = Wanted::Update {
                 kind,
                 document,
+                through: Through::Status,
                 manager: manager(request.field_manager),
             };
             self.write(wanted, request.dry_run).await
         };
         telemetry::observed("UpdateStatus", updated).await
+    }
+
+    async fn patch(
+        &self,
+        request: Request<v1::PatchRequest>,
+    ) -> Result<Response<v1::WriteResponse>, Status> {
+        let request = request.into_inner();
+        let patched = async {
+            let dry_run = request.dry_run;
+            let wanted = Wanted::Patch {
+                kind: wire::kind(&request.kind)?,
+                patch: wire::patch(&request)?,
+                name: request.name,
+                through: if request.status {
+                    Through::Status
+                } else {
+                    Through::Object
+                },
+                manager: manager(request.field_manager),
+            };
+            self.write(wanted, dry_run).await
+        };
+        telemetry::observed("Patch", patched).await
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Object>, Status> {

@@ -82,7 +82,7 @@ impl From<RequestError> for Status {
 /// A refusal, with everything that is wrong in the details.
 fn rejected(rejection: &Rejection, message: String) -> Status {
     let code = match rejection.reason {
-        Reason::Invalid | Reason::TooLarge => Code::InvalidArgument,
+        Reason::Invalid | Reason::TooLarge | Reason::BadRequest => Code::InvalidArgument,
         Reason::AlreadyExists => Code::AlreadyExists,
         Reason::NotFound => Code::NotFound,
         Reason::Conflict => Code::FailedPrecondition,

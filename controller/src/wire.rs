@@ -1,7 +1,7 @@
 //! Wire ↔ domain: the only place that knows both the protocol's messages and this project's types.
 
 use bytes::Bytes;
-use cellblock_controller_core::admit::{Admitted, Outcome, Reason, Rejection};
+use cellblock_controller_core::admit::{Admitted, Outcome, Patch, Reason, Rejection};
 use cellblock_controller_core::index::{Entry, What};
 use cellblock_controller_core::view::{Delta, Hash};
 use cellblock_proto::v1;
@@ -54,6 +54,20 @@ pub(crate) fn document(object: Option<v1::Object>) -> Result<(Kind, Value), Requ
             .or_insert_with(|| object.revision.to_string().into());
     }
     Ok((kind, document))
+}
+
+/// The patch of a request.
+pub(crate) fn patch(request: &v1::PatchRequest) -> Result<Patch, RequestError> {
+    use v1::patch_request::Type;
+    let patch: Value = serde_json::from_slice(&request.patch)
+        .map_err(|error| RequestError::Malformed(format!("the patch is no JSON: {error}")))?;
+    match request.r#type() {
+        Type::Merge => Ok(Patch::Merge(patch)),
+        Type::Json => Ok(Patch::Json(patch)),
+        Type::Unspecified => Err(RequestError::Malformed(
+            "the request does not say of which type its patch is".to_owned(),
+        )),
+    }
 }
 
 /// A stored object.

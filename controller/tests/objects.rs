@@ -8,8 +8,8 @@ use cellblock_proto::v1;
 use cellblock_proto::v1::apply_result::Outcome;
 use cellblock_proto::v1::watch_event::Type;
 use common::{
-    DEADLINE, World, applied, apply, assert_code, connect, get, host, jail, json_of, network,
-    object, rejection,
+    DEADLINE, World, applied, apply, assert_code, condition, connect, get, host, jail, json_of,
+    network, object, rejection, wait_for,
 };
 use serde_json::{Value, json};
 use tonic::{Code, Streaming};
@@ -93,6 +93,7 @@ async fn a_dry_run_says_what_would_happen_and_writes_nothing() {
     let request = v1::ApplyRequest {
         objects: vec![object(&host("a"))],
         dry_run: true,
+        field_manager: "jailctl".to_owned(),
         ..v1::ApplyRequest::default()
     };
     let results = objects
@@ -117,6 +118,7 @@ async fn a_dry_run_of_several_objects_judges_each_as_if_those_before_it_were_the
             .map(object)
             .collect(),
         dry_run: true,
+        field_manager: "jailctl".to_owned(),
         ..v1::ApplyRequest::default()
     };
     let results = objects
@@ -149,7 +151,12 @@ async fn create_update_and_status_compare_what_they_are_told() {
         .expect("an object");
     let status = assert_code(objects.create(create).await, Code::AlreadyExists);
     assert_eq!(rejection(&status).reason, "AlreadyExists");
-    let mut document = json_of(&created);
+    assert_ne!(created.revision, 0);
+    // The controller says once that it hears nothing of the host, and then has nothing more to say.
+    let mut document = wait_for(&mut objects, "Host", "a", |host| {
+        condition(host, "Heard").is_some()
+    })
+    .await;
     document["metadata"]["labels"]["zone"] = json!("x");
     let update = |document: &Value| v1::UpdateRequest {
         object: Some(object(document)),

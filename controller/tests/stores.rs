@@ -179,6 +179,7 @@ async fn while_the_store_is_away_reads_go_on_and_writes_say_why_not() {
     until(async || {
         let request = v1::ApplyRequest {
             objects: vec![common::object(&host("b"))],
+            field_manager: "jailctl".to_owned(),
             ..v1::ApplyRequest::default()
         };
         client.apply(request).await.ok()

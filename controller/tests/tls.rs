@@ -333,6 +333,7 @@ async fn a_message_beyond_the_limit_is_refused_with_the_limit() {
     };
     let request = v1::ApplyRequest {
         objects: vec![object; 17],
+        field_manager: "jailctl".to_owned(),
         ..v1::ApplyRequest::default()
     };
     let status = objects.apply(request).await.expect_err("too large");

@@ -6,7 +6,7 @@ use cellblock_proto::v1::apply_result::Outcome;
 use cellblock_schemas::manifest::Document;
 use cellblock_schemas::violation::Violation;
 
-use crate::args::Apply;
+use crate::args::{Apply, Terms};
 use crate::client::{Client, Stored};
 use crate::input;
 use crate::output;
@@ -28,7 +28,7 @@ pub async fn run(client: &mut Client, arguments: &Apply, printer: &Printer) -> a
     let applied = apply(
         client,
         documents,
-        &arguments.field_manager,
+        &arguments.terms,
         arguments.dry_run,
         printer,
     )
@@ -47,16 +47,16 @@ pub async fn run(client: &mut Client, arguments: &Apply, printer: &Printer) -> a
 pub async fn apply(
     client: &mut Client,
     mut documents: Vec<Document>,
-    field_manager: &str,
+    terms: &Terms,
     dry_run: bool,
     printer: &Printer,
 ) -> anyhow::Result<Vec<Stored>> {
     documents.sort_by_key(|document| document.object.kind());
-    let tried = attempt(client, &documents, field_manager, printer).await?;
+    let tried = attempt(client, &documents, terms, printer).await?;
     let results = if dry_run {
         tried
     } else {
-        send(client, &documents, field_manager, false).await?
+        send(client, &documents, terms, false).await?
     };
     let mut applied = Vec::new();
     for (document, result) in documents.iter().zip(&results) {
@@ -88,10 +88,10 @@ pub async fn apply(
 pub async fn attempt(
     client: &mut Client,
     documents: &[Document],
-    field_manager: &str,
+    terms: &Terms,
     printer: &Printer,
 ) -> anyhow::Result<Vec<wire::ApplyResult>> {
-    let tried = send(client, documents, field_manager, true).await?;
+    let tried = send(client, documents, terms, true).await?;
     refuse(documents, &tried, "nothing was applied", printer)?;
     Ok(tried)
 }
@@ -118,13 +118,13 @@ fn left_behind(results: &[wire::ApplyResult]) -> String {
 async fn send(
     client: &mut Client,
     documents: &[Document],
-    field_manager: &str,
+    terms: &Terms,
     dry_run: bool,
 ) -> anyhow::Result<Vec<wire::ApplyResult>> {
     let mut results = Vec::with_capacity(documents.len());
     for batch in documents.chunks(BATCH) {
         let objects = batch.iter().map(object).collect();
-        let answered = match client.apply(objects, field_manager, dry_run).await {
+        let answered = match client.apply(objects, terms, dry_run).await {
             Ok(answered) => answered,
             // Whether the batch that got no answer was written is not known; applying again is safe, and tells.
             Err(refused) if !dry_run && !results.is_empty() => bail!(

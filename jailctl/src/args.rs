@@ -72,9 +72,9 @@ pub struct Apply {
     /// Check everything on the controller and write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Who applies
-    #[arg(long, default_value = "jailctl")]
-    pub field_manager: String,
+    /// On what terms.
+    #[command(flatten)]
+    pub terms: Terms,
     /// Print the objects as they now are
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
@@ -86,9 +86,30 @@ pub struct Diff {
     /// Manifests.
     #[command(flatten)]
     pub files: Files,
-    /// Who would apply
+    /// On what terms it would be applied.
+    #[command(flatten)]
+    pub terms: Terms,
+}
+
+/// Whose the applied fields are.
+#[derive(Clone, Debug, Args)]
+pub struct Terms {
+    /// Who applies: the fields in the manifests are this manager's from now on
     #[arg(long, default_value = "jailctl")]
     pub field_manager: String,
+    /// Take over fields that other managers own
+    #[arg(long)]
+    pub force_conflicts: bool,
+}
+
+impl Default for Terms {
+    /// What the command line says when it says nothing.
+    fn default() -> Self {
+        Self {
+            field_manager: "jailctl".to_owned(),
+            force_conflicts: false,
+        }
+    }
 }
 
 /// `get`
@@ -106,6 +127,9 @@ pub struct Get {
     /// Go on showing changes
     #[arg(short, long)]
     pub watch: bool,
+    /// Show in yaml and json who manages which field
+    #[arg(long)]
+    pub show_managed_fields: bool,
 }
 
 /// `describe`

@@ -10,6 +10,7 @@ use prost::Message as _;
 use serde_json::Value;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+use crate::args::Terms;
 use crate::context::ContextEntry;
 
 #[cfg(test)]
@@ -89,6 +90,7 @@ impl std::error::Error for Refused {}
 pub struct Client {
     inner: ObjectsClient<Channel>,
     server: String,
+    shows_managed_fields: bool,
 }
 
 impl Client {
@@ -125,7 +127,17 @@ impl Client {
         }
         let inner =
             ObjectsClient::new(endpoint.connect_lazy()).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Self { inner, server })
+        Ok(Self {
+            inner,
+            server,
+            shows_managed_fields: false,
+        })
+    }
+
+    /// Leaves in documents who manages which field. As a rule it is taken out, as kubectl does: it is long, rarely asked for, and
+    /// nothing that can be applied again.
+    pub fn show_managed_fields(&mut self) {
+        self.shows_managed_fields = true;
     }
 
     /// Applies objects, in order.
@@ -135,13 +147,13 @@ impl Client {
     pub async fn apply(
         &mut self,
         objects: Vec<wire::Object>,
-        field_manager: &str,
+        terms: &Terms,
         dry_run: bool,
     ) -> Result<Vec<wire::ApplyResult>, Refused> {
         let request = wire::ApplyRequest {
             objects,
-            field_manager: field_manager.to_owned(),
-            force: false,
+            field_manager: terms.field_manager.clone(),
+            force: terms.force_conflicts,
             dry_run,
         };
         let answer = self
@@ -307,8 +319,13 @@ impl Client {
                 object.kind
             ))
         })?;
-        let value = serde_json::from_slice(&object.json)
+        let mut value: Value = serde_json::from_slice(&object.json)
             .map_err(|error| unreadable(format!("a document that cannot be read: {error}")))?;
+        if !self.shows_managed_fields
+            && let Some(Value::Object(metadata)) = value.get_mut("metadata")
+        {
+            metadata.shift_remove("managedFields");
+        }
         Ok(Stored {
             kind,
             name: object.name.clone(),

@@ -29,6 +29,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// An object that was named does not exist, or the controller did not answer.
 pub async fn run(client: &mut Client, arguments: &Get, printer: &Printer) -> anyhow::Result<()> {
     let targets = Targets::read(&arguments.words)?;
+    if arguments.show_managed_fields {
+        client.show_managed_fields();
+    }
     let kinds = targets.kinds();
     if arguments.watch && kinds.len() != 1 {
         anyhow::bail!(Usage("-w shows one kind at a time".to_owned()));

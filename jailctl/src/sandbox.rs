@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::apply;
-use crate::args::Sandbox;
+use crate::args::{Sandbox, Terms};
 use crate::client::Client;
 use crate::context::{Connection, ContextEntry};
 use crate::input;
@@ -118,7 +118,7 @@ async fn play(
         .filter(|document| document.object.kind() == Kind::Jail)
         .map(|document| (Kind::Jail, document.object.metadata().name.clone()))
         .collect();
-    apply::apply(&mut client, documents, "jailctl", false, printer).await?;
+    apply::apply(&mut client, documents, &Terms::default(), false, printer).await?;
     let ready = watch_progress(&mut client, &jails, arguments.timeout, printer).await;
     let took = began.elapsed();
     show(&mut client, machines, printer).await?;

@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE32_NOPAD;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::jail::{Attachment, JailSpec};
+use crate::jail::JailSpec;
 use crate::network::NetworkSpec;
-use crate::object::Object;
+use crate::object::{Kind, Object};
 use crate::validate::names::{self, INTERFACE_CHARS_MAX};
 
 #[cfg(test)]
@@ -62,26 +63,64 @@ fn default_network(spec: &mut NetworkSpec) {
 }
 
 fn default_jail(spec: &mut JailSpec) {
-    name_interfaces(&mut spec.networks);
+    let mut named: Vec<_> = spec
+        .networks
+        .iter()
+        .map(|attachment| (attachment.network.clone(), attachment.interface.clone()))
+        .collect();
+    name_interfaces(named.iter_mut());
+    for (attachment, (_, interface)) in spec.networks.iter_mut().zip(named) {
+        attachment.interface = interface;
+    }
     for attachment in &mut spec.networks {
         attachment.addressing = Some(attachment.effective_addressing());
     }
 }
 
+/// Fills in what tells the entries of lists apart, in a document that may be a part of an object only, and so need not fit
+/// the types: the interfaces of a jail's attachments. Whatever has another form than the schema's is passed over.
+pub fn default_keys(kind: Kind, document: &mut Value) {
+    match kind {
+        Kind::Host | Kind::Network => return,
+        Kind::Jail => {}
+    }
+    let Some(Value::Array(attachments)) = document.pointer_mut("/spec/networks") else {
+        return;
+    };
+    let text = |attachment: &Value, name: &str| {
+        let text = attachment.get(name).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    let mut named: Vec<_> = attachments
+        .iter()
+        .map(|attachment| (text(attachment, "network"), text(attachment, "interface")))
+        .collect();
+    name_interfaces(named.iter_mut().filter(|(network, _)| !network.is_empty()));
+    for (attachment, (_, interface)) in attachments.iter_mut().zip(named) {
+        if let Value::Object(members) = attachment
+            && !interface.is_empty()
+        {
+            members.insert("interface".to_owned(), Value::String(interface));
+        }
+    }
+}
+
 /// Names the interfaces of attachments that have no name, after their network. Names that the operator gave always win, and
-/// no two attachments of a jail get the same name.
-fn name_interfaces(attachments: &mut [Attachment]) {
+/// no two attachments of a jail get the same name. Each item is a network and its interface.
+fn name_interfaces<'a>(attachments: impl Iterator<Item = &'a mut (String, String)>) {
+    let mut attachments: Vec<_> = attachments.collect();
     let mut taken: BTreeSet<String> = attachments
         .iter()
-        .map(|attachment| attachment.interface.clone())
+        .map(|(_, interface)| interface.clone())
         .collect();
     // Where the search for a free ordinal goes on, so that many attachments to one network take no quadratic time.
     let mut next: BTreeMap<String, u32> = BTreeMap::new();
-    for attachment in attachments
+    for (network, interface) in attachments
         .iter_mut()
-        .filter(|attachment| attachment.interface.is_empty())
+        .filter(|(_, interface)| interface.is_empty())
+        .map(|named| (&named.0, &mut named.1))
     {
-        let base = interface_base(&attachment.network);
+        let base = interface_base(network);
         let ordinal = next.entry(base.clone()).or_insert(1);
         let name = loop {
             let name = if *ordinal == 1 {
@@ -95,7 +134,7 @@ fn name_interfaces(attachments: &mut [Attachment]) {
             }
         };
         taken.insert(name.clone());
-        attachment.interface = name;
+        *interface = name;
     }
 }
 

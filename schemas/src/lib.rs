@@ -25,6 +25,7 @@ pub mod change;
 pub mod default;
 pub mod json_schema;
 pub mod manifest;
+pub mod part;
 pub mod path;
 pub mod structural;
 pub mod suggest;

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Generation, Uid};
 
+/// The only form that `managedFields` has, by its name.
+pub const FIELDS_V1: &str = "FieldsV1";
+
 /// What every object says of itself. An operator writes `name`, `labels` and `annotations`; the rest is the system's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -85,6 +88,9 @@ pub struct ManagedFieldsEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub time: Option<Timestamp>,
+    /// The form of the set of fields; always `FieldsV1`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fields_type: String,
     /// The set of fields, in Kubernetes' `FieldsV1` form.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub fields_v1: serde_json::Value,

@@ -12,6 +12,8 @@ pub use parse::SelectorError;
 /// Selects objects by their labels; all parts must match, an empty selector matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+// As in Kubernetes (`+structType=atomic`): two managers that each add a requirement would select what neither meant.
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct LabelSelector {
     /// Labels that must be present with exactly this value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -14,7 +14,7 @@ use crate::path::FieldPath;
 use crate::suggest;
 use crate::violation::{Findings, Violation};
 
-mod format;
+pub(crate) mod format;
 mod partial;
 #[cfg(test)]
 mod tests;
@@ -40,9 +40,20 @@ const SHOWN_CHARS_MAX: usize = 60;
 /// version printed it. An absent or empty `apiVersion` or `kind` is left to defaulting.
 #[must_use]
 pub fn check(kind: Kind, document: &Value) -> Vec<Violation> {
+    examine(kind, document, false)
+}
+
+/// Everything in a part of a document that does not fit: as [`check`], but only what tells list entries apart must be there.
+#[must_use]
+pub fn check_part(kind: Kind, document: &Value) -> Vec<Violation> {
+    examine(kind, document, true)
+}
+
+fn examine(kind: Kind, document: &Value, is_part: bool) -> Vec<Violation> {
     let schema = json_schema(kind);
     let mut walk = Walk {
         root: schema,
+        is_part,
         findings: Findings::default(),
     };
     let Value::Object(map) = document else {
@@ -112,6 +123,8 @@ pub fn prune_nulls(value: &mut Value) {
 
 struct Walk<'a> {
     root: &'a Value,
+    /// Fields may be missing: somebody else states them.
+    is_part: bool,
     findings: Findings,
 }
 
@@ -203,6 +216,9 @@ impl<'a> Walk<'a> {
                 Some(field) => self.value(field, value, &at, owner),
             }
         }
+        if self.is_part && path.as_str() != "metadata" {
+            return;
+        }
         for name in required.into_iter().filter(|name| !map.contains_key(*name)) {
             self.missing(&path.field(name), name);
         }
@@ -232,6 +248,9 @@ impl<'a> Walk<'a> {
                     .as_array()
                     .map(|keys| keys.iter().filter_map(Value::as_str).collect())
                     .unwrap_or_default();
+                if self.is_part {
+                    self.keys(items, path, &keys);
+                }
                 let what = format!("the same {}", keys.join(" and "));
                 let key_of = |item: &Value| {
                     let values: Option<Vec<String>> = keys
@@ -243,6 +262,19 @@ impl<'a> Walk<'a> {
                 self.unique(items, path, key_of, &what);
             }
             Some(_) | None => {}
+        }
+    }
+
+    /// Entries of lists that merge by key have their keys.
+    fn keys(&mut self, items: &[Value], path: &FieldPath, keys: &[&str]) {
+        for (index, item) in items
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| item.is_object())
+        {
+            for key in keys.iter().filter(|key| item.get(**key).is_none()) {
+                self.missing(&path.index(index).field(key), key);
+            }
         }
     }
 

@@ -19,7 +19,7 @@ const SOURCES: [&str; 5] = [
 ];
 
 /// Words of the same form in those folders that are no reasons, each with what it is.
-const OTHER_WORDS: [(&str, &str); 16] = [
+const OTHER_WORDS: [(&str, &str); 17] = [
     (
         "Apply",
         "an operation of managedFields, and a request in metrics",
@@ -28,6 +28,7 @@ const OTHER_WORDS: [(&str, &str); 16] = [
     ("Delete", "a request in metrics"),
     ("Get", "a request in metrics"),
     ("List", "a request in metrics"),
+    ("Patch", "a request in metrics"),
     (
         "Update",
         "an operation of managedFields, and a request in metrics",

@@ -4,8 +4,10 @@
 //! Reads the index and writes nothing itself. The result holds the comparisons that make it void if the cluster has changed
 //! meanwhile; the caller then admits again.
 
+mod apply;
 pub(crate) mod draft;
 mod managed;
+mod patch;
 mod removal;
 mod restart;
 mod spec;
@@ -19,10 +21,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::document;
+use crate::fields::Conflict;
 use crate::index::Index;
 use crate::rules::Together;
 use crate::write::Write;
 
+pub use patch::Patch;
 pub use removal::finish;
 
 /// On a Network or Host whose deletion was asked for: somebody still uses it.
@@ -38,16 +42,20 @@ pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// Server-side apply: the document states the whole spec, the labels and the annotations for its manager.
+    /// Server-side apply: the document states the fields that its manager wants to be so, and no others.
     Apply {
         /// The kind.
         kind: Kind,
-        /// The document.
+        /// The document, which may be a part of an object.
         document: Value,
+        /// Through what it is stated.
+        through: Through,
         /// Who states it.
         manager: String,
         /// What is applied together with it.
         together: Arc<Together>,
+        /// Takes over fields that others own.
+        force: bool,
     },
     /// A new object.
     Create {
@@ -58,22 +66,28 @@ pub enum Request {
         /// Who creates it.
         manager: String,
     },
-    /// Replaces everything but the status.
+    /// Replaces everything but the status, or the status and nothing else.
     Update {
         /// The kind.
         kind: Kind,
         /// The document.
         document: Value,
+        /// Through what it is written.
+        through: Through,
         /// Who replaces it.
         manager: String,
     },
-    /// Replaces the status and nothing else.
-    UpdateStatus {
+    /// Changes an object as it is at the moment of the change.
+    Patch {
         /// The kind.
         kind: Kind,
-        /// The document.
-        document: Value,
-        /// Who replaces it.
+        /// The name.
+        name: String,
+        /// What to change.
+        patch: Patch,
+        /// Through what it is written.
+        through: Through,
+        /// Who changes it.
         manager: String,
     },
     /// Asks for an object to go.
@@ -87,6 +101,25 @@ pub enum Request {
         /// Only this revision.
         revision: Option<u64>,
     },
+}
+
+/// The part of an object that a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Through {
+    /// The object itself: labels, annotations, finalizers, owners and the spec.
+    Object,
+    /// The subresource `status`: the status and nothing else.
+    Status,
+}
+
+impl Through {
+    /// The subresource's name as `managedFields` has it.
+    fn subresource(self) -> &'static str {
+        match self {
+            Self::Object => "",
+            Self::Status => "status",
+        }
+    }
 }
 
 /// What an admission may not find out itself.
@@ -157,6 +190,8 @@ pub enum Reason {
     Conflict,
     /// The document is too large.
     TooLarge,
+    /// The request itself makes no sense, whatever is stored.
+    BadRequest,
 }
 
 impl Reason {
@@ -169,6 +204,7 @@ impl Reason {
             Self::NotFound => "NotFound",
             Self::Conflict => "Conflict",
             Self::TooLarge => "TooLarge",
+            Self::BadRequest => "BadRequest",
         }
     }
 }
@@ -185,6 +221,8 @@ pub struct Rejection {
     pub name: String,
     /// What is wrong; at least one.
     pub violations: Vec<Violation>,
+    /// The fields that others own, if that is why; in the order of the violations, one for each.
+    pub conflicts: Vec<Conflict>,
 }
 
 fn sentences(violations: &[Violation]) -> String {
@@ -212,6 +250,7 @@ impl Rejection {
                 message: message.into(),
                 help: help.to_owned(),
             }],
+            conflicts: Vec::new(),
         }
     }
 
@@ -221,6 +260,7 @@ impl Rejection {
             kind,
             name: name.to_owned(),
             violations,
+            conflicts: Vec::new(),
         }
     }
 
@@ -241,9 +281,18 @@ pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rej
         Request::Apply {
             kind,
             document,
+            through,
             manager,
+            force,
             together,
-        } => spec::apply(index, kind, document, &manager, &together, now),
+        } => {
+            let application = apply::Stating {
+                through,
+                manager: &manager,
+                force,
+            };
+            apply::apply(index, kind, document, &application, &together, now)
+        }
         Request::Create {
             kind,
             document,
@@ -252,13 +301,31 @@ pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rej
         Request::Update {
             kind,
             document,
+            through: Through::Object,
             manager,
         } => spec::update(index, kind, document, &manager, now),
-        Request::UpdateStatus {
+        Request::Update {
             kind,
             document,
+            through: Through::Status,
             manager,
         } => status::update(index, kind, document, &manager, now),
+        Request::Patch {
+            kind,
+            name,
+            patch,
+            through,
+            manager,
+        } => {
+            let document = patch::patched(index, kind, &name, &patch)?;
+            let request = Request::Update {
+                kind,
+                document,
+                through,
+                manager,
+            };
+            admit(index, request, now)
+        }
         Request::Delete {
             kind,
             name,

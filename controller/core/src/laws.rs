@@ -8,7 +8,7 @@ use cellblock_schemas::{Kind, Uid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::admit::{Outcome, Request, admit};
+use crate::admit::{Outcome, Request, Through, admit};
 use crate::index::{Index, wanted_ports};
 use crate::testing::{World, bridge, host, jail, shared};
 use crate::view::{Delta, Parts, host_view};
@@ -136,8 +136,10 @@ impl History {
                 let request = Request::Apply {
                     kind: Kind::Jail,
                     document: wish.document(),
+                    through: Through::Object,
                     manager: "other".to_owned(),
                     together: std::sync::Arc::default(),
+                    force: true,
                 };
                 if let Ok(admitted) = admit(&self.old, request, &now)
                     && let Some(write) = admitted.write

@@ -25,6 +25,7 @@ pub mod claim;
 pub mod conditions;
 pub mod document;
 pub mod enrol;
+pub mod fields;
 pub mod fold;
 pub mod index;
 pub mod keys;

@@ -12,7 +12,7 @@ use cellblock_schemas::{ClusterUid, Condition, ConditionStatus, HostReport, Jail
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::admit::{Admitted, Now, Rejection, Request, admit};
+use crate::admit::{Admitted, Now, Rejection, Request, Through, admit};
 use crate::index::{Event, Index, Session};
 use crate::reconcile;
 use crate::write::{Change, Expect, Write};
@@ -156,6 +156,15 @@ impl World {
     }
 
     pub(crate) fn apply(&mut self, document: Value) -> Result<Admitted, Rejection> {
+        self.apply_as("jailctl", document, false)
+    }
+
+    pub(crate) fn apply_as(
+        &mut self,
+        manager: &str,
+        document: Value,
+        force: bool,
+    ) -> Result<Admitted, Rejection> {
         let kind = document["kind"]
             .as_str()
             .and_then(Kind::from_name)
@@ -163,7 +172,9 @@ impl World {
         self.request(Request::Apply {
             kind,
             document,
-            manager: "jailctl".to_owned(),
+            through: Through::Object,
+            manager: manager.to_owned(),
+            force,
             together: Arc::default(),
         })
     }

@@ -137,7 +137,7 @@ pub(crate) fn json_of(object: &v1::Object) -> Value {
 pub(crate) async fn apply(objects: &mut Objects, documents: &[Value]) -> Vec<v1::ApplyResult> {
     let request = v1::ApplyRequest {
         objects: documents.iter().map(object).collect(),
-        field_manager: String::new(),
+        field_manager: "jailctl".to_owned(),
         force: false,
         dry_run: false,
     };

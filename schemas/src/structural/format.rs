@@ -1,8 +1,10 @@
 //! The formats that the schemas name: addresses, prefixes, ranges, MAC addresses, ports, times, sizes of numbers.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Number, Value};
 
 use crate::net::{AddressRange, Cidr, HostAddress, Mac, PortRange};
@@ -47,6 +49,23 @@ pub(super) fn text(format: &str, text: &str) -> Result<(), Refusal> {
             )
         }),
         _ => Ok(()),
+    }
+}
+
+/// Text of a named format as the types write it. None if it has no such format.
+pub(crate) fn canonical(format: &str, text: &str) -> Option<Value> {
+    fn written<T: FromStr + Serialize>(text: &str) -> Option<Value> {
+        serde_json::to_value(text.parse::<T>().ok()?).ok()
+    }
+    match format {
+        "address" => written::<HostAddress>(text),
+        "ip" => written::<IpAddr>(text),
+        "address-range" => written::<AddressRange>(text),
+        "cidr" => written::<Cidr>(text),
+        "mac" => written::<Mac>(text),
+        "port-range" => written::<PortRange>(text),
+        "date-time" => written::<Timestamp>(text),
+        _ => None,
     }
 }
 

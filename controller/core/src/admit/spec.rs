@@ -1,4 +1,4 @@
-//! Admission of what operators write: apply, create and update.
+//! Admission of what operators write as a whole, by create and update, and the common way of everything that states a spec.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use cellblock_schemas::jail::JailStatus;
 use cellblock_schemas::meta::ObjectMeta;
 use cellblock_schemas::structural::Mistakes;
 use cellblock_schemas::{
-    Host, Jail, Kind, Object, Violation, Warning, default, structural, unsupported, validate,
+    Jail, Kind, Object, Violation, Warning, default, structural, unsupported, validate,
     warnings_with,
 };
 use serde_json::Value;
 
 use super::draft::{Draft, too_large};
 use super::{
-    Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, managed, restart,
+    Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, Through, managed, restart,
 };
 use crate::index::{Entry, Index};
 use crate::rules::{self, Together};
@@ -21,71 +21,10 @@ use crate::write::{Guard, Write};
 use crate::{bind, conditions};
 
 /// What a client said, read and defaulted.
-struct Stated {
-    object: Object,
-    document: Value,
+pub(super) struct Stated {
+    pub(super) object: Object,
     /// What of the document could not be read, and is not in the object.
-    mistakes: Mistakes,
-}
-
-pub(super) fn apply(
-    index: &Index,
-    kind: Kind,
-    document: Value,
-    manager: &str,
-    together: &Together,
-    now: &Now,
-) -> Result<Admitted, Rejection> {
-    let stated = read(kind, document)?;
-    let name = &stated.object.metadata().name;
-    let before = index.get(kind, name);
-    let mut draft = begin(index, before, &stated.object, now)?;
-    keep_identity(&mut draft, &stated.object, now);
-    let metadata = draft.object.metadata_mut();
-    // Apply adds finalizers and never takes any away: whoever set one is somebody else.
-    if let Some(before) = before {
-        let own: Vec<_> = std::mem::take(&mut metadata.finalizers);
-        let mut finalizers = before.object.metadata().finalizers.clone();
-        finalizers.extend(
-            own.into_iter()
-                .filter(|own| !before.object.metadata().finalizers.contains(own)),
-        );
-        metadata.finalizers = finalizers;
-    }
-    if let (Object::Host(host), Some(Object::Host(before))) =
-        (&mut draft.object, before.map(|before| &before.object))
-    {
-        keep_words(host, before, &stated.document);
-    }
-    let fields = managed::fields(kind, &stated.document, &stated.object.to_value());
-    let metadata = draft.object.metadata_mut();
-    managed::record(metadata, manager, "Apply", "", fields, now.timestamp);
-    admit(draft, stated.mistakes, together, now)
-}
-
-/// What an operator says of a host by word (`jailctl host pause`, `approve`) and not in its manifest stays when the manifest is
-/// applied again: a manifest that says nothing of it takes nothing of it back.
-fn keep_words(host: &mut Host, before: &Host, document: &Value) {
-    let states = |field: &str| {
-        document
-            .get("spec")
-            .is_some_and(|spec| spec.get(field).is_some())
-    };
-    if !states("paused") {
-        host.spec.paused = before.spec.paused;
-    }
-    if !states("approved") {
-        host.spec.approved = before.spec.approved;
-    }
-    if !states("unschedulable") {
-        host.spec.unschedulable = before.spec.unschedulable;
-    }
-    if !states("forgotten") {
-        host.spec.forgotten = before.spec.forgotten;
-    }
-    if !states("keyFingerprint") {
-        host.spec.key_fingerprint = before.spec.key_fingerprint.clone();
-    }
+    pub(super) mistakes: Mistakes,
 }
 
 pub(super) fn create(
@@ -120,15 +59,7 @@ pub(super) fn create(
     }
     let mut draft = begin(index, None, &stated.object, now)?;
     keep_identity(&mut draft, &stated.object, now);
-    let fields = managed::fields(kind, &stated.document, &stated.object.to_value());
-    managed::record(
-        draft.object.metadata_mut(),
-        manager,
-        "Update",
-        "",
-        fields,
-        now.timestamp,
-    );
+    managed::updated(&mut draft, &stated.object, Through::Object, manager, now);
     admit(draft, stated.mistakes, &Together::default(), now)
 }
 
@@ -146,53 +77,37 @@ pub(super) fn update(
         .ok_or_else(|| Rejection::not_found(kind, name))?;
     let mut draft = begin(index, Some(before), &stated.object, now)?;
     keep_identity(&mut draft, &stated.object, now);
-    let was = before.object.metadata();
-    let metadata = draft.object.metadata_mut();
-    let gone = was.finalizers.iter().find(|finalizer| {
-        finalizer.starts_with(OWN_FINALIZERS) && !metadata.finalizers.contains(finalizer)
-    });
-    if let Some(gone) = gone {
-        return Err(Rejection::new(
-            Reason::Invalid,
-            kind,
-            name,
-            "metadata.finalizers",
-            format!("{gone} is taken away by the controller when its work is done"),
-            "leave it in",
-        ));
-    }
-    let fields = managed::fields(kind, &stated.document, &stated.object.to_value());
-    if managed::differs(&before.object, &stated.object) {
-        managed::record(metadata, manager, "Update", "", fields, now.timestamp);
-    }
+    managed::updated(&mut draft, &stated.object, Through::Object, manager, now);
     admit(draft, stated.mistakes, &Together::default(), now)
 }
 
 /// Reads a document as far as it fits its kind's schema, and fills in what need not be written.
-fn read(kind: Kind, document: Value) -> Result<Stated, Rejection> {
+pub(super) fn read(kind: Kind, document: Value) -> Result<Stated, Rejection> {
     let name = document
         .pointer("/metadata/name")
         .and_then(Value::as_str)
         .unwrap_or("")
         .to_owned();
-    let bytes = document.to_string().len();
-    if bytes > DOCUMENT_BYTES_MAX {
-        return Err(too_large(kind, &name, bytes));
-    }
-    let (object, mistakes) = structural::read_partly(kind, document.clone());
+    measure(kind, &name, &document)?;
+    let (object, mistakes) = structural::read_partly(kind, document);
     let Some(mut object) = object else {
         return Err(Rejection::invalid(kind, &name, mistakes.violations));
     };
     default::default_object(&mut object);
-    Ok(Stated {
-        object,
-        document,
-        mistakes,
-    })
+    Ok(Stated { object, mistakes })
+}
+
+/// Refuses a document that is too large to be looked at any closer.
+pub(super) fn measure(kind: Kind, name: &str, document: &Value) -> Result<(), Rejection> {
+    let bytes = document.to_string().len();
+    if bytes > DOCUMENT_BYTES_MAX {
+        return Err(too_large(kind, name, bytes));
+    }
+    Ok(())
 }
 
 /// Checks that the client speaks of the object as it is, and puts its words in the place of the stored ones.
-fn begin<'a>(
+pub(super) fn begin<'a>(
     index: &'a Index,
     before: Option<&'a Arc<Entry>>,
     stated: &Object,
@@ -247,7 +162,7 @@ fn begin<'a>(
 }
 
 /// Takes over from the stored object what clients do not decide.
-fn keep_identity(draft: &mut Draft<'_>, stated: &Object, now: &Now) {
+pub(super) fn keep_identity(draft: &mut Draft<'_>, stated: &Object, now: &Now) {
     let before = draft.before.map(|entry| entry.object.clone());
     let metadata = draft.object.metadata_mut();
     let said = stated.metadata();
@@ -279,7 +194,7 @@ fn keep_identity(draft: &mut Draft<'_>, stated: &Object, now: &Now) {
 }
 
 /// The common way of everything that states a spec: validate, relate, bind, count.
-fn admit(
+pub(super) fn admit(
     mut draft: Draft<'_>,
     mistakes: Mistakes,
     together: &Together,
@@ -290,6 +205,7 @@ fn admit(
     let mut violations = validate::validate(&draft.object);
     violations.extend(unsupported(&draft.object));
     if let Some(before) = draft.before {
+        violations.extend(own_finalizers(&before.object, &draft.object));
         violations.extend(validate::validate_update(&before.object, &draft.object));
         violations.extend(while_deleting(&before.object, &draft.object));
     }
@@ -322,6 +238,21 @@ fn admit(
         bind::bind(draft.index, jail, &mut draft.write, now.timestamp);
     }
     draft.finish(warnings)
+}
+
+/// Nobody takes away what holds an object back until the controller's work on it is done.
+fn own_finalizers(before: &Object, after: &Object) -> Option<Violation> {
+    let kept = &after.metadata().finalizers;
+    let gone = before
+        .metadata()
+        .finalizers
+        .iter()
+        .find(|finalizer| finalizer.starts_with(OWN_FINALIZERS) && !kept.contains(finalizer))?;
+    Some(Violation {
+        field: "metadata.finalizers".to_owned(),
+        message: format!("{gone} is taken away by the controller when its work is done"),
+        help: "leave it in".to_owned(),
+    })
 }
 
 /// A jail that is being deleted claims nothing any more, so nothing that would need a claim can change.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use cellblock_schemas::{Kind, Object, Violation};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::draft::Draft;
-use super::{Admitted, Now, Reason, Rejection, managed};
+use super::{Admitted, Now, Reason, Rejection, Through, managed};
 use crate::index::{Entry, Index};
 
 /// Replaces the status. Nothing else of the document counts, except that a resourceVersion in it must be the newest.
@@ -17,6 +17,18 @@ pub(super) fn update(
     manager: &str,
     now: &Now,
 ) -> Result<Admitted, Rejection> {
+    let mut draft = begin(index, kind, &document)?;
+    let stated = draft.object.clone();
+    managed::updated(&mut draft, &stated, Through::Status, manager, now);
+    draft.finish(Vec::new())
+}
+
+/// The stored object with the status that a document states.
+pub(super) fn begin<'a>(
+    index: &'a Index,
+    kind: Kind,
+    document: &Value,
+) -> Result<Draft<'a>, Rejection> {
     let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
     let name = text("/metadata/name").unwrap_or_default().to_owned();
     let before = index
@@ -41,7 +53,7 @@ pub(super) fn update(
     }
     let status = document.get("status").cloned().unwrap_or(Value::Null);
     let mut draft = Draft::of(index, before);
-    draft.object = with_status(before, status.clone())
+    draft.object = with_status(before, status)
         .map_err(|message| Rejection::new(Reason::Invalid, kind, &name, "status", message, ""))?;
     if let (Object::Jail(after), Object::Jail(was)) = (&draft.object, &before.object)
         && after.binding() != was.binding()
@@ -56,25 +68,7 @@ pub(super) fn update(
             }],
         ));
     }
-    if draft.object != before.object {
-        let fields = status
-            .as_object()
-            .into_iter()
-            .flat_map(|status| status.keys());
-        let fields: serde_json::Map<_, _> = fields
-            .map(|field| (format!("f:{field}"), json!({})))
-            .collect();
-        let metadata = draft.object.metadata_mut();
-        managed::record(
-            metadata,
-            manager,
-            "Update",
-            "status",
-            json!({ "f:status": fields }),
-            now.timestamp,
-        );
-    }
-    draft.finish(Vec::new())
+    Ok(draft)
 }
 
 fn with_status(entry: &Arc<Entry>, status: Value) -> Result<Object, String> {

@@ -1,0 +1,77 @@
+//! JSON merge patch (RFC 7396) and JSON patch (RFC 6902): both change the object as it is, and what comes out is admitted
+//! like an update. Server-side apply is no patch of this kind: see [`super::apply`].
+
+use cellblock_schemas::Kind;
+use serde_json::Value;
+
+use super::spec::measure;
+use super::{Reason, Rejection};
+use crate::index::Index;
+
+/// How many operations a JSON patch has at most, as kube-apiserver's `maxJSONPatchOperations`: each may copy the document.
+const OPERATIONS_MAX: usize = 10_000;
+
+/// What to change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Patch {
+    /// A JSON merge patch: members replace members, null removes them, lists are replaced as a whole.
+    Merge(Value),
+    /// A JSON patch: a list of operations, all or nothing.
+    Json(Value),
+}
+
+/// The stored object, changed. A patch that does not speak of the resourceVersion is about whatever is stored.
+pub(super) fn patched(
+    index: &Index,
+    kind: Kind,
+    name: &str,
+    patch: &Patch,
+) -> Result<Value, Rejection> {
+    let before = index
+        .get(kind, name)
+        .ok_or_else(|| Rejection::not_found(kind, name))?;
+    let mut document = before.document();
+    match patch {
+        Patch::Merge(patch) if patch.is_object() => {
+            measure(kind, name, patch)?;
+            json_patch::merge(&mut document, patch);
+        }
+        Patch::Merge(_) => {
+            return Err(senseless(kind, name, "a merge patch is an object"));
+        }
+        Patch::Json(patch) => {
+            measure(kind, name, patch)?;
+            let operations = patch.as_array().map_or(0, Vec::len);
+            if operations > OPERATIONS_MAX {
+                let message = format!(
+                    "the patch has {operations} operations, at most {OPERATIONS_MAX} are taken"
+                );
+                return Err(senseless(kind, name, message));
+            }
+            let patch: json_patch::Patch =
+                serde_json::from_value(patch.clone()).map_err(|error| {
+                    senseless(
+                        kind,
+                        name,
+                        format!("the JSON patch cannot be read: {error}"),
+                    )
+                })?;
+            // Refused like a field that breaks a rule (422), not like a request that makes no sense: it may fit another state
+            // of the object. So does kube-apiserver (`endpoints/handlers/patch.go`, `applyJSPatch`).
+            json_patch::patch(&mut document, &patch).map_err(|error| {
+                let message = format!("the JSON patch does not fit the {kind}: {error}");
+                let help = "read the object and see whether it is what the patch expects";
+                Rejection::new(Reason::Invalid, kind, name, "", message, help)
+            })?;
+        }
+    }
+    let named = document.pointer("/metadata/name").and_then(Value::as_str);
+    if named != Some(name) {
+        return Err(senseless(kind, name, "a patch cannot change the name"));
+    }
+    Ok(document)
+}
+
+fn senseless(kind: Kind, name: &str, message: impl Into<String>) -> Rejection {
+    Rejection::new(Reason::BadRequest, kind, name, "", message, "")
+}

@@ -1,0 +1,237 @@
+//! Server-side apply at admission. The rules of merging themselves are tested in `crate::fields`.
+
+use cellblock_schemas::Kind;
+use serde_json::{Value, json};
+
+use crate::admit::{Outcome, Reason, Rejection, Request, Through};
+use crate::testing::{World, bridge, host, jail};
+
+fn part(spec: Value) -> Value {
+    json!({"apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail", "metadata": {"name": "www"}, "spec": spec})
+}
+
+fn nothing() -> Value {
+    json!({"apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail", "metadata": {"name": "www"}})
+}
+
+fn publish(port: u16) -> Value {
+    part(json!({"publish": [{"name": "web", "ports": [port], "uplink": "external"}]}))
+}
+
+fn world() -> World {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("a jail");
+    world
+}
+
+fn managers(world: &World, kind: Kind, name: &str) -> Vec<(String, String)> {
+    let entry = world.index.get(kind, name).expect("there");
+    let fields = &entry.object.metadata().managed_fields;
+    let named = fields
+        .iter()
+        .map(|entry| (entry.manager.clone(), entry.operation.clone()));
+    named.collect()
+}
+
+fn update(world: &mut World, kind: Kind, name: &str, change: impl FnOnce(&mut Value)) {
+    let mut document = world.index.get(kind, name).expect("there").document();
+    change(&mut document);
+    let update = Request::Update {
+        kind,
+        document,
+        through: Through::Object,
+        manager: "by-word".to_owned(),
+    };
+    world.request(update).expect("updated");
+}
+
+#[test]
+fn a_second_manager_adds_its_part_and_takes_it_away_again() {
+    let mut world = world();
+    let before = world.jail("www").spec.clone();
+    let admitted = world
+        .apply_as("publisher", publish(80), false)
+        .expect("a part is enough");
+    assert_eq!(admitted.outcome, Outcome::Configured);
+    assert_eq!(world.jail("www").spec.publish.len(), 1);
+    assert_eq!(
+        managers(&world, Kind::Jail, "www"),
+        [
+            ("jailctl".to_owned(), "Apply".to_owned()),
+            ("publisher".to_owned(), "Apply".to_owned())
+        ]
+    );
+    // The first says again what it said before, and nothing of what it never said is lost.
+    let again = world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("applied again");
+    assert_eq!((again.outcome, again.write), (Outcome::Unchanged, None));
+    world
+        .apply_as("publisher", nothing(), false)
+        .expect("states nothing any more");
+    assert_eq!(world.jail("www").spec, before);
+    assert_eq!(managers(&world, Kind::Jail, "www").len(), 1);
+}
+
+#[test]
+fn a_conflict_names_the_other_manager_and_the_field() {
+    let mut world = world();
+    world
+        .apply_as("publisher", publish(80), false)
+        .expect("published");
+    let refused = world
+        .apply_as("other", publish(443), false)
+        .expect_err("another port");
+    assert_eq!(refused.reason, Reason::Conflict);
+    assert_eq!(refused.violations.len(), 1);
+    assert_eq!(refused.violations[0].field, "spec.publish[0].ports");
+    assert!(
+        refused.violations[0].message.contains("\"publisher\""),
+        "{refused}"
+    );
+    assert_eq!(
+        refused.conflicts[0].path.to_string(),
+        r#".spec.publish[name="web"].ports"#
+    );
+    // The same value is shared, and whoever shares it keeps it when the other lets go.
+    world
+        .apply_as("other", publish(80), false)
+        .expect("the same");
+    world
+        .apply_as("publisher", nothing(), false)
+        .expect("lets go");
+    assert_eq!(world.jail("www").spec.publish.len(), 1);
+    world
+        .apply_as("publisher", publish(443), true)
+        .expect("by force");
+    world
+        .apply_as("other", nothing(), false)
+        .expect("lost the port, still shares the entry");
+    assert_eq!(world.jail("www").spec.publish.len(), 1);
+}
+
+#[test]
+fn what_is_said_of_a_host_by_word_outlives_its_manifest() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(host("a")).expect("a host");
+    update(&mut world, Kind::Host, "a", |host| {
+        host["spec"]["paused"] = json!(true);
+    });
+    let again = world.apply(host("a")).expect("says nothing of it");
+    assert_eq!(again.outcome, Outcome::Unchanged);
+    let mut says = host("a");
+    says["spec"]["paused"] = json!(false);
+    let refused = world.apply(says.clone()).expect_err("somebody else said");
+    assert_eq!(refused.violations[0].field, "spec.paused");
+    world.apply_as("jailctl", says, true).expect("by force");
+    assert!(!world.index.host("a").expect("there").spec.paused);
+    assert!(
+        !managers(&world, Kind::Host, "a")
+            .iter()
+            .any(|(manager, _)| manager == "by-word")
+    );
+}
+
+#[test]
+fn who_updates_owns_what_it_changed_and_nothing_else() {
+    let mut world = world();
+    update(&mut world, Kind::Jail, "www", |jail| {
+        jail["metadata"]["labels"] = json!({"tier": "front"});
+    });
+    let entries = &world.jail("www").metadata.managed_fields;
+    let word = entries
+        .iter()
+        .find(|entry| entry.manager == "by-word")
+        .expect("recorded");
+    assert_eq!(
+        word.fields_v1,
+        json!({"f:metadata": {"f:labels": {".": {}, "f:tier": {}}}})
+    );
+    let fields = world.jail("www").metadata.managed_fields.clone();
+    update(&mut world, Kind::Jail, "www", |_| {});
+    assert_eq!(world.jail("www").metadata.managed_fields, fields);
+}
+
+#[test]
+fn the_status_has_managers_of_its_own() {
+    let mut world = world();
+    let status = |phase: &str, manager: &str| Request::Apply {
+        kind: Kind::Jail,
+        document: json!({"apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail",
+            "metadata": {"name": "www"}, "spec": {"host": "b"}, "status": {"jid": 7, "phase": phase}}),
+        through: Through::Status,
+        manager: manager.to_owned(),
+        force: false,
+        together: std::sync::Arc::default(),
+    };
+    world.request(status("Running", "probe")).expect("a status");
+    assert_eq!(world.jail("www").spec.host, None);
+    assert!(
+        world.jail("www").binding().is_some(),
+        "merged, not replaced"
+    );
+    let refused = world
+        .request(status("Stopped", "other"))
+        .expect_err("probe says otherwise");
+    assert!(
+        refused.violations[0]
+            .message
+            .contains("\"probe\" with subresource \"status\""),
+        "{refused}"
+    );
+}
+
+#[test]
+fn an_application_without_a_name_or_with_records_of_its_own_is_refused() {
+    let mut world = world();
+    let refused = |found: Result<_, Rejection>| found.map(drop).expect_err("refused");
+    let nobody = refused(world.apply_as("", publish(80), false));
+    assert_eq!(nobody.reason, Reason::BadRequest);
+    assert!(nobody.to_string().contains("field manager"), "{nobody}");
+    let long = refused(world.apply_as(&"m".repeat(129), publish(80), false));
+    assert_eq!(long.reason, Reason::BadRequest);
+    let mut recorded = publish(80);
+    recorded["metadata"]["managedFields"] =
+        json!([{"manager": "m", "operation": "Apply", "apiVersion": "cellblock.dev/v1alpha1"}]);
+    let recorded = refused(world.apply_as("m", recorded, false));
+    assert_eq!(recorded.violations[0].field, "metadata.managedFields");
+}
+
+#[test]
+fn a_part_that_leaves_the_whole_incomplete_is_refused_with_the_field() {
+    let mut world = World::with_hosts(&["a"]);
+    let refused = world
+        .apply_as(
+            "m",
+            part(json!({"networks": [{"interface": "lan0"}]})),
+            false,
+        )
+        .expect_err("no network");
+    assert_eq!(refused.reason, Reason::Invalid);
+    assert_eq!(refused.violations[0].field, "spec.networks[0].network");
+}
+
+#[test]
+fn an_immutable_field_cannot_be_applied_otherwise() {
+    let mut world = world();
+    let refused = world
+        .apply_as("m", part(json!({"jailName": "other"})), true)
+        .expect_err("immutable");
+    assert_eq!(refused.reason, Reason::Invalid);
+    assert_eq!(refused.violations[0].field, "spec.jailName");
+}
+
+#[test]
+fn finalizers_are_taken_away_by_whom_they_belong_to() {
+    let mut world = world();
+    let mut with = jail("www", &["lan"], json!({}));
+    with["metadata"]["finalizers"] = json!(["example.org/backup", crate::bind::FINALIZER]);
+    world.apply(with).expect("adds one");
+    let refused = world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect_err("would take the controller's");
+    assert_eq!(refused.violations[0].field, "metadata.finalizers");
+}

@@ -210,16 +210,18 @@ impl Fleet {
             .with_context(|| format!("no machine {name}"))
     }
 
-    /// A typed client.
+    /// A typed client that shows documents whole: a test of what is stored leaves nothing out.
     ///
     /// # Errors
     /// Never for an address of ours.
     pub fn client(&self) -> anyhow::Result<Client> {
         let _inside = self.runtime.enter();
-        Client::new(&ContextEntry {
+        let mut client = Client::new(&ContextEntry {
             server: self.server.clone(),
             ..ContextEntry::default()
-        })
+        })?;
+        client.show_managed_fields();
+        Ok(client)
     }
 
     /// Runs something asynchronous to its end.

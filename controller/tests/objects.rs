@@ -376,11 +376,27 @@ async fn a_hundred_applies_at_once_spread_evenly() {
     let applies = (0..100).map(|number| {
         let mut objects = objects.clone();
         tokio::spawn(async move {
-            applied(&mut objects, &[jail(&format!("j{number}"), &["lan"])]).await
+            let request = v1::ApplyRequest {
+                objects: vec![object(&jail(&format!("j{number}"), &["lan"]))],
+                field_manager: "jailctl".to_owned(),
+                ..v1::ApplyRequest::default()
+            };
+            // Where the disk is busy, those at the end of the queue hear that nothing was written and that they may try again.
+            loop {
+                match objects.apply(request.clone()).await {
+                    Err(status) if status.code() == Code::Unavailable => {}
+                    answer => return answer.map(|answer| outcomes(&answer.into_inner().results)),
+                }
+            }
         })
     });
     for applied in applies.collect::<Vec<_>>() {
-        applied.await.expect("every apply is accepted");
+        let outcomes = tokio::time::timeout(DEADLINE, applied)
+            .await
+            .expect("in time")
+            .expect("no panic")
+            .expect("an answer");
+        assert_eq!(outcomes, [Outcome::Created]);
     }
     let request = v1::ListRequest {
         kind: "Jail".to_owned(),

@@ -343,12 +343,16 @@ impl Client {
             return rejected(rejection, status.message());
         }
         let chain = causes(status);
-        let message = match chain.last() {
-            Some(cause) => self.unreachable(status.code(), cause),
-            None => status.message().to_owned(),
+        let (reason, message) = match chain.last() {
+            // Whatever code tonic gives it: a controller that dies while it is being asked resets the connection, which is `Unknown`.
+            Some(cause) => (
+                "Unavailable".to_owned(),
+                self.unreachable(status.code(), cause),
+            ),
+            None => (format!("{:?}", status.code()), status.message().to_owned()),
         };
         Refused {
-            reason: format!("{:?}", status.code()),
+            reason,
             message,
             violations: Vec::new(),
         }

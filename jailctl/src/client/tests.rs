@@ -56,6 +56,16 @@ fn a_refusal_says_everything_once() {
 }
 
 #[tokio::test]
+async fn a_connection_that_breaks_counts_as_a_controller_that_is_away() {
+    let client = client("http://127.0.0.1:1").expect("it is a URL");
+    let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    let broken = client.refused(&tonic::Status::from_error(Box::new(reset)));
+    assert!(broken.is_unavailable(), "{broken:?}");
+    let answered = client.refused(&tonic::Status::unknown("the controller says no"));
+    assert!(!answered.is_unavailable(), "{answered:?}");
+}
+
+#[tokio::test]
 async fn a_broken_connection_says_what_may_be_wrong() {
     let plain = client("http://127.0.0.1:1").expect("it is a URL");
     let secure = client("https://127.0.0.1:1").expect("it is a URL");

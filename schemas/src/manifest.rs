@@ -101,7 +101,7 @@ pub fn read_files(files: &[File<'_>]) -> (Vec<Document>, Vec<Diagnostic>) {
     (documents, diagnostics)
 }
 
-/// Applies the rules of [`crate::validate`] to documents that were read, on defaulted copies.
+/// Applies the rules of [`crate::validate()`] to documents that were read, on defaulted copies.
 #[must_use]
 pub fn check(documents: &[Document]) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! This is the only place that refuses unknown fields. The types themselves pass over what they do not know, so that an
 //! object in the store that a newer version wrote survives being read. A document that passes here can always be read into
-//! the types ([`read`]). What goes beyond one field's shape is [`crate::validate`]'s.
+//! the types ([`read`]). What goes beyond one field's shape is [`crate::validate()`]'s.
 
 use std::collections::BTreeMap;
 

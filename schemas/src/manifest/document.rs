@@ -54,7 +54,7 @@ impl Document {
         self.mistakes.leave(field)
     }
 
-    /// A violation with its place: one of [`crate::validate`]'s, or one that the server answered.
+    /// A violation with its place: one of [`crate::validate()`]'s, or one that the server answered.
     #[must_use]
     pub fn diagnostic(&self, violation: &Violation) -> Diagnostic {
         locate_violation(&self.root, violation).with_excerpt(&self.root.source)

@@ -16,7 +16,7 @@ use crate::violation::Findings;
 /// Attachments of one jail. Each is an interface or an alias on the host; a jail with more is a mistake in a template.
 pub const JAIL_NETWORKS_MAX: usize = 64;
 
-/// The file systems that can be mounted for a jail. What each needs as a source stands in [`mount`].
+/// The file systems that can be mounted for a jail. What each needs as a source stands in `mount`.
 const FILE_SYSTEMS: [&str; 7] = [
     "nullfs",
     "tmpfs",

@@ -209,7 +209,7 @@ pub struct StateOptions {
     pub pflow: bool,
     /// `allow-related`.
     pub allow_related: bool,
-    /// Timeouts by their place in [`super::names::TIMEOUTS`], in seconds.
+    /// Timeouts by their place in `super::names::TIMEOUTS`, in seconds.
     pub timeouts: BTreeMap<u8, u32>,
 }
 

@@ -154,7 +154,7 @@ fn create(path: &Path, cache_bytes: usize) -> Result<()> {
         .map_err(failed)
 }
 
-fn initialise(database: &Database) -> Result<(), Fault> {
+pub(super) fn initialise(database: &Database) -> Result<(), Fault> {
     let transaction = database.begin_write()?;
     {
         let mut table = transaction.open_table(META)?;

@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::{Error, Notice, StoreExt, WatchRequest};
 
+mod laws;
+
 const WELL: u8 = 0;
 const FULL: u8 = 1;
 const BROKEN: u8 = 2;

@@ -106,7 +106,18 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// The same with the controller and the agents not yet started; the machines are on.
+    /// A controller over one file, and no machines.
+    ///
+    /// # Errors
+    /// As [`Fleet::start`].
+    pub fn controller_alone() -> anyhow::Result<Self> {
+        Self::start(&Options {
+            machines: Vec::new(),
+            ..Options::small()
+        })
+    }
+
+    /// As [`Fleet::start`], with the controller and the agents not yet started; the machines are on.
     ///
     /// # Errors
     /// As [`Fleet::start`].

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use cellblock_e2e::{Fleet, Options, Said};
+use cellblock_e2e::{Fleet, Said};
 
 /// How much memory of its own `jailctl` may hold at a manifest of 100 MB, in octets: stacks of its threads, and the ten megabytes that
 /// a manifest may have while it is read into a buffer that grows by doubling.
@@ -19,7 +19,7 @@ fn every_bad_manifest_is_refused_as_written_down() -> anyhow::Result<()> {
     ensure!(cases.len() > 15, "the cases are there");
     let mut different = Vec::new();
     for case in &cases {
-        if let Err(error) = run(&controller_alone()?, case) {
+        if let Err(error) = run(&Fleet::controller_alone()?, case) {
             different.push(format!("{}: {error:#}", case.display()));
         }
     }
@@ -87,19 +87,9 @@ fn sorted(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// A controller of its own, without agents: what it refuses it refuses by itself.
-fn controller_alone() -> anyhow::Result<Fleet> {
-    let mut fleet = Fleet::prepare(&Options {
-        machines: Vec::new(),
-        ..Options::small()
-    })?;
-    fleet.start_controller()?;
-    Ok(fleet)
-}
-
 #[test]
 fn a_manifest_of_100_mb_is_refused_in_one_message_and_little_memory() -> anyhow::Result<()> {
-    let fleet = controller_alone()?;
+    let fleet = Fleet::controller_alone()?;
     let path = fleet.folder().join("large.yaml");
     // Honest objects, over and over: neither a hole in a file nor one long line.
     let document = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: web}\nspec: {root: {path: /jails/web}}\n---\n";

@@ -131,11 +131,7 @@ fn what_a_host_cannot_do_is_said_and_everything_else_goes_on() -> anyhow::Result
 
 #[test]
 fn a_stale_resource_version_is_refused_and_says_what_to_do() -> anyhow::Result<()> {
-    let mut fleet = Fleet::prepare(&Options {
-        machines: Vec::new(),
-        ..Options::small()
-    })?;
-    fleet.start_controller()?;
+    let fleet = Fleet::controller_alone()?;
     let manifest = |path: &str| {
         format!(
             "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {{name: web}}\nspec: {{root: {{path: {path}}}}}\n"

@@ -1,22 +1,12 @@
 //! Field managers as an operator meets them: applying again, speaking of one object together, and conflicts that are understood.
 
 use anyhow::ensure;
-use cellblock_e2e::{CONVERGE, Fleet, Options, eventually};
+use cellblock_e2e::{CONVERGE, Fleet, eventually};
 use cellblock_schemas::Kind;
 
 const HOST: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Host\nmetadata:\n  name: fbsd-01\n  labels: {zone: a}\nspec:\n  uplinks:\n    external: {interface: vtnet0, publicAddresses: {main: 10.0.2.15}}\n";
 
 const JAIL: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata:\n  name: www\n  labels: {role: web}\nspec:\n  host: fbsd-01\n  root: {path: /jails/www}\n";
-
-/// A controller without agents: what is written is written by who applies, or by the controller itself.
-fn fleet() -> anyhow::Result<Fleet> {
-    let mut fleet = Fleet::prepare(&Options {
-        machines: Vec::new(),
-        ..Options::small()
-    })?;
-    fleet.start_controller()?;
-    Ok(fleet)
-}
 
 /// `spec.paused` of the host; absent is false.
 fn paused(fleet: &Fleet) -> anyhow::Result<bool> {
@@ -25,7 +15,7 @@ fn paused(fleet: &Fleet) -> anyhow::Result<bool> {
 
 #[test]
 fn applying_the_examples_again_writes_nothing() -> anyhow::Result<()> {
-    let fleet = fleet()?;
+    let fleet = Fleet::controller_alone()?;
     fleet.jailctl(&["apply", "-f", "examples"])?.ok()?;
     // The controller places jails and notes who is not heard at its own time, so the first look may see it at that.
     eventually("nothing more is written", CONVERGE, || {
@@ -43,7 +33,7 @@ fn applying_the_examples_again_writes_nothing() -> anyhow::Result<()> {
 
 #[test]
 fn a_conflict_is_told_with_its_place_and_taken_over_by_force() -> anyhow::Result<()> {
-    let fleet = fleet()?;
+    let fleet = Fleet::controller_alone()?;
     fleet.apply(&format!("{HOST}---\n{JAIL}"))?;
     let other = JAIL.replace("role: web", "role: proxy");
     let apply = |manifest: &str, arguments: &[&str]| {
@@ -75,7 +65,7 @@ fn a_conflict_is_told_with_its_place_and_taken_over_by_force() -> anyhow::Result
 
 #[test]
 fn a_pause_outlives_an_application_that_does_not_speak_of_it() -> anyhow::Result<()> {
-    let fleet = fleet()?;
+    let fleet = Fleet::controller_alone()?;
     fleet.apply(HOST)?;
     fleet.jailctl(&["host", "pause", "fbsd-01"])?.ok()?;
     fleet.apply(HOST)?.says(&["host/fbsd-01 unchanged"])?;

@@ -55,11 +55,7 @@ fn down(fleet: &Fleet, url: &str) -> anyhow::Result<()> {
 
 #[test]
 fn a_file_that_another_controller_holds_is_refused() -> anyhow::Result<()> {
-    let mut fleet = Fleet::prepare(&Options {
-        machines: Vec::new(),
-        ..Options::small()
-    })?;
-    fleet.start_controller()?;
+    let fleet = Fleet::controller_alone()?;
     let file = fleet.folder().join("store.redb").display().to_string();
     let mut second = controller(&fleet, &file);
     second.start()?;

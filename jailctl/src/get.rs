@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use cellblock_proto::v1::watch_event::Type;
 use cellblock_schemas::Kind;
-use tonic::Code;
 
 use crate::args::Get;
 use crate::client::{Client, Refused, Stored};
@@ -215,8 +214,15 @@ impl Watch<'_> {
             let event = match events.message().await {
                 Ok(Some(event)) => event,
                 Ok(None) => return Ok(()),
-                Err(status) if is_broken(status.code()) => return Ok(()),
-                Err(status) => return Err(client.refused(&status).into()),
+                Err(status) => {
+                    let refused = client.refused(&status);
+                    // How a stream broke tells nothing; whether the controller is away is told by asking again.
+                    return if refused.is_unavailable() {
+                        Ok(())
+                    } else {
+                        Err(refused.into())
+                    };
+                }
             };
             let Some(object) = &event.object else {
                 continue;
@@ -273,14 +279,6 @@ impl Watch<'_> {
             }
         }
     }
-}
-
-/// Whether a stream that ended so was cut off, and not refused.
-fn is_broken(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::Aborted
-    )
 }
 
 /// Why a watch ended.

@@ -12,6 +12,8 @@ use cellblock_schemas::view::HostView;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::shared::Shared;
+
 /// The version of the ledger's form; older ones are read by newer agents for ever (golden files).
 pub const LEDGER_VERSION: u32 = 2;
 
@@ -35,10 +37,10 @@ pub struct Ledger {
     pub boot_id: String,
     /// What we made, or are about to make, that carries no mark.
     #[serde(default)]
-    pub owned: BTreeSet<Owned>,
+    pub owned: Shared<BTreeSet<Owned>>,
     /// Jails that we started, or are about to start, by uid. Survives a reboot, to know files and names.
     #[serde(default)]
-    pub jails: BTreeMap<Uid, OwnedJail>,
+    pub jails: Shared<BTreeMap<Uid, OwnedJail>>,
 }
 
 /// A view that many hold and one wrote: it stands in the file like any other, and in memory once.

@@ -19,7 +19,9 @@ pub mod op;
 pub mod pass;
 pub mod plan;
 pub mod render;
+pub mod shared;
 pub mod verify;
+pub mod words;
 
 pub use ledger::Ledger;
 pub use observed::Observed;

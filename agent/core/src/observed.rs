@@ -9,6 +9,8 @@ use cellblock_schemas::host::HostFacts;
 use cellblock_schemas::net::{Family, Mac};
 use serde::{Deserialize, Serialize};
 
+use crate::words::Words;
+
 /// One look at a host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
@@ -81,7 +83,7 @@ pub struct Interface {
     /// Its name now.
     pub name: String,
     /// The words between `<` and `>` of its flags: `UP`, `RUNNING`, `PROMISC` …
-    pub flags: BTreeSet<String>,
+    pub flags: Words,
     /// `description:`
     pub description: Option<String>,
     /// `mtu`
@@ -93,11 +95,11 @@ pub struct Interface {
     /// `inet` and `inet6` lines in order.
     pub addresses: Vec<Address>,
     /// `groups:`
-    pub groups: BTreeSet<String>,
+    pub groups: Words,
     /// `member:` lines of a bridge, by member.
     pub members: BTreeMap<String, Member>,
     /// The words of `nd6 options`.
-    pub nd6: BTreeSet<String>,
+    pub nd6: Words,
     /// `fib:`, 0 unless shown.
     pub fib: u16,
 }
@@ -144,7 +146,7 @@ pub struct Address {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// The words of its flags: `LEARNING`, `DISCOVER`, `PRIVATE`, `STP` …
-    pub flags: BTreeSet<String>,
+    pub flags: Words,
 }
 
 /// One jail, alive or dying.
@@ -205,7 +207,7 @@ impl JailMeta {
 pub struct Vnet {
     /// Its interfaces, as its root left them.
     pub interfaces: Vec<Interface>,
-    /// Its routes in fib 0.
+    /// Its default routes in fib 0; the others follow from its addresses, or are its root's own matter.
     pub routes: Vec<Route>,
 }
 

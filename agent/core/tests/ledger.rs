@@ -266,7 +266,7 @@ fn what_is_not_there_is_forgotten_and_what_is_there_is_kept() {
     observed.interfaces = vec![Interface {
         name: "vtnet0".to_owned(),
         addresses: vec![entry("10.0.2.50")],
-        nd6: ["IFDISABLED".to_owned()].into(),
+        nd6: ["IFDISABLED"].into(),
         ..Interface::default()
     }];
     observed.sysctls = [("net.inet.ip.forwarding".to_owned(), Some("1".to_owned()))].into();

@@ -14,6 +14,7 @@ use super::{Settings, plan};
 use crate::ledger::{Ledger, Owned, OwnedJail};
 use crate::observed::Observed;
 use crate::op::Plan;
+use crate::shared::Shared;
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +32,8 @@ struct Last {
     settings: Settings,
     approved: bool,
     boot_id: String,
-    owned: BTreeSet<Owned>,
-    jails: BTreeMap<Uid, OwnedJail>,
+    owned: Shared<BTreeSet<Owned>>,
+    jails: Shared<BTreeMap<Uid, OwnedJail>>,
     plan: Plan,
 }
 

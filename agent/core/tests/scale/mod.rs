@@ -153,7 +153,7 @@ fn bound(network: &str, index: u8, number: u32) -> BoundAttachment {
 pub(crate) fn empty(view: &HostView) -> (Observed, Ledger) {
     let nic = Interface {
         name: "vtnet0".to_owned(),
-        flags: BTreeSet::from(["UP".to_owned()]),
+        flags: ["UP"].into(),
         mtu: 1500,
         addresses: vec![address("203.0.113.1".parse().expect("an address"), 24)],
         ..Interface::default()
@@ -372,10 +372,7 @@ fn addresses(list: &[&str]) -> Vec<IpAddr> {
 fn interface(name: &str, description: &str, mac: Option<Mac>, mtu: u32) -> Interface {
     Interface {
         name: name.to_owned(),
-        flags: ["UP", "BROADCAST", "RUNNING"]
-            .map(str::to_owned)
-            .into_iter()
-            .collect(),
+        flags: ["UP", "BROADCAST", "RUNNING"].into(),
         description: Some(description.to_owned()),
         mtu,
         mac,

@@ -20,6 +20,11 @@ pub fn parse(text: &str) -> Vec<Interface> {
             detail(interface, line);
         }
     }
+    // A look is kept, and half of what a list has grown to is room for more.
+    for interface in &mut interfaces {
+        interface.addresses.shrink_to_fit();
+    }
+    interfaces.shrink_to_fit();
     interfaces
 }
 
@@ -85,7 +90,7 @@ fn detail(interface: &mut Interface, line: &str) {
         Some("hwaddr") => interface.hwaddr = hwaddr(words.next()),
         Some("inet") => interface.addresses.extend(inet(words)),
         Some("inet6") => interface.addresses.extend(inet6(words)),
-        Some("groups:") => interface.groups.extend(words.map(str::to_owned)),
+        Some("groups:") => interface.groups = interface.groups.iter().chain(words).collect(),
         Some("member:") => {
             if let Some(name) = words.next() {
                 let flags = words.find_map(|word| word.strip_prefix("flags="));
@@ -93,7 +98,10 @@ fn detail(interface: &mut Interface, line: &str) {
                 interface.members.insert(name.to_owned(), Member { flags });
             }
         }
-        Some("nd6") => interface.nd6.extend(comma_words(between(line, '<', '>'))),
+        Some("nd6") => {
+            let more = comma_words(between(line, '<', '>'));
+            interface.nd6 = interface.nd6.iter().chain(more).collect();
+        }
         Some("fib:") => interface.fib = words.next().and_then(|fib| fib.parse().ok()).unwrap_or(0),
         Some(_) | None => {}
     }
@@ -146,10 +154,8 @@ fn between(text: &str, open: char, close: char) -> &str {
         .map_or("", |(words, _)| words)
 }
 
-fn comma_words(text: &str) -> impl Iterator<Item = String> {
-    text.split(',')
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
+fn comma_words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The parser against the text of the recordings, and against what a jail's root may write.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use cellblock_agent_core::words::Words;
 use proptest::prelude::*;
 
 use super::{is_sound, parse, parse_names};
@@ -12,8 +12,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn set(words: &[&str]) -> BTreeSet<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+fn set(words: &[&'static str]) -> Words {
+    words.iter().copied().collect()
 }
 
 #[test]

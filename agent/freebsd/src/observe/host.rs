@@ -52,8 +52,8 @@ pub(crate) fn look(
     let values = super::sysctls(system, asked)?;
     let parameters = Command::new(Program::Sysctl, words!["-N", sysctl::JAIL_PARAMETERS]);
     let jail_parameters = sysctl::parse_jail_parameters(&succeed(system, &parameters)?.stdout);
-    let mut jails = jails(system)?;
-    let vnets = vnet::look(system, &mut jails)?;
+    let mut jails = jails(system, &jail_parameters)?;
+    let vnets = vnet::look(system, &mut jails, &jail_parameters)?;
     let interfaces = interfaces(system)?;
     let pf = packet_filter(system)?;
     let mounts = Command::new(Program::Mount, ["-p"]);
@@ -113,9 +113,14 @@ fn boot_id(system: &dyn System) -> Result<String, Failure> {
     })
 }
 
-/// Every jail, dying ones too.
-pub(super) fn jails(system: &dyn System) -> Result<Vec<ObservedJail>, Failure> {
-    let command = Command::new(Program::Jls, ["-d", "-n", "--libxo=json"]);
+/// Every jail, dying ones too. `known` are the parameters that the kernel's jails have.
+pub(super) fn jails(
+    system: &dyn System,
+    known: &BTreeSet<String>,
+) -> Result<Vec<ObservedJail>, Failure> {
+    let options = ["-d", "-n", "--libxo=json"];
+    let words = options.into_iter().chain(jls::parameters(known));
+    let command = Command::new(Program::Jls, words);
     jls::parse(&succeed(system, &command)?.stdout)
 }
 

@@ -1,8 +1,9 @@
-//! Reads what jls(8) prints of jails: `jls -d -n --libxo=json`, every parameter of every jail, dying ones too, in one command.
+//! Reads what jls(8) prints of jails: `jls -d -n --libxo=json PARAMETER …`, what a look takes in of every jail, dying ones too, in one command.
 //!
-//! `meta` is among the parameters where the kernel has it (15; recording `02`), so that no further command is needed for the marks. The other
-//! parameters, a hundred for each jail, are passed over while they are read: a host may have a thousand jails.
+//! Without names jls prints all parameters, which are those of the kernel (`add_param`, usr.sbin/jls/jls.c): a hundred of each jail, megabytes on a host of a thousand. One that the
+//! kernel does not have is an error, so only those are named that it has. `meta` is among them where the kernel has it (15; recording `02`), so that no further command is needed for the marks.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use cellblock_agent_core::observed::{JailMeta, ObservedJail};
@@ -14,6 +15,26 @@ use crate::error::Failure;
 
 /// The key of our line in `meta`.
 const META_KEY: &str = "cellblock";
+
+/// The parameters that a look takes in.
+const PARAMETERS: [&str; 9] = [
+    "jid",
+    "name",
+    "dying",
+    "vnet",
+    "path",
+    "host.hostname",
+    "ip4.addr",
+    "ip6.addr",
+    "meta",
+];
+
+/// The words behind jls's options: those parameters, as far as the kernel has them.
+pub(crate) fn parameters(known: &BTreeSet<String>) -> impl Iterator<Item = &'static str> {
+    PARAMETERS
+        .into_iter()
+        .filter(|parameter| known.contains(*parameter))
+}
 
 /// What jls prints, as far as it is looked at.
 #[derive(Deserialize)]

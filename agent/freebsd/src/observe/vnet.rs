@@ -3,7 +3,7 @@
 //! A command with `-j` attaches (`jail_attach`, sbin/ifconfig/ifconfig.c), so it is one of the jail's processes while it runs: jail(8) ends it with the others
 //! when it stops the jail, and the jail's root may at any time. Such a command is asked again; a jail that answers none is left out of the look, for nobody's look may fail for one jail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_agent_core::observed::{ObservedJail, Route, Vnet};
 use cellblock_schemas::net::Family;
@@ -30,6 +30,7 @@ enum Answer<T> {
 pub(super) fn look(
     system: &dyn System,
     jails: &mut Vec<ObservedJail>,
+    known: &BTreeSet<String>,
 ) -> Result<BTreeMap<u32, Vnet>, Failure> {
     let mut vnets = BTreeMap::new();
     let mut gone = Vec::new();
@@ -47,7 +48,7 @@ pub(super) fn look(
         }
     }
     if !gone.is_empty() {
-        let now = super::host::jails(system)?;
+        let now = super::host::jails(system, known)?;
         jails.retain_mut(|jail| {
             if !gone.contains(&jail.jid) {
                 return true;
@@ -93,7 +94,7 @@ fn ask(system: &dyn System, jail: &str, command: &Command) -> Result<Answer<Outp
     Ok(Answer::Mute)
 }
 
-/// The routes of fib 0 inside a VNET jail; none if it is gone.
+/// The default routes of fib 0 inside a VNET jail; none if it is gone.
 pub(crate) fn routes(system: &dyn System, jail: &str) -> Result<Option<Vec<Route>>, Failure> {
     match routes_inside(system, jail)? {
         Answer::Heard(routes) => Ok(Some(routes)),
@@ -111,7 +112,11 @@ fn routes_inside(system: &dyn System, jail: &str) -> Result<Answer<Vec<Route>>, 
     );
     match ask(system, jail, &command)? {
         Answer::Heard(output) if output.is_success() => {
-            netstat::parse(&output.stdout).map(Answer::Heard)
+            let mut routes = netstat::parse(&output.stdout)?;
+            // A jail of two interfaces has a dozen others, and a host a thousand such jails.
+            routes.retain(|route| route.destination == "default");
+            routes.shrink_to_fit();
+            Ok(Answer::Heard(routes))
         }
         // A netstat without `-j`: route(8) has had it since 14.0, and the default routes are what is asked of it.
         Answer::Heard(output)

@@ -29,28 +29,74 @@ pub struct Mark {
     pub role: Role,
 }
 
-impl Mark {
+/// A mark as it stands in a description, without a copy of it: a host of a thousand jails has four thousand, and each look reads all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written<'a> {
+    cluster: &'a str,
+    uid: &'a str,
+    role: WrittenRole<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WrittenRole<'a> {
+    Bridge,
+    Loopback,
+    HostEnd(&'a str),
+    JailEnd(&'a str),
+}
+
+impl<'a> Written<'a> {
     /// Reads a description; none if it is not one of our marks, whole and well formed.
-    #[must_use]
-    pub fn parse(description: &str) -> Option<Self> {
+    pub(crate) fn read(description: &'a str) -> Option<Self> {
         let mark = description.split(' ').next()?;
         let mut parts = mark.split(':');
         if parts.next()? != "cellblock" {
             return None;
         }
-        let cluster = ClusterUid(parts.next().filter(|part| !part.is_empty())?.to_owned());
-        let uid = Uid(parts.next().filter(|part| !part.is_empty())?.to_owned());
+        let cluster = parts.next().filter(|part| !part.is_empty())?;
+        let uid = parts.next().filter(|part| !part.is_empty())?;
         let role = match (parts.next()?, parts.next()) {
-            ("bridge", None) => Role::Bridge,
-            ("loopback", None) => Role::Loopback,
-            ("host", Some(interface)) => Role::HostEnd(interface.to_owned()),
-            ("jail", Some(interface)) => Role::JailEnd(interface.to_owned()),
+            ("bridge", None) => WrittenRole::Bridge,
+            ("loopback", None) => WrittenRole::Loopback,
+            ("host", Some(interface)) => WrittenRole::HostEnd(interface),
+            ("jail", Some(interface)) => WrittenRole::JailEnd(interface),
             _ => return None,
         };
         parts
             .next()
             .is_none()
             .then_some(Self { cluster, uid, role })
+    }
+
+    /// Whether it is a jail's end of an epair.
+    pub(crate) fn is_jail_end(&self) -> bool {
+        matches!(self.role, WrittenRole::JailEnd(_))
+    }
+
+    /// Whether it is of a network: a bridge or a loopback.
+    pub(crate) fn is_switch(&self) -> bool {
+        matches!(self.role, WrittenRole::Bridge | WrittenRole::Loopback)
+    }
+
+    fn to_mark(self) -> Mark {
+        Mark {
+            cluster: ClusterUid(self.cluster.to_owned()),
+            uid: Uid(self.uid.to_owned()),
+            role: match self.role {
+                WrittenRole::Bridge => Role::Bridge,
+                WrittenRole::Loopback => Role::Loopback,
+                WrittenRole::HostEnd(interface) => Role::HostEnd(interface.to_owned()),
+                WrittenRole::JailEnd(interface) => Role::JailEnd(interface.to_owned()),
+            },
+        }
+    }
+}
+
+impl Mark {
+    /// Reads a description; none if it is not one of our marks, whole and well formed.
+    #[must_use]
+    pub fn parse(description: &str) -> Option<Self> {
+        Written::read(description).map(Written::to_mark)
     }
 
     /// The description, with a readable name behind the mark.

@@ -20,6 +20,13 @@ pub fn epair_jail_end(jail: &Uid, interface: &str) -> String {
     format!("cb{}b", hash(&[jail.as_str(), interface]))
 }
 
+/// Both ends of an epair(4): the host's, and the jail's before it is renamed.
+#[must_use]
+pub fn epair_ends(jail: &Uid, interface: &str) -> (String, String) {
+    let hash = hash(&[jail.as_str(), interface]);
+    (format!("cb{hash}a"), format!("cb{hash}b"))
+}
+
 /// The if_bridge(4) of a network.
 #[must_use]
 pub fn bridge(network: &Uid) -> String {

@@ -562,6 +562,7 @@ impl<'a> Resolver<'a, '_> {
             uid: jail.uid.clone(),
             role,
         };
+        let (host_end, jail_end) = names::epair_ends(&jail.uid, interface);
         let bridge = names::bridge(&network.uid);
         let mtu = self
             .desired
@@ -586,10 +587,10 @@ impl<'a> Resolver<'a, '_> {
         DesiredLink {
             interface: interface.clone(),
             epair: Epair {
-                host_end: names::epair_host_end(&jail.uid, interface),
+                host_end,
                 host_description: mark(Role::HostEnd(interface.clone())).description(&jail.name),
                 host_mac,
-                jail_end: names::epair_jail_end(&jail.uid, interface),
+                jail_end,
                 jail_description: mark(Role::JailEnd(interface.clone())).description(&jail.name),
                 jail_mac,
                 mtu,

@@ -3,7 +3,7 @@
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::Owned;
-use crate::mark::{Mark, Role};
+use crate::mark::Written;
 use crate::observed::Interface;
 use crate::op::{Op, Record, Subject};
 
@@ -42,7 +42,7 @@ impl<'a> Planner<'a> {
             self.block(subject, reason::AMBIGUOUS_INTERFACE, message);
             return Standing::Taken;
         }
-        if interface.description.as_deref().and_then(Mark::parse) == Mark::parse(description) {
+        if interface.description.as_deref().and_then(Written::read) == Written::read(description) {
             return Standing::Ours(interface);
         }
         let message = format!(
@@ -287,13 +287,13 @@ impl<'a> Planner<'a> {
 
     /// Whether an interface with the mark of a jail's end stands on the host under its own name.
     pub(super) fn jail_end_on_host(&self, name: &str, description: &str) -> Option<&'a Interface> {
-        let wanted = Mark::parse(description)?;
+        let wanted = Written::read(description)?;
         self.index.interface(name).filter(|interface| {
             interface
                 .description
                 .as_deref()
-                .and_then(Mark::parse)
-                .is_some_and(|mark| mark == wanted && matches!(mark.role, Role::JailEnd(_)))
+                .and_then(Written::read)
+                .is_some_and(|mark| mark == wanted && mark.is_jail_end())
         })
     }
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::RunPolicy;
 
+use super::desired::DesiredJail;
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
-use crate::mark::{Mark, Role};
+use crate::mark::{Mark, Role, Written};
 use crate::names;
 use crate::observed::{Interface, ObservedJail};
 use crate::op::{Op, Record, Subject};
@@ -162,13 +163,13 @@ impl<'a> Planner<'a> {
                 continue;
             };
             let subject = Subject::Jail(uid.clone());
-            let name = names::epair_host_end(&uid, &link);
-            let half_made = interface.name != name;
+            let name = &interface.name;
+            let half_made = !self.is_host_end_of(&uid, &link, name);
             let wanted = self
                 .desired
                 .jails
                 .get(&uid)
-                .is_some_and(|jail| jail.has_link(&name));
+                .is_some_and(|jail| jail.has_link(name));
             if !half_made
                 && (wanted || (self.shall_run(&uid) && !self.desired.jails.contains_key(&uid)))
             {
@@ -200,9 +201,19 @@ impl<'a> Planner<'a> {
         let Role::HostEnd(link) = mark.role else {
             return None;
         };
-        let ours = interface.name == names::epair_host_end(&mark.uid, &link)
+        let ours = self.is_host_end_of(&mark.uid, &link, &interface.name)
             || is_driver_name(&interface.name, "epair");
         ours.then_some((mark.uid, link))
+    }
+
+    /// Whether `name` is that of the host end of an attachment's epair. Of an attachment that shall stand the name is known already.
+    fn is_host_end_of(&self, uid: &Uid, link: &str, name: &str) -> bool {
+        let jail = self.desired.jails.get(uid);
+        let mut links = jail.map_or(&[][..], DesiredJail::links).iter();
+        match links.find(|wanted| wanted.interface == link) {
+            Some(wanted) => wanted.epair.host_end == name,
+            None => names::epair_host_end(uid, link) == name,
+        }
     }
 
     pub(super) fn plan_destroy_epair(&mut self, subject: &Subject, interface: &Interface) {
@@ -254,7 +265,10 @@ impl<'a> Planner<'a> {
             .collect();
         let named = |uid: &Uid| networks.get(uid).copied();
         for interface in &observed.interfaces {
-            let Some(mark) = interface.description.as_deref().and_then(Mark::parse) else {
+            let description = interface.description.as_deref();
+            let written =
+                description.filter(|text| Written::read(text).is_some_and(|mark| mark.is_switch()));
+            let Some(mark) = written.and_then(Mark::parse) else {
                 continue;
             };
             if mark.cluster != self.view.cluster {

@@ -184,10 +184,10 @@ fn list_or_none(words: &[&str]) -> String {
 /// Resolves a view on a host.
 pub(super) fn resolve<'a>(
     view: &'a HostView,
-    observed: &Observed,
-    index: &Index<'_>,
-    ledger: &Ledger,
-    settings: &Settings,
+    observed: &'a Observed,
+    index: &Index<'a>,
+    ledger: &'a Ledger,
+    settings: &'a Settings,
 ) -> (Desired<'a>, Blocks) {
     let mut resolver = Resolver {
         view,
@@ -234,9 +234,9 @@ pub(super) fn resolve<'a>(
 
 struct Resolver<'a, 'o> {
     view: &'a HostView,
-    observed: &'o Observed,
-    index: &'o Index<'o>,
-    settings: &'o Settings,
+    observed: &'a Observed,
+    index: &'o Index<'a>,
+    settings: &'a Settings,
     roots: Roots<'a, 'o>,
     desired: Desired<'a>,
     blocked: Blocks,

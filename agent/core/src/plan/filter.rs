@@ -27,7 +27,7 @@ struct Rules {
 }
 
 /// Whose states may stand once the rules are loaded, by anchor.
-type States = BTreeMap<String, Vec<Owned>>;
+type States = BTreeMap<String, BTreeSet<Owned>>;
 
 impl Rules {
     fn states(&self) -> States {
@@ -74,9 +74,9 @@ impl Planner<'_> {
     }
 
     fn plan_anchors(&mut self, wanted: &BTreeMap<String, AnchorText>, states: &States) {
-        let (observed, ledger) = (self.observed, self.ledger);
+        let (observed, ledger, none) = (self.observed, self.ledger, BTreeSet::new());
         for (anchor, text) in wanted {
-            let states = states.get(anchor).map_or(&[][..], Vec::as_slice);
+            let states = states.get(anchor).unwrap_or(&none);
             // Rules that the ledger does not know are loaded once more, so that it knows whose states to kill one day.
             let known = states.iter().all(|state| ledger.owned.contains(state));
             if observed.pf.anchors.get(anchor) != Some(&text.hash) || !known {

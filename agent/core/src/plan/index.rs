@@ -2,7 +2,6 @@
 //!
 //! Made once per plan; it answers and decides nothing. Where several things have one key they come in the kernel's order, as a scan of the look would find them.
 
-use std::borrow::Borrow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,38 +13,56 @@ use crate::ledger::{Ledger, OwnedJail};
 use crate::mark::{Mark, Role};
 use crate::observed::{Address, Interface, Observed, ObservedJail};
 
+/// How many octets of a text stand in its key: all of an interface's name, and as much of a uid as tells random ones apart.
+const KEY_BYTES: usize = 16;
+
+/// A text to look up by. Its beginning stands in the key itself, so that sorting ten thousand of them does not read ten thousand places of memory over and over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key<'a> {
+    beginning: [u8; KEY_BYTES],
+    text: &'a str,
+}
+
+impl<'a> Key<'a> {
+    fn new(text: &'a str) -> Self {
+        let mut beginning = [0; KEY_BYTES];
+        let length = text.len().min(KEY_BYTES);
+        beginning[..length].copy_from_slice(&text.as_bytes()[..length]);
+        Self { beginning, text }
+    }
+}
+
 /// Values by key, several for one key in the order in which they were given.
 struct Multimap<K, V>(Vec<(K, V)>);
 
-impl<K: Ord, V: Copy> Multimap<K, V> {
+impl<K: Copy + Ord, V: Copy> Multimap<K, V> {
     fn new(entries: impl Iterator<Item = (K, V)>) -> Self {
         let mut entries: Vec<(K, V)> = entries.collect();
         // Stable, and quick on what is sorted already.
-        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        entries.sort_by_key(|(key, _)| *key);
         Self(entries)
     }
 
-    fn get<'m, Q>(&'m self, key: &'m Q) -> impl Iterator<Item = V> + 'm
-    where
-        K: Borrow<Q>,
-        Q: Ord + ?Sized,
-    {
-        let first = self.0.partition_point(|(found, _)| found.borrow() < key);
+    fn get<'m>(&'m self, key: K) -> impl Iterator<Item = V> + use<'m, K, V> {
+        let first = self.0.partition_point(|(found, _)| *found < key);
         self.0[first..]
             .iter()
-            .take_while(move |(found, _)| found.borrow() == key)
+            .take_while(move |(found, _)| *found == key)
             .map(|(_, value)| *value)
     }
 }
 
-/// One look, by what planning asks for.
+/// Values by text.
+type ByText<'a, V> = OnceCell<Multimap<Key<'a>, V>>;
+
+/// One look, by what planning asks for. Each part is made when it is asked for first: learning needs few of them, a host at rest leaves out others.
 pub(crate) struct Index<'a> {
-    interfaces: Multimap<&'a str, &'a Interface>,
-    bridges: Multimap<&'a str, &'a Interface>,
-    holders: Multimap<IpAddr, (&'a Interface, &'a Address)>,
-    living: Multimap<&'a str, &'a ObservedJail>,
-    tenants: Multimap<IpAddr, &'a ObservedJail>,
-    incarnations: Multimap<&'a str, &'a ObservedJail>,
+    interfaces: ByText<'a, &'a Interface>,
+    bridges: ByText<'a, &'a Interface>,
+    holders: OnceCell<Multimap<IpAddr, (&'a Interface, &'a Address)>>,
+    living: ByText<'a, &'a ObservedJail>,
+    tenants: OnceCell<Multimap<IpAddr, &'a ObservedJail>>,
+    incarnations: ByText<'a, &'a ObservedJail>,
     owners: Owners<'a>,
     observed: &'a Observed,
     /// Where in the look the marked interfaces are that have another name; made when something is missing.
@@ -54,34 +71,21 @@ pub(crate) struct Index<'a> {
 
 impl<'a> Index<'a> {
     pub(crate) fn new(view: &'a HostView, observed: &'a Observed, ledger: &'a Ledger) -> Self {
-        let owners = Owners::new(view, observed, ledger);
-        let interfaces = || observed.interfaces.iter();
-        let living = || observed.jails.iter().filter(|jail| !jail.dying);
         Self {
-            interfaces: Multimap::new(interfaces().map(|found| (found.name.as_str(), found))),
-            bridges: Multimap::new(interfaces().flat_map(|found| {
-                let members = found.members.keys();
-                members.map(move |member| (member.as_str(), found))
-            })),
-            holders: Multimap::new(interfaces().flat_map(|found| {
-                let addresses = found.addresses.iter();
-                addresses.map(move |entry| (entry.address, (found, entry)))
-            })),
-            living: Multimap::new(living().map(|jail| (jail.name.as_str(), jail))),
-            tenants: Multimap::new(living().flat_map(|jail| {
-                let addresses = jail.ip4.iter().chain(&jail.ip6);
-                addresses.map(move |address| (*address, jail))
-            })),
-            incarnations: Multimap::new(
-                observed
-                    .jails
-                    .iter()
-                    .filter_map(|jail| Some((owners.of(jail)?, jail))),
-            ),
-            owners,
+            interfaces: OnceCell::new(),
+            bridges: OnceCell::new(),
+            holders: OnceCell::new(),
+            living: OnceCell::new(),
+            tenants: OnceCell::new(),
+            incarnations: OnceCell::new(),
+            owners: Owners::new(view, observed, ledger),
             observed,
             marked: OnceCell::new(),
         }
+    }
+
+    fn living_jails(&self) -> impl Iterator<Item = &'a ObservedJail> {
+        self.observed.jails.iter().filter(|jail| !jail.dying)
     }
 
     /// The interface that carries the mark of `description` under a name which is neither ours nor the driver's: somebody renamed it. One of the driver's names is a half-made one's.
@@ -114,7 +118,11 @@ impl<'a> Index<'a> {
         &'m self,
         name: &'m str,
     ) -> impl Iterator<Item = &'a Interface> + 'm {
-        self.interfaces.get(name)
+        let interfaces = self.interfaces.get_or_init(|| {
+            let interfaces = self.observed.interfaces.iter();
+            Multimap::new(interfaces.map(|found| (Key::new(&found.name), found)))
+        });
+        interfaces.get(Key::new(name))
     }
 
     /// The one interface of that name; none if there is none, or if the name is ambiguous.
@@ -130,7 +138,14 @@ impl<'a> Index<'a> {
 
     /// The bridge that has `member`.
     pub(crate) fn bridge_of(&self, member: &str) -> Option<&'a Interface> {
-        self.bridges.get(member).next()
+        let bridges = self.bridges.get_or_init(|| {
+            let interfaces = self.observed.interfaces.iter();
+            Multimap::new(interfaces.flat_map(|found| {
+                let members = found.members.keys();
+                members.map(move |member| (Key::new(member), found))
+            }))
+        });
+        bridges.get(Key::new(member)).next()
     }
 
     /// The interfaces that have the address, with their entry of it.
@@ -138,12 +153,23 @@ impl<'a> Index<'a> {
         &'m self,
         address: &'m IpAddr,
     ) -> impl Iterator<Item = (&'a Interface, &'a Address)> + 'm {
-        self.holders.get(address)
+        let holders = self.holders.get_or_init(|| {
+            let interfaces = self.observed.interfaces.iter();
+            Multimap::new(interfaces.flat_map(|found| {
+                let addresses = found.addresses.iter();
+                addresses.map(move |entry| (entry.address, (found, entry)))
+            }))
+        });
+        holders.get(*address)
     }
 
     /// The living jail of that name.
     pub(crate) fn living(&self, name: &str) -> Option<&'a ObservedJail> {
-        self.living.get(name).next()
+        let living = self.living.get_or_init(|| {
+            let jails = self.living_jails();
+            Multimap::new(jails.map(|jail| (Key::new(&jail.name), jail)))
+        });
+        living.get(Key::new(name)).next()
     }
 
     /// The living jails that have the address among theirs.
@@ -151,7 +177,13 @@ impl<'a> Index<'a> {
         &'m self,
         address: &'m IpAddr,
     ) -> impl Iterator<Item = &'a ObservedJail> + 'm {
-        self.tenants.get(address)
+        let tenants = self.tenants.get_or_init(|| {
+            Multimap::new(self.living_jails().flat_map(|jail| {
+                let addresses = jail.ip4.iter().chain(&jail.ip6);
+                addresses.map(move |address| (*address, jail))
+            }))
+        });
+        tenants.get(*address)
     }
 
     /// The jails of ours that are incarnations of that Jail, dying ones too.
@@ -159,7 +191,12 @@ impl<'a> Index<'a> {
         &'m self,
         uid: &'m Uid,
     ) -> impl Iterator<Item = &'a ObservedJail> + 'm {
-        self.incarnations.get(uid.as_str())
+        let incarnations = self.incarnations.get_or_init(|| {
+            let jails = self.observed.jails.iter();
+            let owned = jails.filter_map(|jail| Some((Key::new(self.owners.of(jail)?), jail)));
+            Multimap::new(owned)
+        });
+        incarnations.get(Key::new(uid.as_str()))
     }
 
     /// The uid of the jail of ours that `jail` is; none for a stranger.
@@ -177,30 +214,26 @@ fn driver(role: &Role) -> &'static str {
     }
 }
 
-/// Whose a jail is.
+/// The jails of the ledger by name and root.
+type Places<'a> = Multimap<(&'a str, &'a str), (&'a Uid, &'a OwnedJail)>;
+
+/// Whose a jail is. What only jails without a mark ask for is made when the first one does.
 pub(crate) struct Owners<'a> {
     cluster: &'a str,
     has_meta: bool,
-    by_jid: BTreeMap<(u32, &'a str), &'a str>,
-    by_place: Multimap<(&'a str, &'a str), (&'a Uid, &'a OwnedJail)>,
+    ledger: &'a Ledger,
+    by_jid: OnceCell<BTreeMap<(u32, &'a str), &'a str>>,
+    by_place: OnceCell<Places<'a>>,
 }
 
 impl<'a> Owners<'a> {
     pub(crate) fn new(view: &'a HostView, observed: &'a Observed, ledger: &'a Ledger) -> Self {
-        let mut by_jid = BTreeMap::new();
-        for (uid, ours) in &ledger.jails {
-            let key = (ours.jid, ours.name.as_str());
-            by_jid.entry(key).or_insert(uid.as_str());
-        }
-        let places = ledger.jails.iter().map(|(uid, ours)| {
-            let place = (ours.name.as_str(), ours.path.as_str());
-            (place, (uid, ours))
-        });
         Self {
             cluster: view.cluster.as_str(),
             has_meta: observed.jail_parameters.contains("meta"),
-            by_jid,
-            by_place: Multimap::new(places),
+            ledger,
+            by_jid: OnceCell::new(),
+            by_place: OnceCell::new(),
         }
     }
 
@@ -216,14 +249,28 @@ impl<'a> Owners<'a> {
         if let Some(meta) = &jail.meta {
             return (meta.cluster == self.cluster).then_some(meta.uid.as_str());
         }
-        if let Some(uid) = self.by_jid.get(&(jail.jid, jail.name.as_str())) {
+        let by_jid = self.by_jid.get_or_init(|| {
+            let mut by_jid = BTreeMap::new();
+            for (uid, ours) in &self.ledger.jails {
+                let key = (ours.jid, ours.name.as_str());
+                by_jid.entry(key).or_insert(uid.as_str());
+            }
+            by_jid
+        });
+        if let Some(uid) = by_jid.get(&(jail.jid, jail.name.as_str())) {
             return Some(uid);
         }
         if self.has_meta {
             return None;
         }
-        self.by_place
-            .get(&(jail.name.as_str(), jail.path.as_str()))
+        let by_place = self.by_place.get_or_init(|| {
+            Multimap::new(self.ledger.jails.iter().map(|(uid, ours)| {
+                let place = (ours.name.as_str(), ours.path.as_str());
+                (place, (uid, ours))
+            }))
+        });
+        by_place
+            .get((jail.name.as_str(), jail.path.as_str()))
             .find(|(_, ours)| ours.jid == 0 || jail.dying)
             .map(|(uid, _)| uid.as_str())
     }

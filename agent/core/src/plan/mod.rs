@@ -23,6 +23,7 @@ mod roots;
 mod sysctls;
 mod teardown;
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -293,22 +294,22 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
     let mut changed = ledger.boot_id != observed.boot_id;
     ledger.enter_boot(&observed.boot_id);
     let index = Index::new(view, observed, ledger);
-    let gone: Vec<Owned> = ledger
+    let gone: BTreeSet<Owned> = ledger
         .owned
         .iter()
         .filter(|owned| !still_there(observed, &index, owned))
         .chain(sysctls::changed_since(view, observed, ledger))
         .cloned()
         .collect();
-    let stands = |address: &IpAddr| {
-        let mut owned = ledger.owned.iter();
-        owned.any(|owned| owned.alias() == Some(*address) && !gone.contains(owned))
-    };
-    let mounted: BTreeSet<&str> = observed
-        .mounts
-        .iter()
-        .map(|mount| mount.target.as_str())
-        .collect();
+    // Both are asked for only while something is leaving, which on a host at rest nothing is.
+    let standing = LazyCell::new(|| {
+        let staying = ledger.owned.iter().filter(|owned| !gone.contains(*owned));
+        staying.filter_map(Owned::alias).collect::<BTreeSet<_>>()
+    });
+    let mounted = LazyCell::new(|| {
+        let targets = observed.mounts.iter().map(|mount| mount.target.as_str());
+        targets.collect::<BTreeSet<_>>()
+    });
     let left: Vec<Uid> = ledger
         .jails
         .iter()
@@ -316,11 +317,14 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
             view.jails.get(*uid).is_none_or(|jail| jail.deleting)
                 && index.incarnations(uid).next().is_none()
                 && !observed.files.contains_key(&ours.conf)
-                && !ours.addresses.iter().chain(&ours.former).any(stands)
-                && !ours
-                    .mounts
-                    .iter()
-                    .any(|target| mounted.contains(target.as_str()))
+                && {
+                    let mut addresses = ours.addresses.iter().chain(&ours.former);
+                    !addresses.any(|address| standing.contains(address))
+                }
+                && {
+                    let mut targets = ours.mounts.iter();
+                    !targets.any(|target| mounted.contains(target.as_str()))
+                }
         })
         .map(|(uid, _)| uid.clone())
         .collect();
@@ -336,7 +340,15 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
                 .then(|| (uid, jail.jid, hash.cloned()))
         })
         .collect();
-    changed |= !gone.is_empty() || !left.is_empty() || !learned.is_empty();
+    // Addresses that jails had before and that have gone from the host.
+    let released: Vec<(Uid, BTreeSet<IpAddr>)> = ledger
+        .jails
+        .iter()
+        .filter(|(_, ours)| !ours.former.is_empty())
+        .map(|(uid, ours)| (uid.clone(), &ours.former - &*standing))
+        .filter(|(_, released)| !released.is_empty())
+        .collect();
+    changed |= !(gone.is_empty() && left.is_empty() && learned.is_empty() && released.is_empty());
     for (uid, jid, hash) in learned {
         if let Some(ours) = ledger.jails.get_mut(&uid) {
             ours.jid = jid;
@@ -345,28 +357,16 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
             }
         }
     }
+    for (uid, released) in released {
+        if let Some(ours) = ledger.jails.get_mut(&uid) {
+            ours.former.retain(|address| !released.contains(address));
+        }
+    }
     for owned in gone {
         ledger.owned.remove(&owned);
     }
     for uid in left {
         ledger.jails.remove(&uid);
-    }
-    forget_released(ledger) || changed
-}
-
-/// Addresses that jails had before and that have gone from the host.
-fn forget_released(ledger: &mut Ledger) -> bool {
-    let standing: BTreeSet<IpAddr> = if ledger.jails.values().any(|jail| !jail.former.is_empty()) {
-        let aliases = ledger.owned.iter();
-        aliases.filter_map(Owned::alias).collect()
-    } else {
-        return false;
-    };
-    let mut changed = false;
-    for jail in ledger.jails.values_mut() {
-        let before = jail.former.len();
-        jail.former.retain(|address| standing.contains(address));
-        changed |= jail.former.len() != before;
     }
     changed
 }

@@ -18,23 +18,23 @@ type Refused = (&'static str, String);
 /// The roots of a host: those that jails have, and those that jails of the view ask for.
 pub(super) struct Roots<'a, 'o> {
     host: &'a str,
-    observed: &'o Observed,
-    index: &'o Index<'o>,
-    ledger: &'o Ledger,
-    folder: &'o str,
+    observed: &'a Observed,
+    index: &'o Index<'a>,
+    ledger: &'a Ledger,
+    folder: &'a str,
     /// By real path. A jail of the host's own root is in everybody's way and in nobody's: FreeBSD's service jails (rc.subr(8)) are like that.
-    taken: BTreeMap<&'o str, Vec<&'o ObservedJail>>,
+    taken: BTreeMap<&'a str, Vec<&'a ObservedJail>>,
     /// By real path, in the order of uids.
-    wanted: BTreeMap<&'o str, Vec<&'a JailView>>,
+    wanted: BTreeMap<&'a str, Vec<&'a JailView>>,
 }
 
 impl<'a, 'o> Roots<'a, 'o> {
     pub(super) fn new(
         view: &'a HostView,
-        observed: &'o Observed,
-        index: &'o Index<'o>,
-        ledger: &'o Ledger,
-        settings: &'o Settings,
+        observed: &'a Observed,
+        index: &'o Index<'a>,
+        ledger: &'a Ledger,
+        settings: &'a Settings,
     ) -> Self {
         let mut taken: BTreeMap<&str, Vec<&ObservedJail>> = BTreeMap::new();
         // A jail inside a jail has its parent's root around its own, and is its parent's matter.
@@ -178,7 +178,7 @@ impl<'a, 'o> Roots<'a, 'o> {
     }
 
     /// Whether a running jail is `jail` itself, or stands under its name, which is another complaint.
-    fn is_of(&self, running: &ObservedJail, jail: &JailView) -> bool {
+    fn is_of(&self, running: &'a ObservedJail, jail: &JailView) -> bool {
         running.name == jail.jail_name() || self.index.owner_of(running) == Some(jail.uid.as_str())
     }
 

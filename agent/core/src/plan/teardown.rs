@@ -217,12 +217,7 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn plan_destroy_epair(&mut self, subject: &Subject, interface: &Interface) {
-        if self
-            .observed
-            .interfaces_named(&interface.name)
-            .nth(1)
-            .is_some()
-        {
+        if self.index.is_ambiguous(&interface.name) {
             let message = format!(
                 "two interfaces are called `{}`, one of them came back from a jail; destroy the one that is no host end of an epair",
                 interface.name

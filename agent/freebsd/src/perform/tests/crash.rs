@@ -139,7 +139,7 @@ fn check_after_crash(again: &Bench, op: &Op, wanted: &[String], calls: usize) {
     for interface in again.observe().interfaces {
         let unfinished = ["epair", "bridge", "lo"]
             .iter()
-            .any(|driver| interface.groups.contains(*driver))
+            .any(|driver| interface.groups.contains(driver))
             && interface
                 .description
                 .as_deref()

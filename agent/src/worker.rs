@@ -150,7 +150,8 @@ impl Worker {
         let Some(view) = self.ledger.view.clone() else {
             return self.resync;
         };
-        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let began = self.began;
+        let clock = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let passed = pass::pass(
             &view,
             &mut self.ledger,
@@ -158,7 +159,7 @@ impl Worker {
             &mut self.file,
             &self.settings,
             &mut self.memory,
-            now_ms,
+            &clock,
         );
         match passed {
             Ok(passed) => {

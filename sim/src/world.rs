@@ -1,5 +1,6 @@
 //! One emulated host and its agent, which can die and be started again. Time is virtual: it passes when the agent waits.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub struct World {
     memory: Memory,
     fuse: Fuse,
     now_ms: u64,
+    /// How many milliseconds pass at each look at the clock; with many a pass ends before its plan does.
+    pub look_ms: u64,
     wrongs: BTreeSet<String>,
 }
 
@@ -116,6 +119,7 @@ impl World {
             memory: Memory::default(),
             fuse: Fuse::default(),
             now_ms: 0,
+            look_ms: 0,
             wrongs: BTreeSet::new(),
         }
     }
@@ -135,6 +139,7 @@ impl World {
             memory: self.memory.clone(),
             fuse,
             now_ms: self.now_ms,
+            look_ms: self.look_ms,
             wrongs: self.wrongs.clone(),
         }
     }
@@ -181,6 +186,11 @@ impl World {
         let settings = Settings {
             folder: FOLDER.to_owned(),
         };
+        let now_ms = Cell::new(self.now_ms);
+        let clock = || {
+            now_ms.set(now_ms.get() + self.look_ms);
+            now_ms.get()
+        };
         pass(
             &Arc::new(self.view.clone()),
             &mut self.ledger,
@@ -188,7 +198,7 @@ impl World {
             &mut self.disk,
             &settings,
             &mut self.memory,
-            self.now_ms,
+            &clock,
         )
     }
 

@@ -24,22 +24,28 @@ pub struct Outcome {
     pub done: usize,
     /// The first error of each subject that failed.
     pub failed: BTreeMap<Subject, HostError>,
-    /// How many steps were left out because something before them had failed.
+    /// How many steps were left out, because something before them had failed or there was no time left.
     pub skipped: usize,
 }
 
 /// Runs a plan on a host.
 ///
 /// A step whose record cannot be synced does not run. After a failure every later step of the same subject, and of subjects that need it, is left out.
+/// Once `enough` is true no further step begins; the first always does.
 pub fn execute(
     plan: &Plan,
     host: &dyn Host,
     ledger: &mut Ledger,
     file: &mut dyn LedgerFile,
+    enough: &dyn Fn() -> bool,
 ) -> Outcome {
     let mut outcome = Outcome::default();
     let mut failed = BTreeSet::new();
-    for step in &plan.steps {
+    for (position, step) in plan.steps.iter().enumerate() {
+        if position > 0 && enough() {
+            outcome.skipped += plan.steps.len() - position;
+            break;
+        }
         if failed.contains(&step.subject) || step.needs.iter().any(|need| failed.contains(need)) {
             outcome.skipped += 1;
             continue;

@@ -33,6 +33,10 @@ const LOOK_AGAIN_MS: u64 = 1_000;
 /// How soon to look again after progress, in milliseconds: at once.
 const PROGRESS_MS: u64 = 0;
 
+/// How long a pass goes on beginning operations, in milliseconds. What is left is the next pass's: in between the host is reported as it is, and a newer view is taken, one that pauses the host
+/// among them. Several times what a look takes at a thousand jails, so that most of the time goes into work.
+const PASS_MS_MAX: u64 = 10_000;
+
 /// Why the agent observes and does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
@@ -175,7 +179,7 @@ pub struct Passed {
     pub again_ms: Option<u64>,
 }
 
-/// Runs one pass.
+/// Runs one pass. `clock` tells milliseconds that never go back.
 ///
 /// # Errors
 /// The host could not be observed, or the ledger could not be written. Nothing was done that the ledger does not know.
@@ -186,9 +190,10 @@ pub fn pass(
     file: &mut dyn LedgerFile,
     settings: &Settings,
     memory: &mut Memory,
-    now_ms: u64,
+    clock: &dyn Fn() -> u64,
 ) -> Result<Passed, HostError> {
     let Memory { failures, last } = memory;
+    let now_ms = clock();
     let (observed, first) = look(view, ledger, host, file, settings, last)?;
     let held = held(view, &observed, ledger, file)?;
     let due = failures.due(first.clone(), now_ms);
@@ -224,7 +229,9 @@ pub fn pass(
     } else {
         due
     };
-    let outcome = execute(&agreed_plan, host, ledger, file);
+    let enough = || clock().saturating_sub(now_ms) >= PASS_MS_MAX;
+    let outcome = execute(&agreed_plan, host, ledger, file, &enough);
+    let now_ms = clock();
     failures.note(&outcome, &agreed_plan, now_ms);
     let (observed, plan) = look(view, ledger, host, file, settings, last)?;
     failures.retain_planned(&plan);

@@ -116,7 +116,7 @@ fn the_ledger_is_synced_before_the_effect_and_forgets_after_it() {
     taking.forget = vec![Record::Owned(owned("x"))];
     let mut ledger = Ledger::new();
     let plan = plan(vec![making, taking]);
-    let outcome = execute(&plan, &fake, &mut ledger, &mut Disk(&fake));
+    let outcome = execute(&plan, &fake, &mut ledger, &mut Disk(&fake), &|| false);
     assert_eq!(outcome.done, 2);
     assert_eq!(
         *fake.log.borrow(),
@@ -136,7 +136,13 @@ fn what_the_ledger_has_already_is_not_written_again() {
     again.record = vec![Record::Owned(owned("x"))];
     let mut ledger = Ledger::new();
     ledger.owned.insert(owned("x"));
-    execute(&plan(vec![again]), &fake, &mut ledger, &mut Disk(&fake));
+    execute(
+        &plan(vec![again]),
+        &fake,
+        &mut ledger,
+        &mut Disk(&fake),
+        &|| false,
+    );
     assert_eq!(*fake.log.borrow(), ["load module again"]);
 }
 
@@ -165,6 +171,7 @@ fn a_step_whose_record_cannot_be_synced_does_not_run() {
         &fake,
         &mut ledger,
         &mut Disk(&fake),
+        &|| false,
     );
     assert_eq!(*fake.log.borrow(), ["load module free"]);
     assert_eq!(outcome.failed[&jail("a")].reason, "DiskFull");
@@ -186,10 +193,36 @@ fn a_failure_stops_its_subject_and_who_needs_it_and_nobody_else() {
         leaning,
         step(&jail("other"), module("other")),
     ];
-    let outcome = execute(&plan(steps), &fake, &mut Ledger::new(), &mut Disk(&fake));
+    let outcome = execute(
+        &plan(steps),
+        &fake,
+        &mut Ledger::new(),
+        &mut Disk(&fake),
+        &|| false,
+    );
     assert_eq!(*fake.log.borrow(), ["load module bad", "load module other"]);
     assert_eq!((outcome.done, outcome.skipped), (1, 2));
     assert_eq!(outcome.failed.keys().collect::<Vec<_>>(), [&network]);
+}
+
+#[test]
+fn what_there_is_no_time_for_is_left_out_but_never_everything() {
+    let fake = Fake::default();
+    let steps = || {
+        let named = ["one", "two", "three"].map(|name| step(&jail(name), module(name)));
+        plan(named.into())
+    };
+    let mut ledger = Ledger::new();
+    let outcome = execute(&steps(), &fake, &mut ledger, &mut Disk(&fake), &|| true);
+    assert_eq!((outcome.done, outcome.skipped), (1, 2));
+    assert_eq!(*fake.log.borrow(), ["load module one"]);
+    let asked = RefCell::new(0);
+    let second = || {
+        *asked.borrow_mut() += 1;
+        *asked.borrow() > 1
+    };
+    let outcome = execute(&steps(), &fake, &mut ledger, &mut Disk(&fake), &second);
+    assert_eq!((outcome.done, outcome.skipped), (2, 1));
 }
 
 #[test]
@@ -233,6 +266,24 @@ fn an_irreversible_step_runs_only_if_a_second_look_asks_for_it_too() {
     );
 }
 
+/// The operation that fails on the host of `failing_jail`.
+const START: &str = "start jail jail-00000 (/var/db/cellblock/jails/jail-00000.conf)";
+
+/// A view of one jail without networks, and a host on which it cannot be started.
+fn failing_jail() -> (HostView, Fake) {
+    let mut view = scale::view(Kind::Shared, 1);
+    let jail = view.jails.values_mut().next().expect("one jail");
+    jail.binding.attachments.clear();
+    jail.spec.publish.clear();
+    let (observed, _) = scale::empty(&view);
+    let fake = Fake {
+        failing: [START.to_owned()].into(),
+        observed,
+        ..Fake::default()
+    };
+    (view, fake)
+}
+
 /// Passes once over a host on which nothing of `view` stands and jails cannot be started.
 fn pass_at(fake: &Fake, view: &HostView, memory: &mut Memory, now_ms: u64) -> Passed {
     let mut ledger = Ledger {
@@ -246,27 +297,17 @@ fn pass_at(fake: &Fake, view: &HostView, memory: &mut Memory, now_ms: u64) -> Pa
         &mut Disk(fake),
         &scale::settings(),
         memory,
-        now_ms,
+        &|| now_ms,
     )
     .expect("a fake host can be observed")
 }
 
 #[test]
 fn what_keeps_failing_is_tried_less_and_less_often_until_something_changes() {
-    let mut view = scale::view(Kind::Shared, 1);
-    let jail = view.jails.values_mut().next().expect("one jail");
-    jail.binding.attachments.clear();
-    jail.spec.publish.clear();
-    let (observed, _) = scale::empty(&view);
-    let start = "start jail jail-00000 (/var/db/cellblock/jails/jail-00000.conf)";
-    let fake = Fake {
-        failing: [start.to_owned()].into(),
-        observed,
-        ..Fake::default()
-    };
+    let (view, fake) = failing_jail();
     let tries = || {
         let log = fake.log.borrow();
-        log.iter().filter(|line| *line == start).count()
+        log.iter().filter(|line| *line == START).count()
     };
     let mut memory = Memory::default();
     let (mut now_ms, mut pauses) = (0, Vec::new());
@@ -314,17 +355,7 @@ fn what_keeps_failing_is_tried_less_and_less_often_until_something_changes() {
 
 #[test]
 fn a_failure_is_forgotten_when_nothing_is_to_do_for_its_subject() {
-    let mut view = scale::view(Kind::Shared, 1);
-    let jail = view.jails.values_mut().next().expect("one jail");
-    jail.binding.attachments.clear();
-    jail.spec.publish.clear();
-    let (observed, _) = scale::empty(&view);
-    let start = "start jail jail-00000 (/var/db/cellblock/jails/jail-00000.conf)";
-    let fake = Fake {
-        failing: [start.to_owned()].into(),
-        observed,
-        ..Fake::default()
-    };
+    let (view, fake) = failing_jail();
     let mut memory = Memory::default();
     pass_at(&fake, &view, &mut memory, 0);
     let nothing = HostView {

@@ -141,7 +141,7 @@ fn a_stale_resource_version_is_refused_and_says_what_to_do() -> anyhow::Result<(
     let stale = fleet.get(Kind::Jail, "web")?;
     fleet.apply(&manifest("/jails/two"))?;
     let mut client = fleet.client()?;
-    let updated = fleet.block_on(client.update(Kind::Jail, "web", &stale));
+    let updated = fleet.block_on(client.update(Kind::Jail, "web", &stale, "test"));
     let refused = updated.err().context("it was written")?;
     ensure!(refused.reason == "Conflict", "{refused:?}");
     let text = refused.to_string();

@@ -76,7 +76,7 @@ fn a_pause_outlives_an_application_that_does_not_speak_of_it() -> anyhow::Result
     fleet
         .jailctl_with(&["apply", "-f", "-"], &running)?
         .refused()?
-        .says(&["spec.paused: is managed by \"jailctl\" using cellblock.dev/v1alpha1"])?;
+        .says(&["spec.paused: is managed by \"jailctl-host\" using cellblock.dev/v1alpha1"])?;
     ensure!(paused(&fleet)?, "a refusal took the pause back");
     let force = ["apply", "-f", "-", "--force-conflicts"];
     fleet.jailctl_with(&force, &running)?.ok()?;

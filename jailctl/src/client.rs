@@ -239,7 +239,7 @@ impl Client {
             .into_inner())
     }
 
-    /// Replaces an object; the document's resourceVersion must be the newest.
+    /// Replaces an object; the document's resourceVersion must be the newest. What differs is `manager`'s from now on.
     ///
     /// # Errors
     /// It was refused, or the controller did not answer.
@@ -248,6 +248,7 @@ impl Client {
         kind: Kind,
         name: &str,
         value: &Value,
+        manager: &str,
     ) -> Result<Stored, Refused> {
         let object = wire::Object {
             kind: kind.to_string(),
@@ -258,7 +259,7 @@ impl Client {
         let request = wire::UpdateRequest {
             object: Some(object),
             dry_run: false,
-            field_manager: "jailctl".to_owned(),
+            field_manager: manager.to_owned(),
         };
         let answer = self
             .inner

@@ -12,6 +12,9 @@ use crate::printer::Printer;
 /// The controller's word for a write to an object that was changed after it was read.
 const CONFLICT: &str = "Conflict";
 
+/// Whose the fields are that these words set: not `apply`'s own, so that a manifest that says otherwise is told who did.
+const FIELD_MANAGER: &str = "jailctl-host";
+
 /// How often a Host is read and written until nobody else writes it in between. Its agent's reports do, every time that its status changes, which is often while jails start.
 const TRIES_MAX: u32 = 20;
 
@@ -147,7 +150,9 @@ async fn set_once(
             spec.insert((*field).to_owned(), value.clone());
         }
     }
-    client.update(Kind::Host, name, &object.value).await?;
+    client
+        .update(Kind::Host, name, &object.value, FIELD_MANAGER)
+        .await?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use cellblock_agent_core::pass;
 use cellblock_proto::v1 as wire;
 use cellblock_proto::v1::agents_client::AgentsClient;
 use cellblock_schemas::host::ViewMark;
@@ -82,7 +83,7 @@ fn jittered(pause: Duration) -> Duration {
 enum Ended {
     /// It broke; the next one may do better.
     Broken,
-    /// The operator has deleted this host: the agent keeps the host as it is and joins anew only when it is started again.
+    /// The operator has deleted this host: the agent puts back what the Host declared and joins anew only when it is started again.
     ForGood(String),
 }
 
@@ -128,7 +129,10 @@ impl Session {
             _ => bail!("the controller did not begin with a welcome"),
         };
         match self.exchange(&outbox, &mut incoming, heartbeat).await {
-            Ok(refused) => Ok(Ended::ForGood(refused.message)),
+            Ok(refused) => {
+                self.withdraw();
+                Ok(Ended::ForGood(refused.message))
+            }
             Err(error) => {
                 tracing::warn!(controller = %url, "the session ended: {error:#}");
                 Ok(Ended::Broken)
@@ -168,6 +172,17 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The Host is gone, and with it what it declared.
+    fn withdraw(&mut self) {
+        let newest = self.base.as_deref();
+        let Some(view) = newest.and_then(pass::withdrawn).map(Arc::new) else {
+            return;
+        };
+        // No controller has sent this view: without a digest whoever comes next sends its own, whole.
+        self.base = Some(view.clone());
+        self.link.views.send(view, String::new());
     }
 
     async fn connect(&self, url: &str) -> anyhow::Result<Channel> {

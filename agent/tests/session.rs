@@ -344,6 +344,42 @@ async fn a_refusal_is_tried_elsewhere_and_a_deleted_host_is_left_alone() -> anyh
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_host_gets_back_what_its_sysctls_were() -> anyhow::Result<()> {
+    let machine = Machine::new()?;
+    let said = |line: &str| machine.host.emulator().sh(line).stdout.trim().to_owned();
+    said("sysctl net.inet.ip.forwarding=0");
+    let mut controller = Controller::start().await?;
+    let agent = machine.agent(&[controller.url()])?;
+    let (mut session, _) = controller.next().await?;
+    session.welcome().await?;
+    let declared: serde_json::Value =
+        serde_json::json!({ "net.inet.ip.forwarding": 1, "net.inet.tcp.msl": 20_000 });
+    let mut view = whole(1, &[])?;
+    let mut host: HostView = serde_json::from_slice(&view.host_json)?;
+    host.host.sysctls = serde_json::from_value(declared)?;
+    view.host_json = serde_json::to_vec(&host)?.into();
+    session.send(view).await?;
+    session.report(ready_at(1, 0)).await?;
+    let forwarding = "sysctl -n net.inet.ip.forwarding";
+    ensure!(said(forwarding) == "1");
+    // One of them somebody has changed since.
+    said("sysctl net.inet.tcp.msl=25000");
+    session.refuse("HostDeleted").await?;
+    let back = async {
+        while said(forwarding) != "0" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, back).await?;
+    agent.stop().await;
+    ensure!(said("sysctl -n net.inet.tcp.msl") == "25000");
+    // Nothing is declared and nothing is ours any more, so a start with no controller at hand finds nothing to do.
+    let ledger = std::fs::read_to_string(machine.state.path().join("ledger.json"))?;
+    ensure!(!ledger.contains("net.inet"), "{ledger}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_older_view_and_a_change_to_an_unknown_one_are_not_taken() -> anyhow::Result<()> {
     let machine = Machine::new()?;
     let mut controller = Controller::start().await?;

@@ -290,6 +290,12 @@ impl World {
         &self.wrongs
     }
 
+    /// How much virtual time has passed, in milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// Virtual time passes, on the host too.
     pub fn sleep(&mut self, ms: u64) {
         self.now_ms += ms;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use cellblock_schemas::host::HostSpec;
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::HostView;
 
@@ -323,6 +324,22 @@ fn again(plan: &Plan, failures: &Failures, now_ms: u64) -> Option<u64> {
         .into_iter()
         .flatten()
         .min()
+}
+
+/// The view of a host whose Host object was deleted: nothing is declared for it, and nothing shall be there. One of a host that was given up stays as it is, which says that nobody may act.
+///
+/// A Host goes after its jails, so a view with one that is to stay contradicts the deletion. None then: it is left alone.
+#[must_use]
+pub fn withdrawn(view: &HostView) -> Option<HostView> {
+    if view.fenced || view.jails.values().any(|jail| !jail.deleting) {
+        return None;
+    }
+    Some(HostView {
+        host: HostSpec::default(),
+        networks: BTreeMap::new(),
+        jails: BTreeMap::new(),
+        ..view.clone()
+    })
 }
 
 /// Why a view is not accepted (law 9).

@@ -138,8 +138,8 @@ fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
     let running = incarnations().find(|found| !found.dying);
     let dying = incarnations().any(|found| found.dying);
     let anchor = names::jail_anchor(&jail.uid);
-    let gone =
-        jail.deleting && incarnations().next().is_none() && nothing_left(findings, jail, &anchor);
+    // What is dying has nothing left that somebody else could be given.
+    let gone = jail.deleting && running.is_none() && nothing_left(findings, jail, &anchor);
     let problem = problem(findings, jail, &anchor, running, dying);
     let phase = match (&problem, running) {
         (None, Some(_)) => "Running",

@@ -240,7 +240,7 @@ impl<'a> Owners<'a> {
     /// The uid of the jail of ours that `jail` is; none for a stranger.
     ///
     /// Where jails have `meta` (15) only it counts. Elsewhere the ledger must have the jid, or have announced a start under that name and root;
-    /// a dying jail of that name and root is taken for a former self, which only makes us wait.
+    /// a dying jail of that name and root is taken for a former self, which harms nobody.
     pub(crate) fn of(&self, jail: &'a ObservedJail) -> Option<&'a str> {
         // A jail in a jail: its parent's root made it and gave it whatever `meta` it likes. No name of ours has a dot.
         if jail.name.contains('.') {

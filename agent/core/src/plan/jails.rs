@@ -112,7 +112,7 @@ impl<'a> Planner<'a> {
         }
         match self.life(uid) {
             Life::Alive(running) => self.plan_running(uid, jail, running),
-            Life::Dying if !jail.links().is_empty() => self.wait_for_dying(uid),
+            Life::Busy => self.wait_for_own_hooks(uid),
             Life::Dying | Life::Gone => self.plan_start(uid, jail),
         }
     }

@@ -64,7 +64,7 @@ pub mod reason {
     pub const NOT_CAPABLE: &str = "NotCapable";
     /// Its hooks run: an earlier operation is starting or stopping it.
     pub const BUSY: &str = "Busy";
-    /// A former incarnation is dying.
+    /// It was removed and the kernel still holds it.
     pub const DYING: &str = "Dying";
     /// The jail must be restarted and its restart policy says no.
     pub const RESTART_NEEDED: &str = "RestartNeeded";
@@ -151,6 +151,7 @@ pub fn plan(view: &HostView, observed: &Observed, ledger: &Ledger, settings: &Se
     let mut planner = Planner::new(view, observed, ledger, settings);
     planner.plan_sysctls();
     planner.plan_teardown();
+    planner.plan_withdrawn_sysctls();
     planner.plan_networks();
     planner.plan_jails();
     planner.plan_filter();
@@ -169,7 +170,7 @@ struct Planner<'a> {
     /// Names of the interfaces that the steps so far destroy.
     going: BTreeSet<String>,
     waiting: Vec<Waiting>,
-    /// Jails among them whose former self is dying.
+    /// Jails among them that are dying.
     waits_for_dying: BTreeSet<Uid>,
     blocked: Blocks,
 }
@@ -275,7 +276,7 @@ impl Blocks {
 /// The uid of the jail of ours that `jail` is; none for a stranger.
 ///
 /// Where jails have `meta` (15) only it counts. Elsewhere the ledger must have the jid, or have announced a start under that name and root;
-/// a dying jail of that name and root is taken for a former self, which only makes us wait.
+/// a dying jail of that name and root is taken for a former self, which harms nobody.
 #[must_use]
 pub fn owner_of(
     view: &HostView,
@@ -315,7 +316,7 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
         .iter()
         .filter(|(uid, ours)| {
             view.jails.get(*uid).is_none_or(|jail| jail.deleting)
-                && index.incarnations(uid).next().is_none()
+                && index.incarnations(uid).all(|jail| jail.dying)
                 && !observed.files.contains_key(&ours.conf)
                 && {
                     let mut addresses = ours.addresses.iter().chain(&ours.former);

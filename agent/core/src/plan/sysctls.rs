@@ -8,7 +8,7 @@ use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::{Ledger, Owned};
 use crate::observed::Observed;
-use crate::op::{Op, Record, Subject};
+use crate::op::{Op, Record, Step, Subject};
 
 /// Whose oids come with a module that we may load (`docs/design/0001-ownership.md`, what stays behind): the policy of bridge(4) towards pf is declared before there is a bridge.
 const MODULES: [(&str, &str); 2] = [
@@ -63,7 +63,15 @@ impl Planner<'_> {
         for (oid, value) in &view.host.sysctls {
             self.plan_declared(oid, value.to_string());
         }
-        let ledger = self.ledger;
+    }
+
+    /// Sysctls that are declared no more. On a host that nothing is left for they go last: not while a jail is still to be stopped, which may lean on them.
+    pub(super) fn plan_withdrawn_sysctls(&mut self) {
+        let stops = |(phase, _): &(Phase, Step)| *phase == Phase::StopJail;
+        if self.view.jails.is_empty() && self.steps.iter().any(stops) {
+            return;
+        }
+        let (view, ledger) = (self.view, self.ledger);
         let withdrawn: BTreeSet<&str> = set_by_us(ledger)
             .map(|(oid, _, _)| oid)
             .filter(|oid| !view.host.sysctls.contains_key(*oid))

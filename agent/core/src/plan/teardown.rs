@@ -12,10 +12,11 @@ use crate::ledger::{Owned, OwnedJail};
 use crate::mark::{Mark, Role, Written};
 use crate::names;
 use crate::observed::{Interface, ObservedJail};
-use crate::op::{Op, Record, Subject};
+use crate::op::{Op, Record, Subject, Waiting};
 
-/// How long a removed VNET jail with an open TCP connection stays: 2 × net.inet.tcp.msl, 60 s by default (recording `11`), and a little.
-pub(super) const DYING_MS_MAX: u64 = 90_000;
+/// How long a removed jail with an open TCP connection stays. A connection that the other side never closes is forgotten in FIN_WAIT_2 after TP_MAXIDLE (8 × 75 s) and one more 75 s
+/// (`tcp_timer_2msl`, sys/netinet/tcp_timer.c), one whose last segment nobody acknowledges after 13 timeouts of at most 64 s (TCP_MAXRXTSHIFT, TCPTV_REXMTMAX); and a little.
+pub(super) const DYING_MS_MAX: u64 = 900_000;
 
 /// How long the hooks of a jail may take before they are killed (the adapter's bound on jail(8)), and a little.
 pub(super) const BUSY_MS_MAX: u64 = 660_000;
@@ -28,7 +29,11 @@ const CONSOLE_BYTES_MAX: u64 = 1 << 20;
 pub(super) enum Life<'a> {
     /// It runs.
     Alive(&'a ObservedJail),
-    /// It was removed and something still holds it.
+    /// Its hooks run: it is not there yet, or not there any more.
+    Busy,
+    /// It was removed and something still holds it. Nothing that we make has to wait for that: its name is free (the siblings' loop of `kern_jail_set`, sys/kern/kern_jail.c, with
+    /// `JAIL_CREATE` only an active one is in the way, in 13.2 as in 15.1), its addresses are nobody's (`prison_ip_conflict_check`), and the epair that it holds goes with its host end:
+    /// vnet_destroy and the destruction of a clone exclude each other (`ifnet_detach_sxlock`, sys/net/vnet.c, sys/net/if_clone.c). Only its root stays held.
     Dying,
     /// Nothing.
     Gone,
@@ -46,25 +51,33 @@ impl<'a> Planner<'a> {
             }
         }
         let busy = |ours: &OwnedJail| self.observed.busy.contains_key(&ours.name);
-        if life == Life::Gone && self.ledger.jails.get(uid).is_some_and(busy) {
-            Life::Dying
+        if self.ledger.jails.get(uid).is_some_and(busy) {
+            Life::Busy
         } else {
             life
         }
     }
 
+    /// Whether the kernel runs nothing of the jail any more, and neither do we.
+    fn is_over(&self, uid: &Uid) -> bool {
+        match self.life(uid) {
+            Life::Alive(_) | Life::Busy => false,
+            Life::Dying | Life::Gone => true,
+        }
+    }
+
     /// Waits for the hooks of a jail that an earlier operation is starting or stopping.
     pub(super) fn wait_for_busy(&mut self, uid: &Uid, name: &str) {
+        let subject = Subject::Jail(uid.clone());
+        let is_said = |found: &Waiting| found.subject == subject && found.reason == reason::BUSY;
+        if self.waiting.iter().any(is_said) {
+            return;
+        }
         let verb = self.observed.busy.get(name).map_or("busy", String::as_str);
         let message = format!(
             "the jail is {verb}: its hooks run (exec.start and exec.stop may take up to ten minutes)"
         );
-        self.wait(
-            &Subject::Jail(uid.clone()),
-            reason::BUSY,
-            message,
-            BUSY_MS_MAX,
-        );
+        self.wait(&subject, reason::BUSY, message, BUSY_MS_MAX);
     }
 
     /// Whether the view wants the jail to run, blocked or not.
@@ -89,7 +102,7 @@ impl<'a> Planner<'a> {
         }
         for jail in observed.jails.iter().filter(|jail| jail.dying) {
             let owner = self.index.owner_of(jail).map(|uid| Uid(uid.to_owned()));
-            if let Some(uid) = owner.filter(|uid| self.life(uid) == Life::Dying) {
+            if let Some(uid) = owner.filter(|uid| !self.shall_run(uid)) {
                 self.wait_for_dying(&uid);
             }
         }
@@ -135,8 +148,7 @@ impl<'a> Planner<'a> {
     fn plan_leftover_mounts(&mut self) {
         let (ledger, observed) = (self.ledger, self.observed);
         for (uid, ours) in &ledger.jails {
-            let is_busy = observed.busy.contains_key(&ours.name);
-            if is_busy || matches!(self.life(uid), Life::Alive(_)) {
+            if !self.is_over(uid) {
                 continue;
             }
             for mount in observed
@@ -175,21 +187,19 @@ impl<'a> Planner<'a> {
             {
                 continue;
             }
-            let waits_for_stop =
-                matches!(self.life(&uid), Life::Alive(jail) if jail.vnet) && !self.shall_run(&uid);
-            if half_made {
-                self.plan_destroy_epair(&subject, interface);
-            } else if self.has_dying(&uid) {
-                self.wait_for_dying(&uid);
-            } else if !waits_for_stop {
+            let waits_for_stop = match self.life(&uid) {
+                Life::Alive(jail) => jail.vnet && !self.shall_run(&uid),
+                Life::Busy => {
+                    self.wait_for_own_hooks(&uid);
+                    true
+                }
+                // Whatever is left of it reaches nobody from here on.
+                Life::Dying | Life::Gone => false,
+            };
+            if half_made || !waits_for_stop {
                 self.plan_destroy_epair(&subject, interface);
             }
         }
-    }
-
-    /// Whether an incarnation of the jail is dying, beside a running one or alone.
-    fn has_dying(&self, uid: &Uid) -> bool {
-        self.index.incarnations(uid).any(|jail| jail.dying)
     }
 
     /// The jail and attachment whose epair's host end `interface` is, by mark and name.
@@ -235,19 +245,26 @@ impl<'a> Planner<'a> {
         );
     }
 
-    pub(super) fn wait_for_dying(&mut self, uid: &Uid) {
-        let subject = Subject::Jail(uid.clone());
-        if let Some(ours) = self.ledger.jails.get(uid)
-            && self.observed.busy.contains_key(&ours.name)
-        {
-            let name = ours.name.clone();
-            return self.wait_for_busy(uid, &name);
+    /// Waits for the kernel to let go of a jail that shall not run. One that is to go altogether is not waited for: with its interfaces and addresses it has lost everything that somebody
+    /// else could be given.
+    fn wait_for_dying(&mut self, uid: &Uid) {
+        if self.life(uid) == Life::Busy {
+            return self.wait_for_own_hooks(uid);
         }
-        if !self.waits_for_dying.insert(uid.clone()) {
+        let stays = self.view.jails.get(uid).is_some_and(|jail| !jail.deleting);
+        if !stays || self.life(uid) != Life::Dying || !self.waits_for_dying.insert(uid.clone()) {
             return;
         }
-        let message = "the jail was removed and the kernel still holds it, as for open TCP connections (jls -d shows it); its interfaces come back when it is gone".to_owned();
+        let message = "the jail was removed and the kernel still holds it and its root, as for an open TCP connection (jls -d shows it); its interfaces and addresses are gone".to_owned();
+        let subject = Subject::Jail(uid.clone());
         self.wait(&subject, reason::DYING, message, DYING_MS_MAX);
+    }
+
+    /// Waits for the hooks of a jail under the name that the ledger has for it.
+    pub(super) fn wait_for_own_hooks(&mut self, uid: &Uid) {
+        if let Some(name) = self.ledger.jails.get(uid).map(|ours| ours.name.clone()) {
+            self.wait_for_busy(uid, &name);
+        }
     }
 
     fn plan_leftover_switches(&mut self) {
@@ -293,12 +310,12 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The names of the networks that a jail of the view is attached to which shall run, blocked or not, or of which something is still there.
+    /// The names of the networks that a jail of the view is attached to which shall run, blocked or not, or which still runs.
     fn used_networks(&self) -> BTreeSet<&'a str> {
         let view = self.view;
         view.jails
             .values()
-            .filter(|jail| self.shall_run(&jail.uid) || self.life(&jail.uid) != Life::Gone)
+            .filter(|jail| self.shall_run(&jail.uid) || !self.is_over(&jail.uid))
             .flat_map(|jail| &jail.binding.attachments)
             .map(|attachment| attachment.network.as_str())
             .collect()
@@ -404,7 +421,7 @@ impl<'a> Planner<'a> {
         let present: BTreeSet<&str> = observed
             .jails
             .iter()
-            .filter(|jail| self.index.owner_of(jail).is_some())
+            .filter(|jail| !jail.dying && self.index.owner_of(jail).is_some())
             .map(|jail| jail.name.as_str())
             .collect();
         let mut owners: BTreeMap<&str, (&Uid, &OwnedJail)> = BTreeMap::new();
@@ -418,7 +435,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let owner = owners.get(path.as_str()).copied();
-            if owner.is_some_and(|(uid, _)| self.life(uid) != Life::Gone) {
+            if owner.is_some_and(|(uid, _)| !self.is_over(uid)) {
                 continue;
             }
             let subject = owner.map_or_else(

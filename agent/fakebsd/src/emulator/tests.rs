@@ -185,6 +185,45 @@ fn a_dying_stack_keeps_its_card_until_the_connection_is_forgotten() {
     assert_eq!(done(&mut host, "jls -d -h name"), "name\n");
 }
 
+/// The other side stays silent, by itself or because the interface is gone: then FIN_WAIT_2 ends it (`tcp_timer_2msl`, sys/netinet/tcp_timer.c). Name and epair are free at once.
+#[test]
+fn a_dying_stack_whose_peer_does_not_close_is_kept_for_eleven_minutes() {
+    for (open_for, destroyed) in [(86_400, false), (5, true)] {
+        let mut host = host();
+        run_all(
+            &mut host,
+            &[
+                "ifconfig epair create",
+                "jail -c name=a vnet persist path=/",
+                "ifconfig epair0b vnet a",
+                "ifconfig epair0a inet 192.0.2.1/24 up",
+                "ifconfig -j a epair0b inet 192.0.2.2/24 up",
+            ],
+        );
+        host.open_tcp("a", Duration::from_secs(open_for));
+        run_all(&mut host, &["jail -r a"]);
+        if destroyed {
+            run_all(
+                &mut host,
+                &["ifconfig epair0a destroy", "ifconfig epair create"],
+            );
+            assert_eq!(
+                done(&mut host, "ifconfig -l"),
+                "vtnet0 vtnet1 vtnet2 vtnet3 lo0 epair0a epair0b\n"
+            );
+        }
+        run_all(&mut host, &["jail -c name=a vnet persist path=/"]);
+        let both = "name dying\na true\na false\n";
+        host.advance(Duration::from_secs(674));
+        assert_eq!(done(&mut host, "jls -d -h name dying"), both);
+        host.advance(Duration::from_secs(2));
+        assert_eq!(
+            done(&mut host, "jls -d -h name dying"),
+            "name dying\na false\n"
+        );
+    }
+}
+
 #[test]
 fn fourteen_differs_where_its_source_does() {
     let mut host = Emulator::new(Release::V14_3, HardwareProfile::recorded());

@@ -18,6 +18,13 @@ pub(crate) struct Process {
     pub(crate) heeds_term: bool,
 }
 
+/// TCPTV_KEEPINTVL (sys/netinet/tcp_timer.h).
+const KEEP_INTERVAL: Duration = Duration::from_secs(75);
+
+/// How long a connection that we closed and the other side did not is kept in FIN_WAIT_2: TP_MAXIDLE, TCPTV_KEEPCNT intervals, and one more, because at its end the connection has not been
+/// idle for longer than that (`tcp_timer_2msl`, sys/netinet/tcp_timer.c).
+const FIN_WAIT_2: Duration = KEEP_INTERVAL.saturating_mul(9);
+
 /// One established TCP connection, seen from the stack that would linger.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
@@ -26,6 +33,10 @@ pub(crate) struct Connection {
     pub(crate) interface: Option<IfId>,
     /// When the other side closes.
     pub(crate) peer_closes: Duration,
+    /// When this side did, with its jail.
+    pub(crate) closed: Option<Duration>,
+    /// When the stack forgets it then.
+    pub(crate) forgotten: Duration,
 }
 
 impl Kernel {
@@ -81,41 +92,68 @@ impl Kernel {
             stack,
             interface,
             peer_closes,
+            closed: None,
+            forgotten: Duration::MAX,
         });
     }
 
-    /// A destroyed interface carries nothing any more: the far side's silence is then all there is to wait for.
+    /// A destroyed interface carries nothing any more: of a connection that this side has closed, the other side's end never comes.
     pub(crate) fn connections_lose_interface(&mut self, id: IfId) {
+        let now = self.now;
         for connection in &mut self.connections {
             if connection.interface == Some(id) {
                 connection.interface = None;
+                if let Some(closed) = connection.closed.filter(|_| connection.peer_closes > now) {
+                    connection.forgotten = closed + FIN_WAIT_2;
+                }
             }
         }
     }
 
-    /// How long a dying stack lingers: twice its own `net.inet.tcp.msl` after the last connection closed on both sides
-    /// (recordings `11`, `14`).
+    /// The connections of a stack whose jail is removed are closed on this side. How long it lingers as things stand: twice its own `net.inet.tcp.msl` after the last of them closed on both
+    /// sides (recordings `11`, `14`), and where the other side does not close, until they are given up.
     pub(crate) fn connections_linger(&mut self, stack: VnetId) -> Duration {
         let msl = self
             .vnet_sysctl_number(stack, "net.inet.tcp.msl")
             .unwrap_or(30_000);
         let now = self.now;
         let linger = Duration::from_millis(u64::try_from(msl).unwrap_or(0)) * 2;
-        let longest = self
-            .connections
-            .iter()
-            .filter(|connection| connection.stack == stack && connection.peer_closes > now)
-            .map(|connection| {
-                if connection.interface.is_some() {
-                    connection.peer_closes - now + linger
-                } else {
-                    linger
-                }
-            })
-            .max();
+        self.connections
+            .retain(|connection| connection.stack != stack || connection.peer_closes > now);
+        let own = |connection: &&mut Connection| connection.stack == stack;
+        for connection in self.connections.iter_mut().filter(own) {
+            connection.closed = Some(now);
+            connection.forgotten = if connection.interface.is_none() {
+                now + linger
+            } else if connection.peer_closes < now + FIN_WAIT_2 {
+                connection.peer_closes + linger
+            } else {
+                now + FIN_WAIT_2
+            };
+        }
+        self.last_forgotten(stack).saturating_sub(now)
+    }
+
+    /// A dying stack goes once its last connection is forgotten, which may have come to be later than it looked when its jail was removed.
+    pub(crate) fn dying_stack_may_go(&mut self, jid: i32) {
+        let Some(stack) = self.jail(jid).map(|jail| jail.stack) else {
+            return;
+        };
+        let left = self.last_forgotten(stack).saturating_sub(self.now);
+        if !left.is_zero() {
+            return self.schedule(left, Timer::JailGone { jid });
+        }
         self.connections
             .retain(|connection| connection.stack != stack);
-        longest.unwrap_or(Duration::ZERO)
+        self.jail_gone(jid);
+    }
+
+    fn last_forgotten(&self, stack: VnetId) -> Duration {
+        let own = self.connections.iter();
+        own.filter(|connection| connection.stack == stack)
+            .map(|connection| connection.forgotten)
+            .max()
+            .unwrap_or(Duration::ZERO)
     }
 
     /// The interface over which `stack` reaches `address`, for a connection's sake.

@@ -420,15 +420,21 @@ impl Kernel {
             .and_then(|oid| self.sysctl_value(asker, oid).parse().ok())
     }
 
-    /// Every OID whose value was set, for the fingerprint.
+    /// Every OID that has another value than the kernel boots with, for the fingerprint.
     pub(crate) fn changed_sysctls(&self) -> Vec<String> {
+        let is_changed = |(name, value): &(&&'static str, &String)| {
+            let kind = self.find_oid(name).map(|oid| oid.kind);
+            !matches!(kind, Some(Kind::Writable(default) | Kind::PerStack(default)) if default == value.as_str())
+        };
         let host = self
             .sysctls
             .iter()
+            .filter(is_changed)
             .map(|(name, value)| format!("sysctl {name}={value}"));
         let stacks = self.vnets.iter().flat_map(|(id, vnet)| {
             vnet.sysctls
                 .iter()
+                .filter(is_changed)
                 .map(move |(name, value)| format!("sysctl vnet{} {name}={value}", id.0))
         });
         host.chain(stacks).collect()

@@ -36,7 +36,7 @@ impl Kernel {
             self.now = self.now.max(at);
             match timer {
                 Timer::Dad { interface, address } => self.finish_dad(interface, address),
-                Timer::JailGone { jid } => self.jail_gone(jid),
+                Timer::JailGone { jid } => self.dying_stack_may_go(jid),
                 Timer::ProcessExits { pid } => self.process_exits(pid),
             }
         }

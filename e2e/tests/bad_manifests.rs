@@ -112,3 +112,27 @@ fn a_manifest_of_100_mb_is_refused_in_one_message_and_little_memory() -> anyhow:
     ensure!(fleet.inventory()?.is_empty(), "something was applied");
     Ok(())
 }
+
+#[test]
+fn one_bad_object_among_many_keeps_all_of_them_from_being_applied() -> anyhow::Result<()> {
+    let fleet = Fleet::controller_alone()?;
+    let mut text = String::from(
+        "apiVersion: cellblock.dev/v1alpha1\nkind: Host\nmetadata: {name: fbsd-01}\nspec: {}\n---\napiVersion: cellblock.dev/v1alpha1\nkind: Network\nmetadata: {name: lan}\nspec: {bridge: {}, subnets: [{cidr: 10.9.0.0/16}]}\n",
+    );
+    for number in 1..=250 {
+        // The last one's is the first one's, 249 objects before.
+        let address = format!("10.9.1.{}", if number == 250 { 1 } else { number });
+        text.push_str(&format!(
+            "---\napiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {{name: jail-{number:03}}}\nspec: {{host: fbsd-01, root: {{path: /jails/{number}}}, networks: [{{network: lan, addresses: [{address}]}}]}}\n"
+        ));
+    }
+    let said = fleet
+        .jailctl_with(&["apply", "-f", "-"], &text)?
+        .refused()?;
+    said.says(&[
+        "10.9.1.1",
+        "the controller refused 1 of 252 objects; nothing was applied",
+    ])?;
+    ensure!(fleet.inventory()?.is_empty(), "something was applied");
+    Ok(())
+}

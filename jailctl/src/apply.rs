@@ -7,7 +7,7 @@ use cellblock_schemas::manifest::Document;
 use cellblock_schemas::violation::Violation;
 
 use crate::args::{Apply, Terms};
-use crate::client::{Client, Stored};
+use crate::client::{Client, Refused, Stored};
 use crate::input;
 use crate::output;
 use crate::printer::Printer;
@@ -16,8 +16,11 @@ use crate::target;
 #[cfg(test)]
 mod tests;
 
-/// Objects per request: what one message holds easily.
+/// How many objects are written by one request, so that what was answered is known when a controller dies in between.
 const BATCH: usize = 100;
+
+/// How large objects may be that are tried together, in octets of JSON: what a controller takes in one message, less its envelope. Ten thousand jails have six million.
+const TOGETHER_BYTES_MAX: usize = 15 << 20;
 
 /// Runs `apply`.
 ///
@@ -56,7 +59,7 @@ pub async fn apply(
     let results = if dry_run {
         tried
     } else {
-        send(client, &documents, terms, false).await?
+        write(client, &documents, terms).await?
     };
     let mut applied = Vec::new();
     for (document, result) in documents.iter().zip(&results) {
@@ -81,7 +84,8 @@ pub async fn apply(
     Ok(applied)
 }
 
-/// Tries documents, in the order in which they are given, and writes nothing.
+/// Tries documents, in the order in which they are given, and writes nothing. One request, because the controller judges each object as if those before it in the request
+/// were written.
 ///
 /// # Errors
 /// The controller would refuse an object, or did not answer.
@@ -91,9 +95,38 @@ pub async fn attempt(
     terms: &Terms,
     printer: &Printer,
 ) -> anyhow::Result<Vec<wire::ApplyResult>> {
-    let tried = send(client, documents, terms, true).await?;
+    let objects: Vec<wire::Object> = documents.iter().map(object).collect();
+    let bytes: usize = objects.iter().map(|object| object.json.len()).sum();
+    if bytes > TOGETHER_BYTES_MAX {
+        bail!(
+            "the {} objects have {bytes} octets, and at most {TOGETHER_BYTES_MAX} can be applied together; apply them in several parts, networks and hosts first",
+            objects.len()
+        );
+    }
+    let tried = answered(client, objects, terms, true).await??;
     refuse(documents, &tried, "nothing was applied", printer)?;
     Ok(tried)
+}
+
+/// Sends one request. The outer error is a broken answer, the inner one a refusal.
+async fn answered(
+    client: &mut Client,
+    objects: Vec<wire::Object>,
+    terms: &Terms,
+    dry_run: bool,
+) -> anyhow::Result<Result<Vec<wire::ApplyResult>, Refused>> {
+    let sent = objects.len();
+    let results = match client.apply(objects, terms, dry_run).await {
+        Ok(results) => results,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    if results.len() != sent {
+        bail!(
+            "the controller answered {} of {sent} objects",
+            results.len()
+        );
+    }
+    Ok(Ok(results))
 }
 
 /// What became of the objects that were not refused, after a trial that refused none.
@@ -115,33 +148,24 @@ fn left_behind(results: &[wire::ApplyResult]) -> String {
     format!("somebody else changed something meanwhile, and {rest}")
 }
 
-async fn send(
+async fn write(
     client: &mut Client,
     documents: &[Document],
     terms: &Terms,
-    dry_run: bool,
 ) -> anyhow::Result<Vec<wire::ApplyResult>> {
     let mut results = Vec::with_capacity(documents.len());
     for batch in documents.chunks(BATCH) {
         let objects = batch.iter().map(object).collect();
-        let answered = match client.apply(objects, terms, dry_run).await {
-            Ok(answered) => answered,
+        match answered(client, objects, terms, false).await? {
+            Ok(answers) => results.extend(answers),
             // Whether the batch that got no answer was written is not known; applying again is safe, and tells.
-            Err(refused) if !dry_run && !results.is_empty() => bail!(
+            Err(refused) if !results.is_empty() => bail!(
                 "{refused}; the first {} of {} objects were sent and answered, so apply the same manifests again",
                 results.len(),
                 documents.len()
             ),
             Err(refused) => return Err(refused.into()),
-        };
-        if answered.len() != batch.len() {
-            bail!(
-                "the controller answered {} of {} objects",
-                answered.len(),
-                batch.len()
-            );
         }
-        results.extend(answered);
     }
     Ok(results)
 }

@@ -1,9 +1,11 @@
 //! The agent's configuration: command line over environment over file over default. This is the one place that states the precedence.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+use tonic::transport::Uri;
 
 /// Everything that the agent is told from outside.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,6 +126,19 @@ impl Config {
         folder.trim_end_matches('/').to_owned()
     }
 
+    /// The controllers beyond this machine that are spoken to without TLS.
+    pub(crate) fn in_clear_text(&self) -> impl Iterator<Item = &str> {
+        let is_far = |url: &&str| {
+            let uri = url.parse::<Uri>().unwrap_or_default();
+            let host = uri.host().unwrap_or_default();
+            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            uri.scheme_str() == Some("http")
+                && host != "localhost"
+                && !address.is_ok_and(|address| address.is_loopback())
+        };
+        self.controllers.iter().map(String::as_str).filter(is_far)
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         if self.controllers.is_empty() {
             bail!(
@@ -134,6 +149,11 @@ impl Config {
             let secure = url.starts_with("https://");
             if !secure && !url.starts_with("http://") {
                 bail!("controller `{url}` is no URL such as https://controller.example.org:7443");
+            }
+            if !secure && self.tls.is_some() {
+                bail!(
+                    "controller `{url}` says http:// and there is [tls]; write https://, or leave [tls] out"
+                );
             }
             if secure && self.tls.is_none() {
                 bail!(

@@ -30,6 +30,7 @@ pub use config::Config;
 #[derive(Debug)]
 pub struct Agent {
     stop: watch::Sender<bool>,
+    state: watch::Receiver<worker::State>,
     session: JoinHandle<()>,
     worker: Option<std::thread::JoinHandle<()>>,
 }
@@ -43,10 +44,17 @@ impl Agent {
         let identity = identity::Identity::load_or_make(&config.state_dir)?;
         let file = ledger_file::File::open(&config.state_dir)?;
         let (stop, stopped) = watch::channel(false);
+        for url in config.in_clear_text() {
+            tracing::warn!(
+                "controller {url} is spoken to in clear text: whoever is on the way can tell this host what to run; use https:// and [tls]"
+            );
+        }
         let (worker, link) = worker::start(&config, host, file)?;
+        let state = link.state.clone();
         let session = tokio::spawn(session::run(config, identity, link, stopped));
         Ok(Self {
             stop,
+            state,
             session,
             worker: Some(worker),
         })
@@ -65,6 +73,11 @@ impl Agent {
                 tracing::error!("the worker ended badly");
             }
         }
+    }
+
+    /// Waits until the worker has died, which is a bug; without it the host is kept by nobody.
+    pub async fn failed(&mut self) {
+        while self.state.changed().await.is_ok() {}
     }
 
     /// Waits until the agent ends by itself, which it does only when it is refused for good.

@@ -107,10 +107,12 @@ async fn run(config: Config, host: Arc<dyn Host + Send + Sync>) -> anyhow::Resul
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
     tracing::info!(host = %config.host_name, version = env!("CARGO_PKG_VERSION"), "the agent starts");
-    let agent = Agent::start(config, host)?;
+    let mut agent = Agent::start(config, host)?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // Whoever runs the agent starts it again; daemon(8) does. Jails go on.
+        () = agent.failed() => anyhow::bail!("the worker died, so the agent ends; the log says above where"),
     }
     tracing::info!("the agent stops; jails go on");
     agent.stop().await;

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use cellblock_agent::{Agent, Config, emulated};
+use cellblock_agent_core::host::{Host, HostError, Wanted};
+use cellblock_agent_core::observed::Observed;
+use cellblock_agent_core::op::Op;
 use cellblock_freebsd::FreeBsd;
 use cellblock_freebsd::emulated::Emulated;
 use cellblock_proto::v1 as wire;
@@ -163,7 +166,16 @@ impl Machine {
     }
 
     fn agent(&self, controllers: &[String]) -> anyhow::Result<Agent> {
-        let config = Config {
+        let config = self.config(controllers);
+        let folder = config.folder();
+        Agent::start(
+            config,
+            Arc::new(FreeBsd::new(Arc::new(self.host.clone()), folder)),
+        )
+    }
+
+    fn config(&self, controllers: &[String]) -> Config {
+        Config {
             controllers: controllers.to_vec(),
             host_name: "fbsd-01".to_owned(),
             state_dir: self.state.path().to_owned(),
@@ -171,12 +183,7 @@ impl Machine {
             resync_seconds: 3600,
             log: "info".to_owned(),
             tls: None,
-        };
-        let folder = config.folder();
-        Agent::start(
-            config,
-            Arc::new(FreeBsd::new(Arc::new(self.host.clone()), folder)),
-        )
+        }
     }
 
     fn jails(&self) -> Vec<String> {
@@ -289,6 +296,31 @@ async fn a_view_is_made_so_and_the_next_session_resumes_from_it() -> anyhow::Res
         "jails go on: {:?}",
         machine.jails()
     );
+    Ok(())
+}
+
+/// A host at which the agent has a bug.
+struct Trap;
+
+impl Host for Trap {
+    fn observe(&self, _: &Wanted) -> Result<Observed, HostError> {
+        panic!("a bug")
+    }
+
+    fn perform(&self, _: &Op) -> Result<(), HostError> {
+        panic!("a bug")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_died_ends_the_agent() -> anyhow::Result<()> {
+    let machine = Machine::new()?;
+    let mut controller = Controller::start().await?;
+    let mut agent = Agent::start(machine.config(&[controller.url()]), Arc::new(Trap))?;
+    let (session, _) = controller.next().await?;
+    session.welcome().await?;
+    session.send(whole(1, &["a"])?).await?;
+    tokio::time::timeout(DEADLINE, agent.failed()).await?;
     Ok(())
 }
 

@@ -42,11 +42,33 @@ fn bad_values_are_named() {
         ("controllers = [\"https://c:1\"]\n", "wants TLS"),
         ("controllers = [\"c:1\"]\n", "is no URL"),
         ("state_dir = \"x\"\n", "absolute path"),
+        (
+            "controllers = [\"http://127.0.0.1:1\"]\n[tls]\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n",
+            "says http:// and there is [tls]",
+        ),
     ] {
         let (_folder, options) = options(text);
         let error = format!("{:#}", Config::resolve(options).expect_err("refused"));
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn controllers_in_clear_text_beyond_this_machine_are_known() {
+    let near = ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"];
+    let far = [
+        "http://192.0.2.1:1",
+        "http://[2001:db8::1]:1",
+        "http://controller.example.org:1",
+    ];
+    let quoted: Vec<String> = near
+        .iter()
+        .chain(&far)
+        .map(|url| format!("\"{url}\""))
+        .collect();
+    let (_folder, options) = options(&format!("controllers = [{}]\n", quoted.join(", ")));
+    let config = Config::resolve(options).expect("good");
+    assert_eq!(config.in_clear_text().collect::<Vec<_>>(), far);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! A command with `-j` attaches (`jail_attach`, sbin/ifconfig/ifconfig.c), so it is one of the jail's processes while it runs: jail(8) ends it with the others
 //! when it stops the jail, and the jail's root may at any time. Such a command is asked again; a jail that answers none is left out of the look, for nobody's look may fail for one jail.
+//! The same goes for one whose answer cannot be read or has no end: its root may add as many routes and interfaces as he likes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,12 +36,17 @@ pub(super) fn look(
     let mut vnets = BTreeMap::new();
     let mut gone = Vec::new();
     for jail in jails.iter().filter(|jail| jail.vnet && !jail.dying) {
-        match inside(system, jail.jid)? {
-            Answer::Heard(vnet) => {
+        match inside(system, jail.jid) {
+            Ok(Answer::Heard(vnet)) => {
                 vnets.insert(jail.jid, vnet);
             }
-            Answer::Gone => gone.push(jail.jid),
-            Answer::Mute => tracing::warn!(
+            Ok(Answer::Gone) => gone.push(jail.jid),
+            Err(failure) => tracing::warn!(
+                jail = jail.name,
+                jid = jail.jid,
+                "{failure}; the jail is left out of this look"
+            ),
+            Ok(Answer::Mute) => tracing::warn!(
                 jail = jail.name,
                 jid = jail.jid,
                 "every command that looked into the jail was ended inside it, as while it stops; it is left out of this look"

@@ -127,17 +127,54 @@ fn every_table_is_read() {
     assert!(observed.routes[&2].is_empty());
 }
 
-/// Orders that the next `times` runs of `argv` are ended by `signal`, silently, as those in a jail are that jail(8) stops.
-fn end(emulated: &Emulated, argv: &str, signal: i32, times: usize) {
+/// Orders what the next `times` runs of `argv` end with.
+fn order(emulated: &Emulated, argv: &str, output: &Output, times: usize) {
     for _ in 0..times {
         emulated.emulator().faults.order(Fault {
             prefix: argv.split_whitespace().map(str::to_owned).collect(),
             when: When::Before,
-            output: Output {
-                status: 128 + signal,
-                ..Output::default()
-            },
+            output: output.clone(),
         });
+    }
+}
+
+/// Orders that the next `times` runs of `argv` are ended by `signal`, silently, as those in a jail are that jail(8) stops.
+fn end(emulated: &Emulated, argv: &str, signal: i32, times: usize) {
+    let ended = Output {
+        status: 128 + signal,
+        ..Output::default()
+    };
+    order(emulated, argv, &ended, times);
+}
+
+#[test]
+fn a_jail_that_cannot_be_looked_into_spoils_no_look() {
+    let unreadable = Output {
+        stdout: "{\"statistics\": {".to_owned(),
+        ..Output::default()
+    };
+    let refused = Output {
+        status: 1,
+        stderr: "ifconfig: socket: No buffer space available\n".to_owned(),
+        ..Output::default()
+    };
+    for (command, output) in [
+        ("netstat -j", &unreadable),
+        ("netstat -j", &refused),
+        ("ifconfig -j", &refused),
+    ] {
+        let (emulated, host) = boot(Release::V15_1);
+        for name in ["bad", "good"] {
+            let line = format!("jail -c name={name} path=/ vnet persist");
+            assert!(emulated.emulator().sh(&line).is_success());
+        }
+        // The first jail is asked first.
+        order(&emulated, command, output, 1);
+        let observed = look(&host);
+        assert!(emulated.emulator().faults.is_empty(), "the fault has hit");
+        let known: Vec<u32> = observed.vnets.keys().copied().collect();
+        assert_eq!(known, [observed.jails[1].jid], "{command}");
+        assert!(observed.jails.iter().all(|jail| !jail.dying));
     }
 }
 

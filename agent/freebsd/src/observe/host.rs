@@ -141,6 +141,14 @@ fn interfaces(system: &dyn System) -> Result<Vec<Interface>, Failure> {
     );
     let mut interfaces = Vec::new();
     for name in ifconfig::parse_names(&names) {
+        // ifconfig takes it for an option, so nothing but the name can be known.
+        if name.starts_with('-') {
+            interfaces.push(Interface {
+                name: name.to_owned(),
+                ..Interface::default()
+            });
+            continue;
+        }
         // A name that is listed twice is read twice: two entries of one name are what nobody touches.
         interfaces.extend(super::interface(system, None, name)?);
     }

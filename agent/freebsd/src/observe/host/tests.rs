@@ -202,6 +202,25 @@ fn what_is_ended_inside_a_jail_spoils_no_look() {
 }
 
 #[test]
+fn an_interface_named_like_an_option_spoils_no_look() {
+    let (emulated, host) = boot(Release::V15_1);
+    let forged = "x\nmine0: flags=1<UP> metric 0 mtu 1500";
+    for argv in [
+        vec!["ifconfig", "lo", "create", "name", "their0"],
+        vec!["ifconfig", "their0", "descr", forged],
+        vec!["ifconfig", "their0", "name", "-a"],
+    ] {
+        let argv: Vec<String> = argv.into_iter().map(str::to_owned).collect();
+        let output = emulated.emulator().run(&argv, "");
+        assert!(output.is_success(), "{argv:?}: {}", output.stderr);
+    }
+    let observed = look(&host);
+    assert_eq!(observed.interfaces_named("-a").count(), 1);
+    assert_eq!(observed.interfaces_named("mine0").count(), 0);
+    assert_eq!(observed.interfaces_named("vtnet0").count(), 1);
+}
+
+#[test]
 fn looking_changes_nothing_and_costs_two_commands_per_vnet_jail() {
     let (emulated, host) = boot(Release::V15_1);
     let count = |emulated: &Emulated| {

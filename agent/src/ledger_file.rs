@@ -97,18 +97,20 @@ impl File {
             .write(true)
             .mode(0o600)
             .open(&temporary)?;
-        let mut sink = Sink {
-            file: BufWriter::with_capacity(BUFFER, file),
+        let sink = Sink {
+            file,
             digest: Sha256::new(),
         };
-        serde_json::to_writer(&mut sink, ledger)?;
-        sink.file.flush()?;
+        let mut writer = BufWriter::with_capacity(BUFFER, sink);
+        serde_json::to_writer(&mut writer, ledger)?;
+        writer.flush()?;
+        let sink = writer.into_inner().map_err(|error| error.into_error())?;
         let digest = sink.digest.finalize().into();
         if self.written == Some(digest) {
             std::fs::remove_file(&temporary)?;
             return Ok(digest);
         }
-        sink.file.get_ref().sync_all()?;
+        sink.file.sync_all()?;
         std::fs::rename(&temporary, &self.path)?;
         let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
         std::fs::File::open(folder)?.sync_all()?;
@@ -116,9 +118,9 @@ impl File {
     }
 }
 
-/// A file that is digested while it is written.
+/// A file that is digested while it is written. It stands behind the buffer, so that neither meets the hundred thousand words of a ledger one by one.
 struct Sink {
-    file: BufWriter<std::fs::File>,
+    file: std::fs::File,
     digest: Sha256,
 }
 

@@ -95,8 +95,8 @@ fn main() -> anyhow::Result<()> {
     };
     let host: Arc<dyn Host + Send + Sync> =
         Arc::new(FreeBsd::new(system, config.folder()).with_patience(PATIENCE));
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread for the session and one for the host: more would have nothing to do, and each keeps memory of its own.
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the runtime could not be started")?

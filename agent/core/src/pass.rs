@@ -14,7 +14,7 @@ use crate::execute::{LedgerFile, Outcome, agreed, execute};
 use crate::host::{Host, HostError, Retry};
 use crate::ledger::Ledger;
 use crate::observed::Observed;
-use crate::op::{Plan, Subject};
+use crate::op::{Plan, Step, Subject};
 use crate::plan::memory::Remembered;
 use crate::plan::{self, Settings};
 use crate::verify::{Evidence, verify};
@@ -122,16 +122,24 @@ impl Failures {
             .retain(|subject, _| Basis::of(before, subject) == Basis::of(after, subject));
     }
 
-    /// The plan without the steps that are not due, and without what needs them.
+    /// The plan without the steps that are not due.
     fn due(&self, mut plan: Plan, now_ms: u64) -> Plan {
+        plan.steps.retain(|step| self.is_due(step, now_ms));
+        plan
+    }
+
+    fn has_due(&self, plan: &Plan, now_ms: u64) -> bool {
+        plan.steps.iter().any(|step| self.is_due(step, now_ms))
+    }
+
+    /// Whether neither the step nor what it needs has failed too short a time ago.
+    fn is_due(&self, step: &Step, now_ms: u64) -> bool {
         let early = |subject: &Subject| {
             self.by_subject
                 .get(subject)
                 .is_some_and(|failure| now_ms < failure.not_before_ms)
         };
-        plan.steps
-            .retain(|step| !early(&step.subject) && !step.needs.iter().any(early));
-        plan
+        self.by_subject.is_empty() || !early(&step.subject) && !step.needs.iter().any(early)
     }
 
     fn outcome(&self, done: usize) -> Outcome {
@@ -197,8 +205,7 @@ pub fn pass(
     let now_ms = clock();
     let (observed, first) = look(view, ledger, host, file, settings, last)?;
     let held = held(view, &observed, ledger, file)?;
-    let due = failures.due(first.clone(), now_ms);
-    if held.is_some() || due.is_empty() {
+    if held.is_some() || !failures.has_due(&first, now_ms) {
         failures.retain_planned(&first);
         let outcome = failures.outcome(0);
         let again_ms = if held.is_some() {
@@ -222,8 +229,9 @@ pub fn pass(
             observed,
         });
     }
-    // One look is as large as the host; none is kept longer than it is needed.
+    // A look and a plan are as large as the host; neither is kept longer than it is needed, and none twice.
     drop(observed);
+    let due = failures.due(first, now_ms);
     let agreed_plan = if due.steps.iter().any(|step| step.op.is_irreversible()) {
         let (_, second) = look(view, ledger, host, file, settings, last)?;
         agreed(&due, failures.due(second, now_ms))
@@ -237,7 +245,7 @@ pub fn pass(
     let (observed, plan) = look(view, ledger, host, file, settings, last)?;
     failures.retain_planned(&plan);
     let known = failures.outcome(outcome.done);
-    let again_ms = if outcome.done > 0 && !failures.due(plan.clone(), now_ms).is_empty() {
+    let again_ms = if outcome.done > 0 && failures.has_due(&plan, now_ms) {
         Some(PROGRESS_MS)
     } else {
         again(&plan, failures, now_ms)

@@ -498,7 +498,7 @@ impl<'a> Resolver<'a, '_> {
     /// The jail's networking and the aliases that it needs. Admission refused mixtures of shared-IP and VNET networks.
     fn networking(&self, jail: &JailView) -> (Networking, Vec<DesiredAlias>) {
         let mut aliases = Vec::new();
-        let mut links = Vec::new();
+        let mut links = Vec::with_capacity(jail.binding.attachments.len());
         let (mut ip4, mut ip6) = (Vec::new(), Vec::new());
         for (index, attachment) in jail.binding.attachments.iter().enumerate() {
             let Some(network) = self.view.networks.get(&attachment.network) else {

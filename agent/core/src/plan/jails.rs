@@ -16,7 +16,8 @@ use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
 use crate::observed::{Interface, ObservedJail, Vnet};
 use crate::op::{Op, Record, Subject};
-use crate::render::{digest, jailconf};
+use crate::render::digest::{self, Meaning};
+use crate::render::jailconf;
 
 /// DAD takes about a second (recording `12`); the kernel may delay its probe by another.
 const DAD_MS_MAX: u64 = 5_000;
@@ -49,6 +50,11 @@ impl DesiredJail<'_> {
             .collect()
     }
 
+    /// What only a restart changes, by field of the manifest.
+    fn fields(&self) -> BTreeMap<String, String> {
+        Meaning::of(self.view, &self.path, &self.networking).fields()
+    }
+
     fn ledger_entry(&self) -> OwnedJail {
         let mut mounts: Vec<String> = self
             .view
@@ -72,7 +78,7 @@ impl DesiredJail<'_> {
             hash: self.conf.digest.clone(),
             path: self.path.clone(),
             root: self.root.clone(),
-            fields: self.conf.fields.clone(),
+            fields: self.fields(),
             mounts,
             addresses: self.addresses(),
             conf: self.conf_path.clone(),
@@ -128,7 +134,7 @@ impl<'a> Planner<'a> {
             let unknown = BTreeMap::new();
             let ours = self.ledger.jails.get(uid);
             let before = ours.map_or(&unknown, |ours| &ours.fields);
-            let cause = digest::cause(before, &jail.conf.fields);
+            let cause = digest::cause(before, &jail.fields());
             if jail.view.spec.restart_policy == RestartPolicy::Never {
                 let message = format!(
                     "the change needs a restart ({cause}), and spec.restartPolicy is Never; restart it, or change the policy"

@@ -54,6 +54,8 @@ impl Remembered {
         {
             return last.plan.clone();
         }
+        // It is as large as the host, and of no use while its successor is made.
+        self.last = None;
         let plan = plan(view, observed, ledger, settings);
         self.last = plan.steps.is_empty().then(|| Last {
             view: view.clone(),

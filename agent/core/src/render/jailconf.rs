@@ -2,8 +2,7 @@
 //!
 //! Nothing can break out of a value: everything is quoted, and the two characters that end or escape a quoted string, and the one that begins a variable, are escaped (usr.sbin/jail/jaillex.l).
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::Ipv4Addr;
 
 use cellblock_schemas::jail::ParameterValue;
@@ -25,10 +24,8 @@ pub const LOOPBACK_PREFIX_LENGTH: u8 = 8;
 pub struct JailConf {
     /// The whole file.
     pub text: String,
-    /// What of it only a restart changes: a running jail with another digest needs one.
+    /// What of it only a restart changes ([`Meaning`]): a running jail with another digest needs one.
     pub digest: String,
-    /// The same in words, by field of the manifest.
-    pub fields: BTreeMap<String, String>,
 }
 
 /// Renders the jail.conf of `jail`. `path` is its root on the host, `console` where the output of its hooks goes unless a parameter
@@ -44,20 +41,31 @@ pub fn render(
     cluster: Option<&str>,
 ) -> JailConf {
     let name = jail.jail_name();
-    let mut body = String::new();
-    let mut line = |text: &str| {
-        body.push_str("    ");
-        body.push_str(text);
-        body.push_str(";\n");
-    };
-    line(&format!("path = {}", quote(path)));
+    let digest = Meaning::of(jail, path, networking).digest();
+    let mut text = Text(String::with_capacity(TEXT_BYTES));
+    text.write(format_args!(
+        "# Jail {} of Cellblock (uid {}). Rewritten whenever it differs from the manifest.\n{} {{\n",
+        jail.name,
+        jail.uid,
+        Quoted(name)
+    ));
+    if let Some(cluster) = cluster {
+        let meta = JailMeta {
+            cluster: cluster.to_owned(),
+            uid: jail.uid.0.clone(),
+            hash: digest.clone(),
+        };
+        let meta = format!("cellblock={}", meta.text());
+        text.line(format_args!("meta = {}", Quoted(meta)));
+    }
+    text.line(format_args!("path = {}", Quoted(path)));
     if !jail.spec.parameters.contains_key("host.hostname") {
-        line(&format!("host.hostname = {}", quote(name)));
+        text.line(format_args!("host.hostname = {}", Quoted(name)));
     }
     if !jail.spec.parameters.contains_key("exec.consolelog") {
-        line(&format!("exec.consolelog = {}", quote(console)));
+        text.line(format_args!("exec.consolelog = {}", Quoted(console)));
     }
-    line("persist");
+    text.line(format_args!("persist"));
     for mount in &jail.spec.mounts {
         let options = if mount.options.is_empty() {
             "rw".to_owned()
@@ -66,78 +74,120 @@ pub fn render(
         };
         let source = mount.source.as_deref().unwrap_or(&mount.fs_type);
         let target = mount_target(path, &mount.target);
-        line(&format!(
-            "mount += {}",
-            quote(&format!(
-                "{source} {target} {} {options} 0 0",
-                mount.fs_type
-            ))
-        ));
+        let entry = format_args!("{source} {target} {} {options} 0 0", mount.fs_type);
+        text.line(format_args!("mount += {}", Quoted(entry)));
     }
-    match networking {
-        Networking::None => {}
-        Networking::Shared { ip4, ip6 } => {
-            for (parameter, addresses) in [("ip4.addr", ip4), ("ip6.addr", ip6)] {
-                if !addresses.is_empty() {
-                    let list: Vec<String> = addresses
-                        .iter()
-                        .map(|address| quote(&address.to_string()))
-                        .collect();
-                    line(&format!("{parameter} = {}", list.join(", ")));
+    text.networking(name, networking);
+    for (parameter, value) in &jail.spec.parameters {
+        text.parameter(parameter, value);
+    }
+    text.0.push_str("}\n");
+    // It is kept while the host is planned, and a host may have a thousand.
+    text.0.shrink_to_fit();
+    JailConf {
+        text: text.0,
+        digest,
+    }
+}
+
+/// What the file of a jail with two interfaces takes, and a little, in octets.
+const TEXT_BYTES: usize = 2048;
+
+/// A jail.conf in the making.
+struct Text(String);
+
+impl Text {
+    fn write(&mut self, text: fmt::Arguments<'_>) {
+        let written = self.0.write_fmt(text);
+        written.expect("writing to a String cannot fail");
+    }
+
+    fn line(&mut self, text: fmt::Arguments<'_>) {
+        self.0.push_str("    ");
+        self.write(text);
+        self.0.push_str(";\n");
+    }
+
+    /// A command that runs on the host between the jail's creation and `exec.start`.
+    fn created(&mut self, command: fmt::Arguments<'_>) {
+        self.line(format_args!("exec.created += {}", Quoted(command)));
+    }
+
+    fn networking(&mut self, name: &str, networking: &Networking) {
+        match networking {
+            Networking::None => {}
+            Networking::Shared { ip4, ip6 } => {
+                for (parameter, addresses) in [("ip4.addr", ip4), ("ip6.addr", ip6)] {
+                    if !addresses.is_empty() {
+                        let list: Vec<String> = addresses
+                            .iter()
+                            .map(|address| Quoted(address).to_string())
+                            .collect();
+                        self.line(format_args!("{parameter} = {}", list.join(", ")));
+                    }
                 }
             }
-        }
-        Networking::Vnet { links } => {
-            line("vnet");
-            for command in vnet_commands(name, links) {
-                line(&format!("exec.created += {}", quote(&command)));
+            Networking::Vnet { links } => {
+                self.line(format_args!("vnet"));
+                self.vnet(name, links);
             }
         }
     }
-    for (parameter, value) in &jail.spec.parameters {
+
+    /// The commands that give a VNET jail its network, so that no daemon ever starts without it.
+    ///
+    /// `exec.created` runs before `vnet.interface` (usr.sbin/jail/jail.c), so the interface is moved here too. None of them has a shell metacharacter: jail(8) executes them directly (recording `11`).
+    fn vnet(&mut self, name: &str, links: &[DesiredLink]) {
+        self.created(format_args!(
+            "/sbin/ifconfig -j {name} {LOOPBACK} inet {}/{LOOPBACK_PREFIX_LENGTH} up",
+            Ipv4Addr::LOCALHOST
+        ));
+        for link in links {
+            let (interface, end) = (&link.interface, &link.epair.jail_end);
+            self.created(format_args!("/sbin/ifconfig {end} vnet {name}"));
+            self.created(format_args!(
+                "/sbin/ifconfig -j {name} {end} name {interface}"
+            ));
+            for (address, prefix_length) in &link.addresses {
+                match Family::of(*address) {
+                    Family::Ipv4 => self.created(format_args!(
+                        "/sbin/ifconfig -j {name} {interface} inet {address}/{prefix_length} alias"
+                    )),
+                    Family::Ipv6 => self.created(format_args!(
+                        "/sbin/ifconfig -j {name} {interface} inet6 {address}/{prefix_length} no_dad alias"
+                    )),
+                }
+            }
+            self.created(format_args!("/sbin/ifconfig -j {name} {interface} up"));
+        }
+        for gateway in links.iter().flat_map(|link| &link.gateways) {
+            match Family::of(*gateway) {
+                Family::Ipv4 => self.created(format_args!(
+                    "/sbin/route -j {name} -q -n add default {gateway}"
+                )),
+                Family::Ipv6 => self.created(format_args!(
+                    "/sbin/route -j {name} -q -n add -inet6 default {gateway}"
+                )),
+            }
+        }
+    }
+
+    fn parameter(&mut self, parameter: &str, value: &ParameterValue) {
         match value {
-            ParameterValue::Flag(true) => line(parameter),
-            ParameterValue::Flag(false) => line(&format!("{parameter} = false")),
-            ParameterValue::Number(number) => line(&format!("{parameter} = {number}")),
-            ParameterValue::Text(text) => line(&format!(
+            ParameterValue::Flag(true) => self.line(format_args!("{parameter}")),
+            ParameterValue::Flag(false) => self.line(format_args!("{parameter} = false")),
+            ParameterValue::Number(number) => self.line(format_args!("{parameter} = {number}")),
+            ParameterValue::Text(text) => self.line(format_args!(
                 "{parameter} {} {}",
                 assign(parameter),
-                quote(text)
+                Quoted(text)
             )),
             ParameterValue::List(list) => {
                 for text in list {
-                    line(&format!("{parameter} += {}", quote(text)));
+                    self.line(format_args!("{parameter} += {}", Quoted(text)));
                 }
             }
         }
-    }
-    let meaning = Meaning::of(jail, path, networking);
-    let digest = meaning.digest();
-    let mut text = format!(
-        "# Jail {} of Cellblock (uid {}). Rewritten whenever it differs from the manifest.\n{} {{\n",
-        jail.name,
-        jail.uid,
-        quote(name)
-    );
-    if let Some(cluster) = cluster {
-        let meta = JailMeta {
-            cluster: cluster.to_owned(),
-            uid: jail.uid.0.clone(),
-            hash: digest.clone(),
-        };
-        writeln!(
-            text,
-            "    meta = {};",
-            quote(&format!("cellblock={}", meta.text()))
-        )
-        .expect("writing to a String cannot fail");
-    }
-    text.push_str(&body);
-    text.push_str("}\n");
-    JailConf {
-        text,
-        digest,
-        fields: meaning.fields(),
     }
 }
 
@@ -149,45 +199,6 @@ pub fn mount_target(path: &str, target: &str) -> String {
         path.trim_end_matches('/'),
         target.trim_start_matches('/')
     )
-}
-
-/// The commands that give a VNET jail its network, run on the host between the jail's creation and `exec.start`, so that no daemon ever starts without it.
-///
-/// `exec.created` runs before `vnet.interface` (usr.sbin/jail/jail.c), so the interface is moved here too. None of them has a shell metacharacter: jail(8) executes them directly (recording `11`).
-fn vnet_commands(name: &str, links: &[DesiredLink]) -> Vec<String> {
-    let mut commands = vec![format!(
-        "/sbin/ifconfig -j {name} {LOOPBACK} inet {}/{LOOPBACK_PREFIX_LENGTH} up",
-        Ipv4Addr::LOCALHOST
-    )];
-    for link in links {
-        let interface = &link.interface;
-        commands.push(format!(
-            "/sbin/ifconfig {} vnet {name}",
-            link.epair.jail_end
-        ));
-        commands.push(format!(
-            "/sbin/ifconfig -j {name} {} name {interface}",
-            link.epair.jail_end
-        ));
-        for (address, prefix_length) in &link.addresses {
-            commands.push(match Family::of(*address) {
-                Family::Ipv4 => format!("/sbin/ifconfig -j {name} {interface} inet {address}/{prefix_length} alias"),
-                Family::Ipv6 => {
-                    format!("/sbin/ifconfig -j {name} {interface} inet6 {address}/{prefix_length} no_dad alias")
-                }
-            });
-        }
-        commands.push(format!("/sbin/ifconfig -j {name} {interface} up"));
-    }
-    for link in links {
-        for gateway in &link.gateways {
-            commands.push(match Family::of(*gateway) {
-                Family::Ipv4 => format!("/sbin/route -j {name} -q -n add default {gateway}"),
-                Family::Ipv6 => format!("/sbin/route -j {name} -q -n add -inet6 default {gateway}"),
-            });
-        }
-    }
-    commands
 }
 
 /// Hooks accumulate after ours; everything else is set.
@@ -216,17 +227,30 @@ fn is_hook(parameter: &str) -> bool {
 }
 
 /// A double-quoted string of jail.conf(5).
-fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        if matches!(character, '"' | '\\' | '$') {
-            quoted.push('\\');
-        }
-        quoted.push(character);
+struct Quoted<T>(T);
+
+impl<T: fmt::Display> fmt::Display for Quoted<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("\"")?;
+        write!(Escaped(formatter), "{}", self.0)?;
+        formatter.write_str("\"")
     }
-    quoted.push('"');
-    quoted
+}
+
+/// Writes what stands in a double-quoted string.
+struct Escaped<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut plain = 0;
+        for (position, special) in text.match_indices(['"', '\\', '$']) {
+            self.0.write_str(&text[plain..position])?;
+            self.0.write_str("\\")?;
+            self.0.write_str(special)?;
+            plain = position + special.len();
+        }
+        self.0.write_str(&text[plain..])
+    }
 }
 
 #[cfg(test)]

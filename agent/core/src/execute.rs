@@ -1,5 +1,6 @@
 //! Executes a plan: step by step, the ledger before the effect, one failure contained. Decides nothing.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_schemas::ids::Uid;
@@ -138,7 +139,11 @@ fn note<'a>(record: &'a Record, ledger: &mut Ledger) -> Option<Undo<'a>> {
 #[must_use]
 pub fn agreed(first: &Plan, second: Plan) -> Plan {
     let irreversible = first.steps.iter().map(|step| &step.op);
-    let confirmed: BTreeSet<&Op> = irreversible.filter(|op| op.is_irreversible()).collect();
+    let irreversible = irreversible.filter(|op| op.is_irreversible());
+    let all = LazyCell::new(|| irreversible.clone().collect::<BTreeSet<&Op>>());
+    // Nearly always both plans have the same operations in the same order, and none has to be looked for.
+    let mut next = irreversible.clone().peekable();
+    let mut confirmed = |op: &Op| next.next_if(|next| *next == op).is_some() || all.contains(op);
     let mut dropped = BTreeSet::new();
     let steps = second
         .steps
@@ -146,7 +151,7 @@ pub fn agreed(first: &Plan, second: Plan) -> Plan {
         .filter(|step| {
             let drop = dropped.contains(&step.subject)
                 || step.needs.iter().any(|need| dropped.contains(need))
-                || (step.op.is_irreversible() && !confirmed.contains(&step.op));
+                || (step.op.is_irreversible() && !confirmed(&step.op));
             if drop {
                 dropped.insert(step.subject.clone());
             }

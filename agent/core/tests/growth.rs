@@ -42,6 +42,13 @@ fn assert_linear(what: &str, measure: impl Fn(u32) -> Duration) {
 }
 
 #[test]
+fn a_scan_for_each_jail_would_be_noticed() {
+    let points = SIZES.map(|size| (size, Duration::from_nanos(u64::from(size * size))));
+    let fitted = exponent(&points);
+    assert!(fitted > EXPONENT_MAX, "{fitted:.2}");
+}
+
+#[test]
 fn planning_at_rest_grows_with_the_host() {
     for kind in [Kind::Vnet, Kind::Shared] {
         assert_linear("a plan with nothing to do", |size| {

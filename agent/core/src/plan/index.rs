@@ -3,7 +3,8 @@
 //! Made once per plan; it answers and decides nothing. Where several things have one key they come in the kernel's order, as a scan of the look would find them.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
+use std::iter::Peekable;
 use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
@@ -49,6 +50,30 @@ impl<K: Copy + Ord, V: Copy> Multimap<K, V> {
             .iter()
             .take_while(move |(found, _)| *found == key)
             .map(|(_, value)| *value)
+    }
+}
+
+/// Looks uids up that come in ascending order, by walking along the map with them: a search for each would read all over a large host's memory.
+pub(crate) struct Cursor<'a, V> {
+    rest: Peekable<btree_map::Iter<'a, Uid, V>>,
+}
+
+impl<'a, V> Cursor<'a, V> {
+    pub(crate) fn new(map: &'a BTreeMap<Uid, V>) -> Self {
+        Self {
+            rest: map.iter().peekable(),
+        }
+    }
+
+    /// The value of `uid`, which is not below any that was asked for before.
+    pub(crate) fn get(&mut self, uid: &str) -> Option<&'a V> {
+        while self
+            .rest
+            .next_if(|(found, _)| found.as_str() < uid)
+            .is_some()
+        {}
+        let (found, value) = self.rest.peek()?;
+        (found.as_str() == uid).then_some(*value)
     }
 }
 
@@ -191,12 +216,21 @@ impl<'a> Index<'a> {
         &'m self,
         uid: &'m Uid,
     ) -> impl Iterator<Item = &'a ObservedJail> + 'm {
-        let incarnations = self.incarnations.get_or_init(|| {
+        self.owned_jails().get(Key::new(uid.as_str()))
+    }
+
+    /// The jails of ours, dying ones too, in the order of their uids.
+    pub(crate) fn jails_by_uid(&self) -> impl Iterator<Item = (&'a str, &'a ObservedJail)> {
+        let jails = self.owned_jails().0.iter();
+        jails.map(|(uid, jail)| (uid.text, *jail))
+    }
+
+    fn owned_jails(&self) -> &Multimap<Key<'a>, &'a ObservedJail> {
+        self.incarnations.get_or_init(|| {
             let jails = self.observed.jails.iter();
             let owned = jails.filter_map(|jail| Some((Key::new(self.owners.of(jail)?), jail)));
             Multimap::new(owned)
-        });
-        incarnations.get(Key::new(uid.as_str()))
+        })
     }
 
     /// The uid of the jail of ours that `jail` is; none for a stranger.
@@ -275,3 +309,6 @@ impl<'a> Owners<'a> {
             .map(|(uid, _)| uid.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests;

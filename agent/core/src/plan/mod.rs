@@ -35,7 +35,7 @@ use crate::ledger::{Ledger, Owned};
 use crate::observed::{Interface, Observed, ObservedJail};
 use crate::op::{Blocked, Op, Plan, Step, Subject, Waiting};
 use desired::Desired;
-use index::{Index, Owners};
+use index::{Cursor, Index, Owners};
 use phase::Phase;
 
 /// Reason codes of waits and blocks, for `docs/` and for `jailctl explain`.
@@ -311,11 +311,12 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
         let targets = observed.mounts.iter().map(|mount| mount.target.as_str());
         targets.collect::<BTreeSet<_>>()
     });
+    let mut views = Cursor::new(&view.jails);
     let left: Vec<Uid> = ledger
         .jails
         .iter()
         .filter(|(uid, ours)| {
-            view.jails.get(*uid).is_none_or(|jail| jail.deleting)
+            views.get(uid.as_str()).is_none_or(|jail| jail.deleting)
                 && index.incarnations(uid).all(|jail| jail.dying)
                 && !observed.files.contains_key(&ours.conf)
                 && {
@@ -329,16 +330,15 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
         })
         .map(|(uid, _)| uid.clone())
         .collect();
-    let learned: Vec<(Uid, u32, Option<String>)> = observed
-        .jails
-        .iter()
-        .filter(|jail| !jail.dying)
-        .filter_map(|jail| {
-            let uid = Uid(index.owner_of(jail)?.to_owned());
-            let ours = ledger.jails.get(&uid)?;
+    let mut known = Cursor::new(&ledger.jails);
+    let learned: Vec<(Uid, u32, Option<String>)> = index
+        .jails_by_uid()
+        .filter(|(_, jail)| !jail.dying)
+        .filter_map(|(uid, jail)| {
+            let ours = known.get(uid)?;
             let hash = jail.meta.as_ref().map(|meta| &meta.hash);
             (ours.jid != jail.jid || hash.is_some_and(|hash| *hash != ours.hash))
-                .then(|| (uid, jail.jid, hash.cloned()))
+                .then(|| (Uid(uid.to_owned()), jail.jid, hash.cloned()))
         })
         .collect();
     // Addresses that jails had before and that have gone from the host.

@@ -62,6 +62,11 @@ fn fold_jail(index: &Index, host: &str, report: &JailReport, now: Timestamp) -> 
         }
     } else {
         confirm(index, jail, report, &mut draft.write);
+        // A report speaks of every jail of its host, and of most it says what is known: their documents need not be made to see that.
+        let is_known = matches!(&draft.object, Object::Jail(after) if after.status == jail.status);
+        if is_known && draft.write == Write::default() {
+            return None;
+        }
     }
     draft.finish(Vec::new()).ok()?.write
 }

@@ -1,7 +1,7 @@
 //! Golden cases of the planner: a host in some state, a view, what the agent would do, and what it reports after one pass.
 //!
 //! Each folder of `tests/cases`, named by what it is about, has `view.yaml` and, where the host is not freshly prepared, `setup.txt` (see `cellblock_sim::scenario`), which is what an
-//! `observed.txt` would be: the real adapter reads the emulated host's own words. `plan.txt` is what `jailctl plan` prints, `rendered.txt` every file and pf anchor that the plan writes,
+//! `observed.txt` would be: the real adapter reads the emulated host's own words. `plan.txt` is the plan in words, `rendered.txt` every file and pf anchor that the plan writes,
 //! `report.txt` what the controller is told after the next pass. `UPDATE_GOLDEN=1 cargo test -p cellblock-sim --test cases` writes them anew; read the difference before committing it.
 
 use std::collections::BTreeSet;

@@ -29,7 +29,7 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// The plan in words, a line each: what `jailctl plan` prints.
+    /// The plan in words, a line each, as a report says it (`pending_plan`).
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let steps = self

@@ -19,6 +19,9 @@ use compare::Comparison;
 use std::time::Duration;
 use transcript::{Entry, Recorded};
 
+/// Floors: `file N` a line. Raise a number when the emulator has become better; never lower one.
+const FLOORS: &str = include_str!("../replay-floor.txt");
+
 /// The recordings by file name, as they stand in the repository.
 pub const TRANSCRIPTS: &[(&str, &str)] = &[
     (
@@ -172,7 +175,10 @@ fn recorded_host(file: &str) -> Emulator {
 /// # Errors
 /// The text is not a transcript; the message names the line.
 pub fn replay(file: &str, text: &str) -> Result<FileReport, String> {
-    let entries = transcript::parse(text)?;
+    run(file, &transcript::parse(text)?)
+}
+
+fn run(file: &str, entries: &[Entry]) -> Result<FileReport, String> {
     let unemulated = listed(UNEMULATED, file);
     let unrecorded = listed(UNRECORDED, file);
     let mut host = recorded_host(file);
@@ -262,6 +268,34 @@ fn judge(
             actual,
         });
     }
+}
+
+/// Files that came out worse than their floor, in words; empty when none did.
+///
+/// # Panics
+/// A line of `replay-floor.txt` is not a recording and a number.
+pub fn below_floor(reports: &[FileReport]) -> Vec<String> {
+    let floors = FLOORS
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    let mut below = Vec::new();
+    for line in floors {
+        let (file, floor) = line
+            .rsplit_once(' ')
+            .expect("a floor is a file and a number");
+        let floor: usize = floor.parse().expect("a floor is a number");
+        let report = reports
+            .iter()
+            .find(|report| report.file == file)
+            .expect("a floor is of a recording");
+        if report.passed < floor {
+            below.push(format!(
+                "{file}: {} of {}, floor {floor}",
+                report.passed, report.total
+            ));
+        }
+    }
+    below
 }
 
 /// What was expected and what came, for each mismatch of the reports; empty when there is none.

@@ -75,7 +75,7 @@ impl<'a> Started<'a> {
             fields.push(spec.field("networks"));
         } else {
             let pairs = self.networks.iter().zip(other.networks).enumerate();
-            let changed = pairs.filter(|(_, (one, other))| one != other);
+            let changed = pairs.filter(|(_, (one, other))| bare(one) != bare(other));
             fields.extend(changed.map(|(index, _)| spec.field("networks").index(index)));
         }
         let names: BTreeSet<&String> = self
@@ -94,6 +94,15 @@ impl<'a> Started<'a> {
         }
         fields
     }
+}
+
+/// An attachment without the prefix lengths of its addresses, which change in the running jail.
+fn bare(attachment: &Attachment) -> Attachment {
+    let mut bare = attachment.clone();
+    for address in &mut bare.addresses {
+        address.prefix_length = None;
+    }
+    bare
 }
 
 /// Whether a change of a network restarts a jail that is attached to it: its gateway is a VNET jail's default gateway. Prefix lengths change in

@@ -42,6 +42,20 @@ fn ports_and_policies_restart_nothing() {
 }
 
 #[test]
+fn a_prefix_length_restarts_nothing_and_another_address_does() {
+    let attached = |address| json!({"networks": [{"network": "n", "addresses": [address]}]});
+    let before = attached("10.0.0.7");
+    assert_eq!(
+        differences(before.clone(), attached("10.0.0.7/24")),
+        [""; 0]
+    );
+    assert_eq!(
+        differences(before, attached("10.0.0.8")),
+        ["spec.networks[0]"]
+    );
+}
+
+#[test]
 fn a_networks_gateway_restarts_those_with_a_stack_of_their_own() {
     let network = |value| serde_json::from_value::<NetworkSpec>(value).expect("a network");
     let before = network(

@@ -88,17 +88,21 @@ fn a_timeout_kills_the_whole_group() {
         "{error:?}"
     );
     let pid = fs::read_to_string(&pid_file).expect("the child wrote its pid");
-    let alive = Real
-        .run(&sh(&format!(
-            "kill -0 {} 2>/dev/null && ps -o stat= -p {0}",
-            pid.trim()
-        )))
-        .expect("sh runs");
-    assert!(
-        !alive.is_success() || alive.stdout.trim().is_empty() || alive.stdout.starts_with('Z'),
-        "{}",
-        alive.stdout
-    );
+    // The kernel has the signal; on a busy machine the process takes a moment to heed it.
+    let mut state = String::new();
+    while began.elapsed() < Duration::from_secs(30) {
+        let alive = Real
+            .run(&sh(&format!(
+                "kill -0 {} 2>/dev/null && ps -o stat= -p {0}",
+                pid.trim()
+            )))
+            .expect("sh runs");
+        state = alive.stdout.trim().to_owned();
+        if !alive.is_success() || state.is_empty() || state.starts_with('Z') {
+            return;
+        }
+    }
+    panic!("it is alive after 30 s: {state}");
 }
 
 #[test]

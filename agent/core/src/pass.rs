@@ -38,6 +38,10 @@ const PROGRESS_MS: u64 = 0;
 /// among them. Several times what a look takes at a thousand jails, so that most of the time goes into work.
 const PASS_MS_MAX: u64 = 10_000;
 
+/// How many times as long as it has looked a pass may work in any case. A look at a busy or slow host can take longer than the whole of the above, and the host would then be looked at anew for each
+/// single operation.
+const WORK_PER_LOOK: u64 = 4;
+
 /// Why the agent observes and does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
@@ -238,7 +242,9 @@ pub fn pass(
     } else {
         due
     };
-    let enough = || clock().saturating_sub(now_ms) >= PASS_MS_MAX;
+    let looked_ms = clock().saturating_sub(now_ms);
+    let budget_ms = PASS_MS_MAX.max(looked_ms.saturating_mul(1 + WORK_PER_LOOK));
+    let enough = || clock().saturating_sub(now_ms) >= budget_ms;
     let outcome = execute(&agreed_plan, host, ledger, file, &enough);
     let now_ms = clock();
     failures.note(&outcome, &agreed_plan, now_ms);

@@ -19,7 +19,7 @@ const FIELD_MANAGER: &str = "jailctl-host";
 const TRIES_MAX: u32 = 20;
 
 /// What stays on a host after everything was deleted, and why.
-const RESIDUE: [(&str, &str); 4] = [
+const RESIDUE: [(&str, &str); 5] = [
     (
         "loaded modules (if_bridge, if_epair)",
         "unloading a module that somebody else has begun to use would take it from them",
@@ -28,6 +28,10 @@ const RESIDUE: [(&str, &str); 4] = [
     (
         "the pf anchor `cellblock`, empty",
         "the lines of pf.conf that refer to it are the operator's",
+    ),
+    (
+        "names of former interfaces in `pfctl -s Interfaces`",
+        "pf keeps the name of every interface that it has seen until it is unloaded",
     ),
     (
         "the agent's own folder: its key, its ledger and an empty `jails`",

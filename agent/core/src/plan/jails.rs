@@ -141,6 +141,13 @@ impl<'a> Planner<'a> {
                 );
                 return self.block(&subject, reason::RESTART_NEEDED, message);
             }
+            if let Some(message) = jail
+                .aliases
+                .iter()
+                .find_map(|alias| self.stranger_at(alias))
+            {
+                return self.block(&subject, reason::ADDRESS_TAKEN, message);
+            }
             return self.plan_stop(uid, running, Some(cause));
         }
         if !self.ledger.jails.contains_key(uid) {
@@ -275,6 +282,24 @@ impl<'a> Planner<'a> {
                 self.step(Phase::KillStates, &Subject::Jail(uid.clone()), op);
             }
         }
+    }
+
+    /// The stranger who has an address that a jail needs, so that stopping it to start it anew would only stop it. What is ours may move in the very plan.
+    fn stranger_at(&self, alias: &DesiredAlias) -> Option<String> {
+        let mut tenants = self.index.tenants(&alias.address);
+        if let Some(jail) = tenants.find(|jail| self.index.owner_of(jail).is_none()) {
+            return Some(format!(
+                "{} is an address of jail `{}` (jid {}) on this host; the jail runs on as it was",
+                alias.address, jail.name, jail.jid
+            ));
+        }
+        let mut holders = self.index.holders(&alias.address);
+        let (interface, _) =
+            holders.find(|(found, _)| !self.is_owned_address(&found.name, alias.address))?;
+        Some(format!(
+            "{} is on `{}` and was not put there by us; take it off (and out of rc.conf), or give the jail another address; the jail runs on as it was",
+            alias.address, interface.name
+        ))
     }
 
     /// An alias that a jail needs. `running`: the jail holds the address already.

@@ -18,11 +18,11 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:7443";
 /// Which controller to speak to. The command line wins over the environment, that over the file.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Connection {
-    /// The context of the configuration file
-    #[arg(long, global = true, env = "JAILCTL_CONTEXT", value_name = "NAME")]
+    /// The context of the configuration file [env: JAILCTL_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
-    /// A controller, such as http://127.0.0.1:7443, in place of a context
-    #[arg(long, global = true, env = "JAILCTL_SERVER", value_name = "URL")]
+    /// A controller, such as http://127.0.0.1:7443, in place of a context [env: JAILCTL_SERVER]
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "context")]
     pub server: Option<String>,
     /// The configuration file [default: $XDG_CONFIG_HOME/cellblock/jailctl.toml, else ~/.config/cellblock/jailctl.toml]
     #[arg(long, global = true, env = "JAILCTL_CONFIG", value_name = "FILE")]
@@ -68,15 +68,26 @@ impl Connection {
     }
 
     fn entry(&self) -> anyhow::Result<ContextEntry> {
-        if let Some(server) = &self.server {
+        self.chosen(|name| std::env::var(name).ok())
+    }
+
+    /// The controller that is meant. Here and not by clap, to which a variable is as good as a flag: `--context staging` must win over a server that the environment names.
+    fn chosen(&self, environment: impl Fn(&str) -> Option<String>) -> anyhow::Result<ContextEntry> {
+        let set = |name| environment(name).filter(|value| !value.is_empty());
+        let (server, context) = if self.server.is_some() || self.context.is_some() {
+            (self.server.clone(), self.context.clone())
+        } else {
+            (set("JAILCTL_SERVER"), set("JAILCTL_CONTEXT"))
+        };
+        if let Some(server) = server {
             return Ok(ContextEntry {
-                server: server.clone(),
+                server,
                 ..ContextEntry::default()
             });
         }
         let path = self.path()?;
         let file = read(&path)?;
-        let Some(name) = self.context.as_ref().or(file.current_context.as_ref()) else {
+        let Some(name) = context.as_ref().or(file.current_context.as_ref()) else {
             return Ok(ContextEntry {
                 server: DEFAULT_SERVER.to_owned(),
                 ..ContextEntry::default()

@@ -453,11 +453,14 @@ pub fn examples() -> PathBuf {
     folder.unwrap_or_else(|| Path::new("..")).join("examples")
 }
 
-/// The roots of all jails in the manifests of a folder.
+/// The roots of all jails in the manifests of a folder, without its subfolders, as `jailctl apply -f` takes it.
 fn roots_of(folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut roots = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
+        if path.is_dir() {
+            continue;
+        }
         let bytes = std::fs::read(&path)?;
         let name = path.display().to_string();
         let file = File {

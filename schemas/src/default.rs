@@ -11,7 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::jail::JailSpec;
-use crate::network::NetworkSpec;
+use crate::net::Family;
+use crate::network::{Gateway, Mode, NetworkSpec, RoutedLink};
 use crate::object::{Kind, Object};
 use crate::validate::names::{self, INTERFACE_CHARS_MAX};
 
@@ -45,6 +46,7 @@ fn default_network(spec: &mut NetworkSpec) {
         return;
     }
     spec.scope = Some(spec.effective_scope());
+    routed_gateways(spec);
     let owners: Vec<_> = spec
         .subnets
         .iter()
@@ -58,6 +60,25 @@ fn default_network(spec: &mut NetworkSpec) {
     for (subnet, owner) in spec.subnets.iter_mut().zip(owners) {
         if let Some(gateway) = &mut subnet.gateway {
             gateway.owner = owner;
+        }
+    }
+}
+
+/// The host's ends of unnumbered links share one IPv4 address of each subnet: the first that an interface can have, unless said.
+fn routed_gateways(spec: &mut NetworkSpec) {
+    if !matches!(spec.mode(), Some(Mode::Routed(routed)) if routed.link == RoutedLink::Unnumbered) {
+        return;
+    }
+    for subnet in &mut spec.subnets {
+        let first = subnet.cidr.net().hosts().next();
+        if subnet.gateway.is_none()
+            && subnet.cidr.family() == Family::Ipv4
+            && let Some(address) = first
+        {
+            subnet.gateway = Some(Gateway {
+                address,
+                owner: None,
+            });
         }
     }
 }

@@ -157,6 +157,24 @@ impl NetworkSpec {
         })
     }
 
+    /// The address of the host's end of a routed link with numbered ends, whose jail has `address`: the other one of the /31 or /127.
+    /// None for every other way of attaching.
+    #[must_use]
+    pub fn partner(&self, address: IpAddr) -> Option<IpAddr> {
+        let Some(Mode::Routed(routed)) = self.mode() else {
+            return None;
+        };
+        match (routed.link, address) {
+            (RoutedLink::Unnumbered, _) => None,
+            (RoutedLink::PointToPoint, IpAddr::V4(address)) => {
+                Some(IpAddr::V4((address.to_bits() ^ 1).into()))
+            }
+            (RoutedLink::PointToPoint, IpAddr::V6(address)) => {
+                Some(IpAddr::V6((address.to_bits() ^ 1).into()))
+            }
+        }
+    }
+
     /// The subnet that `address` lies in.
     #[must_use]
     pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
@@ -229,10 +247,10 @@ pub struct HostPrefixLength {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RoutedLink {
-    /// /32 and /128 in the jail, host routes on the host.
+    /// /32 and /128 in the jail, a route to each on the host. The gateway is one IPv4 address of the subnet on the host's end of every link, and fe80::1 for IPv6.
     #[default]
     Unnumbered,
-    /// /31 and /127.
+    /// A pair of addresses for each link, /31 and /127: the jail's, and the one beside it on the host, which is the gateway.
     PointToPoint,
 }
 
@@ -295,7 +313,7 @@ pub struct Gateway {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GatewayOwner {
-    /// The agent puts it on the bridge.
+    /// The agent puts it on the bridge, or on the host's end of each routed link.
     Host,
     /// A router outside.
     External,

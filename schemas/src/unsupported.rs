@@ -4,7 +4,7 @@
 
 use crate::host::{HostSpec, PfAnchors};
 use crate::jail::{Addressing, JailSpec, RestartPolicy, RunPolicy};
-use crate::network::{Isolation, NetworkSpec, Subnet};
+use crate::network::{Isolation, NetworkSpec, Scope, Subnet};
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::violation::{Findings, Violation};
@@ -25,7 +25,10 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
             rows(&host_rows(&host.spec), &path, &mut findings);
             uplinks(&host.spec, &path.field("uplinks"), &mut findings);
         }
-        Object::Network(network) => rows(&network_rows(&network.spec), &path, &mut findings),
+        Object::Network(network) => {
+            rows(&network_rows(&network.spec), &path, &mut findings);
+            across_hosts(&network.spec, &path, &mut findings);
+        }
         Object::Jail(jail) => {
             rows(&jail_rows(&jail.spec), &path, &mut findings);
             attachments(&jail.spec, &path.field("networks"), &mut findings);
@@ -57,7 +60,7 @@ fn host_rows(spec: &HostSpec) -> [Row<'static>; 4] {
 
 fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     for (name, uplink) in &spec.uplinks {
-        let table: [Row<'_>; 6] = [
+        let table: [Row<'_>; 5] = [
             (
                 !uplink.interfaces.is_empty(),
                 "interfaces",
@@ -65,11 +68,6 @@ fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
             ),
             (uplink.lagg.is_some(), "lagg", "making a lagg(4)"),
             (uplink.vlan.is_some(), "vlan", "making a vlan(4)"),
-            (
-                !uplink.block.is_empty(),
-                "block",
-                "blocking ports of the public addresses",
-            ),
             (uplink.scrub.is_some(), "scrub", "pf's scrub"),
             (
                 uplink.host_addresses.is_some(),
@@ -83,11 +81,14 @@ fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
 
 fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 9] {
     let bridge = spec.bridge.as_ref();
+    let isolates_links = spec.routed.is_some() && spec.isolation == Isolation::Jails;
     [
         (
-            spec.routed.is_some(),
-            "routed",
-            "routed point-to-point networks",
+            spec.routed
+                .as_ref()
+                .is_some_and(|routed| routed.host_prefix_length.is_some()),
+            "routed.hostPrefixLength",
+            "slices of a routed network's subnets for each host",
         ),
         (
             spec.netgraph.is_some(),
@@ -111,9 +112,9 @@ fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 9] {
             "an MTU for shared-IP networks, whose addresses stand on an interface of the host",
         ),
         (
-            spec.isolation != Isolation::None,
+            spec.isolation != Isolation::None && !isolates_links,
             "isolation",
-            "isolation other than `none`",
+            "isolation other than `none` (`jails` is realised for routed networks)",
         ),
         (
             bridge.is_some_and(|bridge| bridge.stp),
@@ -190,6 +191,17 @@ fn rows(table: &[Row<'_>], path: &FieldPath, findings: &mut Findings) {
             &path.field(field),
             message,
             "leave it out: it is refused so that nothing is silently without effect",
+        );
+    }
+}
+
+/// Jails of one routed network on several hosts would not reach each other: there are no routes between hosts yet.
+fn across_hosts(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
+    if spec.routed.is_some() && spec.effective_scope() == Scope::Fleet {
+        findings.add(
+            &path.field("scope"),
+            "not yet realised by this release: a routed network that spans hosts, with routes between them",
+            "write `scope: host`: each host then has these subnets for itself",
         );
     }
 }

@@ -18,9 +18,42 @@ fn manifests() -> Vec<PathBuf> {
     paths
 }
 
+/// The manifests of one networking arrangement each: a fleet of its own, so they are not taken together.
+fn arrangements() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/networking");
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("examples are committed")
+        .flat_map(|row| {
+            let row = row.expect("it can be listed").path();
+            assert!(
+                row.join("README.md").exists(),
+                "{} has a page",
+                row.display()
+            );
+            std::fs::read_dir(row).expect("a folder for each row")
+        })
+        .map(|entry| entry.expect("it can be listed").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
+        .collect();
+    paths.sort();
+    paths
+}
+
 #[test]
 fn every_example_is_accepted_alone_and_all_together() {
-    let files: Vec<(String, Vec<u8>)> = manifests()
+    accepted(manifests());
+}
+
+#[test]
+fn every_networking_arrangement_is_accepted() {
+    for path in arrangements() {
+        accepted(vec![path]);
+    }
+}
+
+fn accepted(paths: Vec<PathBuf>) {
+    let least = if paths.len() == 1 { 1 } else { 5 };
+    let files: Vec<(String, Vec<u8>)> = paths
         .into_iter()
         .map(|path| {
             (
@@ -29,7 +62,7 @@ fn every_example_is_accepted_alone_and_all_together() {
             )
         })
         .collect();
-    assert!(files.len() >= 5, "the examples are there");
+    assert!(files.len() >= least, "the examples are there");
     let files: Vec<File<'_>> = files
         .iter()
         .map(|(name, bytes)| File { name, bytes })

@@ -51,6 +51,8 @@ pub enum Hand {
     RemoveMember(u8),
     /// A jail's root takes its addresses away.
     StripJail(u8),
+    /// A host end's gateway address, or a route of the host to a jail, is taken away.
+    RemoveRoute(u8),
     /// A jail.conf of ours is removed.
     RemoveConf(u8),
     /// The power fails; pf and devfs come back as rc(8) sets them up.
@@ -67,6 +69,7 @@ pub fn hand() -> impl Strategy<Value = Hand> {
         any::<u8>().prop_map(Hand::FlushAnchor),
         any::<u8>().prop_map(Hand::RemoveMember),
         any::<u8>().prop_map(Hand::StripJail),
+        any::<u8>().prop_map(Hand::RemoveRoute),
         any::<u8>().prop_map(Hand::RemoveConf),
         Just(Hand::Reboot),
     ]
@@ -122,6 +125,13 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
         }
         Hand::StripJail(pick) => {
             let name = ["a", "b", "c", "d"][usize::from(pick % 4)];
+            for interface in ["routed0", "pairs0"] {
+                emulator.sh(&format!(
+                    "ifconfig -j {name} {interface} inet6 fe80::2 -alias"
+                ));
+                emulator.sh(&format!("ifconfig -j {name} {interface} down"));
+            }
+            emulator.sh(&format!("route -j {name} -n delete -host 10.40.0.1"));
             for interface in ["switch0", "lan0"] {
                 emulator.sh(&format!(
                     "ifconfig -j {name} {interface} inet 10.10.0.{} -alias",
@@ -130,6 +140,14 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
                 emulator.sh(&format!("ifconfig -j {name} {interface} down"));
             }
             emulator.sh(&format!("route -j {name} -n delete default"));
+        }
+        Hand::RemoveRoute(pick) => {
+            let index = 10 + pick % 4;
+            for interface in ours(emulator) {
+                emulator.sh(&format!("ifconfig {interface} inet 10.40.0.1 -alias"));
+            }
+            emulator.sh(&format!("route -n delete -host 10.40.0.{index}"));
+            emulator.sh(&format!("route -n delete -inet6 -host fd00:40::{index}"));
         }
         Hand::RemoveConf(pick) => {
             let name = ["a", "b", "c", "d"][usize::from(pick % 4)];

@@ -10,6 +10,7 @@
 
 pub mod crash;
 pub mod drift;
+pub mod fleet;
 pub mod scenario;
 pub mod trouble;
 pub mod views;

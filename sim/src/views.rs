@@ -1,7 +1,7 @@
 //! Generated views: any mixture of this release's networks and jails, with addresses given as a controller would have given them.
 //!
 //! Two views of one host are drawn independently, so everything in them may differ: a network's families, prefix length, gateway, MTU and uplink, a jail's networks, addresses, hooks,
-//! ports and policy, and whether it is bound here at all. What a network and a jail look like stands in `networks` and `jails`.
+//! ports and policy, and whether it is bound here at all, and which ports the Host closes. What a network and a jail look like stands in `networks` and `jails`.
 
 mod jails;
 mod networks;
@@ -9,22 +9,27 @@ mod networks;
 use std::collections::BTreeMap;
 
 use cellblock_agent_core::pass::withdrawn;
-use cellblock_schemas::host::{HostSpec, SysctlValue, Uplink, ViewMark};
+use cellblock_schemas::host::{BlockedPorts, HostSpec, SysctlValue, Uplink, ViewMark};
 use cellblock_schemas::ids::{ClusterUid, Generation, Uid};
+use cellblock_schemas::net::{PortRange, Protocol};
 use cellblock_schemas::view::{HostView, JailView};
 use proptest::prelude::*;
 
 pub use jails::{JAILS, Sketch, sketch};
-pub use networks::{Families, NETWORKS, NetSketch, net_sketch};
+pub use networks::{Families, NETWORKS, NetSketch, NetSketches, net_sketch};
 
-/// Any view: four networks of any shape, and for each of the four jails a sketch or nothing.
+/// Any view: each network in any shape, for each of the four jails a sketch or nothing, and ports that the Host closes.
 pub fn view() -> BoxedStrategy<HostView> {
     (
-        prop::array::uniform4(net_sketch()),
+        prop::array::uniform6(net_sketch()),
         prop::array::uniform4(prop::option::weighted(0.7, sketch())),
+        closed(),
     )
-        .prop_map(|(networks, sketches)| {
+        .prop_map(|(networks, sketches, closed)| {
             let mut view = build(&networks, &sketches);
+            if let Some(external) = view.host.uplinks.get_mut("external") {
+                external.block = closed;
+            }
             // Not by chance, so that what is in `laws.proptest-regressions` stays what it was.
             if view.jails.len() % 2 == 1 {
                 let oid = "net.inet.tcp.msl".to_owned();
@@ -37,7 +42,7 @@ pub fn view() -> BoxedStrategy<HostView> {
 
 /// The view of these networks and jails.
 #[must_use]
-pub fn build(networks: &[NetSketch; 4], sketches: &[Option<Sketch>; 4]) -> HostView {
+pub fn build(networks: &NetSketches, sketches: &[Option<Sketch>; 4]) -> HostView {
     let mut view = HostView {
         cluster: ClusterUid("c1".to_owned()),
         mark: ViewMark {
@@ -109,6 +114,24 @@ pub fn obstacles(view: &HostView, jail: &JailView) -> Vec<&'static str> {
         .into_iter()
         .chain(networks)
         .collect()
+}
+
+/// Ports that the Host closes on its public address; no generated jail publishes them, as the controller refuses that.
+fn closed() -> impl Strategy<Value = Vec<BlockedPorts>> {
+    let one = (
+        prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)],
+        prop_oneof![Just((111, 111)), Just((2049, 2050))],
+        prop_oneof![Just(None), Just(Some("main".to_owned()))],
+    );
+    prop::collection::vec(one, 0..3).prop_map(|closed| {
+        let entry = |(index, (protocol, (first, last), address))| BlockedPorts {
+            name: format!("closed-{index}"),
+            protocol,
+            ports: vec![PortRange { first, last }],
+            address,
+        };
+        closed.into_iter().enumerate().map(entry).collect()
+    })
 }
 
 fn uplink(interface: &str, public: Option<&str>) -> Uplink {

@@ -24,8 +24,9 @@ use proptest::test_runner::FileFailurePersistence;
 /// How many passes any world may take, waits included.
 const ROUNDS_MAX: usize = 400;
 
-/// How long an address that nobody else has stays tentative, in milliseconds, and a little.
-const DAD_MS_MAX: u64 = 3_000;
+/// How long pf keeps the rules of an emptied anchor, and with them its name, where they have tables (`pf_purge_unlinked_rules`), in milliseconds; and a little.
+/// An address that nobody else has is tentative for less.
+const SETTLE_MS: u64 = 60_000;
 
 fn config() -> ProptestConfig {
     ProptestConfig {
@@ -88,6 +89,14 @@ fn assert_no_trace(before: &[String], after: &[String]) -> Result<(), TestCaseEr
     Ok(())
 }
 
+/// The host once duplicate address detection has ended and pf has forgotten what was taken out of it.
+fn settled(world: &mut World) -> Vec<String> {
+    world.sleep(SETTLE_MS);
+    // The emulated purge thread has run when pf is next looked at.
+    let _ = world.observe();
+    world.fingerprint()
+}
+
 /// It comes to rest, and at no moment before was anything wrong.
 fn converge(world: &mut World) -> Result<(), TestCaseError> {
     let came = world.converge(ROUNDS_MAX);
@@ -99,13 +108,11 @@ fn converge(world: &mut World) -> Result<(), TestCaseError> {
     }
 }
 
-/// Once duplicate address detection has ended, the two hosts differ in nothing but the numbers that the kernel counts up: the scope in a link-local route is the interface's index.
+/// Settled, the two hosts differ in nothing but the numbers that the kernel counts up: the scope in a link-local route is the interface's index.
 /// A console log tells what was run, so it may be there or not.
 fn assert_same(reference: &mut World, world: &mut World) -> Result<(), TestCaseError> {
     let lines = |world: &mut World| -> Vec<String> {
-        world.sleep(DAD_MS_MAX);
-        world
-            .fingerprint()
+        settled(world)
             .iter()
             .filter(|line| !line.contains(".console "))
             .map(|line| without_scope(line))
@@ -184,9 +191,7 @@ proptest! {
         assert_same(&mut reference, &mut world)?;
         world.take(emptied(&world.view));
         converge(&mut world)?;
-        // Nothing waits for it: the kernel takes a moment to let go of the last jails.
-        world.sleep(1_000);
-        assert_no_trace(&before, &world.fingerprint())?;
+        assert_no_trace(&before, &settled(&mut world))?;
     }
 
     /// Laws 1, 3, 4, 7 and 10: commands that are refused or hang, files that find no room, at any moments of a change and of the teardown: it converges to the host that it would have made
@@ -218,9 +223,7 @@ proptest! {
         world.start_troubled(numbered(&ending, effects));
         world.take(emptied(&world.view));
         converge(&mut world)?;
-        // Nothing waits for it: the kernel takes a moment to let go of the last jails.
-        world.sleep(1_000);
-        assert_no_trace(&before, &world.fingerprint())?;
+        assert_no_trace(&before, &settled(&mut world))?;
     }
 
     /// Law 4: strangers keep everything they have, throughout, and taking everything of ours away leaves the host as it was.
@@ -238,9 +241,7 @@ proptest! {
         }
         world.take(emptied(&world.view));
         converge(&mut world)?;
-        // Nothing waits for it: the kernel takes a moment to let go of the last jails.
-        world.sleep(1_000);
-        assert_no_trace(&before, &world.fingerprint())?;
+        assert_no_trace(&before, &settled(&mut world))?;
     }
 
     /// Law 4: a paused agent, and one that nobody has approved on a host with strangers, changes nothing, says what it would do, and does it once it may.

@@ -111,6 +111,14 @@ pub enum Owned {
         /// The label of the rules.
         label: String,
     },
+    /// A route of the host to a jail's address.
+    #[serde(rename_all = "camelCase")]
+    Route {
+        /// The jail's address.
+        destination: IpAddr,
+        /// The host end of the jail's link.
+        interface: String,
+    },
     /// A sysctl that the Host declares, with the value that it had before.
     #[serde(rename_all = "camelCase")]
     Sysctl {

@@ -45,6 +45,9 @@ pub const ANCHOR_ROOT: &str = "cellblock";
 /// How many anchors per-jail rules are spread over: few enough for any limit on anchors, many enough that one jail's change reloads few others' rules.
 pub const ANCHOR_BUCKETS: u8 = 64;
 
+/// The pf anchor of what the Host itself declares. Its name comes before all others in order, which is the order in which pf looks into them.
+pub const HOST_ANCHOR: &str = "cellblock/host";
+
 /// The pf anchor of a network.
 #[must_use]
 pub fn network_anchor(network: &Uid) -> String {

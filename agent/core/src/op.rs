@@ -249,6 +249,22 @@ pub enum Op {
         /// Its prefix length.
         prefix_length: u8,
     },
+    /// A route of the host to a jail's address, over the host end of its link.
+    AddRoute {
+        /// The jail's address.
+        destination: IpAddr,
+        /// The address on the link that leads there; none: the destination itself is on the link.
+        gateway: Option<IpAddr>,
+        /// The host end.
+        interface: String,
+    },
+    /// Takes such a route away.
+    RemoveRoute {
+        /// The jail's address.
+        destination: IpAddr,
+        /// The host end.
+        interface: String,
+    },
     /// Destroys an interface of ours, if it still carries exactly this description.
     DestroyInterface {
         /// The interface.
@@ -345,6 +361,15 @@ pub enum Op {
         /// The interface.
         interface: String,
     },
+    /// A route inside a VNET jail to an address that is on the link though no prefix of the interface covers it: the gateway of an unnumbered link.
+    AddLinkRouteInVnet {
+        /// The jail's name.
+        jail: String,
+        /// The address.
+        destination: IpAddr,
+        /// The interface.
+        interface: String,
+    },
     /// A default route inside a VNET jail; replaces another one of the same family.
     SetDefaultRouteInVnet {
         /// The jail's name.
@@ -353,6 +378,8 @@ pub enum Op {
         family: Family,
         /// The gateway.
         gateway: IpAddr,
+        /// The interface of a link-local gateway.
+        scope: Option<String>,
         /// A default route to another gateway is there now.
         replace: bool,
     },
@@ -384,6 +411,11 @@ pub enum Op {
     RotateConsole {
         /// Its path.
         path: String,
+    },
+    /// Kills the states that have two of these addresses at their ends, and no others.
+    KillStatesAmong {
+        /// Addresses of jails that must not reach each other any more.
+        addresses: Vec<IpAddr>,
     },
     /// `pfctl -k label -k label`: kills the states that rules with this label made. States of a redirect are found by no address inside (recording `09`).
     KillLabelled {
@@ -451,6 +483,23 @@ impl std::fmt::Display for Op {
             } => {
                 write!(f, "remove {address}/{prefix_length} from {interface}")
             }
+            Self::AddRoute {
+                destination,
+                gateway: None,
+                interface,
+            } => write!(f, "add route to {destination} over {interface}"),
+            Self::AddRoute {
+                destination,
+                gateway: Some(gateway),
+                interface,
+            } => write!(
+                f,
+                "add route to {destination} by {gateway} over {interface}"
+            ),
+            Self::RemoveRoute {
+                destination,
+                interface,
+            } => write!(f, "remove route to {destination} over {interface}"),
             Self::DestroyInterface { name, description } => {
                 write!(f, "destroy {name} ({description})")
             }
@@ -497,11 +546,20 @@ impl std::fmt::Display for Op {
                 mtu,
             } => write!(f, "in jail {jail}: set the MTU of {interface} to {mtu}"),
             Self::UpInVnet { jail, interface } => write!(f, "in jail {jail}: bring {interface} up"),
+            Self::AddLinkRouteInVnet {
+                jail,
+                destination,
+                interface,
+            } => write!(
+                f,
+                "in jail {jail}: add route to {destination} over {interface}"
+            ),
             Self::SetDefaultRouteInVnet {
                 jail,
                 family,
                 gateway,
                 replace,
+                ..
             } => write!(
                 f,
                 "in jail {jail}: {} {} default route to {gateway}",
@@ -522,6 +580,10 @@ impl std::fmt::Display for Op {
                 write!(f, "kill states translated from {from} to {to}")
             }
             Self::RotateConsole { path } => write!(f, "rotate {path}"),
+            Self::KillStatesAmong { addresses } => {
+                let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+                write!(f, "kill states between {}", addresses.join(", "))
+            }
             Self::KillLabelled { label } => write!(f, "kill states labelled {label}"),
         }
     }
@@ -538,6 +600,7 @@ impl Op {
                 | Self::Unmount { .. }
                 | Self::RemoveAddress { .. }
                 | Self::RemoveAddressInVnet { .. }
+                | Self::RemoveRoute { .. }
                 | Self::RemoveFile { .. }
         )
     }

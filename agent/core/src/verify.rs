@@ -5,6 +5,7 @@
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::ids::Generation;
 use cellblock_schemas::jail::RunPolicy;
+use cellblock_schemas::network::Isolation;
 use cellblock_schemas::report::{HostReport, JailReport};
 use cellblock_schemas::view::{HostView, JailView};
 
@@ -294,7 +295,7 @@ fn restart_cause<'a>(evidence: Evidence<'a>, jail: &JailView) -> Option<&'a str>
     (shall_run && !ours.restart.is_empty()).then_some(ours.restart.as_str())
 }
 
-/// Whether the jail leans on rules of ours: it publishes a port, or its network has NAT.
+/// Whether the jail leans on rules of ours: it publishes a port, or its network has NAT or keeps its jails apart.
 fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
     let nat = jail
         .binding
@@ -302,11 +303,9 @@ fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
         .iter()
         .filter_map(|attachment| evidence.view.networks.get(&attachment.network))
         .any(|network| {
-            network
-                .spec
-                .egress
-                .as_ref()
-                .is_some_and(|egress| egress.nat.is_some())
+            let egress = network.spec.egress.as_ref();
+            egress.is_some_and(|egress| egress.nat.is_some())
+                || network.spec.isolation != Isolation::None
         });
     nat || !jail.spec.publish.is_empty()
 }

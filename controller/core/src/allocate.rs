@@ -79,6 +79,27 @@ pub fn address_claim(network: &Network, host: &str, address: IpAddr) -> Resource
     }
 }
 
+/// An address, and that of the host's end of its link where the network gives both.
+pub(crate) fn with_partner(
+    spec: &NetworkSpec,
+    address: IpAddr,
+) -> impl Iterator<Item = IpAddr> + use<> {
+    std::iter::once(address).chain(spec.partner(address))
+}
+
+/// The prefix length that an address of a routed network has on its link; none in other modes, where the subnet has one.
+#[must_use]
+pub(crate) fn routed_prefix_length(spec: &NetworkSpec, address: IpAddr) -> Option<u8> {
+    let Some(Mode::Routed(routed)) = spec.mode() else {
+        return None;
+    };
+    let single = Family::of(address).host_prefix_length();
+    Some(match routed.link {
+        RoutedLink::Unnumbered => single,
+        RoutedLink::PointToPoint => single - 1,
+    })
+}
+
 /// The host's part of an address's scope.
 #[must_use]
 pub fn scope_host<'a>(spec: &NetworkSpec, host: &'a str) -> Option<&'a str> {
@@ -163,10 +184,17 @@ impl Choice<'_> {
         });
         let addresses: Vec<_> = addresses.collect();
         for given in &addresses {
-            let claim = address_claim(self.network, self.host, given.address);
-            self.allocation.resources.insert(claim);
+            self.claim(given.address);
         }
         addresses
+    }
+
+    /// Claims an address, and that of the host's end of its link where that is one of the network's too.
+    fn claim(&mut self, address: IpAddr) {
+        for address in with_partner(&self.network.spec, address) {
+            let claim = address_claim(self.network, self.host, address);
+            self.allocation.resources.insert(claim);
+        }
     }
 
     /// One address of each subnet.
@@ -192,8 +220,7 @@ impl Choice<'_> {
                         ),
                     )
                 })?;
-            let claim = address_claim(self.network, self.host, address);
-            self.allocation.resources.insert(claim);
+            self.claim(address);
             addresses.push(HostAddress {
                 address,
                 prefix_length: Some(self.prefix_length(Some(subnet), address)),
@@ -212,9 +239,11 @@ impl Choice<'_> {
             .filter(|address| subnet.cidr.net().contains(address))
             .filter(|address| Some(*address) != gateway)
             .find(|address| {
-                let claim = address_claim(self.network, self.host, *address);
-                !self.allocation.resources.contains(&claim)
-                    && self.index.claims().in_the_way(&claim, self.owner).is_none()
+                with_partner(&self.network.spec, *address).all(|address| {
+                    let claim = address_claim(self.network, self.host, address);
+                    !self.allocation.resources.contains(&claim)
+                        && self.index.claims().in_the_way(&claim, self.owner).is_none()
+                })
             })
     }
 
@@ -245,9 +274,18 @@ impl Choice<'_> {
         let used = self.index.claims().used(&self.network.metadata.name, host);
         let none = Default::default();
         let used = used.unwrap_or(&none);
-        ranges
-            .iter()
-            .find_map(|range| used.next_free(range, &holes))
+        let paired = self
+            .network
+            .spec
+            .partner(subnet.cidr.net().addr())
+            .is_some();
+        ranges.iter().find_map(|range| {
+            if paired {
+                used.next_free_pair(range, &holes)
+            } else {
+                used.next_free(range, &holes)
+            }
+        })
     }
 
     /// The prefix length that an address gets on its interface: that of a single address where the address is an alias of
@@ -256,10 +294,9 @@ impl Choice<'_> {
         let single = Family::of(address).host_prefix_length();
         let of_subnet = subnet.map_or(single, |subnet| subnet.cidr.net().prefix_len());
         match self.network.spec.mode() {
-            Some(Mode::Routed(routed)) => match routed.link {
-                RoutedLink::Unnumbered => single,
-                RoutedLink::PointToPoint => single - 1,
-            },
+            Some(Mode::Routed(_)) => {
+                routed_prefix_length(&self.network.spec, address).unwrap_or(single)
+            }
             Some(Mode::Bridge(_) | Mode::Netgraph(_) | Mode::Passthrough(_)) => of_subnet,
             Some(Mode::SharedIp(_)) | None => single,
         }

@@ -1,6 +1,7 @@
 //! The rules that relate an object to others. Each finds everything that is wrong at once. Admission refuses with what is
 //! found; binding, for which the others may have changed meanwhile, waits with it.
 
+mod blocked;
 mod jail;
 mod network;
 mod together;

@@ -129,3 +129,28 @@ fn addressing_follows_the_addresses() {
         assert_eq!(jail["spec"]["networks"][0]["addressing"], addressing);
     }
 }
+
+#[test]
+fn unnumbered_links_share_the_first_address_of_their_subnet() {
+    let subnets = |spec: serde_json::Value| {
+        defaulted(
+            Kind::Network,
+            json!({ "metadata": { "name": "n" }, "spec": spec }),
+        )["spec"]["subnets"]
+            .clone()
+    };
+    let given = json!([
+        { "cidr": "10.40.0.0/24" }, { "cidr": "fd00:40::/64" },
+        { "cidr": "10.42.0.0/24", "gateway": { "address": "10.42.0.9", "owner": "host" } },
+    ]);
+    let routed = subnets(json!({ "routed": {}, "subnets": given }));
+    let gateway = |subnet: usize| &routed[subnet]["gateway"];
+    assert_eq!(
+        *gateway(0),
+        json!({ "address": "10.40.0.1", "owner": "host" })
+    );
+    assert!(gateway(1).is_null());
+    assert_eq!(gateway(2)["address"], "10.42.0.9");
+    let pairs = subnets(json!({ "routed": { "link": "pointToPoint" }, "subnets": given }));
+    assert!(pairs[0]["gateway"].is_null());
+}

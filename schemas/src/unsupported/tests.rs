@@ -16,13 +16,17 @@ fn fields(kind: Kind, spec: Value) -> Vec<String> {
 #[test]
 fn what_is_realised_passes() {
     let host = json!({
-        "uplinks": { "external": { "interface": "igb0", "publicAddresses": { "main": "203.0.113.1" } } },
+        "uplinks": { "external": { "interface": "igb0", "publicAddresses": { "main": "203.0.113.1" },
+            "block": [{ "name": "nfs", "ports": [111] }] } },
         "pf": { "anchors": "expect" }, "sysctls": { "a.b": 1 }, "paused": true, "approved": true, "unschedulable": true,
         "taints": [{ "key": "a", "effect": "NoSchedule" }],
     });
     assert_eq!(fields(Kind::Host, host), [""; 0]);
     let network = json!({ "bridge": { "uplink": "x" }, "egress": { "nat": { "uplink": "x" } }, "mtu": 1500, "isolation": "none" });
     assert_eq!(fields(Kind::Network, network), [""; 0]);
+    let routed =
+        json!({ "routed": { "link": "pointToPoint" }, "isolation": "jails", "scope": "host" });
+    assert_eq!(fields(Kind::Network, routed), [""; 0]);
     let jail = json!({
         "root": { "path": "/a" }, "networks": [{ "network": "n" }, { "network": "m", "addresses": ["10.0.0.1"] }],
         "publish": [{ "name": "a", "ports": [80], "uplink": "x" }], "parameters": { "exec.clean": true },
@@ -35,16 +39,20 @@ fn what_is_realised_passes() {
 fn every_row_is_told_with_its_field() {
     let host = json!({
         "uplinks": { "u": { "interfaces": ["a"], "lagg": { "protocol": "lacp", "ports": [] }, "vlan": { "id": 1, "uplink": "u" },
-            "block": [{ "name": "b", "ports": [] }], "scrub": {}, "hostAddresses": "kept" } },
+            "scrub": {}, "hostAddresses": "kept" } },
         "addresses": { "node": "10.0.0.1" }, "storage": { "path": "/a" }, "pf": { "anchors": "manage" }, "fibs": 2,
     });
-    assert_eq!(fields(Kind::Host, host).len(), 10);
+    assert_eq!(fields(Kind::Host, host).len(), 9);
     let network = json!({
-        "routed": {}, "netgraph": {}, "passthrough": {}, "fib": 1, "isolation": "spoof",
+        "routed": { "hostPrefixLength": {} }, "netgraph": {}, "passthrough": {}, "fib": 1, "isolation": "spoof",
         "bridge": { "stp": true, "untagged": 5 }, "sharedIP": { "loopback": {} }, "mtu": 1400,
         "subnets": [{ "cidr": "fd00::/64", "gateway": { "address": "fe80::1" } }],
     });
     assert_eq!(fields(Kind::Network, network).len(), 9);
+    let routed = json!({ "routed": {}, "isolation": "jails" });
+    assert_eq!(self::fields(Kind::Network, routed), ["spec.scope"]);
+    let routed = json!({ "routed": {}, "isolation": "spoof", "scope": "host" });
+    assert_eq!(self::fields(Kind::Network, routed), ["spec.isolation"]);
     let jail = json!({
         "image": { "name": "a" }, "publicAddresses": [{ "name": "a", "uplink": "u", "address": "m" }], "firewall": {}, "limits": ["a"],
         "mounts": [{ "target": "/dev", "type": "devfs" }], "probes": {}, "runPolicy": "Once", "restartPolicy": "Never", "dependsOn": ["a"],

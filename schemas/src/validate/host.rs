@@ -248,6 +248,13 @@ fn validate_block(
             "name at least one",
         );
     }
+    if uplink.public_addresses.is_empty() {
+        findings.add(
+            path,
+            "the uplink names no public address to block the ports on",
+            "add it to publicAddresses",
+        );
+    }
     if let Some(address) = &block.address
         && !uplink.public_addresses.contains_key(address)
     {

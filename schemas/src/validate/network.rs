@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::net::{AddressRange, Family};
-use crate::network::{Bridge, Gateway, GatewayOwner, Mode, Nat, NetworkSpec, Routed, Subnet};
+use crate::network::{
+    Bridge, Gateway, GatewayOwner, Mode, Nat, NetworkSpec, Routed, RoutedLink, Subnet,
+};
 use crate::path::FieldPath;
 use crate::validate::{exactly_one, names, selector};
 use crate::violation::Findings;
@@ -60,7 +62,7 @@ fn modes(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
         validate_bridge(bridge, &path.field("bridge"), findings);
     }
     if let Some(routed) = &spec.routed {
-        validate_routed(routed, &path.field("routed"), findings);
+        validate_routed(spec, routed, path, findings);
     }
     if let Some(netgraph) = &spec.netgraph {
         let at = path.field("netgraph");
@@ -121,11 +123,26 @@ fn validate_bridge(bridge: &Bridge, path: &FieldPath, findings: &mut Findings) {
     }
 }
 
-fn validate_routed(routed: &Routed, path: &FieldPath, findings: &mut Findings) {
+fn validate_routed(spec: &NetworkSpec, routed: &Routed, path: &FieldPath, findings: &mut Findings) {
+    if spec.subnets.is_empty() && spec.mode().is_some() {
+        findings.add(
+            &path.field("subnets"),
+            "a routed network's links have their addresses from a subnet, but there is none",
+            "add a subnet",
+        );
+    }
+    for (index, subnet) in spec.subnets.iter().enumerate() {
+        routed_gateway(
+            routed,
+            subnet,
+            &path.field("subnets").index(index).field("gateway"),
+            findings,
+        );
+    }
     let Some(lengths) = &routed.host_prefix_length else {
         return;
     };
-    let at = path.field("hostPrefixLength");
+    let at = path.field("routed").field("hostPrefixLength");
     for (name, length, most) in [("ipv4", lengths.ipv4, 32), ("ipv6", lengths.ipv6, 128)] {
         if length.is_some_and(|length| !(1..=most).contains(&length)) {
             findings.add(
@@ -134,6 +151,35 @@ fn validate_routed(routed: &Routed, path: &FieldPath, findings: &mut Findings) {
                 format!("1 to {most}"),
             );
         }
+    }
+}
+
+/// Where the gateway of a routed link is not the operator's to choose.
+fn routed_gateway(routed: &Routed, subnet: &Subnet, path: &FieldPath, findings: &mut Findings) {
+    let given = subnet.gateway.is_some();
+    match (routed.link, subnet.cidr.family()) {
+        (RoutedLink::PointToPoint, _) if given => findings.add(
+            path,
+            "the gateway of a point-to-point link is the host's end of it",
+            "remove it",
+        ),
+        (RoutedLink::Unnumbered, Family::Ipv6) if given => findings.add(
+            path,
+            "the gateway of an unnumbered IPv6 link is fe80::1 on the host's end of it",
+            "remove it",
+        ),
+        (RoutedLink::PointToPoint | RoutedLink::Unnumbered, _) => {}
+    }
+    let room = subnet.cidr.family().host_prefix_length() - subnet.cidr.net().prefix_len();
+    if room == 0 {
+        findings.add(
+            path,
+            format!(
+                "{} has one address, and a link and its gateway need two",
+                subnet.cidr
+            ),
+            "give a larger subnet",
+        );
     }
 }
 

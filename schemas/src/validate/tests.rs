@@ -90,9 +90,37 @@ fn networks_have_one_mode() {
         fields(
             Kind::Network,
             json!({ "routed": { "hostPrefixLength": { "ipv4": 33, "ipv6": 0 } } })
-        )
-        .len(),
-        2
+        ),
+        [
+            "spec.subnets",
+            "spec.routed.hostPrefixLength.ipv4",
+            "spec.routed.hostPrefixLength.ipv6"
+        ]
+    );
+}
+
+#[test]
+fn the_gateways_of_routed_links_are_mostly_given() {
+    let subnets = json!([
+        { "cidr": "10.0.0.0/24", "gateway": { "address": "10.0.0.1" } },
+        { "cidr": "fd00::/64", "gateway": { "address": "fd00::1" } },
+        { "cidr": "10.0.1.1/32" },
+    ]);
+    let of = |link: &str| {
+        let routed = json!({ "routed": { "link": link }, "subnets": subnets });
+        fields(Kind::Network, routed)
+    };
+    assert_eq!(
+        of("unnumbered"),
+        ["spec.subnets[1].gateway", "spec.subnets[2].gateway"]
+    );
+    assert_eq!(
+        of("pointToPoint"),
+        [
+            "spec.subnets[0].gateway",
+            "spec.subnets[1].gateway",
+            "spec.subnets[2].gateway"
+        ]
     );
 }
 

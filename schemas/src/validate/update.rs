@@ -93,6 +93,15 @@ fn network(old: &NetworkSpec, new: &NetworkSpec, path: &FieldPath, findings: &mu
             );
         }
     }
+    if let (Some(before), Some(after)) = (&old.routed, &new.routed)
+        && before.link != after.link
+    {
+        findings.add(
+            &path.field("routed").field("link"),
+            "the kind of link cannot change: jails have addresses by it",
+            "make a new Network and attach the jails to it",
+        );
+    }
     if old.mtu != new.mtu {
         findings.add(
             &path.field("mtu"),

@@ -10,7 +10,7 @@ use cellblock_schemas::net::{Family, HostAddress, Mac, PortRange, Protocol};
 use cellblock_schemas::view::JailView;
 use proptest::prelude::*;
 
-use super::networks::{NETWORKS, NetSketch, offset};
+use super::networks::{NETWORKS, NetSketch, NetSketches, offset};
 
 /// The names, and the roots below /jails, of generated jails.
 pub const JAILS: [&str; 4] = ["a", "b", "c", "d"];
@@ -54,6 +54,10 @@ pub fn sketch() -> BoxedStrategy<Sketch> {
         Just(vec![3]),
         Just(vec![2, 3]),
         Just(vec![3, 2]),
+        Just(vec![4]),
+        Just(vec![5]),
+        Just(vec![4, 2]),
+        Just(vec![5, 4]),
     ];
     let published = prop::option::of((
         prop_oneof![Just(8000_u16), Just(9000)],
@@ -99,7 +103,7 @@ pub fn sketch() -> BoxedStrategy<Sketch> {
 }
 
 /// The jail of that index in [`JAILS`].
-pub(super) fn jail(index: usize, sketch: &Sketch, networks: &[NetSketch; 4]) -> JailView {
+pub(super) fn jail(index: usize, sketch: &Sketch, networks: &NetSketches) -> JailView {
     let name = JAILS[index];
     let root = if sketch.rootless {
         format!("{NOWHERE}/{name}")
@@ -214,11 +218,13 @@ fn bound(number: usize, network: usize, sketch: &NetSketch) -> BoundAttachment {
         0 => ("192.0.2.0", "fd00:20::", 3, 32, 128),
         1 => ("10.0.2.0", "fd00:2::", 50, 32, 128),
         2 => ("10.10.0.0", "fd00:10::", 10, 24, 64),
+        4 => ("10.40.0.0", "fd00:40::", 10, 32, 128),
+        5 => ("10.41.0.0", "fd00:41::", 10, 31, 127),
         _ => ("10.30.0.0", "2001:db8:30::", 10, 24, 64),
     };
-    // On the NIC an alias may have the prefix length of the wire; on the loopback it has the host's.
+    // On the NIC an alias may have the prefix length of the wire; on the loopback it has the host's, and a routed link has its own.
     let (prefix4, prefix6) = match network {
-        0 => (prefix4, prefix6),
+        0 | 4 | 5 => (prefix4, prefix6),
         1 if sketch.narrow => (25, 65),
         1 => (prefix4, prefix6),
         _ => (
@@ -226,7 +232,11 @@ fn bound(number: usize, network: usize, sketch: &NetSketch) -> BoundAttachment {
             prefix6 + u8::from(sketch.narrow),
         ),
     };
-    let last = octet(first + number);
+    // Of a pair the jail has the odd address, the host the even one.
+    let last = match network {
+        5 => octet(2 * (first + number) + 1),
+        _ => octet(first + number),
+    };
     let mut addresses = Vec::new();
     if sketch.families.has_ipv4() {
         addresses.push(HostAddress {

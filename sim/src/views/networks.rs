@@ -1,17 +1,21 @@
-//! Generated networks: both shared-IP modes, a switch inside the host, and a bridge with an uplink, each in many shapes.
+//! Generated networks: both shared-IP modes, a switch inside the host, a bridge with an uplink, and routed links of both kinds, each in many shapes.
 
 use std::net::IpAddr;
 
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::net::Mac;
 use cellblock_schemas::network::{
-    Bridge, Egress, Gateway, GatewayOwner, Loopback, Nat, NetworkSpec, SharedIp, Subnet,
+    Bridge, Egress, Gateway, GatewayOwner, Isolation, Loopback, Nat, NetworkSpec, Routed,
+    RoutedLink, SharedIp, Subnet,
 };
 use cellblock_schemas::view::NetworkView;
 use proptest::prelude::*;
 
 /// The networks that generated jails are attached to.
-pub const NETWORKS: [&str; 4] = ["inside", "nic", "switch", "lan"];
+pub const NETWORKS: [&str; 6] = ["inside", "nic", "switch", "lan", "routed", "pairs"];
+
+/// A sketch of each of [`NETWORKS`].
+pub type NetSketches = [NetSketch; NETWORKS.len()];
 
 /// Which address families a network has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +45,7 @@ pub struct NetSketch {
     pub families: Families,
     /// Prefixes one bit longer than usual.
     pub narrow: bool,
-    /// The last octet of the gateways; none: no gateway.
+    /// The last octet of the gateways; none: no gateway, or what a routed network has unless said.
     pub gateway: Option<u8>,
     /// The host has the gateways although there is an uplink, or somebody else although there is none.
     pub odd_owner: bool,
@@ -71,7 +75,7 @@ impl Default for NetSketch {
     }
 }
 
-/// Any network; boxed, so that four of them fit the stack of a test.
+/// Any network; boxed, so that several of them fit the stack of a test.
 pub fn net_sketch() -> BoxedStrategy<NetSketch> {
     let families = prop_oneof![
         3 => Just(Families::Both),
@@ -113,7 +117,7 @@ pub fn net_sketch() -> BoxedStrategy<NetSketch> {
 
 /// The network of that index in [`NETWORKS`].
 pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
-    let octet = u8::try_from(index).expect("four networks");
+    let octet = u8::try_from(index).expect("few networks");
     let spec = match index {
         0 => NetworkSpec {
             shared_ip: Some(SharedIp {
@@ -147,7 +151,7 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
             mtu: sketch.mtu,
             ..NetworkSpec::default()
         },
-        _ => NetworkSpec {
+        3 => NetworkSpec {
             bridge: Some(Bridge {
                 uplink: Some(sketch.uplink.to_owned()),
                 private_members: sketch.private,
@@ -158,6 +162,16 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
             mtu: sketch.mtu.map(|_| 1500),
             ..NetworkSpec::default()
         },
+        4 => routed(
+            sketch,
+            RoutedLink::Unnumbered,
+            subnets(sketch, ("10.40.0.0", 24), ("fd00:40::", 64), None),
+        ),
+        _ => routed(
+            sketch,
+            RoutedLink::PointToPoint,
+            subnets(sketch, ("10.41.0.0", 24), ("fd00:41::", 64), None),
+        ),
     };
     NetworkView {
         name: NETWORKS[index].to_owned(),
@@ -168,6 +182,33 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
             .is_some()
             .then_some(Mac([0x0a, 0xcb, 0, 0, 0, octet])),
         spec,
+    }
+}
+
+/// Its only gateways that a manifest may choose are those of unnumbered IPv4, which admission fills in where the manifest does not.
+fn routed(sketch: &NetSketch, link: RoutedLink, mut subnets: Vec<Subnet>) -> NetworkSpec {
+    for subnet in &mut subnets {
+        let net = subnet.cidr.net().addr();
+        let chosen = link == RoutedLink::Unnumbered && net.is_ipv4();
+        subnet.gateway = chosen.then(|| Gateway {
+            address: offset(&net.to_string(), sketch.gateway.unwrap_or(1)),
+            owner: None,
+        });
+    }
+    NetworkSpec {
+        routed: Some(Routed {
+            link,
+            ..Routed::default()
+        }),
+        subnets,
+        isolation: if sketch.private {
+            Isolation::Jails
+        } else {
+            Isolation::default()
+        },
+        egress: egress(sketch),
+        mtu: sketch.mtu,
+        ..NetworkSpec::default()
     }
 }
 

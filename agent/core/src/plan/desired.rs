@@ -14,6 +14,7 @@ use cellblock_schemas::view::{HostView, JailView, NetworkView};
 
 use super::index::Index;
 use super::roots::Roots;
+use super::routed::{self, HostEnd};
 use super::{Blocks, Settings, reason};
 use crate::ledger::Ledger;
 use crate::mark::{Mark, Role};
@@ -117,14 +118,55 @@ pub struct DesiredAlias {
 pub struct DesiredLink {
     /// Its name inside.
     pub interface: String,
-    /// The pair that it is one end of.
-    pub epair: Epair,
-    /// The bridge that the host end is a member of.
-    pub bridge: String,
+    /// What it is, and what it is attached to.
+    pub attach: Attach,
     /// Its addresses with prefix lengths, in order.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// Addresses that it reaches on the link though no prefix of it covers them.
+    pub on_link: Vec<IpAddr>,
     /// Default gateways that lie this way, at most one of each family.
     pub gateways: Vec<IpAddr>,
+}
+
+impl DesiredLink {
+    /// The pair that it is one end of.
+    #[must_use]
+    pub fn epair(&self) -> &Epair {
+        match &self.attach {
+            Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => epair,
+        }
+    }
+
+    /// Its name while it is on the host.
+    #[must_use]
+    pub fn on_host(&self) -> &str {
+        &self.epair().jail_end
+    }
+
+    /// Its MTU in octets.
+    #[must_use]
+    pub fn mtu(&self) -> u32 {
+        self.epair().mtu
+    }
+}
+
+/// What a VNET jail's interface is, and what it is attached to: one variant per way of being made, mended and taken away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// One end of an epair(4) whose other end is a member of a bridge.
+    Bridged {
+        /// The pair.
+        epair: Epair,
+        /// The bridge.
+        bridge: String,
+    },
+    /// One end of an epair(4) whose other end the host routes by.
+    Routed {
+        /// The pair.
+        epair: Epair,
+        /// What stands on the host's end.
+        end: HostEnd,
+    },
 }
 
 /// The interface of a named uplink, if this host has it.
@@ -322,7 +364,9 @@ impl<'a> Resolver<'a, '_> {
                     },
                 );
             }
-            Some(mode @ (Mode::Routed(_) | Mode::Netgraph(_) | Mode::Passthrough(_))) => {
+            // Its links are the jails', and the network has nothing of its own.
+            Some(Mode::Routed(_)) => {}
+            Some(mode @ (Mode::Netgraph(_) | Mode::Passthrough(_))) => {
                 let message = format!(
                     "this agent does not know the network mode `{}` of `{}`; update it",
                     mode.name(),
@@ -535,8 +579,10 @@ impl<'a> Resolver<'a, '_> {
                         }
                     }
                 }
-                Some(Mode::Bridge(_)) => links.push(self.link(jail, index, network)),
-                Some(Mode::Routed(_) | Mode::Netgraph(_) | Mode::Passthrough(_)) | None => {}
+                Some(Mode::Bridge(_) | Mode::Routed(_)) => {
+                    links.push(self.link(jail, index, network));
+                }
+                Some(Mode::Netgraph(_) | Mode::Passthrough(_)) | None => {}
             }
         }
         if !links.is_empty() {
@@ -568,35 +614,39 @@ impl<'a> Resolver<'a, '_> {
             .desired
             .bridges
             .get(&bridge)
-            .map_or(MTU_DEFAULT, |bridge| bridge.mtu);
-        let addresses = attachment
-            .addresses
-            .iter()
-            .map(|bound| {
-                let subnet = network
-                    .spec
-                    .subnet_of(bound.address)
-                    .map(|subnet| subnet.cidr.net().prefix_len());
-                let fallback = Family::of(bound.address).host_prefix_length();
-                (
-                    bound.address,
-                    bound.prefix_length.or(subnet).unwrap_or(fallback),
-                )
-            })
-            .collect();
+            .map_or(network.spec.mtu.unwrap_or(MTU_DEFAULT), |bridge| bridge.mtu);
+        let bound = attachment.addresses.iter().map(|bound| {
+            let subnet = network
+                .spec
+                .subnet_of(bound.address)
+                .map(|subnet| subnet.cidr.net().prefix_len());
+            let fallback = Family::of(bound.address).host_prefix_length();
+            (
+                bound.address,
+                bound.prefix_length.or(subnet).unwrap_or(fallback),
+            )
+        });
+        let epair = Epair {
+            host_end,
+            host_description: mark(Role::HostEnd(interface.clone())).description(&jail.name),
+            host_mac,
+            jail_end,
+            jail_description: mark(Role::JailEnd(interface.clone())).description(&jail.name),
+            jail_mac,
+            mtu,
+        };
+        let (attach, of_link, on_link) = match routed::sides(&network.spec, attachment) {
+            Some(sides) => {
+                let end = sides.host;
+                (Attach::Routed { epair, end }, sides.jail, sides.on_link)
+            }
+            None => (Attach::Bridged { epair, bridge }, Vec::new(), Vec::new()),
+        };
         DesiredLink {
             interface: interface.clone(),
-            epair: Epair {
-                host_end,
-                host_description: mark(Role::HostEnd(interface.clone())).description(&jail.name),
-                host_mac,
-                jail_end,
-                jail_description: mark(Role::JailEnd(interface.clone())).description(&jail.name),
-                jail_mac,
-                mtu,
-            },
-            bridge,
-            addresses,
+            attach,
+            addresses: of_link.into_iter().chain(bound).collect(),
+            on_link,
             gateways: [Family::Ipv4, Family::Ipv6]
                 .into_iter()
                 .filter_map(|family| {
@@ -617,8 +667,8 @@ impl<'a> Resolver<'a, '_> {
                 .addresses
                 .iter()
                 .filter(|bound| Family::of(bound.address) == family)
-                .find_map(|bound| network.spec.subnet_of(bound.address)?.gateway.as_ref())
-                .map(|gateway| (index, gateway.address))
+                .find_map(|bound| routed::gateway(&network.spec, bound.address))
+                .map(|gateway| (index, gateway))
         };
         let wish = |index: usize| {
             jail.spec

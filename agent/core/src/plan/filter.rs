@@ -2,69 +2,60 @@
 //!
 //! Rules follow from the view alone, not from what runs: a jail that is blocked keeps its published ports for the moment it comes back.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+mod rules;
 
-use cellblock_schemas::jail::{Publish, RunPolicy};
+use std::collections::{BTreeMap, BTreeSet};
+
 use cellblock_schemas::net::Family;
-use cellblock_schemas::network::{Mode, Nat};
+use cellblock_schemas::network::Mode;
 use cellblock_schemas::view::{JailView, NetworkView};
 
-use super::desired::uplink_interface;
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::Owned;
 use crate::names;
 use crate::observed::AnchorReference;
 use crate::op::{Op, Record, Subject};
-use crate::render::pf::{self, AnchorText, NatRule, RedirectRule};
+use crate::render::pf::{self, AnchorRules, AnchorText};
 
-/// Everything that shall stand in our anchors.
-#[derive(Default)]
-struct Rules {
-    nats: BTreeMap<String, Vec<NatRule>>,
-    redirects: BTreeMap<String, Vec<RedirectRule>>,
-}
+/// Everything that shall stand in our anchors, by anchor.
+type Rules = BTreeMap<String, AnchorRules>;
 
 /// Whose states may stand once the rules are loaded, by anchor.
 type States = BTreeMap<String, BTreeSet<Owned>>;
 
-impl Rules {
-    fn states(&self) -> States {
-        let mut states = States::new();
-        for (anchor, nats) in &self.nats {
-            let of_nats = nats.iter().map(|nat| Owned::Translation {
+/// Whose states these are.
+fn states_of(rules: &Rules) -> States {
+    let mut states = States::new();
+    for (anchor, rules) in rules {
+        let of_nats = rules.nats.iter().map(|nat| Owned::Translation {
+            anchor: anchor.clone(),
+            from: nat.from,
+            to: nat.to,
+        });
+        let of_ports = rules.redirects.iter().flat_map(|redirect| {
+            redirect.ports.iter().map(|ports| Owned::Redirect {
                 anchor: anchor.clone(),
-                from: nat.from,
-                to: nat.to,
-            });
-            states.entry(anchor.clone()).or_default().extend(of_nats);
+                label: redirect.label(ports),
+            })
+        });
+        let of_anchor: BTreeSet<Owned> = of_nats.chain(of_ports).collect();
+        if !of_anchor.is_empty() {
+            states.insert(anchor.clone(), of_anchor);
         }
-        for (anchor, redirects) in &self.redirects {
-            for redirect in redirects {
-                let of_ports = redirect.ports.iter().map(|ports| Owned::Redirect {
-                    anchor: anchor.clone(),
-                    label: redirect.label(ports),
-                });
-                states.entry(anchor.clone()).or_default().extend(of_ports);
-            }
-        }
-        states
     }
+    states
 }
 
 impl Planner<'_> {
     pub(super) fn plan_filter(&mut self) {
         let rules = self.rules();
-        let mut wanted: BTreeMap<String, AnchorText> = BTreeMap::new();
-        for (anchor, nats) in &rules.nats {
-            wanted.extend(pf::render(nats, &[]).map(|text| (anchor.clone(), text)));
-        }
-        for (anchor, redirects) in &rules.redirects {
-            wanted.extend(pf::render(&[], redirects).map(|text| (anchor.clone(), text)));
-        }
+        let wanted: BTreeMap<&str, (AnchorText, &AnchorRules)> = rules
+            .iter()
+            .filter_map(|(anchor, rules)| Some((anchor.as_str(), (pf::render(rules)?, rules))))
+            .collect();
         if self.observed.pf.loaded {
-            let states = rules.states();
+            let states = states_of(&rules);
             self.plan_anchors(&wanted, &states);
             self.plan_states(&states);
         }
@@ -73,24 +64,40 @@ impl Planner<'_> {
         }
     }
 
-    fn plan_anchors(&mut self, wanted: &BTreeMap<String, AnchorText>, states: &States) {
+    fn plan_anchors(
+        &mut self,
+        wanted: &BTreeMap<&str, (AnchorText, &AnchorRules)>,
+        states: &States,
+    ) {
         let (observed, ledger, none) = (self.observed, self.ledger, BTreeSet::new());
-        for (anchor, text) in wanted {
-            let states = states.get(anchor).unwrap_or(&none);
+        for (anchor, (text, rules)) in wanted {
+            let states = states.get(*anchor).unwrap_or(&none);
             // Rules that the ledger does not know are loaded once more, so that it knows whose states to kill one day.
             let known = states.iter().all(|state| ledger.owned.contains(state));
-            if observed.pf.anchors.get(anchor) != Some(&text.hash) || !known {
-                let op = Op::LoadAnchor {
-                    anchor: anchor.clone(),
-                    rules: text.rules.clone(),
-                };
-                self.step(Phase::LoadAnchor, &Subject::anchor(anchor), op)
-                    .record
-                    .extend(states.iter().cloned().map(Record::Owned));
+            if observed.pf.anchors.get(*anchor) == Some(&text.hash) && known {
+                continue;
+            }
+            let subject = Subject::anchor(anchor);
+            let op = Op::LoadAnchor {
+                anchor: (*anchor).to_owned(),
+                rules: text.rules.clone(),
+            };
+            self.step(Phase::LoadAnchor, &subject, op)
+                .record
+                .extend(states.iter().cloned().map(Record::Owned));
+            // A state outlives the rule that would not let it be made any more.
+            let addresses = &rules.isolation.addresses;
+            if addresses.len() > 1 {
+                let addresses = addresses.iter().copied().collect();
+                self.step(
+                    Phase::KillStates,
+                    &subject,
+                    Op::KillStatesAmong { addresses },
+                );
             }
         }
         for anchor in observed.pf.anchors.keys() {
-            if !wanted.contains_key(anchor) && is_our_anchor(anchor) {
+            if !wanted.contains_key(anchor.as_str()) && is_our_anchor(anchor) {
                 self.step(
                     Phase::ClearAnchor,
                     &Subject::anchor(anchor),
@@ -123,6 +130,7 @@ impl Planner<'_> {
                 | Owned::Inet6Enabled { .. }
                 | Owned::LinkLocal { .. }
                 | Owned::Member { .. }
+                | Owned::Route { .. }
                 | Owned::Sysctl { .. } => continue,
             };
             let kept = wanted.get(anchor);
@@ -134,203 +142,16 @@ impl Planner<'_> {
         }
     }
 
-    fn rules(&mut self) -> Rules {
-        let view = self.view;
-        let mut rules = Rules::default();
-        let jails: Vec<&JailView> = view
-            .jails
-            .values()
-            .filter(|jail| !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped)
-            .collect();
-        let used: BTreeSet<&str> = jails
-            .iter()
-            .flat_map(|jail| {
-                jail.binding
-                    .attachments
-                    .iter()
-                    .map(|attachment| attachment.network.as_str())
-            })
-            .collect();
-        for network in view
-            .networks
-            .values()
-            .filter(|network| used.contains(network.name.as_str()))
-        {
-            if let Some(nat) = network
-                .spec
-                .egress
-                .as_ref()
-                .and_then(|egress| egress.nat.as_ref())
-            {
-                let nats = self.nat_rules(network, nat);
-                if !nats.is_empty() {
-                    rules.nats.insert(names::network_anchor(&network.uid), nats);
-                }
-            }
-            self.check_forwarding(network, &jails);
-        }
-        for jail in jails {
-            for publish in &jail.spec.publish {
-                let redirects = self.redirect_rules(jail, publish);
-                rules
-                    .redirects
-                    .entry(names::jail_anchor(&jail.uid))
-                    .or_default()
-                    .extend(redirects);
-            }
-        }
-        rules.redirects.retain(|_, redirects| !redirects.is_empty());
-        rules
-    }
-
-    fn nat_rules(&mut self, network: &NetworkView, nat: &Nat) -> Vec<NatRule> {
-        let subject = Subject::Network(network.uid.clone());
-        let interface = match uplink_interface(self.view, self.observed, &self.index, &nat.uplink) {
-            Ok(interface) => interface,
-            Err(message) => {
-                self.block(
-                    &subject,
-                    reason::UPLINK_MISSING,
-                    format!("spec.egress.nat: {message}"),
-                );
-                return Vec::new();
-            }
-        };
-        let mut rules = Vec::new();
-        for subnet in &network.spec.subnets {
-            let name = match subnet.cidr.family() {
-                Family::Ipv4 => nat.address.as_deref(),
-                Family::Ipv6 if nat.address6.is_none() => continue,
-                Family::Ipv6 => nat.address6.as_deref(),
-            };
-            let to = match name {
-                None => None,
-                Some(name) => match self.public_address(&subject, &nat.uplink, &interface, name) {
-                    Some(address) if Family::of(address) == subnet.cidr.family() => Some(address),
-                    Some(_) | None => continue,
-                },
-            };
-            rules.push(NatRule {
-                interface: interface.clone(),
-                from: subnet.cidr.net(),
-                to,
-                static_port: nat.static_port,
-            });
-        }
-        rules
-    }
-
-    /// A public address by name. Noted as missing where the host does not carry it: the rule would have no effect.
-    fn public_address(
-        &mut self,
-        subject: &Subject,
-        uplink: &str,
-        interface: &str,
-        name: &str,
-    ) -> Option<IpAddr> {
-        let spec = self.view.host.uplinks.get(uplink)?;
-        let Some(address) = spec.public_addresses.get(name).copied() else {
-            let message = format!(
-                "uplink `{uplink}` of host `{}` has no public address called `{name}`",
-                self.view.host_name
-            );
-            self.block(subject, reason::PUBLIC_ADDRESS_MISSING, message);
-            return None;
-        };
-        if self.index.holders(&address).next().is_none() {
-            let message = format!(
-                "public address `{name}` ({address}) of uplink `{uplink}` is not on this host; add it to `{interface}` in rc.conf"
-            );
-            self.block(subject, reason::PUBLIC_ADDRESS_MISSING, message);
-        }
-        Some(address)
-    }
-
-    fn redirect_rules(&mut self, jail: &JailView, publish: &Publish) -> Vec<RedirectRule> {
-        let subject = Subject::Jail(jail.uid.clone());
-        let field = format!("spec.publish[{}]", publish.name);
-        let interface =
-            match uplink_interface(self.view, self.observed, &self.index, &publish.uplink) {
-                Ok(interface) => interface,
-                Err(message) => {
-                    self.block(
-                        &subject,
-                        reason::UPLINK_MISSING,
-                        format!("{field}: {message}"),
-                    );
-                    return Vec::new();
-                }
-            };
-        let publics: Vec<IpAddr> = match &publish.address {
-            Some(name) => self
-                .public_address(&subject, &publish.uplink, &interface, name)
-                .into_iter()
-                .collect(),
-            None => {
-                let spec = self.view.host.uplinks.get(&publish.uplink);
-                let all: Vec<IpAddr> = spec
-                    .map(|spec| spec.public_addresses.values().copied().collect())
-                    .unwrap_or_default();
-                [Family::Ipv4, Family::Ipv6]
-                    .into_iter()
-                    .filter_map(|family| {
-                        all.iter()
-                            .copied()
-                            .find(|address| Family::of(*address) == family)
-                    })
-                    .collect()
-            }
-        };
-        if publics.is_empty() && publish.address.is_none() {
-            let message = format!(
-                "{field}: uplink `{}` names no public address; add one to its publicAddresses",
-                publish.uplink
-            );
-            self.block(&subject, reason::PUBLIC_ADDRESS_MISSING, message);
-        }
-        let target = |family: Family| {
-            jail.binding
-                .attachments
-                .iter()
-                .filter(|attachment| {
-                    publish
-                        .network
-                        .as_ref()
-                        .is_none_or(|network| *network == attachment.network)
-                })
-                .find_map(|attachment| {
-                    Some((attachment.address_of(family)?, attachment.network.as_str()))
-                })
-        };
-        let mut rules = Vec::new();
-        for public in publics {
-            if let Some((target, network)) = target(Family::of(public)) {
-                let network = self.view.networks.get(network);
-                let bridged =
-                    network.filter(|network| matches!(network.spec.mode(), Some(Mode::Bridge(_))));
-                rules.push(RedirectRule {
-                    jail: jail.uid.clone(),
-                    interface: interface.clone(),
-                    public,
-                    protocol: publish.protocol,
-                    ports: publish.ports.clone(),
-                    target,
-                    target_port: publish.to,
-                    forwarded_by: bridged.map(|network| names::bridge(&network.uid)),
-                });
-            }
-        }
-        rules
-    }
-
-    /// Traffic of VNET jails that leaves by NAT or comes in by a published port is forwarded; shared-IP jails' is the host's own.
+    /// Traffic of VNET jails that leaves by NAT or comes in by a published port is forwarded, and all traffic between routed links; shared-IP jails' is the host's own.
     fn check_forwarding(&mut self, network: &NetworkView, jails: &[&JailView]) {
-        let Some(Mode::Bridge(mode)) = network.spec.mode() else {
-            return;
+        let always = match network.spec.mode() {
+            Some(Mode::Bridge(mode)) if mode.uplink.is_none() => false,
+            Some(Mode::Routed(_)) => true,
+            Some(
+                Mode::Bridge(_) | Mode::SharedIp(_) | Mode::Netgraph(_) | Mode::Passthrough(_),
+            )
+            | None => return,
         };
-        if mode.uplink.is_some() {
-            return;
-        }
         let published = |family: Family| {
             let attached = |jail: &&&JailView| {
                 jail.binding
@@ -362,12 +183,12 @@ impl Planner<'_> {
             (
                 "net.inet.ip.forwarding",
                 Family::Ipv4,
-                nat.is_some() || published(Family::Ipv4),
+                always || nat.is_some() || published(Family::Ipv4),
             ),
             (
                 "net.inet6.ip6.forwarding",
                 Family::Ipv6,
-                nat.is_some_and(|nat| nat.address6.is_some()) || published(Family::Ipv6),
+                always || nat.is_some_and(|nat| nat.address6.is_some()) || published(Family::Ipv6),
             ),
         ];
         for (oid, family, needed) in families {
@@ -415,11 +236,16 @@ impl Planner<'_> {
             return self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
         }
         let mut needed = BTreeSet::new();
-        if !rules.nats.is_empty() {
-            needed.insert(AnchorReference::Nat);
-        }
-        if !rules.redirects.is_empty() {
-            needed.extend([AnchorReference::Rdr, AnchorReference::Filter]);
+        for rules in rules.values() {
+            if !rules.nats.is_empty() {
+                needed.insert(AnchorReference::Nat);
+            }
+            if !rules.redirects.is_empty() {
+                needed.extend([AnchorReference::Rdr, AnchorReference::Filter]);
+            }
+            if !(rules.isolation.interfaces.is_empty() && rules.blocks.is_empty()) {
+                needed.insert(AnchorReference::Filter);
+            }
         }
         if !needed.is_subset(&pf.references) {
             let lines: Vec<String> = AnchorReference::ALL
@@ -433,19 +259,7 @@ impl Planner<'_> {
             );
             return self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
         }
-        let interfaces: BTreeSet<&str> = rules
-            .nats
-            .values()
-            .flatten()
-            .map(|rule| rule.interface.as_str())
-            .chain(
-                rules
-                    .redirects
-                    .values()
-                    .flatten()
-                    .map(|rule| rule.interface.as_str()),
-            )
-            .collect();
+        let interfaces: BTreeSet<&str> = rules.values().flat_map(interfaces_of).collect();
         let skipped: Vec<&str> = interfaces
             .into_iter()
             .filter(|interface| pf.skipped.contains(*interface))
@@ -460,8 +274,22 @@ impl Planner<'_> {
     }
 }
 
-/// Whether the anchor has a name that only we give: a network's or a bucket's.
+/// The interfaces that the rules of an anchor stand on.
+fn interfaces_of(rules: &AnchorRules) -> impl Iterator<Item = &str> {
+    let nats = rules.nats.iter().map(|rule| &rule.interface);
+    let redirects = rules.redirects.iter().map(|rule| &rule.interface);
+    let blocks = rules.blocks.iter().map(|rule| &rule.interface);
+    nats.chain(redirects)
+        .chain(blocks)
+        .chain(&rules.isolation.interfaces)
+        .map(String::as_str)
+}
+
+/// Whether the anchor has a name that only we give: the Host's, a network's or a bucket's.
 fn is_our_anchor(anchor: &str) -> bool {
+    if anchor == names::HOST_ANCHOR {
+        return true;
+    }
     let Some(name) = anchor
         .strip_prefix(names::ANCHOR_ROOT)
         .and_then(|rest| rest.strip_prefix('/'))

@@ -12,7 +12,7 @@ use cellblock_schemas::view::HostView;
 
 use crate::ledger::{Ledger, OwnedJail};
 use crate::mark::{Mark, Role};
-use crate::observed::{Address, Interface, Observed, ObservedJail};
+use crate::observed::{Address, Interface, Observed, ObservedJail, Route};
 
 /// How many octets of a text stand in its key: all of an interface's name, and as much of a uid as tells random ones apart.
 const KEY_BYTES: usize = 16;
@@ -85,6 +85,7 @@ pub(crate) struct Index<'a> {
     interfaces: ByText<'a, &'a Interface>,
     bridges: ByText<'a, &'a Interface>,
     holders: OnceCell<Multimap<IpAddr, (&'a Interface, &'a Address)>>,
+    host_routes: OnceCell<Multimap<IpAddr, &'a Route>>,
     living: ByText<'a, &'a ObservedJail>,
     tenants: OnceCell<Multimap<IpAddr, &'a ObservedJail>>,
     incarnations: ByText<'a, &'a ObservedJail>,
@@ -100,6 +101,7 @@ impl<'a> Index<'a> {
             interfaces: OnceCell::new(),
             bridges: OnceCell::new(),
             holders: OnceCell::new(),
+            host_routes: OnceCell::new(),
             living: OnceCell::new(),
             tenants: OnceCell::new(),
             incarnations: OnceCell::new(),
@@ -186,6 +188,18 @@ impl<'a> Index<'a> {
             }))
         });
         holders.get(*address)
+    }
+
+    /// The host's routes to exactly that address, in the first routing table.
+    pub(crate) fn routes_to<'m>(
+        &'m self,
+        address: &'m IpAddr,
+    ) -> impl Iterator<Item = &'a Route> + 'm {
+        let routes = self.host_routes.get_or_init(|| {
+            let routes = self.observed.routes.get(&0).into_iter().flatten();
+            Multimap::new(routes.filter_map(|route| Some((route.destination.parse().ok()?, route))))
+        });
+        routes.get(*address)
     }
 
     /// The living jail of that name.

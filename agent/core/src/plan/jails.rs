@@ -8,14 +8,14 @@ use cellblock_schemas::jail::RestartPolicy;
 use cellblock_schemas::net::Family;
 use cellblock_schemas::validate::parameters;
 
-use super::desired::{DesiredAlias, DesiredJail, DesiredLink, Networking};
+use super::desired::{Attach, DesiredAlias, DesiredJail, DesiredLink, Networking};
 use super::networks::Standing;
 use super::phase::Phase;
 use super::teardown::Life;
-use super::{Planner, reason};
+use super::{Planner, reason, routed};
 use crate::ledger::{Owned, OwnedJail};
 use crate::observed::{Interface, ObservedJail, Vnet};
-use crate::op::{Op, Record, Subject};
+use crate::op::{Epair, Op, Record, Subject};
 use crate::render::digest::{self, Meaning};
 use crate::render::jailconf;
 
@@ -33,16 +33,16 @@ impl DesiredJail<'_> {
 
     /// Whether the epair with that host end is one of its own.
     pub(super) fn has_link(&self, host_end: &str) -> bool {
-        self.links()
-            .iter()
-            .any(|link| link.epair.host_end == host_end)
+        let mut links = self.links().iter();
+        links.any(|link| link.epair().host_end == host_end)
     }
 
     fn addresses(&self) -> Vec<IpAddr> {
         let of_links = self
             .links()
             .iter()
-            .flat_map(|link| link.addresses.iter().map(|(address, _)| *address));
+            .flat_map(|link| link.addresses.iter().map(|(address, _)| *address))
+            .filter(|address| !routed::is_link_local(*address));
         self.aliases
             .iter()
             .map(|alias| alias.address)
@@ -219,7 +219,7 @@ impl<'a> Planner<'a> {
             self.plan_alias(uid, alias, false);
         }
         for link in jail.links() {
-            self.plan_new_link(&subject, link);
+            self.plan_new_epair(&subject, link.epair(), &link.attach);
         }
         if self.is_blocked(&subject)
             || jail
@@ -428,12 +428,11 @@ impl<'a> Planner<'a> {
         self.wait(subject, reason::ADDRESS_TENTATIVE, message, DAD_MS_MAX);
     }
 
-    /// The epair of a jail that does not run: whole and fresh on the host, its host end a member of the bridge.
-    fn plan_new_link(&mut self, subject: &Subject, link: &DesiredLink) {
-        let epair = &link.epair;
+    /// The epair of a jail that does not run: whole and fresh on the host, its host end where it belongs.
+    fn plan_new_epair(&mut self, subject: &Subject, epair: &Epair, attach: &Attach) {
         match self.standing(subject, &epair.host_end, &epair.host_description) {
             Standing::Taken => {}
-            Standing::Nothing => self.plan_create_epair(subject, link),
+            Standing::Nothing => self.plan_create_epair(subject, epair, attach),
             Standing::Ours(host_end) => {
                 let jail_end = self.jail_end_on_host(&epair.jail_end, &epair.jail_description);
                 let fresh = jail_end
@@ -441,47 +440,54 @@ impl<'a> Planner<'a> {
                     && host_end.mtu == epair.mtu
                     && host_end.mac == Some(epair.host_mac);
                 if fresh {
-                    self.plan_membership(subject, link, Some(host_end));
+                    self.plan_attached(subject, attach, Some(host_end));
                 } else {
                     self.plan_destroy_epair(subject, host_end);
-                    self.plan_create_epair(subject, link);
+                    self.plan_create_epair(subject, epair, attach);
                 }
             }
         }
     }
 
-    fn plan_create_epair(&mut self, subject: &Subject, link: &DesiredLink) {
-        self.step(
-            Phase::CreateEpair,
-            subject,
-            Op::CreateEpair(link.epair.clone()),
-        );
-        self.plan_membership(subject, link, None);
+    fn plan_create_epair(&mut self, subject: &Subject, epair: &Epair, attach: &Attach) {
+        self.step(Phase::CreateEpair, subject, Op::CreateEpair(epair.clone()));
+        self.plan_attached(subject, attach, None);
+    }
+
+    /// What the host end is attached to. `host_end`: the end as it stands; none where it is about to be made.
+    fn plan_attached(&mut self, subject: &Subject, attach: &Attach, host_end: Option<&Interface>) {
+        match attach {
+            Attach::Bridged { epair, bridge } => {
+                self.plan_membership(subject, epair, bridge, host_end);
+            }
+            Attach::Routed { epair, end } => self.plan_host_end(subject, epair, end, host_end),
+        }
     }
 
     fn plan_membership(
         &mut self,
         subject: &Subject,
-        link: &DesiredLink,
+        epair: &Epair,
+        on: &str,
         host_end: Option<&Interface>,
     ) {
         // Whatever is called like our bridge and is not surely ours is left alone.
-        let bridge = self.desired.bridges.get(&link.bridge);
+        let bridge = self.desired.bridges.get(on);
         if bridge
             .is_some_and(|bridge| self.is_blocked(&Subject::Network(bridge.network.uid.clone())))
         {
             return;
         }
-        let member = &link.epair.host_end;
+        let member = &epair.host_end;
         let present = self
             .index
-            .interface(&link.bridge)
+            .interface(on)
             .and_then(|bridge| bridge.members.get(member))
             .filter(|_| host_end.is_some());
         let private = self
             .desired
             .bridges
-            .get(&link.bridge)
+            .get(on)
             .is_some_and(|bridge| bridge.private);
         if present.is_none() {
             // An interface is a member of one bridge only: of the former network's, or where somebody put it.
@@ -494,14 +500,14 @@ impl<'a> Planner<'a> {
                 self.step(Phase::RemoveMember, subject, op);
             }
             let op = Op::AddMember {
-                bridge: link.bridge.clone(),
+                bridge: on.to_owned(),
                 member: member.clone(),
             };
             self.step(Phase::AddMember, subject, op);
         }
         if present.is_some_and(|present| present.flags.contains("PRIVATE")) != private {
             let op = Op::SetPrivate {
-                bridge: link.bridge.clone(),
+                bridge: on.to_owned(),
                 member: member.clone(),
                 private,
             };
@@ -531,7 +537,8 @@ impl<'a> Planner<'a> {
         let Some(vnet) = observed.vnets.get(&running.jid) else {
             return;
         };
-        let epair = &link.epair;
+        let attach = &link.attach;
+        let epair = link.epair();
         let inside = vnet
             .interfaces
             .iter()
@@ -547,7 +554,7 @@ impl<'a> Planner<'a> {
         ) {
             (Standing::Taken, _) => return,
             (Standing::Ours(host_end), Some(end)) => {
-                self.plan_membership(subject, link, Some(host_end));
+                self.plan_attached(subject, attach, Some(host_end));
                 if end.name != link.interface {
                     let op = Op::RenameInVnet {
                         jail: name.to_owned(),
@@ -563,25 +570,25 @@ impl<'a> Planner<'a> {
                     .jail_end_on_host(&epair.jail_end, &epair.jail_description)
                     .is_some()
                 {
-                    self.plan_membership(subject, link, Some(host_end));
+                    self.plan_attached(subject, attach, Some(host_end));
                 } else {
                     self.plan_destroy_epair(subject, host_end);
-                    self.plan_create_epair(subject, link);
+                    self.plan_create_epair(subject, epair, attach);
                 }
             }
-            (Standing::Nothing, _) => self.plan_create_epair(subject, link),
+            (Standing::Nothing, _) => self.plan_create_epair(subject, epair, attach),
         }
         self.step(
             Phase::RepairVnet,
             subject,
             Op::MoveToVnet {
-                interface: epair.jail_end.clone(),
+                interface: link.on_host().to_owned(),
                 jail: name.to_owned(),
             },
         );
         let op = Op::RenameInVnet {
             jail: name.to_owned(),
-            from: epair.jail_end.clone(),
+            from: link.on_host().to_owned(),
             to: link.interface.clone(),
         };
         self.step(Phase::RepairVnet, subject, op);
@@ -621,11 +628,11 @@ impl<'a> Planner<'a> {
             }
         }
         // One that is still on the host has it from when it was made.
-        if end.is_some_and(|end| end.mtu != link.epair.mtu) {
+        if end.is_some_and(|end| end.mtu != link.mtu()) {
             let op = Op::SetMtuInVnet {
                 jail: jail.to_owned(),
                 interface: link.interface.clone(),
-                mtu: link.epair.mtu,
+                mtu: link.mtu(),
             };
             self.step(Phase::RepairVnet, subject, op);
         }
@@ -636,12 +643,30 @@ impl<'a> Planner<'a> {
             };
             self.step(Phase::RepairVnet, subject, op);
         }
-        for gateway in &link.gateways {
-            let family = Family::of(*gateway);
-            let present = vnet
+        let default_of = |family| {
+            let mut routes = vnet.routes.iter();
+            routes.find(|route| route.family == family && route.destination == "default")
+        };
+        for destination in &link.on_link {
+            let text = destination.to_string();
+            // A look without `netstat -j` sees default routes alone; one by this gateway could not have been added without the route to it.
+            let there = vnet
                 .routes
                 .iter()
-                .find(|route| route.family == family && route.destination == "default");
+                .any(|route| route.destination == text && route.interface == link.interface)
+                || default_of(Family::of(*destination)).is_some_and(|route| route.gateway == text);
+            if !there {
+                let op = Op::AddLinkRouteInVnet {
+                    jail: jail.to_owned(),
+                    destination: *destination,
+                    interface: link.interface.clone(),
+                };
+                self.step(Phase::RepairVnet, subject, op);
+            }
+        }
+        for gateway in &link.gateways {
+            let family = Family::of(*gateway);
+            let present = default_of(family);
             let present_gateway = present.map(|route| {
                 route
                     .gateway
@@ -655,6 +680,7 @@ impl<'a> Planner<'a> {
                     jail: jail.to_owned(),
                     family,
                     gateway: *gateway,
+                    scope: routed::is_link_local(*gateway).then(|| link.interface.clone()),
                     replace: present.is_some(),
                 };
                 self.step(Phase::RepairVnet, subject, op);

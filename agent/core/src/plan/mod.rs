@@ -20,6 +20,7 @@ mod networks;
 mod phase;
 mod restore;
 mod roots;
+mod routed;
 mod sysctls;
 mod teardown;
 
@@ -388,6 +389,12 @@ fn still_there(observed: &Observed, index: &Index<'_>, owned: &Owned) -> bool {
             .interfaces_named(bridge)
             .any(|found| found.members.contains_key(member)),
         Owned::Redirect { .. } | Owned::Translation { .. } => observed.pf.loaded,
+        Owned::Route {
+            destination,
+            interface,
+        } => index
+            .routes_to(destination)
+            .any(|route| route.interface == *interface),
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),
     }
 }

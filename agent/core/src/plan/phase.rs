@@ -17,7 +17,7 @@ pub(super) enum Phase {
     StopJail,
     /// Deepest first.
     Unmount,
-    /// Aliases of jails that are gone.
+    /// Aliases of jails that are gone, and routes to them.
     RemoveAddress,
     /// Epairs go after their jails: a jail whose epair went first died 19 s later (freebsd-facts, section 3).
     DestroyEpair,
@@ -41,8 +41,10 @@ pub(super) enum Phase {
     CreateEpair,
     /// Host ends join their bridges.
     AddMember,
-    /// Aliases for shared-IP jails.
+    /// Aliases for shared-IP jails, and addresses of host ends of routed links.
     AddAddress,
+    /// Routes to jails over them.
+    AddRoute,
     /// jail.conf files.
     WriteFile,
     /// Jails.

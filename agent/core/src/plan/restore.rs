@@ -20,6 +20,9 @@ impl Planner<'_> {
             let Owned::Alias { interface, address } = owned else {
                 continue;
             };
+            if self.goes_with_its_jail(interface) {
+                continue;
+            }
             let entry = self
                 .index
                 .holders(address)

@@ -109,6 +109,7 @@ impl<'a> Planner<'a> {
         self.plan_leftover_mounts();
         self.plan_leftover_aliases();
         self.plan_leftover_epairs();
+        self.plan_leftover_host_ends();
         self.plan_leftover_switches();
         self.plan_leftover_uplinks();
         self.plan_leftover_files();
@@ -221,7 +222,7 @@ impl<'a> Planner<'a> {
         let jail = self.desired.jails.get(uid);
         let mut links = jail.map_or(&[][..], DesiredJail::links).iter();
         match links.find(|wanted| wanted.interface == link) {
-            Some(wanted) => wanted.epair.host_end == name,
+            Some(wanted) => wanted.epair().host_end == name,
             None => names::epair_host_end(uid, link) == name,
         }
     }

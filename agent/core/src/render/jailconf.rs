@@ -3,7 +3,7 @@
 //! Nothing can break out of a value: everything is quoted, and the two characters that end or escape a quoted string, and the one that begins a variable, are escaped (usr.sbin/jail/jaillex.l).
 
 use std::fmt::{self, Write as _};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::jail::ParameterValue;
 use cellblock_schemas::net::Family;
@@ -143,7 +143,7 @@ impl Text {
             Ipv4Addr::LOCALHOST
         ));
         for link in links {
-            let (interface, end) = (&link.interface, &link.epair.jail_end);
+            let (interface, end) = (&link.interface, link.on_host());
             self.created(format_args!("/sbin/ifconfig {end} vnet {name}"));
             self.created(format_args!(
                 "/sbin/ifconfig -j {name} {end} name {interface}"
@@ -159,16 +159,30 @@ impl Text {
                 }
             }
             self.created(format_args!("/sbin/ifconfig -j {name} {interface} up"));
-        }
-        for gateway in links.iter().flat_map(|link| &link.gateways) {
-            match Family::of(*gateway) {
-                Family::Ipv4 => self.created(format_args!(
-                    "/sbin/route -j {name} -q -n add default {gateway}"
-                )),
-                Family::Ipv6 => self.created(format_args!(
-                    "/sbin/route -j {name} -q -n add -inet6 default {gateway}"
-                )),
+            for address in &link.on_link {
+                self.created(format_args!(
+                    "/sbin/route -j {name} -q -n add -host {address} -iface {interface}"
+                ));
             }
+        }
+        for link in links {
+            for gateway in &link.gateways {
+                self.default_route(name, &link.interface, *gateway);
+            }
+        }
+    }
+
+    fn default_route(&mut self, name: &str, interface: &str, gateway: IpAddr) {
+        match gateway {
+            IpAddr::V4(gateway) => self.created(format_args!(
+                "/sbin/route -j {name} -q -n add default {gateway}"
+            )),
+            IpAddr::V6(gateway) if gateway.is_unicast_link_local() => self.created(format_args!(
+                "/sbin/route -j {name} -q -n add -inet6 default {gateway}%{interface}"
+            )),
+            IpAddr::V6(gateway) => self.created(format_args!(
+                "/sbin/route -j {name} -q -n add -inet6 default {gateway}"
+            )),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Each anchor carries one rule that matches nothing and whose label states the hash of the text: what is loaded is told by that label, never by a diff of pfctl's print.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -21,9 +22,47 @@ const NO_INTERFACE: &str = "cbnone0";
 pub struct AnchorText {
     /// What `pfctl -a ANCHOR -f -` reads.
     pub rules: String,
-    /// What the label states: a hash of the text, `-`, and how many translations pf makes of it. Rules and translations are rulesets of their own, and the label stands among the rules only:
-    /// without the number, nobody would notice that `pfctl -a ANCHOR -F nat` took the others away (recording `15`).
+    /// What the label states: a hash of the text, where there is a table `+` and how many addresses it has, `-`, and how many translations pf makes of it. Rules, translations and tables are kept
+    /// apart, and the label stands among the rules only: without the numbers, nobody would notice that `pfctl -a ANCHOR -F nat` (recording `15`) or `-F Tables` took the others away.
     pub hash: String,
+}
+
+/// The table of the jails that must not reach each other, local to its network's anchor.
+pub const ISOLATED_TABLE: &str = "isolated";
+
+/// Everything that shall stand in one anchor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnchorRules {
+    /// Outbound NAT.
+    pub nats: Vec<NatRule>,
+    /// Published ports.
+    pub redirects: Vec<RedirectRule>,
+    /// Jails that must not reach each other.
+    pub isolation: Isolation,
+    /// Ports of public addresses that are closed.
+    pub blocks: Vec<BlockRule>,
+}
+
+/// Ports of a public address of the host that are closed for what comes in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlockRule {
+    /// The interface that traffic comes in by.
+    pub interface: String,
+    /// The public address.
+    pub public: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The ports.
+    pub ports: Vec<PortRange>,
+}
+
+/// Jails of a network that must not reach each other, each behind an interface of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Isolation {
+    /// Their addresses.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The host ends of their links.
+    pub interfaces: BTreeSet<String>,
 }
 
 /// One line of outbound NAT.
@@ -92,53 +131,43 @@ impl RedirectRule {
     }
 }
 
-/// Renders an anchor of NAT and redirect rules. None where there is nothing to load.
+/// Renders an anchor. None where there is nothing to load.
 #[must_use]
-pub fn render(nats: &[NatRule], redirects: &[RedirectRule]) -> Option<AnchorText> {
-    if nats.is_empty() && redirects.is_empty() {
+pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
+    let AnchorRules {
+        nats,
+        redirects,
+        isolation,
+        blocks,
+    } = anchor;
+    if *anchor == AnchorRules::default() {
         return None;
     }
-    let mut rules = String::new();
-    for nat in nats {
-        let family = Family::of(nat.from.addr()).keyword();
-        let to = match nat.to {
-            Some(address) => address.to_string(),
-            None => format!("({}:0)", nat.interface),
-        };
-        let static_port = if nat.static_port { " static-port" } else { "" };
-        writeln!(
-            rules,
-            "nat pass on {} {family} from {} to any -> {to}{static_port}",
-            nat.interface, nat.from
-        )
-        .expect("writing to a String cannot fail");
+    let mut lines = Vec::new();
+    if !isolation.addresses.is_empty() {
+        let members: Vec<String> = isolation.addresses.iter().map(IpAddr::to_string).collect();
+        lines.push(format!(
+            "table <{ISOLATED_TABLE}> const {{ {} }}",
+            members.join(", ")
+        ));
     }
+    lines.extend(nats.iter().map(nat_line));
+    lines.extend(redirects.iter().flat_map(redirect_lines));
     for redirect in redirects {
-        let to = redirect
-            .target_port
-            .map(|port| format!(" port {port}"))
-            .unwrap_or_default();
-        for ports in &redirect.ports {
-            writeln!(
-                rules,
-                "rdr on {} {} proto {} from any to {} port {} tag \"{}\" -> {}{to}",
-                redirect.interface,
-                Family::of(redirect.public).keyword(),
-                redirect.protocol.as_str(),
-                redirect.public,
-                range(ports),
-                redirect.label(ports),
-                redirect.target,
-            )
-            .expect("writing to a String cannot fail");
-        }
+        pass_lines(&mut lines, redirect);
     }
-    for redirect in redirects {
-        render_passes(&mut rules, redirect);
-    }
+    lines.extend(blocks.iter().flat_map(block_lines));
+    // Whatever source a jail's root takes: what comes from its link is not let through to another jail of the network.
+    lines.extend(isolation.interfaces.iter().map(|interface| {
+        format!("block drop in quick on {interface} from any to <{ISOLATED_TABLE}>")
+    }));
+    let mut rules = lines.join("\n");
+    rules.push('\n');
     let mut hash = data_encoding::HEXLOWER.encode(&Sha256::digest(rules.as_bytes()));
     hash.truncate(16);
-    // pf makes a translation of each port of a list.
+    if !isolation.addresses.is_empty() {
+        write!(hash, "+{}", isolation.addresses.len()).expect("writing to a String cannot fail");
+    }
     let translations: usize = redirects.iter().map(|redirect| redirect.ports.len()).sum();
     write!(hash, "-{}", nats.len() + translations).expect("writing to a String cannot fail");
     writeln!(
@@ -149,8 +178,53 @@ pub fn render(nats: &[NatRule], redirects: &[RedirectRule]) -> Option<AnchorText
     Some(AnchorText { rules, hash })
 }
 
+fn nat_line(nat: &NatRule) -> String {
+    let family = Family::of(nat.from.addr()).keyword();
+    let to = match nat.to {
+        Some(address) => address.to_string(),
+        None => format!("({}:0)", nat.interface),
+    };
+    let static_port = if nat.static_port { " static-port" } else { "" };
+    format!(
+        "nat pass on {} {family} from {} to any -> {to}{static_port}",
+        nat.interface, nat.from
+    )
+}
+
+fn redirect_lines(redirect: &RedirectRule) -> impl Iterator<Item = String> {
+    let to = redirect
+        .target_port
+        .map(|port| format!(" port {port}"))
+        .unwrap_or_default();
+    redirect.ports.iter().map(move |ports| {
+        format!(
+            "rdr on {} {} proto {} from any to {} port {} tag \"{}\" -> {}{to}",
+            redirect.interface,
+            Family::of(redirect.public).keyword(),
+            redirect.protocol.as_str(),
+            redirect.public,
+            range(ports),
+            redirect.label(ports),
+            redirect.target,
+        )
+    })
+}
+
+fn block_lines(block: &BlockRule) -> impl Iterator<Item = String> {
+    block.ports.iter().map(|ports| {
+        format!(
+            "block drop in quick on {} {} proto {} from any to {} port {}",
+            block.interface,
+            Family::of(block.public).keyword(),
+            block.protocol.as_str(),
+            block.public,
+            self::range(ports),
+        )
+    })
+}
+
 /// The filter rules of a redirect, for each range of its ports. The tag tells ports apart that lead to one port inside: without it, the first rule would make the states of all of them.
-fn render_passes(rules: &mut String, redirect: &RedirectRule) {
+fn pass_lines(lines: &mut Vec<String>, redirect: &RedirectRule) {
     for ports in &redirect.ports {
         let inside = match redirect.target_port {
             Some(port) => port.to_string(),
@@ -166,14 +240,12 @@ fn render_passes(rules: &mut String, redirect: &RedirectRule) {
             .into_iter()
             .filter_map(|(way, interface)| Some((way, interface?)))
         {
-            writeln!(
-                rules,
+            lines.push(format!(
                 "pass {direction} quick on {interface} {} proto {} from any to {} port {inside} tagged \"{label}\" keep state label \"{label}\"",
                 Family::of(redirect.target).keyword(),
                 redirect.protocol.as_str(),
                 redirect.target,
-            )
-            .expect("writing to a String cannot fail");
+            ));
         }
     }
 }

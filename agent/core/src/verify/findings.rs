@@ -144,6 +144,7 @@ impl<'a> Findings<'a> {
             | Owned::LinkLocal { .. }
             | Owned::Member { .. }
             | Owned::Redirect { .. }
+            | Owned::Route { .. }
             | Owned::Sysctl { .. }
             | Owned::Translation { .. } => None,
         });

@@ -6,6 +6,7 @@ use cellblock_agent_core::host::Wanted;
 use cellblock_agent_core::mark::Mark;
 use cellblock_agent_core::names::ANCHOR_ROOT;
 use cellblock_agent_core::observed::{Interface, Observed, ObservedJail, Pf, Route};
+use cellblock_agent_core::render::pf::ISOLATED_TABLE;
 use cellblock_schemas::host::{HostFacts, InterfaceFact};
 use cellblock_schemas::net::HostAddress;
 
@@ -198,7 +199,8 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
     for anchor in self::anchors(system)? {
         match pf::parse_hash(&show(system, &anchor, "-sl")?) {
             Some(hash) => {
-                let whole = pf::has_translations(&hash, &show(system, &anchor, "-sn")?);
+                let whole = pf::has_translations(&hash, &show(system, &anchor, "-sn")?)
+                    && has_table(system, &anchor, &hash)?;
                 anchors.insert(anchor, if whole { hash } else { String::new() });
             }
             None if holds_nothing(system, &anchor)? => {}
@@ -214,6 +216,17 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
         skipped: pf::parse_skipped(&interfaces.stdout),
         anchors,
     })
+}
+
+/// Whether the table that an anchor's label speaks of is there with all its addresses.
+fn has_table(system: &dyn System, anchor: &str, hash: &str) -> Result<bool, Failure> {
+    let Some(count) = pf::table_addresses(hash) else {
+        return Ok(true);
+    };
+    let arguments = ["-a", anchor, "-t", ISOLATED_TABLE, "-T", "show"];
+    // `pfctl: Table does not exist.`, exit status 255 (sbin/pfctl/pfctl_table.c).
+    let output = system.run(&Command::new(Program::Pfctl, arguments))?;
+    Ok(output.is_success() && pf::parse_tables(&output.stdout).len() == count)
 }
 
 /// What pfctl shows of an anchor; nothing of one that is not there, of which recordings `05` and `12` show exit status 0.

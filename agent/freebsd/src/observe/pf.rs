@@ -153,6 +153,28 @@ pub fn has_translations(hash: &str, text: &str) -> bool {
     stated.is_none_or(|stated: usize| stated == shown)
 }
 
+/// How many addresses the table of an anchor that states `hash` must have; none where it has no table. `pfctl -a ANCHOR -F Tables` takes them away and leaves the rules with the label, which then
+/// match nothing.
+#[must_use]
+pub fn table_addresses(hash: &str) -> Option<usize> {
+    let (_, numbers) = hash.split_once('+')?;
+    let (count, _) = numbers.split_once('-')?;
+    count.parse().ok()
+}
+
+/// Reads `pfctl -vvss`: the states that have two of `addresses` at their ends, as `ID/CREATORID`; see [`parse_states_of`].
+#[must_use]
+pub fn parse_states_among(text: &str, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
+    parse_states(text, |line| {
+        let ends: BTreeSet<IpAddr> = line
+            .split_whitespace()
+            .filter_map(state_address)
+            .filter(|address| addresses.contains(address))
+            .collect();
+        ends.len() > 1
+    })
+}
+
 /// Reads `pfctl -a ANCHOR -sT`: the tables.
 #[must_use]
 pub fn parse_tables(text: &str) -> Vec<&str> {

@@ -100,7 +100,14 @@ fn ask(system: &dyn System, jail: &str, command: &Command) -> Result<Answer<Outp
     Ok(Answer::Mute)
 }
 
-/// The default routes of fib 0 inside a VNET jail; none if it is gone.
+/// Whether a route inside a jail is of those that planning reads: a default one, or one to a single address on the link, as the gateway of an unnumbered link has it (recording `04`). Routes to the
+/// jail's own addresses go by its loopback.
+fn is_planned(route: &Route) -> bool {
+    let is_on_link = route.gateway.starts_with("link#") && route.flags.contains('H');
+    route.destination == "default" || (is_on_link && !route.interface.starts_with("lo"))
+}
+
+/// The routes of fib 0 inside a VNET jail that planning reads; none if it is gone.
 pub(crate) fn routes(system: &dyn System, jail: &str) -> Result<Option<Vec<Route>>, Failure> {
     match routes_inside(system, jail)? {
         Answer::Heard(routes) => Ok(Some(routes)),
@@ -120,7 +127,7 @@ fn routes_inside(system: &dyn System, jail: &str) -> Result<Answer<Vec<Route>>, 
         Answer::Heard(output) if output.is_success() => {
             let mut routes = netstat::parse(&output.stdout)?;
             // A jail of two interfaces has a dozen others, and a host a thousand such jails.
-            routes.retain(|route| route.destination == "default");
+            routes.retain(is_planned);
             routes.shrink_to_fit();
             Ok(Answer::Heard(routes))
         }

@@ -11,6 +11,7 @@ mod jail;
 mod kernel;
 mod mount;
 mod pf;
+mod route;
 mod vnet;
 
 use std::sync::Mutex;
@@ -73,6 +74,15 @@ impl Performer<'_> {
                 address,
                 prefix_length,
             } => self.remove_address(interface, *address, *prefix_length),
+            Op::AddRoute {
+                destination,
+                gateway,
+                interface,
+            } => self.add_route(None, *destination, *gateway, interface),
+            Op::RemoveRoute {
+                destination,
+                interface,
+            } => self.remove_route(*destination, interface),
             Op::DestroyInterface { name, description } => self.destroy_interface(name, description),
             Op::WriteFile { path, content } => self.write_file(path, content),
             Op::RemoveFile { path } => self.remove_file(path),
@@ -101,17 +111,30 @@ impl Performer<'_> {
                 mtu,
             } => self.set_mtu_in_vnet(jail, interface, *mtu),
             Op::UpInVnet { jail, interface } => self.up_in_vnet(jail, interface),
+            Op::AddLinkRouteInVnet {
+                jail,
+                destination,
+                interface,
+            } => self.add_route(Some(jail), *destination, None, interface),
             Op::SetDefaultRouteInVnet {
                 jail,
                 family,
                 gateway,
+                scope,
                 replace,
-            } => self.set_default_route_in_vnet(jail, *family, *gateway, *replace),
+            } => {
+                let way = match scope {
+                    Some(interface) => format!("{gateway}%{}", interface_word(interface)?),
+                    None => gateway.to_string(),
+                };
+                self.set_default_route_in_vnet(jail, *family, *gateway, &way, *replace)
+            }
             Op::LoadAnchor { anchor, rules } => self.load_anchor(anchor, rules),
             Op::ClearAnchor { anchor } => self.clear_anchor(anchor),
             Op::KillStates { address } => self.kill_states(*address),
             Op::KillTranslated { from, to } => self.kill_translated(*from, *to),
             Op::RotateConsole { path } => self.rotate_console(path),
+            Op::KillStatesAmong { addresses } => self.kill_states_among(addresses),
             Op::KillLabelled { label } => self.kill_labelled(label),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The main ruleset, `pf -e` and everything outside `cellblock/` are the operator's and are never written.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::thread;
@@ -118,11 +119,27 @@ impl Performer<'_> {
             return Ok(());
         }
         let states = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
-        let left = pf::parse_states_of(&states.stdout, address);
-        if left.len() > STATES_MAX {
-            tracing::warn!(%address, left = left.len(), "so many states are left to expire by themselves");
+        self.kill_numbered(pf::parse_states_of(&states.stdout, address))
+    }
+
+    /// States with two of the addresses at their ends. Two `-k` would not find them, see [`Self::kill_states`].
+    pub(super) fn kill_states_among(&self, addresses: &[IpAddr]) -> Result<(), Failure> {
+        if !self.is_pf_loaded()? {
+            return Ok(());
         }
-        for id in left.into_iter().take(STATES_MAX) {
+        let addresses: BTreeSet<IpAddr> = addresses.iter().copied().collect();
+        let states = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
+        self.kill_numbered(pf::parse_states_among(&states.stdout, &addresses))
+    }
+
+    fn kill_numbered(&self, ids: Vec<String>) -> Result<(), Failure> {
+        if ids.len() > STATES_MAX {
+            tracing::warn!(
+                left = ids.len(),
+                "so many states are left to expire by themselves"
+            );
+        }
+        for id in ids.into_iter().take(STATES_MAX) {
             self.kill(words!["-k", "id", "-k", id])?;
         }
         Ok(())

@@ -131,12 +131,15 @@ impl Performer<'_> {
         })
     }
 
+    /// `way` is the gateway as route(8) is told it, a link-local one with its interface behind `%`.
+    ///
     /// `add`, or where another one is to be replaced `change`, which leaves no moment without a route; if that is refused, `delete` and `add`.
     pub(super) fn set_default_route_in_vnet(
         &self,
         jail: &str,
         family: Family,
         gateway: IpAddr,
+        way: &str,
         replace: bool,
     ) -> Result<(), Failure> {
         let jail = jail_word(jail)?;
@@ -149,12 +152,12 @@ impl Performer<'_> {
         }
         match present {
             None => {
-                self.route(jail, "add", family, Some(gateway))?;
+                self.route(jail, "add", family, Some(way))?;
             }
             Some(_) if replace => {
-                if self.route(jail, "change", family, Some(gateway)).is_err() {
+                if self.route(jail, "change", family, Some(way)).is_err() {
                     self.route(jail, "delete", family, None)?;
-                    self.route(jail, "add", family, Some(gateway))?;
+                    self.route(jail, "add", family, Some(way))?;
                 }
             }
             Some(route) => {
@@ -183,14 +186,14 @@ impl Performer<'_> {
         jail: &str,
         verb: &str,
         family: Family,
-        gateway: Option<IpAddr>,
+        gateway: Option<&str>,
     ) -> Result<(), Failure> {
         let mut arguments = words!["-j", jail, "-n", verb];
         if family == Family::Ipv6 {
             arguments.push("-inet6".to_owned());
         }
         arguments.push("default".to_owned());
-        arguments.extend(gateway.map(|gateway| gateway.to_string()));
+        arguments.extend(gateway.map(str::to_owned));
         self.change(&Command::new(Program::Route, arguments))
             .map(|_| ())
     }

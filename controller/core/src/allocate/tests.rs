@@ -160,3 +160,64 @@ fn small_subnets_give_all_their_addresses() {
     assert_eq!(range("192.0.2.7/32"), "192.0.2.7");
     assert_eq!(range("2001:db8::/126"), "2001:db8::1-2001:db8::3");
 }
+
+fn routed(link: &str) -> Value {
+    let mut document = bridge("links");
+    let subnets = json!([{"cidr": "10.40.0.0/24"}, {"cidr": "fd00:40::/64"}]);
+    document["spec"] = json!({"routed": {"link": link}, "scope": "host", "subnets": subnets});
+    document
+}
+
+#[test]
+fn unnumbered_links_cost_one_address_each() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(routed("unnumbered")).expect("a network");
+    for (name, v4, v6) in [
+        ("j0", "10.40.0.2/32", "fd00:40::1/128"),
+        ("j1", "10.40.0.3/32", "fd00:40::2/128"),
+    ] {
+        let document = jail(name, &["links"], json!({}));
+        world.apply(document).expect("a jail");
+        let addresses = &world.binding(name).expect("bound").attachments[0].addresses;
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, [v4, v6]);
+    }
+}
+
+#[test]
+fn a_numbered_link_has_both_ends_for_itself() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(routed("pointToPoint")).expect("a network");
+    for (name, v4, v6) in [
+        ("j0", "10.40.0.3/31", "fd00:40::3/127"),
+        ("j1", "10.40.0.5/31", "fd00:40::5/127"),
+    ] {
+        let document = jail(name, &["links"], json!({}));
+        world.apply(document).expect("a jail");
+        let addresses = &world.binding(name).expect("bound").attachments[0].addresses;
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, [v4, v6]);
+    }
+    let given = |addresses: Value| {
+        let mut document = jail("given", &["links"], json!({"host": "a"}));
+        document["spec"]["networks"][0]["addresses"] = addresses;
+        document
+    };
+    for (addresses, reason) in [
+        (json!(["10.40.0.4"]), "is taken by"),
+        (
+            json!(["10.40.0.8", "10.40.0.9"]),
+            "the other end of the link",
+        ),
+        (json!(["10.40.0.8/24"]), "have /31, not /24"),
+    ] {
+        let refused = world.apply(given(addresses)).expect_err("refused");
+        let refused = format!("{refused:?}");
+        assert!(refused.contains(reason), "{refused}");
+    }
+    // The even one of a pair will do as well; the host then has the odd one, which nobody else gets.
+    world.apply(given(json!(["10.40.0.6"]))).expect("a jail");
+    let next = jail("j2", &["links"], json!({}));
+    world.apply(next).expect("a jail");
+    assert_eq!(world.address("j2").as_deref(), Some("10.40.0.9"));
+}

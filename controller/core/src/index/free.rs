@@ -83,6 +83,28 @@ impl Used {
         None
     }
 
+    /// The upper address of the lowest pair in `range` whose two addresses, an even one and the one behind it, are neither used
+    /// nor in one of `holes`: the two ends of a /31 or /127.
+    #[must_use]
+    pub fn next_free_pair(&self, range: &AddressRange, holes: &[AddressRange]) -> Option<IpAddr> {
+        let mut rest = *range;
+        let (family, end) = to_number(range.last);
+        loop {
+            let (_, lower) = to_number(self.next_free(&rest, holes)?);
+            // An odd address that is free alone has no partner to be had.
+            let upper = lower.checked_add(1).filter(|upper| *upper <= end)?;
+            let address = to_address(family, upper);
+            let alone = AddressRange {
+                first: address,
+                last: address,
+            };
+            if lower % 2 == 0 && self.next_free(&alone, holes).is_some() {
+                return Some(address);
+            }
+            rest.first = address;
+        }
+    }
+
     fn covering(&self, family: Family, number: u128) -> Option<(u128, u128)> {
         let ((found, first), last) = self.intervals.range(..=(family, number)).next_back()?;
         (*found == family && number <= *last).then_some((*first, *last))

@@ -9,7 +9,7 @@ use cellblock_schemas::network::{Network, NetworkSpec, Scope};
 use cellblock_schemas::{Host, Jail};
 
 use super::{Problem, Together};
-use crate::allocate::address_claim;
+use crate::allocate::{address_claim, routed_prefix_length, with_partner};
 use crate::claim::Resource;
 use crate::index::{Index, root_of, wanted_ports};
 
@@ -148,6 +148,7 @@ pub(crate) fn on_host(index: &Index, jail: &Jail, host: &str, together: &Togethe
     if let Some(host) = index.host(host) {
         published(index, jail, host, &mut problems);
         super::uplink::of_jail(index, jail, host, &mut problems);
+        problems.extend(super::blocked::of_jail(host, jail, "spec.publish"));
     }
     problems
 }
@@ -197,6 +198,20 @@ fn addresses(
             let message = format!("{} is given twice", given.address);
             problems.push(Problem::new("AddressTaken", &*field, message, "remove one"));
         }
+        if let Some(partner) = network.spec.partner(given.address)
+            && !seen.insert(partner)
+        {
+            let message = format!(
+                "{partner} is the other end of the link of {}",
+                given.address
+            );
+            problems.push(Problem::new(
+                "AddressTaken",
+                &*field,
+                message,
+                "give addresses of different pairs",
+            ));
+        }
         problems.extend(address(network, given, &field));
     }
     if network.spec.effective_scope() == Scope::Fleet {
@@ -230,6 +245,16 @@ fn address(network: &Network, given: &HostAddress, field: &str) -> Option<Proble
             "choose an address in one of them, or leave it out to have one allocated",
         ));
     };
+    if let (Some(given), Some(length)) = (given.prefix_length, routed_prefix_length(spec, address))
+        && given != length
+    {
+        return Some(Problem::new(
+            "WrongPrefixLength",
+            field,
+            format!("the links of routed network {name} have /{length}, not /{given}"),
+            &format!("write {address}"),
+        ));
+    }
     let gateway = subnet.gateway.as_ref();
     let message = if gateway.is_some_and(|gateway| gateway.address == address) {
         format!(
@@ -263,14 +288,16 @@ fn static_taken(
     problems: &mut Vec<Problem>,
 ) {
     for (place, given) in attachment.addresses.iter().enumerate() {
-        let claim = address_claim(network, host, given.address);
-        taken(
-            index,
-            jail,
-            &claim,
-            &format!("{field}.addresses[{place}]"),
-            problems,
-        );
+        for address in with_partner(&network.spec, given.address) {
+            let claim = address_claim(network, host, address);
+            taken(
+                index,
+                jail,
+                &claim,
+                &format!("{field}.addresses[{place}]"),
+                problems,
+            );
+        }
     }
 }
 

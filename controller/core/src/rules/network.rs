@@ -93,6 +93,7 @@ pub(crate) fn host_update(index: &Index, host: &Host, before: Option<&Host>) -> 
         .filter(|jail| jail.binding().is_some());
     for jail in jails {
         let own = jail.metadata.name.as_str();
+        problems.extend(super::blocked::of_jail(host, jail, "spec.uplinks"));
         for wanted in wanted_ports(host, jail).0 {
             let other = taken
                 .iter()

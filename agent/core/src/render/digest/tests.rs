@@ -6,7 +6,7 @@ use cellblock_schemas::view::JailView;
 
 use super::*;
 use crate::op::Epair;
-use crate::plan::desired::DesiredLink;
+use crate::plan::desired::{Attach, DesiredLink};
 
 fn www(parameters: &[(&str, ParameterValue)]) -> JailView {
     let parameters = parameters
@@ -43,8 +43,11 @@ fn vnet(prefix_length: u8, gateways: &[&str]) -> Networking {
     Networking::Vnet {
         links: vec![DesiredLink {
             interface: "switch0".to_owned(),
-            epair: epair(),
-            bridge: "cbaaaaaaaaaabr".to_owned(),
+            attach: Attach::Bridged {
+                epair: epair(),
+                bridge: "cbaaaaaaaaaabr".to_owned(),
+            },
+            on_link: Vec::new(),
             addresses: vec![
                 (address("10.10.0.10"), prefix_length),
                 (address("fd00:10::10"), 64),

@@ -6,14 +6,14 @@ use super::*;
 fn the_article_behind_nat() {
     let dick = Uid("dick-uid".to_owned());
     let port = |first: u16| PortRange { first, last: first };
-    let text = render(
-        &[NatRule {
+    let text = render(&AnchorRules {
+        nats: vec![NatRule {
             interface: "igb0".to_owned(),
             from: "192.0.2.0/28".parse().expect("a prefix"),
             to: Some("203.0.113.1".parse().expect("an address")),
             static_port: false,
         }],
-        &[
+        redirects: vec![
             RedirectRule {
                 jail: dick.clone(),
                 interface: "igb0".to_owned(),
@@ -35,7 +35,8 @@ fn the_article_behind_nat() {
                 forwarded_by: Some("cbxbr".to_owned()),
             },
         ],
-    )
+        ..AnchorRules::default()
+    })
     .expect("rules");
     let expected = format!(
         "nat pass on igb0 inet from 192.0.2.0/28 to any -> 203.0.113.1\n\
@@ -57,7 +58,57 @@ fn the_article_behind_nat() {
         "one NAT and four ports: {}",
         text.hash
     );
-    assert_eq!(render(&[], &[]), None);
+    assert_eq!(render(&AnchorRules::default()), None);
+}
+
+#[test]
+fn jails_that_must_not_reach_each_other() {
+    let text = render(&AnchorRules {
+        isolation: Isolation {
+            addresses: ["fd00:40::10", "10.40.0.11", "10.40.0.10"]
+                .map(|text| text.parse().expect("an address"))
+                .into(),
+            interfaces: ["cbya", "cbxa"].map(str::to_owned).into(),
+        },
+        ..AnchorRules::default()
+    })
+    .expect("rules");
+    let expected = format!(
+        "table <isolated> const {{ 10.40.0.10, 10.40.0.11, fd00:40::10 }}\n\
+         block drop in quick on cbxa from any to <isolated>\n\
+         block drop in quick on cbya from any to <isolated>\n\
+         pass in quick on cbnone0 all no state label \"cellblock:cfg:{}\"\n",
+        text.hash
+    );
+    assert_eq!(text.rules, expected);
+    assert!(text.hash.ends_with("+3-0"), "{}", text.hash);
+}
+
+#[test]
+fn ports_that_are_closed_on_a_public_address() {
+    let text = render(&AnchorRules {
+        blocks: vec![BlockRule {
+            interface: "igb0".to_owned(),
+            public: "203.0.113.1".parse().expect("an address"),
+            protocol: Protocol::Tcp,
+            ports: vec![
+                PortRange {
+                    first: 111,
+                    last: 111,
+                },
+                PortRange {
+                    first: 6000,
+                    last: 6063,
+                },
+            ],
+        }],
+        ..AnchorRules::default()
+    })
+    .expect("rules");
+    let rule = "block drop in quick on igb0 inet proto tcp from any to 203.0.113.1 port 111\n\
+                block drop in quick on igb0 inet proto tcp from any to 203.0.113.1 port 6000:6063\n";
+    assert!(text.rules.starts_with(rule), "{}", text.rules);
+    assert!(text.hash.ends_with("-0"), "{}", text.hash);
 }
 
 #[test]

@@ -192,6 +192,7 @@ fn inside_a_vnet_jail() {
         jail: jail.clone(),
         family,
         gateway: ip(gateway),
+        scope: None,
         replace,
     };
     bench.do_twice(&route(Family::Ipv4, "10.10.0.1", false));
@@ -226,6 +227,81 @@ fn inside_a_vnet_jail() {
         observed.interface(&epair().jail_end).is_none(),
         "it is in the jail"
     );
+}
+
+#[test]
+fn routes_to_single_addresses_come_and_go() {
+    let bench = Bench::new();
+    vnet_jail(&bench);
+    let jail = "www".to_owned();
+    let host_end = epair().host_end;
+    let own = |address: &str, prefix_length| Op::AddAddress {
+        interface: host_end.clone(),
+        address: ip(address),
+        prefix_length,
+        no_dad: true,
+    };
+    let inside = |address: &str, prefix_length| Op::AddAddressInVnet {
+        jail: jail.clone(),
+        interface: "vnet0".to_owned(),
+        address: ip(address),
+        prefix_length,
+    };
+    bench.do_twice(&own("10.41.0.1", 32));
+    bench.do_twice(&own("fe80::1", 64));
+    bench.do_twice(&inside("fe80::2", 64));
+    bench.do_twice(&inside("10.41.0.10", 32));
+    bench.do_twice(&inside("fd00:41::10", 128));
+    let route = |destination: &str, gateway: Option<&str>| Op::AddRoute {
+        destination: ip(destination),
+        gateway: gateway.map(ip),
+        interface: host_end.clone(),
+    };
+    bench.do_twice(&route("10.41.0.10", None));
+    bench.do_twice(&route("fd00:41::10", Some("fe80::2")));
+    bench.do_twice(&Op::AddLinkRouteInVnet {
+        jail: jail.clone(),
+        destination: ip("10.41.0.1"),
+        interface: "vnet0".to_owned(),
+    });
+    let default = |family, gateway: &str, scope: Option<String>| Op::SetDefaultRouteInVnet {
+        jail: jail.clone(),
+        family,
+        gateway: ip(gateway),
+        scope,
+        replace: false,
+    };
+    bench.do_twice(&default(Family::Ipv4, "10.41.0.1", None));
+    bench.do_twice(&default(Family::Ipv6, "fe80::1", Some("vnet0".to_owned())));
+    let observed = bench.observe();
+    let ours: Vec<(&str, &str)> = observed.routes[&0]
+        .iter()
+        .filter(|route| route.interface == host_end && route.flags.contains('H'))
+        .map(|route| (route.destination.as_str(), route.gateway.as_str()))
+        .collect();
+    let by = format!("fe80::2%{host_end}");
+    assert!(ours.contains(&("fd00:41::10", &by)), "{ours:?}");
+    assert!(ours.iter().any(|(to, _)| *to == "10.41.0.10"), "{ours:?}");
+    bench.sh("route -n add -host 10.41.0.99 10.0.2.2");
+    let taken = bench.perform(&route("10.41.0.99", None));
+    assert_eq!(taken.expect_err("it leads elsewhere").reason, "Changed");
+    for destination in ["10.41.0.10", "fd00:41::10"] {
+        bench.do_twice(&Op::RemoveRoute {
+            destination: ip(destination),
+            interface: host_end.clone(),
+        });
+    }
+    bench.do_twice(&Op::RemoveRoute {
+        destination: ip("10.41.0.99"),
+        interface: host_end.clone(),
+    });
+    let left = bench.observe().routes[&0].clone();
+    let left: Vec<&str> = left
+        .iter()
+        .map(|route| route.destination.as_str())
+        .collect();
+    assert!(left.contains(&"10.41.0.99"), "a stranger's stays: {left:?}");
+    assert!(!left.contains(&"10.41.0.10") && !left.contains(&"fd00:41::10"));
 }
 
 #[test]

@@ -58,3 +58,24 @@ fn families_do_not_meet() {
     let last: AddressRange = "255.255.255.255".parse().expect("a range");
     assert_eq!(used.next_free(&last, &[]), None);
 }
+
+#[test]
+fn a_pair_needs_both_of_its_addresses() {
+    let mut used = Used::default();
+    let subnet = range(1, 9);
+    // 192.0.2.0 lies outside.
+    assert_eq!(used.next_free_pair(&subnet, &[]), Some(v4(3)));
+    used.insert(v4(3));
+    let gateway = [range(4, 4)];
+    assert_eq!(used.next_free_pair(&subnet, &gateway), Some(v4(7)));
+    used.insert(v4(6));
+    assert_eq!(used.next_free_pair(&subnet, &gateway), Some(v4(9)));
+    used.insert(v4(8));
+    assert_eq!(used.next_free_pair(&subnet, &gateway), None);
+    let top = Ipv4Addr::BROADCAST.into();
+    let top = AddressRange {
+        first: top,
+        last: top,
+    };
+    assert_eq!(used.next_free_pair(&top, &[]), None);
+}

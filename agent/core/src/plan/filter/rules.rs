@@ -1,0 +1,268 @@
+//! Which rules shall stand in which of our anchors: NAT and isolation of networks, ports that jails publish, ports that the Host closes. How they are loaded stands in `filter`.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use cellblock_schemas::jail::{Publish, RunPolicy};
+use cellblock_schemas::net::Family;
+use cellblock_schemas::network::{Isolation, Mode, Nat};
+use cellblock_schemas::view::{JailView, NetworkView};
+
+use super::Rules;
+use crate::names;
+use crate::op::Subject;
+use crate::plan::desired::uplink_interface;
+use crate::plan::{Planner, reason};
+use crate::render::pf::{self, BlockRule, NatRule, RedirectRule};
+
+impl Planner<'_> {
+    pub(super) fn rules(&mut self) -> Rules {
+        let view = self.view;
+        let mut rules = Rules::default();
+        let jails: Vec<&JailView> = view
+            .jails
+            .values()
+            .filter(|jail| !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped)
+            .collect();
+        let used: BTreeSet<&str> = jails
+            .iter()
+            .flat_map(|jail| {
+                jail.binding
+                    .attachments
+                    .iter()
+                    .map(|attachment| attachment.network.as_str())
+            })
+            .collect();
+        for network in view
+            .networks
+            .values()
+            .filter(|network| used.contains(network.name.as_str()))
+        {
+            if let Some(nat) = network
+                .spec
+                .egress
+                .as_ref()
+                .and_then(|egress| egress.nat.as_ref())
+            {
+                let nats = self.nat_rules(network, nat);
+                let anchor = names::network_anchor(&network.uid);
+                rules.entry(anchor).or_default().nats = nats;
+            }
+            if network.spec.isolation == Isolation::Jails
+                && matches!(network.spec.mode(), Some(Mode::Routed(_)))
+            {
+                let anchor = names::network_anchor(&network.uid);
+                rules.entry(anchor).or_default().isolation = isolation(network, &jails);
+            }
+            self.check_forwarding(network, &jails);
+        }
+        let blocks = self.block_rules();
+        if !blocks.is_empty() {
+            let anchor = names::HOST_ANCHOR.to_owned();
+            rules.entry(anchor).or_default().blocks = blocks;
+        }
+        for jail in jails {
+            for publish in &jail.spec.publish {
+                let redirects = self.redirect_rules(jail, publish);
+                rules
+                    .entry(names::jail_anchor(&jail.uid))
+                    .or_default()
+                    .redirects
+                    .extend(redirects);
+            }
+        }
+        rules
+    }
+
+    /// Ports that the Host closes on its public addresses. They belong to no jail, so they stand with or without one.
+    fn block_rules(&mut self) -> Vec<BlockRule> {
+        let view = self.view;
+        let mut rules = Vec::new();
+        for (name, uplink) in &view.host.uplinks {
+            if uplink.block.is_empty() {
+                continue;
+            }
+            let interface = match uplink_interface(view, self.observed, &self.index, name) {
+                Ok(interface) => interface,
+                Err(message) => {
+                    let message = format!("spec.uplinks[{name}].block: {message}");
+                    self.block(&Subject::Host, reason::UPLINK_MISSING, message);
+                    continue;
+                }
+            };
+            for block in &uplink.block {
+                let closed = uplink.public_addresses.iter().filter(|(address, _)| {
+                    block
+                        .address
+                        .as_ref()
+                        .is_none_or(|wanted| wanted == *address)
+                });
+                rules.extend(closed.map(|(_, public)| BlockRule {
+                    interface: interface.clone(),
+                    public: *public,
+                    protocol: block.protocol,
+                    ports: block.ports.clone(),
+                }));
+            }
+        }
+        rules
+    }
+
+    fn nat_rules(&mut self, network: &NetworkView, nat: &Nat) -> Vec<NatRule> {
+        let subject = Subject::Network(network.uid.clone());
+        let interface = match uplink_interface(self.view, self.observed, &self.index, &nat.uplink) {
+            Ok(interface) => interface,
+            Err(message) => {
+                self.block(
+                    &subject,
+                    reason::UPLINK_MISSING,
+                    format!("spec.egress.nat: {message}"),
+                );
+                return Vec::new();
+            }
+        };
+        let mut rules = Vec::new();
+        for subnet in &network.spec.subnets {
+            let name = match subnet.cidr.family() {
+                Family::Ipv4 => nat.address.as_deref(),
+                Family::Ipv6 if nat.address6.is_none() => continue,
+                Family::Ipv6 => nat.address6.as_deref(),
+            };
+            let to = match name {
+                None => None,
+                Some(name) => match self.public_address(&subject, &nat.uplink, &interface, name) {
+                    Some(address) if Family::of(address) == subnet.cidr.family() => Some(address),
+                    Some(_) | None => continue,
+                },
+            };
+            rules.push(NatRule {
+                interface: interface.clone(),
+                from: subnet.cidr.net(),
+                to,
+                static_port: nat.static_port,
+            });
+        }
+        rules
+    }
+
+    /// A public address by name. Noted as missing where the host does not carry it: the rule would have no effect.
+    fn public_address(
+        &mut self,
+        subject: &Subject,
+        uplink: &str,
+        interface: &str,
+        name: &str,
+    ) -> Option<IpAddr> {
+        let spec = self.view.host.uplinks.get(uplink)?;
+        let Some(address) = spec.public_addresses.get(name).copied() else {
+            let message = format!(
+                "uplink `{uplink}` of host `{}` has no public address called `{name}`",
+                self.view.host_name
+            );
+            self.block(subject, reason::PUBLIC_ADDRESS_MISSING, message);
+            return None;
+        };
+        if self.index.holders(&address).next().is_none() {
+            let message = format!(
+                "public address `{name}` ({address}) of uplink `{uplink}` is not on this host; add it to `{interface}` in rc.conf"
+            );
+            self.block(subject, reason::PUBLIC_ADDRESS_MISSING, message);
+        }
+        Some(address)
+    }
+
+    fn redirect_rules(&mut self, jail: &JailView, publish: &Publish) -> Vec<RedirectRule> {
+        let subject = Subject::Jail(jail.uid.clone());
+        let field = format!("spec.publish[{}]", publish.name);
+        let interface =
+            match uplink_interface(self.view, self.observed, &self.index, &publish.uplink) {
+                Ok(interface) => interface,
+                Err(message) => {
+                    self.block(
+                        &subject,
+                        reason::UPLINK_MISSING,
+                        format!("{field}: {message}"),
+                    );
+                    return Vec::new();
+                }
+            };
+        let publics: Vec<IpAddr> = match &publish.address {
+            Some(name) => self
+                .public_address(&subject, &publish.uplink, &interface, name)
+                .into_iter()
+                .collect(),
+            None => {
+                let spec = self.view.host.uplinks.get(&publish.uplink);
+                let all: Vec<IpAddr> = spec
+                    .map(|spec| spec.public_addresses.values().copied().collect())
+                    .unwrap_or_default();
+                [Family::Ipv4, Family::Ipv6]
+                    .into_iter()
+                    .filter_map(|family| {
+                        all.iter()
+                            .copied()
+                            .find(|address| Family::of(*address) == family)
+                    })
+                    .collect()
+            }
+        };
+        if publics.is_empty() && publish.address.is_none() {
+            let message = format!(
+                "{field}: uplink `{}` names no public address; add one to its publicAddresses",
+                publish.uplink
+            );
+            self.block(&subject, reason::PUBLIC_ADDRESS_MISSING, message);
+        }
+        let target = |family: Family| {
+            jail.binding
+                .attachments
+                .iter()
+                .filter(|attachment| {
+                    publish
+                        .network
+                        .as_ref()
+                        .is_none_or(|network| *network == attachment.network)
+                })
+                .find_map(|attachment| Some((attachment.address_of(family)?, attachment)))
+        };
+        let mut rules = Vec::new();
+        for public in publics {
+            if let Some((target, attachment)) = target(Family::of(public)) {
+                let network = self.view.networks.get(&attachment.network);
+                let forwarded_by = network.and_then(|network| match network.spec.mode()? {
+                    Mode::Bridge(_) => Some(names::bridge(&network.uid)),
+                    Mode::Routed(_) => {
+                        Some(names::epair_host_end(&jail.uid, &attachment.interface))
+                    }
+                    Mode::SharedIp(_) | Mode::Netgraph(_) | Mode::Passthrough(_) => None,
+                });
+                rules.push(RedirectRule {
+                    jail: jail.uid.clone(),
+                    interface: interface.clone(),
+                    public,
+                    protocol: publish.protocol,
+                    ports: publish.ports.clone(),
+                    target,
+                    target_port: publish.to,
+                    forwarded_by,
+                });
+            }
+        }
+        rules
+    }
+}
+
+/// The jails on a network that must not reach each other.
+fn isolation(network: &NetworkView, jails: &[&JailView]) -> pf::Isolation {
+    let mut isolation = pf::Isolation::default();
+    for jail in jails {
+        let attachments = jail.binding.attachments.iter();
+        for attachment in attachments.filter(|attachment| attachment.network == network.name) {
+            let host_end = names::epair_host_end(&jail.uid, &attachment.interface);
+            isolation.interfaces.insert(host_end);
+            let addresses = attachment.addresses.iter().map(|bound| bound.address);
+            isolation.addresses.extend(addresses);
+        }
+    }
+    isolation
+}

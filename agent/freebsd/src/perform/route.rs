@@ -1,0 +1,114 @@
+//! Routes to single addresses: of the host to its jails over routed links, and inside a jail to a gateway that no prefix covers.
+//!
+//! Both forms are those of recording `04`: `-iface` for what is on the link, a link-local gateway with its interface behind `%` else. Each is read back by `route get`.
+
+use std::net::IpAddr;
+
+use super::{Performer, effect, interface_word, jail_word};
+use crate::command::{Command, Program, words};
+use crate::error::Failure;
+
+/// A route to exactly one address, as `route get` shows it.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    /// Without its scope; none: the address is on the link.
+    gateway: Option<IpAddr>,
+    interface: String,
+}
+
+impl Performer<'_> {
+    pub(super) fn add_route(
+        &self,
+        jail: Option<&str>,
+        destination: IpAddr,
+        gateway: Option<IpAddr>,
+        interface: &str,
+    ) -> Result<(), Failure> {
+        let interface = interface_word(interface)?;
+        let wanted = Found {
+            gateway,
+            interface: interface.to_owned(),
+        };
+        match self.route_to(jail, destination)? {
+            Some(found) if found == wanted => return Ok(()),
+            Some(found) => {
+                return Err(Failure::Changed(format!(
+                    "a route to {destination} over {} is there by now",
+                    found.interface
+                )));
+            }
+            None => {}
+        }
+        let mut arguments = route_words(jail, "add", destination)?;
+        match gateway {
+            Some(gateway) => arguments.push(format!("{gateway}%{interface}")),
+            None => arguments.extend(words!["-iface", interface]),
+        }
+        self.change(&Command::new(Program::Route, arguments))?;
+        let now = self.route_to(jail, destination)?;
+        effect(now == Some(wanted), || {
+            format!("no route leads to {destination} over {interface}")
+        })
+    }
+
+    /// Absent is fine, and so is another one, which is not the one that was meant.
+    pub(super) fn remove_route(&self, destination: IpAddr, interface: &str) -> Result<(), Failure> {
+        let interface = interface_word(interface)?;
+        let there = |found: Option<Found>| found.is_some_and(|found| found.interface == interface);
+        if !there(self.route_to(None, destination)?) {
+            return Ok(());
+        }
+        let arguments = route_words(None, "delete", destination)?;
+        self.change(&Command::new(Program::Route, arguments))?;
+        effect(!there(self.route_to(None, destination)?), || {
+            format!("a route still leads to {destination} over {interface}")
+        })
+    }
+
+    fn route_to(&self, jail: Option<&str>, destination: IpAddr) -> Result<Option<Found>, Failure> {
+        let command = Command::new(Program::Route, route_words(jail, "get", destination)?);
+        let output = self.system.run(&command)?;
+        if output.is_success() {
+            Ok(parse(&output.stdout, destination))
+        } else if output.stderr.contains("not been found") {
+            // `route: route has not been found`, exit status 255 (recording `01`).
+            Ok(None)
+        } else {
+            Err(Failure::refused(&command, &output))
+        }
+    }
+}
+
+/// `[-j JAIL] -n VERB [-inet6] -host ADDRESS`
+fn route_words(
+    jail: Option<&str>,
+    verb: &str,
+    destination: IpAddr,
+) -> Result<Vec<String>, Failure> {
+    let mut arguments = match jail {
+        Some(jail) => words!["-j", jail_word(jail)?],
+        None => Vec::new(),
+    };
+    arguments.extend(words!["-n", verb]);
+    if destination.is_ipv6() {
+        arguments.push("-inet6".to_owned());
+    }
+    arguments.extend(words!["-host", destination.to_string()]);
+    Ok(arguments)
+}
+
+/// The route, if it leads to that address alone: `route get` answers with whatever route the packet would take, and one to a net has a mask.
+fn parse(text: &str, destination: IpAddr) -> Option<Found> {
+    let line = |key: &str| {
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": "))
+    };
+    let address = |text: &str| text.split('%').next()?.parse::<IpAddr>().ok();
+    if line("mask").is_some() || address(line("destination")?) != Some(destination) {
+        return None;
+    }
+    Some(Found {
+        gateway: line("gateway").and_then(address),
+        interface: line("interface")?.to_owned(),
+    })
+}

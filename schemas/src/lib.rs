@@ -23,6 +23,7 @@ pub mod view;
 
 pub mod change;
 pub mod default;
+pub mod enforcement;
 pub mod json_schema;
 pub mod manifest;
 pub mod part;

@@ -285,7 +285,7 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
     let guards = [
         (ports, Guard::Ports(host.clone())),
         (
-            rules::brings_a_bridge(index, jail, host),
+            rules::takes_an_uplink(index, jail, host),
             Guard::Uplinks(host.clone()),
         ),
     ];

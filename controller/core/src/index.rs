@@ -19,6 +19,7 @@ use cellblock_schemas::{ClusterUid, Host, Jail, Kind, Network, Uid};
 pub use apply::Event;
 pub use claims::Claims;
 pub use entry::{Applied, Entry, ObjectEvent, Session, What};
+pub(crate) use settled::public_addresses;
 pub use settled::{root_of, wanted_ports};
 
 use self::realised::Realised;

@@ -2,6 +2,7 @@
 //! found; binding, for which the others may have changed meanwhile, waits with it.
 
 mod blocked;
+mod enforced;
 mod jail;
 mod network;
 mod together;
@@ -12,7 +13,7 @@ use cellblock_schemas::Violation;
 pub(crate) use jail::{host_independent, on_host, publish_problems};
 pub(crate) use network::{host_update, named, network};
 pub use together::Together;
-pub(crate) use uplink::brings_a_bridge;
+pub(crate) use uplink::takes_an_uplink;
 
 /// One thing that is wrong between objects.
 #[derive(Clone, Debug, PartialEq, Eq)]

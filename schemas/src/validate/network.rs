@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::enforcement::{Enforcement, Feature, enforcement};
 use crate::net::{AddressRange, Family};
 use crate::network::{
     Bridge, Gateway, GatewayOwner, Mode, Nat, NetworkSpec, Routed, RoutedLink, Subnet,
@@ -388,6 +389,32 @@ fn validate_nat(spec: &NetworkSpec, nat: &Nat, path: &FieldPath, findings: &mut 
             "the network has no subnet to translate from",
             "add a subnet, or remove egress.nat",
         );
+        return;
+    }
+    let has_ipv4 = spec
+        .subnets
+        .iter()
+        .any(|subnet| subnet.cidr.family() == Family::Ipv4);
+    let translated = [
+        (has_ipv4, Family::Ipv4),
+        (nat.address6.is_some(), Family::Ipv6),
+    ];
+    let refusal = translated
+        .into_iter()
+        .filter(|(is_translated, _)| *is_translated)
+        .find_map(
+            |(_, family)| match enforcement(spec, Feature::EgressNat, family) {
+                Enforcement::HostPf => None,
+                Enforcement::Refused(refusal) => Some((family, refusal)),
+            },
+        );
+    if let Some((family, refusal)) = refusal {
+        let message = format!(
+            "nothing could translate {} addresses: {}",
+            family.keyword(),
+            refusal.message
+        );
+        findings.add(path, message, refusal.help);
     }
 }
 

@@ -186,6 +186,18 @@ fn gateways_and_nat_fit_the_mode() {
         fields(Kind::Network, json!({ "bridge": {}, "egress": nat })),
         ["spec.egress.nat.address6", "spec.egress.nat"]
     );
+    // What the host's pf could not translate.
+    let gateway = json!([{ "cidr": "10.0.0.0/24", "gateway": { "address": "10.0.0.1" } }, { "cidr": "fd00::/64" }]);
+    let translated = |bridge: serde_json::Value, nat: serde_json::Value| {
+        let spec = json!({ "bridge": bridge, "subnets": gateway, "egress": { "nat": nat } });
+        fields(Kind::Network, spec)
+    };
+    let ipv4 = json!({ "uplink": "external" });
+    assert_eq!(translated(json!({}), ipv4.clone()), [""; 0]);
+    let on_the_wire = translated(json!({ "uplink": "wire" }), ipv4);
+    assert_eq!(on_the_wire, ["spec.egress.nat"]);
+    let ipv6 = json!({ "uplink": "external", "address6": "main6" });
+    assert_eq!(translated(json!({}), ipv6), ["spec.egress.nat"]);
     assert_eq!(
         fields(
             Kind::Network,

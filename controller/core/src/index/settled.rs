@@ -72,7 +72,8 @@ pub struct PortProblem {
     pub message: String,
 }
 
-fn public_addresses(
+/// The public addresses that are meant by an uplink and, if any, the name of one; else the field that is wrong, and why.
+pub(crate) fn public_addresses(
     host: &Host,
     uplink: &str,
     name: Option<&str>,

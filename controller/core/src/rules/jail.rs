@@ -71,6 +71,7 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
             );
         }
     }
+    super::enforced::of_jail(index, jail, &mut problems);
     let ranges: usize = jail
         .spec
         .publish
@@ -148,6 +149,7 @@ pub(crate) fn on_host(index: &Index, jail: &Jail, host: &str, together: &Togethe
     if let Some(host) = index.host(host) {
         published(index, jail, host, &mut problems);
         super::uplink::of_jail(index, jail, host, &mut problems);
+        super::enforced::of_jail_on(index, jail, host, &mut problems);
         problems.extend(super::blocked::of_jail(host, jail, "spec.publish"));
     }
     problems

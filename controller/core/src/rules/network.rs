@@ -39,6 +39,7 @@ pub(crate) fn network(index: &Index, network: &Network, before: Option<&Network>
     for jail in &attached {
         left_outside(network, jail, &mut problems);
     }
+    super::enforced::of_network(index, network, &mut problems);
     problems
 }
 

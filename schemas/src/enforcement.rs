@@ -1,0 +1,107 @@
+//! Where a feature of a network is enforced, mode by mode: the one table that admission refuses by, and that `docs/networking/enforcement.md` shows.
+//!
+//! A feature that nothing on a packet's way could enforce is refused with the reason, never accepted without effect. Called by the validation of a Network and, for what a Jail asks of
+//! its networks, by `controller/core`.
+
+use crate::net::Family;
+use crate::network::{GatewayOwner, Mode, NetworkSpec};
+
+#[cfg(test)]
+mod tests;
+
+/// What a packet filter somewhere must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// `egress.nat` of a Network.
+    EgressNat,
+    /// `publish` of a Jail.
+    Publish,
+}
+
+/// Who enforces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforcement {
+    /// The host's pf: every packet in question is routed by the host, or is the host's own.
+    HostPf,
+    /// Nobody, and why.
+    Refused(Refusal),
+}
+
+/// Why nobody can enforce a feature, and what to do instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub message: &'static str,
+    /// The way out.
+    pub help: &'static str,
+}
+
+/// Jails on a bridge with an uplink. Their frames go from member to member. The host's pf sees those only where `net.link.bridge.pfil_member` or `pfil_bridge` is 1, which neither is unless set
+/// (recordings `01`, `09`); and a translation there would be of no use, because the frame goes on under the Ethernet header that it had (`bridge_pfil`, sys/net/if_bridge.c): to the router
+/// outside and not to the host, and what answers has no way back by the host.
+const BRIDGED: Refusal = Refusal {
+    message: "the jails of a bridge with an uplink are on the wire behind a router outside: their packets are bridged, never routed by this host, so its pf cannot translate them (not with net.link.bridge.pfil_member either)",
+    help: "let the router outside do it, or use a bridge without uplink",
+};
+
+/// Jails on a netgraph switch with an uplink.
+const HOOKED: Refusal = Refusal {
+    message: "the jails of a netgraph network with an uplink are on the wire, and the host's pf never sees their traffic",
+    help: "let the router outside do it, or use a netgraph network without uplink",
+};
+
+/// A switch at which the host has no address.
+const NO_GATEWAY: Refusal = Refusal {
+    message: "the host has no address of this family at the switch, so that nothing goes between its jails and the outside",
+    help: "give a subnet of this family a gateway, which the host then has",
+};
+
+/// Jails with a NIC of their own.
+const OWN_NIC: Refusal = Refusal {
+    message: "jails with a NIC of their own are on the wire, and the host's pf never sees their traffic",
+    help: "let the router outside do it, or use another mode",
+};
+
+/// Who enforces `feature` for what the jails of a network send and get in `family`.
+#[must_use]
+pub fn enforcement(spec: &NetworkSpec, feature: Feature, family: Family) -> Enforcement {
+    match (spec.mode(), feature) {
+        // Addresses of the host, whose stack it is; and links that lead nowhere but into the host's routing table.
+        (Some(Mode::SharedIp(_) | Mode::Routed(_)) | None, _) => Enforcement::HostPf,
+        (Some(Mode::Bridge(bridge)), Feature::EgressNat | Feature::Publish) => {
+            behind_a_switch(spec, family, bridge.uplink.is_some(), BRIDGED)
+        }
+        (Some(Mode::Netgraph(netgraph)), Feature::EgressNat | Feature::Publish) => {
+            behind_a_switch(spec, family, netgraph.uplink.is_some(), HOOKED)
+        }
+        (Some(Mode::Passthrough(_)), Feature::EgressNat | Feature::Publish) => {
+            Enforcement::Refused(OWN_NIC)
+        }
+    }
+}
+
+/// A switch inside the host is left by the host's address at it, one with an uplink by the wire.
+fn behind_a_switch(
+    spec: &NetworkSpec,
+    family: Family,
+    has_uplink: bool,
+    on_the_wire: Refusal,
+) -> Enforcement {
+    if has_uplink {
+        Enforcement::Refused(on_the_wire)
+    } else if has_host_gateway(spec, family) {
+        Enforcement::HostPf
+    } else {
+        Enforcement::Refused(NO_GATEWAY)
+    }
+}
+
+fn has_host_gateway(spec: &NetworkSpec, family: Family) -> bool {
+    let gateways = spec
+        .subnets
+        .iter()
+        .filter_map(|subnet| subnet.gateway.as_ref());
+    gateways
+        .filter(|gateway| Family::of(gateway.address) == family)
+        .any(|gateway| spec.gateway_owner(gateway) == GatewayOwner::Host)
+}

@@ -13,6 +13,9 @@ use crate::violation::Findings;
 /// The hexadecimal digits of a SHA-256.
 const KEY_DIGITS: usize = 64;
 
+/// Sysctls whose value can only be raised while the system runs (`sysctl_fibs` in sys/net/route/route_tables.c, `sysctl_kern_securelvl` in sys/kern/kern_mib.c), so that what they were could not be put back.
+const RAISED_ONLY: [&str; 2] = ["net.fibs", "kern.securelevel"];
+
 pub(super) fn validate(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     let uplinks = path.field("uplinks");
     for (name, uplink) in &spec.uplinks {
@@ -335,6 +338,13 @@ fn sysctl(name: &str, value: &SysctlValue, path: &FieldPath, findings: &mut Find
             path,
             format!("`{}` is not the name of a sysctl", cut(name)),
             "as in net.link.bridge.pfil_member",
+        );
+    }
+    if RAISED_ONLY.contains(&name) {
+        findings.add(
+            path,
+            format!("{name} can only be raised while the host runs, so it could not be put back"),
+            "set it in the host's /etc/sysctl.conf or /boot/loader.conf",
         );
     }
     if let SysctlValue::Text(text) = value

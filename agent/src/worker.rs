@@ -183,6 +183,13 @@ impl Worker {
                 "changed the host"
             );
         }
+        for (subject, error) in &passed.failed {
+            tracing::warn!(
+                reason = error.reason,
+                ?subject,
+                "an operation failed: {error}"
+            );
+        }
         for blocked in &passed.plan.blocked {
             tracing::debug!(reason = blocked.reason, "blocked: {}", blocked.message);
         }

@@ -188,6 +188,8 @@ pub struct Passed {
     pub observed: Arc<Observed>,
     /// How many operations succeeded.
     pub done: usize,
+    /// What failed in this pass, by subject; earlier failures that are waited for are in the report alone.
+    pub failed: BTreeMap<Subject, HostError>,
     /// When to pass again without being asked, in milliseconds; none: at the next resync.
     pub again_ms: Option<u64>,
 }
@@ -229,6 +231,7 @@ pub fn pass(
             report: verify(evidence),
             plan: first,
             done: 0,
+            failed: BTreeMap::new(),
             again_ms,
             observed,
         });
@@ -269,6 +272,7 @@ pub fn pass(
         plan,
         observed,
         done: outcome.done,
+        failed: outcome.failed,
         again_ms,
     })
 }

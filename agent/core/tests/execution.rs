@@ -316,9 +316,10 @@ fn what_keeps_failing_is_tried_less_and_less_often_until_something_changes() {
         assert_eq!(tries(), round);
         let report = &passed.report.jails[0].conditions[0];
         assert_eq!(report.reason, "CommandFailed", "{report:?}");
-        let pause = pass_at(&fake, &view, &mut memory, now_ms)
-            .again_ms
-            .expect("it is tried again");
+        assert_eq!(passed.failed.len(), 1, "each try is told of");
+        let early = pass_at(&fake, &view, &mut memory, now_ms);
+        assert!(early.failed.is_empty(), "{:?}", early.failed);
+        let pause = early.again_ms.expect("it is tried again");
         assert_eq!(tries(), round, "not before its time");
         pauses.push(pause);
         now_ms += pause;

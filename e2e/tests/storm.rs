@@ -224,6 +224,10 @@ impl Folders {
         let mut made = 0;
         for entry in std::fs::read_dir(examples())? {
             let entry = entry?;
+            // As jailctl reads a folder: without what lies in folders below it.
+            if entry.path().is_dir() {
+                continue;
+            }
             let mut text = std::fs::read_to_string(entry.path())?;
             if entry.file_name() != "hosts.yaml" {
                 std::fs::write(jails.join(entry.file_name()), &text)?;

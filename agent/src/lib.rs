@@ -79,11 +79,4 @@ impl Agent {
     pub async fn failed(&mut self) {
         while self.state.changed().await.is_ok() {}
     }
-
-    /// Waits until the agent ends by itself, which it does only when it is refused for good.
-    pub async fn ended(&mut self) {
-        if let Err(error) = (&mut self.session).await {
-            tracing::error!(%error, "the session ended badly");
-        }
-    }
 }

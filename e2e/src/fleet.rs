@@ -453,14 +453,10 @@ pub fn examples() -> PathBuf {
     folder.unwrap_or_else(|| Path::new("..")).join("examples")
 }
 
-/// The roots of all jails in the manifests of a folder, without its subfolders, as `jailctl apply -f` takes it.
+/// The roots of all jails in the manifests of a folder.
 fn roots_of(folder: &Path) -> anyhow::Result<Vec<String>> {
     let mut roots = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            continue;
-        }
+    for path in jailctl::input::expand(folder)? {
         let bytes = std::fs::read(&path)?;
         let name = path.display().to_string();
         let file = File {

@@ -222,21 +222,17 @@ impl Folders {
         std::fs::create_dir(&changed)?;
         std::fs::create_dir(&jails)?;
         let mut made = 0;
-        for entry in std::fs::read_dir(examples())? {
-            let entry = entry?;
-            // As jailctl reads a folder: without what lies in folders below it.
-            if entry.path().is_dir() {
-                continue;
-            }
-            let mut text = std::fs::read_to_string(entry.path())?;
-            if entry.file_name() != "hosts.yaml" {
-                std::fs::write(jails.join(entry.file_name()), &text)?;
+        for path in jailctl::input::expand(&examples())? {
+            let name = path.file_name().expect("a manifest has a name");
+            let mut text = std::fs::read_to_string(&path)?;
+            if name != "hosts.yaml" {
+                std::fs::write(jails.join(name), &text)?;
             }
             for (from, to) in CHANGES {
                 made += text.matches(from).count();
                 text = text.replace(from, to);
             }
-            std::fs::write(changed.join(entry.file_name()), text)?;
+            std::fs::write(changed.join(name), text)?;
         }
         ensure!(
             made == CHANGES.len(),

@@ -24,12 +24,7 @@ mod tests;
 const CONTEXT_LINES: usize = 3;
 
 /// What the system keeps in `metadata`, and no manifest says.
-const KEPT: [&str; 4] = [
-    "managedFields",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-];
+const KEPT: [&str; 3] = ["resourceVersion", "generation", "creationTimestamp"];
 
 /// Runs `diff`: whether anything would change.
 ///

@@ -31,7 +31,7 @@ const RESIDUE: [(&str, &str); 5] = [
     ),
     (
         "names of former interfaces in `pfctl -s Interfaces`",
-        "pf keeps the name of every interface that it has seen until it is unloaded",
+        "pf may keep the name of a gone interface that states belonged to; it holds nothing",
     ),
     (
         "the agent's own folder: its key, its ledger and an empty `jails`",

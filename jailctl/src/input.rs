@@ -84,7 +84,10 @@ fn names(filenames: &[PathBuf]) -> String {
 }
 
 /// A directory's manifests in order of names, subdirectories left out; anything else is itself.
-fn expand(filename: &Path) -> anyhow::Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn expand(filename: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if filename == Path::new("-") || !filename.is_dir() {
         return Ok(vec![filename.to_path_buf()]);
     }

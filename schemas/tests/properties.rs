@@ -118,7 +118,7 @@ fn document() -> impl Strategy<Value = (Kind, Value)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_passes_the_structural_check_can_be_read((kind, document) in document()) {

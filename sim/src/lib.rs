@@ -18,12 +18,3 @@ pub mod world;
 pub mod wrongs;
 
 pub use world::World;
-
-/// How many cases a property runs: `CELLBLOCK_CASES`, or 256.
-#[must_use]
-pub fn cases() -> u32 {
-    std::env::var("CELLBLOCK_CASES")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(256)
-}

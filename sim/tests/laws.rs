@@ -1,6 +1,6 @@
 //! The laws of the architecture, on generated views, hosts, strangers, hands and crashes.
 //!
-//! `CELLBLOCK_CASES` says how many cases each runs: 256 in CI, 10,000 in the nightly run.
+//! `PROPTEST_CASES` says how many cases each runs: 256 in CI, 10,000 in the nightly run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ use cellblock_schemas::condition::ConditionStatus;
 use cellblock_schemas::ids::Generation;
 use cellblock_schemas::jail::RunPolicy;
 use cellblock_schemas::view::HostView;
+use cellblock_sim::World;
 use cellblock_sim::crash::Moment;
 use cellblock_sim::drift::{act, hand, make_strangers};
 use cellblock_sim::trouble::{Trouble, trouble};
 use cellblock_sim::views::{emptied, obstacles, view};
 use cellblock_sim::world::FOLDER;
-use cellblock_sim::{World, cases};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::FileFailurePersistence;
@@ -30,7 +30,6 @@ const SETTLE_MS: u64 = 60_000;
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: cases(),
         max_shrink_iters: 2_000,
         // Beside this file: proptest's own default looks for a `lib.rs` above it, and there is none above an integration test.
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource(

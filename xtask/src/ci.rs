@@ -157,7 +157,6 @@ pub(crate) fn nightly() -> Result<()> {
             let (found, verdict) = run::tests(
                 runner("nightly")
                     .env("PROPTEST_CASES", NIGHTLY_CASES)
-                    .env("CELLBLOCK_CASES", NIGHTLY_CASES)
                     .env("CELLBLOCK_KILLS", NIGHTLY_KILLS),
             );
             counts.add(found);

@@ -93,11 +93,15 @@ pub(crate) fn routed_prefix_length(spec: &NetworkSpec, address: IpAddr) -> Optio
     let Some(Mode::Routed(routed)) = spec.mode() else {
         return None;
     };
+    Some(on_link(routed.link, address))
+}
+
+fn on_link(link: RoutedLink, address: IpAddr) -> u8 {
     let single = Family::of(address).host_prefix_length();
-    Some(match routed.link {
+    match link {
         RoutedLink::Unnumbered => single,
         RoutedLink::PointToPoint => single - 1,
-    })
+    }
 }
 
 /// The host's part of an address's scope.
@@ -294,9 +298,7 @@ impl Choice<'_> {
         let single = Family::of(address).host_prefix_length();
         let of_subnet = subnet.map_or(single, |subnet| subnet.cidr.net().prefix_len());
         match self.network.spec.mode() {
-            Some(Mode::Routed(_)) => {
-                routed_prefix_length(&self.network.spec, address).unwrap_or(single)
-            }
+            Some(Mode::Routed(routed)) => on_link(routed.link, address),
             Some(Mode::Bridge(_) | Mode::Netgraph(_) | Mode::Passthrough(_)) => of_subnet,
             Some(Mode::SharedIp(_)) | None => single,
         }

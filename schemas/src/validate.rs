@@ -24,6 +24,7 @@ pub mod parameters;
 mod paths;
 mod probes;
 mod publish;
+mod reserved;
 mod update;
 
 #[cfg(test)]

@@ -415,6 +415,7 @@ fn publish_ready(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> Opti
     let subject = Subject::Jail(jail.uid.clone());
     let blocked = findings
         .blocked_for(&subject, reason::PUBLIC_ADDRESS_MISSING)
+        .or_else(|| findings.blocked_for(&subject, reason::FAMILY_MISMATCH))
         .or(findings.pf)
         .map(|blocked| (blocked.reason.to_owned(), blocked.message.clone()));
     let failed = findings

@@ -9,7 +9,7 @@ use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::suggest;
 use crate::validate::{
-    exactly_one, firewall, limits, names, parameters, paths, probes, publish, selector,
+    exactly_one, firewall, limits, names, parameters, paths, probes, publish, reserved, selector,
 };
 use crate::violation::Findings;
 
@@ -213,26 +213,13 @@ fn attached_addresses(
     }
 }
 
-/// An address that a jail can have. Loopback addresses other than the host's own are usual on a cloned loopback.
+/// An address that a jail can have.
 fn usable(address: &HostAddress, path: &FieldPath, findings: &mut Findings) {
     let ip = address.address;
-    let refused = match ip {
-        IpAddr::V4(ip) if ip.is_loopback() && ip.octets() == [127, 0, 0, 1] => {
-            Some("belongs to the host")
-        }
-        IpAddr::V4(ip) if ip.is_broadcast() => Some("is the broadcast address"),
-        IpAddr::V6(ip) if ip.is_loopback() => Some("belongs to the host"),
-        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => {
-            Some("is an IPv4 address in IPv6 clothes")
-        }
-        IpAddr::V4(_) | IpAddr::V6(_) if ip.is_unspecified() => Some("means every address"),
-        IpAddr::V4(_) | IpAddr::V6(_) if ip.is_multicast() => Some("is a multicast address"),
-        IpAddr::V4(_) | IpAddr::V6(_) => None,
-    };
-    if let Some(reason) = refused {
+    if let Some((prefix, why)) = reserved::of_address(ip) {
         findings.add(
             path,
-            format!("{ip} {reason}"),
+            format!("a jail cannot have {ip}: {prefix} {why}"),
             "give an address of one of the network's subnets",
         );
     }

@@ -10,7 +10,7 @@ use crate::network::{
     Bridge, Gateway, GatewayOwner, Mode, Nat, NetworkSpec, Routed, RoutedLink, Subnet,
 };
 use crate::path::FieldPath;
-use crate::validate::{exactly_one, names, selector};
+use crate::validate::{exactly_one, names, reserved, selector};
 use crate::violation::Findings;
 
 /// The least MTU an interface takes (IF_MINMTU, sys/net/if_var.h).
@@ -194,11 +194,12 @@ fn validate_subnet(spec: &NetworkSpec, subnet: &Subnet, path: &FieldPath, findin
             format!("the network is {net}"),
         );
     }
-    if net.prefix_len() == 0 || net.addr().is_multicast() {
+    let own_stack = !matches!(spec.mode(), Some(Mode::SharedIp(_)) | None);
+    if let Some((prefix, why)) = reserved::of_net(net, own_stack) {
         findings.add(
             &path.field("cidr"),
-            format!("{net} is not a subnet that jails can have"),
-            "give a unicast prefix",
+            format!("jails cannot have {net}: {prefix} {why}"),
+            "give another prefix, as in 10.0.0.0/24 or fd00:10::/64",
         );
     }
     for (name, ranges) in [("allocate", &subnet.allocate), ("reserve", &subnet.reserve)] {

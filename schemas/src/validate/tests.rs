@@ -148,12 +148,61 @@ fn subnets_make_sense() {
             "spec.subnets[1].gateway.address: 10.0.0.255 is the network's or broadcast address of 10.0.0.128/25 (give another address of the subnet)",
             "spec.subnets[2].reserve[0]: fd00:1::1 is not inside fd00::/64 (give addresses of this subnet)",
             "spec.subnets[3].gateway.address: 10.0.0.3 is not of the family of fd01::/64 (give each family's gateway in its own subnet)",
-            "spec.subnets[4].cidr: 0.0.0.0/0 is not a subnet that jails can have (give a unicast prefix)",
+            "spec.subnets[4].cidr: jails cannot have 0.0.0.0/0: 0.0.0.0/8 means this network, and is never forwarded (give another prefix, as in 10.0.0.0/24 or fd00:10::/64)",
             "spec.subnets[1].cidr: 10.0.0.128/25 overlaps spec.subnets[0] (10.0.0.0/24) (make the subnets disjoint)",
             "spec.subnets[4].cidr: 0.0.0.0/0 overlaps spec.subnets[0] (10.0.0.0/24) (make the subnets disjoint)",
             "spec.mtu: 1000 is too little for the network's IPv6 subnet (IPv6 needs at least 1280)",
         ]
     );
+}
+
+#[test]
+fn no_jail_has_a_reserved_address() {
+    let shared = json!({ "uplink": "external" });
+    let lo1 = json!({ "loopback": {} });
+    for (mode, value, cidr, refused) in [
+        ("bridge", json!({}), "0.1.2.0/24", true),
+        ("bridge", json!({}), "127.0.1.0/24", true),
+        ("bridge", json!({}), "240.0.0.0/24", true),
+        ("bridge", json!({}), "255.255.255.0/24", true),
+        ("bridge", json!({}), "fe80::/64", true),
+        ("bridge", json!({}), "ff02::/64", true),
+        ("bridge", json!({}), "::ffff:10.0.0.0/104", true),
+        ("bridge", json!({}), "::/64", true),
+        ("bridge", json!({}), "169.254.0.0/24", false),
+        ("bridge", json!({}), "2001:db8::/64", false),
+        ("sharedIP", lo1.clone(), "127.0.1.0/24", false),
+        ("sharedIP", lo1, "127.0.0.0/24", true),
+        ("sharedIP", shared, "::1/128", true),
+    ] {
+        let found = fields(
+            Kind::Network,
+            json!({ mode: value, "subnets": [{ "cidr": cidr }] }),
+        );
+        let expected: &[&str] = if refused {
+            &["spec.subnets[0].cidr"]
+        } else {
+            &[]
+        };
+        assert_eq!(found, expected, "{mode} {cidr}");
+    }
+    for (address, refused) in [
+        ("127.0.0.1", true),
+        ("0.0.0.0", true),
+        ("fe80::2", true),
+        ("127.0.1.1", false),
+    ] {
+        let found = fields(
+            Kind::Jail,
+            json!({ "root": { "path": "/jails/a" }, "networks": [{ "network": "n", "addresses": [address] }] }),
+        );
+        let expected: &[&str] = if refused {
+            &["spec.networks[0].addresses[0]"]
+        } else {
+            &[]
+        };
+        assert_eq!(found, expected, "{address}");
+    }
 }
 
 #[test]

@@ -85,6 +85,8 @@ pub mod reason {
     pub const FORWARDING_DISABLED: &str = "ForwardingDisabled";
     /// A public address that NAT or a published port uses is not on the uplink.
     pub const PUBLIC_ADDRESS_MISSING: &str = "PublicAddressMissing";
+    /// A public address, and what it leads to or stands for, are of different families.
+    pub const FAMILY_MISMATCH: &str = "FamilyMismatch";
     /// The view lacks what the object refers to.
     pub const REFERENCE_MISSING: &str = "ReferenceMissing";
     /// This release of the agent does not do that.

@@ -132,7 +132,15 @@ impl Planner<'_> {
                 None => None,
                 Some(name) => match self.public_address(&subject, &nat.uplink, &interface, name) {
                     Some(address) if Family::of(address) == subnet.cidr.family() => Some(address),
-                    Some(_) | None => continue,
+                    Some(address) => {
+                        let message = format!(
+                            "spec.egress.nat: {} cannot be translated to public address `{name}` ({address}), which is of another family",
+                            subnet.cidr
+                        );
+                        self.block(&subject, reason::FAMILY_MISMATCH, message);
+                        continue;
+                    }
+                    None => continue,
                 },
             };
             rules.push(NatRule {
@@ -226,6 +234,15 @@ impl Planner<'_> {
                 .find_map(|attachment| Some((attachment.address_of(family)?, attachment)))
         };
         let mut rules = Vec::new();
+        let lead_nowhere = |public: &IpAddr| target(Family::of(*public)).is_none();
+        if !publics.is_empty() && publics.iter().all(lead_nowhere) {
+            let publics: Vec<String> = publics.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "{field}: the jail has no address of the family of {} to lead to; give it one, or publish another public address",
+                publics.join(", ")
+            );
+            self.block(&subject, reason::FAMILY_MISMATCH, message);
+        }
         for public in publics {
             if let Some((target, attachment)) = target(Family::of(public)) {
                 let network = self.view.networks.get(&attachment.network);

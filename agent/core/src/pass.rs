@@ -138,12 +138,15 @@ impl Failures {
 
     /// Whether neither the step nor what it needs has failed too short a time ago.
     fn is_due(&self, step: &Step, now_ms: u64) -> bool {
-        let early = |subject: &Subject| {
-            self.by_subject
-                .get(subject)
-                .is_some_and(|failure| now_ms < failure.not_before_ms)
-        };
-        self.by_subject.is_empty() || !early(&step.subject) && !step.needs.iter().any(early)
+        self.holding(step)
+            .all(|failure| failure.not_before_ms <= now_ms)
+    }
+
+    /// The failures of what the step concerns and of what it needs.
+    fn holding(&self, step: &Step) -> impl Iterator<Item = &Failure> {
+        std::iter::once(&step.subject)
+            .chain(&step.needs)
+            .filter_map(|subject| self.by_subject.get(subject))
     }
 
     fn outcome(&self, done: usize) -> Outcome {
@@ -159,11 +162,20 @@ impl Failures {
         }
     }
 
-    fn next_ms(&self, now_ms: u64) -> Option<u64> {
-        self.by_subject
-            .values()
-            .filter(|failure| failure.error.retry != Retry::Never)
-            .map(|failure| failure.not_before_ms.saturating_sub(now_ms).max(1))
+    /// How long until the next step becomes due. A failure whose pause is over says nothing as long as what its steps need is not due.
+    fn next_ms(&self, plan: &Plan, now_ms: u64) -> Option<u64> {
+        let due_ms = |step: &Step| {
+            let retried = self
+                .holding(step)
+                .all(|failure| failure.error.retry != Retry::Never);
+            let holding = self.holding(step).filter(|_| retried);
+            holding.map(|failure| failure.not_before_ms).max()
+        };
+        plan.steps
+            .iter()
+            .filter_map(due_ms)
+            .filter_map(|due_ms| due_ms.checked_sub(now_ms))
+            .filter(|pause| *pause > 0)
             .min()
     }
 
@@ -338,7 +350,7 @@ fn look(
 
 fn again(plan: &Plan, failures: &Failures, now_ms: u64) -> Option<u64> {
     let waiting = (!plan.waiting.is_empty()).then_some(LOOK_AGAIN_MS);
-    [waiting, failures.next_ms(now_ms)]
+    [waiting, failures.next_ms(plan, now_ms)]
         .into_iter()
         .flatten()
         .min()
@@ -426,3 +438,6 @@ pub fn accept(ledger: &Ledger, view: &HostView) -> Result<(), ViewRefused> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, bail};
 use cellblock_controller_core::admit::Through;
-use cellblock_controller_core::{Index, Now, Request, admit, fold_report, host_view, reconcile};
+use cellblock_controller_core::index::Session;
+use cellblock_controller_core::{
+    Index, Now, Request, Write, admit, fold_report, host_view, reconcile,
+};
 use cellblock_schemas::ids::{ClusterUid, Uid};
 use cellblock_schemas::manifest::parse;
 use cellblock_schemas::report::HostReport;
@@ -90,6 +93,25 @@ impl Fleet {
         if let Some(write) = admitted.write {
             self.index.rehearse(write);
         }
+        self.reconcile()
+    }
+
+    /// The agent of a host connects.
+    ///
+    /// # Errors
+    /// The reconcilers come to no end.
+    pub fn connect(&mut self, host: &str) -> anyhow::Result<()> {
+        let session = Session {
+            key_fingerprint: format!("key of {host}"),
+            address: "192.0.2.1:1".to_owned(),
+            controller: "one".to_owned(),
+        };
+        let mut write = Write::default();
+        write.put(
+            self.index.keys().session(host),
+            serde_json::to_vec(&session)?,
+        );
+        self.index.rehearse(write);
         self.reconcile()
     }
 

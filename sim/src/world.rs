@@ -29,6 +29,10 @@ const PF_CONF: &str = "nat-anchor \"cellblock/*\"\nrdr-anchor \"cellblock/*\"\nb
 /// The longest that anything may wait, in milliseconds of virtual time: two dying jails in a row.
 const WAIT_MS_MAX: u64 = 300_000;
 
+/// How long pf keeps the rules of an emptied anchor, and with them its name, where they have tables (`pf_purge_unlinked_rules`), in milliseconds; and a little.
+/// An address that nobody else has is tentative for less.
+const SETTLE_MS: u64 = 60_000;
+
 /// One host and its agent.
 #[derive(Debug)]
 pub struct World {
@@ -44,6 +48,7 @@ pub struct World {
     now_ms: u64,
     /// How many milliseconds pass at each look at the clock; with many a pass ends before its plan does.
     pub look_ms: u64,
+    deaths: usize,
     wrongs: BTreeSet<String>,
 }
 
@@ -98,6 +103,7 @@ impl World {
             "sysctl net.inet.ip.forwarding=1",
             "sysctl net.inet6.ip6.forwarding=1",
             "devfs rule -s 4 add path null unhide",
+            "devfs rule -s 5 add path null unhide",
         ] {
             let output = emulator.sh(line);
             assert_eq!(output.status, 0, "{line}: {}", output.stderr);
@@ -120,6 +126,7 @@ impl World {
             fuse: Fuse::default(),
             now_ms: 0,
             look_ms: 0,
+            deaths: 0,
             wrongs: BTreeSet::new(),
         }
     }
@@ -140,6 +147,7 @@ impl World {
             fuse,
             now_ms: self.now_ms,
             look_ms: self.look_ms,
+            deaths: 0,
             wrongs: self.wrongs.clone(),
         }
     }
@@ -269,7 +277,10 @@ impl World {
                     }
                     self.sleep(pause);
                 }
-                Err(_) if self.is_dead() => self.start(None),
+                Err(_) if self.is_dead() => {
+                    self.deaths += 1;
+                    self.start(None);
+                }
                 Err(failed) => {
                     error = Some(failed);
                     self.sleep(1_000);
@@ -290,6 +301,12 @@ impl World {
         &self.wrongs
     }
 
+    /// How often the agent has died and was started again by [`World::converge`].
+    #[must_use]
+    pub fn deaths(&self) -> usize {
+        self.deaths
+    }
+
     /// How much virtual time has passed, in milliseconds.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
@@ -300,6 +317,17 @@ impl World {
     pub fn sleep(&mut self, ms: u64) {
         self.now_ms += ms;
         self.host.emulator().advance(Duration::from_millis(ms));
+    }
+
+    /// The host once duplicate address detection has ended and pf has forgotten what was taken out of it, as [`World::fingerprint`] tells, less what depends on how often the agent was
+    /// killed: whether a console log was written, and the numbers that the kernel counts up (the scope in a link-local route is the interface's index).
+    pub fn settled(&mut self) -> Vec<String> {
+        self.sleep(SETTLE_MS);
+        // The emulated purge thread has run when pf is next looked at.
+        let _ = self.observe();
+        let lines = self.fingerprint();
+        let lines = lines.iter().filter(|line| !line.contains(".console "));
+        lines.map(|line| without_scope(line)).collect()
     }
 
     /// Everything that can be observed of the host, less what a fixed list says may stay: loaded modules and `net.fibs`.
@@ -335,5 +363,15 @@ impl World {
             .iter()
             .filter(|logged| logged.changing)
             .count()
+    }
+}
+
+fn without_scope(line: &str) -> String {
+    let Some((before, after)) = line.split_once("fe80:") else {
+        return line.to_owned();
+    };
+    match after.split_once(':') {
+        Some((_, rest)) => format!("{before}fe80:{rest}"),
+        None => line.to_owned(),
     }
 }

@@ -98,6 +98,8 @@ pub struct Interface {
     pub groups: Words,
     /// `member:` lines of a bridge, by member.
     pub members: BTreeMap<String, Member>,
+    /// The interfaces that it is made upon: a vlan's parent, the ports of a lagg.
+    pub below: Words,
     /// The words of `nd6 options`.
     pub nd6: Words,
     /// `fib:`, 0 unless shown.

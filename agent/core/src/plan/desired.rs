@@ -19,7 +19,7 @@ use super::{Blocks, Settings, reason};
 use crate::ledger::Ledger;
 use crate::mark::{Mark, Role};
 use crate::names;
-use crate::observed::Observed;
+use crate::observed::{Interface, Observed};
 use crate::op::{Blocked, Epair, Subject};
 use crate::render::jailconf::{self, JailConf};
 
@@ -409,19 +409,14 @@ impl<'a> Resolver<'a, '_> {
             );
             return Err((reason::AMBIGUOUS_INTERFACE, message));
         };
-        let own: Vec<String> = interface
-            .addresses
-            .iter()
-            .filter(|entry| entry.scope.is_none())
-            .map(|entry| entry.address.to_string())
-            .collect();
+        let own = host_addresses(interface);
         if !own.is_empty() {
             let message = format!(
-                "`{uplink}` carries the host's own {}; a bridge member must not (bridge(4)), and moving it could cut the host off: put the addresses on a bridge of your own in rc.conf, or use another interface as the uplink",
-                own.join(", ")
+                "`{uplink}` carries the host's own {own}; a bridge member must not (bridge(4)), and moving it could cut the host off: put the addresses on a bridge of your own in rc.conf, or use another interface as the uplink"
             );
             return Err((reason::UPLINK_HAS_ADDRESSES, message));
         }
+        self.check_above(uplink)?;
         match network.spec.mtu {
             Some(mtu) if mtu != interface.mtu => {
                 let message = format!(
@@ -432,6 +427,29 @@ impl<'a> Resolver<'a, '_> {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether nothing stands upon the interface that its frames would be taken from. A bridge has a member's frames before the vlans upon it (`ether_input_internal`, sys/net/if_ethersubr.c),
+    /// and a port's frames are its lagg's.
+    fn check_above(&self, uplink: &str) -> Result<(), (&'static str, String)> {
+        let interfaces = self.observed.interfaces.iter();
+        for above in interfaces.filter(|interface| interface.below.contains(uplink)) {
+            let name = &above.name;
+            if above.groups.contains("lagg") {
+                let message = format!(
+                    "`{uplink}` is a port of `{name}`; use `{name}` as the uplink, or take the port out of it"
+                );
+                return Err((reason::UPLINK_IN_USE, message));
+            }
+            let own = host_addresses(above);
+            if !own.is_empty() {
+                let message = format!(
+                    "`{name}`, which stands upon `{uplink}`, carries the host's own {own}; with `{uplink}` in a bridge the host could be cut off: use another interface as the uplink"
+                );
+                return Err((reason::UPLINK_HAS_ADDRESSES, message));
+            }
+        }
+        Ok(())
     }
 
     fn jail(&mut self, jail: &'a JailView) {
@@ -730,4 +748,12 @@ fn is_known_parameter(parameter: &str, kernel: &BTreeSet<String>) -> bool {
         || ["meta.", "env."].iter().any(|prefix| {
             parameter.starts_with(prefix) && kernel.contains(&prefix[..prefix.len() - 1])
         })
+}
+
+/// The addresses of an interface but for link-local ones, in words.
+fn host_addresses(interface: &Interface) -> String {
+    let entries = interface.addresses.iter();
+    let own = entries.filter(|entry| entry.scope.is_none());
+    let own: Vec<String> = own.map(|entry| entry.address.to_string()).collect();
+    own.join(", ")
 }

@@ -98,6 +98,15 @@ fn detail(interface: &mut Interface, line: &str) {
                 interface.members.insert(name.to_owned(), Member { flags });
             }
         }
+        Some("laggport:") => {
+            interface.below = interface.below.iter().chain(words.next()).collect();
+        }
+        // `vlan: 30 vlanproto: 802.1q vlanpcp: 0 parent interface: lagg0` (recording `07`), or `<none>` (sbin/ifconfig/ifvlan.c).
+        Some("vlan:") => {
+            let parent = words.skip_while(|word| *word != "interface:").nth(1);
+            let parent = parent.filter(|parent| *parent != "<none>");
+            interface.below = interface.below.iter().chain(parent).collect();
+        }
         Some("nd6") => {
             let more = comma_words(between(line, '<', '>'));
             interface.nd6 = interface.nd6.iter().chain(more).collect();

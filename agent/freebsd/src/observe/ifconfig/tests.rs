@@ -158,6 +158,25 @@ fn a_laggs_zero_hwaddr_is_none() {
 }
 
 #[test]
+fn a_lagg_and_a_vlan_say_what_they_stand_upon() {
+    let below = |command| {
+        let parsed = parse(&stdout("07-lagg-vlan-passthrough", command, 0));
+        parsed[0]
+            .below
+            .iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(below("ifconfig lagg0"), ["vtnet1", "vtnet2"]);
+    assert_eq!(below("ifconfig vlan0"), ["lagg0"]);
+    assert_eq!(below("ifconfig lagg0.40"), ["lagg0"]);
+    let alone = parse(
+        "vlan7: flags=0 metric 0 mtu 1500\n\tvlan: 0 vlanproto: 802.1q vlanpcp: 0 parent interface: <none>\n",
+    );
+    assert!(alone[0].below.is_empty());
+}
+
+#[test]
 fn an_interface_without_flags_has_no_brackets() {
     let parsed = parse("x0: flags=0 metric 0 mtu 1500\n");
     assert_eq!(

@@ -17,7 +17,7 @@ use crate::observe;
 use crate::perform::Performer;
 use crate::system::System;
 
-/// How many jails may be starting or stopping at once; the next one is waited for. Each is a process tree of its own.
+/// How many jails may be starting or stopping at once; the next one is tried again later. Each is a process tree of its own.
 const JOBS_MAX: usize = 16;
 
 /// A host, driven by FreeBSD's own tools.
@@ -35,10 +35,16 @@ struct Inner {
     pf: Mutex<()>,
 }
 
-/// A jail that is being started or stopped.
+/// A jail that is being started or stopped, or was, and failed.
 struct Job {
     op: Op,
-    result: Receiver<Result<(), HostError>>,
+    state: State,
+}
+
+enum State {
+    Running(Receiver<Result<(), HostError>>),
+    /// Nobody has asked for it again yet.
+    Failed(HostError),
 }
 
 impl FreeBsd {
@@ -73,32 +79,31 @@ impl FreeBsd {
         &self.inner.system
     }
 
-    fn jobs(&self) -> MutexGuard<'_, BTreeMap<String, Job>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Performs a slow operation on the jail `name`, and goes on without it when it takes longer than `patience`.
     ///
     /// A failure that comes after that is returned when the operation is asked for again.
     fn perform_slowly(&self, name: &str, op: &Op, patience: Duration) -> Result<(), HostError> {
-        let mut jobs = self.jobs();
-        if let Some(job) = jobs.get(name) {
-            match job.result.try_recv() {
-                Err(TryRecvError::Empty) => return Ok(()),
-                Ok(result) => {
-                    let same = job.op == *op;
-                    jobs.remove(name);
-                    if same {
-                        return result;
-                    }
-                }
-                Err(TryRecvError::Disconnected) => {
-                    jobs.remove(name);
-                }
+        let mut jobs = self.refreshed();
+        match jobs.remove(name) {
+            Some(job) if matches!(job.state, State::Running(_)) => {
+                jobs.insert(name.to_owned(), job);
+                return Ok(());
             }
+            Some(Job {
+                op: known,
+                state: State::Failed(error),
+            }) if known == *op => return Err(error),
+            Some(_) | None => {}
         }
-        if jobs.len() >= JOBS_MAX {
-            return self.inner.perform(op);
+        let running = |job: &&Job| matches!(job.state, State::Running(_));
+        if jobs.values().filter(running).count() >= JOBS_MAX {
+            return Err(HostError {
+                reason: "Busy",
+                message: format!(
+                    "{JOBS_MAX} other jails are being started or stopped; it is tried again"
+                ),
+                retry: Retry::After,
+            });
         }
         let (send, result) = mpsc::channel();
         let (inner, task) = (Arc::clone(&self.inner), op.clone());
@@ -123,7 +128,7 @@ impl FreeBsd {
                     name.to_owned(),
                     Job {
                         op: op.clone(),
-                        result,
+                        state: State::Running(result),
                     },
                 );
                 Ok(())
@@ -139,27 +144,41 @@ impl FreeBsd {
         }
     }
 
-    /// The jails that are being started or stopped. What has ended well is forgotten; a failure waits to be asked for.
-    fn busy(&self) -> BTreeMap<String, String> {
-        let mut busy = BTreeMap::new();
-        self.jobs().retain(|name, job| match job.result.try_recv() {
-            Err(TryRecvError::Empty) => {
-                let verb = if matches!(job.op, Op::StartJail { .. }) {
-                    "starting"
-                } else {
-                    "stopping"
-                };
-                busy.insert(name.clone(), verb.to_owned());
-                true
+    /// The jobs as they are now: what has ended well is forgotten, a failure waits to be asked for.
+    fn refreshed(&self) -> MutexGuard<'_, BTreeMap<String, Job>> {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.retain(|_, job| {
+            let State::Running(result) = &job.state else {
+                return true;
+            };
+            match result.try_recv() {
+                Err(TryRecvError::Empty) => true,
+                Ok(Err(error)) => {
+                    job.state = State::Failed(error);
+                    true
+                }
+                Ok(Ok(())) | Err(TryRecvError::Disconnected) => false,
             }
-            Ok(Err(error)) => {
-                let (send, result) = mpsc::channel();
-                job.result = result;
-                send.send(Err(error)).is_ok()
-            }
-            Ok(Ok(())) | Err(TryRecvError::Disconnected) => false,
         });
-        busy
+        jobs
+    }
+
+    /// The jails that are being started or stopped, with which of the two.
+    fn busy(&self) -> BTreeMap<String, String> {
+        let verb = |op: &Op| {
+            if matches!(op, Op::StartJail { .. }) {
+                "starting"
+            } else {
+                "stopping"
+            }
+        };
+        let jobs = self.refreshed();
+        let running = jobs
+            .iter()
+            .filter(|(_, job)| matches!(job.state, State::Running(_)));
+        running
+            .map(|(name, job)| (name.clone(), verb(&job.op).to_owned()))
+            .collect()
     }
 }
 

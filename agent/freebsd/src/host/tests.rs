@@ -91,3 +91,35 @@ fn a_slow_start_goes_on_and_its_failure_is_told_later() {
     let error = host.perform(&start).expect_err("the failure waited");
     assert!(error.message.contains("/bin/false: failed"), "{error}");
 }
+
+/// However many jails are slow, the agent goes on; and a failure that nobody asks for takes no place.
+#[test]
+fn one_slow_jail_too_many_is_tried_again() {
+    let system = Arc::new(Slow::default());
+    let host =
+        FreeBsd::new(system.clone(), "/var/db/cellblock").with_patience(Duration::from_millis(1));
+    let start = |number: usize| {
+        host.perform(&Op::StartJail {
+            name: format!("j{number}"),
+            conf: format!("/var/db/cellblock/jails/j{number}.conf"),
+        })
+    };
+    for number in 0..JOBS_MAX {
+        start(number).expect("it was begun");
+    }
+    let error = start(JOBS_MAX).expect_err("there are enough");
+    assert_eq!((error.reason, error.retry), ("Busy", Retry::After));
+    assert_eq!(host.busy().len(), JOBS_MAX);
+
+    *system.released.lock().expect("no test panics with it") = true;
+    system.wake.notify_all();
+    while !host.busy().is_empty() {
+        std::thread::yield_now();
+    }
+    let error = loop {
+        if let Err(error) = start(JOBS_MAX) {
+            break error;
+        }
+    };
+    assert!(error.message.contains("/bin/false: failed"), "{error}");
+}

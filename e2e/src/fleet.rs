@@ -479,7 +479,10 @@ fn roots_of(folder: &Path) -> anyhow::Result<Vec<String>> {
 /// A port that nobody listens on at the moment, and that nobody is given who asks for any: those come from 32768 upwards on Linux and
 /// from 10000 on FreeBSD (ip(7), `net.inet.ip.portrange.first`), and a test beside this one asks all the time. The controller takes
 /// it only later, and again after each crash.
-fn free_port() -> anyhow::Result<u16> {
+///
+/// # Errors
+/// None of those tried is free.
+pub fn free_port() -> anyhow::Result<u16> {
     let seed = RandomState::new().build_hasher().finish();
     let ports = (0..PORT_TRIES).map(|number| PORTS.start + ((seed + number) % PORT_COUNT) as u16);
     for port in ports {

@@ -23,7 +23,7 @@ mod watchman;
 pub use binaries::Binaries;
 pub use condition::{CONVERGE, eventually, holds};
 pub use dice::Dice;
-pub use fleet::{Fleet, Options, StoreKind, examples};
+pub use fleet::{Fleet, Options, StoreKind, examples, free_port};
 pub use machine::{Machine, difference};
 pub use printer::note;
 pub use process::Process;

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::freebsd::Goal;
-use crate::prerequisites::{self, Prerequisite};
+use crate::prerequisites::{self, FOR_TESTS, Prerequisite};
 use crate::run::Counts;
 use crate::{freebsd, printer, product, purity, run, schemas};
 
@@ -84,7 +84,7 @@ impl Check {
     fn needs(self) -> &'static [Prerequisite] {
         match self {
             Self::Fmt | Self::Purity | Self::Deny => &[],
-            Self::Tests => &[Prerequisite::Protoc, Prerequisite::Etcd],
+            Self::Tests => FOR_TESTS,
             Self::Clippy
             | Self::Schemas
             | Self::DocTests

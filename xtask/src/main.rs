@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
 
 use crate::ci::Check;
 use crate::freebsd::Goal;
-use crate::prerequisites::Prerequisite;
+use crate::prerequisites::{FOR_TESTS, Prerequisite};
 
 /// The development tasks of this repository.
 #[derive(Debug, Parser)]
@@ -115,7 +115,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Schemas { check: true } => schemas::check(),
         Task::Schemas { check: false } => schemas::write(),
         Task::Bench { args } => {
-            prerequisites::ensure(&[Prerequisite::Protoc, Prerequisite::Etcd])?;
+            prerequisites::ensure(FOR_TESTS)?;
             product::bench(&args)
         }
         Task::Freebsd { check, debug } => {
@@ -127,6 +127,6 @@ fn perform(task: Task) -> Result<()> {
             })
         }
         Task::Purity => purity::check(),
-        Task::Prerequisites => prerequisites::ensure(&[Prerequisite::Protoc, Prerequisite::Etcd]),
+        Task::Prerequisites => prerequisites::ensure(FOR_TESTS),
     }
 }

@@ -1,6 +1,6 @@
 //! The programs that building and testing need beside Rust, a C compiler and git: found, or installed, and said so.
 //!
-//! `protoc` compiles the `.proto` files (ours and etcd-client's), `etcd` is what the store's tests run against. Both come
+//! `protoc` compiles the `.proto` files (ours and etcd-client's), `etcd` is what the tests run against, `openssl` makes their certificates. All come
 //! from the system's own package manager; nothing is downloaded from anywhere else. Called before every task that needs
 //! one of them.
 
@@ -22,7 +22,16 @@ pub(crate) enum Prerequisite {
     Protoc,
     /// The etcd server.
     Etcd,
+    /// openssl(1), by which the tests make certificates as the operator's page says. FreeBSD and macOS have one of their own.
+    Openssl,
 }
+
+/// What the tests need.
+pub(crate) const FOR_TESTS: &[Prerequisite] = &[
+    Prerequisite::Protoc,
+    Prerequisite::Etcd,
+    Prerequisite::Openssl,
+];
 
 /// A system's package manager and what the prerequisites are called there.
 struct Manager {
@@ -36,6 +45,7 @@ struct Manager {
     root: bool,
     protoc: &'static [&'static str],
     etcd: &'static [&'static str],
+    openssl: &'static [&'static str],
 }
 
 /// In the order in which they are looked for: `brew` last, because it is also found on Linux, beside the system's own.
@@ -47,6 +57,7 @@ const MANAGERS: &[Manager] = &[
         root: true,
         protoc: &["protobuf-compiler", "libprotobuf-dev"],
         etcd: &["etcd-server"],
+        openssl: &["openssl"],
     },
     Manager {
         program: "dnf",
@@ -55,6 +66,7 @@ const MANAGERS: &[Manager] = &[
         root: true,
         protoc: &["protobuf-compiler", "protobuf-devel"],
         etcd: &["etcd"],
+        openssl: &["openssl"],
     },
     Manager {
         program: "pkg",
@@ -64,6 +76,7 @@ const MANAGERS: &[Manager] = &[
         protoc: &["protobuf"],
         // The ports tree's devel/etcd35 sets PKGNAMEPREFIX=coreos- and PKGNAMESUFFIX=35.
         etcd: &["coreos-etcd35"],
+        openssl: &["openssl"],
     },
     Manager {
         program: "brew",
@@ -72,6 +85,7 @@ const MANAGERS: &[Manager] = &[
         root: false,
         protoc: &["protobuf"],
         etcd: &["etcd"],
+        openssl: &["openssl"],
     },
 ];
 
@@ -80,6 +94,7 @@ impl Prerequisite {
         match self {
             Self::Protoc => "protoc with the well-known types",
             Self::Etcd => "etcd",
+            Self::Openssl => "openssl",
         }
     }
 
@@ -87,6 +102,7 @@ impl Prerequisite {
         match self {
             Self::Protoc => manager.protoc,
             Self::Etcd => manager.etcd,
+            Self::Openssl => manager.openssl,
         }
     }
 
@@ -95,6 +111,7 @@ impl Prerequisite {
         match self {
             Self::Protoc => find_protoc().filter(|protoc| has_well_known_types(protoc)),
             Self::Etcd => run::find_program("etcd"),
+            Self::Openssl => run::find_program("openssl"),
         }
     }
 }

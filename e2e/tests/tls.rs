@@ -1,0 +1,217 @@
+//! A fleet with certificates made as docs/operations/security.md says: who has the right one is served, and who has another is told which file or name is wrong.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use cellblock_e2e::{
+    Binaries, CONVERGE, Machine, Process, Running, Said, eventually, examples, free_port,
+};
+use tempfile::TempDir;
+
+/// How long a refusal may take to be logged.
+const REFUSAL: Duration = Duration::from_secs(60);
+
+/// The controller's name in the page's commands, and ours.
+const NAMES: [&str; 2] = ["controller.example.org", "localhost"];
+
+/// The shell commands below a heading of a page.
+fn commands(page: &str, heading: &str) -> anyhow::Result<String> {
+    let section = page
+        .split_once(heading)
+        .context("the page has the heading")?;
+    let block = section.1.split_once("```sh\n").context("commands follow")?;
+    let block = block.1.split_once("\n```").context("they end")?;
+    Ok(block.0.to_owned())
+}
+
+/// Runs the page's commands in `folder`, and gives out the certificates that it does not need more of.
+fn certificates(folder: &Path) -> anyhow::Result<()> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations/security.md");
+    let page = std::fs::read_to_string(page)?;
+    let mut script = commands(&page, "## Certificates")?.replace(NAMES[0], NAMES[1]);
+    script.push_str(
+        "\nissue visitor \"/CN=visitor\"\nissue fbsd-02 \"/CN=cellblock:host:fbsd-02\"\n",
+    );
+    let output = Command::new("sh")
+        .args(["-e", "-c", &script])
+        .current_dir(folder)
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "the page's commands failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// A controller with certificates, a machine, and the files for everybody.
+struct Secured {
+    binaries: Binaries,
+    controller: Process,
+    controller_log: PathBuf,
+    machine: Machine,
+    url: String,
+    folder: TempDir,
+}
+
+impl Secured {
+    fn start() -> anyhow::Result<Self> {
+        let binaries = Binaries::find()?;
+        let folder = tempfile::tempdir()?;
+        let path = folder.path();
+        certificates(path)?;
+        let port = free_port()?;
+        let url = format!("https://localhost:{port}");
+        let config = format!(
+            "listen = \"127.0.0.1:{port}\"\nstore = \"embedded:{0}/store.redb\"\n[tls]\nca = \"{0}/ca.pem\"\ncertificate = \"{0}/controller.pem\"\nkey = \"{0}/controller.key\"\n",
+            path.display()
+        );
+        std::fs::write(path.join("cellblockd.toml"), config)?;
+        let controller_log = path.join("cellblockd.log");
+        let controller = Process::new(
+            "cellblockd",
+            &binaries.cellblockd(),
+            [
+                "--config".to_owned(),
+                path.join("cellblockd.toml").display().to_string(),
+            ],
+            controller_log.clone(),
+        );
+        let machine = Machine::new(&binaries, path, "fbsd-01", 1, &url);
+        let mut contexts = String::new();
+        for (name, files) in [
+            ("olga", "olga"),
+            ("agent", "fbsd-01"),
+            ("visitor", "visitor"),
+        ] {
+            write!(
+                contexts,
+                "[contexts.{name}]\nserver = \"{url}\"\nca = \"{0}/ca.pem\"\ncertificate = \"{0}/{files}.pem\"\nkey = \"{0}/{files}.key\"\n",
+                path.display()
+            )?;
+        }
+        write!(
+            contexts,
+            "[contexts.nobody]\nserver = \"{url}\"\nca = \"{0}/ca.pem\"\n[contexts.elsewhere]\nserver = \"{url}\"\nca = \"{0}/olga.pem\"\ncertificate = \"{0}/olga.pem\"\nkey = \"{0}/olga.key\"\n",
+            path.display()
+        )?;
+        std::fs::write(path.join("jailctl.toml"), contexts)?;
+        let mut secured = Self {
+            binaries,
+            controller,
+            controller_log,
+            machine,
+            url,
+            folder,
+        };
+        secured.controller.start()?;
+        secured.machine.switch_on()?;
+        eventually("the controller serves", REFUSAL, || {
+            secured.jailctl("olga", &["get", "hosts"])?.ok()
+        })?;
+        Ok(secured)
+    }
+
+    /// The agent of the machine, with the certificate of `files`.
+    fn agent(&self, files: &str) -> anyhow::Result<Process> {
+        let path = self.folder.path();
+        let config = path.join(format!("{files}.toml"));
+        let text = format!(
+            "controllers = [\"{url}\"]\nhost_name = \"fbsd-01\"\nstate_dir = \"{0}/state\"\nresync_seconds = 1\n[tls]\nca = \"{0}/ca.pem\"\ncertificate = \"{0}/{files}.pem\"\nkey = \"{0}/{files}.key\"\n",
+            path.display(),
+            url = self.url
+        );
+        std::fs::write(&config, text)?;
+        let (_, socket) = self.machine.door();
+        Ok(Process::new(
+            format!("agent as {files}"),
+            &self.binaries.agent(),
+            [
+                "--config".to_owned(),
+                config.display().to_string(),
+                "--host".to_owned(),
+                "emulated".to_owned(),
+                "--emulator".to_owned(),
+                socket.display().to_string(),
+            ],
+            path.join(format!("{files}.log")),
+        ))
+    }
+
+    fn jailctl(&self, context: &str, arguments: &[&str]) -> anyhow::Result<Said> {
+        let config = self.folder.path().join("jailctl.toml");
+        let config = config.display().to_string();
+        let own = ["--config", &config, "--context", context];
+        let arguments: Vec<&str> = own.into_iter().chain(arguments.iter().copied()).collect();
+        Running::start(
+            &self.binaries.jailctl(),
+            self.folder.path(),
+            &arguments,
+            Vec::new(),
+        )?
+        .end()
+    }
+}
+
+/// Waits until a log has `text`.
+fn logged(log: &Path, text: &str) -> anyhow::Result<()> {
+    eventually(&format!("`{text}` is logged"), REFUSAL, || {
+        let said = std::fs::read_to_string(log)?;
+        if !said.contains(text) {
+            bail!("{} has:\n{said}", log.display());
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_fleet_with_the_pages_certificates_runs_a_jail_and_turns_others_away() -> anyhow::Result<()> {
+    let secured = Secured::start()?;
+    secured.machine.make_roots(["/jails/www".to_owned()])?;
+    for name in ["hosts.yaml", "www-shared-ip.yaml"] {
+        let file = examples().join(name).display().to_string();
+        secured.jailctl("olga", &["apply", "-f", &file])?.ok()?;
+    }
+
+    // Another host's certificate does not speak for this one.
+    let mut other = secured.agent("fbsd-02")?;
+    other.start()?;
+    logged(&secured.folder.path().join("fbsd-02.log"), "forbidden")?;
+    logged(&secured.controller_log, "forbidden")?;
+    other.kill();
+
+    let mut agent = secured.agent("fbsd-01")?;
+    agent.start()?;
+    let timeout = format!("{}s", CONVERGE.as_secs());
+    secured
+        .jailctl(
+            "olga",
+            &[
+                "wait",
+                "jail/www",
+                "--for",
+                "condition=Ready",
+                "--timeout",
+                &timeout,
+            ],
+        )?
+        .ok()
+        .map_err(|error| error.context(agent.log_end()))?;
+
+    for (context, expected) in [
+        ("agent", "forbidden"),
+        ("visitor", "forbidden"),
+        ("nobody", "certificate"),
+        ("elsewhere", "certificate"),
+    ] {
+        let said = secured
+            .jailctl(context, &["delete", "jail", "www"])?
+            .refused()?;
+        said.says(&[expected])?;
+    }
+    secured.jailctl("olga", &["get", "jail", "www"])?.ok()?;
+    Ok(())
+}

@@ -9,6 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn main() -> Result<()> {
     let settings = Settings::resolve(Flags::parse())?;
     init_logs(&settings.log, settings.log_format).map_err(|reason| anyhow!(reason))?;
+    if settings.config.tls.is_none() {
+        tracing::warn!(
+            "without [tls] every user and program of this machine may apply manifests, whose hooks run as root on the hosts"
+        );
+    }
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut controller = Controller::start(settings.config).await?;

@@ -30,6 +30,12 @@ pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// How often a connection without traffic is probed, so that an agent whose machine vanished does not hold it for ever.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// How long a connection may take to show its certificate. Who has none yet must not hold anything.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How many requests and watches one connection may have open.
+const STREAMS_MAX: u32 = 256;
+
 /// Everything that is served to clients and agents.
 pub(crate) fn router(
     shared: &Arc<Shared>,
@@ -38,7 +44,8 @@ pub(crate) fn router(
 ) -> Result<Router, StartError> {
     let mut builder = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE));
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .max_concurrent_streams(STREAMS_MAX);
     if let Some(tls) = tls {
         builder = builder
             .tls_config(server_tls(tls)?)
@@ -112,6 +119,7 @@ fn server_tls(tls: &TlsConfig) -> Result<ServerTlsConfig, ConfigError> {
         })
     };
     Ok(ServerTlsConfig::new()
+        .timeout(HANDSHAKE)
         .identity(Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?))
         .client_ca_root(Certificate::from_pem(read(&tls.ca)?)))
 }

@@ -180,6 +180,19 @@ async fn only_clients_with_a_certificate_of_the_authority_are_served() {
 }
 
 #[tokio::test]
+async fn who_shows_no_certificate_in_time_is_let_go() {
+    let world = Secured::start().await;
+    let mut silent = tokio::net::TcpStream::connect(world.controller.address())
+        .await
+        .expect("it listens");
+    let mut answer = [0; 64];
+    let read = tokio::io::AsyncReadExt::read(&mut silent, &mut answer);
+    let read = tokio::time::timeout(DEADLINE, read).await;
+    let octets = read.expect("it ends").unwrap_or(0);
+    assert_eq!(octets, 0, "nothing is told to a client that says nothing");
+}
+
+#[tokio::test]
 async fn a_certificate_without_a_role_may_nothing_and_an_agents_is_no_operators() {
     let world = Secured::start().await;
     for (pair, why) in [

@@ -236,13 +236,11 @@ impl Session {
                 .as_ref()
                 .map(|(view, _)| view.cluster.0.clone())
                 .unwrap_or_default(),
-            boot_id: String::new(),
             have: have.as_ref().map(|(view, _)| mark_to_wire(view.mark)),
             have_digest: data_encoding::HEXLOWER
                 .decode(digest.as_bytes())
                 .unwrap_or_default()
                 .into(),
-            features: Vec::new(),
         };
         wire::AgentMessage {
             message: Some(wire::agent_message::Message::Hello(hello)),

@@ -68,7 +68,6 @@ fn hello(host: &str, key: &str) -> v1::Hello {
         host: host.to_owned(),
         agent_version: "0.1.0".to_owned(),
         key_fingerprint: key.to_owned(),
-        boot_id: "boot".to_owned(),
         ..v1::Hello::default()
     }
 }

@@ -1,28 +1,21 @@
-//! The ledger on disk: replaced whole, synced before it counts, held by one agent at a time.
+//! The ledger's file in the state folder: the system calls under the journal of `agent/core`, its errors in an operator's words, and the lock that lets one agent hold it at a time.
 
 use std::fs::OpenOptions;
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use cellblock_agent_core::execute::LedgerFile;
 use cellblock_agent_core::host::{HostError, Retry};
-use cellblock_agent_core::ledger::{LEDGER_VERSION, Ledger};
-use sha2::{Digest as _, Sha256};
-
-/// How much is written at once, in octets.
-const BUFFER: usize = 64 << 10;
-
-/// A digest of the file's bytes.
-type Digest = [u8; 32];
+use cellblock_agent_core::ledger::journal::{Disk, Journal, LoadError, Unreadable};
+use cellblock_agent_core::ledger::{Change, Ledger};
 
 /// The ledger's file and the lock beside it.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
-    /// The digest of what is on disk, so that equal bytes are not written again; none where nothing of ours is.
-    written: Option<Digest>,
+    journal: Journal<StateFolder>,
     /// Held for the agent's life; the kernel lets go of it when the process ends, however it ends.
     _lock: std::fs::File,
 }
@@ -51,9 +44,11 @@ impl File {
                     state_dir.display()
                 )
             })?;
+        let path = state_dir.join("ledger.json");
+        let folder = StateFolder { path: path.clone() };
         Ok(Self {
-            path: state_dir.join("ledger.json"),
-            written: None,
+            path,
+            journal: Journal::new(folder),
             _lock: lock,
         })
     }
@@ -63,82 +58,32 @@ impl File {
     /// # Errors
     /// It is damaged, or of a newer agent.
     pub fn load(&mut self) -> anyhow::Result<Ledger> {
-        let path = self.path.display().to_string();
-        let bytes = match std::fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Ledger::new()),
-            Err(error) => {
-                return Err(error).with_context(|| format!("the ledger {path} could not be read"));
+        let path = self.path.display();
+        let loaded = self.journal.load();
+        let advice = match &loaded {
+            Ok(_) => "",
+            Err(LoadError::Disk(_)) => "could not be read",
+            Err(LoadError::Unreadable(Unreadable::Newer(_))) => {
+                "cannot be read by this agent; run the newer agent"
+            }
+            Err(LoadError::Unreadable(Unreadable::Damaged { .. })) => {
+                "is damaged; move it away, and the agent will observe, report and wait for `jailctl host approve`"
             }
         };
-        let ledger: Ledger = serde_json::from_slice(&bytes).with_context(|| {
-            format!("the ledger {path} is damaged; move it away, and the agent will observe, report and wait for `jailctl host approve`")
-        })?;
-        if ledger.version > LEDGER_VERSION {
-            bail!(
-                "the ledger {path} is of form {}, this agent knows {LEDGER_VERSION}; run the newer agent",
-                ledger.version
+        let loaded = loaded.with_context(|| format!("the ledger {path} {advice}"))?;
+        if loaded.torn > 0 {
+            tracing::warn!(
+                octets = loaded.torn,
+                "the end of the ledger {path} was never written to the end, and nothing was done that it speaks of; left out"
             );
         }
-        self.written = Some(Sha256::digest(&bytes).into());
-        Ok(Ledger {
-            version: LEDGER_VERSION,
-            ..ledger
-        })
-    }
-
-    /// Writes the ledger beside the old one, and in its place unless it says the same. The text is never in memory as a whole: a host of a
-    /// thousand jails has some megabytes of it.
-    fn replace(&self, ledger: &Ledger) -> std::io::Result<Digest> {
-        let temporary = self.path.with_extension("json.new");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        let sink = Sink {
-            file,
-            digest: Sha256::new(),
-        };
-        let mut writer = BufWriter::with_capacity(BUFFER, sink);
-        serde_json::to_writer(&mut writer, ledger)?;
-        writer.flush()?;
-        let sink = writer.into_inner().map_err(|error| error.into_error())?;
-        let digest = sink.digest.finalize().into();
-        if self.written == Some(digest) {
-            std::fs::remove_file(&temporary)?;
-            return Ok(digest);
-        }
-        sink.file.sync_all()?;
-        std::fs::rename(&temporary, &self.path)?;
-        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
-        std::fs::File::open(folder)?.sync_all()?;
-        Ok(digest)
-    }
-}
-
-/// A file that is digested while it is written. It stands behind the buffer, so that neither meets the hundred thousand words of a ledger one by one.
-struct Sink {
-    file: std::fs::File,
-    digest: Sha256,
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let length = self.file.write(bytes)?;
-        self.digest.update(&bytes[..length]);
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
+        Ok(loaded.ledger)
     }
 }
 
 impl LedgerFile for File {
-    fn save(&mut self, ledger: &Ledger) -> Result<(), HostError> {
-        let written = self.replace(ledger).map_err(|error| {
+    fn append(&mut self, ledger: &Ledger, changes: &[Change]) -> Result<(), HostError> {
+        self.journal.append(ledger, changes).map_err(|error| {
             let full = error.kind() == std::io::ErrorKind::StorageFull;
             HostError {
                 reason: if full { "DiskFull" } else { "LedgerNotWritten" },
@@ -149,9 +94,79 @@ impl LedgerFile for File {
                 ),
                 retry: Retry::After,
             }
-        })?;
-        self.written = Some(written);
-        Ok(())
+        })
+    }
+}
+
+/// The state folder, as a journal needs it.
+#[derive(Debug)]
+struct StateFolder {
+    /// The file that counts.
+    path: PathBuf,
+}
+
+impl StateFolder {
+    fn beside(&self) -> PathBuf {
+        self.path.with_extension("json.new")
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
+        std::fs::File::open(folder)?.sync_all()
+    }
+}
+
+impl Disk for StateFolder {
+    type File = std::fs::File;
+
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut file = match std::fs::File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        file.sync_all()?;
+        self.sync_folder()?;
+        Ok(Some(bytes))
+    }
+
+    fn open(&mut self) -> io::Result<std::fs::File> {
+        OpenOptions::new().append(true).open(&self.path)
+    }
+
+    fn begin(&mut self) -> io::Result<std::fs::File> {
+        OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(self.beside())
+    }
+
+    /// By fsync(2), not fdatasync(2): that "does not guarantee that \[…\] metadata necessary to access the file are committed" (lib/libsys/fsync.2), and on UFS it does not: `ffs_syncvnode`
+    /// (sys/ufs/ffs/ffs_vnops.c) looks for a changed size in `i_flags` where `i_flag` has it.
+    fn sync(&mut self, file: &mut std::fs::File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn replace(&mut self) -> io::Result<()> {
+        std::fs::rename(self.beside(), &self.path)?;
+        self.sync_folder()
+    }
+
+    fn is_in_place(&mut self, file: &std::fs::File, length: u64) -> bool {
+        let (Ok(ours), Ok(there)) = (file.metadata(), std::fs::metadata(&self.path)) else {
+            return false;
+        };
+        (ours.dev(), ours.ino(), ours.len()) == (there.dev(), there.ino(), length)
+    }
+
+    fn cut(&mut self, file: &mut std::fs::File, length: u64) {
+        if let Err(error) = file.set_len(length) {
+            tracing::debug!("room under the ledger could not be given back: {error}");
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cellblock_agent_core::Ledger;
-use cellblock_agent_core::execute::LedgerFile as _;
 use cellblock_agent_core::host::{Host, HostError};
+use cellblock_agent_core::ledger::Change;
 use cellblock_agent_core::pass::{self, Memory, Passed};
 use cellblock_agent_core::plan::Settings;
 use cellblock_schemas::condition::{Condition, ConditionStatus};
@@ -124,13 +124,9 @@ impl Worker {
             tracing::error!("view refused: {refused}");
             return Ok(());
         }
-        let old_view = self.ledger.view.replace(view.clone());
-        let old_digest = std::mem::replace(&mut self.ledger.view_digest, digest.to_owned());
-        if let Err(error) = self.file.save(&self.ledger) {
-            self.ledger.view = old_view;
-            self.ledger.view_digest = old_digest;
-            return Err(error);
-        }
+        let old_view = self.ledger.view.clone();
+        let taken = Change::TakeView(view.clone(), digest.to_owned());
+        self.ledger.commit(vec![taken], &mut self.file)?;
         if let Some(before) = &old_view {
             self.memory.failures.view_changed(before, view);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use cellblock_agent::ledger_file::File;
 use cellblock_agent::{Agent, Config, emulated};
 use cellblock_agent_core::host::{Host, HostError, Wanted};
 use cellblock_agent_core::observed::Observed;
@@ -406,8 +407,10 @@ async fn a_deleted_host_gets_back_what_its_sysctls_were() -> anyhow::Result<()> 
     agent.stop().await;
     ensure!(said("sysctl -n net.inet.tcp.msl") == "25000");
     // Nothing is declared and nothing is ours any more, so a start with no controller at hand finds nothing to do.
-    let ledger = std::fs::read_to_string(machine.state.path().join("ledger.json"))?;
-    ensure!(!ledger.contains("net.inet"), "{ledger}");
+    let ledger = File::open(machine.state.path())?.load()?;
+    ensure!(ledger.owned.is_empty(), "{:?}", ledger.owned);
+    let view = ledger.view.as_ref().context("a view")?;
+    ensure!(view.host.sysctls.is_empty(), "{view:?}");
     Ok(())
 }
 
@@ -448,8 +451,9 @@ async fn a_ledger_that_cannot_be_written_keeps_the_agent_from_acting_and_says_so
     session.welcome().await?;
     session.send(whole(1, &["a"])?).await?;
     session.report(ready_at(1, 1)).await?;
-    // A folder in the place of the file beside the ledger: no process can write it, root's neither.
-    let obstacle = machine.state.path().join("ledger.json.new");
+    // A folder in the place of the ledger: no process can write it, root's neither.
+    let obstacle = machine.state.path().join("ledger.json");
+    std::fs::remove_file(&obstacle)?;
     std::fs::create_dir(&obstacle)?;
     session.send(whole(2, &["a", "b"])?).await?;
     let says = |report: &HostReport| {

@@ -13,6 +13,9 @@ use crate::condition::eventually;
 /// How much of a log an error quotes.
 const LOG_LINES: usize = 30;
 
+/// A tick of Linux's clock as /proc counts it, in milliseconds: USER_HZ is 100 on every architecture that we run on.
+const TICK_MS: u64 = 10;
+
 /// A program with its arguments, running or not. Its log outlives its runs.
 #[derive(Debug)]
 pub struct Process {
@@ -160,6 +163,25 @@ impl Process {
             .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
             .with_context(|| format!("no {field}"))?;
         Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()?)
+    }
+
+    /// How much of a processor it has used since it was started, in milliseconds, out of Linux's /proc/PID/stat.
+    ///
+    /// # Errors
+    /// It does not run, or this is no Linux.
+    pub fn cpu_ms(&self) -> anyhow::Result<u64> {
+        let id = self
+            .id()
+            .with_context(|| format!("{} does not run", self.name))?;
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // The name in parentheses may hold spaces; utime and stime are the 14th and 15th field (proc_pid_stat(5)).
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let mut fields = after_name.split_ascii_whitespace().skip(11);
+        let mut next = || -> anyhow::Result<u64> {
+            let field = fields.next().context("a short /proc/PID/stat")?;
+            Ok(field.parse()?)
+        };
+        Ok((next()? + next()?) * TICK_MS)
     }
 }
 

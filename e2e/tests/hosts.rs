@@ -269,10 +269,11 @@ fn a_full_disk_under_the_ledger_stops_changes_and_is_reported() -> anyhow::Resul
     })?;
     fleet.apply(&jail("a"))?;
     fleet.jailctl(&["wait", "jail", "a"])?.ok()?;
-    // The ledger is replaced by way of a file beside it; where that is full(4), every write ends as on a full disk.
+    // A ledger that is gone is written anew, by way of a file beside it; where that is full(4), every write ends as on a full disk.
     let machine = fleet.machine("fbsd-01")?;
     let beside = machine.state_dir().join("ledger.json.new");
     std::os::unix::fs::symlink(Path::new("/dev/full"), &beside)?;
+    std::fs::remove_file(machine.state_dir().join("ledger.json"))?;
     let commands = machine.changing_commands()?;
     fleet.apply(&jail("b"))?;
     eventually("the full disk is reported", CONVERGE, || {

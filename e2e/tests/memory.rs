@@ -54,8 +54,9 @@ fn weigh(fleet: &Fleet, jails: usize, which: &str) -> anyhow::Result<()> {
     let agent = &fleet.machines[0].agent;
     let (resident, own) = (agent.memory_kib("VmRSS")?, agent.memory_kib("RssAnon")?);
     note(&format!(
-        "an agent {which}, {jails} jails of two interfaces: {resident} KiB resident, {own} KiB of it its own, at most {} KiB before (release: {release})",
-        agent.memory_kib("VmHWM")?
+        "an agent {which}, {jails} jails of two interfaces: {resident} KiB resident, {own} KiB of it its own, at most {} KiB before, {} ms of CPU (release: {release})",
+        agent.memory_kib("VmHWM")?,
+        agent.cpu_ms()?
     ));
     // Without optimisation most of what is resident is the program's own text.
     let counted = if release { resident } else { own };

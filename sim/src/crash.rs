@@ -1,16 +1,19 @@
 //! A crash of the agent at any moment: from then on no command runs, no file changes and no ledger is written, until the agent is started again. And effects that fail under a living agent.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cellblock_agent_core::execute::LedgerFile;
 use cellblock_agent_core::host::{HostError, Retry};
-use cellblock_agent_core::ledger::Ledger;
+use cellblock_agent_core::ledger::journal::Journal;
+use cellblock_agent_core::ledger::{Change, Ledger};
 use cellblock_fakebsd::log::is_changing;
 use cellblock_freebsd::emulated::Emulated;
 use cellblock_freebsd::{Command, Output, System, SystemError};
 
+use crate::platter::Platter;
 use crate::trouble::Trouble;
 
 /// When the agent dies.
@@ -180,35 +183,80 @@ impl System for Crashing {
     }
 }
 
-/// A ledger on a disk that outlives the agent.
-#[derive(Clone, Debug, Default)]
+/// How much is appended to a ledger's file before it is written anew, in octets: little, so that it happens in every world.
+const SLACK: u64 = 2 << 10;
+
+/// A ledger on a disk that outlives the agent. It is written and read as the agent does it; each write of it is one effect.
+#[derive(Debug)]
 pub struct Disk {
-    /// What is on it.
-    pub ledger: Ledger,
+    platter: Platter,
+    journal: Journal<Platter>,
     /// The agent's fuse.
     pub fuse: Fuse,
-    /// The disk is full.
-    pub full: bool,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self::on(Platter::default())
+    }
+}
+
+impl Disk {
+    fn on(platter: Platter) -> Self {
+        Self {
+            journal: Journal::with_slack(platter.clone(), SLACK),
+            platter,
+            fuse: Fuse::default(),
+        }
+    }
+
+    /// Another disk with the same on it.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self::on(self.platter.fork())
+    }
+
+    /// Reads the ledger, as an agent does that starts.
+    ///
+    /// # Panics
+    /// It cannot be read, which must never be.
+    pub fn load(&mut self) -> Ledger {
+        self.journal = Journal::with_slack(self.platter.clone(), SLACK);
+        let loaded = self.journal.load();
+        loaded.expect("what an agent wrote can be read").ledger
+    }
+
+    /// Takes the ledger away.
+    pub fn wipe(&mut self) {
+        *self = Self {
+            fuse: self.fuse.clone(),
+            ..Self::default()
+        };
+    }
 }
 
 impl LedgerFile for Disk {
-    fn save(&mut self, ledger: &Ledger) -> Result<(), HostError> {
+    fn append(&mut self, ledger: &Ledger, changes: &[Change]) -> Result<(), HostError> {
         let error = |reason, message: &str| HostError {
             reason,
             message: message.to_owned(),
             retry: Retry::After,
         };
-        if self.full {
-            return Err(error("DiskFull", "no room for the ledger"));
-        }
-        let fuse = self.fuse.clone();
-        fuse.burn(
+        let journal = RefCell::new(&mut self.journal);
+        let full = || Err(error("DiskFull", "no room for the ledger"));
+        let burnt = self.fuse.burn(
             || {
-                self.ledger = ledger.clone();
-                Ok(())
+                journal
+                    .borrow_mut()
+                    .append(ledger, changes)
+                    .or_else(|_| full())
             },
-            |_| Err(error("DiskFull", "no room for the ledger")),
-        )
-        .ok_or_else(|| error("Dead", "the agent is dead"))?
+            |_| {
+                // Done or not: the journal was told of a failure, and trusts what it has written no more.
+                **journal.borrow_mut() = Journal::with_slack(self.platter.clone(), SLACK);
+                full()
+            },
+        );
+        burnt.ok_or_else(|| error("Dead", "the agent is dead"))?
     }
 }

@@ -15,7 +15,7 @@
 //! In braces stand kernel names that follow from uids: `{bridge NETWORK}`, `{loopback NETWORK}`, `{network anchor NETWORK}`, `{host end JAIL INTERFACE}`, `{jail end JAIL INTERFACE}`, `{jail anchor JAIL}`.
 
 use anyhow::{Context as _, bail, ensure};
-use cellblock_agent_core::Ledger;
+use cellblock_agent_core::execute::Unkept;
 use cellblock_agent_core::names;
 use cellblock_agent_core::op::Plan;
 use cellblock_agent_core::plan::{Settings, learn, plan};
@@ -58,7 +58,7 @@ pub fn play(script: &str, view: &HostView, others: &Views<'_>) -> anyhow::Result
 pub fn plan_now(world: &World) -> Plan {
     let observed = world.observe();
     let mut ledger = world.ledger().clone();
-    learn(&world.view, &observed, &mut ledger);
+    learn(&world.view, &observed, &mut ledger, &mut Unkept).expect("no file never fails");
     let settings = Settings {
         folder: FOLDER.to_owned(),
     };
@@ -91,7 +91,7 @@ fn act(world: &mut World, line: &str, view: &HostView, others: &Views<'_>) -> an
             bail!("the agent had only {} effects", world.effects())
         }
         ["agent", "loses", "its", "ledger"] => {
-            world.disk.ledger = Ledger::new();
+            world.disk.wipe();
             world.start(None);
             Ok(())
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cellblock_agent_core::Ledger;
 use cellblock_agent_core::host::{Host, HostError};
+use cellblock_agent_core::ledger::Change;
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::pass::{Memory, Passed, pass};
 use cellblock_agent_core::plan::Settings;
@@ -108,20 +109,17 @@ impl World {
             let output = emulator.sh(line);
             assert_eq!(output.status, 0, "{line}: {}", output.stderr);
         }
+        let (mut ledger, mut disk) = (Ledger::new(), Disk::default());
+        ledger
+            .commit(vec![Change::Approve], &mut disk)
+            .expect("an empty disk takes a ledger");
+        // The effects of the agent count, not the operator's.
+        disk.fuse = Fuse::default();
         Self {
             host: Emulated::new(emulator),
-            disk: Disk {
-                ledger: Ledger {
-                    approved: true,
-                    ..Ledger::new()
-                },
-                ..Disk::default()
-            },
+            disk,
             view: HostView::default(),
-            ledger: Ledger {
-                approved: true,
-                ..Ledger::new()
-            },
+            ledger,
             memory: Memory::default(),
             fuse: Fuse::default(),
             now_ms: 0,
@@ -135,12 +133,11 @@ impl World {
     #[must_use]
     pub fn fork(&self) -> Self {
         let fuse = Fuse::default();
+        let mut disk = self.disk.fork();
+        disk.fuse = fuse.clone();
         Self {
             host: Emulated::new(self.host.emulator().clone()),
-            disk: Disk {
-                fuse: fuse.clone(),
-                ..self.disk.clone()
-            },
+            disk,
             view: self.view.clone(),
             ledger: self.ledger.clone(),
             memory: self.memory.clone(),
@@ -162,7 +159,7 @@ impl World {
     pub fn start(&mut self, moment: Option<Moment>) {
         self.fuse = Fuse::new(moment);
         self.disk.fuse = self.fuse.clone();
-        self.ledger = self.disk.ledger.clone();
+        self.ledger = self.disk.load();
         self.memory = Memory::default();
     }
 

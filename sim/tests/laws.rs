@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cellblock_agent_core::ledger::Contents;
 use cellblock_agent_core::pass::{ViewRefused, accept};
 use cellblock_agent_core::plan::{Settings, plan};
 use cellblock_fakebsd::Release;
@@ -255,7 +256,7 @@ proptest! {
                 act(&mut world.host.emulator(), hand);
             }
         } else {
-            world.disk.ledger.approved = false;
+            world.disk.wipe();
             world.start(None);
         }
         let mut held = second.clone();
@@ -302,7 +303,7 @@ proptest! {
             view.mark.generation = Generation(generation);
             view
         };
-        let ledger = cellblock_agent_core::Ledger { view: Some(numbered(epoch, generation).into()), ..Default::default() };
+        let ledger = Contents { view: Some(numbered(epoch, generation).into()), ..Contents::default() }.into();
         let accepted = accept(&ledger, &numbered(offered_epoch, offered));
         if offered_epoch > epoch {
             let is_new_epoch = matches!(accepted, Err(ViewRefused::NewEpoch { .. }));

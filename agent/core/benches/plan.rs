@@ -20,7 +20,7 @@ mod scale;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cellblock_agent_core::execute::{Outcome, agreed};
+use cellblock_agent_core::execute::{Outcome, Unkept, agreed};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::Plan;
 use cellblock_agent_core::plan::memory::Remembered;
@@ -154,7 +154,9 @@ impl Sample {
             }),
             "learn" => {
                 let mut ledger = ledger.clone();
-                best_of(RUNS, || learn(&self.view, observed, &mut ledger))
+                best_of(RUNS, || {
+                    learn(&self.view, observed, &mut ledger, &mut Unkept)
+                })
             }
             "agree on everything to go" => best_of(RUNS, || agreed(&self.away, self.away.clone())),
             _ => {

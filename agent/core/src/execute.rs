@@ -3,19 +3,30 @@
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellblock_schemas::ids::Uid;
-
 use crate::host::{Host, HostError};
-use crate::ledger::{Ledger, Owned, OwnedJail};
+use crate::ledger::{Change, Ledger};
 use crate::op::{Op, Plan, Record, Step, Subject};
 
 /// Where the ledger is kept.
+///
+/// # Guarantees
+/// After an error the next call writes the whole of its `ledger` anew: the memory may have gone on without the file.
 pub trait LedgerFile {
-    /// Writes the ledger, whole and synced: when it returns, a power failure does not lose it.
+    /// Writes changes to a ledger, all or none, synced: when it returns, a power failure does not lose them. `ledger` is the ledger without them.
     ///
     /// # Errors
-    /// It could not be written; the ledger on disk is the one from before.
-    fn save(&mut self, ledger: &Ledger) -> Result<(), HostError>;
+    /// They could not be written: what is on disk is the ledger from before, or, where the failure left that open, the one with them.
+    fn append(&mut self, ledger: &Ledger, changes: &[Change]) -> Result<(), HostError>;
+}
+
+/// No file: for plans that are only shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unkept;
+
+impl LedgerFile for Unkept {
+    fn append(&mut self, _: &Ledger, _: &[Change]) -> Result<(), HostError> {
+        Ok(())
+    }
 }
 
 /// What came of a plan.
@@ -68,67 +79,30 @@ fn run(
     ledger: &mut Ledger,
     file: &mut dyn LedgerFile,
 ) -> Result<(), HostError> {
-    let mut undo = Vec::new();
-    for record in &step.record {
-        undo.extend(note(record, ledger));
-    }
-    if !undo.is_empty()
-        && let Err(error) = file.save(ledger)
-    {
-        for undo in undo.into_iter().rev() {
-            undo.apply(ledger);
-        }
-        return Err(error);
-    }
+    let record = step.record.iter().cloned().map(Record::noted).collect();
+    ledger.commit(record, file)?;
     host.perform(&step.op)?;
-    if step.forget.is_empty() {
-        return Ok(());
-    }
-    for record in &step.forget {
-        match record {
-            Record::Owned(owned) => {
-                ledger.owned.remove(owned);
-            }
-            Record::Jail(uid, _) => {
-                ledger.jails.remove(uid);
-            }
-        }
-    }
-    file.save(ledger)
+    let forget = step.forget.iter().cloned().map(Record::forgotten).collect();
+    ledger.commit(forget, file)?;
+    Ok(())
 }
 
-/// What takes one record out of the ledger again.
-enum Undo<'a> {
-    Owned(&'a Owned),
-    Jail(&'a Uid, Option<Box<OwnedJail>>),
-}
-
-impl Undo<'_> {
-    fn apply(self, ledger: &mut Ledger) {
+impl Record {
+    /// The change that writes it.
+    #[must_use]
+    pub fn noted(self) -> Change {
         match self {
-            Self::Owned(owned) => {
-                ledger.owned.remove(owned);
-            }
-            Self::Jail(uid, Some(before)) => {
-                ledger.jails.insert(uid.clone(), *before);
-            }
-            Self::Jail(uid, None) => {
-                ledger.jails.remove(uid);
-            }
+            Self::Owned(owned) => Change::Own(owned),
+            Self::Jail(uid, jail) => Change::KnowJail(uid, jail),
         }
     }
-}
 
-/// Writes one record into the ledger; none if it stood there already.
-fn note<'a>(record: &'a Record, ledger: &mut Ledger) -> Option<Undo<'a>> {
-    match record {
-        Record::Owned(owned) => ledger
-            .owned
-            .insert(owned.clone())
-            .then_some(Undo::Owned(owned)),
-        Record::Jail(uid, jail) => {
-            let before = ledger.jails.insert(uid.clone(), jail.clone());
-            (before.as_ref() != Some(jail)).then(|| Undo::Jail(uid, before.map(Box::new)))
+    /// The change that forgets it.
+    #[must_use]
+    pub fn forgotten(self) -> Change {
+        match self {
+            Self::Owned(owned) => Change::Disown(owned),
+            Self::Jail(uid, _) => Change::ForgetJail(uid),
         }
     }
 }

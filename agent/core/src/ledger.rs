@@ -2,9 +2,13 @@
 //!
 //! Things that can carry a mark (interfaces, anchors, on 15 jails) are known by it. Aliases, flags of a NIC, sysctls and mounts carry none:
 //! they are ours only if the ledger said so before they were made, in this boot.
+//!
+//! It is read like any structure and changed by [`Change`]s alone, each of which goes to the file first: [`Ledger::commit`] and [`Ledger::learn`] are the
+//! only ways. How it stands on a disk is said in `journal`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use cellblock_schemas::ids::Uid;
@@ -12,17 +16,28 @@ use cellblock_schemas::view::HostView;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::execute::LedgerFile;
+use crate::host::HostError;
 use crate::shared::Shared;
 
-/// The version of the ledger's form; older ones are read by newer agents for ever (golden files).
-pub const LEDGER_VERSION: u32 = 2;
+pub mod journal;
+mod record;
 
-/// Everything that the agent remembers.
+/// The version of the ledger's form; older ones are read by newer agents for ever (golden files).
+pub const LEDGER_VERSION: u32 = 3;
+
+/// Everything that the agent remembers, for reading.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    contents: Contents,
+    /// The file lacks what a look has taught.
+    behind: bool,
+}
+
+/// What the ledger holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Ledger {
-    /// `LEDGER_VERSION` of the agent that wrote it.
-    pub version: u32,
+pub struct Contents {
     /// The newest view that was accepted; the host is kept like this with no controller at hand.
     #[serde(default, with = "shared")]
     pub view: Option<Arc<HostView>>,
@@ -41,6 +56,25 @@ pub struct Ledger {
     /// Jails that we started, or are about to start, by uid. Survives a reboot, to know files and names.
     #[serde(default)]
     pub jails: Shared<BTreeMap<Uid, OwnedJail>>,
+}
+
+/// One change of the ledger. What each does is written down in journals, so it stays as it is for ever.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A view was taken, with the controller's digest of it.
+    TakeView(Arc<HostView>, String),
+    /// The agent may act on this host.
+    Approve,
+    /// The host is in this boot, and what another one had is gone.
+    EnterBoot(String),
+    /// Something without a mark is ours, or will be at once.
+    Own(Owned),
+    /// It is not any more, or never was.
+    Disown(Owned),
+    /// A jail of ours, as it is now.
+    KnowJail(Uid, OwnedJail),
+    /// Nothing is left of a jail.
+    ForgetJail(Uid),
 }
 
 /// A view that many hold and one wrote: it stands in the file like any other, and in memory once.
@@ -199,26 +233,127 @@ impl OwnedJail {
     }
 }
 
-impl Ledger {
-    /// An empty ledger of this agent's form.
-    #[must_use]
-    pub fn new() -> Self {
+impl Deref for Ledger {
+    type Target = Contents;
+
+    fn deref(&self) -> &Contents {
+        &self.contents
+    }
+}
+
+impl From<Contents> for Ledger {
+    fn from(contents: Contents) -> Self {
         Self {
-            version: LEDGER_VERSION,
-            ..Self::default()
+            contents,
+            behind: false,
         }
     }
+}
 
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes changes, all or none, and makes them; what is so already is not written again. Returns whether anything was new.
+    ///
+    /// # Errors
+    /// They could not be written, and the ledger is as it was.
+    pub fn commit(
+        &mut self,
+        changes: Vec<Change>,
+        file: &mut dyn LedgerFile,
+    ) -> Result<bool, HostError> {
+        if !changes.iter().any(|change| self.contents.lacks(change)) {
+            return Ok(false);
+        }
+        file.append(self, &changes)?;
+        self.behind = false;
+        self.contents.apply(changes);
+        Ok(true)
+    }
+
+    /// Takes in what a look has shown. That is so whether it can be written or not: it is known from here on in any case, and written with the next changes, or
+    /// the next look. Returns whether anything was new.
+    ///
+    /// # Errors
+    /// Something was new and could not be written.
+    pub fn learn(
+        &mut self,
+        changes: Vec<Change>,
+        file: &mut dyn LedgerFile,
+    ) -> Result<bool, HostError> {
+        let is_new = changes.iter().any(|change| self.contents.lacks(change));
+        if !is_new && !self.behind {
+            return Ok(false);
+        }
+        let written = file.append(self, &changes);
+        self.behind = written.is_err();
+        self.contents.apply(changes);
+        // The failure was told of when the news was new.
+        if is_new {
+            written.map(|()| true)
+        } else {
+            Ok(false)
+        }
+    }
+}
+
+impl Contents {
     /// Whether an address that we put on an interface of the host may stand there.
     #[must_use]
     pub fn has_alias(&self, of: IpAddr) -> bool {
         self.owned.iter().any(|owned| owned.alias() == Some(of))
     }
 
-    /// Forgets what a reboot took away. Call with every observation, before planning.
-    pub fn enter_boot(&mut self, boot_id: &str) {
+    /// Whether a change would make a difference.
+    fn lacks(&self, change: &Change) -> bool {
+        match change {
+            Change::TakeView(view, digest) => {
+                let is_same = |ours: &Arc<HostView>| Arc::ptr_eq(ours, view) || ours == view;
+                self.view_digest != *digest || !self.view.as_ref().is_some_and(is_same)
+            }
+            Change::Approve => !self.approved,
+            Change::EnterBoot(boot_id) => self.boot_id != *boot_id,
+            Change::Own(owned) => !self.owned.contains(owned),
+            Change::Disown(owned) => self.owned.contains(owned),
+            Change::KnowJail(uid, jail) => self.jails.get(uid) != Some(jail),
+            Change::ForgetJail(uid) => self.jails.contains_key(uid),
+        }
+    }
+
+    /// Makes changes. A change that makes no difference may be made again.
+    fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::TakeView(view, digest) => {
+                    self.view = Some(view);
+                    self.view_digest = digest;
+                }
+                Change::Approve => self.approved = true,
+                Change::EnterBoot(boot_id) => self.enter_boot(boot_id),
+                Change::Own(owned) => {
+                    self.owned.insert(owned);
+                }
+                Change::Disown(owned) => {
+                    self.owned.remove(&owned);
+                }
+                Change::KnowJail(uid, jail) => {
+                    self.jails.insert(uid, jail);
+                }
+                Change::ForgetJail(uid) => {
+                    self.jails.remove(&uid);
+                }
+            }
+        }
+    }
+
+    /// Forgets what a reboot took away.
+    fn enter_boot(&mut self, boot_id: String) {
         if self.boot_id != boot_id {
-            boot_id.clone_into(&mut self.boot_id);
+            self.boot_id = boot_id;
             self.owned.clear();
             for jail in self.jails.values_mut() {
                 jail.jid = 0;

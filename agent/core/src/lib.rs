@@ -7,7 +7,7 @@
 //!                                     └─ render: jail.conf, pf rules: text that an operator could have written
 //! ```
 //!
-//! What must not live here: running a command (that is `agent/freebsd`), the stream to the controller, the ledger's file (both are `agent`).
+//! What must not live here: running a command (that is `agent/freebsd`), the stream to the controller, the system calls under the ledger's journal (both are `agent`).
 
 pub mod execute;
 pub mod host;

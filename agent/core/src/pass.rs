@@ -12,7 +12,7 @@ use cellblock_schemas::view::HostView;
 
 use crate::execute::{LedgerFile, Outcome, agreed, execute};
 use crate::host::{Host, HostError, Retry};
-use crate::ledger::Ledger;
+use crate::ledger::{Change, Ledger};
 use crate::observed::Observed;
 use crate::op::{Plan, Step, Subject};
 use crate::plan::memory::Remembered;
@@ -300,11 +300,7 @@ fn held(
         return Ok(Some(Held::Forgotten));
     }
     if !ledger.approved && (view.host.approved || strangers(observed).is_empty()) {
-        ledger.approved = true;
-        if let Err(error) = file.save(ledger) {
-            ledger.approved = false;
-            return Err(error);
-        }
+        ledger.commit(vec![Change::Approve], file)?;
     }
     Ok(if view.host.paused {
         Some(Held::Paused)
@@ -341,9 +337,7 @@ fn look(
     last: &mut Remembered,
 ) -> Result<(Arc<Observed>, Plan), HostError> {
     let observed = Arc::new(host.observe(&plan::wanted(view, ledger))?);
-    if plan::learn(view, &observed, ledger) {
-        file.save(ledger)?;
-    }
+    plan::learn(view, &observed, ledger, file)?;
     let plan = last.plan(view, &observed, ledger, settings);
     Ok((observed, plan))
 }

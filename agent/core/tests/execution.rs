@@ -17,7 +17,7 @@ use std::sync::Arc;
 use cellblock_agent_core::Ledger;
 use cellblock_agent_core::execute::{LedgerFile, agreed, execute};
 use cellblock_agent_core::host::{Host, HostError, Retry, Wanted};
-use cellblock_agent_core::ledger::{Owned, OwnedJail};
+use cellblock_agent_core::ledger::{Change, Contents, Owned, OwnedJail};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::{Op, Plan, Record, Step, Subject};
 use cellblock_agent_core::pass::{Memory, Passed, pass};
@@ -61,11 +61,20 @@ impl Host for Fake {
 struct Disk<'a>(&'a Fake);
 
 impl LedgerFile for Disk<'_> {
-    fn save(&mut self, ledger: &Ledger) -> Result<(), HostError> {
+    fn append(&mut self, _: &Ledger, changes: &[Change]) -> Result<(), HostError> {
         if self.0.full {
             return Err(error("DiskFull"));
         }
-        let line = format!("save {} {}", ledger.owned.len(), ledger.jails.len());
+        let words = changes.iter().map(|change| match change {
+            Change::TakeView(..) => "view",
+            Change::Approve => "approved",
+            Change::EnterBoot(_) => "boot",
+            Change::Own(_) => "owned",
+            Change::Disown(_) => "disowned",
+            Change::KnowJail(..) => "jail",
+            Change::ForgetJail(_) => "jail forgotten",
+        });
+        let line = format!("save {}", words.collect::<Vec<_>>().join(", "));
         self.0.log.borrow_mut().push(line);
         Ok(())
     }
@@ -121,10 +130,10 @@ fn the_ledger_is_synced_before_the_effect_and_forgets_after_it() {
     assert_eq!(
         *fake.log.borrow(),
         [
-            "save 1 1",
+            "save owned, jail",
             "load module make",
             "load module take",
-            "save 0 1"
+            "save disowned"
         ]
     );
 }
@@ -134,8 +143,10 @@ fn what_the_ledger_has_already_is_not_written_again() {
     let fake = Fake::default();
     let mut again = step(&jail("a"), module("again"));
     again.record = vec![Record::Owned(owned("x"))];
-    let mut ledger = Ledger::new();
-    ledger.owned.insert(owned("x"));
+    let mut ledger = Ledger::from(Contents {
+        owned: [owned("x")].into(),
+        ..Contents::default()
+    });
     execute(
         &plan(vec![again]),
         &fake,
@@ -152,12 +163,14 @@ fn a_step_whose_record_cannot_be_synced_does_not_run() {
         full: true,
         ..Fake::default()
     };
-    let mut ledger = Ledger::new();
     let before = OwnedJail {
         jid: 3,
         ..OwnedJail::default()
     };
-    ledger.jails.insert(Uid("a".to_owned()), before);
+    let mut ledger = Ledger::from(Contents {
+        jails: [(Uid("a".to_owned()), before)].into(),
+        ..Contents::default()
+    });
     let kept = ledger.clone();
     let mut making = step(&jail("a"), module("make"));
     making.record = vec![
@@ -286,10 +299,10 @@ fn failing_jail() -> (HostView, Fake) {
 
 /// Passes once over a host on which nothing of `view` stands and jails cannot be started.
 fn pass_at(fake: &Fake, view: &HostView, memory: &mut Memory, now_ms: u64) -> Passed {
-    let mut ledger = Ledger {
+    let mut ledger = Ledger::from(Contents {
         approved: true,
-        ..Ledger::new()
-    };
+        ..Contents::default()
+    });
     pass(
         &Arc::new(view.clone()),
         &mut ledger,

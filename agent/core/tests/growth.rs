@@ -16,7 +16,7 @@ mod scale;
 
 use std::time::Duration;
 
-use cellblock_agent_core::execute::{Outcome, agreed};
+use cellblock_agent_core::execute::{Outcome, Unkept, agreed};
 use cellblock_agent_core::plan::{learn, plan};
 use cellblock_agent_core::verify::{Evidence, verify};
 use scale::Kind;
@@ -105,7 +105,7 @@ fn learning_agreeing_and_verifying_grow_with_the_host() {
         assert_linear("learning", |size| {
             let (_, view, observed, ledger) = host(size);
             let mut ledger = ledger.clone();
-            best_of(RUNS, || learn(view, observed, &mut ledger)).cpu
+            best_of(RUNS, || learn(view, observed, &mut ledger, &mut Unkept)).cpu
         });
         assert_linear("agreeing", |size| {
             let (_, _, observed, ledger) = host(size);

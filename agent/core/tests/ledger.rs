@@ -1,22 +1,28 @@
 //! The ledger: every form that a release ever wrote is read for ever, and what is learned from a look, on 15 where jails carry `meta` and on 14 where they do not.
 //!
-//! `ledger/vN.json` was written by the first release of form N and never changes. `UPDATE_GOLDEN=1` writes the newest one, for a new form only.
+//! `ledger/vN.json` was written by the first release of form N and never changes. `UPDATE_GOLDEN=1` writes the newest one, for a new form only. Form 3 is a journal: `v3.json` has a snapshot and every kind of
+//! change.
 #![expect(
     clippy::disallowed_methods,
     reason = "a test may read files and the environment"
 )]
 
+use std::cell::RefCell;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use cellblock_agent_core::Ledger;
-use cellblock_agent_core::ledger::{LEDGER_VERSION, Owned, OwnedJail};
+use cellblock_agent_core::execute::Unkept;
+use cellblock_agent_core::ledger::journal::{Disk, Journal};
+use cellblock_agent_core::ledger::{Change, Contents, LEDGER_VERSION, Owned, OwnedJail};
 use cellblock_agent_core::observed::{Address, Interface, JailMeta, Observed, ObservedJail};
-use cellblock_agent_core::plan::{learn, owner_of};
+use cellblock_agent_core::plan::{self, owner_of};
 use cellblock_schemas::host::ViewMark;
 use cellblock_schemas::ids::{ClusterUid, Generation, Uid};
 use cellblock_schemas::jail::Root;
-use cellblock_schemas::view::{HostView, JailView};
+use cellblock_schemas::view::{HostView, JailView, NetworkView};
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -43,11 +49,14 @@ fn view() -> HostView {
     }
 }
 
-/// A ledger with one of everything.
 fn sample() -> Ledger {
+    contents().into()
+}
+
+/// A ledger with one of everything.
+fn contents() -> Contents {
     let vtnet0 = || "vtnet0".to_owned();
-    Ledger {
-        version: LEDGER_VERSION,
+    Contents {
         view: Some(view().into()),
         view_digest: "00ff".to_owned(),
         approved: true,
@@ -90,10 +99,17 @@ fn sample() -> Ledger {
     }
 }
 
-/// What the ledger had of the same in form 1.
+/// The sample with this jail a.
+fn knowing(jail: OwnedJail) -> Ledger {
+    Ledger::from(Contents {
+        jails: [(Uid("jail-a".to_owned()), jail)].into(),
+        ..contents()
+    })
+}
+
+/// What the ledger had of the same in that form.
 fn sample_of(version: u32) -> Ledger {
-    let mut ledger = sample();
-    ledger.version = version;
+    let mut ledger = contents();
     if version == 1 {
         ledger.owned.retain(|owned| {
             !matches!(
@@ -110,7 +126,58 @@ fn sample_of(version: u32) -> Ledger {
             jail.restart.clear();
         }
     }
+    if version == 3 {
+        return changed();
+    }
+    ledger.into()
+}
+
+/// The sample after every kind of change.
+fn changed() -> Ledger {
+    let mut ledger = sample();
+    for change in changes() {
+        let is_new = ledger.commit(vec![change], &mut Unkept);
+        assert!(is_new.expect("no file never fails"));
+    }
     ledger
+}
+
+/// Every kind of change, and a view with something new, something else and something gone.
+fn changes() -> Vec<Change> {
+    let (mut first, mut second) = (view(), view());
+    let network = |name: &str| {
+        (
+            name.to_owned(),
+            NetworkView {
+                name: name.to_owned(),
+                ..NetworkView::default()
+            },
+        )
+    };
+    first.networks = [network("lan"), network("back")].into();
+    first.mark.generation = Generation(8);
+    second.networks = [network("back")].into();
+    second.mark.generation = Generation(9);
+    let jail = JailView {
+        name: "b".to_owned(),
+        uid: Uid("jail-b".to_owned()),
+        ..JailView::default()
+    };
+    second.jails = [(jail.uid.clone(), jail)].into();
+    let owned = || Owned::BroughtUp {
+        interface: "igb0".to_owned(),
+    };
+    let (a, b) = (Uid("jail-a".to_owned()), Uid("jail-b".to_owned()));
+    vec![
+        Change::TakeView(first.into(), "0100".to_owned()),
+        Change::TakeView(second.into(), "0101".to_owned()),
+        Change::EnterBoot("1721139999".to_owned()),
+        Change::Own(owned()),
+        Change::Own(forwarding(Some("1"))),
+        Change::Disown(owned()),
+        Change::KnowJail(b, started(9)),
+        Change::ForgetJail(a),
+    ]
 }
 
 fn forwarding(value: Option<&str>) -> Owned {
@@ -142,18 +209,118 @@ fn golden(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/ledger/v{version}.json"))
 }
 
+/// A disk that never fails.
+#[derive(Clone, Debug, Default)]
+struct Memory {
+    place: Rc<RefCell<Option<Octets>>>,
+    beside: Rc<RefCell<Octets>>,
+}
+
+/// A file on it.
+#[derive(Clone, Debug, Default)]
+struct Octets(Rc<RefCell<Vec<u8>>>);
+
+impl io::Write for Octets {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Disk for Memory {
+    type File = Octets;
+
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let place = self.place.borrow();
+        Ok(place.as_ref().map(|file| file.0.borrow().clone()))
+    }
+
+    fn open(&mut self) -> io::Result<Octets> {
+        self.place
+            .borrow()
+            .clone()
+            .ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn begin(&mut self) -> io::Result<Octets> {
+        let file = Octets::default();
+        self.beside.replace(file.clone());
+        Ok(file)
+    }
+
+    fn sync(&mut self, _: &mut Octets) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn replace(&mut self) -> io::Result<()> {
+        self.place.replace(Some(self.beside.borrow().clone()));
+        Ok(())
+    }
+
+    fn is_in_place(&mut self, _: &Octets, _: u64) -> bool {
+        true
+    }
+
+    fn cut(&mut self, _: &mut Octets, _: u64) {}
+}
+
+fn on(octets: &[u8]) -> Memory {
+    let memory = Memory::default();
+    memory
+        .place
+        .replace(Some(Octets(Rc::new(RefCell::new(octets.to_vec())))));
+    memory
+}
+
 #[test]
-fn every_form_is_read() {
+fn every_form_is_read_and_turned_into_the_newest() {
     for version in 1..=LEDGER_VERSION {
-        let text = std::fs::read_to_string(golden(version)).expect("every form has its file");
-        let ledger: Ledger = serde_json::from_str(&text).expect("it is read for ever");
-        assert_eq!(ledger, sample_of(version), "form {version}");
+        let octets = std::fs::read(golden(version)).expect("every form has its file");
+        let disk = on(&octets);
+        let mut journal = Journal::new(disk.clone());
+        let mut ledger = journal.load().expect("it is read for ever").ledger;
+        let expected = sample_of(version);
+        assert_eq!(ledger, expected, "form {version}");
+        let next = Change::EnterBoot("another".to_owned());
+        journal
+            .append(&ledger, std::slice::from_ref(&next))
+            .expect("a disk that never fails");
+        ledger
+            .commit(vec![next], &mut Unkept)
+            .expect("no file never fails");
+        let read = Journal::new(disk.clone())
+            .load()
+            .expect("what was written is read");
+        assert_eq!(read.ledger, ledger, "form {version}");
+        let octets = disk.clone().read().expect("readable").expect("a file");
+        assert!(
+            octets.starts_with(b"{\"version\":3,\"snapshot\":"),
+            "form {version}"
+        );
     }
 }
 
 #[test]
 fn what_is_written_is_of_the_newest_form() {
-    let text = serde_json::to_string_pretty(&sample()).expect("a ledger has a JSON form") + "\n";
+    let disk = Memory::default();
+    let mut journal = Journal::new(disk.clone());
+    let changes = changes();
+    let (first, more) = changes.split_at(6);
+    let mut ledger = sample();
+    journal
+        .append(&ledger, first)
+        .expect("a disk that never fails");
+    ledger
+        .commit(first.to_vec(), &mut Unkept)
+        .expect("no file never fails");
+    journal
+        .append(&ledger, more)
+        .expect("a disk that never fails");
+    let text = disk.clone().read().expect("readable").expect("a file");
+    let text = String::from_utf8(text).expect("JSON");
     let path = golden(LEDGER_VERSION);
     if std::env::var_os("UPDATE_GOLDEN").is_some() && !path.exists() {
         std::fs::write(&path, &text).expect("written");
@@ -163,6 +330,10 @@ fn what_is_written_is_of_the_newest_form() {
         text, written,
         "the form has changed: raise LEDGER_VERSION, keep reading the old one, and write a new file"
     );
+}
+
+fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool {
+    plan::learn(view, observed, ledger, &mut Unkept).expect("no file never fails")
 }
 
 /// A host where jail a runs as `jid`; `meta`: on 15, with that mark.
@@ -199,10 +370,7 @@ fn on_15_a_jail_is_ours_by_its_meta() {
     assert_eq!(owner(&host(7, Some("c2:jail-a:aaaa")), &known), None);
     // Without meta it is not one that we announced: somebody made it under that name.
     assert_eq!(owner(&host(8, Some("")), &known), None);
-    let announced = Ledger {
-        jails: [(Uid("jail-a".to_owned()), started(0))].into(),
-        ..sample()
-    };
+    let announced = knowing(started(0));
     assert_eq!(owner(&host(8, Some("")), &announced), None);
     // Made before this kernel's meta was used: the jid says it.
     assert_eq!(owner(&host(7, Some("")), &known), ours);
@@ -213,10 +381,7 @@ fn on_15_a_jail_is_ours_by_its_meta() {
 
 #[test]
 fn on_14_a_jail_is_ours_by_its_jid_or_by_the_start_that_was_announced() {
-    let with = |jid| Ledger {
-        jails: [(Uid("jail-a".to_owned()), started(jid))].into(),
-        ..sample()
-    };
+    let with = |jid| knowing(started(jid));
     let ours = Some("jail-a".to_owned());
     assert_eq!(owner(&host(7, None), &with(7)), ours);
     assert_eq!(
@@ -236,9 +401,11 @@ fn on_14_a_jail_is_ours_by_its_jid_or_by_the_start_that_was_announced() {
 #[test]
 fn the_jid_of_an_announced_jail_is_learned() {
     for meta in [Some("c1:jail-a:bbbb"), None] {
-        let mut ledger = sample();
-        ledger.owned.clear();
-        ledger.jails = [(Uid("jail-a".to_owned()), started(0))].into();
+        let mut ledger = Contents {
+            owned: [].into(),
+            ..Contents::clone(&knowing(started(0)))
+        }
+        .into();
         let observed = host(9, meta);
         assert!(learn(&view(), &observed, &mut ledger));
         let jail = &ledger.jails[&Uid("jail-a".to_owned())];

@@ -11,7 +11,7 @@ use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
 
 use super::{Settings, plan};
-use crate::ledger::{Ledger, Owned, OwnedJail};
+use crate::ledger::{Contents, Ledger, Owned, OwnedJail};
 use crate::observed::Observed;
 use crate::op::Plan;
 use crate::shared::Shared;
@@ -80,15 +80,14 @@ impl Last {
         settings: &Settings,
     ) -> bool {
         // Named one by one, so that a new field of the ledger has to be thought of here. Its own view is not planned from.
-        let Ledger {
-            version: _,
+        let Contents {
             view: _,
             view_digest: _,
             approved,
             boot_id,
             owned,
             jails,
-        } = ledger;
+        } = &**ledger;
         (Arc::ptr_eq(&self.view, view) || self.view == *view)
             && self.settings == *settings
             && self.approved == *approved

@@ -26,13 +26,13 @@ mod teardown;
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
 
-use crate::host::Wanted;
-use crate::ledger::{Ledger, Owned};
+use crate::execute::LedgerFile;
+use crate::host::{HostError, Wanted};
+use crate::ledger::{Change, Ledger, Owned, OwnedJail};
 use crate::observed::{Interface, Observed, ObservedJail};
 use crate::op::{Blocked, Op, Plan, Step, Subject, Waiting};
 use desired::Desired;
@@ -294,9 +294,25 @@ pub fn owner_of(
 /// Brings the ledger in line with an observation: the jids of jails that it only announced, and what it announced that is not there. Returns whether anything changed.
 ///
 /// Call it with every observation, before planning. What is forgotten here was never made, or went away without us.
-pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool {
-    let mut changed = ledger.boot_id != observed.boot_id;
-    ledger.enter_boot(&observed.boot_id);
+///
+/// # Errors
+/// Something has changed and could not be written; the ledger in memory knows it all the same.
+pub fn learn(
+    view: &HostView,
+    observed: &Observed,
+    ledger: &mut Ledger,
+    file: &mut dyn LedgerFile,
+) -> Result<bool, HostError> {
+    let is_other_boot = ledger.boot_id != observed.boot_id;
+    if is_other_boot {
+        ledger.learn(vec![Change::EnterBoot(observed.boot_id.clone())], file)?;
+    }
+    let changes = learned(view, observed, ledger);
+    Ok(ledger.learn(changes, file)? || is_other_boot)
+}
+
+/// What a look at the boot that the ledger is in says of the ledger.
+fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change> {
     let index = Index::new(view, observed, ledger);
     let gone: BTreeSet<Owned> = ledger
         .owned
@@ -334,45 +350,36 @@ pub fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool 
         .map(|(uid, _)| uid.clone())
         .collect();
     let mut known = Cursor::new(&ledger.jails);
-    let learned: Vec<(Uid, u32, Option<String>)> = index
-        .jails_by_uid()
-        .filter(|(_, jail)| !jail.dying)
-        .filter_map(|(uid, jail)| {
-            let ours = known.get(uid)?;
-            let hash = jail.meta.as_ref().map(|meta| &meta.hash);
-            (ours.jid != jail.jid || hash.is_some_and(|hash| *hash != ours.hash))
-                .then(|| (Uid(uid.to_owned()), jail.jid, hash.cloned()))
-        })
-        .collect();
+    let mut jails: BTreeMap<Uid, OwnedJail> = BTreeMap::new();
+    for (uid, jail) in index.jails_by_uid().filter(|(_, jail)| !jail.dying) {
+        let Some(ours) = known.get(uid) else {
+            continue;
+        };
+        let hash = jail.meta.as_ref().map_or(&ours.hash, |meta| &meta.hash);
+        if ours.jid != jail.jid || *hash != ours.hash {
+            let mut learned = ours.clone();
+            learned.jid = jail.jid;
+            learned.hash.clone_from(hash);
+            jails.insert(Uid(uid.to_owned()), learned);
+        }
+    }
     // Addresses that jails had before and that have gone from the host.
-    let released: Vec<(Uid, BTreeSet<IpAddr>)> = ledger
+    for (uid, ours) in ledger
         .jails
         .iter()
         .filter(|(_, ours)| !ours.former.is_empty())
-        .map(|(uid, ours)| (uid.clone(), &ours.former - &*standing))
-        .filter(|(_, released)| !released.is_empty())
-        .collect();
-    changed |= !(gone.is_empty() && left.is_empty() && learned.is_empty() && released.is_empty());
-    for (uid, jid, hash) in learned {
-        if let Some(ours) = ledger.jails.get_mut(&uid) {
-            ours.jid = jid;
-            if let Some(hash) = hash {
-                ours.hash = hash;
-            }
+    {
+        if !ours.former.is_subset(&standing) {
+            let learned = jails.entry(uid.clone()).or_insert_with(|| ours.clone());
+            learned.former.retain(|address| standing.contains(address));
         }
     }
-    for (uid, released) in released {
-        if let Some(ours) = ledger.jails.get_mut(&uid) {
-            ours.former.retain(|address| !released.contains(address));
-        }
-    }
-    for owned in gone {
-        ledger.owned.remove(&owned);
-    }
-    for uid in left {
-        ledger.jails.remove(&uid);
-    }
-    changed
+    let jails = jails.into_iter();
+    jails
+        .map(|(uid, jail)| Change::KnowJail(uid, jail))
+        .chain(gone.iter().cloned().map(Change::Disown))
+        .chain(left.into_iter().map(Change::ForgetJail))
+        .collect()
 }
 
 fn still_there(observed: &Observed, index: &Index<'_>, owned: &Owned) -> bool {

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cellblock_agent_core::Ledger;
+use cellblock_agent_core::execute::Unkept;
+use cellblock_agent_core::ledger::Contents;
 use cellblock_agent_core::observed::{
     Address, AnchorReference, Interface, JailMeta, Member, Observed, ObservedJail, Pf, Route, Vnet,
 };
@@ -184,13 +186,13 @@ pub(crate) fn empty(view: &HostView) -> (Observed, Ledger) {
         ..Observed::default()
     };
     observed.facts.features = vec!["vimage".to_owned()];
-    let ledger = Ledger {
+    let ledger = Contents {
         approved: true,
         boot_id: "1".to_owned(),
         view: Some(view.clone().into()),
-        ..Ledger::new()
+        ..Contents::default()
     };
-    (observed, ledger)
+    (observed, ledger.into())
 }
 
 /// A host on which everything of `view` stands, and its agent's ledger.
@@ -201,7 +203,7 @@ pub(crate) fn at_rest(view: &HostView) -> (Observed, Ledger) {
     let (mut observed, mut ledger) = empty(view);
     let first = plan::plan(view, &observed, &ledger, &settings());
     apply(&first, &mut observed, &mut ledger);
-    plan::learn(view, &observed, &mut ledger);
+    plan::learn(view, &observed, &mut ledger, &mut Unkept).expect("no file never fails");
     let rest = plan::plan(view, &observed, &ledger, &settings());
     assert_eq!(
         rest,
@@ -216,16 +218,10 @@ pub(crate) fn at_rest(view: &HostView) -> (Observed, Ledger) {
 fn apply(plan: &Plan, observed: &mut Observed, ledger: &mut Ledger) {
     let mut index = BTreeMap::from([("vtnet0".to_owned(), 0)]);
     for step in &plan.steps {
-        for record in &step.record {
-            match record {
-                Record::Owned(owned) => {
-                    ledger.owned.insert(owned.clone());
-                }
-                Record::Jail(uid, jail) => {
-                    ledger.jails.insert(uid.clone(), jail.clone());
-                }
-            }
-        }
+        let noted = step.record.iter().cloned().map(Record::noted).collect();
+        ledger
+            .commit(noted, &mut Unkept)
+            .expect("no file never fails");
         perform(&step.op, observed, &mut index);
     }
     observed.interfaces.retain(|interface| interface.mtu != 0);

@@ -4,6 +4,8 @@ use cellblock_schemas::jail::JailSpec;
 use cellblock_schemas::view::JailView;
 
 use super::*;
+use crate::execute::Unkept;
+use crate::ledger::Change;
 use crate::observed::{Interface, Vnet};
 
 fn settings() -> Settings {
@@ -59,20 +61,17 @@ fn whatever_differs_is_planned_anew() {
     assert!(!last.is_of(&view, &inside, &ledger, &settings()));
     let other_view = Arc::new(HostView::default());
     assert!(!last.is_of(&other_view, &observed, &ledger, &settings()));
-    let mut owned = ledger.clone();
-    owned.owned.insert(Owned::BroughtUp {
-        interface: "igb0".to_owned(),
-    });
-    let mut jails = ledger.clone();
-    jails
-        .jails
-        .insert(Uid("a".to_owned()), OwnedJail::default());
-    let mut boot = ledger.clone();
-    boot.boot_id = "2".to_owned();
-    let mut approved = ledger.clone();
-    approved.approved = !ledger.approved;
-    for ledger in [owned, jails, boot, approved] {
-        assert!(!last.is_of(&view, &observed, &ledger, &settings()));
+    let interface = "igb0".to_owned();
+    for change in [
+        Change::Own(Owned::BroughtUp { interface }),
+        Change::KnowJail(Uid("a".to_owned()), OwnedJail::default()),
+        Change::EnterBoot("2".to_owned()),
+        Change::Approve,
+    ] {
+        let mut changed = ledger.clone();
+        let is_new = changed.commit(vec![change], &mut Unkept);
+        assert!(is_new.expect("no file never fails"));
+        assert!(!last.is_of(&view, &observed, &changed, &settings()));
     }
     let elsewhere = Settings {
         folder: "/elsewhere".to_owned(),

@@ -253,8 +253,6 @@ pub enum Op {
     AddRoute {
         /// The jail's address.
         destination: IpAddr,
-        /// The address on the link that leads there; none: the destination itself is on the link.
-        gateway: Option<IpAddr>,
         /// The host end.
         interface: String,
     },
@@ -485,17 +483,8 @@ impl std::fmt::Display for Op {
             }
             Self::AddRoute {
                 destination,
-                gateway: None,
                 interface,
             } => write!(f, "add route to {destination} over {interface}"),
-            Self::AddRoute {
-                destination,
-                gateway: Some(gateway),
-                interface,
-            } => write!(
-                f,
-                "add route to {destination} by {gateway} over {interface}"
-            ),
             Self::RemoveRoute {
                 destination,
                 interface,

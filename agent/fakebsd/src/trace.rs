@@ -17,6 +17,7 @@ mod filter;
 mod journey;
 mod link;
 mod listener;
+mod neighbour;
 mod reachability;
 mod render;
 mod source;

@@ -7,8 +7,9 @@
 //!
 //! Every unnumbered link has the same gateway, so that it costs a jail one address. IPv4 gateways stand on each host end as a /32 of the host: an ARP request is answered only for addresses of the
 //! interface that it comes in by (`in_arpinput`, sys/netinet/if_ether.c), and the kernel lets several interfaces have one /32, passing its own route on when one goes
-//! (`in_localip_more`, `in_scrubprefix`, sys/netinet/in.c). For IPv6 an address that no prefix of the interface covers is no neighbour (`nd6_is_addr_neighbor`, sys/netinet6/nd6.c), so the
-//! ends know each other by link-local addresses. Both ways are those of recording `04`.
+//! (`in_localip_more`, `in_scrubprefix`, sys/netinet/in.c). The IPv6 gateway is link-local, and its solicitations come from the address that the jail sends by
+//! (`nd6_ns_output_fib`, sys/netinet6/nd6_nbr.c): the host hears only those of neighbours, which that address is by a route without a gateway (`nd6_is_new_addr_neighbor`,
+//! sys/netinet6/nd6.c). Over a route by the jail's link-local address, as in recording `04`, a jail that speaks first is not answered.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -27,7 +28,7 @@ use crate::op::{Epair, Op, Record, Subject};
 /// The host's link-local address on every unnumbered link, which is the jail's IPv6 gateway.
 pub(super) const HOST_LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
-/// The jail's link-local address there, which the host's routes lead to.
+/// The jail's link-local address there, by whose prefix it reaches that gateway.
 pub(super) const JAIL_LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2));
 
 /// The prefix length of both.
@@ -38,17 +39,8 @@ const LINK_LOCAL_PREFIX_LENGTH: u8 = 64;
 pub struct HostEnd {
     /// The host end's addresses with prefix lengths.
     pub addresses: Vec<(IpAddr, u8)>,
-    /// Routes to the jail's addresses that no prefix of the host end covers.
-    pub routes: Vec<HostRoute>,
-}
-
-/// A route of the host to a jail's address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostRoute {
-    /// The address.
-    pub destination: IpAddr,
-    /// By which address on the link; none: it is on the link itself.
-    pub gateway: Option<IpAddr>,
+    /// The jail's addresses that no prefix of the host end covers, to each of which the host has a route.
+    pub routes: Vec<IpAddr>,
 }
 
 /// Both sides of a routed link.
@@ -73,7 +65,7 @@ pub(super) fn sides(spec: &NetworkSpec, attachment: &BoundAttachment) -> Option<
             sides.host.addresses.push((partner, single - 1));
             continue;
         }
-        let (host, jail, gateway) = match address {
+        let (host, jail) = match address {
             IpAddr::V4(_) => {
                 let gateway = gateway(spec, address);
                 let host = gateway.map(|gateway| (gateway, single));
@@ -82,12 +74,11 @@ pub(super) fn sides(spec: &NetworkSpec, attachment: &BoundAttachment) -> Option<
                 {
                     sides.on_link.push(gateway);
                 }
-                (host, None, None)
+                (host, None)
             }
             IpAddr::V6(_) => (
                 Some((HOST_LINK_LOCAL, LINK_LOCAL_PREFIX_LENGTH)),
                 Some((JAIL_LINK_LOCAL, LINK_LOCAL_PREFIX_LENGTH)),
-                Some(JAIL_LINK_LOCAL),
             ),
         };
         sides
@@ -97,10 +88,7 @@ pub(super) fn sides(spec: &NetworkSpec, attachment: &BoundAttachment) -> Option<
         sides
             .jail
             .extend(jail.filter(|jail| !sides.jail.contains(jail)));
-        sides.host.routes.push(HostRoute {
-            destination: address,
-            gateway,
-        });
+        sides.host.routes.push(address);
     }
     Some(sides)
 }
@@ -158,8 +146,8 @@ impl Planner<'_> {
             };
             self.step(Phase::AddAddress, subject, op);
         }
-        for route in &end.routes {
-            self.plan_route(subject, name, route, present.is_some());
+        for destination in &end.routes {
+            self.plan_route(subject, name, *destination, present.is_some());
         }
     }
 
@@ -199,16 +187,16 @@ impl Planner<'_> {
             .push(Record::Owned(owned));
     }
 
-    fn plan_route(&mut self, subject: &Subject, interface: &str, route: &HostRoute, there: bool) {
-        let destination = route.destination;
-        let leads = |gateway: &str| {
-            let gateway = gateway.split('%').next().unwrap_or_default().parse();
-            gateway.ok() == route.gateway
+    fn plan_route(&mut self, subject: &Subject, interface: &str, destination: IpAddr, there: bool) {
+        // Without an address as its gateway: on the link itself.
+        let on_link = |gateway: &str| {
+            let gateway = gateway.split('%').next().unwrap_or_default();
+            gateway.parse::<IpAddr>().is_err()
         };
         let present = self
             .index
             .routes_to(&destination)
-            .map(|found| (found.interface.clone(), leads(&found.gateway)))
+            .map(|found| (found.interface.clone(), on_link(&found.gateway)))
             .next();
         match present {
             Some((over, true)) if over == interface && there => return,
@@ -234,7 +222,6 @@ impl Planner<'_> {
         }
         let op = Op::AddRoute {
             destination,
-            gateway: route.gateway,
             interface: interface.to_owned(),
         };
         let owned = Owned::Route {
@@ -338,13 +325,7 @@ impl DesiredLink {
             Owned::Route {
                 interface,
                 destination,
-            } => {
-                *interface == epair.host_end
-                    && end
-                        .routes
-                        .iter()
-                        .any(|route| route.destination == *destination)
-            }
+            } => *interface == epair.host_end && end.routes.contains(destination),
             Owned::BroughtUp { .. }
             | Owned::Inet6Enabled { .. }
             | Owned::LinkLocal { .. }

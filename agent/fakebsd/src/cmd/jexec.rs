@@ -62,12 +62,8 @@ pub(crate) fn run(
         .find_jail(context.jid, which)
         .map(|jail| jail.jid)
     else {
-        let name = if which.parse::<i32>().is_ok() {
-            which.clone()
-        } else {
-            format!("\"{which}\"")
-        };
-        return Output::failure(1, format!("jexec: jail {name} not found"));
+        let why = host.kernel.no_jail(context.jid, which);
+        return Output::failure(1, format!("jexec: {why}"));
     };
     if let Some(user) = user.filter(|user| !USERS.contains(&user.as_str())) {
         return Output::failure(1, format!("jexec: {user}: no such user"));

@@ -113,7 +113,8 @@ pub(crate) fn run(host: &mut Emulator, context: &Context, arguments: &[String]) 
         Some(which) => match chosen(kernel, context, &options, which) {
             Some(jail) => vec![jail],
             None => {
-                output.fail(1, format!("jls: jail {} not found", quoted_name(which)));
+                let why = kernel.no_jail(context.jid, which);
+                output.fail(1, format!("jls: {why}"));
                 return output;
             }
         },
@@ -135,14 +136,6 @@ pub(crate) fn run(host: &mut Emulator, context: &Context, arguments: &[String]) 
         }
     }
     output
-}
-
-fn quoted_name(which: &str) -> String {
-    if which.parse::<i32>().is_ok() {
-        which.to_owned()
-    } else {
-        format!("\"{which}\"")
-    }
 }
 
 fn chosen<'a>(

@@ -47,7 +47,10 @@ pub(crate) fn run(
                 words = rest;
                 match host.kernel.find_jail(context.jid, jail) {
                     Some(jail) => context = context.inside(&host.kernel, jail.jid),
-                    None => return Output::failure(1, format!("ngctl: jail \"{jail}\" not found")),
+                    None => {
+                        let why = host.kernel.no_jail(context.jid, jail);
+                        return Output::failure(1, format!("ngctl: {why}"));
+                    }
                 }
             }
             "-n" => words = words.get(1..).unwrap_or_default(),

@@ -51,7 +51,8 @@ pub(crate) fn run(host: &mut Emulator, context: &Context, arguments: &[String]) 
                     match host.kernel.find_jail(context.jid, jail) {
                         Some(jail) => context = context.inside(&host.kernel, jail.jid),
                         None => {
-                            return Output::failure(1, format!("route: jail \"{jail}\" not found"));
+                            let why = host.kernel.no_jail(context.jid, jail);
+                            return Output::failure(1, format!("route: {why}"));
                         }
                     }
                 }

@@ -178,6 +178,11 @@ fn a_dying_stack_keeps_its_card_until_the_connection_is_forgotten() {
         done(&mut host, "jls -d -h name dying"),
         "name dying\na true\n"
     );
+    for (line, program) in [("jls -j a", "jls"), ("jexec a id", "jexec")] {
+        let refused = host.sh(line);
+        let expected = (1, format!("{program}: jail \"a\" is dying\n"));
+        assert_eq!((refused.status, refused.stderr), expected);
+    }
     host.advance(Duration::from_secs(6));
     assert_eq!(host.sh("ifconfig vtnet3").status, 1);
     host.advance(Duration::from_secs(1));

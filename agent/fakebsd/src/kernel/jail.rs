@@ -233,6 +233,20 @@ impl Kernel {
         jail.filter(|jail| !jail.dying && self.is_descendant(jail.jid, viewer))
     }
 
+    /// What the kernel says where [`Self::find_jail`] finds nothing: a dying jail is not one that was never there (kern_jail_get, sys/kern/kern_jail.c).
+    pub(crate) fn no_jail(&self, viewer: i32, which: &str) -> String {
+        let jid = which.parse::<i32>().ok().filter(|jid| *jid > 0);
+        let full_name = self.full_name(viewer, which);
+        let dying = self.jails.all.values().any(|jail| {
+            jail.dying
+                && self.is_descendant(jail.jid, viewer)
+                && jid.map_or(jail.name == full_name, |jid| jail.jid == jid)
+        });
+        let word = jid.map_or_else(|| format!("\"{which}\""), |jid| jid.to_string());
+        let what = if dying { "is dying" } else { "not found" };
+        format!("jail {word} {what}")
+    }
+
     pub(crate) fn full_name(&self, viewer: i32, name: &str) -> String {
         match self.jail(viewer) {
             Some(jail) => format!("{}.{name}", jail.name),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::journey::{Arrival, Journey, Sender, Stop, ends};
 use super::link::{End, Survey, Way, Wire};
+use super::neighbour::deaf;
 use super::source::no_route;
 use super::{Cause, Through};
 use crate::kernel::Kernel;
@@ -316,6 +317,9 @@ impl Journey<'_> {
                 self.nobody(stack, interface, next, &survey),
             ));
         };
+        if let Some(why) = deaf(kernel, interface, way.end, packet.source) {
+            return Err(Stop::Lost(Cause::NobodyThere, why));
+        }
         self.follow(Some(interface), &way, packet)
     }
 

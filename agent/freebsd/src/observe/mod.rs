@@ -74,8 +74,10 @@ pub(crate) fn living_jail(
         let jails = jls::parse(&output.stdout)?;
         return Ok(jails.into_iter().find(|jail| !jail.dying));
     }
-    // `jail "nosuch" not found` (recording `02`); of a jid it says `jail 7 not found` (sys/kern/kern_jail.c).
-    if output.stderr.contains("not found") {
+    // `jail "nosuch" not found` (recording `02`); of a jid it says `jail 7 not found`, of one that still holds sockets
+    // `jail "www" is dying` (sys/kern/kern_jail.c).
+    let gone = ["not found", "is dying"];
+    if gone.iter().any(|words| output.stderr.contains(words)) {
         return Ok(None);
     }
     Err(Failure::refused(&command, &output))

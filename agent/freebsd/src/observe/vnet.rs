@@ -167,9 +167,9 @@ fn default_routes(system: &dyn System, jail: &str) -> Result<Answer<Vec<Route>>,
     Ok(Answer::Heard(routes))
 }
 
-/// Whether the command failed because the jail went. `jail not found` (recording `02`) or `cannot attach to jail` may have other reasons, so jls has the last word.
+/// Whether the command failed because the jail went. `jail not found` (recording `02`), `is dying` (sys/kern/kern_jail.c) or `cannot attach to jail` may have other reasons, so jls has the last word.
 fn is_gone(system: &dyn System, jail: &str, output: &Output) -> Result<bool, Failure> {
-    let complains = ["jail not found", "not found", "attach"]
+    let complains = ["not found", "is dying", "attach"]
         .iter()
         .any(|words| output.stderr.contains(words));
     Ok((complains || output.was_ended()) && super::living_jail(system, jail)?.is_none())

@@ -76,9 +76,8 @@ impl Performer<'_> {
             } => self.remove_address(interface, *address, *prefix_length),
             Op::AddRoute {
                 destination,
-                gateway,
                 interface,
-            } => self.add_route(None, *destination, *gateway, interface),
+            } => self.add_route(None, *destination, interface),
             Op::RemoveRoute {
                 destination,
                 interface,
@@ -115,7 +114,7 @@ impl Performer<'_> {
                 jail,
                 destination,
                 interface,
-            } => self.add_route(Some(jail), *destination, None, interface),
+            } => self.add_route(Some(jail), *destination, interface),
             Op::SetDefaultRouteInVnet {
                 jail,
                 family,

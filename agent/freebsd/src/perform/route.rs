@@ -1,6 +1,6 @@
 //! Routes to single addresses: of the host to its jails over routed links, and inside a jail to a gateway that no prefix covers.
 //!
-//! Both forms are those of recording `04`: `-iface` for what is on the link, a link-local gateway with its interface behind `%` else. Each is read back by `route get`.
+//! `-iface`, as in recording `04`, for both families: the route says that the address is on the link. Each is read back by `route get`.
 
 use std::net::IpAddr;
 
@@ -11,8 +11,8 @@ use crate::error::Failure;
 /// A route to exactly one address, as `route get` shows it.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
-    /// Without its scope; none: the address is on the link.
-    gateway: Option<IpAddr>,
+    /// Without a gateway: the address is on the link.
+    on_link: bool,
     interface: String,
 }
 
@@ -21,12 +21,11 @@ impl Performer<'_> {
         &self,
         jail: Option<&str>,
         destination: IpAddr,
-        gateway: Option<IpAddr>,
         interface: &str,
     ) -> Result<(), Failure> {
         let interface = interface_word(interface)?;
         let wanted = Found {
-            gateway,
+            on_link: true,
             interface: interface.to_owned(),
         };
         match self.route_to(jail, destination)? {
@@ -40,10 +39,7 @@ impl Performer<'_> {
             None => {}
         }
         let mut arguments = route_words(jail, "add", destination)?;
-        match gateway {
-            Some(gateway) => arguments.push(format!("{gateway}%{interface}")),
-            None => arguments.extend(words!["-iface", interface]),
-        }
+        arguments.extend(words!["-iface", interface]);
         self.change(&Command::new(Program::Route, arguments))?;
         let now = self.route_to(jail, destination)?;
         effect(now == Some(wanted), || {
@@ -108,7 +104,7 @@ fn parse(text: &str, destination: IpAddr) -> Option<Found> {
         return None;
     }
     Some(Found {
-        gateway: line("gateway").and_then(address),
+        on_link: line("gateway").and_then(address).is_none(),
         interface: line("interface")?.to_owned(),
     })
 }

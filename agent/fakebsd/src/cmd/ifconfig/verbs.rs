@@ -249,7 +249,7 @@ impl Run<'_> {
             .find_jail(self.context.jid, jail)
             .map(|jail| jail.stack)
         else {
-            return Err(format!("jail \"{jail}\" not found"));
+            return Err(self.host.kernel.no_jail(self.context.jid, jail));
         };
         if stack == self.context.stack || self.host.kernel.ifunit(stack, &self.name()).is_some() {
             return Err(failure(Errno::EEXIST, "SIOCSIFVNET"));

@@ -414,3 +414,36 @@ fn a_hairpin_to_a_vnet_jail_finds_no_way_back_unless_the_link_translates_both_wa
     let trace = tcp(&host, jail("a"), published, 80);
     assert_reached(&trace, &place("a"), "10.9.0.254");
 }
+
+/// An unnumbered link: no prefix covers the jail's address, so it is the route that says whether the host deems it a neighbour, and answers it.
+#[test]
+fn a_gateway_answers_only_whom_it_reaches_without_one() {
+    let mut host = host(
+        "ifconfig epair create
+         jail -c name=a vnet persist path=/
+         ifconfig epair0b vnet a
+         ifconfig epair0a inet6 fe80::1/64 no_dad
+         ifconfig epair0a up
+         ifconfig -j a epair0b inet6 fe80::2/64 no_dad
+         ifconfig -j a epair0b inet6 fd00:41::10/128 no_dad
+         ifconfig -j a epair0b up
+         route -j a -n add -inet6 default fe80::1%epair0b
+         ifconfig lo0 inet6 fd00::1/128
+         route -n add -inet6 -host fd00:41::10 fe80::2%epair0a",
+    );
+    let reaches = |host: &Emulator| tcp(host, jail("a"), "fd00::1", 80);
+    let trace = reaches(&host);
+    assert_lost(&trace, Cause::NobodyThere);
+    assert!(
+        trace.to_string().contains("does not answer solicitations"),
+        "{trace}"
+    );
+    run(
+        &mut host,
+        "route -n delete -inet6 -host fd00:41::10
+         route -n add -inet6 -host fd00:41::10 -iface epair0a",
+    );
+    assert_reached(&reaches(&host), &Place::Host, "fd00:41::10");
+    let trace = tcp(&host, Origin::Host, "fd00:41::10", 80);
+    assert_reached(&trace, &place("a"), "fd00::1");
+}

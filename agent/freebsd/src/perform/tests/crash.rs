@@ -92,7 +92,7 @@ fn ops() -> Vec<Op> {
         Op::SetDefaultRouteInVnet { jail: jail.clone(), family: Family::Ipv4, gateway: ip("10.10.0.1"), scope: None, replace: false },
         Op::SetDefaultRouteInVnet { jail: jail.clone(), family: Family::Ipv4, gateway: ip("10.10.0.2"), scope: None, replace: true },
         Op::AddAddressInVnet { jail: jail.clone(), interface: "vnet0".to_owned(), address: ip("fe80::2"), prefix_length: 64 },
-        Op::AddRoute { destination: ip("10.41.0.10"), gateway: None, interface: epair().host_end },
+        Op::AddRoute { destination: ip("10.41.0.10"), interface: epair().host_end },
         Op::AddLinkRouteInVnet { jail: jail.clone(), destination: ip("10.41.0.1"), interface: "vnet0".to_owned() },
         Op::RemoveRoute { destination: ip("10.41.0.10"), interface: epair().host_end },
         Op::LoadAnchor { anchor: "cellblock/n1".to_owned(), rules: "table <t> persist { 192.0.2.1 }\nblock in quick inet from <t> to any label \"cellblock:cfg:aa\"\n".to_owned() },

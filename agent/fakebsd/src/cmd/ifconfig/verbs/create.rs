@@ -103,7 +103,8 @@ pub(in crate::cmd::ifconfig) fn reclaim(
         .find_jail(context.jid, jail)
         .map(|jail| (jail.jid, jail.stack))
     else {
-        return Output::failure(1, format!("ifconfig: jail \"{jail}\" not found"));
+        let why = host.kernel.no_jail(context.jid, jail);
+        return Output::failure(1, format!("ifconfig: {why}"));
     };
     let refuse = |error: Errno| {
         Output::failure(

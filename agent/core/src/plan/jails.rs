@@ -11,8 +11,9 @@ use cellblock_schemas::validate::parameters;
 use super::desired::{Attach, DesiredAlias, DesiredJail, DesiredLink, Networking};
 use super::networks::Standing;
 use super::phase::Phase;
+use super::routed::{self, is_link_local};
 use super::teardown::Life;
-use super::{Planner, reason, routed};
+use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
 use crate::observed::{Interface, ObservedJail, Vnet};
 use crate::op::{Epair, Op, Record, Subject};
@@ -141,10 +142,11 @@ impl<'a> Planner<'a> {
                 );
                 return self.block(&subject, reason::RESTART_NEEDED, message);
             }
-            if let Some(message) = jail
-                .aliases
-                .iter()
+            let mut aliases = jail.aliases.iter();
+            let mut links = jail.links().iter();
+            if let Some(message) = aliases
                 .find_map(|alias| self.stranger_at(alias))
+                .or_else(|| links.find_map(|link| self.stranger_beside(link)))
             {
                 return self.block(&subject, reason::ADDRESS_TAKEN, message);
             }
@@ -173,7 +175,10 @@ impl<'a> Planner<'a> {
             self.plan_alias(uid, alias, true);
         }
         for link in jail.links() {
-            self.plan_running_link(&subject, jail, link, running);
+            match self.stranger_beside(link) {
+                Some(message) => self.block(&subject, reason::ADDRESS_TAKEN, message),
+                None => self.plan_running_link(&subject, jail, link, running),
+            }
         }
         if !jail.links().is_empty() {
             self.plan_loopback_inside(&subject, jail.view.jail_name(), running);
@@ -219,7 +224,10 @@ impl<'a> Planner<'a> {
             self.plan_alias(uid, alias, false);
         }
         for link in jail.links() {
-            self.plan_new_epair(&subject, link.epair(), &link.attach);
+            match self.stranger_beside(link) {
+                Some(message) => self.block(&subject, reason::ADDRESS_TAKEN, message),
+                None => self.plan_new_epair(&subject, link.epair(), &link.attach),
+            }
         }
         if self.is_blocked(&subject)
             || jail
@@ -300,6 +308,22 @@ impl<'a> Planner<'a> {
             "{} is on `{}` and was not put there by us; take it off (and out of rc.conf), or give the jail another address; the jail runs on as it was",
             alias.address, interface.name
         ))
+    }
+
+    /// The stranger's interface of the host that has an address of a VNET jail: what the host sends there, a published port's connections among it, ends at the host itself, and a route of ours
+    /// gives way to that address's own (seen on 15.1).
+    fn stranger_beside(&self, link: &DesiredLink) -> Option<String> {
+        let mut addresses = link.addresses.iter().map(|(address, _)| address);
+        addresses.find_map(|address| {
+            let mut holders = self.index.holders(address);
+            let (interface, _) = holders.find(|(found, _)| {
+                !is_link_local(*address) && !self.is_owned_address(&found.name, *address)
+            })?;
+            Some(format!(
+                "{address} is on `{}` of the host and was not put there by us, so that nothing of the host reaches the jail; take it off (and out of rc.conf), or give the jail another address",
+                interface.name
+            ))
+        })
     }
 
     /// An alias that a jail needs. `running`: the jail holds the address already.

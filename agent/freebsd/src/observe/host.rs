@@ -138,7 +138,7 @@ fn interfaces(system: &dyn System) -> Result<Vec<Interface>, Failure> {
         }
     }
     tracing::warn!(
-        "an interface's name or description contains a line end; the interfaces are read one by one"
+        "`ifconfig -a` and `-l` name other interfaces: some come and go, or a name or description contains a line end; they are read one by one"
     );
     let mut interfaces = Vec::new();
     for name in ifconfig::parse_names(&names) {

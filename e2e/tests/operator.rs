@@ -110,6 +110,8 @@ fn a_watch_and_a_wait_outlive_the_controllers_restart() -> anyhow::Result<()> {
     let wait = fleet.start_jailctl(&["wait", "jail/blog", "--timeout", "120s"], "")?;
     eventually("the watch has begun", CONVERGE, || {
         ensure!(watch.shown().contains("jail/www"), "not yet");
+        // One that was never answered would give up.
+        ensure!(wait.told().contains("waiting for 1 of 1"), "not yet");
         Ok(())
     })?;
     fleet.controller.kill();

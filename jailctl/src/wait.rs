@@ -275,7 +275,15 @@ pub async fn run(client: &mut Client, arguments: &Wait, printer: &Printer) -> an
         );
     }
     let goal = &arguments.goal;
-    wait(client, &targets, goal, arguments.timeout, printer, |_| {}).await?;
+    let all = targets.len();
+    let mut is_told = false;
+    let tell = |there: usize| {
+        if !is_told && there < all {
+            printer.note(&format!("waiting for {} of {all}", all - there));
+            is_told = true;
+        }
+    };
+    wait(client, &targets, goal, arguments.timeout, printer, tell).await?;
     for (kind, name) in &targets {
         printer.note(&format!("{} {}", label(*kind, name), goal.said()));
     }

@@ -47,6 +47,12 @@ fn default_network(spec: &mut NetworkSpec) {
     }
     spec.scope = Some(spec.effective_scope());
     routed_gateways(spec);
+    if let Some(netgraph) = &mut spec.netgraph
+        && netgraph.uplink.is_some()
+    {
+        netgraph.promiscuous.get_or_insert(true);
+        netgraph.autosrc.get_or_insert(false);
+    }
     let owners: Vec<_> = spec
         .subnets
         .iter()

@@ -261,10 +261,10 @@ pub struct Netgraph {
     /// The uplink whose ng_ether(4) `lower` and `upper` hooks the switch stands between; absent: a switch inside the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<String>,
-    /// `setpromisc` on the uplink.
+    /// `setpromisc` on the uplink: its NIC takes frames for the jails' MAC addresses. Unless said: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promiscuous: Option<bool>,
-    /// `setautosrc` on the uplink.
+    /// `setautosrc` on the uplink: frames of jails leave under the NIC's MAC address. Unless said: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autosrc: Option<bool>,
 }
@@ -313,7 +313,7 @@ pub struct Gateway {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GatewayOwner {
-    /// The agent puts it on the bridge, or on the host's end of each routed link.
+    /// The agent puts it on the bridge, on the host's end of each routed link, or on an interface of the host's at the netgraph switch.
     Host,
     /// A router outside.
     External,

@@ -79,7 +79,7 @@ fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     }
 }
 
-fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 9] {
+fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 8] {
     let bridge = spec.bridge.as_ref();
     let isolates_links = spec.routed.is_some() && spec.isolation == Isolation::Jails;
     [
@@ -89,11 +89,6 @@ fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 9] {
                 .is_some_and(|routed| routed.host_prefix_length.is_some()),
             "routed.hostPrefixLength",
             "slices of a routed network's subnets for each host",
-        ),
-        (
-            spec.netgraph.is_some(),
-            "netgraph",
-            "networks on netgraph switches",
         ),
         (
             spec.passthrough.is_some(),

@@ -52,7 +52,7 @@ pub struct NetworkView {
     pub generation: Generation,
     /// Its spec, defaulted.
     pub spec: NetworkSpec,
-    /// The MAC address of this host's bridge for the network, claimed in the store; none where the mode has no bridge.
+    /// The MAC address of this host's bridge for the network, or of its own interface at the netgraph switch, claimed in the store; none where the mode has neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge_mac: Option<Mac>,
 }

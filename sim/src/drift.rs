@@ -3,7 +3,7 @@
 use cellblock_fakebsd::Emulator;
 use proptest::prelude::*;
 
-/// Makes things of somebody else: a jail with an alias, a VNET jail on an epair in a bridge, an anchor of their own.
+/// Makes things of somebody else: a jail with an alias, a VNET jail on an epair in a bridge, a netgraph switch with an interface, an anchor of their own.
 ///
 /// # Panics
 /// The emulator refuses one of them: then the emulator is wrong.
@@ -24,6 +24,10 @@ pub fn make_strangers(emulator: &mut Emulator) {
         let output = emulator.sh(line);
         assert_eq!(output.status, 0, "{line}: {}", output.stderr);
     }
+    let argv = ["ngctl", "-f", "-"].map(str::to_owned);
+    let script = "mkpeer . bridge a link0\nname .:a theirsw\nmsg theirsw: setpersistent\nmkpeer theirsw: eiface link2 ether\n";
+    let output = emulator.run(&argv, script);
+    assert_eq!(output.status, 0, "{}", output.stderr);
     let argv: Vec<String> = ["pfctl", "-a", "theirs/rules", "-f", "-"]
         .map(str::to_owned)
         .to_vec();
@@ -49,6 +53,12 @@ pub enum Hand {
     FlushAnchor(u8),
     /// A member is taken out of a bridge of ours.
     RemoveMember(u8),
+    /// A netgraph node of ours is shut down.
+    ShutdownNode(u8),
+    /// A hook of a netgraph switch of ours is disconnected.
+    RemoveHook(u8),
+    /// The settings of an uplink's ng_ether are changed.
+    SetEther(u8),
     /// A jail's root takes its addresses away.
     StripJail(u8),
     /// A host end's gateway address, or a route of the host to a jail, is taken away.
@@ -68,6 +78,9 @@ pub fn hand() -> impl Strategy<Value = Hand> {
         any::<u8>().prop_map(Hand::RemoveAlias),
         any::<u8>().prop_map(Hand::FlushAnchor),
         any::<u8>().prop_map(Hand::RemoveMember),
+        any::<u8>().prop_map(Hand::ShutdownNode),
+        any::<u8>().prop_map(Hand::RemoveHook),
+        any::<u8>().prop_map(Hand::SetEther),
         any::<u8>().prop_map(Hand::StripJail),
         any::<u8>().prop_map(Hand::RemoveRoute),
         any::<u8>().prop_map(Hand::RemoveConf),
@@ -123,6 +136,23 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
                 emulator.sh(&format!("ifconfig {bridge} deletem {member}"));
             }
         }
+        Hand::ShutdownNode(pick) => {
+            if let Some(node) = pick_line(emulator, NODES, pick, is_our_node) {
+                emulator.sh(&format!("ngctl shutdown {}:", node_name(&node)));
+            }
+        }
+        Hand::RemoveHook(pick) => {
+            if let Some(node) = pick_line(emulator, NODES, pick / 4, is_our_node) {
+                let name = node_name(&node);
+                for hook in [format!("link{}", pick % 4), "ether".to_owned()] {
+                    emulator.sh(&format!("ngctl rmhook {name}: {hook}"));
+                }
+            }
+        }
+        Hand::SetEther(pick) => {
+            emulator.sh(&format!("ngctl msg vtnet2: setpromisc {}", pick & 1));
+            emulator.sh(&format!("ngctl msg vtnet2: setautosrc {}", pick >> 1 & 1));
+        }
         Hand::StripJail(pick) => {
             let name = ["a", "b", "c", "d"][usize::from(pick % 4)];
             for interface in ["routed0", "pairs0"] {
@@ -132,9 +162,14 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
                 emulator.sh(&format!("ifconfig -j {name} {interface} down"));
             }
             emulator.sh(&format!("route -j {name} -n delete -host 10.40.0.1"));
-            for interface in ["switch0", "lan0"] {
+            for (interface, network) in [
+                ("switch0", 10),
+                ("lan0", 30),
+                ("graph0", 60),
+                ("ether0", 70),
+            ] {
                 emulator.sh(&format!(
-                    "ifconfig -j {name} {interface} inet 10.10.0.{} -alias",
+                    "ifconfig -j {name} {interface} inet 10.{network}.0.{} -alias",
                     10 + pick % 4
                 ));
                 emulator.sh(&format!("ifconfig -j {name} {interface} down"));
@@ -162,6 +197,9 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
                 "kldload -n pf",
                 "kldload -n if_bridge",
                 "kldload -n if_epair",
+                "kldload -n ng_ether",
+                "kldload -n ng_bridge",
+                "kldload -n ng_eiface",
                 "pfctl -e -f /etc/pf.conf",
                 "sysctl net.inet.ip.forwarding=1",
                 "sysctl net.inet6.ip6.forwarding=1",
@@ -171,6 +209,20 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
             }
         }
     }
+}
+
+/// Lists the netgraph nodes.
+const NODES: &str = "ngctl list";
+
+fn node_name(line: &str) -> &str {
+    line.split_whitespace().nth(1).unwrap_or_default()
+}
+
+fn is_our_node(line: &str) -> bool {
+    let name = node_name(line);
+    ["cbsw_", "cbhp_", "cbif_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 /// The interfaces on the host that carry our prefix.

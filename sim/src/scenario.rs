@@ -12,7 +12,8 @@
 //! $ ifconfig {bridge switch} down    a command on the host, by sh(1); it must succeed
 //! ```
 //!
-//! In braces stand kernel names that follow from uids: `{bridge NETWORK}`, `{loopback NETWORK}`, `{network anchor NETWORK}`, `{host end JAIL INTERFACE}`, `{jail end JAIL INTERFACE}`, `{jail anchor JAIL}`.
+//! In braces stand kernel names that follow from uids: `{bridge NETWORK}`, `{loopback NETWORK}`, `{network anchor NETWORK}`, `{host end JAIL INTERFACE}`, `{jail end JAIL INTERFACE}`, `{jail anchor JAIL}`,
+//! `{switch node NETWORK}`, `{port node NETWORK}`, `{port NETWORK}`, `{eiface node JAIL INTERFACE}`, `{eiface JAIL INTERFACE}`.
 
 use anyhow::{Context as _, bail, ensure};
 use cellblock_agent_core::execute::Unkept;
@@ -162,6 +163,13 @@ fn kernel_name(name: &str, view: &HostView) -> anyhow::Result<String> {
         ["network", "anchor", of] => names::network_anchor(network(of)?),
         ["host", "end", of, interface] => names::epair_host_end(jail(of)?, interface),
         ["jail", "end", of, interface] => names::epair_jail_end(jail(of)?, interface),
+        ["switch", "node", of] => names::Node::switch(network(of)?).name(&view.cluster),
+        ["port", "node", of] => names::Node::port(network(of)?).name(&view.cluster),
+        ["port", of] => names::switch_port(network(of)?),
+        ["eiface", "node", of, interface] => {
+            names::Node::link(jail(of)?, interface).name(&view.cluster)
+        }
+        ["eiface", of, interface] => names::eiface(jail(of)?, interface),
         ["jail", "anchor", of] => names::jail_anchor(jail(of)?),
         _ => bail!("`{{{name}}}` is no kernel name"),
     })

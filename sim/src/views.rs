@@ -21,7 +21,7 @@ pub use networks::{Families, NETWORKS, NetSketch, NetSketches, net_sketch};
 /// Any view: each network in any shape, for each of the four jails a sketch or nothing, and ports that the Host closes.
 pub fn view() -> BoxedStrategy<HostView> {
     (
-        prop::array::uniform6(net_sketch()),
+        prop::array::uniform8(net_sketch()),
         prop::array::uniform4(prop::option::weighted(0.7, sketch())),
         closed(),
     )
@@ -96,10 +96,11 @@ pub fn emptied(view: &HostView) -> HostView {
 pub fn obstacles(view: &HostView, jail: &JailView) -> Vec<&'static str> {
     let networks = jail.spec.networks.iter().filter_map(|attachment| {
         let spec = &view.networks.get(&attachment.network)?.spec;
-        let uplink = match (&spec.bridge, &spec.shared_ip) {
-            (Some(bridge), _) => bridge.uplink.as_deref(),
-            (None, Some(shared)) => shared.uplink.as_deref(),
-            (None, None) => None,
+        let uplink = match (&spec.bridge, &spec.shared_ip, &spec.netgraph) {
+            (Some(bridge), _, _) => bridge.uplink.as_deref(),
+            (None, Some(shared), _) => shared.uplink.as_deref(),
+            (None, None, Some(netgraph)) => netgraph.uplink.as_deref(),
+            (None, None, None) => None,
         };
         match uplink {
             Some("unplugged") => Some("UplinkMissing"),

@@ -14,6 +14,8 @@ pub struct Wanted {
     pub sysctls: BTreeSet<String>,
     /// Paths to be tested for being directories, and resolved.
     pub directories: BTreeSet<String>,
+    /// Interfaces whose ng_ether(4) settings are to be read.
+    pub ether: BTreeSet<String>,
     /// Modules to be asked for.
     pub modules: BTreeSet<String>,
 }

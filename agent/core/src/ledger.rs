@@ -153,6 +153,24 @@ pub enum Owned {
         /// The host end of the jail's link.
         interface: String,
     },
+    /// An interface of the host whose ng_ether(4) hooks we connected to a netgraph switch of ours.
+    #[serde(rename_all = "camelCase")]
+    NgUplink {
+        /// The switch, by its node's name.
+        switch: String,
+        /// The interface.
+        interface: String,
+    },
+    /// The settings of an interface's ng_ether(4) node before we changed them.
+    #[serde(rename_all = "camelCase")]
+    NgEther {
+        /// The interface.
+        interface: String,
+        /// `getpromisc` before.
+        promiscuous: bool,
+        /// `getautosrc` before.
+        autosrc: bool,
+    },
     /// A sysctl that the Host declares, with the value that it had before.
     #[serde(rename_all = "camelCase")]
     Sysctl {

@@ -12,9 +12,11 @@ pub enum Role {
     Bridge,
     /// A network's cloned loopback.
     Loopback,
+    /// The host's own interface at a network's netgraph switch.
+    Port,
     /// The host end of a jail's epair, with the attachment's interface name.
     HostEnd(String),
-    /// The jail's end of its epair, with the attachment's interface name.
+    /// The jail's interface: its end of an epair, or its ng_eiface, with the attachment's interface name.
     JailEnd(String),
 }
 
@@ -41,6 +43,7 @@ pub(crate) struct Written<'a> {
 enum WrittenRole<'a> {
     Bridge,
     Loopback,
+    Port,
     HostEnd(&'a str),
     JailEnd(&'a str),
 }
@@ -58,6 +61,7 @@ impl<'a> Written<'a> {
         let role = match (parts.next()?, parts.next()) {
             ("bridge", None) => WrittenRole::Bridge,
             ("loopback", None) => WrittenRole::Loopback,
+            ("port", None) => WrittenRole::Port,
             ("host", Some(interface)) => WrittenRole::HostEnd(interface),
             ("jail", Some(interface)) => WrittenRole::JailEnd(interface),
             _ => return None,
@@ -85,6 +89,7 @@ impl<'a> Written<'a> {
             role: match self.role {
                 WrittenRole::Bridge => Role::Bridge,
                 WrittenRole::Loopback => Role::Loopback,
+                WrittenRole::Port => Role::Port,
                 WrittenRole::HostEnd(interface) => Role::HostEnd(interface.to_owned()),
                 WrittenRole::JailEnd(interface) => Role::JailEnd(interface.to_owned()),
             },
@@ -106,6 +111,7 @@ impl Mark {
         match &self.role {
             Role::Bridge => format!("cellblock:{cluster}:{uid}:bridge {readable}"),
             Role::Loopback => format!("cellblock:{cluster}:{uid}:loopback {readable}"),
+            Role::Port => format!("cellblock:{cluster}:{uid}:port {readable}"),
             Role::HostEnd(interface) => {
                 format!("cellblock:{cluster}:{uid}:host:{interface} {readable}")
             }

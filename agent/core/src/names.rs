@@ -2,11 +2,15 @@
 //!
 //! An interface name has at most 15 characters (`IFNAMSIZ` is 16 with its NUL, sys/net/if.h). 50 bits of a hash in base32 are ten of them.
 
+mod node;
+
 use cellblock_schemas::ids::Uid;
 use sha2::{Digest, Sha256};
 
 /// How many base32 characters of the hash stand in a name: 50 bits, so that two among 10,000 on one host meet with a chance of 1 in 20 million; `plan` blocks the second if they do.
 const HASH_CHARS: usize = 10;
+
+pub use node::{ETHER, LOWER, LOWER_LINK, Node, UPPER, UPPER_LINK, ether_node};
 
 /// The host end of a jail's epair(4).
 #[must_use]
@@ -37,6 +41,18 @@ pub fn bridge(network: &Uid) -> String {
 #[must_use]
 pub fn loopback(network: &Uid) -> String {
     format!("cb{}lo", hash(&[network.as_str()]))
+}
+
+/// The host's own interface at the netgraph switch of a network, which carries its gateways.
+#[must_use]
+pub fn switch_port(network: &Uid) -> String {
+    format!("cb{}sw", hash(&[network.as_str()]))
+}
+
+/// A jail's ng_eiface(4) before it is renamed inside the jail.
+#[must_use]
+pub fn eiface(jail: &Uid, interface: &str) -> String {
+    format!("cb{}n", hash(&[jail.as_str(), interface]))
 }
 
 /// The prefix that every pf anchor of ours lives under.

@@ -33,6 +33,9 @@ pub struct Observed {
     pub mounts: Vec<ObservedMount>,
     /// The packet filter.
     pub pf: Pf,
+    /// The host's netgraph; nothing while the kernel has neither ng_bridge nor ng_eiface, because asking would load ng_socket.
+    #[serde(default)]
+    pub netgraph: Netgraph,
     /// Modules and features present: names of `kldstat -m`, as far as asked.
     pub modules: BTreeSet<String>,
     /// The sysctls that were asked for; none: the oid does not exist.
@@ -211,6 +214,58 @@ pub struct Vnet {
     pub interfaces: Vec<Interface>,
     /// Its default routes in fib 0; the others follow from its addresses, or are its root's own matter.
     pub routes: Vec<Route>,
+}
+
+/// The netgraph of the host's stack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Netgraph {
+    /// Every node but the sockets of running programs, in the kernel's order.
+    pub nodes: Vec<Node>,
+}
+
+impl Netgraph {
+    /// The node of that name; names are unique within a stack (`ng_name_node`, sys/netgraph/ng_base.c).
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+}
+
+/// One netgraph node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name; empty for one without.
+    pub name: String,
+    /// `bridge`, `eiface`, `ether` …
+    pub kind: String,
+    /// Its hooks, with what is connected to them.
+    pub hooks: BTreeMap<String, Peer>,
+    /// The name that its interface has now, wherever it is (`getifname`): asked of nodes of ours that have one. The root of the jail that has it may have chosen it.
+    #[serde(default)]
+    pub interface: Option<String>,
+    /// Its settings: asked of the ether nodes of uplinks.
+    #[serde(default)]
+    pub ether: Option<EtherSettings>,
+}
+
+/// The other end of a hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The node's name; empty for one without.
+    pub node: String,
+    /// Its type.
+    pub kind: String,
+    /// The hook on its side.
+    pub hook: String,
+}
+
+/// How an ng_ether(4) node treats frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EtherSettings {
+    /// `setpromisc`: the interface takes frames for other MAC addresses than its own.
+    pub promiscuous: bool,
+    /// `setautosrc`: frames leave under the interface's own MAC address.
+    pub autosrc: bool,
 }
 
 /// One route.

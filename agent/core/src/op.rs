@@ -9,7 +9,10 @@ use cellblock_schemas::net::{Family, Mac};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+mod words;
+
 use crate::ledger::{Owned, OwnedJail};
+use crate::observed::EtherSettings;
 
 /// What to do next, why not more, and for what reason.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -207,6 +210,55 @@ pub enum Op {
         bridge: String,
         /// The member.
         member: String,
+    },
+    /// An ng_bridge(4), named and persistent: it stays although nothing is connected to it.
+    CreateSwitch {
+        /// Its node's name.
+        switch: String,
+    },
+    /// Connects an interface's ng_ether(4) to a switch: `lower` to `link0`, `upper` to `link1`.
+    ConnectUplink {
+        /// The switch, by its node's name.
+        switch: String,
+        /// The interface.
+        interface: String,
+    },
+    /// Disconnects an interface's ng_ether(4) from a switch.
+    DisconnectUplink {
+        /// The switch, by its node's name.
+        switch: String,
+        /// The interface.
+        interface: String,
+    },
+    /// `setpromisc` and `setautosrc` on an interface's ng_ether(4).
+    SetEther {
+        /// The interface.
+        interface: String,
+        /// The settings.
+        settings: EtherSettings,
+    },
+    /// An ng_eiface(4) at a switch, its node and its interface named, marked, with MAC address and MTU, still on the host.
+    CreateEiface(Eiface),
+    /// Connects the `ether` hook of an ng_eiface(4) that lost its switch.
+    ConnectEiface {
+        /// The node's name.
+        node: String,
+        /// The switch, by its node's name.
+        switch: String,
+        /// The switch's hook.
+        hook: String,
+    },
+    /// Disconnects an ng_eiface(4) from a switch that is not its own.
+    DisconnectEiface {
+        /// The node's name.
+        node: String,
+    },
+    /// `ngctl shutdown`: a switch of ours, or an ng_eiface(4), whose interface goes wherever it is.
+    ShutdownNode {
+        /// The node's name.
+        node: String,
+        /// Its type: `bridge` or `eiface`.
+        kind: &'static str,
     },
     /// `private` or `-private`
     SetPrivate {
@@ -422,162 +474,6 @@ pub enum Op {
     },
 }
 
-impl std::fmt::Display for Op {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::LoadModule { module } => write!(f, "load module {module}"),
-            Self::SetSysctl { oid, value } => write!(f, "set sysctl {oid}={value}"),
-            Self::CreateLoopback { name, description } => {
-                write!(f, "create loopback {name} ({description})")
-            }
-            Self::CreateBridge {
-                name,
-                description,
-                mac,
-            } => write!(f, "create bridge {name} {mac} ({description})"),
-            Self::SetMac { interface, mac } => write!(f, "set MAC address of {interface} to {mac}"),
-            Self::SetMtu { interface, mtu } => write!(f, "set MTU of {interface} to {mtu}"),
-            Self::CreateEpair(epair) => write!(
-                f,
-                "create epair {} {} / {} {} mtu {} ({})",
-                epair.host_end,
-                epair.host_mac,
-                epair.jail_end,
-                epair.jail_mac,
-                epair.mtu,
-                epair.host_description
-            ),
-            Self::AddMember { bridge, member } => write!(f, "add {member} to bridge {bridge}"),
-            Self::RemoveMember { bridge, member } => {
-                write!(f, "take {member} out of bridge {bridge}")
-            }
-            Self::SetPrivate {
-                bridge,
-                member,
-                private,
-            } => {
-                write!(
-                    f,
-                    "make {member} {} in bridge {bridge}",
-                    if *private { "private" } else { "not private" }
-                )
-            }
-            Self::SetUp { interface, up } => {
-                write!(f, "bring {interface} {}", if *up { "up" } else { "down" })
-            }
-            Self::DisableInet6 { interface } => write!(f, "disable IPv6 on {interface} again"),
-            Self::AddAddress {
-                interface,
-                address,
-                prefix_length,
-                ..
-            } => {
-                write!(f, "add {address}/{prefix_length} to {interface}")
-            }
-            Self::RemoveAddress {
-                interface,
-                address,
-                prefix_length,
-            } => {
-                write!(f, "remove {address}/{prefix_length} from {interface}")
-            }
-            Self::AddRoute {
-                destination,
-                interface,
-            } => write!(f, "add route to {destination} over {interface}"),
-            Self::RemoveRoute {
-                destination,
-                interface,
-            } => write!(f, "remove route to {destination} over {interface}"),
-            Self::DestroyInterface { name, description } => {
-                write!(f, "destroy {name} ({description})")
-            }
-            Self::WriteFile { path, .. } => write!(f, "write {path}"),
-            Self::RemoveFile { path } => write!(f, "remove {path}"),
-            Self::StartJail { name, conf } => write!(f, "start jail {name} ({conf})"),
-            Self::StopJail {
-                name,
-                jid,
-                restart: Some(cause),
-                ..
-            } => write!(f, "stop jail {name} (jid {jid}) to start it again: {cause}"),
-            Self::StopJail { name, jid, .. } => write!(f, "stop jail {name} (jid {jid})"),
-            Self::Unmount { target } => write!(f, "unmount {target}"),
-            Self::MoveToVnet { interface, jail } => write!(f, "move {interface} into jail {jail}"),
-            Self::RenameInVnet { jail, from, to } => {
-                write!(f, "in jail {jail}: rename {from} to {to}")
-            }
-            Self::AddAddressInVnet {
-                jail,
-                interface,
-                address,
-                prefix_length,
-            } => {
-                write!(
-                    f,
-                    "in jail {jail}: add {address}/{prefix_length} to {interface}"
-                )
-            }
-            Self::RemoveAddressInVnet {
-                jail,
-                interface,
-                address,
-                prefix_length,
-            } => {
-                write!(
-                    f,
-                    "in jail {jail}: remove {address}/{prefix_length} from {interface}"
-                )
-            }
-            Self::SetMtuInVnet {
-                jail,
-                interface,
-                mtu,
-            } => write!(f, "in jail {jail}: set the MTU of {interface} to {mtu}"),
-            Self::UpInVnet { jail, interface } => write!(f, "in jail {jail}: bring {interface} up"),
-            Self::AddLinkRouteInVnet {
-                jail,
-                destination,
-                interface,
-            } => write!(
-                f,
-                "in jail {jail}: add route to {destination} over {interface}"
-            ),
-            Self::SetDefaultRouteInVnet {
-                jail,
-                family,
-                gateway,
-                replace,
-                ..
-            } => write!(
-                f,
-                "in jail {jail}: {} {} default route to {gateway}",
-                if *replace { "change" } else { "add" },
-                family.keyword()
-            ),
-            Self::LoadAnchor { anchor, rules } => write!(
-                f,
-                "load pf anchor {anchor} ({} rules)",
-                rules.lines().count()
-            ),
-            Self::ClearAnchor { anchor } => write!(f, "clear pf anchor {anchor}"),
-            Self::KillStates { address } => write!(f, "kill states of {address}"),
-            Self::KillTranslated { from, to: None } => {
-                write!(f, "kill states translated from {from}")
-            }
-            Self::KillTranslated { from, to: Some(to) } => {
-                write!(f, "kill states translated from {from} to {to}")
-            }
-            Self::RotateConsole { path } => write!(f, "rotate {path}"),
-            Self::KillStatesAmong { addresses } => {
-                let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-                write!(f, "kill states between {}", addresses.join(", "))
-            }
-            Self::KillLabelled { label } => write!(f, "kill states labelled {label}"),
-        }
-    }
-}
-
 impl Op {
     /// Whether the operation destroys something that cannot be made again as it was. Such a step runs only when two observations agree on it.
     #[must_use]
@@ -585,6 +481,7 @@ impl Op {
         matches!(
             self,
             Self::DestroyInterface { .. }
+                | Self::ShutdownNode { .. }
                 | Self::StopJail { .. }
                 | Self::Unmount { .. }
                 | Self::RemoveAddress { .. }
@@ -593,6 +490,25 @@ impl Op {
                 | Self::RemoveFile { .. }
         )
     }
+}
+
+/// An ng_eiface(4) to be made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Eiface {
+    /// Its node's name.
+    pub node: String,
+    /// The switch, by its node's name.
+    pub switch: String,
+    /// The switch's hook, `linkN`.
+    pub hook: String,
+    /// Its interface's name on the host.
+    pub interface: String,
+    /// Its interface's mark.
+    pub description: String,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Its MTU in octets.
+    pub mtu: u32,
 }
 
 /// An epair(4) to be made.

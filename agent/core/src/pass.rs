@@ -309,7 +309,7 @@ fn held(
     })
 }
 
-/// What a host has that an agent without a ledger did not make, in words: jails, bridges and epairs, marked or not.
+/// What a host has that an agent without a ledger did not make, in words: jails, bridges, epairs, netgraph switches and their interfaces, marked or not.
 ///
 /// Marks count too: where there are marks and no ledger, the ledger was lost, and only the operator can say that they are this agent's.
 #[must_use]
@@ -325,7 +325,13 @@ pub fn strangers(observed: &Observed) -> Vec<String> {
             interface.groups.contains("bridge") || interface.groups.contains("epair")
         })
         .map(|interface| format!("interface {}", interface.name));
-    jails.chain(interfaces).collect()
+    let nodes = observed
+        .netgraph
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.kind.as_str(), "bridge" | "eiface"))
+        .map(|node| format!("netgraph node {} ({})", node.name, node.kind));
+    jails.chain(interfaces).chain(nodes).collect()
 }
 
 fn look(

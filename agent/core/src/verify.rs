@@ -183,7 +183,7 @@ fn nothing_left(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> bool 
         .iter()
         .flat_map(|attachment| &attachment.addresses);
     let subjects = [Subject::Jail(jail.uid.clone()), Subject::anchor(anchor)];
-    !findings.has_host_end(jail.uid.as_str())
+    !findings.has_end(&jail.uid)
         && !addresses.any(|bound| findings.is_alias(bound.address))
         && !findings.is_planned(&subjects)
         && !findings.evidence.ledger.jails.contains_key(&jail.uid)

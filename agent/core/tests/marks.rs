@@ -14,6 +14,7 @@ fn mark() -> impl Strategy<Value = Mark> {
     let role = prop_oneof![
         Just(Role::Bridge),
         Just(Role::Loopback),
+        Just(Role::Port),
         WORD.prop_map(Role::HostEnd),
         WORD.prop_map(Role::JailEnd),
     ];
@@ -89,4 +90,34 @@ fn anchors_of_jails_are_spread_over_all_buckets_and_no_more() {
     assert_eq!(anchors.len(), usize::from(names::ANCHOR_BUCKETS));
     assert_eq!(anchors.first().map(String::as_str), Some("cellblock/j00"));
     assert_eq!(anchors.last().map(String::as_str), Some("cellblock/j63"));
+}
+
+/// A node of a switch, of the host's interface at one, or of a jail.
+fn node() -> impl Strategy<Value = names::Node> {
+    prop_oneof![
+        WORD.prop_map(|uid| names::Node::switch(&Uid(uid))),
+        WORD.prop_map(|uid| names::Node::port(&Uid(uid))),
+        (WORD, WORD).prop_map(|(uid, interface)| names::Node::link(&Uid(uid), &interface)),
+    ]
+}
+
+proptest! {
+    /// A node's name says whose it is, fits into NG_NODESIZ, and is longer than any interface's, so that ng_ether(4) never gives it.
+    #[test]
+    fn a_node_is_read_back(node in node(), cluster in WORD, other in WORD) {
+        let cluster = ClusterUid(cluster);
+        let name = node.name(&cluster);
+        prop_assert!((16..=31).contains(&name.len()), "{name}");
+        prop_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{name}");
+        if other != cluster.0 {
+            prop_assert_eq!(names::Node::parse(&name, &ClusterUid(other)), None);
+        }
+        prop_assert_eq!(names::Node::parse(&name, &cluster), Some(node));
+    }
+
+    /// What an operator or a jail's root may call a node is none of ours.
+    #[test]
+    fn no_other_name_is_a_node(name in "(cb(sw|hp|if)_)?[a-z2-7_:]{0,15}", cluster in WORD) {
+        prop_assert_eq!(names::Node::parse(&name, &ClusterUid(cluster)), None);
+    }
 }

@@ -79,6 +79,10 @@ pub const TRANSCRIPTS: &[(&str, &str)] = &[
         "16-labels-and-prefixes.txt",
         include_str!("../transcripts/16-labels-and-prefixes.txt"),
     ),
+    (
+        "17-netgraph-agent.txt",
+        include_str!("../transcripts/17-netgraph-agent.txt"),
+    ),
 ];
 
 /// Commands that are run but not judged: `file | command | reason` a line.

@@ -27,6 +27,8 @@ pub enum Program {
     Mount,
     /// netstat(1)
     Netstat,
+    /// ngctl(8)
+    Ngctl,
     /// pfctl(8)
     Pfctl,
     /// route(8)
@@ -50,6 +52,7 @@ impl Program {
             Self::Kldstat => "/sbin/kldstat",
             Self::Mount => "/sbin/mount",
             Self::Netstat => "/usr/bin/netstat",
+            Self::Ngctl => "/usr/sbin/ngctl",
             Self::Pfctl => "/sbin/pfctl",
             Self::Route => "/sbin/route",
             Self::Sysctl => "/sbin/sysctl",

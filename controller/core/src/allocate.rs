@@ -328,10 +328,13 @@ impl Choice<'_> {
         mac(JAIL_END, number)
     }
 
-    /// Sees to it that the network's bridge on this host has a MAC number.
+    /// Sees to it that the network's bridge on this host, or the host's own interface at its netgraph switch, has a MAC number.
     fn bridge(&mut self) {
         let uid = &self.network.metadata.uid;
-        let is_bridge = matches!(self.network.spec.mode(), Some(Mode::Bridge(_)));
+        let is_bridge = matches!(
+            self.network.spec.mode(),
+            Some(Mode::Bridge(_) | Mode::Netgraph(_))
+        );
         let known = self.index.claims().bridge(uid, self.host).is_some()
             || self
                 .allocation

@@ -27,6 +27,8 @@ fn what_is_realised_passes() {
     let routed =
         json!({ "routed": { "link": "pointToPoint" }, "isolation": "jails", "scope": "host" });
     assert_eq!(fields(Kind::Network, routed), [""; 0]);
+    let network = json!({ "netgraph": { "uplink": "x", "promiscuous": true, "autosrc": false } });
+    assert_eq!(fields(Kind::Network, network), [""; 0]);
     let jail = json!({
         "root": { "path": "/a" }, "networks": [{ "network": "n" }, { "network": "m", "addresses": ["10.0.0.1"] }],
         "publish": [{ "name": "a", "ports": [80], "uplink": "x" }], "parameters": { "exec.clean": true },
@@ -44,11 +46,11 @@ fn every_row_is_told_with_its_field() {
     });
     assert_eq!(fields(Kind::Host, host).len(), 9);
     let network = json!({
-        "routed": { "hostPrefixLength": {} }, "netgraph": {}, "passthrough": {}, "fib": 1, "isolation": "spoof",
+        "routed": { "hostPrefixLength": {} }, "passthrough": {}, "fib": 1, "isolation": "spoof",
         "bridge": { "stp": true, "untagged": 5 }, "sharedIP": { "loopback": {} }, "mtu": 1400,
         "subnets": [{ "cidr": "fd00::/64", "gateway": { "address": "fe80::1" } }],
     });
-    assert_eq!(fields(Kind::Network, network).len(), 9);
+    assert_eq!(fields(Kind::Network, network).len(), 8);
     let routed = json!({ "routed": {}, "isolation": "jails" });
     assert_eq!(self::fields(Kind::Network, routed), ["spec.scope"]);
     let routed = json!({ "routed": {}, "isolation": "spoof", "scope": "host" });

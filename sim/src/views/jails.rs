@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cellblock_schemas::enforcement::{Enforcement, Feature, enforcement};
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::jail::{
     Attachment, Binding, BoundAttachment, JailSpec, Mount, ParameterValue, Publish, Root, RunPolicy,
@@ -10,7 +11,7 @@ use cellblock_schemas::net::{Family, HostAddress, Mac, PortRange, Protocol};
 use cellblock_schemas::view::JailView;
 use proptest::prelude::*;
 
-use super::networks::{NETWORKS, NetSketch, NetSketches, offset};
+use super::networks::{NETWORKS, NetSketch, NetSketches, network, offset};
 
 /// The names, and the roots below /jails, of generated jails.
 pub const JAILS: [&str; 4] = ["a", "b", "c", "d"];
@@ -58,6 +59,12 @@ pub fn sketch() -> BoxedStrategy<Sketch> {
         Just(vec![5]),
         Just(vec![4, 2]),
         Just(vec![5, 4]),
+        Just(vec![6]),
+        Just(vec![7]),
+        Just(vec![7, 6]),
+        Just(vec![6, 2]),
+        Just(vec![3, 7]),
+        Just(vec![5, 6]),
     ];
     let published = prop::option::of((
         prop_oneof![Just(8000_u16), Just(9000)],
@@ -129,7 +136,7 @@ pub(super) fn jail(index: usize, sketch: &Sketch, networks: &NetSketches) -> Jai
         spec: JailSpec {
             root: Some(Root { path: root }),
             networks: attachments.iter().map(stated).collect(),
-            publish: publish(index, sketch, &attachments),
+            publish: publish(index, sketch, &attachments, networks),
             parameters: parameters(sketch),
             mounts: if sketch.mount {
                 vec![tmpfs()]
@@ -173,10 +180,20 @@ fn tmpfs() -> Mount {
     }
 }
 
-/// The public address is of IPv4, so a jail without IPv4 publishes nothing: the controller refuses that.
-fn publish(index: usize, sketch: &Sketch, attachments: &[BoundAttachment]) -> Vec<Publish> {
-    let mut addresses = attachments.iter().flat_map(|bound| &bound.addresses);
-    if !addresses.any(|bound| Family::of(bound.address) == Family::Ipv4) {
+/// The public address is of IPv4, so a jail without IPv4 publishes nothing, and neither does one whose first network with IPv4 is not routed by the host: the controller refuses that.
+fn publish(
+    index: usize,
+    sketch: &Sketch,
+    attachments: &[BoundAttachment],
+    networks: &NetSketches,
+) -> Vec<Publish> {
+    let mut ways = attachments.iter().zip(&sketch.networks);
+    let way = ways.find(|(attachment, _)| attachment.address_of(Family::Ipv4).is_some());
+    let Some((_, leads_to)) = way else {
+        return Vec::new();
+    };
+    let spec = network(*leads_to, &networks[*leads_to]).spec;
+    if enforcement(&spec, Feature::Publish, Family::Ipv4) != Enforcement::HostPf {
         return Vec::new();
     }
     let Some((base, to)) = sketch.published else {
@@ -220,6 +237,8 @@ fn bound(number: usize, network: usize, sketch: &NetSketch) -> BoundAttachment {
         2 => ("10.10.0.0", "fd00:10::", 10, 24, 64),
         4 => ("10.40.0.0", "fd00:40::", 10, 32, 128),
         5 => ("10.41.0.0", "fd00:41::", 10, 31, 127),
+        6 => ("10.60.0.0", "fd00:60::", 10, 24, 64),
+        7 => ("10.70.0.0", "2001:db8:70::", 10, 24, 64),
         _ => ("10.30.0.0", "2001:db8:30::", 10, 24, 64),
     };
     // On the NIC an alias may have the prefix length of the wire; on the loopback it has the host's, and a routed link has its own.

@@ -1,18 +1,20 @@
-//! Generated networks: both shared-IP modes, a switch inside the host, a bridge with an uplink, and routed links of both kinds, each in many shapes.
+//! Generated networks: both shared-IP modes, a switch inside the host, a bridge with an uplink, routed links of both kinds, and netgraph switches inside the host and with an uplink, each in many shapes.
 
 use std::net::IpAddr;
 
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::net::Mac;
 use cellblock_schemas::network::{
-    Bridge, Egress, Gateway, GatewayOwner, Isolation, Loopback, Nat, NetworkSpec, Routed,
+    Bridge, Egress, Gateway, GatewayOwner, Isolation, Loopback, Nat, Netgraph, NetworkSpec, Routed,
     RoutedLink, SharedIp, Subnet,
 };
 use cellblock_schemas::view::NetworkView;
 use proptest::prelude::*;
 
 /// The networks that generated jails are attached to.
-pub const NETWORKS: [&str; 6] = ["inside", "nic", "switch", "lan", "routed", "pairs"];
+pub const NETWORKS: [&str; 8] = [
+    "inside", "nic", "switch", "lan", "routed", "pairs", "graph", "ether",
+];
 
 /// A sketch of each of [`NETWORKS`].
 pub type NetSketches = [NetSketch; NETWORKS.len()];
@@ -153,7 +155,7 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
         },
         3 => NetworkSpec {
             bridge: Some(Bridge {
-                uplink: Some(sketch.uplink.to_owned()),
+                uplink: Some(bridged_uplink(sketch).to_owned()),
                 private_members: sketch.private,
                 ..Bridge::default()
             }),
@@ -167,19 +169,36 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
             RoutedLink::Unnumbered,
             subnets(sketch, ("10.40.0.0", 24), ("fd00:40::", 64), None),
         ),
-        _ => routed(
+        5 => routed(
             sketch,
             RoutedLink::PointToPoint,
             subnets(sketch, ("10.41.0.0", 24), ("fd00:41::", 64), None),
         ),
+        6 => NetworkSpec {
+            netgraph: Some(Netgraph::default()),
+            subnets: subnets(sketch, ("10.60.0.0", 24), ("fd00:60::", 64), None),
+            // Without an address of the host's at the switch there is nothing to translate, which admission refuses.
+            egress: sketch.gateway.and_then(|_| egress(sketch)),
+            mtu: sketch.mtu,
+            ..NetworkSpec::default()
+        },
+        _ => NetworkSpec {
+            netgraph: Some(Netgraph {
+                uplink: Some("third".to_owned()),
+                promiscuous: sketch.private.then_some(false),
+                autosrc: sketch.odd_owner.then_some(true),
+            }),
+            subnets: subnets(sketch, ("10.70.0.0", 24), ("2001:db8:70::", 64), None),
+            // As for a bridge.
+            mtu: sketch.mtu.map(|_| 1500),
+            ..NetworkSpec::default()
+        },
     };
     NetworkView {
         name: NETWORKS[index].to_owned(),
         uid: Uid(format!("net-{}", NETWORKS[index])),
         generation: Generation(1),
-        bridge_mac: spec
-            .bridge
-            .is_some()
+        bridge_mac: (spec.bridge.is_some() || spec.netgraph.is_some())
             .then_some(Mac([0x0a, 0xcb, 0, 0, 0, octet])),
         spec,
     }
@@ -212,12 +231,20 @@ fn routed(sketch: &NetSketch, link: RoutedLink, mut subnets: Vec<Subnet>) -> Net
     }
 }
 
-/// A shared-IP network never stands on the NICs that bridges take: the controller refuses that.
+/// A shared-IP network never stands on the NICs that bridges take: the controller refuses that. It may stand on the one that a netgraph switch has.
 fn shared_uplink(sketch: &NetSketch) -> &'static str {
     match sketch.uplink {
-        "third" => "fourth",
+        "third" => "third",
         "unplugged" => "unplugged",
         _ => "external",
+    }
+}
+
+/// A bridge never takes the NIC of a netgraph switch: of two switches at one NIC the agent refuses the second.
+fn bridged_uplink(sketch: &NetSketch) -> &'static str {
+    match sketch.uplink {
+        "third" => "fourth",
+        uplink => uplink,
     }
 }
 

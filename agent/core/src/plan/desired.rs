@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::jail::{ParameterValue, RunPolicy};
-use cellblock_schemas::net::Family;
+use cellblock_schemas::jail::{BoundAttachment, ParameterValue, RunPolicy};
+use cellblock_schemas::net::{Family, Mac};
 use cellblock_schemas::network::{GatewayOwner, Mode, Subnet};
 use cellblock_schemas::validate::parameters;
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
+
+mod switch;
 
 use super::index::Index;
 use super::roots::Roots;
@@ -19,7 +21,7 @@ use super::{Blocks, Settings, reason};
 use crate::ledger::Ledger;
 use crate::mark::{Mark, Role};
 use crate::names;
-use crate::observed::{Interface, Observed};
+use crate::observed::{EtherSettings, Interface, Observed};
 use crate::op::{Blocked, Epair, Subject};
 use crate::render::jailconf::{self, JailConf};
 
@@ -35,6 +37,8 @@ pub struct Desired<'a> {
     pub loopbacks: BTreeMap<String, DesiredLoopback<'a>>,
     /// Bridges by name.
     pub bridges: BTreeMap<String, DesiredBridge<'a>>,
+    /// Netgraph switches by their nodes' names.
+    pub switches: BTreeMap<String, DesiredSwitch<'a>>,
     /// Jails that shall run, by uid; blocked ones are not among them.
     pub jails: BTreeMap<Uid, DesiredJail<'a>>,
 }
@@ -61,6 +65,39 @@ pub struct DesiredBridge<'a> {
     pub addresses: Vec<(IpAddr, u8)>,
     /// Members cannot talk to each other.
     pub private: bool,
+}
+
+/// A netgraph switch.
+pub struct DesiredSwitch<'a> {
+    /// Its network.
+    pub network: &'a NetworkView,
+    /// The interface of its uplink.
+    pub uplink: Option<String>,
+    /// How the uplink's ng_ether(4) shall treat frames.
+    pub settings: EtherSettings,
+    /// In octets.
+    pub mtu: u32,
+    /// The host's own interface at it, where the host owns a gateway.
+    pub port: Option<DesiredEiface>,
+    /// Gateways that the host owns, with prefix lengths.
+    pub addresses: Vec<(IpAddr, u8)>,
+}
+
+/// An ng_eiface(4) at a switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredEiface {
+    /// Its node's name.
+    pub node: String,
+    /// The switch, by its node's name.
+    pub switch: String,
+    /// Its interface's name on the host.
+    pub interface: String,
+    /// Its interface's mark.
+    pub description: String,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// In octets.
+    pub mtu: u32,
 }
 
 /// A jail that shall run.
@@ -129,24 +166,31 @@ pub struct DesiredLink {
 }
 
 impl DesiredLink {
-    /// The pair that it is one end of.
+    /// The pair that it is one end of, if it is of one.
     #[must_use]
-    pub fn epair(&self) -> &Epair {
+    pub fn epair(&self) -> Option<&Epair> {
         match &self.attach {
-            Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => epair,
+            Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => Some(epair),
+            Attach::Switched(_) => None,
         }
     }
 
     /// Its name while it is on the host.
     #[must_use]
     pub fn on_host(&self) -> &str {
-        &self.epair().jail_end
+        match &self.attach {
+            Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => &epair.jail_end,
+            Attach::Switched(eiface) => &eiface.interface,
+        }
     }
 
     /// Its MTU in octets.
     #[must_use]
     pub fn mtu(&self) -> u32 {
-        self.epair().mtu
+        match &self.attach {
+            Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => epair.mtu,
+            Attach::Switched(eiface) => eiface.mtu,
+        }
     }
 }
 
@@ -167,6 +211,8 @@ pub enum Attach {
         /// What stands on the host's end.
         end: HostEnd,
     },
+    /// An ng_eiface(4) at a netgraph switch.
+    Switched(DesiredEiface),
 }
 
 /// The interface of a named uplink, if this host has it.
@@ -240,6 +286,7 @@ pub(super) fn resolve<'a>(
         desired: Desired {
             loopbacks: BTreeMap::new(),
             bridges: BTreeMap::new(),
+            switches: BTreeMap::new(),
             jails: BTreeMap::new(),
         },
         blocked: Blocks::default(),
@@ -366,7 +413,12 @@ impl<'a> Resolver<'a, '_> {
             }
             // Its links are the jails', and the network has nothing of its own.
             Some(Mode::Routed(_)) => {}
-            Some(mode @ (Mode::Netgraph(_) | Mode::Passthrough(_))) => {
+            Some(Mode::Netgraph(mode)) => {
+                if let Err((reason, message)) = self.switch(network, mode) {
+                    self.block(subject, reason, message);
+                }
+            }
+            Some(mode @ Mode::Passthrough(_)) => {
                 let message = format!(
                     "this agent does not know the network mode `{}` of `{}`; update it",
                     mode.name(),
@@ -402,6 +454,12 @@ impl<'a> Resolver<'a, '_> {
                 return Err((reason::UPLINK_IN_USE, message));
             }
             None => {}
+        }
+        if let Some(user) = self.netgraph_user(uplink) {
+            let message = format!(
+                "`{uplink}` is connected to netgraph node `{user}`, and can be in one switch only"
+            );
+            return Err((reason::UPLINK_IN_USE, message));
         }
         let Some(interface) = self.index.interface(uplink) else {
             let message = format!(
@@ -597,10 +655,10 @@ impl<'a> Resolver<'a, '_> {
                         }
                     }
                 }
-                Some(Mode::Bridge(_) | Mode::Routed(_)) => {
+                Some(Mode::Bridge(_) | Mode::Routed(_) | Mode::Netgraph(_)) => {
                     links.push(self.link(jail, index, network));
                 }
-                Some(Mode::Netgraph(_) | Mode::Passthrough(_)) | None => {}
+                Some(Mode::Passthrough(_)) | None => {}
             }
         }
         if !links.is_empty() {
@@ -612,12 +670,11 @@ impl<'a> Resolver<'a, '_> {
         }
     }
 
-    fn link(&self, jail: &JailView, index: usize, network: &NetworkView) -> DesiredLink {
+    /// The epair of an attachment.
+    fn epair(&self, jail: &JailView, index: usize, network: &NetworkView) -> Epair {
         let attachment = &jail.binding.attachments[index];
         let interface = &attachment.interface;
-        let jail_mac = attachment
-            .mac
-            .unwrap_or(cellblock_schemas::net::Mac([0x02, 0xcb, 0, 0, 0, 0]));
+        let jail_mac = jail_mac(attachment);
         let mut host_mac = jail_mac;
         host_mac.0[0] = 0x06;
         host_mac.0[1] = 0xcb;
@@ -627,12 +684,24 @@ impl<'a> Resolver<'a, '_> {
             role,
         };
         let (host_end, jail_end) = names::epair_ends(&jail.uid, interface);
-        let bridge = names::bridge(&network.uid);
         let mtu = self
             .desired
             .bridges
-            .get(&bridge)
+            .get(&names::bridge(&network.uid))
             .map_or(network.spec.mtu.unwrap_or(MTU_DEFAULT), |bridge| bridge.mtu);
+        Epair {
+            host_end,
+            host_description: mark(Role::HostEnd(interface.clone())).description(&jail.name),
+            host_mac,
+            jail_end,
+            jail_description: mark(Role::JailEnd(interface.clone())).description(&jail.name),
+            jail_mac,
+            mtu,
+        }
+    }
+
+    fn link(&self, jail: &JailView, index: usize, network: &NetworkView) -> DesiredLink {
+        let attachment = &jail.binding.attachments[index];
         let bound = attachment.addresses.iter().map(|bound| {
             let subnet = network
                 .spec
@@ -644,24 +713,21 @@ impl<'a> Resolver<'a, '_> {
                 bound.prefix_length.or(subnet).unwrap_or(fallback),
             )
         });
-        let epair = Epair {
-            host_end,
-            host_description: mark(Role::HostEnd(interface.clone())).description(&jail.name),
-            host_mac,
-            jail_end,
-            jail_description: mark(Role::JailEnd(interface.clone())).description(&jail.name),
-            jail_mac,
-            mtu,
-        };
+        let is_netgraph = matches!(network.spec.mode(), Some(Mode::Netgraph(_)));
         let (attach, of_link, on_link) = match routed::sides(&network.spec, attachment) {
             Some(sides) => {
-                let end = sides.host;
+                let (epair, end) = (self.epair(jail, index, network), sides.host);
                 (Attach::Routed { epair, end }, sides.jail, sides.on_link)
             }
-            None => (Attach::Bridged { epair, bridge }, Vec::new(), Vec::new()),
+            None if is_netgraph => (self.switched(jail, index, network), Vec::new(), Vec::new()),
+            None => {
+                let bridge = names::bridge(&network.uid);
+                let epair = self.epair(jail, index, network);
+                (Attach::Bridged { epair, bridge }, Vec::new(), Vec::new())
+            }
         };
         DesiredLink {
-            interface: interface.clone(),
+            interface: attachment.interface.clone(),
             attach,
             addresses: of_link.into_iter().chain(bound).collect(),
             on_link,
@@ -703,6 +769,11 @@ impl<'a> Resolver<'a, '_> {
                 .find_map(gateway),
         }
     }
+}
+
+/// The MAC address of a jail's interface.
+fn jail_mac(attachment: &BoundAttachment) -> Mac {
+    attachment.mac.unwrap_or(Mac([0x02, 0xcb, 0, 0, 0, 0]))
 }
 
 /// The gateways of a network that the host itself owns.

@@ -130,6 +130,8 @@ impl Planner<'_> {
                 | Owned::Inet6Enabled { .. }
                 | Owned::LinkLocal { .. }
                 | Owned::Member { .. }
+                | Owned::NgUplink { .. }
+                | Owned::NgEther { .. }
                 | Owned::Route { .. }
                 | Owned::Sysctl { .. } => continue,
             };
@@ -147,6 +149,7 @@ impl Planner<'_> {
         let always = match network.spec.mode() {
             Some(Mode::Bridge(mode)) if mode.uplink.is_none() => false,
             Some(Mode::Routed(_)) => true,
+            Some(Mode::Netgraph(mode)) if mode.uplink.is_none() => false,
             Some(
                 Mode::Bridge(_) | Mode::SharedIp(_) | Mode::Netgraph(_) | Mode::Passthrough(_),
             )

@@ -12,7 +12,7 @@ use cellblock_schemas::view::HostView;
 
 use crate::ledger::{Ledger, OwnedJail};
 use crate::mark::{Mark, Role};
-use crate::observed::{Address, Interface, Observed, ObservedJail, Route};
+use crate::observed::{Address, Interface, Node, Observed, ObservedJail, Route};
 
 /// How many octets of a text stand in its key: all of an interface's name, and as much of a uid as tells random ones apart.
 const KEY_BYTES: usize = 16;
@@ -89,6 +89,7 @@ pub(crate) struct Index<'a> {
     living: ByText<'a, &'a ObservedJail>,
     tenants: OnceCell<Multimap<IpAddr, &'a ObservedJail>>,
     incarnations: ByText<'a, &'a ObservedJail>,
+    nodes: OnceCell<BTreeMap<&'a str, &'a Node>>,
     owners: Owners<'a>,
     observed: &'a Observed,
     /// Where in the look the marked interfaces are that have another name; made when something is missing.
@@ -105,6 +106,7 @@ impl<'a> Index<'a> {
             living: OnceCell::new(),
             tenants: OnceCell::new(),
             incarnations: OnceCell::new(),
+            nodes: OnceCell::new(),
             owners: Owners::new(view, observed, ledger),
             observed,
             marked: OnceCell::new(),
@@ -202,6 +204,15 @@ impl<'a> Index<'a> {
         routes.get(*address)
     }
 
+    /// The netgraph node of that name.
+    pub(crate) fn node(&self, name: &str) -> Option<&'a Node> {
+        let nodes = self.nodes.get_or_init(|| {
+            let nodes = self.observed.netgraph.nodes.iter();
+            nodes.map(|node| (node.name.as_str(), node)).collect()
+        });
+        nodes.get(name).copied()
+    }
+
     /// The living jail of that name.
     pub(crate) fn living(&self, name: &str) -> Option<&'a ObservedJail> {
         let living = self.living.get_or_init(|| {
@@ -258,6 +269,8 @@ fn driver(role: &Role) -> &'static str {
     match role {
         Role::Bridge => "bridge",
         Role::Loopback => "lo",
+        // Its interfaces have no group: an ng_eiface is found by its node.
+        Role::Port => "ngeth",
         Role::HostEnd(_) | Role::JailEnd(_) => "epair",
     }
 }

@@ -32,10 +32,16 @@ impl DesiredJail<'_> {
         }
     }
 
+    /// Whether it has an interface at a netgraph switch.
+    fn is_switched(&self) -> bool {
+        let mut links = self.links().iter();
+        links.any(|link| matches!(link.attach, Attach::Switched(_)))
+    }
+
     /// Whether the epair with that host end is one of its own.
     pub(super) fn has_link(&self, host_end: &str) -> bool {
-        let mut links = self.links().iter();
-        links.any(|link| link.epair().host_end == host_end)
+        let mut epairs = self.links().iter().filter_map(DesiredLink::epair);
+        epairs.any(|epair| epair.host_end == host_end)
     }
 
     fn addresses(&self) -> Vec<IpAddr> {
@@ -120,6 +126,7 @@ impl<'a> Planner<'a> {
         match self.life(uid) {
             Life::Alive(running) => self.plan_running(uid, jail, running),
             Life::Busy => self.wait_for_own_hooks(uid),
+            Life::Dying if jail.is_switched() && self.has_eiface(uid) => self.wait_for_eiface(uid),
             Life::Dying | Life::Gone => self.plan_start(uid, jail),
         }
     }
@@ -175,9 +182,17 @@ impl<'a> Planner<'a> {
             self.plan_alias(uid, alias, true);
         }
         for link in jail.links() {
-            match self.stranger_beside(link) {
-                Some(message) => self.block(&subject, reason::ADDRESS_TAKEN, message),
-                None => self.plan_running_link(&subject, jail, link, running),
+            if let Some(message) = self.stranger_beside(link) {
+                self.block(&subject, reason::ADDRESS_TAKEN, message);
+                continue;
+            }
+            match &link.attach {
+                Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => {
+                    self.plan_running_epair(&subject, jail, link, epair, running);
+                }
+                Attach::Switched(eiface) => {
+                    self.plan_running_switched(&subject, jail, link, eiface, running);
+                }
             }
         }
         if !jail.links().is_empty() {
@@ -224,9 +239,15 @@ impl<'a> Planner<'a> {
             self.plan_alias(uid, alias, false);
         }
         for link in jail.links() {
-            match self.stranger_beside(link) {
-                Some(message) => self.block(&subject, reason::ADDRESS_TAKEN, message),
-                None => self.plan_new_epair(&subject, link.epair(), &link.attach),
+            if let Some(message) = self.stranger_beside(link) {
+                self.block(&subject, reason::ADDRESS_TAKEN, message);
+                continue;
+            }
+            match &link.attach {
+                Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => {
+                    self.plan_new_epair(&subject, epair, &link.attach);
+                }
+                Attach::Switched(eiface) => self.plan_new_switched(&subject, eiface),
             }
         }
         if self.is_blocked(&subject)
@@ -485,6 +506,8 @@ impl<'a> Planner<'a> {
                 self.plan_membership(subject, epair, bridge, host_end);
             }
             Attach::Routed { epair, end } => self.plan_host_end(subject, epair, end, host_end),
+            // It has no host end.
+            Attach::Switched(_) => {}
         }
     }
 
@@ -550,11 +573,12 @@ impl<'a> Planner<'a> {
     }
 
     /// The epair of a running jail: mended from outside, without a restart.
-    fn plan_running_link(
+    fn plan_running_epair(
         &mut self,
         subject: &Subject,
         jail: &DesiredJail<'a>,
         link: &DesiredLink,
+        epair: &Epair,
         running: &'a ObservedJail,
     ) {
         let observed = self.observed;
@@ -562,7 +586,6 @@ impl<'a> Planner<'a> {
             return;
         };
         let attach = &link.attach;
-        let epair = link.epair();
         let inside = vnet
             .interfaces
             .iter()
@@ -602,6 +625,12 @@ impl<'a> Planner<'a> {
             }
             (Standing::Nothing, _) => self.plan_create_epair(subject, epair, attach),
         }
+        self.plan_move(subject, name, link);
+        self.plan_inside(subject, name, link, None, vnet);
+    }
+
+    /// Moves an interface that is fresh on the host into a running jail.
+    pub(super) fn plan_move(&mut self, subject: &Subject, name: &str, link: &DesiredLink) {
         self.step(
             Phase::RepairVnet,
             subject,
@@ -616,10 +645,9 @@ impl<'a> Planner<'a> {
             to: link.interface.clone(),
         };
         self.step(Phase::RepairVnet, subject, op);
-        self.plan_inside(subject, name, link, None, vnet);
     }
 
-    fn plan_inside(
+    pub(super) fn plan_inside(
         &mut self,
         subject: &Subject,
         jail: &str,

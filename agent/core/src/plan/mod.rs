@@ -16,6 +16,7 @@ mod filter;
 pub(crate) mod index;
 mod jails;
 pub mod memory;
+mod netgraph;
 mod networks;
 mod phase;
 mod restore;
@@ -33,6 +34,7 @@ use cellblock_schemas::view::HostView;
 use crate::execute::LedgerFile;
 use crate::host::{HostError, Wanted};
 use crate::ledger::{Change, Ledger, Owned, OwnedJail};
+use crate::names;
 use crate::observed::{Interface, Observed, ObservedJail};
 use crate::op::{Blocked, Op, Plan, Step, Subject, Waiting};
 use desired::Desired;
@@ -142,8 +144,22 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
             .directories
             .extend(jail.spec.root.as_ref().map(|root| root.path.clone()));
     }
-    for module in ["if_bridge", "if_epair", "pf"] {
+    for module in [
+        "if_bridge",
+        "if_epair",
+        "ng_bridge",
+        "ng_eiface",
+        "ng_ether",
+        "pf",
+    ] {
         wanted.modules.insert(module.to_owned());
+    }
+    for network in view.networks.values() {
+        let netgraph = network.spec.netgraph.as_ref();
+        let uplink = netgraph.and_then(|mode| view.host.uplinks.get(mode.uplink.as_deref()?));
+        wanted
+            .ether
+            .extend(uplink.and_then(|uplink| uplink.interface.clone()));
     }
     wanted
 }
@@ -170,8 +186,10 @@ struct Planner<'a> {
     index: Index<'a>,
     desired: Desired<'a>,
     steps: Vec<(Phase, Step)>,
-    /// Names of the interfaces that the steps so far destroy.
+    /// Names of the interfaces and netgraph nodes that the steps so far destroy.
     going: BTreeSet<String>,
+    /// Hooks of netgraph switches that the steps so far connect.
+    hooks: BTreeSet<(String, u32)>,
     waiting: Vec<Waiting>,
     /// Jails among them that are dying.
     waits_for_dying: BTreeSet<Uid>,
@@ -196,6 +214,7 @@ impl<'a> Planner<'a> {
             desired,
             steps: Vec::new(),
             going: BTreeSet::new(),
+            hooks: BTreeSet::new(),
             waiting: Vec::new(),
             waits_for_dying: BTreeSet::new(),
             blocked,
@@ -203,7 +222,7 @@ impl<'a> Planner<'a> {
     }
 
     fn step(&mut self, phase: Phase, subject: &Subject, op: Op) -> &mut Step {
-        if let Op::DestroyInterface { name, .. } = &op {
+        if let Op::DestroyInterface { name, .. } | Op::ShutdownNode { node: name, .. } = &op {
             self.going.insert(name.clone());
         }
         let step = Step {
@@ -330,6 +349,18 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
         let targets = observed.mounts.iter().map(|mount| mount.target.as_str());
         targets.collect::<BTreeSet<_>>()
     });
+    // A node is known for a jail's by the jail's uid.
+    let linked = LazyCell::new(|| {
+        let nodes = observed.netgraph.nodes.iter();
+        nodes
+            .filter_map(
+                |node| match names::Node::parse(&node.name, &view.cluster)? {
+                    names::Node::Link(jail, _) => Some(jail),
+                    names::Node::Switch(_) | names::Node::Port(_) => None,
+                },
+            )
+            .collect::<BTreeSet<_>>()
+    });
     let mut views = Cursor::new(&view.jails);
     let left: Vec<Uid> = ledger
         .jails
@@ -338,6 +369,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
             views.get(uid.as_str()).is_none_or(|jail| jail.deleting)
                 && index.incarnations(uid).all(|jail| jail.dying)
                 && !observed.files.contains_key(&ours.conf)
+                && (linked.is_empty() || !linked.contains(&names::Node::hash_of(uid)))
                 && {
                     let mut addresses = ours.addresses.iter().chain(&ours.former);
                     !addresses.any(|address| standing.contains(address))
@@ -404,6 +436,11 @@ fn still_there(observed: &Observed, index: &Index<'_>, owned: &Owned) -> bool {
         } => index
             .routes_to(destination)
             .any(|route| route.interface == *interface),
+        Owned::NgUplink { switch, interface } => {
+            let node = index.node(switch);
+            node.is_some_and(|node| netgraph::is_uplink(node, interface))
+        }
+        Owned::NgEther { interface, .. } => index.interfaces_named(interface).next().is_some(),
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),
     }
 }

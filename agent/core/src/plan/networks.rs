@@ -1,5 +1,7 @@
 //! What jails lean on: loopbacks, bridges, their uplinks and the gateways that the host owns.
 
+use std::net::IpAddr;
+
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::Owned;
@@ -96,6 +98,7 @@ impl<'a> Planner<'a> {
         for name in bridges {
             self.plan_bridge(&name);
         }
+        self.plan_netgraph();
     }
 
     /// A module that is not there yet, once, however many things need it.
@@ -169,7 +172,18 @@ impl<'a> Planner<'a> {
             self.plan_uplink(&subject, name, &uplink, present);
         }
         self.plan_old_members(&subject, name, present);
-        for (address, prefix_length) in gateways {
+        self.plan_gateways(&subject, name, &gateways, present);
+    }
+
+    /// The gateways that the host owns, on an interface of our own.
+    pub(super) fn plan_gateways(
+        &mut self,
+        subject: &Subject,
+        name: &str,
+        gateways: &[(IpAddr, u8)],
+        present: Option<&Interface>,
+    ) {
+        for (address, prefix_length) in gateways.iter().copied() {
             let standing = present.and_then(|interface| interface.address(address));
             if standing.is_some_and(|entry| entry.prefix_length == prefix_length) {
                 continue;
@@ -180,7 +194,7 @@ impl<'a> Planner<'a> {
                         "{address}/{} is on `{name}` and was not put there by us; it shall be /{prefix_length}: take it off",
                         other.prefix_length
                     );
-                    self.block(&subject, reason::ADDRESS_TAKEN, message);
+                    self.block(subject, reason::ADDRESS_TAKEN, message);
                     continue;
                 }
                 // An IPv4 address is replaced by adding it again; an IPv6 address goes first.
@@ -190,7 +204,7 @@ impl<'a> Planner<'a> {
                         address,
                         prefix_length: other.prefix_length,
                     };
-                    self.step(Phase::RemoveAddress, &subject, op);
+                    self.step(Phase::RemoveAddress, subject, op);
                 }
             }
             let owned = Owned::Alias {
@@ -203,7 +217,7 @@ impl<'a> Planner<'a> {
                 prefix_length,
                 no_dad: address.is_ipv6(),
             };
-            self.step(Phase::AddGateway, &subject, op)
+            self.step(Phase::AddGateway, subject, op)
                 .record
                 .push(Record::Owned(owned));
         }
@@ -216,6 +230,24 @@ impl<'a> Planner<'a> {
         uplink: &str,
         present: Option<&Interface>,
     ) {
+        self.plan_uplink_up(subject, uplink);
+        if !present.is_some_and(|interface| interface.members.contains_key(uplink)) {
+            let owned = Owned::Member {
+                bridge: bridge.to_owned(),
+                member: uplink.to_owned(),
+            };
+            let op = Op::AddMember {
+                bridge: bridge.to_owned(),
+                member: uplink.to_owned(),
+            };
+            self.step(Phase::AddUplink, subject, op)
+                .record
+                .push(Record::Owned(owned));
+        }
+    }
+
+    /// The host's own NIC is up while it is an uplink.
+    pub(super) fn plan_uplink_up(&mut self, subject: &Subject, uplink: &str) {
         // Of two with that name one came back from a jail: whether ours is up cannot be told then.
         let found = self.index.interface(uplink);
         if let Some(down) = found.filter(|interface| !interface.is_up()) {
@@ -232,19 +264,6 @@ impl<'a> Planner<'a> {
                     interface: uplink.to_owned(),
                 }));
             }
-        }
-        if !present.is_some_and(|interface| interface.members.contains_key(uplink)) {
-            let owned = Owned::Member {
-                bridge: bridge.to_owned(),
-                member: uplink.to_owned(),
-            };
-            let op = Op::AddMember {
-                bridge: bridge.to_owned(),
-                member: uplink.to_owned(),
-            };
-            self.step(Phase::AddUplink, subject, op)
-                .record
-                .push(Record::Owned(owned));
         }
     }
 

@@ -19,27 +19,27 @@ pub(super) enum Phase {
     Unmount,
     /// Aliases of jails that are gone, and routes to them.
     RemoveAddress,
-    /// Epairs go after their jails: a jail whose epair went first died 19 s later (freebsd-facts, section 3).
+    /// Epairs and ng_eifaces go after their jails: a jail whose epair went first died 19 s later (freebsd-facts, section 3).
     DestroyEpair,
     /// A bridge lets go of the host's own NIC before it is destroyed.
     RemoveMember,
-    /// Bridges and loopbacks without users.
+    /// Bridges, netgraph switches and loopbacks without users.
     DestroyInterface,
     /// What the host's own interfaces and sysctls were before.
     Restore,
     /// The last trace of a jail; the ledger forgets it with this.
     RemoveFile,
-    /// Loopbacks and bridges.
+    /// Loopbacks, bridges, netgraph switches and the host's interfaces at these.
     CreateInterface,
     /// Their MAC addresses and MTUs.
     ShapeInterface,
     /// Uplinks join before jails, so that the bridge's MTU is theirs.
     AddUplink,
-    /// Addresses of bridges, which are gateways.
+    /// Addresses of bridges and of the host's interfaces at switches, which are gateways.
     AddGateway,
-    /// Epairs, MTU set before they join a bridge: a member's MTU cannot be set (recording `02`).
+    /// Ng_eifaces, and epairs, their MTU set before they join a bridge: a member's MTU cannot be set (recording `02`).
     CreateEpair,
-    /// Host ends join their bridges.
+    /// Host ends join their bridges, ng_eifaces their switches.
     AddMember,
     /// Aliases for shared-IP jails, and addresses of host ends of routed links.
     AddAddress,

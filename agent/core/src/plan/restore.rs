@@ -133,12 +133,17 @@ impl Planner<'_> {
         })
     }
 
-    /// Whether the address is a gateway that a bridge of ours shall have.
+    /// Whether the address is a gateway that a bridge of ours, or our interface at a switch, shall have.
     fn is_gateway(&self, interface: &str, address: IpAddr) -> bool {
-        self.desired.bridges.get(interface).is_some_and(|bridge| {
-            let mut gateways = bridge.addresses.iter();
-            gateways.any(|(gateway, _)| *gateway == address)
-        })
+        let bridge = self.desired.bridges.get(interface);
+        let switch = self.desired.switches.values().find(|switch| {
+            let port = switch.port.as_ref();
+            port.is_some_and(|port| port.interface == interface)
+        });
+        let bridge = bridge.map(|bridge| &bridge.addresses);
+        let gateways = bridge.or(switch.map(|switch| &switch.addresses));
+        let mut gateways = gateways.into_iter().flatten();
+        gateways.any(|(gateway, _)| *gateway == address)
     }
 
     pub(super) fn is_owned_address(&self, interface: &str, address: IpAddr) -> bool {
@@ -159,7 +164,10 @@ impl Planner<'_> {
             let mut aliases = self.desired.jails.values().flat_map(|jail| &jail.aliases);
             let wanted = bridges.any(|bridge| bridge.uplink.as_ref() == Some(interface))
                 || aliases.any(|alias| alias.interface == *interface);
-            if !wanted && self.index.bridge_of(interface).is_none() {
+            if !wanted
+                && self.index.bridge_of(interface).is_none()
+                && !self.is_switch_uplink(interface)
+            {
                 let subject = Subject::HostPart(format!("interface {interface}"));
                 self.plan_bring_down(&subject, interface);
             }

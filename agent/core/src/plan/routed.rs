@@ -281,6 +281,8 @@ impl Planner<'_> {
                 | Owned::Member { .. }
                 | Owned::Redirect { .. }
                 | Owned::Translation { .. }
+                | Owned::NgUplink { .. }
+                | Owned::NgEther { .. }
                 | Owned::Sysctl { .. } => continue,
             };
             let Some(uid) = self.goes_on(interface) else {
@@ -332,6 +334,8 @@ impl DesiredLink {
             | Owned::Member { .. }
             | Owned::Redirect { .. }
             | Owned::Translation { .. }
+            | Owned::NgUplink { .. }
+            | Owned::NgEther { .. }
             | Owned::Sysctl { .. } => false,
         }
     }

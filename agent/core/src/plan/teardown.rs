@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::RunPolicy;
 
-use super::desired::DesiredJail;
+use super::desired::{DesiredJail, DesiredLink};
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
@@ -81,7 +81,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether the view wants the jail to run, blocked or not.
-    fn shall_run(&self, uid: &Uid) -> bool {
+    pub(super) fn shall_run(&self, uid: &Uid) -> bool {
         self.view
             .jails
             .get(uid)
@@ -110,6 +110,7 @@ impl<'a> Planner<'a> {
         self.plan_leftover_aliases();
         self.plan_leftover_epairs();
         self.plan_leftover_host_ends();
+        self.plan_leftover_nodes();
         self.plan_leftover_switches();
         self.plan_leftover_uplinks();
         self.plan_leftover_files();
@@ -203,6 +204,11 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether an incarnation of the jail is dying, beside a running one or alone.
+    pub(super) fn has_dying(&self, uid: &Uid) -> bool {
+        self.index.incarnations(uid).any(|jail| jail.dying)
+    }
+
     /// The jail and attachment whose epair's host end `interface` is, by mark and name.
     pub(super) fn host_end(&self, interface: &Interface) -> Option<(Uid, String)> {
         let mark = Mark::parse(interface.description.as_deref()?)?;
@@ -221,8 +227,9 @@ impl<'a> Planner<'a> {
     fn is_host_end_of(&self, uid: &Uid, link: &str, name: &str) -> bool {
         let jail = self.desired.jails.get(uid);
         let mut links = jail.map_or(&[][..], DesiredJail::links).iter();
-        match links.find(|wanted| wanted.interface == link) {
-            Some(wanted) => wanted.epair().host_end == name,
+        let wanted = links.find(|wanted| wanted.interface == link);
+        match wanted.and_then(DesiredLink::epair) {
+            Some(epair) => epair.host_end == name,
             None => names::epair_host_end(uid, link) == name,
         }
     }
@@ -251,6 +258,9 @@ impl<'a> Planner<'a> {
     fn wait_for_dying(&mut self, uid: &Uid) {
         if self.life(uid) == Life::Busy {
             return self.wait_for_own_hooks(uid);
+        }
+        if self.has_eiface(uid) {
+            return self.wait_for_eiface(uid);
         }
         let stays = self.view.jails.get(uid).is_some_and(|jail| !jail.deleting);
         if !stays || self.life(uid) != Life::Dying || !self.waits_for_dying.insert(uid.clone()) {
@@ -298,7 +308,7 @@ impl<'a> Planner<'a> {
                     "lo",
                     self.desired.loopbacks.contains_key(&interface.name),
                 ),
-                Role::HostEnd(_) | Role::JailEnd(_) => continue,
+                Role::Port | Role::HostEnd(_) | Role::JailEnd(_) => continue,
             };
             let half_made = is_driver_name(&interface.name, driver);
             if wanted
@@ -312,7 +322,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The names of the networks that a jail of the view is attached to which shall run, blocked or not, or which still runs.
-    fn used_networks(&self) -> BTreeSet<&'a str> {
+    pub(super) fn used_networks(&self) -> BTreeSet<&'a str> {
         let view = self.view;
         view.jails
             .values()

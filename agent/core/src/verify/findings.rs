@@ -8,6 +8,7 @@ use cellblock_schemas::ids::Uid;
 use crate::host::HostError;
 use crate::ledger::Owned;
 use crate::mark::{Mark, Role};
+use crate::names::Node;
 use crate::op::{Blocked, Op, Subject, Waiting};
 use crate::plan::index::Index;
 use crate::plan::reason;
@@ -143,6 +144,8 @@ impl<'a> Findings<'a> {
             | Owned::Inet6Enabled { .. }
             | Owned::LinkLocal { .. }
             | Owned::Member { .. }
+            | Owned::NgUplink { .. }
+            | Owned::NgEther { .. }
             | Owned::Redirect { .. }
             | Owned::Route { .. }
             | Owned::Sysctl { .. }
@@ -159,9 +162,15 @@ impl<'a> Findings<'a> {
         self.aliases.contains(&address)
     }
 
-    /// Whether an interface is marked as the host end of an epair of that jail, which is being deleted.
-    pub(super) fn has_host_end(&self, uid: &str) -> bool {
-        self.host_ends.contains(uid)
+    /// Whether an interface is marked as the host end of an epair of that jail, which is being deleted, or a netgraph node is named as its interface.
+    pub(super) fn has_end(&self, uid: &Uid) -> bool {
+        let cluster = &self.evidence.view.cluster;
+        let mut nodes = self.evidence.observed.netgraph.nodes.iter();
+        self.host_ends.contains(uid.as_str())
+            || nodes.any(|node| {
+                let named = Node::parse(&node.name, cluster);
+                node.kind == "eiface" && named.is_some_and(|node| node.is_of_jail(uid))
+            })
     }
 }
 

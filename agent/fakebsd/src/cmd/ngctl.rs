@@ -11,6 +11,9 @@ use crate::output::Output;
 /// EX_OSERR, with which a failed command ends ngctl.
 const OSERR: i32 = 71;
 
+/// EX_USAGE, with which a command ends it that has other words behind it than it takes.
+const USAGE: i32 = 64;
+
 /// Runs ngctl with the words after its name.
 pub(crate) fn run(
     host: &mut Emulator,
@@ -73,14 +76,29 @@ pub(crate) fn run(
             Err(error) => session.output.fail(66, format!("ngctl: {path}: {error}")),
         },
         None => {
-            if session.command(words).is_err() {
-                session.output.status = OSERR;
+            if let Err(status) = session.command(words) {
+                session.output.status = status;
             }
         }
     }
     let output = std::mem::take(&mut session.output);
     host.kernel.ng_shutdown(context.stack, socket);
     output
+}
+
+/// How a command is to be called, which is what ngctl says of one with other words behind it.
+fn usage(command: &str) -> Option<&'static str> {
+    Some(match command {
+        "list" | "ls" => "list [-ln]",
+        "show" | "inquire" | "info" => "show [-n] <path>",
+        "mkpeer" => "mkpeer [path] <type> <hook> <peerhook>",
+        "connect" | "join" => "connect [path] <relpath> <hook> <peerhook>",
+        "name" => "name <path> <name>",
+        "rmhook" | "disconnect" => "rmhook [path] <hook>",
+        "shutdown" | "kill" | "rmnode" => "shutdown <path>",
+        "msg" | "cmd" => "msg path command [args ... ]",
+        _ => return None,
+    })
 }
 
 /// One running ngctl: its socket node is what `.` means.
@@ -98,23 +116,25 @@ impl Session<'_> {
             if words.is_empty() || words[0].starts_with('#') {
                 continue;
             }
-            if self.command(&words).is_err() {
+            if let Err(status) = self.command(&words) {
                 self.output
-                    .fail(OSERR, format!("ngctl: line {}: error in file", number + 1));
+                    .fail(status, format!("ngctl: line {}: error in file", number + 1));
                 return;
             }
         }
     }
 
-    /// Runs one command; its message has been written when this is an error.
-    fn command(&mut self, words: &[String]) -> Result<(), ()> {
+    /// Runs one command; its message has been written when this is an error, which is ngctl's exit status.
+    fn command(&mut self, words: &[String]) -> Result<(), i32> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let result = match words[..] {
-            ["list" | "ls", ..] => {
-                self.list();
+            ["list" | "ls", "-l"] => self.list_long(),
+            ["list" | "ls", ref rest @ ..] if matches!(rest, [] | ["-n"]) => {
+                self.list(!rest.is_empty());
                 Ok(())
             }
-            ["show" | "inquire", path] => self.show(path),
+            ["show" | "inquire" | "info", path] => self.show(path, true),
+            ["show" | "inquire" | "info", "-n", path] => self.show(path, false),
             ["mkpeer", path, kind, hook, peer] => self
                 .find(path)
                 .and_then(|node| self.kernel.ng_mkpeer(self.stack, node, kind, hook, peer)),
@@ -122,8 +142,11 @@ impl Session<'_> {
                 self.kernel
                     .ng_mkpeer(self.stack, self.socket, kind, hook, peer)
             }
-            ["connect", path, relative, hook, peer_hook] => {
+            ["connect" | "join", path, relative, hook, peer_hook] => {
                 self.connect(path, relative, hook, peer_hook)
+            }
+            ["connect" | "join", relative, hook, peer_hook] => {
+                self.connect(".:", relative, hook, peer_hook)
             }
             ["name", path, name] => self
                 .find(path)
@@ -131,6 +154,10 @@ impl Session<'_> {
             ["rmhook" | "disconnect", path, hook] => self
                 .find(path)
                 .map(|node| self.kernel.ng_rmhook(self.stack, node, hook)),
+            ["rmhook" | "disconnect", hook] => {
+                self.kernel.ng_rmhook(self.stack, self.socket, hook);
+                Ok(())
+            }
             ["shutdown" | "kill" | "rmnode", path] => match self.find(path) {
                 Ok(node) => {
                     self.kernel.ng_shutdown(self.stack, node);
@@ -139,21 +166,26 @@ impl Session<'_> {
                 Err(error) => {
                     self.output
                         .error(format!("ngctl: shutdown: {}", error.text()));
-                    return Err(());
+                    return Err(OSERR);
                 }
             },
-            ["msg", path, command, ref rest @ ..] => self.message(path, command, rest),
+            ["msg" | "cmd", path, command, ref rest @ ..] => self.message(path, command, rest),
+            [command, ..] if let Some(usage) = usage(command) => {
+                self.output.error(format!("ngctl: usage: {usage}"));
+                return Err(USAGE);
+            }
             _ => {
                 self.output.error(format!(
-                    "ngctl: unknown command \"{}\"",
+                    "ngctl: \"{}\": unknown command",
                     words.first().unwrap_or(&"")
                 ));
-                return Err(());
+                return Err(OSERR);
             }
         };
         result.map_err(|error| {
             self.output
-                .error(format!("ngctl: send msg: {}", error.text()))
+                .error(format!("ngctl: send msg: {}", error.text()));
+            OSERR
         })
     }
 
@@ -175,28 +207,51 @@ impl Session<'_> {
         )
     }
 
-    fn list(&mut self) {
+    /// `-n`: only nodes with a name (NGM_LISTNAMES).
+    fn list(&mut self, named_only: bool) {
         let lines: Vec<String> = self
             .kernel
             .netgraph(self.stack)
             .listed()
+            .filter(|node| !(named_only && node.name.is_empty()))
             .map(Self::node_line)
             .collect();
+        let named = if named_only { "named " } else { "" };
         self.output
-            .line(format!("There are {} total nodes:", lines.len()));
+            .line(format!("There are {} total {named}nodes:", lines.len()));
         for line in lines {
             self.output.line(line);
         }
     }
 
-    fn show(&mut self, path: &str) -> Result<(), Errno> {
+    /// `show` for each node by its ID, a blank line between two (`ListCmd`, usr.sbin/ngctl/list.c).
+    fn list_long(&mut self) -> Result<(), Errno> {
+        let graph = self.kernel.netgraph(self.stack);
+        let ids: Vec<u32> = graph.listed().map(|node| node.id).collect();
+        self.output
+            .line(format!("There are {} total nodes:", ids.len()));
+        for (number, id) in ids.iter().enumerate() {
+            if number > 0 {
+                self.output.line("");
+            }
+            self.show(&format!("[{id:x}]:"), true)?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, path: &str, with_hooks: bool) -> Result<(), Errno> {
         let id = self.find(path)?;
         let graph = self.kernel.netgraph(self.stack);
         let Some(node) = graph.nodes.get(&id) else {
             return Err(Errno::ENOENT);
         };
         let mut lines = vec![Self::node_line(node)];
-        if !node.hooks.is_empty() {
+        let hooks = if with_hooks {
+            node.hooks.as_slice()
+        } else {
+            &[]
+        };
+        if !hooks.is_empty() {
             lines.push(format!(
                 "  {:<15} {:<15} {:<12} {:<15} {:<15}",
                 "Local hook", "Peer name", "Peer type", "Peer ID", "Peer hook"
@@ -206,7 +261,7 @@ impl Session<'_> {
                 "----------", "---------", "---------", "-------", "---------"
             ));
         }
-        for hook in node.hooks.iter().rev() {
+        for hook in hooks.iter().rev() {
             let Some(peer) = graph.nodes.get(&hook.peer) else {
                 continue;
             };
@@ -266,7 +321,10 @@ impl Session<'_> {
                 ),
                 None => return Err(Errno::ENOENT),
             };
-        let on = rest.first().is_some_and(|word| *word == "1");
+        // Any number but 0 (`ng_ether_rcvmsg`).
+        let on = rest
+            .first()
+            .is_some_and(|word| word.parse().is_ok_and(|number: i64| number != 0));
         match (kind, command) {
             (NodeType::Eiface, "getifname") => {
                 let name = interface
@@ -288,7 +346,15 @@ impl Session<'_> {
                 id,
                 "{ debugLevel=1 loopTimeout=60 maxStaleness=900 minStableAge=1 }",
             ),
-            (NodeType::Bridge, "getstats") => self.respond(command, 4, id, "{}"),
+            (NodeType::Bridge, "getstats") => {
+                let link = format!("link{}", rest.first().unwrap_or(&""));
+                let nodes = &self.kernel.netgraph(self.stack).nodes;
+                let has = |node: &Node| node.hooks.iter().any(|hook| hook.name == link);
+                if !nodes.get(&id).is_some_and(has) {
+                    return Err(Errno::ENOTCONN);
+                }
+                self.respond(command, 4, id, "{}");
+            }
             (NodeType::Bridge, "setpersistent") => {
                 if let Some(node) = self.kernel.ng_node_mut(self.stack, id) {
                     node.persistent = true;
@@ -300,18 +366,15 @@ impl Session<'_> {
             (NodeType::Ether, "getautosrc") => {
                 self.respond(command, 7, id, if auto_source { "1" } else { "0" })
             }
-            (NodeType::Ether, "setpromisc") => {
-                if let Some(node) = self.kernel.ng_node_mut(self.stack, id) {
-                    node.promiscuous = on;
-                }
-            }
+            (NodeType::Ether, "setpromisc") => self.kernel.ng_set_promiscuous(self.stack, id, on),
             (NodeType::Ether, "setautosrc") => {
                 if let Some(node) = self.kernel.ng_node_mut(self.stack, id) {
                     node.auto_source = on;
                 }
             }
+            // No node of the type knows such a message (NGM_ASCII2BINARY, sys/netgraph/ng_base.c).
             (NodeType::Socket | NodeType::Ether | NodeType::Bridge | NodeType::Eiface, _) => {
-                return Err(Errno::EINVAL);
+                return Err(Errno::ENOSYS);
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! What a restored host may differ in is left out: identities (interface indices, jids, node IDs), the clock, generated addresses stay in,
 //! because an interface that was there before must keep its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Kernel;
 use super::addr::mask4;
@@ -86,11 +86,14 @@ impl Kernel {
             }
         }
         for node in self.netgraph(id).nodes.values() {
-            let hooks: Vec<&str> = node.hooks.iter().map(|hook| hook.name.as_str()).collect();
+            let hooks: BTreeSet<&str> = node.hooks.iter().map(|hook| hook.name.as_str()).collect();
             lines.push(format!(
-                "{stack} netgraph {} {} {hooks:?}",
+                "{stack} netgraph {} {} {hooks:?} persistent={} promisc={} autosrc={}",
                 node.name,
-                node.kind.name()
+                node.kind.name(),
+                node.persistent,
+                node.promiscuous,
+                node.auto_source
             ));
         }
         lines.extend(

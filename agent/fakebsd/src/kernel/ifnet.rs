@@ -13,6 +13,9 @@ use super::lagg::LaggSoftc;
 use super::vlan::VlanSoftc;
 use super::vnet::VnetId;
 
+/// The largest MTU of an ng_eiface: ETHER_MAX_LEN_JUMBO (`NG_EIFACE_MTU_MAX`, sys/netgraph/ng_eiface.h).
+const EIFACE_MTU_MAX: u32 = 9018;
+
 /// Longest interface name: IFNAMSIZ less its zero byte.
 pub(crate) const NAME_BYTES_MAX: usize = 15;
 
@@ -335,7 +338,7 @@ impl Kernel {
             .or_default()
             .insert(order, id);
         self.ifnet_mut(id).name = name.to_owned();
-        self.netgraph_interface_renamed(id, &old);
+        self.netgraph_interface_renamed(id);
         Ok(())
     }
 
@@ -398,6 +401,7 @@ impl Kernel {
                     return Err(Errno::EINVAL);
                 }
             }
+            Driver::Eiface { .. } if mtu > EIFACE_MTU_MAX => return Err(Errno::EINVAL),
             Driver::Nic
             | Driver::Loopback
             | Driver::Epair { .. }

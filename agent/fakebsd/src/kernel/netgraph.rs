@@ -3,10 +3,16 @@
 
 use std::collections::BTreeMap;
 
+mod hooks;
+
 use super::Kernel;
 use super::errno::Errno;
 use super::ifnet::{Driver, IfId, NewIf};
+use super::units::Units;
 use super::vnet::VnetId;
+
+/// The longest name of a node or a hook: NG_NODESIZ and NG_HOOKSIZ are 32 with their NUL (sys/netgraph/ng_message.h).
+const NAME_BYTES_MAX: usize = 31;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,7 @@ impl NodeType {
         match name {
             "bridge" => Some((Self::Bridge, "ng_bridge")),
             "eiface" => Some((Self::Eiface, "ng_eiface")),
+            "ether" => Some((Self::Ether, "ng_ether")),
             _ => None,
         }
     }
@@ -54,6 +61,8 @@ pub(crate) struct Node {
     pub(crate) hooks: Vec<Hook>,
     pub(crate) persistent: bool,
     pub(crate) interface: Option<IfId>,
+    /// What an eiface counts: the driver hands out the lowest free number, whatever its nodes and interfaces are called.
+    unit: Option<u32>,
     pub(crate) promiscuous: bool,
     pub(crate) auto_source: bool,
 }
@@ -65,7 +74,7 @@ pub(crate) struct Netgraph {
     names: BTreeMap<String, u32>,
     buckets: Vec<Vec<u32>>,
     next_id: u32,
-    next_eiface: u32,
+    eiface_units: Units,
 }
 
 impl Default for Netgraph {
@@ -75,7 +84,7 @@ impl Default for Netgraph {
             names: BTreeMap::new(),
             buckets: vec![Vec::new(); 16],
             next_id: 1,
-            next_eiface: 0,
+            eiface_units: Units::default(),
         }
     }
 }
@@ -113,6 +122,7 @@ impl Netgraph {
                 hooks: Vec::new(),
                 persistent: false,
                 interface,
+                unit: None,
                 promiscuous: false,
                 auto_source: false,
             },
@@ -137,6 +147,9 @@ impl Netgraph {
     fn remove(&mut self, id: u32) {
         if let Some(node) = self.nodes.remove(&id) {
             self.names.remove(&node.name);
+            if let Some(unit) = node.unit {
+                self.eiface_units.release(unit);
+            }
         }
         let at = id as usize & (self.buckets.len() - 1);
         self.buckets[at].retain(|other| *other != id);
@@ -170,20 +183,10 @@ impl Netgraph {
     }
 }
 
-/// Whether a node of that kind takes a hook of that name.
-fn hook_allowed(kind: NodeType, hook: &str) -> Result<(), Errno> {
-    let numbered = |stem: &str| {
-        hook.strip_prefix(stem)
-            .is_some_and(|unit| !unit.is_empty() && unit.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    match kind {
-        NodeType::Socket => Ok(()),
-        NodeType::Ether if matches!(hook, "lower" | "upper" | "orphans" | "divert") => Ok(()),
-        NodeType::Bridge if numbered("link") || numbered("uplink") => Ok(()),
-        NodeType::Eiface if hook == "ether" => Ok(()),
-        NodeType::Eiface => Err(Errno::EPFNOSUPPORT),
-        NodeType::Ether | NodeType::Bridge => Err(Errno::EINVAL),
-    }
+/// `[1a9]` (ng_decodeidname): a node by its ID.
+fn id_name(name: &str) -> Option<u32> {
+    let hex = name.strip_prefix('[')?.strip_suffix(']')?;
+    u32::from_str_radix(hex, 16).ok().filter(|id| *id != 0)
 }
 
 impl Kernel {
@@ -210,11 +213,8 @@ impl Kernel {
         let graph = self.netgraph(vnet);
         let mut id = match node {
             "." | "" => socket,
-            _ => match node
-                .strip_prefix('[')
-                .and_then(|rest| rest.strip_suffix(']'))
-            {
-                Some(hex) => u32::from_str_radix(hex, 16).map_err(|_| Errno::ENOENT)?,
+            _ => match id_name(node) {
+                Some(id) => id,
                 None => graph.by_name(node).ok_or(Errno::ENOENT)?.id,
             },
         };
@@ -234,7 +234,7 @@ impl Kernel {
             .ok_or(Errno::ENOENT)
     }
 
-    /// NGM_MKPEER: the peer is made first, so a refused hook still costs a node ID (recording `06`).
+    /// NGM_MKPEER: the peer is made first, so a refused hook still costs a node ID (recording `06`). Nodes of ng_ether come with their interfaces only (`ng_ether_constructor`).
     pub(crate) fn ng_mkpeer(
         &mut self,
         vnet: VnetId,
@@ -245,6 +245,11 @@ impl Kernel {
     ) -> Result<(), Errno> {
         let (kind, module) = NodeType::by_name(kind).ok_or(Errno::ENOENT)?;
         self.load_module(module);
+        if kind == NodeType::Ether {
+            let peer = self.netgraph_mut(vnet).add(kind, "", None);
+            self.netgraph_mut(vnet).remove(peer);
+            return Err(Errno::EINVAL);
+        }
         let peer = self.ng_make(vnet, kind);
         if let Err(errno) = self.ng_connect_nodes(vnet, node, hook, peer, peer_hook) {
             self.ng_shutdown(vnet, peer);
@@ -263,16 +268,17 @@ impl Kernel {
     }
 
     fn ng_make_eiface(&mut self, vnet: VnetId) -> u32 {
-        let unit = {
-            let graph = self.netgraph_mut(vnet);
-            let unit = (0..)
-                .find(|unit| !graph.names.contains_key(&format!("ngeth{unit}")))
-                .expect("u32 has more units than interfaces");
-            graph.next_eiface = graph.next_eiface.max(unit + 1);
-            unit
-        };
+        let graph = self.netgraph_mut(vnet);
+        let unit = graph.eiface_units.lowest_free(|_| true);
+        graph.eiface_units.take(unit);
         let name = format!("ngeth{unit}");
-        let id = self.netgraph_mut(vnet).add(NodeType::Eiface, &name, None);
+        // "Give this node the same name as the interface (if possible)" (`ng_eiface_constructor`).
+        let node_name = if graph.names.contains_key(&name) {
+            ""
+        } else {
+            name.as_str()
+        };
+        let id = graph.add(NodeType::Eiface, node_name, None);
         let bits = self.random().to_be_bytes();
         let mac = [
             (bits[0] & 0xfe) | 0x02,
@@ -298,37 +304,9 @@ impl Kernel {
         );
         if let Some(node) = self.netgraph_mut(vnet).nodes.get_mut(&id) {
             node.interface = Some(interface);
+            node.unit = Some(unit);
         }
         id
-    }
-
-    /// NGM_CONNECT: EEXIST when a hook is taken; the node's own verdict on the name otherwise.
-    pub(crate) fn ng_connect_nodes(
-        &mut self,
-        vnet: VnetId,
-        node: u32,
-        hook: &str,
-        peer: u32,
-        peer_hook: &str,
-    ) -> Result<(), Errno> {
-        for (id, name) in [(node, hook), (peer, peer_hook)] {
-            let entry = self.netgraph(vnet).nodes.get(&id).ok_or(Errno::ENOENT)?;
-            if entry.hooks.iter().any(|entry| entry.name == name) {
-                return Err(Errno::EEXIST);
-            }
-        }
-        let kind = |kernel: &Self, id: u32| {
-            kernel
-                .netgraph(vnet)
-                .nodes
-                .get(&id)
-                .map_or(NodeType::Socket, |node| node.kind)
-        };
-        hook_allowed(kind(self, peer), peer_hook)?;
-        hook_allowed(kind(self, node), hook)?;
-        self.netgraph_mut(vnet).connect(node, hook, peer, peer_hook);
-        self.ng_note_links(vnet, &[node, peer]);
-        Ok(())
     }
 
     /// An ng_eiface has a link while its hook is connected (recording `06`).
@@ -351,9 +329,14 @@ impl Kernel {
         self.ng_after_disconnect(vnet, &touched);
     }
 
+    /// A switch goes with its last hook unless it is persistent; an ether node is reset then (`ng_bridge_disconnect`, `ng_ether_disconnect`).
     fn ng_after_disconnect(&mut self, vnet: VnetId, touched: &[u32]) {
         self.ng_note_links(vnet, touched);
         for id in touched {
+            let nodes = &self.netgraph(vnet).nodes;
+            if nodes.get(id).is_some_and(|node| node.hooks.is_empty()) {
+                self.ng_set_promiscuous(vnet, *id, false);
+            }
             let gone = self.netgraph(vnet).nodes.get(id).is_some_and(|node| {
                 node.kind == NodeType::Bridge && node.hooks.is_empty() && !node.persistent
             });
@@ -377,6 +360,7 @@ impl Kernel {
         touched.retain(|other| *other != id);
         self.ng_after_disconnect(vnet, &touched);
         if kind == NodeType::Ether {
+            self.ng_set_promiscuous(vnet, id, false);
             return;
         }
         self.netgraph_mut(vnet).remove(id);
@@ -388,14 +372,20 @@ impl Kernel {
         }
     }
 
-    /// NGM_NAME. EADDRINUSE is not among the errors of the recordings; a taken name is refused with EEXIST's words here.
+    /// NGM_NAME (`ng_name_node`, sys/netgraph/ng_base.c).
     pub(crate) fn ng_name(&mut self, vnet: VnetId, id: u32, name: &str) -> Result<(), Errno> {
-        if name.is_empty() || name.len() > 31 || name.contains(['.', ':', '[']) {
+        let graph = self.netgraph_mut(vnet);
+        if graph.nodes.get(&id).is_some_and(|node| node.name == name) {
+            return Ok(());
+        }
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(['.', ':']) {
             return Err(Errno::EINVAL);
         }
-        let graph = self.netgraph_mut(vnet);
-        if graph.names.get(name).is_some_and(|other| *other != id) {
-            return Err(Errno::EEXIST);
+        if id_name(name).is_some() {
+            return Err(Errno::EINVAL);
+        }
+        if graph.names.contains_key(name) {
+            return Err(Errno::EADDRINUSE);
         }
         if let Some(node) = graph.nodes.get_mut(&id) {
             graph.names.remove(&node.name);
@@ -403,6 +393,25 @@ impl Kernel {
             graph.names.insert(name.to_owned(), id);
         }
         Ok(())
+    }
+
+    /// NGM_ETHER_SET_PROMISC: the node asks its interface once (ifpromisc).
+    pub(crate) fn ng_set_promiscuous(&mut self, vnet: VnetId, id: u32, wanted: bool) {
+        let Some(node) = self.netgraph_mut(vnet).nodes.get_mut(&id) else {
+            return;
+        };
+        if node.kind != NodeType::Ether || node.promiscuous == wanted {
+            return;
+        }
+        node.promiscuous = wanted;
+        let interface = node.interface;
+        if let Some(ifnet) = interface.and_then(|id| self.ifs.all.get_mut(&id)) {
+            ifnet.promiscuous = if wanted {
+                ifnet.promiscuous + 1
+            } else {
+                ifnet.promiscuous.saturating_sub(1)
+            };
+        }
     }
 
     pub(crate) fn ng_node_mut(&mut self, vnet: VnetId, id: u32) -> Option<&mut Node> {
@@ -438,17 +447,14 @@ impl Kernel {
         }
     }
 
-    fn ether_node_of(&self, id: IfId) -> Option<u32> {
-        let vnet = self.ifnet(id).vnet;
-        let graph = self.netgraph(vnet);
-        let by_name = graph.by_name(&self.ifnet(id).name.replace(['.', ':'], "_"));
-        by_name
-            .filter(|node| node.kind == NodeType::Ether && node.interface == Some(id))
-            .map(|node| node.id)
+    /// The ether node of an interface, whatever it is called.
+    pub(crate) fn ether_node_of(&self, id: IfId) -> Option<&Node> {
+        let mut nodes = self.netgraph(self.ifnet(id).vnet).nodes.values();
+        nodes.find(|node| node.kind == NodeType::Ether && node.interface == Some(id))
     }
 
     pub(crate) fn netgraph_interface_departed(&mut self, id: IfId) {
-        let Some(node) = self.ether_node_of(id) else {
+        let Some(node) = self.ether_node_of(id).map(|node| node.id) else {
             return;
         };
         let vnet = self.ifnet(id).vnet;
@@ -456,21 +462,14 @@ impl Kernel {
         self.netgraph_mut(vnet).remove(node);
     }
 
-    pub(crate) fn netgraph_interface_renamed(&mut self, id: IfId, old: &str) {
+    /// ng_ether_ifnet_arrival_event: the node follows its interface's name; one that is taken leaves it the old one, with a line in the log.
+    pub(crate) fn netgraph_interface_renamed(&mut self, id: IfId) {
         let (vnet, name) = (
             self.ifnet(id).vnet,
             self.ifnet(id).name.replace(['.', ':'], "_"),
         );
-        let graph = self.netgraph(vnet);
-        let old = old.replace(['.', ':'], "_");
-        let Some(node) = graph
-            .by_name(&old)
-            .filter(|node| node.kind == NodeType::Ether && node.interface == Some(id))
-            .map(|node| node.id)
-        else {
-            return;
-        };
-        // A name that is taken by another node leaves the old one, as the kernel's log message says.
-        let _ = self.ng_name(vnet, node, &name);
+        if let Some(node) = self.ether_node_of(id).map(|node| node.id) {
+            let _ = self.ng_name(vnet, node, &name);
+        }
     }
 }

@@ -186,12 +186,7 @@ impl<'a> Survey<'a> {
 
     /// The node of ng_ether(4) for an interface, and the hook's peer if it has that hook.
     fn ether_hook(&self, id: IfId, hook: &str) -> Option<(u32, String)> {
-        let ifnet = self.kernel.ifnet(id);
-        let graph = self.kernel.netgraph(ifnet.vnet);
-        let node = graph.by_name(&ifnet.name.replace(['.', ':'], "_"))?;
-        if node.kind != NodeType::Ether || node.interface != Some(id) {
-            return None;
-        }
+        let node = self.kernel.ether_node_of(id)?;
         let entry = node.hooks.iter().find(|entry| entry.name == hook)?;
         Some((entry.peer, entry.peer_hook.clone()))
     }
@@ -309,7 +304,7 @@ impl<'a> Survey<'a> {
             return self.arrive(lagg, tag, path);
         }
         if let Some((peer, hook)) = self.ether_hook(id, "lower") {
-            return self.node(ifnet.vnet, peer, &hook, tag, path);
+            return self.lower(id, (ifnet.vnet, peer, &hook), tag, path);
         }
         let vlan = tag.and_then(|tag| self.kernel.vnet(ifnet.vnet).vlans.get(&(id, tag)));
         let bridge = ifnet.bridge.filter(|bridge| self.kernel.ifnet(*bridge).up);
@@ -317,6 +312,29 @@ impl<'a> Survey<'a> {
             (Some(vlan), _) => self.arrive(*vlan, None, path),
             (None, Some(bridge)) => self.bridge_input(bridge, id, tag, path),
             (None, None) => self.station(id, tag, path),
+        }
+    }
+
+    /// ng_ether_input: a frame from the wire goes into netgraph. A card that is not promiscuous takes in what is for its own MAC address only (`setpromisc`, ng_ether(4)).
+    fn lower(&mut self, id: IfId, to: (VnetId, u32, &str), tag: Option<u16>, path: Vec<Step>) {
+        let first = self.ways.len();
+        self.node(to.0, to.1, to.2, tag, path);
+        let ifnet = self.kernel.ifnet(id);
+        if !matches!(ifnet.driver, Driver::Nic) || ifnet.promiscuous > 0 {
+            return;
+        }
+        for way in self.ways.split_off(first) {
+            match way.end {
+                End::Station(other) if other != id => {
+                    let why = format!(
+                        "{} takes in no frame for the MAC address of {}: it is not promiscuous",
+                        ifnet.name,
+                        self.name(other)
+                    );
+                    self.stop(other, why);
+                }
+                End::Station(_) | End::Wire(_) => self.ways.push(way),
+            }
         }
     }
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use cellblock_agent_core::host::Wanted;
 use cellblock_agent_core::mark::Mark;
 use cellblock_agent_core::names::ANCHOR_ROOT;
-use cellblock_agent_core::observed::{Interface, Observed, ObservedJail, Pf, Route};
+use cellblock_agent_core::observed::{Interface, Netgraph, Observed, ObservedJail, Pf, Route};
 use cellblock_agent_core::render::pf::ISOLATED_TABLE;
 use cellblock_schemas::host::{HostFacts, InterfaceFact};
 use cellblock_schemas::net::HostAddress;
 
-use super::{ifconfig, jls, mount, netstat, pf, sysctl, vnet};
+use super::{ifconfig, jls, mount, netgraph, netstat, pf, sysctl, vnet};
 use crate::command::{Command, Program, words};
 use crate::error::Failure;
 use crate::system::{System, succeed};
@@ -65,6 +65,15 @@ pub(crate) fn look(
             modules.insert(module.clone());
         }
     }
+    // Asking loads ng_socket, so nobody is asked where no switch and no interface of one can be.
+    let netgraph = if ["ng_bridge", "ng_eiface"]
+        .iter()
+        .any(|module| modules.contains(*module))
+    {
+        netgraph::look(system, &wanted.ether)?
+    } else {
+        Netgraph::default()
+    };
     let mut directories = BTreeMap::new();
     for path in &wanted.directories {
         directories.insert(path.clone(), system.real_path(path)?);
@@ -92,6 +101,7 @@ pub(crate) fn look(
         jails,
         vnets,
         pf,
+        netgraph,
         modules,
         jail_parameters,
         directories,

@@ -10,6 +10,7 @@ mod file;
 mod jail;
 mod kernel;
 mod mount;
+mod netgraph;
 mod pf;
 mod route;
 mod vnet;
@@ -61,6 +62,17 @@ impl Performer<'_> {
                 member,
                 private,
             } => self.set_private(bridge, member, *private),
+            Op::CreateSwitch { switch } => self.create_switch(switch),
+            Op::ConnectUplink { switch, interface } => self.connect_uplink(switch, interface),
+            Op::DisconnectUplink { switch, interface } => self.disconnect_uplink(switch, interface),
+            Op::SetEther {
+                interface,
+                settings,
+            } => self.set_ether(interface, *settings),
+            Op::CreateEiface(eiface) => self.create_eiface(eiface),
+            Op::ConnectEiface { node, switch, hook } => self.connect_eiface(node, switch, hook),
+            Op::DisconnectEiface { node } => self.disconnect_eiface(node),
+            Op::ShutdownNode { node, kind } => self.shutdown_node(node, kind),
             Op::SetUp { interface, up } => self.set_up(interface, *up),
             Op::DisableInet6 { interface } => self.disable_inet6(interface),
             Op::AddAddress {

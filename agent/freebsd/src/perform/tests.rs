@@ -1,6 +1,7 @@
 //! Every operation against the emulated host: it does what it says, twice is as good as once, killed at any of its commands it can be performed again, and strangers stay as they were.
 
 mod crash;
+mod netgraph;
 mod network;
 mod refused;
 mod runs;

@@ -251,7 +251,8 @@ impl Planner<'_> {
                     Mode::Routed(_) => {
                         Some(names::epair_host_end(&jail.uid, &attachment.interface))
                     }
-                    Mode::SharedIp(_) | Mode::Netgraph(_) | Mode::Passthrough(_) => None,
+                    Mode::Netgraph(_) => Some(names::switch_port(&network.uid)),
+                    Mode::SharedIp(_) | Mode::Passthrough(_) => None,
                 });
                 rules.push(RedirectRule {
                     jail: jail.uid.clone(),

@@ -71,6 +71,7 @@ fn what_was_asked_for_and_what_is_not_there() {
         ]),
         directories: set(&["/jails/www", "/jails/nosuch", "/etc/pf.conf"]),
         modules: set(&["if_bridge", "pf"]),
+        ..Wanted::default()
     };
     let observed = host
         .observe(&wanted)

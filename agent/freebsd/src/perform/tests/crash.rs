@@ -109,7 +109,16 @@ fn killed_at_any_command_and_performed_again() {
     let bench = Bench::new();
     bench.start_pf();
     bench.write("/jails/www/etc/rc", "");
-    for op in ops() {
+    survives(&bench, ops());
+}
+
+#[test]
+fn killed_at_any_command_of_a_netgraph_switch_and_performed_again() {
+    survives(&Bench::new(), super::netgraph::ops());
+}
+
+fn survives(bench: &Bench, ops: Vec<Op>) {
+    for op in ops {
         let before = bench.emulated.emulator().clone();
         bench.do_twice(&op);
         let wanted = bench.emulated.emulator().fingerprint();

@@ -1,0 +1,195 @@
+//! Operations in words, one line each: what `jailctl plan` prints.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::Op;
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoadModule { module } => write!(f, "load module {module}"),
+            Self::SetSysctl { oid, value } => write!(f, "set sysctl {oid}={value}"),
+            Self::CreateLoopback { name, description } => {
+                write!(f, "create loopback {name} ({description})")
+            }
+            Self::CreateBridge {
+                name,
+                description,
+                mac,
+            } => write!(f, "create bridge {name} {mac} ({description})"),
+            Self::SetMac { interface, mac } => write!(f, "set MAC address of {interface} to {mac}"),
+            Self::SetMtu { interface, mtu } => write!(f, "set MTU of {interface} to {mtu}"),
+            Self::CreateEpair(epair) => write!(
+                f,
+                "create epair {} {} / {} {} mtu {} ({})",
+                epair.host_end,
+                epair.host_mac,
+                epair.jail_end,
+                epair.jail_mac,
+                epair.mtu,
+                epair.host_description
+            ),
+            Self::AddMember { bridge, member } => write!(f, "add {member} to bridge {bridge}"),
+            Self::RemoveMember { bridge, member } => {
+                write!(f, "take {member} out of bridge {bridge}")
+            }
+            Self::CreateSwitch { switch } => write!(f, "create netgraph switch {switch}"),
+            Self::ConnectUplink { switch, interface } => {
+                write!(f, "connect {interface} to netgraph switch {switch}")
+            }
+            Self::DisconnectUplink { switch, interface } => {
+                write!(f, "disconnect {interface} from netgraph switch {switch}")
+            }
+            Self::SetEther {
+                interface,
+                settings,
+            } => write!(
+                f,
+                "set ng_ether of {interface}: promiscuous {}, autosrc {}",
+                settings.promiscuous, settings.autosrc
+            ),
+            Self::CreateEiface(eiface) => write!(
+                f,
+                "create ng_eiface {} at {}:{}, interface {} {} mtu {} ({})",
+                eiface.node,
+                eiface.switch,
+                eiface.hook,
+                eiface.interface,
+                eiface.mac,
+                eiface.mtu,
+                eiface.description
+            ),
+            Self::ConnectEiface { node, switch, hook } => {
+                write!(f, "connect ng_eiface {node} to {switch}:{hook}")
+            }
+            Self::DisconnectEiface { node } => {
+                write!(f, "disconnect ng_eiface {node} from its switch")
+            }
+            Self::ShutdownNode { node, kind } => write!(f, "shut down ng_{kind} {node}"),
+            Self::SetPrivate {
+                bridge,
+                member,
+                private,
+            } => {
+                write!(
+                    f,
+                    "make {member} {} in bridge {bridge}",
+                    if *private { "private" } else { "not private" }
+                )
+            }
+            Self::SetUp { interface, up } => {
+                write!(f, "bring {interface} {}", if *up { "up" } else { "down" })
+            }
+            Self::DisableInet6 { interface } => write!(f, "disable IPv6 on {interface} again"),
+            Self::AddAddress {
+                interface,
+                address,
+                prefix_length,
+                ..
+            } => {
+                write!(f, "add {address}/{prefix_length} to {interface}")
+            }
+            Self::RemoveAddress {
+                interface,
+                address,
+                prefix_length,
+            } => {
+                write!(f, "remove {address}/{prefix_length} from {interface}")
+            }
+            Self::AddRoute {
+                destination,
+                interface,
+            } => write!(f, "add route to {destination} over {interface}"),
+            Self::RemoveRoute {
+                destination,
+                interface,
+            } => write!(f, "remove route to {destination} over {interface}"),
+            Self::DestroyInterface { name, description } => {
+                write!(f, "destroy {name} ({description})")
+            }
+            Self::WriteFile { path, .. } => write!(f, "write {path}"),
+            Self::RemoveFile { path } => write!(f, "remove {path}"),
+            Self::StartJail { name, conf } => write!(f, "start jail {name} ({conf})"),
+            Self::StopJail {
+                name,
+                jid,
+                restart: Some(cause),
+                ..
+            } => write!(f, "stop jail {name} (jid {jid}) to start it again: {cause}"),
+            Self::StopJail { name, jid, .. } => write!(f, "stop jail {name} (jid {jid})"),
+            Self::Unmount { target } => write!(f, "unmount {target}"),
+            Self::MoveToVnet { interface, jail } => write!(f, "move {interface} into jail {jail}"),
+            Self::RenameInVnet { jail, from, to } => {
+                write!(f, "in jail {jail}: rename {from} to {to}")
+            }
+            Self::AddAddressInVnet {
+                jail,
+                interface,
+                address,
+                prefix_length,
+            } => {
+                write!(
+                    f,
+                    "in jail {jail}: add {address}/{prefix_length} to {interface}"
+                )
+            }
+            Self::RemoveAddressInVnet {
+                jail,
+                interface,
+                address,
+                prefix_length,
+            } => {
+                write!(
+                    f,
+                    "in jail {jail}: remove {address}/{prefix_length} from {interface}"
+                )
+            }
+            Self::SetMtuInVnet {
+                jail,
+                interface,
+                mtu,
+            } => write!(f, "in jail {jail}: set the MTU of {interface} to {mtu}"),
+            Self::UpInVnet { jail, interface } => write!(f, "in jail {jail}: bring {interface} up"),
+            Self::AddLinkRouteInVnet {
+                jail,
+                destination,
+                interface,
+            } => write!(
+                f,
+                "in jail {jail}: add route to {destination} over {interface}"
+            ),
+            Self::SetDefaultRouteInVnet {
+                jail,
+                family,
+                gateway,
+                replace,
+                ..
+            } => write!(
+                f,
+                "in jail {jail}: {} {} default route to {gateway}",
+                if *replace { "change" } else { "add" },
+                family.keyword()
+            ),
+            Self::LoadAnchor { anchor, rules } => write!(
+                f,
+                "load pf anchor {anchor} ({} rules)",
+                rules.lines().count()
+            ),
+            Self::ClearAnchor { anchor } => write!(f, "clear pf anchor {anchor}"),
+            Self::KillStates { address } => write!(f, "kill states of {address}"),
+            Self::KillTranslated { from, to: None } => {
+                write!(f, "kill states translated from {from}")
+            }
+            Self::KillTranslated { from, to: Some(to) } => {
+                write!(f, "kill states translated from {from} to {to}")
+            }
+            Self::RotateConsole { path } => write!(f, "rotate {path}"),
+            Self::KillStatesAmong { addresses } => {
+                let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+                write!(f, "kill states between {}", addresses.join(", "))
+            }
+            Self::KillLabelled { label } => write!(f, "kill states labelled {label}"),
+        }
+    }
+}

@@ -446,7 +446,10 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let owner = owners.get(path.as_str()).copied();
-            if owner.is_some_and(|(uid, _)| !self.is_over(uid)) {
+            // Where jails have no mark, only the ledger tells whose a dying one is that is waited for.
+            if owner
+                .is_some_and(|(uid, _)| !self.is_over(uid) || self.waits_for_dying.contains(uid))
+            {
                 continue;
             }
             let subject = owner.map_or_else(

@@ -320,14 +320,16 @@ impl World {
     }
 
     /// The host once duplicate address detection has ended and pf has forgotten what was taken out of it, as [`World::fingerprint`] tells, less what depends on how often the agent was
-    /// killed: whether a console log was written, and the numbers that the kernel counts up (the scope in a link-local route is the interface's index).
+    /// killed: whether a console log was written, the numbers that the kernel counts up (the scope in a link-local route is the interface's index), and the numbers of hooks at a netgraph switch.
     pub fn settled(&mut self) -> Vec<String> {
         self.sleep(SETTLE_MS);
         // The emulated purge thread has run when pf is next looked at.
         let _ = self.observe();
         let lines = self.fingerprint();
         let lines = lines.iter().filter(|line| !line.contains(".console "));
-        lines.map(|line| without_scope(line)).collect()
+        lines
+            .map(|line| without_link_numbers(&without_scope(line)))
+            .collect()
     }
 
     /// Everything that can be observed of the host, less what a fixed list says may stay: loaded modules and `net.fibs`.
@@ -374,4 +376,24 @@ fn without_scope(line: &str) -> String {
         Some((_, rest)) => format!("{before}fe80:{rest}"),
         None => line.to_owned(),
     }
+}
+
+/// Which hook of a switch a jail's interface got follows from the order in which jails came to it, which a death or a failure changes. It carries no meaning: ng_bridge(4) treats all links alike.
+/// How many there are counts, and `link0` and `link1`, which are the uplink's.
+fn without_link_numbers(line: &str) -> String {
+    let mut parts = line.split("\"link");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number = &part[..part.len() - rest.len()];
+        let shown = if matches!(number, "0" | "1") {
+            number
+        } else {
+            "N"
+        };
+        kept.push_str("\"link");
+        kept.push_str(shown);
+        kept.push_str(rest);
+    }
+    kept
 }

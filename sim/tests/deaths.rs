@@ -154,6 +154,8 @@ examples! {
     n03_loopback_nat "networking/n03-loopback-nat"
     n07_routed "networking/n07-routed"
     n08_bridge "networking/n08-bridge"
+    n09_netgraph_uplink "networking/n09-netgraph-uplink"
+    n10_netgraph_internal "networking/n10-netgraph-internal"
     n20_closed_ports "networking/n20-closed-ports"
     www_bridge "www-bridge.yaml"
     www_shared_ip "www-shared-ip.yaml"

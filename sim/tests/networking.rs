@@ -1,7 +1,7 @@
 //! The manifests of `examples/networking/`, each brought up on an emulated host by the real controller core and the real agent, checked by packet trace, changed, and taken away.
 //!
 //! Each row says what must reach what, and what must not. What must not has first been let through with the rule taken away: a check that could not fail would prove nothing.
-//! The agent is killed at every effect of the first start, and comes to the same host.
+//! `deaths.rs` kills the agent at every effect of each.
 
 use std::path::Path;
 
@@ -10,7 +10,6 @@ use cellblock_fakebsd::trace::{Listening, Origin, Place, Probe, Protocol, Trace,
 use cellblock_schemas::Kind;
 use cellblock_schemas::condition::ConditionStatus;
 use cellblock_sim::World;
-use cellblock_sim::crash::Moment;
 use cellblock_sim::fleet::Fleet;
 
 /// How many passes a host may take to come to rest.
@@ -40,7 +39,7 @@ impl Row {
                 .create_directories(&format!("{root}/dev"))
                 .expect("an empty file tree takes directories");
         }
-        let before = world.fingerprint();
+        let before = world.fork().settled();
         world.take(fleet.view(HOST).expect("the example has its host"));
         Self {
             fleet,
@@ -91,10 +90,7 @@ impl Row {
         self.take();
         self.take();
         assert_eq!(self.fleet.index.jails_of_host(HOST).count(), 0);
-        // pf keeps an emptied anchor that had a table until its purge thread has come round, which it has done when pf is next looked at.
-        self.world.sleep(60_000);
-        let _ = self.world.observe();
-        let after = self.world.fingerprint();
+        let after = self.world.settled();
         let gained: Vec<_> = after
             .iter()
             .filter(|line| !self.before.contains(line))
@@ -105,25 +101,6 @@ impl Row {
             .filter(|line| !line.starts_with("sysctl"))
             .collect();
         assert!(gained.is_empty(), "left behind: {gained:#?}");
-    }
-
-    /// Killed after any effect, the agent comes to the same host.
-    fn survives_any_death(path: &str) {
-        let mut reference = Self::new(path);
-        reference.rest();
-        let effects = reference.world.effects();
-        let wanted = reference.world.fingerprint();
-        assert!(effects > 0);
-        for number in 0..effects {
-            let mut row = Self::new(path);
-            row.world.start(Some(Moment::After(number)));
-            row.rest();
-            assert_eq!(
-                row.world.fingerprint(),
-                wanted,
-                "killed after effect {number}"
-            );
-        }
     }
 
     fn tcp(&self, from: &Origin, to: &str, port: u16) -> Trace {
@@ -260,11 +237,6 @@ fn n07_a_jail_gets_another_address_while_the_others_run() {
     row.take_away();
 }
 
-#[test]
-fn n07_survives_any_death_of_the_agent() {
-    Row::survives_any_death(N7);
-}
-
 const N1: &str = "n01-shared-ip/shared-ip.yaml";
 
 /// What comes in for a listener that is bound to 127.0.0.1 in its jail.
@@ -302,11 +274,6 @@ fn n01_shared_addresses_with_an_internal_one_first() {
     row.take_away();
 }
 
-#[test]
-fn n01_survives_any_death_of_the_agent() {
-    Row::survives_any_death(N1);
-}
-
 const N3: &str = "n03-loopback-nat/loopback-nat.yaml";
 
 #[test]
@@ -336,11 +303,6 @@ fn n03_a_loopback_behind_nat() {
     row.reaches(&wire, "10.0.2.15", 3306, &Place::Host, "10.0.2.2");
     row.reaches(&wire, "10.0.2.15", 80, &in_jail("dick"), "10.0.2.2");
     row.take_away();
-}
-
-#[test]
-fn n03_survives_any_death_of_the_agent() {
-    Row::survives_any_death(N3);
 }
 
 const N8: &str = "n08-bridge/bridge.yaml";
@@ -376,11 +338,6 @@ fn n08_switches_with_and_without_an_uplink() {
     row.change(&manifest(N8));
     assert!(!row.tcp(&www, "172.16.1.11", 80).reached());
     row.take_away();
-}
-
-#[test]
-fn n08_survives_any_death_of_the_agent() {
-    Row::survives_any_death(N8);
 }
 
 const N20: &str = "n20-closed-ports/closed-ports.yaml";
@@ -420,11 +377,6 @@ fn n20_a_closed_port_of_the_public_address() {
     let end = without.find("---").expect("the end of the Host");
     row.change(&format!("{}{}", &without[..begin], &without[end..]));
     row.take_away();
-}
-
-#[test]
-fn n20_survives_any_death_of_the_agent() {
-    Row::survives_any_death(N20);
 }
 
 const N9: &str = "n09-netgraph-uplink/netgraph.yaml";
@@ -522,11 +474,6 @@ fn n09_what_the_hosts_pf_never_sees_is_refused() {
     assert!(refused.contains("each see half"), "{refused}");
 }
 
-#[test]
-fn n09_survives_any_death_of_the_agent() {
-    Row::survives_any_death(N9);
-}
-
 const N10: &str = "n10-netgraph-internal/netgraph.yaml";
 
 #[test]
@@ -578,9 +525,4 @@ fn n10_a_switch_without_a_gateway_is_the_jails_alone() {
         matches!(&trace.verdict, Verdict::Reached { by, .. } if by.place == in_jail("db"));
     assert!(!reached_it, "{trace}");
     row.take_away();
-}
-
-#[test]
-fn n10_survives_any_death_of_the_agent() {
-    Row::survives_any_death(N10);
 }

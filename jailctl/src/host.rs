@@ -21,7 +21,7 @@ const TRIES_MAX: u32 = 20;
 /// What stays on a host after everything was deleted, and why.
 const RESIDUE: [(&str, &str); 5] = [
     (
-        "loaded modules (if_bridge, if_epair, ng_bridge, ng_eiface, ng_ether)",
+        "loaded modules (if_bridge, if_epair, netgraph, ng_bridge, ng_eiface, ng_ether, ng_socket)",
         "unloading a module that somebody else has begun to use would take it from them",
     ),
     ("net.fibs", "the kernel lets it grow only"),

@@ -152,6 +152,15 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
         Hand::SetEther(pick) => {
             emulator.sh(&format!("ngctl msg vtnet2: setpromisc {}", pick & 1));
             emulator.sh(&format!("ngctl msg vtnet2: setautosrc {}", pick >> 1 & 1));
+            let is_switch = |line: &str| node_name(line).starts_with("cbsw_");
+            if let Some(node) = pick_line(emulator, NODES, pick >> 2, is_switch) {
+                let age = pick & 1;
+                let config = format!("{{ loopTimeout=60 minStableAge={age} }}");
+                emulator.sh(&format!(
+                    "ngctl msg {}: setconfig {config}",
+                    node_name(&node)
+                ));
+            }
         }
         Hand::StripJail(pick) => {
             let name = ["a", "b", "c", "d"][usize::from(pick % 4)];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cellblock_agent_core::names::Node;
+use cellblock_agent_core::names::{self, Node};
 use cellblock_agent_core::plan::reason;
 use cellblock_fakebsd::Release;
 use cellblock_schemas::condition::{Condition, ConditionStatus};
@@ -40,9 +40,14 @@ fn up(view: &HostView) -> World {
     world
 }
 
-fn run(world: &World, line: &str) {
+fn sh(world: &World, line: &str) -> String {
     let output = world.host.emulator().sh(line);
     assert_eq!(output.status, 0, "{line}: {}", output.stderr);
+    output.stdout
+}
+
+fn run(world: &World, line: &str) {
+    sh(world, line);
 }
 
 fn rest(world: &mut World) -> HostReport {
@@ -109,6 +114,11 @@ fn what_is_disconnected_or_shut_down_comes_back_under_the_running_jail() {
         format!("ngctl shutdown {port}:"),
         "ngctl msg vtnet2: setpromisc 0".to_owned(),
         "ngctl msg vtnet2: setautosrc 1".to_owned(),
+        format!("ngctl msg {ether}: setconfig {{ loopTimeout=60 minStableAge=1 }}"),
+        format!(
+            "ifconfig {} mtu 1400",
+            names::switch_port(&view.networks["graph"].uid)
+        ),
         "ifconfig -j a ether0 name vtnet2".to_owned(),
         "ifconfig -j a ether0 down".to_owned(),
     ] {
@@ -124,6 +134,14 @@ fn what_is_disconnected_or_shut_down_comes_back_under_the_running_jail() {
         let generated = |line: &&String| !line.contains(" if ngeth");
         let lines = |state: &[String]| state.iter().filter(generated).count();
         assert_eq!(lines(&world.fingerprint()), lines(&state), "{line}");
+        // A MAC address moves at once, and nobody's link is muted for it.
+        for switch in [&ether, &graph] {
+            let config = sh(&world, &format!("ngctl msg {switch}: getconfig"));
+            assert!(
+                config.contains("{ debugLevel=1 maxStaleness=900 }"),
+                "{config}"
+            );
+        }
     }
 }
 
@@ -187,7 +205,10 @@ fn what_somebody_connected_to_our_switch_keeps_it() {
 #[test]
 fn a_card_that_was_renamed_is_missed_until_it_has_its_name_again() {
     let view = one(&[ETHER]);
-    let mut world = up(&view);
+    let mut world = World::new(Release::V15_1);
+    let untouched = world.fork().settled();
+    world.take(view.clone());
+    ready(&mut world);
     let before = jid(&world);
     run(&world, "ifconfig vtnet2 name lan0");
     blocked(&mut world, reason::UPLINK_MISSING);
@@ -196,6 +217,10 @@ fn a_card_that_was_renamed_is_missed_until_it_has_its_name_again() {
     ready(&mut world);
     assert_eq!(jid(&world), before);
     assert!(reaches(&world, "10.70.0.1"));
+    world.take(emptied(&view));
+    rest(&mut world);
+    assert_eq!(world.settled(), untouched, "down and as it was");
+    assert!(world.ledger().owned.is_empty());
 }
 
 #[test]
@@ -233,6 +258,24 @@ fn cards_that_are_not_taken() {
             reason::UPLINK_IN_USE,
         ),
         ("ngctl name vtnet2: mine", reason::NOT_CAPABLE),
+        // More than an ng_eiface(4) can have.
+        ("ifconfig vtnet2 mtu 9019", reason::NOT_CAPABLE),
+        (
+            "ifconfig vtnet2 inet 198.51.100.9/24",
+            reason::UPLINK_HAS_ADDRESSES,
+        ),
+        (
+            "ifconfig vtnet2 inet6 2001:db8:51::9/64",
+            reason::UPLINK_HAS_ADDRESSES,
+        ),
+        (
+            "route add -net 203.0.113.0/24 -iface vtnet2",
+            reason::UPLINK_HAS_ADDRESSES,
+        ),
+        (
+            "ifconfig vlan create vlan 9 vlandev vtnet2 inet 10.9.0.2/24",
+            reason::UPLINK_HAS_ADDRESSES,
+        ),
     ] {
         let mut world = World::new(Release::V15_1);
         run(&world, prepare);
@@ -308,6 +351,55 @@ fn a_reboot_takes_everything_and_the_agent_brings_it_back() {
     }
     ready(&mut world);
     assert!(reaches(&world, "10.70.0.1") && reaches(&world, "10.60.0.1"));
+}
+
+#[test]
+fn an_address_that_a_card_gets_at_its_switch_stays_until_the_card_leaves_it() {
+    let view = one(&[ETHER]);
+    let mut world = up(&view);
+    run(&world, "ifconfig vtnet2 inet 198.51.100.9/24");
+    ready(&mut world);
+    run(
+        &world,
+        &format!("ngctl shutdown {}:", switch(&view, "ether")),
+    );
+    blocked(&mut world, reason::UPLINK_HAS_ADDRESSES);
+    run(&world, "ifconfig vtnet2 inet 198.51.100.9 -alias");
+    ready(&mut world);
+}
+
+#[test]
+fn after_a_reboot_nothing_is_put_back_that_the_reboot_took() {
+    let view = one(&[ETHER]);
+    let mut world = up(&view);
+    world.host.emulator().reboot();
+    world.start(None);
+    world.take(emptied(&view));
+    rest(&mut world);
+    assert!(world.ledger().owned.is_empty());
+    // Nor is what the kernel forgot with the card's node.
+    let mut world = up(&view);
+    let switch = switch(&view, "ether");
+    run(&world, &format!("ngctl shutdown {switch}:"));
+    run(&world, "ngctl name vtnet2: mine");
+    world.take(emptied(&view));
+    rest(&mut world);
+    assert!(world.ledger().owned.is_empty());
+}
+
+#[test]
+fn an_interface_of_the_hosts_own_is_mended_and_not_made_again() {
+    let view = one(&[GRAPH]);
+    let mut world = up(&view);
+    let name = names::switch_port(&view.networks["graph"].uid);
+    let port = Node::port(&view.networks["graph"].uid).name(&view.cluster);
+    let node = |world: &World| sh(world, &format!("ngctl show -n {port}:"));
+    let (before, state) = (node(&world), world.settled());
+    run(&world, &format!("ifconfig {name} mtu 1400"));
+    run(&world, &format!("ifconfig {name} ether 02:00:00:00:00:01"));
+    ready(&mut world);
+    assert_eq!(node(&world), before);
+    assert_eq!(world.settled(), state);
 }
 
 #[test]

@@ -221,6 +221,9 @@ pub struct Vnet {
 pub struct Netgraph {
     /// Every node but the sockets of running programs, in the kernel's order.
     pub nodes: Vec<Node>,
+    /// Why it could not be looked at; then nothing is known, and `nodes` is empty.
+    #[serde(default)]
+    pub unread: Option<String>,
 }
 
 impl Netgraph {
@@ -246,6 +249,9 @@ pub struct Node {
     /// Its settings: asked of the ether nodes of uplinks.
     #[serde(default)]
     pub ether: Option<EtherSettings>,
+    /// Its configuration: asked of switches of ours.
+    #[serde(default)]
+    pub switch: Option<SwitchSettings>,
 }
 
 /// The other end of a hook.
@@ -266,6 +272,19 @@ pub struct EtherSettings {
     pub promiscuous: bool,
     /// `setautosrc`: frames leave under the interface's own MAC address.
     pub autosrc: bool,
+}
+
+/// How an ng_bridge(4) node treats MAC addresses (`struct ng_bridge_config`, sys/netgraph/ng_bridge.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SwitchSettings {
+    /// `debugLevel`: what it logs.
+    pub debug_level: u8,
+    /// `loopTimeout`: for how long it drops what comes from a link that it takes for looped back, in seconds.
+    pub loop_timeout_s: u32,
+    /// `maxStaleness`: after how many seconds without a frame it forgets an address.
+    pub max_staleness_s: u32,
+    /// `minStableAge`: for how long an address may not move again, in seconds.
+    pub min_stable_age_s: u32,
 }
 
 /// One route.

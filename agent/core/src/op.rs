@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 mod words;
 
 use crate::ledger::{Owned, OwnedJail};
-use crate::observed::EtherSettings;
+use crate::observed::{EtherSettings, SwitchSettings};
 
 /// What to do next, why not more, and for what reason.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -215,6 +215,15 @@ pub enum Op {
     CreateSwitch {
         /// Its node's name.
         switch: String,
+        /// Its configuration.
+        settings: SwitchSettings,
+    },
+    /// `setconfig` on a switch of ours.
+    SetSwitch {
+        /// Its node's name.
+        switch: String,
+        /// Its configuration.
+        settings: SwitchSettings,
     },
     /// Connects an interface's ng_ether(4) to a switch: `lower` to `link0`, `upper` to `link1`.
     ConnectUplink {

@@ -331,7 +331,9 @@ pub fn strangers(observed: &Observed) -> Vec<String> {
         .iter()
         .filter(|node| matches!(node.kind.as_str(), "bridge" | "eiface"))
         .map(|node| format!("netgraph node {} ({})", node.name, node.kind));
-    jails.chain(interfaces).chain(nodes).collect()
+    let unread = observed.netgraph.unread.iter();
+    let unread = unread.map(|_| "netgraph nodes that cannot be listed".to_owned());
+    jails.chain(interfaces).chain(nodes).chain(unread).collect()
 }
 
 fn look(

@@ -17,6 +17,8 @@ use crate::violation::Findings;
 const MTU_MIN: u32 = 72;
 /// The most (IF_MAXMTU, sys/net/if_var.h).
 const MTU_MAX: u32 = 65535;
+/// The largest on an ng_eiface(4) (`NG_EIFACE_MTU_MAX`, sys/netgraph/ng_eiface.h).
+const MTU_MAX_NETGRAPH: u32 = 9018;
 /// The least that a link must carry to have IPv6 at all (RFC 8200, section 5).
 const MTU_MIN_IPV6: u32 = 1280;
 
@@ -421,11 +423,16 @@ fn validate_nat(spec: &NetworkSpec, nat: &Nat, path: &FieldPath, findings: &mut 
 
 fn mtu(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
     let Some(mtu) = spec.mtu else { return };
-    if !(MTU_MIN..=MTU_MAX).contains(&mtu) {
+    let max = if spec.netgraph.is_some() {
+        MTU_MAX_NETGRAPH
+    } else {
+        MTU_MAX
+    };
+    if !(MTU_MIN..=max).contains(&mtu) {
         findings.add(
             path,
             format!("{mtu} is out of range"),
-            format!("{MTU_MIN} to {MTU_MAX}"),
+            format!("{MTU_MIN} to {max}"),
         );
     } else if mtu < MTU_MIN_IPV6
         && spec

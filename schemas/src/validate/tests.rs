@@ -258,6 +258,10 @@ fn gateways_and_nat_fit_the_mode() {
         fields(Kind::Network, json!({ "bridge": {}, "mtu": 70000 })),
         ["spec.mtu"]
     );
+    for (mtu, refused) in [(9018, false), (9019, true)] {
+        let found = fields(Kind::Network, json!({ "netgraph": {}, "mtu": mtu }));
+        assert_eq!(!found.is_empty(), refused, "{mtu}: {found:?}");
+    }
 }
 
 #[test]

@@ -34,7 +34,10 @@ impl fmt::Display for Op {
             Self::RemoveMember { bridge, member } => {
                 write!(f, "take {member} out of bridge {bridge}")
             }
-            Self::CreateSwitch { switch } => write!(f, "create netgraph switch {switch}"),
+            Self::CreateSwitch { switch, .. } => write!(f, "create netgraph switch {switch}"),
+            Self::SetSwitch { switch, .. } => {
+                write!(f, "set the configuration of netgraph switch {switch}")
+            }
             Self::ConnectUplink { switch, interface } => {
                 write!(f, "connect {interface} to netgraph switch {switch}")
             }

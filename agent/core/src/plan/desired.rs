@@ -281,6 +281,7 @@ pub(super) fn resolve<'a>(
         view,
         observed,
         index,
+        ledger,
         settings,
         roots: Roots::new(view, observed, index, ledger, settings),
         desired: Desired {
@@ -325,6 +326,7 @@ struct Resolver<'a, 'o> {
     view: &'a HostView,
     observed: &'a Observed,
     index: &'o Index<'a>,
+    ledger: &'a Ledger,
     settings: &'a Settings,
     roots: Roots<'a, 'o>,
     desired: Desired<'a>,
@@ -487,9 +489,9 @@ impl<'a> Resolver<'a, '_> {
         }
     }
 
-    /// Whether nothing stands upon the interface that its frames would be taken from. A bridge has a member's frames before the vlans upon it (`ether_input_internal`, sys/net/if_ethersubr.c),
+    /// Whether nothing stands upon the interface that its frames would be taken from. A bridge, and a switch, has a member's frames before the vlans upon it (`ether_input_internal`, sys/net/if_ethersubr.c),
     /// and a port's frames are its lagg's.
-    fn check_above(&self, uplink: &str) -> Result<(), (&'static str, String)> {
+    pub(super) fn check_above(&self, uplink: &str) -> Result<(), (&'static str, String)> {
         let interfaces = self.observed.interfaces.iter();
         for above in interfaces.filter(|interface| interface.below.contains(uplink)) {
             let name = &above.name;
@@ -502,7 +504,7 @@ impl<'a> Resolver<'a, '_> {
             let own = host_addresses(above);
             if !own.is_empty() {
                 let message = format!(
-                    "`{name}`, which stands upon `{uplink}`, carries the host's own {own}; with `{uplink}` in a bridge the host could be cut off: use another interface as the uplink"
+                    "`{name}`, which stands upon `{uplink}`, carries the host's own {own}; with `{uplink}` in a bridge or at a switch the host could be cut off: use another interface as the uplink"
                 );
                 return Err((reason::UPLINK_HAS_ADDRESSES, message));
             }

@@ -16,7 +16,7 @@ mod filter;
 pub(crate) mod index;
 mod jails;
 pub mod memory;
-mod netgraph;
+pub(crate) mod netgraph;
 mod networks;
 mod phase;
 mod restore;
@@ -89,6 +89,10 @@ pub mod reason {
     pub const PUBLIC_ADDRESS_MISSING: &str = "PublicAddressMissing";
     /// A public address, and what it leads to or stands for, are of different families.
     pub const FAMILY_MISMATCH: &str = "FamilyMismatch";
+    /// One more interface at a netgraph switch, and the host's netgraph could not be read any more.
+    pub const NETGRAPH_FULL: &str = "NetgraphFull";
+    /// The host's netgraph cannot be read.
+    pub const NETGRAPH_UNREAD: &str = "NetgraphUnread";
     /// The view lacks what the object refers to.
     pub const REFERENCE_MISSING: &str = "ReferenceMissing";
     /// This release of the agent does not do that.
@@ -132,6 +136,7 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         "net.inet.ip.forwarding",
         "net.inet6.ip6.forwarding",
         "net.link.bridge.member_ifaddrs",
+        netgraph::RECVSPACE,
     ] {
         wanted.sysctls.insert(oid.to_owned());
     }
@@ -153,6 +158,14 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         "pf",
     ] {
         wanted.modules.insert(module.to_owned());
+    }
+    if view
+        .host
+        .sysctls
+        .keys()
+        .any(|oid| oid.starts_with("net.graph."))
+    {
+        wanted.modules.insert("ng_socket".to_owned());
     }
     for network in view.networks.values() {
         let netgraph = network.spec.netgraph.as_ref();
@@ -188,6 +201,8 @@ struct Planner<'a> {
     steps: Vec<(Phase, Step)>,
     /// Names of the interfaces and netgraph nodes that the steps so far destroy.
     going: BTreeSet<String>,
+    /// How many netgraph nodes there are after the steps so far.
+    nodes: usize,
     /// Hooks of netgraph switches that the steps so far connect.
     hooks: BTreeSet<(String, u32)>,
     waiting: Vec<Waiting>,
@@ -214,6 +229,7 @@ impl<'a> Planner<'a> {
             desired,
             steps: Vec::new(),
             going: BTreeSet::new(),
+            nodes: observed.netgraph.nodes.len(),
             hooks: BTreeSet::new(),
             waiting: Vec::new(),
             waits_for_dying: BTreeSet::new(),
@@ -336,7 +352,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
     let gone: BTreeSet<Owned> = ledger
         .owned
         .iter()
-        .filter(|owned| !still_there(observed, &index, owned))
+        .filter(|owned| !still_there(observed, &index, ledger, owned))
         .chain(sysctls::changed_since(view, observed, ledger))
         .cloned()
         .collect();
@@ -370,6 +386,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
                 && index.incarnations(uid).all(|jail| jail.dying)
                 && !observed.files.contains_key(&ours.conf)
                 && (linked.is_empty() || !linked.contains(&names::Node::hash_of(uid)))
+                && (observed.netgraph.unread.is_none() || !netgraph::may_be_switched(view, uid))
                 && {
                     let mut addresses = ours.addresses.iter().chain(&ours.former);
                     !addresses.any(|address| standing.contains(address))
@@ -414,12 +431,31 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
         .collect()
 }
 
-fn still_there(observed: &Observed, index: &Index<'_>, owned: &Owned) -> bool {
+fn still_there(observed: &Observed, index: &Index<'_>, ledger: &Ledger, owned: &Owned) -> bool {
+    let unread = observed.netgraph.unread.is_some();
+    let is_gone = |interface: &str| index.interfaces_named(interface).next().is_none();
+    // One that was renamed is at its switch under its new name, and at it again under its own once it has that back.
+    let is_at = |switch: &str, interface: &str| {
+        let switch = index.node(switch);
+        unread
+            || switch.is_some_and(|switch| netgraph::is_uplink(switch, interface))
+            || is_gone(interface) && netgraph::has_card(switch)
+    };
+    let is_hooked = |of: &str| {
+        let mut uplinks = ledger.owned.iter();
+        uplinks.any(|uplink| {
+            matches!(uplink, Owned::NgUplink { switch, interface }
+                if interface == of && is_at(switch, interface))
+        })
+    };
     match owned {
         Owned::Alias { interface, address } => index
             .holders(address)
             .any(|(found, _)| found.name == *interface),
-        Owned::BroughtUp { interface } => index.interfaces_named(interface).any(Interface::is_up),
+        Owned::BroughtUp { interface } => {
+            let mut named = index.interfaces_named(interface);
+            named.any(Interface::is_up) || is_gone(interface) && is_hooked(interface)
+        }
         Owned::Inet6Enabled { interface } => index
             .interfaces_named(interface)
             .any(|found| !found.nd6.contains("IFDISABLED")),
@@ -436,11 +472,11 @@ fn still_there(observed: &Observed, index: &Index<'_>, owned: &Owned) -> bool {
         } => index
             .routes_to(destination)
             .any(|route| route.interface == *interface),
-        Owned::NgUplink { switch, interface } => {
-            let node = index.node(switch);
-            node.is_some_and(|node| netgraph::is_uplink(node, interface))
+        Owned::NgUplink { switch, interface } => is_at(switch, interface),
+        Owned::NgEther { interface, .. } => {
+            let node = index.node(&names::ether_node(interface));
+            unread || node.is_some_and(|node| node.kind == "ether") || is_hooked(interface)
         }
-        Owned::NgEther { interface, .. } => index.interfaces_named(interface).next().is_some(),
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),
     }
 }

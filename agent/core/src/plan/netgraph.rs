@@ -4,6 +4,8 @@
 //! node wherever it is (`ng_eiface_rmnode`, sys/netgraph/ng_eiface.c): so it is taken away by its node, whatever a jail's root called the interface.
 
 mod leftover;
+mod room;
+mod uplink;
 
 use cellblock_schemas::ids::Uid;
 
@@ -12,33 +14,28 @@ use super::networks::Standing;
 use super::phase::Phase;
 use super::teardown::DYING_MS_MAX;
 use super::{Planner, reason};
-use crate::ledger::Owned;
-use crate::names::{self, ETHER, LOWER, LOWER_LINK, UPPER, UPPER_LINK};
-use crate::observed::{EtherSettings, Interface, Node, ObservedJail};
-use crate::op::{Eiface, Op, Record, Subject};
+use crate::names::{self, ETHER};
+use crate::observed::{Interface, Node, ObservedJail, SwitchSettings};
+use crate::op::{Eiface, Op, Subject};
+pub(super) use room::RECVSPACE;
+pub(crate) use room::may_be_switched;
+pub(super) use uplink::{has_card, is_uplink};
 
 /// The first hook of a switch that is not for the uplink. Gaps are allowed; a hook is `link` and a number without leading zeros (`ng_bridge_newhook`, sys/netgraph/ng_bridge.c).
 const FIRST_LINK: u32 = 2;
 
-/// Whether one of the uplink's hooks of a switch leads to the interface.
-pub(super) fn is_uplink(switch: &Node, interface: &str) -> bool {
-    let ether = names::ether_node(interface);
-    [LOWER_LINK, UPPER_LINK].into_iter().any(|hook| {
-        let peer = switch.hooks.get(hook);
-        peer.is_some_and(|peer| peer.kind == "ether" && peer.node == ether)
-    })
-}
+/// What an ng_eiface(4) can have as its MTU, in octets (`NG_EIFACE_MTU_MIN` and `NG_EIFACE_MTU_MAX`, sys/netgraph/ng_eiface.h).
+pub(super) const EIFACE_MTU: std::ops::RangeInclusive<u32> = 72..=9018;
 
-/// Whether both hooks of the interface's ng_ether(4) are connected to the switch as they shall be.
-fn is_connected(switch: &Node, interface: &str) -> bool {
-    let ether = names::ether_node(interface);
-    [(LOWER_LINK, LOWER), (UPPER_LINK, UPPER)]
-        .into_iter()
-        .all(|(link, hook)| {
-            let peer = switch.hooks.get(link);
-            peer.is_some_and(|peer| peer.node == ether && peer.hook == hook)
-        })
-}
+/// How our switches are configured: an address moves to the link that it was last seen on, at once. With the kernel's `minStableAge` of 1 an address that moves twice within a second has the link
+/// where it belongs forget its addresses and drop everything for `loopTimeout`, 60 s (`ng_bridge_put`, sys/netgraph/ng_bridge.c): the root of any jail could mute the uplink, or the host, by sending
+/// under its address. So it can still draw frames for others to itself, as at a bridge(4), but nobody's are dropped. The rest is as the kernel has it.
+const SWITCH: SwitchSettings = SwitchSettings {
+    debug_level: 1,
+    loop_timeout_s: 0,
+    max_staleness_s: 900,
+    min_stable_age_s: 0,
+};
 
 impl DesiredEiface {
     fn at(&self, hook: String) -> Eiface {
@@ -85,10 +82,19 @@ impl<'a> Planner<'a> {
             if present.is_none() {
                 let op = Op::CreateSwitch {
                     switch: name.clone(),
+                    settings: SWITCH,
                 };
                 self.step(Phase::CreateInterface, &subject, op);
+                self.nodes += 1;
             }
             if let Some(present) = present {
+                if present.switch != Some(SWITCH) {
+                    let op = Op::SetSwitch {
+                        switch: name.clone(),
+                        settings: SWITCH,
+                    };
+                    self.step(Phase::ShapeInterface, &subject, op);
+                }
                 self.plan_old_uplinks(&subject, present, switch.uplink.as_deref());
             }
             if let Some(uplink) = &switch.uplink {
@@ -101,80 +107,6 @@ impl<'a> Planner<'a> {
         self.desired.switches = switches;
     }
 
-    /// Uplinks that we connected and that are no longer the uplink.
-    fn plan_old_uplinks(&mut self, subject: &Subject, switch: &Node, wanted: Option<&str>) {
-        let ledger = self.ledger;
-        for owned in &ledger.owned {
-            if let Owned::NgUplink {
-                switch: ours,
-                interface,
-            } = owned
-                && *ours == switch.name
-                && wanted != Some(interface)
-                && is_uplink(switch, interface)
-            {
-                let op = Op::DisconnectUplink {
-                    switch: ours.clone(),
-                    interface: interface.clone(),
-                };
-                self.step(Phase::RemoveMember, subject, op)
-                    .forget
-                    .push(Record::Owned(owned.clone()));
-            }
-        }
-    }
-
-    /// The settings come first: from the moment on that the hooks are connected, frames go as they shall.
-    fn plan_switch_uplink(
-        &mut self,
-        subject: &Subject,
-        name: &str,
-        uplink: &str,
-        settings: EtherSettings,
-    ) {
-        let ether = self.index.node(&names::ether_node(uplink));
-        let present = ether.and_then(|node| node.ether).unwrap_or_default();
-        if present != settings {
-            let known = self.ledger.owned.iter().any(
-                |owned| matches!(owned, Owned::NgEther { interface, .. } if interface == uplink),
-            );
-            let op = Op::SetEther {
-                interface: uplink.to_owned(),
-                settings,
-            };
-            let step = self.step(Phase::AddUplink, subject, op);
-            if !known {
-                step.record.push(Record::Owned(Owned::NgEther {
-                    interface: uplink.to_owned(),
-                    promiscuous: present.promiscuous,
-                    autosrc: present.autosrc,
-                }));
-            }
-        }
-        let switch = self.index.node(name);
-        if switch.is_none_or(|switch| !is_connected(switch, uplink)) {
-            let going = |owned: &Owned| matches!(owned, Owned::NgUplink { switch, interface } if switch == name && interface != uplink);
-            let taken = switch.and_then(|switch| stranger_at(switch, uplink));
-            if let Some((hook, peer)) = taken.filter(|_| !self.ledger.owned.iter().any(going)) {
-                let message = format!(
-                    "hook {hook} of switch `{name}` is for the uplink and is connected to `{peer}`, not by us; disconnect it (ngctl rmhook {name}: {hook})"
-                );
-                return self.block(subject, reason::UPLINK_IN_USE, message);
-            }
-            let op = Op::ConnectUplink {
-                switch: name.to_owned(),
-                interface: uplink.to_owned(),
-            };
-            self.step(Phase::AddUplink, subject, op)
-                .record
-                .push(Record::Owned(Owned::NgUplink {
-                    switch: name.to_owned(),
-                    interface: uplink.to_owned(),
-                }));
-        }
-        self.plan_uplink_up(subject, uplink);
-    }
-
     /// The host's own interface at a switch, with the gateways.
     fn plan_port(
         &mut self,
@@ -185,10 +117,23 @@ impl<'a> Planner<'a> {
         let node = self.index.node(&port.node);
         let present = match self.standing_eiface(subject, port, node) {
             Standing::Taken => return,
-            Standing::Ours(interface)
-                if node.is_some_and(|node| port.is_fresh(node, Some(interface))) =>
-            {
+            // Of our node, as `standing_eiface` saw to.
+            Standing::Ours(interface) => {
                 self.plan_connection(subject, port, node);
+                if interface.mac != Some(port.mac) {
+                    let op = Op::SetMac {
+                        interface: port.interface.clone(),
+                        mac: port.mac,
+                    };
+                    self.step(Phase::ShapeInterface, subject, op);
+                }
+                if interface.mtu != port.mtu {
+                    let op = Op::SetMtu {
+                        interface: port.interface.clone(),
+                        mtu: port.mtu,
+                    };
+                    self.step(Phase::ShapeInterface, subject, op);
+                }
                 if !interface.is_up() {
                     let op = Op::SetUp {
                         interface: port.interface.clone(),
@@ -198,8 +143,10 @@ impl<'a> Planner<'a> {
                 }
                 Some(interface)
             }
-            Standing::Ours(_) | Standing::Nothing => {
-                self.plan_new_eiface(subject, port, node, Phase::CreateInterface);
+            Standing::Nothing => {
+                if !self.plan_new_eiface(subject, port, node, Phase::CreateInterface) {
+                    return;
+                }
                 let op = Op::SetUp {
                     interface: port.interface.clone(),
                     up: true,
@@ -240,8 +187,11 @@ impl<'a> Planner<'a> {
         standing
     }
 
-    /// Whether a node of ours is the interface of that jail.
+    /// Whether a node of ours is the interface of that jail, or may be while the host's netgraph cannot be read.
     pub(super) fn has_eiface(&self, uid: &Uid) -> bool {
+        if self.observed.netgraph.unread.is_some() {
+            return may_be_switched(self.view, uid);
+        }
         let cluster = &self.view.cluster;
         let mut nodes = self.observed.netgraph.nodes.iter();
         nodes.any(|node| {
@@ -250,11 +200,13 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Waits for the kernel to let go of a removed jail, and with it of the interface that it holds. A node that is shut down detaches its interface in whatever stack that is, and nothing keeps
-    /// the stack from going meanwhile (`ng_eiface_rmnode` takes no `ifnet_detach_sxlock`, sys/netgraph/ng_eiface.c, which `vnet_destroy` relies on, sys/net/vnet.c). So unlike an epair's it stays
-    /// until the jail is gone, and the jail that follows, whose node has the same name, waits for it.
+    /// Waits for the kernel to let go of a removed jail, and with it of the interface that it holds. A node that is shut down detaches its interface in whatever stack that is, which may be going at
+    /// that moment: `ng_eiface_rmnode` makes it the current one, and goes on to `ether_ifdetach`, without `ifnet_detach_sxlock` (sys/netgraph/ng_eiface.c), under which `vnet_destroy` takes a stack
+    /// apart before it frees it (sys/net/vnet.c); only `if_detach`, later, takes that lock (sys/net/if.c). So unlike an epair's it stays until the jail is gone, and the jail that follows, whose
+    /// node has the same name, waits for it.
     pub(super) fn wait_for_eiface(&mut self, uid: &Uid) {
-        if !self.waits_for_dying.insert(uid.clone()) {
+        // Then the block says what is waited for, see `plan_unread`.
+        if self.observed.netgraph.unread.is_some() || !self.waits_for_dying.insert(uid.clone()) {
             return;
         }
         let message = "the jail was removed and the kernel still holds it, as for an open TCP connection (jls -d shows it); its netgraph interface cannot be taken from it before it is gone".to_owned();
@@ -262,19 +214,23 @@ impl<'a> Planner<'a> {
         self.wait(&subject, reason::DYING, message, DYING_MS_MAX);
     }
 
-    /// An ng_eiface made anew.
+    /// An ng_eiface made anew, if there is room for it.
     fn plan_new_eiface(
         &mut self,
         subject: &Subject,
         eiface: &DesiredEiface,
         node: Option<&Node>,
         phase: Phase,
-    ) {
+    ) -> bool {
         if node.is_some() {
             self.plan_shutdown_eiface(subject, &eiface.node);
+        } else if !self.has_room(subject, &eiface.switch) {
+            return false;
         }
         let hook = self.free_hook(&eiface.switch);
         self.step(phase, subject, Op::CreateEiface(eiface.at(hook)));
+        self.nodes += 1;
+        true
     }
 
     fn plan_shutdown_eiface(&mut self, subject: &Subject, node: &str) {
@@ -283,6 +239,7 @@ impl<'a> Planner<'a> {
             kind: "eiface",
         };
         self.step(Phase::DestroyEpair, subject, op);
+        self.nodes = self.nodes.saturating_sub(1);
     }
 
     /// The `ether` hook of an ng_eiface that is there: connected to its switch and to no other.
@@ -378,19 +335,12 @@ impl<'a> Planner<'a> {
                 self.plan_connection(subject, eiface, node);
             }
             Standing::Ours(_) | Standing::Nothing => {
-                self.plan_new_eiface(subject, eiface, node, Phase::CreateEpair);
+                if !self.plan_new_eiface(subject, eiface, node, Phase::CreateEpair) {
+                    return;
+                }
             }
         }
         self.plan_move(subject, name, link);
         self.plan_inside(subject, name, link, None, vnet);
     }
-}
-
-/// A hook of the uplink's that leads somewhere else than to the interface.
-fn stranger_at<'n>(switch: &'n Node, uplink: &str) -> Option<(&'static str, &'n str)> {
-    let ether = names::ether_node(uplink);
-    [LOWER_LINK, UPPER_LINK].into_iter().find_map(|hook| {
-        let peer = switch.hooks.get(hook).filter(|peer| peer.node != ether)?;
-        Some((hook, peer.node.as_str()))
-    })
 }

@@ -15,12 +15,13 @@ impl Planner<'_> {
         let ledger = self.ledger;
         let jails = std::mem::take(&mut self.desired.jails);
         let wanted = wanted_aliases(jails.values());
+        let staying = self.staying_ports();
         let mut kept6 = BTreeSet::new();
         for owned in &ledger.owned {
             let Owned::Alias { interface, address } = owned else {
                 continue;
             };
-            if self.goes_with_its_jail(interface) {
+            if self.goes_with_its_jail(interface) || staying.contains(interface) {
                 continue;
             }
             let entry = self
@@ -164,7 +165,9 @@ impl Planner<'_> {
             let mut aliases = self.desired.jails.values().flat_map(|jail| &jail.aliases);
             let wanted = bridges.any(|bridge| bridge.uplink.as_ref() == Some(interface))
                 || aliases.any(|alias| alias.interface == *interface);
+            // One that was renamed at its switch is remembered, see `still_there`.
             if !wanted
+                && self.index.interfaces_named(interface).next().is_some()
                 && self.index.bridge_of(interface).is_none()
                 && !self.is_switch_uplink(interface)
             {

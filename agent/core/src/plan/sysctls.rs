@@ -11,7 +11,8 @@ use crate::observed::Observed;
 use crate::op::{Op, Record, Step, Subject};
 
 /// Whose oids come with a module that we may load (`docs/design/0001-ownership.md`, what stays behind): the policy of bridge(4) towards pf is declared before there is a bridge.
-const MODULES: [(&str, &str); 2] = [
+const MODULES: [(&str, &str); 3] = [
+    ("net.graph.", "ng_socket"),
     ("net.link.bridge.", "if_bridge"),
     ("net.link.epair.", "if_epair"),
 ];

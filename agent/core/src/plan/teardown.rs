@@ -446,10 +446,13 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let owner = owners.get(path.as_str()).copied();
-            // Where jails have no mark, only the ledger tells whose a dying one is that is waited for.
-            if owner
-                .is_some_and(|(uid, _)| !self.is_over(uid) || self.waits_for_dying.contains(uid))
-            {
+            // Where jails have no mark, only the ledger tells whose a dying one is that is waited for, and nothing else whose node cannot be seen.
+            let is_kept = |uid| {
+                !self.is_over(uid)
+                    || self.waits_for_dying.contains(uid)
+                    || self.observed.netgraph.unread.is_some() && self.has_eiface(uid)
+            };
+            if owner.is_some_and(|(uid, _)| is_kept(uid)) {
                 continue;
             }
             let subject = owner.map_or_else(

@@ -11,6 +11,7 @@ use crate::mark::{Mark, Role};
 use crate::names::Node;
 use crate::op::{Blocked, Op, Subject, Waiting};
 use crate::plan::index::Index;
+use crate::plan::netgraph::may_be_switched;
 use crate::plan::reason;
 
 use super::Evidence;
@@ -165,7 +166,11 @@ impl<'a> Findings<'a> {
     /// Whether an interface is marked as the host end of an epair of that jail, which is being deleted, or a netgraph node is named as its interface.
     pub(super) fn has_end(&self, uid: &Uid) -> bool {
         let cluster = &self.evidence.view.cluster;
-        let mut nodes = self.evidence.observed.netgraph.nodes.iter();
+        let netgraph = &self.evidence.observed.netgraph;
+        if netgraph.unread.is_some() && may_be_switched(self.evidence.view, uid) {
+            return true;
+        }
+        let mut nodes = netgraph.nodes.iter();
         self.host_ends.contains(uid.as_str())
             || nodes.any(|node| {
                 let named = Node::parse(&node.name, cluster);

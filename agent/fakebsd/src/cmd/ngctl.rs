@@ -4,7 +4,7 @@ use super::Context;
 use crate::emulator::Emulator;
 use crate::kernel::Kernel;
 use crate::kernel::errno::Errno;
-use crate::kernel::netgraph::{Node, NodeType};
+use crate::kernel::netgraph::{BridgeConfig, Node, NodeType};
 use crate::kernel::vnet::VnetId;
 use crate::output::Output;
 
@@ -62,7 +62,13 @@ pub(crate) fn run(
     }
     host.kernel.last_pid += 1;
     let name = format!("ngctl{}", host.kernel.last_pid);
-    let socket = host.kernel.ng_open_socket(context.stack, &name);
+    let socket = match host.kernel.ng_open_socket(context.stack, &name) {
+        Ok(socket) => socket,
+        Err(error) => {
+            let message = format!("ngctl: can't create node: {}", error.text());
+            return Output::failure(OSERR, message);
+        }
+    };
     let mut session = Session {
         kernel: &mut host.kernel,
         stack: context.stack,
@@ -130,8 +136,7 @@ impl Session<'_> {
         let result = match words[..] {
             ["list" | "ls", "-l"] => self.list_long(),
             ["list" | "ls", ref rest @ ..] if matches!(rest, [] | ["-n"]) => {
-                self.list(!rest.is_empty());
-                Ok(())
+                self.list(!rest.is_empty())
             }
             ["show" | "inquire" | "info", path] => self.show(path, true),
             ["show" | "inquire" | "info", "-n", path] => self.show(path, false),
@@ -208,7 +213,8 @@ impl Session<'_> {
     }
 
     /// `-n`: only nodes with a name (NGM_LISTNAMES).
-    fn list(&mut self, named_only: bool) {
+    fn list(&mut self, named_only: bool) -> Result<(), Errno> {
+        self.kernel.ng_list_fits(self.stack, named_only)?;
         let lines: Vec<String> = self
             .kernel
             .netgraph(self.stack)
@@ -222,10 +228,12 @@ impl Session<'_> {
         for line in lines {
             self.output.line(line);
         }
+        Ok(())
     }
 
     /// `show` for each node by its ID, a blank line between two (`ListCmd`, usr.sbin/ngctl/list.c).
     fn list_long(&mut self) -> Result<(), Errno> {
+        self.kernel.ng_list_fits(self.stack, false)?;
         let graph = self.kernel.netgraph(self.stack);
         let ids: Vec<u32> = graph.listed().map(|node| node.id).collect();
         self.output
@@ -245,6 +253,8 @@ impl Session<'_> {
         let Some(node) = graph.nodes.get(&id) else {
             return Err(Errno::ENOENT);
         };
+        // All hooks are sent whether they are printed or not.
+        self.kernel.ng_hooks_fit(node.hooks.len())?;
         let mut lines = vec![Self::node_line(node)];
         let hooks = if with_hooks {
             node.hooks.as_slice()
@@ -311,16 +321,16 @@ impl Session<'_> {
 
     fn message(&mut self, path: &str, command: &str, rest: &[&str]) -> Result<(), Errno> {
         let id = self.find(path)?;
-        let (kind, promiscuous, auto_source, interface) =
-            match self.kernel.netgraph(self.stack).nodes.get(&id) {
-                Some(node) => (
-                    node.kind,
-                    node.promiscuous,
-                    node.auto_source,
-                    node.interface,
-                ),
-                None => return Err(Errno::ENOENT),
-            };
+        let nodes = &self.kernel.netgraph(self.stack).nodes;
+        let Some(node) = nodes.get(&id).cloned() else {
+            return Err(Errno::ENOENT);
+        };
+        let (kind, promiscuous, auto_source, interface) = (
+            node.kind,
+            node.promiscuous,
+            node.auto_source,
+            node.interface,
+        );
         // Any number but 0 (`ng_ether_rcvmsg`).
         let on = rest
             .first()
@@ -340,12 +350,13 @@ impl Session<'_> {
                     .unwrap_or_default();
                 self.respond(command, 1, id, &format!("\"{name}\""));
             }
-            (NodeType::Bridge, "getconfig") => self.respond(
-                command,
-                2,
-                id,
-                "{ debugLevel=1 loopTimeout=60 maxStaleness=900 minStableAge=1 }",
-            ),
+            (NodeType::Bridge, "getconfig") => self.respond(command, 2, id, &node.config.text()),
+            (NodeType::Bridge, "setconfig") => {
+                let config = BridgeConfig::parse(rest)?;
+                if let Some(node) = self.kernel.ng_node_mut(self.stack, id) {
+                    node.config = config;
+                }
+            }
             (NodeType::Bridge, "getstats") => {
                 let link = format!("link{}", rest.first().unwrap_or(&""));
                 let nodes = &self.kernel.netgraph(self.stack).nodes;

@@ -1,5 +1,7 @@
 //! The emulator as its callers use it: faults, log, time, reboot, and behaviour that no recording holds together.
 
+mod netgraph;
+
 use std::time::Duration;
 
 use super::Emulator;

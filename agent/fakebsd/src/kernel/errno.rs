@@ -25,6 +25,8 @@ pub(crate) enum Errno {
     ENOSYS,
     EPFNOSUPPORT,
     ENOTCAPABLE,
+    ENOBUFS,
+    EALREADY,
 }
 
 impl Errno {
@@ -49,6 +51,8 @@ impl Errno {
             Self::EADDRNOTAVAIL => "Can't assign requested address",
             Self::EPFNOSUPPORT => "Protocol family not supported",
             Self::ENOTCAPABLE => "Capabilities insufficient",
+            Self::ENOBUFS => "No buffer space available",
+            Self::EALREADY => "Operation already in progress",
         }
     }
 }

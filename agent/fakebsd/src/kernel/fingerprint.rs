@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Kernel;
 use super::addr::mask4;
 use super::ifnet::{Driver, Ifnet, mac_text};
+use super::netgraph::NodeType;
 use super::route::{Family, Gateway, key_address};
 use super::vnet::VnetId;
 
@@ -87,8 +88,13 @@ impl Kernel {
         }
         for node in self.netgraph(id).nodes.values() {
             let hooks: BTreeSet<&str> = node.hooks.iter().map(|hook| hook.name.as_str()).collect();
+            let config = if node.kind == NodeType::Bridge {
+                node.config.text()
+            } else {
+                String::new()
+            };
             lines.push(format!(
-                "{stack} netgraph {} {} {hooks:?} persistent={} promisc={} autosrc={}",
+                "{stack} netgraph {} {} {hooks:?} persistent={} promisc={} autosrc={} {config}",
                 node.name,
                 node.kind.name(),
                 node.persistent,

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+mod answers;
+mod config;
 mod hooks;
 
 use super::Kernel;
@@ -10,6 +12,8 @@ use super::errno::Errno;
 use super::ifnet::{Driver, IfId, NewIf};
 use super::units::Units;
 use super::vnet::VnetId;
+
+pub(crate) use config::BridgeConfig;
 
 /// The longest name of a node or a hook: NG_NODESIZ and NG_HOOKSIZ are 32 with their NUL (sys/netgraph/ng_message.h).
 const NAME_BYTES_MAX: usize = 31;
@@ -65,6 +69,8 @@ pub(crate) struct Node {
     unit: Option<u32>,
     pub(crate) promiscuous: bool,
     pub(crate) auto_source: bool,
+    /// Of a bridge.
+    pub(crate) config: BridgeConfig,
 }
 
 /// The nodes of one stack. `ngctl list` walks the hash of IDs, so the emulation keeps that hash.
@@ -125,6 +131,7 @@ impl Netgraph {
                 unit: None,
                 promiscuous: false,
                 auto_source: false,
+                config: BridgeConfig::default(),
             },
         );
         id
@@ -199,9 +206,10 @@ impl Kernel {
     }
 
     /// The socket node that a running ngctl is.
-    pub(crate) fn ng_open_socket(&mut self, vnet: VnetId, name: &str) -> u32 {
+    pub(crate) fn ng_open_socket(&mut self, vnet: VnetId, name: &str) -> Result<u32, Errno> {
         self.load_module("ng_socket");
-        self.netgraph_mut(vnet).add(NodeType::Socket, name, None)
+        self.ng_reserve()?;
+        Ok(self.netgraph_mut(vnet).add(NodeType::Socket, name, None))
     }
 
     /// Follows `NODE:hook.hook` from the socket.

@@ -146,6 +146,7 @@ const OIDS: &[Oid] = &[
         "net.link.lagg.failover_rx_all",
         Kind::Writable("0"),
     ),
+    module_oid("ng_socket", "net.graph.recvspace", Kind::Writable("20480")),
     module_oid("pf", "net.pf.filter_local", Kind::PerStack("0")),
     oid("security.jail.mount_tmpfs_allowed", Kind::Fixed("0")),
     oid("security.jail.mount_procfs_allowed", Kind::Fixed("0")),

@@ -70,7 +70,7 @@ pub(crate) fn look(
         .iter()
         .any(|module| modules.contains(*module))
     {
-        netgraph::look(system, &wanted.ether)?
+        netgraph::look(system, &wanted.ether)
     } else {
         Netgraph::default()
     };

@@ -6,27 +6,60 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_agent_core::names;
-use cellblock_agent_core::observed::{EtherSettings, Netgraph, Node, Peer};
+use cellblock_agent_core::observed::{EtherSettings, Netgraph, Node, Peer, SwitchSettings};
 
 use crate::command::{Command, Program, words};
 use crate::error::Failure;
 use crate::system::{System, succeed};
 
-/// How often a node is asked: ngctl waits for no answer (`MsgCmd` polls with a timeout of 0, usr.sbin/ngctl/msg.c), and a node that frames pass through may answer a moment later.
+/// How often a node is asked. The kernel returns from sending once the answer is in the socket (`ngc_send`, sys/netgraph/ng_socket.c); ngctl itself waits for none (`MsgCmd` polls with a timeout of
+/// 0, usr.sbin/ngctl/msg.c), and one that has not come is asked for again.
 const ASK_TRIES: usize = 5;
 
 /// How often the list is read again because a node went while it was printed.
 const LIST_TRIES: usize = 3;
 
+/// ENOBUFS.
+const TOO_LARGE: &str = "No buffer space available";
+
 /// What a node without a name is called (usr.sbin/ngctl/list.c).
 const UNNAMED: &str = "<unnamed>";
 
-/// The host's netgraph. `ether` are the interfaces whose settings are asked for.
-pub(crate) fn look(system: &dyn System, ether: &BTreeSet<String>) -> Result<Netgraph, Failure> {
+/// The host's netgraph. `ether` are the interfaces whose settings are asked for. One that cannot be read keeps nothing else of the host from being looked at.
+pub(crate) fn look(system: &dyn System, ether: &BTreeSet<String>) -> Netgraph {
+    match try_look(system, ether) {
+        Ok(nodes) => Netgraph {
+            nodes,
+            unread: None,
+        },
+        Err(failure) => Netgraph {
+            nodes: Vec::new(),
+            unread: Some(explain(&failure)),
+        },
+    }
+}
+
+/// What failed, and what helps where the size of an answer or of ngctl's socket was the reason (`ngs_rcvmsg` and `ng_attach_common`, sys/netgraph/ng_socket.c).
+fn explain(failure: &Failure) -> String {
+    let mut message = failure.to_string();
+    if message.contains(TOO_LARGE) {
+        message.push_str(if message.contains("can't create node") {
+            "; net.graph.recvspace is more than kern.ipc.maxsockbuf allows: lower it, in spec.sysctls of the Host if it is there"
+        } else {
+            "; the answer is larger than net.graph.recvspace: raise that in spec.sysctls of the Host"
+        });
+    }
+    message
+}
+
+/// Each node is asked by an ngctl of its own, so that what is printed is the answer to what was asked, at the price of a process for each.
+fn try_look(system: &dyn System, ether: &BTreeSet<String>) -> Result<Vec<Node>, Failure> {
     let mut nodes = parse(&list(system)?);
-    for node in &mut nodes {
-        if node.kind == "eiface" && is_marked(&node.name) {
-            node.interface = Some(interface_of(system, &node.name)?);
+    for node in nodes.iter_mut().filter(|node| is_marked(&node.name)) {
+        match node.kind.as_str() {
+            "eiface" => node.interface = Some(interface_of(system, &node.name)?),
+            "bridge" => node.switch = Some(switch_settings(system, &node.name)?),
+            _ => {}
         }
     }
     for interface in ether {
@@ -38,7 +71,7 @@ pub(crate) fn look(system: &dyn System, ether: &BTreeSet<String>) -> Result<Netg
             node.ether = Some(settings(system, &name)?);
         }
     }
-    Ok(Netgraph { nodes })
+    Ok(nodes)
 }
 
 fn list(system: &dyn System) -> Result<String, Failure> {
@@ -55,7 +88,7 @@ fn list(system: &dyn System) -> Result<String, Failure> {
 /// Whether a node's name is one that an agent gives, of whatever cluster.
 fn is_marked(name: &str) -> bool {
     let mut parts = name.split('_');
-    matches!(parts.next(), Some("cbif" | "cbhp")) && parts.next().is_some()
+    matches!(parts.next(), Some("cbsw" | "cbif" | "cbhp")) && parts.next().is_some()
 }
 
 /// The node of that name; none if there is none.
@@ -103,6 +136,32 @@ pub(crate) fn settings(system: &dyn System, node: &str) -> Result<EtherSettings,
         promiscuous: flag("getpromisc")?,
         autosrc: flag("getautosrc")?,
     })
+}
+
+/// The configuration of an ng_bridge(4) node.
+pub(crate) fn switch_settings(system: &dyn System, node: &str) -> Result<SwitchSettings, Failure> {
+    let answer = ask(system, node, "getconfig")?;
+    parse_config(&answer).ok_or_else(|| Failure::Unreadable {
+        program: "ngctl",
+        what: format!("`{answer}` in answer to getconfig"),
+    })
+}
+
+/// `{ debugLevel=1 loopTimeout=60 maxStaleness=900 minStableAge=1 }` (recording `06`); what is 0 is left out (`ng_unparse_composite`, sys/netgraph/ng_parse.c).
+fn parse_config(answer: &str) -> Option<SwitchSettings> {
+    let inner = answer.strip_prefix('{')?.strip_suffix('}')?;
+    let mut settings = SwitchSettings::default();
+    for word in inner.split_whitespace() {
+        let (name, value) = word.split_once('=')?;
+        match name {
+            "debugLevel" => settings.debug_level = value.parse().ok()?,
+            "loopTimeout" => settings.loop_timeout_s = value.parse().ok()?,
+            "maxStaleness" => settings.max_staleness_s = value.parse().ok()?,
+            "minStableAge" => settings.min_stable_age_s = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(settings)
 }
 
 /// What a node answers to a message without arguments.
@@ -190,6 +249,7 @@ fn header(line: &str) -> Option<Node> {
         hooks: BTreeMap::new(),
         interface: None,
         ether: None,
+        switch: None,
     })
 }
 

@@ -62,7 +62,8 @@ impl Performer<'_> {
                 member,
                 private,
             } => self.set_private(bridge, member, *private),
-            Op::CreateSwitch { switch } => self.create_switch(switch),
+            Op::CreateSwitch { switch, settings } => self.create_switch(switch, *settings),
+            Op::SetSwitch { switch, settings } => self.set_switch(switch, *settings),
             Op::ConnectUplink { switch, interface } => self.connect_uplink(switch, interface),
             Op::DisconnectUplink { switch, interface } => self.disconnect_uplink(switch, interface),
             Op::SetEther {

@@ -3,7 +3,7 @@
 //! Nodes are reached by their names, and what they are is looked at before anything is changed: a name on a node of another type is somebody else's.
 
 use cellblock_agent_core::names::{ETHER, LOWER, LOWER_LINK, UPPER, UPPER_LINK, ether_node};
-use cellblock_agent_core::observed::{EtherSettings, Node};
+use cellblock_agent_core::observed::{EtherSettings, Node, SwitchSettings};
 use cellblock_agent_core::op::Eiface;
 
 use super::{Performer, carries, effect, interface_word, word};
@@ -46,17 +46,34 @@ impl Performer<'_> {
     }
 
     /// A switch goes with the last hook that is connected to it, ngctl's own at its making, unless it is persistent (recording `06`). It has its name before it is.
-    pub(super) fn create_switch(&self, switch: &str) -> Result<(), Failure> {
+    pub(super) fn create_switch(
+        &self,
+        switch: &str,
+        settings: SwitchSettings,
+    ) -> Result<(), Failure> {
         if self.node(switch, BRIDGE)?.is_some() {
             return Ok(());
         }
         self.ngctl(&[
             format!("mkpeer . {BRIDGE} a {LOWER_LINK}"),
             format!("name .:a {switch}"),
+            set_config(switch, settings),
             format!("msg {switch}: setpersistent"),
         ])?;
         effect(self.node(switch, BRIDGE)?.is_some(), || {
             format!("netgraph switch {switch} is not there")
+        })
+    }
+
+    pub(super) fn set_switch(&self, switch: &str, wanted: SwitchSettings) -> Result<(), Failure> {
+        self.expect_node(switch, BRIDGE)?;
+        if netgraph::switch_settings(self.system, switch)? == wanted {
+            return Ok(());
+        }
+        self.ngctl(&[set_config(switch, wanted)])?;
+        let now = netgraph::switch_settings(self.system, switch)?;
+        effect(now == wanted, || {
+            format!("the configuration of netgraph switch {switch} has not changed")
         })
     }
 
@@ -205,8 +222,11 @@ impl Performer<'_> {
             format!("mkpeer {switch}: {EIFACE} {hook} {ETHER}"),
             format!("name {switch}:{hook} {}", eiface.node),
         ]);
-        made.inspect_err(|_| {
-            // Made by the first line and not named by the second: nobody would know it for ours.
+        made.inspect_err(|error| {
+            // Made by the first line and not named by the second: nobody would know it for ours. After a first line that failed, what is at the hook is somebody else's.
+            if !failed_at(error, 2) {
+                return;
+            }
             let unnamed = self.expect_node(switch, BRIDGE).is_ok_and(|found| {
                 let peer = found.hooks.get(hook);
                 peer.is_some_and(|peer| peer.kind == EIFACE && peer.node != eiface.node)
@@ -287,6 +307,25 @@ impl Performer<'_> {
             format!("netgraph node {node} is still there")
         })
     }
+}
+
+/// All four fields: one that is left out would become 0 (`ng_parse_composite`, sys/netgraph/ng_parse.c).
+fn set_config(switch: &str, settings: SwitchSettings) -> String {
+    let SwitchSettings {
+        debug_level,
+        loop_timeout_s,
+        max_staleness_s,
+        min_stable_age_s,
+    } = settings;
+    format!(
+        "msg {switch}: setconfig {{ debugLevel={debug_level} loopTimeout={loop_timeout_s} maxStaleness={max_staleness_s} minStableAge={min_stable_age_s} }}"
+    )
+}
+
+/// Whether a script ended at that line (`ReadFile`, usr.sbin/ngctl/main.c).
+fn failed_at(error: &Failure, line: usize) -> bool {
+    let ending = format!("line {line}: error in file");
+    matches!(error, Failure::Command { stderr, .. } if stderr.trim_end().ends_with(&ending))
 }
 
 /// The name of a node as a word of a script: a blank would end it, `.` and `:` separate hooks, `[` begins an ID (`ng_path_parse`, sys/netgraph/ng_base.c).

@@ -7,10 +7,11 @@ use super::{
     Attach, DesiredEiface, DesiredSwitch, MTU_DEFAULT, Resolver, host_gateways, jail_mac,
     uplink_interface,
 };
+use crate::ledger::Owned;
 use crate::mark::{Mark, Role};
 use crate::names::{self, LOWER, Node, UPPER};
-use crate::observed::EtherSettings;
-use crate::plan::netgraph::is_uplink;
+use crate::observed::{EtherSettings, Interface};
+use crate::plan::netgraph::{EIFACE_MTU, is_uplink};
 use crate::plan::reason;
 
 impl<'a> Resolver<'a, '_> {
@@ -20,6 +21,10 @@ impl<'a> Resolver<'a, '_> {
         network: &'a NetworkView,
         mode: &Netgraph,
     ) -> Result<(), (&'static str, String)> {
+        if let Some(unread) = &self.observed.netgraph.unread {
+            let message = format!("the host's netgraph cannot be read: {unread}");
+            return Err((reason::NETGRAPH_UNREAD, message));
+        }
         let switch = Node::switch(&network.uid).name(&self.view.cluster);
         let uplink = match &mode.uplink {
             None => None,
@@ -35,6 +40,15 @@ impl<'a> Resolver<'a, '_> {
             .and_then(|name| self.index.interface(name))
             .map(|interface| interface.mtu);
         let mtu = network.spec.mtu.or(uplink_mtu).unwrap_or(MTU_DEFAULT);
+        if !EIFACE_MTU.contains(&mtu) {
+            let message = format!(
+                "the MTU would be {mtu}, as that of the uplink `{}`, and an ng_eiface(4) has {} to {}; a switch does not fragment, so set another on the interface in rc.conf",
+                uplink.as_deref().unwrap_or_default(),
+                EIFACE_MTU.start(),
+                EIFACE_MTU.end()
+            );
+            return Err((reason::NOT_CAPABLE, message));
+        }
         let addresses = host_gateways(network);
         let port = if addresses.is_empty() {
             None
@@ -156,14 +170,8 @@ impl<'a> Resolver<'a, '_> {
             .index
             .node(switch)
             .is_some_and(|node| is_uplink(node, uplink));
-        let mut routes = self.observed.routes.values().flatten();
-        let is_lifeline =
-            routes.any(|route| route.destination == "default" && route.interface == uplink);
-        if is_lifeline && !connected {
-            let message = format!(
-                "the host's default route goes by `{uplink}`; connecting it to a switch could cut the host off, and nothing would take that back: use another interface as the uplink"
-            );
-            return Err((reason::UPLINK_HAS_ADDRESSES, message));
+        if !connected {
+            self.check_lifeline(interface)?;
         }
         match network.spec.mtu {
             Some(mtu) if mtu != interface.mtu => {
@@ -175,6 +183,43 @@ impl<'a> Resolver<'a, '_> {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether the host itself lives by the interface: between `lower` and `upper`, and whenever a jail's root sends under the interface's MAC address, its traffic goes nowhere, and nothing would
+    /// take the connection back. Addresses of jails, which we put there, are not the host's.
+    fn check_lifeline(&self, interface: &Interface) -> Result<(), (&'static str, String)> {
+        let name = &interface.name;
+        let own: Vec<String> = interface
+            .addresses
+            .iter()
+            .filter(|entry| entry.scope.is_none())
+            .map(|entry| entry.address)
+            .filter(|address| {
+                let alias = Owned::Alias {
+                    interface: name.clone(),
+                    address: *address,
+                };
+                !self.ledger.owned.contains(&alias)
+            })
+            .map(|address| address.to_string())
+            .collect();
+        let mut routes = self.observed.routes.values().flatten();
+        // Those that come with an address lead to the link itself, and nobody made them by hand.
+        let is_led = routes.any(|route| {
+            let is_made = !route.gateway.starts_with("link#") || route.flags.contains('S');
+            route.interface == *name && is_made
+        });
+        let what = if !own.is_empty() {
+            format!("`{name}` carries the host's own {}", own.join(", "))
+        } else if is_led {
+            format!("a route of the host goes by `{name}`")
+        } else {
+            return self.check_above(name);
+        };
+        let message = format!(
+            "{what}; connecting it to a switch could cut the host off, now or whenever a jail's root sends under its MAC address: use another interface as the uplink"
+        );
+        Err((reason::UPLINK_HAS_ADDRESSES, message))
     }
 
     /// Where ng_ether is loaded, an Ethernet interface has a node of its name unless that name was taken (`ng_ether_attach`, sys/netgraph/ng_ether.c).

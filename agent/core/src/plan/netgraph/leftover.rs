@@ -1,6 +1,6 @@
 //! Netgraph nodes of ours that nothing needs any more, and what the host's own interfaces were before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_schemas::ids::Uid;
 
@@ -34,6 +34,9 @@ impl Planner<'_> {
     /// Interfaces of jails first, then the host's own, then switches: a switch goes when nothing of ours is at it.
     pub(in crate::plan) fn plan_leftover_nodes(&mut self) {
         let observed = self.observed;
+        if let Some(unread) = &observed.netgraph.unread {
+            return self.plan_unread(unread);
+        }
         let cluster = &self.view.cluster;
         let ours: Vec<(names::Node, &Node)> = observed
             .netgraph
@@ -65,6 +68,23 @@ impl Planner<'_> {
             }
         }
         self.plan_leftover_ether();
+    }
+
+    /// What is to go and may have an interface at a switch waits until the netgraph can be read.
+    fn plan_unread(&mut self, unread: &str) {
+        let ledger = self.ledger;
+        for uid in ledger.jails.keys() {
+            if !self.shall_run(uid) && self.has_eiface(uid) {
+                let message = format!(
+                    "whether an interface of it is still at a netgraph switch cannot be told: {unread}"
+                );
+                self.block(
+                    &Subject::Jail(uid.clone()),
+                    reason::NETGRAPH_UNREAD,
+                    message,
+                );
+            }
+        }
     }
 
     fn known(&self) -> Known {
@@ -123,6 +143,28 @@ impl Planner<'_> {
         }
     }
 
+    /// Whether the switch of that network shall stand.
+    fn has_switch(&self, network: &Uid) -> bool {
+        let switch = names::Node::switch(network).name(&self.view.cluster);
+        self.desired.switches.contains_key(&switch)
+    }
+
+    /// The host's own interfaces at switches of networks that are used and blocked: they stay as they are, with their addresses.
+    pub(in crate::plan) fn staying_ports(&self) -> BTreeSet<String> {
+        let networks = self.view.networks.values();
+        let mut blocked = networks
+            .filter(|network| network.spec.netgraph.is_some() && !self.has_switch(&network.uid))
+            .peekable();
+        if blocked.peek().is_none() {
+            return BTreeSet::new();
+        }
+        let used = self.used_networks();
+        blocked
+            .filter(|network| used.contains(network.name.as_str()))
+            .map(|network| names::switch_port(&network.uid))
+            .collect()
+    }
+
     fn plan_leftover_port(&mut self, network: Option<&(Uid, bool)>, node: &Node) {
         let mut switches = self.desired.switches.values();
         let wanted = switches.any(|switch| {
@@ -132,10 +174,7 @@ impl Planner<'_> {
                 .is_some_and(|port| port.node == node.name)
         });
         // Used, and its network blocked: it stays as it is.
-        let stays = network.is_some_and(|(uid, is_used)| {
-            let switch = names::Node::switch(uid).name(&self.view.cluster);
-            *is_used && !self.desired.switches.contains_key(&switch)
-        });
+        let stays = network.is_some_and(|(uid, is_used)| *is_used && !self.has_switch(uid));
         if wanted || stays {
             return;
         }
@@ -237,7 +276,9 @@ impl Planner<'_> {
             else {
                 continue;
             };
-            if self.is_switch_uplink(interface) {
+            // One that was renamed has its node under another name until it has its own again.
+            let node = self.index.node(&names::ether_node(interface));
+            if self.is_switch_uplink(interface) || node.is_none_or(|node| node.kind != "ether") {
                 continue;
             }
             let op = Op::SetEther {
@@ -259,7 +300,13 @@ impl Planner<'_> {
         let mut wanted = self.desired.switches.values();
         let cluster = &self.view.cluster;
         let mut nodes = self.observed.netgraph.nodes.iter();
-        wanted.any(|switch| switch.uplink.as_deref() == Some(interface))
+        let mut ledger = self.ledger.owned.iter();
+        let unread = self.observed.netgraph.unread.is_some();
+        unread
+            && ledger.any(
+                |owned| matches!(owned, Owned::NgUplink { interface: of, .. } if of == interface),
+            )
+            || wanted.any(|switch| switch.uplink.as_deref() == Some(interface))
             || nodes.any(|node| {
                 node.kind == "bridge"
                     && is_uplink(node, interface)

@@ -1,9 +1,9 @@
 //! The parser against the recordings, and against names that a jail's root may choose.
 
-use cellblock_agent_core::observed::{Node, Peer};
+use cellblock_agent_core::observed::{Node, Peer, SwitchSettings};
 use proptest::prelude::*;
 
-use super::{parse, parse_answer, unquote};
+use super::{parse, parse_answer, parse_config, unquote};
 use crate::observe::recording::stdout;
 
 const FILE: &str = "17-netgraph-agent";
@@ -58,6 +58,35 @@ fn what_nodes_answer() {
         assert_eq!(answer.as_deref(), Some(expected));
     }
     assert_eq!(parse_answer(""), None, "it has not answered yet");
+}
+
+#[test]
+fn configurations_with_and_without_zeros() {
+    let answer = parse_answer(&stdout("06-netgraph", "ngctl msg cbsw0: getconfig", 0));
+    let fresh = SwitchSettings {
+        debug_level: 1,
+        loop_timeout_s: 60,
+        max_staleness_s: 900,
+        min_stable_age_s: 1,
+    };
+    assert_eq!(parse_config(&answer.expect("an answer")), Some(fresh));
+    let calm = SwitchSettings {
+        loop_timeout_s: 0,
+        min_stable_age_s: 0,
+        ..fresh
+    };
+    let written = "{ debugLevel=1 maxStaleness=900 }";
+    assert_eq!(parse_config(written), Some(calm));
+    assert_eq!(parse_config("{}"), Some(SwitchSettings::default()));
+    for broken in [
+        "",
+        "{",
+        "{ debugLevel=256 }",
+        "{ other=1 }",
+        "{ debugLevel }",
+    ] {
+        assert_eq!(parse_config(broken), None, "{broken}");
+    }
 }
 
 #[test]

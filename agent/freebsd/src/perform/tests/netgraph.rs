@@ -1,10 +1,15 @@
 //! Netgraph switches: what is made, what is refused, and what stays untouched.
 
-use cellblock_agent_core::host::Wanted;
-use cellblock_agent_core::observed::{EtherSettings, Netgraph};
+use std::sync::{Arc, Mutex};
+
+use cellblock_agent_core::host::{Host as _, Wanted};
+use cellblock_agent_core::observed::{EtherSettings, Netgraph, SwitchSettings};
 use cellblock_agent_core::op::{Eiface, Op};
 
-use super::{Bench, mac};
+use super::{Bench, FOLDER, mac};
+use crate::command::{Command, Output};
+use crate::system::{System, SystemError};
+use crate::{Emulated, FreeBsd};
 
 const SWITCH: &str = "cbsw_aaaaaaaa_bbbbbbbbbb";
 
@@ -12,6 +17,14 @@ const SWITCH: &str = "cbsw_aaaaaaaa_bbbbbbbbbb";
 const OPEN: EtherSettings = EtherSettings {
     promiscuous: true,
     autosrc: false,
+};
+
+/// Addresses move at once.
+const CALM: SwitchSettings = SwitchSettings {
+    debug_level: 1,
+    loop_timeout_s: 0,
+    max_staleness_s: 900,
+    min_stable_age_s: 0,
 };
 
 fn eiface() -> Eiface {
@@ -29,6 +42,7 @@ fn eiface() -> Eiface {
 fn create() -> Op {
     Op::CreateSwitch {
         switch: SWITCH.to_owned(),
+        settings: CALM,
     }
 }
 
@@ -63,6 +77,10 @@ pub(super) fn ops() -> Vec<Op> {
         .to_vec();
     ops.extend([
         create(),
+        Op::SetSwitch {
+            switch: SWITCH.to_owned(),
+            settings: SwitchSettings::default(),
+        },
         set_ether(OPEN),
         connect(),
         Op::CreateEiface(eiface()),
@@ -99,7 +117,6 @@ impl Bench {
         let mut wanted = Wanted::default();
         wanted.modules.insert("ng_bridge".to_owned());
         wanted.ether.insert("vtnet1".to_owned());
-        use cellblock_agent_core::host::Host as _;
         let look = self.host.observe(&wanted);
         look.expect("the emulated host can be observed").netgraph
     }
@@ -209,6 +226,7 @@ fn words_that_ngctl_would_read_as_something_else() {
     ] {
         let op = Op::CreateSwitch {
             switch: name.to_owned(),
+            settings: CALM,
         };
         let error = bench.perform(&op).expect_err("it is no name");
         assert_eq!(error.reason, "BadWord", "{name:?}");
@@ -220,4 +238,94 @@ fn words_that_ngctl_would_read_as_something_else() {
     bench.do_twice(&create());
     let error = bench.perform(&Op::CreateEiface(odd));
     assert_eq!(error.expect_err("it is no hook").reason, "BadWord");
+}
+
+#[test]
+fn a_switch_is_configured_before_it_stays() {
+    let bench = Bench::netgraph();
+    bench.do_twice(&create());
+    let settings = |bench: &Bench| bench.nodes().named(SWITCH).and_then(|node| node.switch);
+    assert_eq!(settings(&bench), Some(CALM));
+    for wanted in [SwitchSettings::default(), CALM] {
+        bench.do_twice(&Op::SetSwitch {
+            switch: SWITCH.to_owned(),
+            settings: wanted,
+        });
+        assert_eq!(settings(&bench), Some(wanted));
+    }
+}
+
+/// A host on which somebody is faster: runs these lines just before the first script of ngctl.
+struct Beaten {
+    inner: Emulated,
+    lines: Mutex<Vec<String>>,
+}
+
+impl System for Beaten {
+    fn run(&self, command: &Command) -> Result<Output, SystemError> {
+        if command.line().contains("ngctl -f") {
+            for line in std::mem::take(&mut *self.lines.lock().expect("no other thread")) {
+                let output = self.inner.emulator().sh(&line);
+                assert!(output.is_success(), "{line}: {output:?}");
+            }
+        }
+        self.inner.run(command)
+    }
+    fn read_file(&self, path: &str) -> Result<Option<String>, SystemError> {
+        self.inner.read_file(path)
+    }
+    fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
+        self.inner.write_file(path, content)
+    }
+    fn remove_file(&self, path: &str) -> Result<(), SystemError> {
+        self.inner.remove_file(path)
+    }
+    fn list_dir(&self, path: &str) -> Result<Option<Vec<String>>, SystemError> {
+        self.inner.list_dir(path)
+    }
+    fn real_path(&self, path: &str) -> Result<Option<String>, SystemError> {
+        self.inner.real_path(path)
+    }
+    fn file_size(&self, path: &str) -> Result<Option<u64>, SystemError> {
+        self.inner.file_size(path)
+    }
+    fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError> {
+        self.inner.rotate_file(path, beside, bytes_max)
+    }
+}
+
+/// Makes the interface while somebody is faster with `lines`; returns what is then there.
+fn beaten(lines: &[String]) -> Netgraph {
+    let bench = Bench::netgraph();
+    bench.do_twice(&create());
+    let system = Beaten {
+        inner: bench.emulated.clone(),
+        lines: Mutex::new(lines.to_vec()),
+    };
+    let host = FreeBsd::new(Arc::new(system), FOLDER);
+    let error = host.perform(&Op::CreateEiface(eiface()));
+    let error = error.expect_err("somebody was faster");
+    assert_eq!(error.reason, "CommandFailed", "{}", error.message);
+    bench.nodes()
+}
+
+#[test]
+fn an_interface_that_somebody_put_at_the_hook_stays() {
+    let hook = eiface().hook;
+    let nodes = beaten(&[format!("ngctl mkpeer {SWITCH}: eiface {hook} ether")]);
+    assert!(nodes.named("ngeth0").is_some(), "it is theirs: {nodes:?}");
+    let switch = nodes.named(SWITCH).expect("the switch");
+    assert_eq!(switch.hooks[&hook].node, "ngeth0");
+}
+
+#[test]
+fn an_interface_whose_name_somebody_took_is_taken_back() {
+    let name = eiface().node;
+    let nodes = beaten(&[
+        "ngctl mkpeer eiface a ether".to_owned(),
+        format!("ngctl name ngeth0: {name}"),
+    ]);
+    assert!(nodes.named(&name).is_some(), "it is theirs: {nodes:?}");
+    assert!(nodes.named("ngeth1").is_none(), "ours is gone: {nodes:?}");
+    assert!(nodes.named(SWITCH).expect("the switch").hooks.is_empty());
 }

@@ -4,7 +4,7 @@
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::cmd;
@@ -12,6 +12,7 @@ use crate::fault::{Fault, Faults, When};
 use crate::files::{Entry, FileTree};
 use crate::hardware::HardwareProfile;
 use crate::kernel::Kernel;
+use crate::kernel::vnet::HOST;
 use crate::log::{LoggedCommand, is_changing};
 use crate::output::Output;
 use crate::release::Release;
@@ -175,6 +176,14 @@ impl Emulator {
     pub(crate) fn ephemeral_port(&mut self) -> u16 {
         self.last_port = self.next_ephemeral_port();
         self.last_port
+    }
+
+    /// The kernel loses an IPv6 address of the host while it is being added: it is not there, and as long as the host is up it cannot be added.
+    /// Nothing happens if the interface does not have it.
+    pub fn lose_address(&mut self, interface: &str, address: Ipv6Addr) {
+        if let Some(id) = self.kernel.ifunit(HOST, interface) {
+            self.kernel.purge_inet6_too_early(id, address);
+        }
     }
 
     /// A process in `jail` has a TCP connection open whose other side closes after `open_for`: what keeps the jail's own

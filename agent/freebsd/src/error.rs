@@ -37,6 +37,17 @@ pub enum Failure {
     /// The commands succeeded, and what they should have done is not there.
     #[error("{0}")]
     EffectMissing(String),
+    /// The kernel has lost an IPv6 address while it was being added, and kept its own route to it, with which the address cannot be added again: `nd6_timer` purges one that it finds half
+    /// made (seen on 15.1; `in6_alloc_ifa`, `in6_notify_ifa`, sys/netinet6/in6.c). The route is pinned and goes by lo0: no route(8) deletes it, and it outlives the interface.
+    #[error(
+        "the kernel refuses to add {address} to `{interface}` because it has lost the address and kept its own route to it; let it add the address without that route: `sysctl net.inet6.icmp6.nd6_useloopback=0`, and back to 1 once the address is there"
+    )]
+    AddressLost {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: std::net::IpAddr,
+    },
     /// The name belongs to something that is not ours.
     #[error("{what} `{name}` exists already and does not carry our mark; rename it, or remove it")]
     NameTaken {
@@ -86,6 +97,7 @@ impl Failure {
             Self::System(SystemError::Spawn { .. }) | Self::Command { .. } => "CommandFailed",
             Self::System(SystemError::TooLong { .. }) | Self::Unreadable { .. } => "Unreadable",
             Self::EffectMissing(_) => "EffectMissing",
+            Self::AddressLost { .. } => "AddressLost",
             Self::NameTaken { .. } => "NameTaken",
             Self::Changed(_) => "Changed",
             Self::RuleRejected { .. } => "RuleRejected",
@@ -98,7 +110,7 @@ impl Failure {
     pub fn retry(&self) -> Retry {
         match self {
             Self::System(_) | Self::Command { .. } | Self::Unreadable { .. } => Retry::After,
-            Self::EffectMissing(_) | Self::Changed(_) => Retry::After,
+            Self::EffectMissing(_) | Self::AddressLost { .. } | Self::Changed(_) => Retry::After,
             Self::NameTaken { .. } | Self::RuleRejected { .. } => Retry::OnChange,
             Self::Word { .. } => Retry::Never,
         }
@@ -114,6 +126,7 @@ impl From<Failure> for HostError {
             Failure::Command { .. }
             | Failure::Unreadable { .. }
             | Failure::EffectMissing(_)
+            | Failure::AddressLost { .. }
             | Failure::NameTaken { .. }
             | Failure::Changed(_)
             | Failure::RuleRejected { .. }

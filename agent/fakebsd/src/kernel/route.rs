@@ -143,7 +143,7 @@ impl Rib {
             .map(|((address, Reverse(prefix)), route)| (*address, *prefix, route))
     }
 
-    fn get(&self, key: RouteKey) -> Option<&Route> {
+    pub(crate) fn get(&self, key: RouteKey) -> Option<&Route> {
         self.routes.get(&key.place())
     }
 }

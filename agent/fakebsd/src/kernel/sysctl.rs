@@ -48,6 +48,9 @@ const fn module_oid(module: &'static str, name: &'static str, kind: Kind) -> Oid
     }
 }
 
+/// "Create a loopback route when configuring an IPv6 address" (sys/netinet6/in6.c).
+pub(crate) const USE_LOOPBACK: &str = "net.inet6.icmp6.nd6_useloopback";
+
 /// Every OID the emulated kernel can have, in listing order within each subtree (recordings `01`, `07`, `12`).
 const OIDS: &[Oid] = &[
     oid("kern.ostype", Kind::Fixed("FreeBSD")),
@@ -67,6 +70,7 @@ const OIDS: &[Oid] = &[
     oid("net.inet.tcp.msl", Kind::PerStack("30000")),
     oid("net.inet6.ip6.forwarding", Kind::PerStack("0")),
     oid("net.inet6.ip6.dad_count", Kind::PerStack("1")),
+    oid(USE_LOOPBACK, Kind::PerStack("1")),
     module_oid(
         "if_epair",
         "net.link.epair.netisr_maxqlen",

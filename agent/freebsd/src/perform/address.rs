@@ -25,7 +25,8 @@ impl Performer<'_> {
         if has(&self.expect(interface)?, address, prefix_length) {
             return Ok(());
         }
-        self.ifconfig(alias_words(interface, address, prefix_length, no_dad))?;
+        self.ifconfig(alias_words(interface, address, prefix_length, no_dad))
+            .map_err(|failure| lost(failure, interface, address))?;
         effect(
             has(&self.expect(interface)?, address, prefix_length),
             || format!("{address}/{prefix_length} is not on {interface}"),
@@ -89,6 +90,20 @@ pub(super) fn has(interface: &Interface, address: IpAddr, prefix_length: u8) -> 
     interface
         .address(address)
         .is_some_and(|entry| entry.prefix_length == prefix_length)
+}
+
+/// `File exists` of an IPv6 address that is not there.
+fn lost(failure: Failure, interface: &str, address: IpAddr) -> Failure {
+    if let Failure::Command { stderr, .. } = &failure
+        && address.is_ipv6()
+        && stderr.contains("(SIOCAIFADDR): File exists")
+    {
+        return Failure::AddressLost {
+            interface: interface.to_owned(),
+            address,
+        };
+    }
+    failure
 }
 
 /// `IF inet A/32 alias`, `IF inet6 A/128 no_dad alias`.

@@ -10,6 +10,7 @@ use crate::kernel::Kernel;
 use crate::kernel::errno::Errno;
 use crate::kernel::ifnet::{Driver, IfId, nd};
 use crate::kernel::route::{Family, Gateway, RouteKey, rtf};
+use crate::kernel::sysctl::USE_LOOPBACK;
 use crate::kernel::timer::Timer;
 use crate::kernel::vnet::VnetId;
 
@@ -35,6 +36,8 @@ impl Kernel {
             if old.prefix != prefix {
                 return Err(Errno::EINVAL);
             }
+        } else if self.has_orphaned_route(id, address) {
+            return Err(Errno::EEXIST);
         } else {
             self.attach_inet6(id, address, prefix, anycast);
         }
@@ -42,6 +45,49 @@ impl Kernel {
             self.set_ifdisabled(id, false);
         }
         Ok(())
+    }
+
+    /// The route that the kernel makes from an address to itself, without the address. It is pinned: route(8) cannot delete it, and it goes by lo0, so that it outlives the interface. Adding the
+    /// address makes it anew unless `nd6_useloopback` is 0, and fails (`in6_notify_ifa`, sys/netinet6/in6.c).
+    fn has_orphaned_route(&self, id: IfId, address: Ipv6Addr) -> bool {
+        let ifnet = self.ifnet(id);
+        let (vnet, key) = (ifnet.vnet, own_route(address, ifnet.index));
+        let fib = self.vnet(vnet).fibs.get(ifnet.fib as usize);
+        let route = fib.and_then(|tables| tables.rib(Family::Inet6).get(key));
+        let mut holders = self.inet6_holders.get(&address).into_iter().flatten();
+        let is_held = holders.any(|holder| {
+            let holder = self.ifnet(*holder);
+            holder.vnet == vnet && own_route(address, holder.index) == key
+        });
+        route.is_some_and(|route| route.flags & rtf::PINNED != 0)
+            && !is_held
+            && self.vnet_sysctl_number(vnet, USE_LOOPBACK) != Some(0)
+    }
+
+    /// `nd6_timer` finds an address that is just being added, with a lifetime of zero, and purges it; then the one that adds it makes the route to it (seen on 15.1; `in6_alloc_ifa`,
+    /// `in6_purgeifaddr`, sys/netinet6/in6.c).
+    pub(crate) fn purge_inet6_too_early(&mut self, id: IfId, address: Ipv6Addr) {
+        let (vnet, fib, index) = (
+            self.ifnet(id).vnet,
+            self.ifnet(id).fib,
+            self.ifnet(id).index,
+        );
+        if self.delete_inet6(id, address).is_ok() {
+            self.install_own_route(vnet, fib, address, index);
+        }
+    }
+
+    fn install_own_route(&mut self, vnet: VnetId, fib: u32, address: Ipv6Addr, index: u32) {
+        let loopback = self.vnet(vnet).loopback;
+        self.route_install(
+            vnet,
+            fib,
+            own_route(address, index),
+            Gateway::Link,
+            rtf::UP | rtf::HOST | rtf::STATIC | rtf::PINNED,
+            loopback,
+            u128::from(embed_scope(address, index)),
+        );
     }
 
     /// in6_update_ifa: links the address, starts DAD, installs the prefix's and the address's own route.
@@ -65,22 +111,12 @@ impl Kernel {
         );
         self.inet6_holders.entry(address).or_default().insert(id);
         let came_up = first && self.address_brings_up(id);
-        let embedded = u128::from(embed_scope(address, index));
-        let loopback = self.vnet(vnet).loopback;
-        self.route_install(
-            vnet,
-            fib,
-            RouteKey::new(Family::Inet6, embedded, 128),
-            Gateway::Link,
-            rtf::UP | rtf::HOST | rtf::STATIC | rtf::PINNED,
-            loopback,
-            embedded,
-        );
+        self.install_own_route(vnet, fib, address, index);
         if tentative && self.ifnet(id).up {
             self.start_dad(id, address);
         }
         if prefix < 128 {
-            self.inet6_add_prefix(id, embedded, prefix);
+            self.inet6_add_prefix(id, u128::from(embed_scope(address, index)), prefix);
         }
         if came_up {
             self.inet_interface_up(id);
@@ -326,4 +362,9 @@ impl Kernel {
             let _ = self.delete_inet6(id, address);
         }
     }
+}
+
+/// The place of the route from an address to itself.
+fn own_route(address: Ipv6Addr, index: u32) -> RouteKey {
+    RouteKey::new(Family::Inet6, u128::from(embed_scope(address, index)), 128)
 }

@@ -41,6 +41,32 @@ fn a_bridge_is_made_marked_named_and_up() {
     }
 }
 
+/// Seen on a real 15.1: exit status 0, no address, and `File exists` from then on.
+#[test]
+fn an_address_that_the_kernel_has_lost_is_told_with_the_way_out() {
+    for (address, prefix_length) in [("fe80::1", 64), ("2001:db8::1", 64)] {
+        let bench = Bench::new();
+        bench.do_twice(&bridge());
+        let op = add(BRIDGE, address, prefix_length, true);
+        bench.do_twice(&op);
+        let IpAddr::V6(lost) = ip(address) else {
+            panic!("an IPv6 address");
+        };
+        bench.emulated.emulator().lose_address(BRIDGE, lost);
+        assert!(bench.interface(BRIDGE).address(ip(address)).is_none());
+        let error = bench.perform(&op).expect_err("its route is still there");
+        assert_eq!(error.reason, "AddressLost");
+        assert!(error.message.contains("nd6_useloopback=0"), "{error}");
+
+        bench.sh("sysctl net.inet6.icmp6.nd6_useloopback=0");
+        bench
+            .perform(&op)
+            .expect("it can be added without the route");
+        bench.sh("sysctl net.inet6.icmp6.nd6_useloopback=1");
+        bench.do_twice(&op);
+    }
+}
+
 #[test]
 fn a_loopback_is_made_marked_named_and_up() {
     let bench = Bench::new();

@@ -226,6 +226,7 @@ impl Live {
                     argv,
                     stdin,
                     timeout: Duration::MAX,
+                    discards_stdout: false,
                 })
                 .map(|output| Response::Ran {
                     status: output.status,

@@ -70,6 +70,8 @@ pub struct Command {
     pub stdin: Option<String>,
     /// After this it is killed together with everything it started.
     pub timeout: Duration,
+    /// Nobody reads its standard output, so that what it starts can write there whether the agent is still alive or not.
+    pub discards_stdout: bool,
 }
 
 impl Command {
@@ -85,6 +87,7 @@ impl Command {
             argv,
             stdin: None,
             timeout: TIMEOUT,
+            discards_stdout: false,
         }
     }
 
@@ -99,6 +102,13 @@ impl Command {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// With its standard output going nowhere.
+    #[must_use]
+    pub fn discard_stdout(mut self) -> Self {
+        self.discards_stdout = true;
         self
     }
 

@@ -59,7 +59,11 @@ impl System for Real {
                 Some(_) => Stdio::piped(),
                 None => Stdio::null(),
             })
-            .stdout(Stdio::piped())
+            .stdout(if command.discards_stdout {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
             .stderr(Stdio::piped())
             .spawn();
         let mut running = Running::new(

@@ -16,6 +16,11 @@ struct Slow {
 impl System for Slow {
     fn run(&self, command: &Command) -> Result<Output, SystemError> {
         if command.argv[0].ends_with("/jail") {
+            assert!(
+                command.discards_stdout,
+                "what it starts must outlive the agent: {}",
+                command.line()
+            );
             let mut released = self.released.lock().expect("no test panics with it");
             while !*released {
                 released = self.wake.wait(released).expect("no test panics with it");

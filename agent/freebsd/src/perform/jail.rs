@@ -122,8 +122,12 @@ impl Performer<'_> {
     }
 }
 
+/// jail(8) says `created`, and ifconfig(8) in `exec.created` the name that it gives, each at once (`setlinebuf`, usr.sbin/jail/jail.c). Into a pipe of an agent that was killed they would be
+/// ended by SIGPIPE, and the jail would stand with its network and without `exec.start` (seen on 15.1).
 fn jail(arguments: Vec<String>) -> Command {
-    Command::new(Program::Jail, arguments).timeout(JAIL_TIMEOUT)
+    Command::new(Program::Jail, arguments)
+        .timeout(JAIL_TIMEOUT)
+        .discard_stdout()
 }
 
 fn complaint(output: &Output) -> Option<String> {

@@ -14,6 +14,7 @@ fn sh(script: &str) -> Command {
         argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()],
         stdin: None,
         timeout: Duration::from_secs(60),
+        discards_stdout: false,
     }
 }
 
@@ -29,6 +30,20 @@ fn status_and_both_streams_come_back() {
             output.stderr.as_str()
         ),
         (3, "out\n", "err\n")
+    );
+}
+
+#[test]
+fn discarded_output_goes_to_nobody_and_harms_nobody() {
+    let command = sh("echo out; echo err >&2; yes | head -c 1000000; exit 3").discard_stdout();
+    let output = Real.run(&command).expect("sh runs");
+    assert_eq!(
+        (
+            output.status,
+            output.stdout.as_str(),
+            output.stderr.as_str()
+        ),
+        (3, "", "err\n")
     );
 }
 
@@ -51,6 +66,7 @@ fn the_environment_is_clean_and_words_are_not_expanded() {
         argv: vec!["/bin/echo".to_owned(), "$HOME; *".to_owned()],
         stdin: None,
         timeout: Duration::from_secs(60),
+        discards_stdout: false,
     };
     assert_eq!(Real.run(&echo).expect("echo runs").stdout, "$HOME; *\n");
 }
@@ -130,6 +146,7 @@ fn a_missing_program_is_an_error_with_its_name() {
         argv: vec!["/nonexistent/program".to_owned()],
         stdin: None,
         timeout: Duration::from_secs(1),
+        discards_stdout: false,
     };
     let error = Real.run(&command).expect_err("there is no such program");
     assert_eq!(error.to_string(), "cannot run `/nonexistent/program`");

@@ -332,6 +332,16 @@ impl World {
             .collect()
     }
 
+    /// Runs a line on the host, as its operator does; it must succeed. What it printed.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn run(&self, line: &str) -> String {
+        let output = self.host.emulator().sh(line);
+        assert_eq!(output.status, 0, "{line}: {}", output.stderr);
+        output.stdout
+    }
+
     /// Everything that can be observed of the host, less what a fixed list says may stay: loaded modules and `net.fibs`.
     #[must_use]
     pub fn fingerprint(&self) -> Vec<String> {

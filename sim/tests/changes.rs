@@ -55,12 +55,6 @@ fn runs_of(world: &World, words: &str) -> usize {
         .count()
 }
 
-fn run(world: &World, line: &str) -> String {
-    let output = world.host.emulator().sh(line);
-    assert_eq!(output.status, 0, "{line}: {}", output.stderr);
-    output.stdout
-}
-
 fn rest(world: &mut World) -> HostReport {
     let rest = world.converge(ROUNDS_MAX).expect("it comes to rest");
     rest.last.report
@@ -142,7 +136,7 @@ fn connect(world: &World, port: u16) {
 
 /// The states of pf, one a line, without those of the host itself.
 fn states(world: &World) -> Vec<String> {
-    let states = run(world, "pfctl -ss");
+    let states = world.run("pfctl -ss");
     states.lines().map(str::to_owned).collect()
 }
 
@@ -389,7 +383,7 @@ fn the_reason_of_a_restart_is_told_before_and_after() {
     let ready = condition(&report, 0, "Ready");
     assert_eq!(ready.message, format!("restarted: {cause}"));
     // A jail that died is started again, and that is not what the change was.
-    run(&world, "jail -R a");
+    world.run("jail -R a");
     let report = rest(&mut world);
     assert_eq!(condition(&report, 0, "Ready").message, "");
 }

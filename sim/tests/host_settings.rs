@@ -22,9 +22,7 @@ fn rest(world: &mut World) -> HostReport {
 }
 
 fn run(world: &World, line: &str) -> String {
-    let output = world.host.emulator().sh(line);
-    assert_eq!(output.status, 0, "{line}: {}", output.stderr);
-    output.stdout.trim().to_owned()
+    world.run(line).trim().to_owned()
 }
 
 const OID: &str = "net.link.bridge.pfil_member";

@@ -40,16 +40,6 @@ fn up(view: &HostView) -> World {
     world
 }
 
-fn sh(world: &World, line: &str) -> String {
-    let output = world.host.emulator().sh(line);
-    assert_eq!(output.status, 0, "{line}: {}", output.stderr);
-    output.stdout
-}
-
-fn run(world: &World, line: &str) {
-    sh(world, line);
-}
-
 fn rest(world: &mut World) -> HostReport {
     let rest = world.converge(ROUNDS_MAX).expect("it comes to rest");
     rest.last.report
@@ -124,7 +114,7 @@ fn what_is_disconnected_or_shut_down_comes_back_under_the_running_jail() {
     ] {
         let mut world = up(&view);
         let (before, state) = (jid(&world), world.fingerprint());
-        run(&world, &line);
+        world.run(&line);
         ready(&mut world);
         assert_eq!(jid(&world), before, "{line}: the jail ran on");
         assert!(
@@ -136,7 +126,7 @@ fn what_is_disconnected_or_shut_down_comes_back_under_the_running_jail() {
         assert_eq!(lines(&world.fingerprint()), lines(&state), "{line}");
         // A MAC address moves at once, and nobody's link is muted for it.
         for switch in [&ether, &graph] {
-            let config = sh(&world, &format!("ngctl msg {switch}: getconfig"));
+            let config = world.run(&format!("ngctl msg {switch}: getconfig"));
             assert!(
                 config.contains("{ debugLevel=1 maxStaleness=900 }"),
                 "{config}"
@@ -149,15 +139,12 @@ fn what_is_disconnected_or_shut_down_comes_back_under_the_running_jail() {
 fn an_interface_moved_to_somebody_elses_switch_comes_back() {
     let view = one(&[GRAPH]);
     let mut world = up(&view);
-    run(&world, "ngctl mkpeer eiface a ether");
-    run(&world, "ngctl mkpeer ngeth2: bridge ether link5");
-    run(&world, "ngctl name ngeth2:ether theirs");
+    world.run("ngctl mkpeer eiface a ether");
+    world.run("ngctl mkpeer ngeth2: bridge ether link5");
+    world.run("ngctl name ngeth2:ether theirs");
     let ours = link(&view, "graph0");
-    run(&world, &format!("ngctl rmhook {ours}: ether"));
-    run(
-        &world,
-        &format!("ngctl connect {ours}: theirs: ether link6"),
-    );
+    world.run(&format!("ngctl rmhook {ours}: ether"));
+    world.run(&format!("ngctl connect {ours}: theirs: ether link6"));
     ready(&mut world);
     let nodes = world.observe().netgraph;
     let node = nodes.named(&ours).expect("our node");
@@ -170,9 +157,9 @@ fn an_interface_moved_to_somebody_elses_switch_comes_back() {
 fn a_root_that_called_its_interface_like_a_card_takes_nothing_along() {
     let view = one(&[ETHER]);
     let mut world = up(&view);
-    run(&world, "ifconfig -j a ether0 name vtnet1");
-    run(&world, "ifconfig -j a vtnet1 ether 02:de:ad:00:00:01");
-    run(&world, "jail -R a");
+    world.run("ifconfig -j a ether0 name vtnet1");
+    world.run("ifconfig -j a vtnet1 ether 02:de:ad:00:00:01");
+    world.run("jail -R a");
     ready(&mut world);
     world.take(emptied(&view));
     rest(&mut world);
@@ -187,16 +174,13 @@ fn what_somebody_connected_to_our_switch_keeps_it() {
     let view = one(&[GRAPH]);
     let mut world = up(&view);
     let graph = switch(&view, "graph");
-    run(
-        &world,
-        &format!("ngctl mkpeer {graph}: eiface link99 ether"),
-    );
+    world.run(&format!("ngctl mkpeer {graph}: eiface link99 ether"));
     world.take(emptied(&view));
     let lines = rest(&mut world);
     let nodes = world.observe().netgraph;
     let kept = nodes.named(&graph).expect("it stays");
     assert_eq!(kept.hooks.len(), 1, "{kept:?} {lines:?}");
-    run(&world, &format!("ngctl rmhook {graph}: link99"));
+    world.run(&format!("ngctl rmhook {graph}: link99"));
     rest(&mut world);
     assert!(world.observe().netgraph.named(&graph).is_none());
     assert!(world.observe().netgraph.named("ngeth2").is_some());
@@ -210,10 +194,10 @@ fn a_card_that_was_renamed_is_missed_until_it_has_its_name_again() {
     world.take(view.clone());
     ready(&mut world);
     let before = jid(&world);
-    run(&world, "ifconfig vtnet2 name lan0");
+    world.run("ifconfig vtnet2 name lan0");
     blocked(&mut world, reason::UPLINK_MISSING);
     assert_eq!(jid(&world), before, "it runs on");
-    run(&world, "ifconfig lan0 name vtnet2");
+    world.run("ifconfig lan0 name vtnet2");
     ready(&mut world);
     assert_eq!(jid(&world), before);
     assert!(reaches(&world, "10.70.0.1"));
@@ -278,7 +262,7 @@ fn cards_that_are_not_taken() {
         ),
     ] {
         let mut world = World::new(Release::V15_1);
-        run(&world, prepare);
+        world.run(prepare);
         // But for the ports that the Host closes, which go on.
         let others = |world: &World| -> Vec<String> {
             let lines = world.fingerprint().into_iter();
@@ -321,7 +305,7 @@ fn an_interface_is_not_taken_from_a_jail_that_the_kernel_holds() {
     for release in [Release::V15_1, Release::V14_3] {
         // Started again after it died by itself.
         let mut world = held(release);
-        run(&world, "jail -R a");
+        world.run("jail -R a");
         waits(&mut world);
         world.sleep(FIN_WAIT_2_MS);
         ready(&mut world);
@@ -347,7 +331,7 @@ fn a_reboot_takes_everything_and_the_agent_brings_it_back() {
         "sysctl net.inet.ip.forwarding=1",
         "pfctl -e -f /etc/pf.conf",
     ] {
-        run(&world, line);
+        world.run(line);
     }
     ready(&mut world);
     assert!(reaches(&world, "10.70.0.1") && reaches(&world, "10.60.0.1"));
@@ -357,14 +341,11 @@ fn a_reboot_takes_everything_and_the_agent_brings_it_back() {
 fn an_address_that_a_card_gets_at_its_switch_stays_until_the_card_leaves_it() {
     let view = one(&[ETHER]);
     let mut world = up(&view);
-    run(&world, "ifconfig vtnet2 inet 198.51.100.9/24");
+    world.run("ifconfig vtnet2 inet 198.51.100.9/24");
     ready(&mut world);
-    run(
-        &world,
-        &format!("ngctl shutdown {}:", switch(&view, "ether")),
-    );
+    world.run(&format!("ngctl shutdown {}:", switch(&view, "ether")));
     blocked(&mut world, reason::UPLINK_HAS_ADDRESSES);
-    run(&world, "ifconfig vtnet2 inet 198.51.100.9 -alias");
+    world.run("ifconfig vtnet2 inet 198.51.100.9 -alias");
     ready(&mut world);
 }
 
@@ -380,8 +361,8 @@ fn after_a_reboot_nothing_is_put_back_that_the_reboot_took() {
     // Nor is what the kernel forgot with the card's node.
     let mut world = up(&view);
     let switch = switch(&view, "ether");
-    run(&world, &format!("ngctl shutdown {switch}:"));
-    run(&world, "ngctl name vtnet2: mine");
+    world.run(&format!("ngctl shutdown {switch}:"));
+    world.run("ngctl name vtnet2: mine");
     world.take(emptied(&view));
     rest(&mut world);
     assert!(world.ledger().owned.is_empty());
@@ -393,10 +374,10 @@ fn an_interface_of_the_hosts_own_is_mended_and_not_made_again() {
     let mut world = up(&view);
     let name = names::switch_port(&view.networks["graph"].uid);
     let port = Node::port(&view.networks["graph"].uid).name(&view.cluster);
-    let node = |world: &World| sh(world, &format!("ngctl show -n {port}:"));
+    let node = |world: &World| world.run(&format!("ngctl show -n {port}:"));
     let (before, state) = (node(&world), world.settled());
-    run(&world, &format!("ifconfig {name} mtu 1400"));
-    run(&world, &format!("ifconfig {name} ether 02:00:00:00:00:01"));
+    world.run(&format!("ifconfig {name} mtu 1400"));
+    world.run(&format!("ifconfig {name} ether 02:00:00:00:00:01"));
     ready(&mut world);
     assert_eq!(node(&world), before);
     assert_eq!(world.settled(), state);

@@ -44,11 +44,6 @@ fn up(view: &HostView) -> World {
     world
 }
 
-fn run(world: &World, line: &str) {
-    let output = world.host.emulator().sh(line);
-    assert_eq!(output.status, 0, "{line}: {}", output.stderr);
-}
-
 fn rest(world: &mut World) -> HostReport {
     let rest = world.converge(ROUNDS_MAX).expect("it comes to rest");
     rest.last.report
@@ -85,8 +80,8 @@ fn other_jails_go_on_and_those_of_switches_stay() {
     let view = jails(&[GRAPH, SWITCH]);
     let mut world = up(&view);
     let (state, before) = (world.settled(), jid(&world, "a"));
-    run(&world, "sysctl net.graph.recvspace=400");
-    run(&world, "jail -R b");
+    world.run("sysctl net.graph.recvspace=400");
+    world.run("jail -R b");
     let report = rest(&mut world);
     assert_eq!(ready(&report, "jail-b").status, ConditionStatus::True);
     let blocked = ready(&report, "jail-a");
@@ -97,7 +92,7 @@ fn other_jails_go_on_and_those_of_switches_stay() {
         "{blocked:?}"
     );
     assert_eq!(jid(&world, "a"), before, "it runs on");
-    run(&world, "sysctl net.graph.recvspace=20480");
+    world.run("sysctl net.graph.recvspace=20480");
     rest(&mut world);
     assert_eq!(world.settled(), state);
 }
@@ -107,7 +102,7 @@ fn what_is_to_go_waits_until_it_can_be_seen() {
     let view = jails(&[GRAPH, SWITCH]);
     let mut world = up(&view);
     let nodes = netgraph(&world);
-    run(&world, "sysctl net.graph.recvspace=400");
+    world.run("sysctl net.graph.recvspace=400");
     let mut going = view.clone();
     for jail in going.jails.values_mut() {
         jail.deleting = true;
@@ -120,7 +115,7 @@ fn what_is_to_go_waits_until_it_can_be_seen() {
     assert_eq!(ready(&report, "jail-a").reason, reason::NETGRAPH_UNREAD);
     assert_eq!(netgraph(&world), nodes, "nothing is taken away unseen");
     assert!(world.ledger().jails.contains_key(&Uid("jail-a".to_owned())));
-    run(&world, "sysctl net.graph.recvspace=20480");
+    world.run("sysctl net.graph.recvspace=20480");
     assert_eq!(is_gone(&rest(&mut world)), [true, true]);
     assert!(world.ledger().jails.is_empty());
     assert!(world.observe().netgraph.named(&switch(&view)).is_none());
@@ -137,10 +132,10 @@ fn a_hook_too_many_is_not_made() {
         nodes.named(&ours).expect("our switch").hooks.len()
     };
     for hook in has(&world)..HOOKS_MAX {
-        run(
-            &world,
-            &format!("ngctl mkpeer {ours}: eiface link{} ether", hook + 100),
-        );
+        world.run(&format!(
+            "ngctl mkpeer {ours}: eiface link{} ether",
+            hook + 100
+        ));
     }
     let full = jails(&[GRAPH, GRAPH]);
     world.take(full.clone());
@@ -166,7 +161,7 @@ fn a_node_too_many_is_not_made() {
     let nodes = |world: &World| world.observe().netgraph.nodes.len();
     // Some room is left for sockets and cards.
     while nodes(&world) < NODES_MAX - 16 {
-        run(&world, "ngctl mkpeer eiface a ether");
+        world.run("ngctl mkpeer eiface a ether");
     }
     let before = nodes(&world);
     world.take(jails(&[GRAPH, GRAPH, SWITCH]));
@@ -181,7 +176,7 @@ fn a_node_too_many_is_not_made() {
 fn a_space_that_no_socket_can_have_is_named_as_the_cause() {
     let view = jails(&[GRAPH]);
     let mut world = up(&view);
-    run(&world, "sysctl net.graph.recvspace=4000000");
+    world.run("sysctl net.graph.recvspace=4000000");
     let report = rest(&mut world);
     let blocked = ready(&report, "jail-a");
     assert_eq!(blocked.reason, reason::NETGRAPH_UNREAD, "{blocked:?}");

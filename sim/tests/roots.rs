@@ -73,11 +73,6 @@ fn link(world: &World, path: &str, target: &str) {
     files.symlink(target, path).expect("it takes a link");
 }
 
-fn run(world: &World, line: &str) {
-    let output = world.host.emulator().sh(line);
-    assert_eq!(output.status, 0, "{line}: {}", output.stderr);
-}
-
 #[test]
 fn a_root_behind_a_link_is_known_by_where_it_leads() {
     for release in [Release::V15_1, Release::V14_3] {
@@ -97,7 +92,7 @@ fn a_root_behind_a_link_is_known_by_where_it_leads() {
         assert_ready(&rest(&mut world), 0);
         assert_eq!(world.changing_commands(), changing, "{release:?}");
         // Killed, it leaves its mounts behind, under their real path.
-        run(&world, "jail -R a");
+        world.run("jail -R a");
         first(&mut asked).spec.run_policy = RunPolicy::Stopped;
         world.take(asked.clone());
         rest(&mut world);
@@ -194,9 +189,9 @@ fn no_root_lies_inside_another_jails() {
     assert_refused(&report, 0, reason::ROOT_REFUSED, "root of jail `b`");
     assert_ready(&report, 1);
     // Strangers' jails, inside and outside; one of the host's own root is in nobody's way.
-    run(&world, "jail -c name=theirs persist path=/jails/b/theirs");
-    run(&world, "jail -c name=outer persist path=/jails/c");
-    run(&world, "jail -c name=service persist path=/");
+    world.run("jail -c name=theirs persist path=/jails/b/theirs");
+    world.run("jail -c name=outer persist path=/jails/c");
+    world.run("jail -c name=service persist path=/");
     world.take(view(&["/jails/b", "/jails/c/x", "/jails/d"]));
     let report = rest(&mut world);
     assert_refused(&report, 0, reason::ROOT_REFUSED, "`theirs`");

@@ -28,11 +28,6 @@ fn jail(view: &mut HostView) -> &mut JailView {
     view.jails.values_mut().next().expect("the one jail")
 }
 
-fn run(world: &World, line: &str) {
-    let output = world.host.emulator().sh(line);
-    assert_eq!(output.status, 0, "{line}: {}", output.stderr);
-}
-
 fn rest(world: &mut World) -> HostReport {
     let rest = world.converge(ROUNDS_MAX).expect("it comes to rest");
     rest.last.report
@@ -107,9 +102,9 @@ fn a_host_end_in_another_bridge_comes_back() {
     let interface = &jail.binding.attachments[0].interface;
     let host_end = cellblock_agent_core::names::epair_host_end(uid, interface);
     let ours = cellblock_agent_core::names::bridge(&view.networks["switch"].uid);
-    run(&world, "ifconfig bridge create name theirbr");
-    run(&world, &format!("ifconfig {ours} deletem {host_end}"));
-    run(&world, &format!("ifconfig theirbr addm {host_end}"));
+    world.run("ifconfig bridge create name theirbr");
+    world.run(&format!("ifconfig {ours} deletem {host_end}"));
+    world.run(&format!("ifconfig theirbr addm {host_end}"));
     rest(&mut world);
     let observed = world.observe();
     let bridge = observed.interface(&ours).expect("the bridge");
@@ -168,7 +163,7 @@ fn what_an_operator_mounted_after_a_reboot_stays() {
     rest(&mut world);
     world.host.emulator().reboot();
     world.start(None);
-    run(&world, "mount -t devfs devfs /jails/a/dev");
+    world.run("mount -t devfs devfs /jails/a/dev");
     jail(&mut view).spec.run_policy = RunPolicy::Stopped;
     world.take(view);
     rest(&mut world);
@@ -186,7 +181,7 @@ fn an_uplink_whose_name_came_back_from_a_jail_as_well_is_left_alone() {
         "ifconfig -j rogue epair0b name vtnet1",
         "jail -R rogue",
     ] {
-        run(&world, line);
+        world.run(line);
     }
     // The kernel takes a network stack apart when its jail is long gone.
     world.sleep(5_000);
@@ -198,7 +193,7 @@ fn an_uplink_whose_name_came_back_from_a_jail_as_well_is_left_alone() {
         reason::AMBIGUOUS_INTERFACE
     );
     assert!(world.ledger().owned.is_empty());
-    run(&world, "ifconfig epair0a destroy");
+    world.run("ifconfig epair0a destroy");
     let report = rest(&mut world);
     assert_eq!(condition(&report, "Ready").status, ConditionStatus::True);
 }
@@ -207,13 +202,13 @@ fn an_uplink_whose_name_came_back_from_a_jail_as_well_is_left_alone() {
 fn a_nic_that_somebody_has_come_to_use_is_not_put_down() {
     for used in [false, true] {
         let mut world = World::new(Release::V15_1);
-        run(&world, "ifconfig vtnet1 down");
+        world.run("ifconfig vtnet1 down");
         let view = one(&[3], false);
         world.take(view.clone());
         rest(&mut world);
         assert!(is_up(&world, "vtnet1"));
         if used {
-            run(&world, "ifconfig vtnet1 inet 198.51.100.9/24 alias");
+            world.run("ifconfig vtnet1 inet 198.51.100.9/24 alias");
         }
         world.take(emptied(&view));
         rest(&mut world);

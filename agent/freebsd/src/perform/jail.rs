@@ -122,8 +122,9 @@ impl Performer<'_> {
     }
 }
 
-/// jail(8) says `created`, and ifconfig(8) in `exec.created` the name that it gives, each at once (`setlinebuf`, usr.sbin/jail/jail.c). Into a pipe of an agent that was killed they would be
-/// ended by SIGPIPE, and the jail would stand with its network and without `exec.start` (seen on 15.1).
+/// jail(8) says `created` at once (`setlinebuf`, usr.sbin/jail/jail.c), and ifconfig(8) in `exec.created`, whose standard output is jail(8)'s (`run_command`, usr.sbin/jail/command.c), the name
+/// that it gives (`printifnamemaybe`, sbin/ifconfig/ifconfig.c). Into a pipe of an agent that was killed either ends by SIGPIPE before `exec.start`. A jail that stood with its network and had not
+/// run `exec.start` was seen on 15.1 after such kills; that this was the cause is concluded from the sources.
 fn jail(arguments: Vec<String>) -> Command {
     Command::new(Program::Jail, arguments)
         .timeout(JAIL_TIMEOUT)

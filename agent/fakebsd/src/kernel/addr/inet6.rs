@@ -64,8 +64,8 @@ impl Kernel {
             && self.vnet_sysctl_number(vnet, USE_LOOPBACK) != Some(0)
     }
 
-    /// `nd6_timer` finds an address that is just being added, with a lifetime of zero, and purges it; then the one that adds it makes the route to it (seen on 15.1; `in6_alloc_ifa`,
-    /// `in6_purgeifaddr`, sys/netinet6/in6.c).
+    /// `nd6_timer` finds an address that is just being added, with a lifetime of zero, and purges it; then the one that adds it makes the route to it (seen on 15.1; `in6_alloc_ifa`
+    /// and `in6_purgeaddr`, sys/netinet6/in6.c; `nd6_timer`, sys/netinet6/nd6.c).
     pub(crate) fn purge_inet6_too_early(&mut self, id: IfId, address: Ipv6Addr) {
         let (vnet, fib, index) = (
             self.ifnet(id).vnet,

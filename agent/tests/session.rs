@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use cellblock_agent::ledger_file::File;
 use cellblock_agent::{Agent, Config, emulated};
-use cellblock_agent_core::host::{Host, HostError, Wanted};
+use cellblock_agent_core::host::{Host, HostError, Performed, Wanted};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::Op;
 use cellblock_freebsd::FreeBsd;
@@ -308,7 +308,7 @@ impl Host for Trap {
         panic!("a bug")
     }
 
-    fn perform(&self, _: &Op) -> Result<(), HostError> {
+    fn perform(&self, _: &Op) -> Result<Performed, HostError> {
         panic!("a bug")
     }
 }

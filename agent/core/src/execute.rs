@@ -3,7 +3,7 @@
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, Performed};
 use crate::ledger::{Change, Ledger};
 use crate::op::{Op, Plan, Record, Step, Subject};
 
@@ -36,13 +36,17 @@ pub struct Outcome {
     pub done: usize,
     /// The first error of each subject that failed.
     pub failed: BTreeMap<Subject, HostError>,
-    /// How many steps were left out, because something before them had failed or there was no time left.
+    /// Subjects of which a step was begun and not seen to end.
+    pub begun: BTreeSet<Subject>,
+    /// Subjects of which a step has to wait for others that are under way.
+    pub postponed: BTreeSet<Subject>,
+    /// How many steps were left out, because something before them had failed or not ended, or there was no time left.
     pub skipped: usize,
 }
 
 /// Runs a plan on a host.
 ///
-/// A step whose record cannot be synced does not run. After a failure every later step of the same subject, and of subjects that need it, is left out.
+/// A step whose record cannot be synced does not run. After a failure, and after a step that was not seen to end, every later step of the same subject, and of subjects that need it, is left out.
 /// Once `enough` is true no further step begins; the first always does.
 pub fn execute(
     plan: &Plan,
@@ -52,23 +56,34 @@ pub fn execute(
     enough: &dyn Fn() -> bool,
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut failed = BTreeSet::new();
+    let mut unfinished = BTreeSet::new();
     for (position, step) in plan.steps.iter().enumerate() {
         if position > 0 && enough() {
             outcome.skipped += plan.steps.len() - position;
             break;
         }
-        if failed.contains(&step.subject) || step.needs.iter().any(|need| failed.contains(need)) {
+        if unfinished.contains(&step.subject)
+            || step.needs.iter().any(|need| unfinished.contains(need))
+        {
             outcome.skipped += 1;
             continue;
         }
         match run(step, host, ledger, file) {
-            Ok(()) => outcome.done += 1,
+            Ok(Performed::Done) => {
+                outcome.done += 1;
+                continue;
+            }
+            Ok(Performed::Begun) => {
+                outcome.begun.insert(step.subject.clone());
+            }
+            Ok(Performed::Postponed) => {
+                outcome.postponed.insert(step.subject.clone());
+            }
             Err(error) => {
-                failed.insert(step.subject.clone());
                 outcome.failed.entry(step.subject.clone()).or_insert(error);
             }
         }
+        unfinished.insert(step.subject.clone());
     }
     outcome
 }
@@ -78,13 +93,15 @@ fn run(
     host: &dyn Host,
     ledger: &mut Ledger,
     file: &mut dyn LedgerFile,
-) -> Result<(), HostError> {
+) -> Result<Performed, HostError> {
     let record = step.record.iter().cloned().map(Record::noted).collect();
     ledger.commit(record, file)?;
-    host.perform(&step.op)?;
-    let forget = step.forget.iter().cloned().map(Record::forgotten).collect();
-    ledger.commit(forget, file)?;
-    Ok(())
+    let performed = host.perform(&step.op)?;
+    if performed == Performed::Done {
+        let forget = step.forget.iter().cloned().map(Record::forgotten).collect();
+        ledger.commit(forget, file)?;
+    }
+    Ok(performed)
 }
 
 impl Record {

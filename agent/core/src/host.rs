@@ -20,10 +20,19 @@ pub struct Wanted {
     pub modules: BTreeSet<String>,
 }
 
+/// What [`Observed::busy`] says of a jail that is being started.
+pub const STARTING: &str = "starting";
+
+/// What it says of one that is being stopped.
+pub const STOPPING: &str = "stopping";
+
 /// A host.
 ///
 /// # Guarantees
 /// `observe` changes nothing. `perform` is idempotent, reads its effect back, and returns an error when the effect is not there, whatever the exit status was.
+///
+/// What `perform` has only begun shows as `busy` in observations until it has ended. If it failed, that error is returned once, the next time that the same operation is asked for with the same
+/// files; asked for with other files, it is begun anew.
 ///
 /// # Errors
 /// An error of `observe` means that nothing is known, never that something is absent.
@@ -38,7 +47,18 @@ pub trait Host {
     ///
     /// # Errors
     /// The operation failed, or its effect was not there afterwards.
-    fn perform(&self, op: &Op) -> Result<(), HostError>;
+    fn perform(&self, op: &Op) -> Result<Performed, HostError>;
+}
+
+/// How far an operation that has not failed has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Performed {
+    /// Its effect is there.
+    Done,
+    /// It is under way: whether it succeeds is not known yet.
+    Begun,
+    /// It was not begun: as many operations of its kind are under way as may be.
+    Postponed,
 }
 
 /// Why a host could not be observed or an operation failed.

@@ -14,9 +14,9 @@ use crate::execute::{LedgerFile, Outcome, agreed, execute};
 use crate::host::{Host, HostError, Retry};
 use crate::ledger::{Change, Ledger};
 use crate::observed::Observed;
-use crate::op::{Plan, Step, Subject};
+use crate::op::{Plan, Step, Subject, Waiting};
 use crate::plan::memory::Remembered;
-use crate::plan::{self, Settings};
+use crate::plan::{self, Settings, reason};
 use crate::verify::{Evidence, verify};
 use basis::Basis;
 
@@ -96,8 +96,13 @@ struct Failure {
 
 impl Failures {
     fn note(&mut self, outcome: &Outcome, plan: &Plan, now_ms: u64) {
+        let undecided = |subject| {
+            outcome.failed.contains_key(subject)
+                || outcome.begun.contains(subject)
+                || outcome.postponed.contains(subject)
+        };
         for step in &plan.steps {
-            if !outcome.failed.contains_key(&step.subject) && outcome.skipped == 0 {
+            if outcome.skipped == 0 && !undecided(&step.subject) {
                 self.by_subject.remove(&step.subject);
             }
         }
@@ -107,13 +112,10 @@ impl Failures {
                 .get(subject)
                 .map_or(0, |failure| failure.count)
                 + 1;
-            let pause = PAUSE_MS_FIRST
-                .saturating_mul(1 << (count - 1).min(10))
-                .min(PAUSE_MS_MAX);
             let failure = Failure {
                 error: error.clone(),
                 count,
-                not_before_ms: now_ms + pause,
+                not_before_ms: now_ms + pause_ms(count),
             };
             self.by_subject.insert(subject.clone(), failure);
         }
@@ -153,12 +155,12 @@ impl Failures {
         let failed = self
             .by_subject
             .iter()
-            .map(|(subject, failure)| (subject.clone(), failure.error.clone()))
+            .map(|(subject, failure)| (subject.clone(), failure.told()))
             .collect();
         Outcome {
             done,
             failed,
-            skipped: 0,
+            ..Outcome::default()
         }
     }
 
@@ -179,14 +181,50 @@ impl Failures {
             .min()
     }
 
-    fn retain_planned(&mut self, plan: &Plan) {
+    /// Forgets failures of what nothing is left to do for. What has to wait before it can be done is not done, least of all a jail that is busy: its start may be the next to fail. Only one whose
+    /// addresses are being probed has started.
+    fn retain_unfinished(&mut self, plan: &Plan) {
         if self.by_subject.is_empty() {
             return;
         }
-        let planned: BTreeSet<&Subject> = plan.steps.iter().map(|step| &step.subject).collect();
+        let planned = plan.steps.iter().map(|step| &step.subject);
+        let waiting = plan.waiting.iter();
+        let waiting = waiting.filter(|waiting| waiting.reason != reason::ADDRESS_TENTATIVE);
+        let unfinished: BTreeSet<&Subject> = planned
+            .chain(waiting.map(|waiting| &waiting.subject))
+            .collect();
         self.by_subject
-            .retain(|subject, _| planned.contains(subject));
+            .retain(|subject, _| unfinished.contains(subject));
     }
+}
+
+impl Failure {
+    /// The error as it is reported: from the second time on with how often it came and how long the next try is waited for. At the longest pause the words stay the same, so that what fails for days
+    /// is not reported anew every minute.
+    fn told(&self) -> HostError {
+        let mut error = self.error.clone();
+        if self.count > 1 && error.retry != Retry::Never {
+            let pause_ms = pause_ms(self.count);
+            let times = if pause_ms == PAUSE_MS_MAX {
+                "again and again".to_owned()
+            } else {
+                format!("{} times", self.count)
+            };
+            let pause = pause_ms / 1_000;
+            error.message = format!(
+                "{} (failed {times}; tried again {pause} s after it failed)",
+                error.message
+            );
+        }
+        error
+    }
+}
+
+/// How long after so many failures the next try comes.
+fn pause_ms(count: u32) -> u64 {
+    PAUSE_MS_FIRST
+        .saturating_mul(1 << (count.max(1) - 1).min(10))
+        .min(PAUSE_MS_MAX)
 }
 
 /// What came of a pass.
@@ -224,7 +262,7 @@ pub fn pass(
     let (observed, first) = look(view, ledger, host, file, settings, last)?;
     let held = held(view, &observed, ledger, file)?;
     if held.is_some() || !failures.has_due(&first, now_ms) {
-        failures.retain_planned(&first);
+        failures.retain_unfinished(&first);
         let outcome = failures.outcome(0);
         let again_ms = if held.is_some() {
             None
@@ -263,10 +301,13 @@ pub fn pass(
     let outcome = execute(&agreed_plan, host, ledger, file, &enough);
     let now_ms = clock();
     failures.note(&outcome, &agreed_plan, now_ms);
-    let (observed, plan) = look(view, ledger, host, file, settings, last)?;
-    failures.retain_planned(&plan);
+    let (observed, mut plan) = look(view, ledger, host, file, settings, last)?;
+    let progress = outcome.done > 0 || !outcome.begun.is_empty();
+    let has_due = failures.has_due(&plan, now_ms);
+    plan.waiting.extend(queued(&outcome, &plan));
+    failures.retain_unfinished(&plan);
     let known = failures.outcome(outcome.done);
-    let again_ms = if outcome.done > 0 && failures.has_due(&plan, now_ms) {
+    let again_ms = if progress && has_due {
         Some(PROGRESS_MS)
     } else {
         again(&plan, failures, now_ms)
@@ -348,6 +389,23 @@ fn look(
     plan::learn(view, &observed, ledger, file)?;
     let plan = last.plan(view, &observed, ledger, settings);
     Ok((observed, plan))
+}
+
+/// What waits until fewer jails are being started or stopped.
+fn queued(outcome: &Outcome, plan: &Plan) -> Vec<Waiting> {
+    let planned: BTreeSet<&Subject> = plan.steps.iter().map(|step| &step.subject).collect();
+    let waiting = outcome.postponed.iter();
+    let waiting = waiting.filter(|subject| planned.contains(subject));
+    waiting
+        .map(|subject| Waiting {
+            subject: subject.clone(),
+            reason: reason::BUSY,
+            message:
+                "its turn comes when one of the jails that are being started or stopped is through"
+                    .to_owned(),
+            wait_ms_max: plan::BUSY_MS_MAX,
+        })
+        .collect()
 }
 
 fn again(plan: &Plan, failures: &Failures, now_ms: u64) -> Option<u64> {

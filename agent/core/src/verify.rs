@@ -136,11 +136,13 @@ fn host_conditions(evidence: Evidence<'_>) -> Vec<Condition> {
 fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
     let evidence = findings.evidence;
     let incarnations = || findings.index.incarnations(&jail.uid);
-    let running = incarnations().find(|found| !found.dying);
+    let standing = incarnations().find(|found| !found.dying);
+    // One whose last start failed is not said to run while the next try goes on: it would come and go in reports with every try.
+    let running = standing.filter(|found| !findings.is_tried_again(&jail.uid, &found.name));
     let dying = incarnations().any(|found| found.dying);
     let anchor = names::jail_anchor(&jail.uid);
     // What is dying has nothing left that somebody else could be given.
-    let gone = jail.deleting && running.is_none() && nothing_left(findings, jail, &anchor);
+    let gone = jail.deleting && standing.is_none() && nothing_left(findings, jail, &anchor);
     let problem = problem(findings, jail, &anchor, running, dying);
     let phase = match (&problem, running) {
         (None, Some(_)) => "Running",

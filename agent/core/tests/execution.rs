@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use cellblock_agent_core::Ledger;
 use cellblock_agent_core::execute::{LedgerFile, agreed, execute};
-use cellblock_agent_core::host::{Host, HostError, Retry, Wanted};
+use cellblock_agent_core::host::{Host, HostError, Performed, Retry, Wanted};
 use cellblock_agent_core::ledger::{Change, Contents, Owned, OwnedJail};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::{Op, Plan, Record, Step, Subject};
@@ -31,6 +31,9 @@ use scale::Kind;
 struct Fake {
     log: RefCell<Vec<String>>,
     failing: BTreeSet<String>,
+    /// What of it takes long, and what would have to wait for that.
+    slow: BTreeSet<String>,
+    crowded: BTreeSet<String>,
     full: bool,
     observed: Observed,
 }
@@ -48,12 +51,17 @@ impl Host for Fake {
         Ok(self.observed.clone())
     }
 
-    fn perform(&self, op: &Op) -> Result<(), HostError> {
+    fn perform(&self, op: &Op) -> Result<Performed, HostError> {
         self.log.borrow_mut().push(op.to_string());
-        if self.failing.contains(&op.to_string()) {
+        let has = |ops: &BTreeSet<String>| ops.contains(&op.to_string());
+        if has(&self.failing) {
             Err(error("CommandFailed"))
+        } else if has(&self.slow) {
+            Ok(Performed::Begun)
+        } else if has(&self.crowded) {
+            Ok(Performed::Postponed)
         } else {
-            Ok(())
+            Ok(Performed::Done)
         }
     }
 }
@@ -111,6 +119,52 @@ fn owned(interface: &str) -> Owned {
     Owned::BroughtUp {
         interface: interface.to_owned(),
     }
+}
+
+/// What was only begun has no effect yet: nothing is forgotten for it, and nothing that leans on it is done.
+#[test]
+fn what_was_only_begun_is_neither_done_nor_failed() {
+    let stop = |uid: &str| Step {
+        record: vec![Record::Jail(Uid(uid.to_owned()), OwnedJail::default())],
+        forget: vec![Record::Jail(Uid(uid.to_owned()), OwnedJail::default())],
+        ..step(&jail(uid), module(&format!("stop {uid}")))
+    };
+    let leaning = Step {
+        needs: vec![jail("a")],
+        ..step(&jail("d"), module("lean on a"))
+    };
+    let plan = plan(vec![
+        stop("a"),
+        step(&jail("a"), module("go on with a")),
+        leaning,
+        stop("b"),
+        stop("c"),
+    ]);
+    let words = |op: &str| BTreeSet::from([module(op).to_string()]);
+    let fake = Fake {
+        slow: words("stop a"),
+        crowded: words("stop b"),
+        ..Fake::default()
+    };
+    let outcome = execute(&plan, &fake, &mut Ledger::new(), &mut Disk(&fake), &|| {
+        false
+    });
+    assert_eq!((outcome.done, outcome.skipped), (1, 2));
+    assert_eq!(outcome.begun, BTreeSet::from([jail("a")]));
+    assert_eq!(outcome.postponed, BTreeSet::from([jail("b")]));
+    assert!(outcome.failed.is_empty(), "{:?}", outcome.failed);
+    assert_eq!(
+        *fake.log.borrow(),
+        [
+            "save jail",
+            "load module stop a",
+            "save jail",
+            "load module stop b",
+            "save jail",
+            "load module stop c",
+            "save jail forgotten"
+        ]
+    );
 }
 
 #[test]

@@ -9,16 +9,20 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cellblock_agent_core::host::{Host, HostError, Retry, Wanted};
+use cellblock_agent_core::host::{Host, HostError, Performed, Retry, STARTING, STOPPING, Wanted};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::Op;
 
+use crate::error::Failure;
 use crate::observe;
 use crate::perform::Performer;
 use crate::system::System;
 
-/// How many jails may be starting or stopping at once; the next one is tried again later. Each is a process tree of its own.
+/// How many jails may be starting or stopping at once; the next one waits its turn. Each is a process tree of its own.
 const JOBS_MAX: usize = 16;
+
+/// How many failures are kept that nobody has asked for. A jail that nobody wants any more is never asked for again.
+const FAILED_MAX: usize = 1024;
 
 /// A host, driven by FreeBSD's own tools.
 ///
@@ -38,6 +42,8 @@ struct Inner {
 /// A jail that is being started or stopped, or was, and failed.
 struct Job {
     op: Op,
+    /// The jail.conf that it was begun with: what came of it says nothing of another one.
+    conf: Option<String>,
     state: State,
 }
 
@@ -81,29 +87,33 @@ impl FreeBsd {
 
     /// Performs a slow operation on the jail `name`, and goes on without it when it takes longer than `patience`.
     ///
-    /// A failure that comes after that is returned when the operation is asked for again.
-    fn perform_slowly(&self, name: &str, op: &Op, patience: Duration) -> Result<(), HostError> {
+    /// A failure that comes after that is returned when the operation is asked for again, with the same jail.conf.
+    fn perform_slowly(
+        &self,
+        name: &str,
+        op: &Op,
+        patience: Duration,
+    ) -> Result<Performed, HostError> {
+        let conf = self.conf_of(op)?;
         let mut jobs = self.refreshed();
         match jobs.remove(name) {
             Some(job) if matches!(job.state, State::Running(_)) => {
                 jobs.insert(name.to_owned(), job);
-                return Ok(());
+                return Ok(Performed::Begun);
             }
             Some(Job {
                 op: known,
+                conf: with,
                 state: State::Failed(error),
-            }) if known == *op => return Err(error),
+            }) if known == *op && with == conf => return Err(error),
             Some(_) | None => {}
         }
         let running = |job: &&Job| matches!(job.state, State::Running(_));
         if jobs.values().filter(running).count() >= JOBS_MAX {
-            return Err(HostError {
-                reason: "Busy",
-                message: format!(
-                    "{JOBS_MAX} other jails are being started or stopped; it is tried again"
-                ),
-                retry: Retry::After,
-            });
+            return Ok(Performed::Postponed);
+        }
+        if jobs.len() >= JOBS_MAX + FAILED_MAX {
+            jobs.retain(|_, job| running(&&*job));
         }
         let (send, result) = mpsc::channel();
         let (inner, task) = (Arc::clone(&self.inner), op.clone());
@@ -122,16 +132,17 @@ impl FreeBsd {
             });
         }
         match result.recv_timeout(patience) {
-            Ok(result) => result,
+            Ok(result) => result.map(|()| Performed::Done),
             Err(RecvTimeoutError::Timeout) => {
                 jobs.insert(
                     name.to_owned(),
                     Job {
                         op: op.clone(),
+                        conf,
                         state: State::Running(result),
                     },
                 );
-                Ok(())
+                Ok(Performed::Begun)
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let message = format!("the thread for jail `{name}` ended without a result");
@@ -142,6 +153,19 @@ impl FreeBsd {
                 })
             }
         }
+    }
+
+    /// The jail.conf that a slow operation goes by.
+    fn conf_of(&self, op: &Op) -> Result<Option<String>, HostError> {
+        let (Op::StartJail { conf, .. }
+        | Op::StopJail {
+            conf: Some(conf), ..
+        }) = op
+        else {
+            return Ok(None);
+        };
+        let text = self.inner.system.read_file(conf);
+        text.map_err(|error| HostError::from(Failure::from(error)))
     }
 
     /// The jobs as they are now: what has ended well is forgotten, a failure waits to be asked for.
@@ -167,9 +191,9 @@ impl FreeBsd {
     fn busy(&self) -> BTreeMap<String, String> {
         let verb = |op: &Op| {
             if matches!(op, Op::StartJail { .. }) {
-                "starting"
+                STARTING
             } else {
-                "stopping"
+                STOPPING
             }
         };
         let jobs = self.refreshed();
@@ -202,12 +226,12 @@ impl Host for FreeBsd {
         Ok(Observed { busy, ..observed })
     }
 
-    fn perform(&self, op: &Op) -> Result<(), HostError> {
+    fn perform(&self, op: &Op) -> Result<Performed, HostError> {
         match (op, self.patience) {
             (Op::StartJail { name, .. } | Op::StopJail { name, .. }, Some(patience)) => {
                 self.perform_slowly(name, op, patience)
             }
-            _ => self.inner.perform(op),
+            _ => self.inner.perform(op).map(|()| Performed::Done),
         }
     }
 }

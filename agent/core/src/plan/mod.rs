@@ -41,6 +41,9 @@ use desired::Desired;
 use index::{Cursor, Index, Owners};
 use phase::Phase;
 
+/// How long the hooks of a jail may take, in milliseconds.
+pub(crate) const BUSY_MS_MAX: u64 = teardown::BUSY_MS_MAX;
+
 /// Reason codes of waits and blocks, for `docs/` and for `jailctl explain`.
 pub mod reason {
     /// The root's directory does not exist.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
 
-use crate::host::HostError;
+use crate::host::{HostError, STARTING};
 use crate::ledger::Owned;
 use crate::mark::{Mark, Role};
 use crate::names::Node;
@@ -96,6 +96,15 @@ impl<'a> Findings<'a> {
             .filter_map(|subject| failed.get_key_value(subject))
             .min_by_key(|(subject, _)| *subject)
             .map(|(_, error)| error)
+    }
+
+    /// Whether a start of the jail is under way after one that failed.
+    pub(super) fn is_tried_again(&self, jail: &Uid, name: &str) -> bool {
+        let Evidence {
+            observed, outcome, ..
+        } = self.evidence;
+        let starts = observed.busy.get(name).is_some_and(|verb| verb == STARTING);
+        starts && outcome.failed.contains_key(&Subject::Jail(jail.clone()))
     }
 
     /// What any of these subjects waits for, the first in the plan's order.

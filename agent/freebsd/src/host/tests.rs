@@ -1,6 +1,7 @@
 //! A slow jail keeps nobody waiting, shows as busy, and tells its failure when it is asked for again.
 
 use std::sync::Condvar;
+use std::time::Instant;
 
 use super::*;
 use crate::command::{Command, Output};
@@ -11,6 +12,19 @@ use crate::system::SystemError;
 struct Slow {
     released: Mutex<bool>,
     wake: Condvar,
+    /// What the jail.conf of every jail says.
+    hook: Mutex<String>,
+}
+
+impl Slow {
+    fn release(&self) {
+        *self.released.lock().expect("no test panics with it") = true;
+        self.wake.notify_all();
+    }
+
+    fn hold(&self) {
+        *self.released.lock().expect("no test panics with it") = false;
+    }
 }
 
 impl System for Slow {
@@ -44,9 +58,10 @@ impl System for Slow {
     }
 
     fn read_file(&self, _: &str) -> Result<Option<String>, SystemError> {
-        Ok(Some(
-            "\"www\" {\n    path = \"/\";\n    persist;\n}\n".to_owned(),
-        ))
+        let hook = self.hook.lock().expect("no test panics with it");
+        Ok(Some(format!(
+            "\"www\" {{\n    path = \"/\";\n    persist;\n    exec.start = \"{hook}\";\n}}\n"
+        )))
     }
 
     fn write_file(&self, _: &str, _: &str) -> Result<(), SystemError> {
@@ -74,57 +89,80 @@ impl System for Slow {
     }
 }
 
+fn start_of(number: usize) -> Op {
+    Op::StartJail {
+        name: format!("j{number}"),
+        conf: format!("/var/db/cellblock/jails/j{number}.conf"),
+    }
+}
+
+/// Until no job runs any more.
+fn wait_for_all(host: &FreeBsd) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !host.busy().is_empty() {
+        assert!(Instant::now() < deadline, "busy: {:?}", host.busy());
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_slow_start_goes_on_and_its_failure_is_told_later() {
     let system = Arc::new(Slow::default());
     let host =
         FreeBsd::new(system.clone(), "/var/db/cellblock").with_patience(Duration::from_millis(10));
-    let start = Op::StartJail {
-        name: "www".to_owned(),
-        conf: "/var/db/cellblock/jails/www.conf".to_owned(),
-    };
-    host.perform(&start).expect("it was begun");
-    assert_eq!(host.busy().get("www").map(String::as_str), Some("starting"));
-    host.perform(&start)
-        .expect("it is under way, and not begun twice");
-
-    *system.released.lock().expect("no test panics with it") = true;
-    system.wake.notify_all();
-    while !host.busy().is_empty() {
-        std::thread::yield_now();
-    }
+    let start = start_of(0);
+    assert_eq!(host.perform(&start), Ok(Performed::Begun));
+    assert_eq!(host.busy().get("j0").map(String::as_str), Some(STARTING));
+    assert_eq!(
+        host.perform(&start),
+        Ok(Performed::Begun),
+        "it is under way, and not begun twice"
+    );
+    system.release();
+    wait_for_all(&host);
     let error = host.perform(&start).expect_err("the failure waited");
     assert!(error.message.contains("/bin/false: failed"), "{error}");
 }
 
+/// What came of one jail.conf says nothing of the next one.
+#[test]
+fn the_failure_of_another_jail_conf_is_not_told() {
+    let system = Arc::new(Slow::default());
+    let host =
+        FreeBsd::new(system.clone(), "/var/db/cellblock").with_patience(Duration::from_millis(10));
+    let start = start_of(0);
+    assert_eq!(host.perform(&start), Ok(Performed::Begun));
+    system.release();
+    wait_for_all(&host);
+    system.hold();
+    "true".clone_into(&mut system.hook.lock().expect("no test panics with it"));
+    assert_eq!(
+        host.perform(&start),
+        Ok(Performed::Begun),
+        "the manifest was mended"
+    );
+    system.release();
+    wait_for_all(&host);
+}
+
 /// However many jails are slow, the agent goes on; and a failure that nobody asks for takes no place.
 #[test]
-fn one_slow_jail_too_many_is_tried_again() {
+fn one_slow_jail_too_many_waits_its_turn() {
     let system = Arc::new(Slow::default());
     let host =
         FreeBsd::new(system.clone(), "/var/db/cellblock").with_patience(Duration::from_millis(1));
-    let start = |number: usize| {
-        host.perform(&Op::StartJail {
-            name: format!("j{number}"),
-            conf: format!("/var/db/cellblock/jails/j{number}.conf"),
-        })
-    };
     for number in 0..JOBS_MAX {
-        start(number).expect("it was begun");
+        assert_eq!(host.perform(&start_of(number)), Ok(Performed::Begun));
     }
-    let error = start(JOBS_MAX).expect_err("there are enough");
-    assert_eq!((error.reason, error.retry), ("Busy", Retry::After));
+    let one_more = start_of(JOBS_MAX);
+    assert_eq!(host.perform(&one_more), Ok(Performed::Postponed));
     assert_eq!(host.busy().len(), JOBS_MAX);
-
-    *system.released.lock().expect("no test panics with it") = true;
-    system.wake.notify_all();
-    while !host.busy().is_empty() {
-        std::thread::yield_now();
-    }
-    let error = loop {
-        if let Err(error) = start(JOBS_MAX) {
-            break error;
-        }
-    };
+    system.release();
+    wait_for_all(&host);
+    system.hold();
+    assert_eq!(host.perform(&one_more), Ok(Performed::Begun));
+    system.release();
+    wait_for_all(&host);
+    let error = host.perform(&one_more).expect_err("its failure waited");
     assert!(error.message.contains("/bin/false: failed"), "{error}");
 }

@@ -39,10 +39,10 @@ pub async fn run(
     };
     for (index, object) in objects.iter().enumerate() {
         if index > 0 {
-            printer.line("");
+            printer.line("")?;
         }
         for line in describe(object, printer) {
-            printer.line(&line);
+            printer.line(&line)?;
         }
         if object.kind == Kind::Network {
             users(client, &object.name, printer).await?;
@@ -197,6 +197,6 @@ async fn users(client: &mut Client, network: &str, printer: &Printer) -> anyhow:
     } else {
         users.join(", ")
     };
-    printer.line(&field("Jails", &users));
+    printer.line(&field("Jails", &users))?;
     Ok(())
 }

@@ -51,7 +51,7 @@ pub async fn run(client: &mut Client, arguments: &Diff, printer: &Printer) -> an
         }
         differs = true;
         for line in text.lines() {
-            printer.line(&painted(line, printer));
+            printer.line(&painted(line, printer))?;
         }
         for warning in &result.warnings {
             printer.warning(&format!("{}: {warning}", label(kind, &name)));

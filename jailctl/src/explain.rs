@@ -19,10 +19,10 @@ const DEPTH_MAX: usize = 12;
 /// Runs `explain`.
 ///
 /// # Errors
-/// There is no such kind or field.
+/// There is no such kind or field, or the result could not be written.
 pub fn run(arguments: &Explain, printer: &Printer) -> anyhow::Result<()> {
     for line in explain(&arguments.path, arguments.recursive)? {
-        printer.line(&line);
+        printer.line(&line)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use cellblock_schemas::Kind;
 use crate::args::Get;
 use crate::client::{Client, Refused, Stored};
 use crate::output::{self, Format};
-use crate::printer::Printer;
+use crate::printer::{Printer, Unwritten};
 use crate::table::{self, Room};
 use crate::target::{Targets, Usage};
 
@@ -249,7 +249,7 @@ impl Watch<'_> {
         }
         let shown = |name: &String| self.names.is_empty() || self.names.contains(name);
         for name in gone.iter().filter(|name| shown(name)) {
-            self.printer.line(&format!("{name}   (deleted)"));
+            self.printer.line(&format!("{name}   (deleted)"))?;
         }
         Ok(())
     }
@@ -271,7 +271,7 @@ impl Watch<'_> {
                     "{}{}",
                     row.trim_end(),
                     if deleted { "   (deleted)" } else { "" }
-                ));
+                ))?;
                 Ok(())
             }
             Format::Yaml | Format::Json | Format::Name | Format::JsonPath(_) => {
@@ -285,8 +285,14 @@ impl Watch<'_> {
 enum Stopped {
     /// The controller refused, or went away.
     Refused(Refused),
-    /// An object cannot be shown.
+    /// An object cannot be shown, or nobody reads what is shown.
     Output(anyhow::Error),
+}
+
+impl From<Unwritten> for Stopped {
+    fn from(unwritten: Unwritten) -> Self {
+        Self::Output(unwritten.into())
+    }
 }
 
 impl From<Refused> for Stopped {

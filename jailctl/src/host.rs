@@ -101,7 +101,7 @@ pub async fn run(
         }
         Host::Residue(Output { output: None }) => {
             for (what, why) in RESIDUE {
-                printer.line(&format!("{what}: {why}"));
+                printer.line(&format!("{what}: {why}"))?;
             }
             Ok(())
         }

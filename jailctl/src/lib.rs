@@ -29,19 +29,23 @@ use std::process::ExitCode;
 
 use args::{Cli, Command};
 use clap::CommandFactory as _;
-use printer::Printer;
+use printer::{Printer, Unwritten};
 use target::Usage;
 
 /// The exit status of a command line that makes no sense, clap's own.
 const EXIT_USAGE: u8 = 2;
 
-/// Runs one command, says what went wrong, and tells the exit status: 0 done, 1 refused, not in time or (`diff`) different, 2 a mistake
-/// in the command line or (`diff`) any error.
+/// Runs one command, says what went wrong, and tells the exit status: 0 done, 1 refused, not in time, not to be written out or (`diff`) different, 2 a mistake
+/// in the command line or (`diff`) any error, 141 nobody reads the result any more.
 pub async fn run(cli: Cli, printer: &Printer) -> ExitCode {
     let differs = matches!(cli.command, Command::Diff(_));
     match perform(cli, printer).await {
         Ok(code) => code,
         Err(error) => {
+            let gone = error.downcast_ref().and_then(Unwritten::silent);
+            if let Some(status) = gone {
+                return status;
+            }
             printer.error(&format!("{error:#}"));
             if differs || error.is::<Usage>() {
                 ExitCode::from(EXIT_USAGE)
@@ -52,8 +56,23 @@ pub async fn run(cli: Cli, printer: &Printer) -> ExitCode {
     }
 }
 
+/// Says what clap has to say in place of a command: help and the version, which are results, or a mistake; tells the exit status.
+pub fn parsed_otherwise(said: &clap::Error, printer: &Printer) -> ExitCode {
+    let written = said.print();
+    if said.use_stderr() {
+        return ExitCode::from(EXIT_USAGE);
+    }
+    match written.map_err(Unwritten::from) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(unwritten) => unwritten.silent().unwrap_or_else(|| {
+            printer.error(&unwritten.to_string());
+            ExitCode::FAILURE
+        }),
+    }
+}
+
 /// Performs one command.
-//////
+///
 /// # Errors
 /// It failed, and what it has to say beyond the error was printed already.
 async fn perform(cli: Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -77,8 +96,9 @@ async fn perform(cli: Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Command::Completion(arguments) => {
             let mut script = Vec::new();
             clap_complete::generate(arguments.shell, &mut Cli::command(), "jailctl", &mut script);
-            printer.raw(&String::from_utf8_lossy(&script));
-            Ok(())
+            printer
+                .raw(&String::from_utf8_lossy(&script))
+                .map_err(anyhow::Error::from)
         }
         Command::Diff(arguments) => {
             let differs = diff::run(&mut connection.client()?, &arguments, printer).await?;

@@ -7,8 +7,11 @@ use jailctl::args::Cli;
 use jailctl::printer::Printer;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
     let printer = Printer::new();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return jailctl::parsed_otherwise(&said, &printer),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -152,7 +152,7 @@ fn bare(value: &Value) -> String {
 /// Shows objects. `single`: one was asked for by name, so JSON shows it alone and not in a list.
 ///
 /// # Errors
-/// An object has no YAML form.
+/// An object has no YAML form, or the result could not be written.
 pub fn show(
     objects: &[Stored],
     format: &Format,
@@ -160,27 +160,27 @@ pub fn show(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     match format {
-        Format::Table => printer.raw(&table::render(objects, printer.room(), true)),
-        Format::Wide => printer.raw(&table::render(objects, Room::Wide, true)),
+        Format::Table => printer.raw(&table::render(objects, printer.room(), true))?,
+        Format::Wide => printer.raw(&table::render(objects, Room::Wide, true))?,
         Format::Yaml => {
             let documents: Vec<String> = objects
                 .iter()
                 .map(|object| yaml(&object.value))
                 .collect::<Result<_, _>>()?;
-            printer.raw(&documents.join("---\n"));
+            printer.raw(&documents.join("---\n"))?;
         }
         Format::Json => {
             let text =
                 serde_json::to_string_pretty(&listed(objects, single)).context("no JSON form")?;
-            printer.raw(&format!("{text}\n"));
+            printer.raw(&format!("{text}\n"))?;
         }
         Format::Name => {
             for object in objects {
-                printer.line(&label(object.kind, &object.name));
+                printer.line(&label(object.kind, &object.name))?;
             }
         }
         Format::JsonPath(path) => {
-            printer.raw(&format!("{}\n", path.render(&listed(objects, single))))
+            printer.raw(&format!("{}\n", path.render(&listed(objects, single))))?
         }
     }
     Ok(())
@@ -189,11 +189,11 @@ pub fn show(
 /// Shows something that is no object.
 ///
 /// # Errors
-/// It has no YAML form.
+/// It has no YAML form, or could not be written.
 pub fn document(value: &Value, encoding: Encoding, printer: &Printer) -> anyhow::Result<()> {
     match encoding {
-        Encoding::Json => printer.raw(&format!("{value:#}\n")),
-        Encoding::Yaml => printer.raw(&yaml(value)?),
+        Encoding::Json => printer.raw(&format!("{value:#}\n"))?,
+        Encoding::Yaml => printer.raw(&yaml(value)?)?,
     }
     Ok(())
 }

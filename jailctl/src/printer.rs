@@ -1,6 +1,7 @@
 //! The one file that prints. Results go to standard output, everything else to standard error; colours and progress only where a terminal is.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
 
 use crate::table::Room;
 
@@ -9,6 +10,41 @@ mod tests;
 
 /// The width of a table that goes to no terminal.
 const COLUMNS: usize = 80;
+
+/// The exit status where the reader of the result has gone away: what a shell tells of a program that SIGPIPE ended (128 + 13), so that
+/// `jailctl get all | head` is judged as `kubectl get all | head` is. Rust's runtime ignores the signal itself.
+const EXIT_READER_GONE: u8 = 141;
+
+/// The result could not be written.
+#[derive(Debug)]
+pub struct Unwritten(std::io::Error);
+
+impl Unwritten {
+    /// The exit status where nothing is to be said, because whoever would read the result has gone away on purpose.
+    #[must_use]
+    pub fn silent(&self) -> Option<ExitCode> {
+        (self.0.kind() == std::io::ErrorKind::BrokenPipe)
+            .then_some(ExitCode::from(EXIT_READER_GONE))
+    }
+}
+
+impl From<std::io::Error> for Unwritten {
+    fn from(error: std::io::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl std::fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the result could not be written to standard output, so what is there is not all of it: {}",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for Unwritten {}
 
 /// Where output goes, and how.
 #[derive(Debug)]
@@ -49,18 +85,26 @@ impl Printer {
         }
     }
 
-    /// A line of the result. A reader that went away ends the output, not the command.
-    pub fn line(&self, text: &str) {
-        let _ = writeln!(std::io::stdout().lock(), "{}", plain(text));
+    /// A line of the result.
+    ///
+    /// # Errors
+    /// It could not be written, as on a full disk, or nobody reads it any more.
+    pub fn line(&self, text: &str) -> Result<(), Unwritten> {
+        self.raw(&format!("{}\n", plain(text)))
     }
 
     /// The result as it is, such as a YAML document.
-    pub fn raw(&self, text: &str) {
+    ///
+    /// # Errors
+    /// As of [`Printer::line`].
+    pub fn raw(&self, text: &str) -> Result<(), Unwritten> {
         let mut out = std::io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
     }
 
-    /// A line for the person in front of it, not part of the result.
+    /// A line for the person in front of it, not part of the result. Where it cannot be written, as everything else that goes to
+    /// standard error, there is no place left to say so.
     pub fn note(&self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{}", plain(text));
     }

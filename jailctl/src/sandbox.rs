@@ -274,14 +274,14 @@ async fn show(client: &mut Client, machines: &[Machine], printer: &Printer) -> a
     for kind in Kind::ALL {
         objects.extend(client.list(kind, "").await?.0);
     }
-    printer.raw(&table::render(&objects, printer.room(), true));
+    printer.raw(&table::render(&objects, printer.room(), true))?;
     for machine in machines {
         let lines = reach::report(&machine.name, &machine.host, &objects);
         if !lines.is_empty() {
-            printer.line("");
+            printer.line("")?;
         }
         for line in lines {
-            printer.line(&line);
+            printer.line(&line)?;
         }
     }
     Ok(())

@@ -24,11 +24,11 @@ pub async fn run(
         });
         return output::document(&document, encoding, printer);
     }
-    printer.line(&format!("jailctl     {}", env!("CARGO_PKG_VERSION")));
+    printer.line(&format!("jailctl     {}", env!("CARGO_PKG_VERSION")))?;
     let answer = connection.client()?.version().await?;
     printer.line(&format!(
         "cellblockd  {} (cluster {}, store {})",
         answer.version, answer.cluster, answer.store
-    ));
+    ))?;
     Ok(())
 }

@@ -16,9 +16,6 @@ use crate::target;
 #[cfg(test)]
 mod tests;
 
-/// How many objects are written by one request, so that what was answered is known when a controller dies in between.
-const BATCH: usize = 100;
-
 /// How large objects may be that are tried together, in octets of JSON: what a controller takes in one message, less its envelope. Ten thousand jails have six million.
 const TOGETHER_BYTES_MAX: usize = 15 << 20;
 
@@ -56,32 +53,72 @@ pub async fn apply(
 ) -> anyhow::Result<Vec<Stored>> {
     documents.sort_by_key(|document| document.object.kind());
     let tried = attempt(client, &documents, terms, printer).await?;
-    let results = if dry_run {
-        tried
-    } else {
-        write(client, &documents, terms).await?
-    };
     let mut applied = Vec::new();
-    for (document, result) in documents.iter().zip(&results) {
-        for warning in &result.warnings {
-            printer.warning(&format!("{}: {warning}", label(document)));
+    if dry_run {
+        for (document, result) in documents.iter().zip(&tried) {
+            applied.extend(told(client, document, result, " (dry run)", printer)?);
         }
-        if result.outcome() == Outcome::Refused {
-            continue;
-        }
-        let dry = if dry_run { " (dry run)" } else { "" };
-        printer.note(&format!(
-            "{} {}{dry}",
-            label(document),
-            word(result.outcome())
-        ));
-        if let Some(object) = &result.object {
-            applied.push(client.stored(object)?);
-        }
+        return Ok(applied);
+    }
+    let mut results = Vec::with_capacity(documents.len());
+    // One by one, so that of each it is known what became of it when the controller dies in between.
+    for document in &documents {
+        let answer = match answered(client, vec![object(document)], terms, false).await? {
+            Ok(mut answer) => answer.remove(0),
+            Err(refused) => bail!(broken_off(&refused, &documents, &results)),
+        };
+        applied.extend(told(client, document, &answer, "", printer)?);
+        results.push(answer);
     }
     // Only when somebody else wrote between the trial and the writing.
-    refuse(&documents, &results, &left_behind(&results), printer)?;
+    verdict(&results, &left_behind(&results))?;
     Ok(applied)
+}
+
+/// Tells what became of a document; the object as it is now, if the controller has it.
+fn told(
+    client: &Client,
+    document: &Document,
+    result: &wire::ApplyResult,
+    dry: &str,
+    printer: &Printer,
+) -> anyhow::Result<Option<Stored>> {
+    for warning in &result.warnings {
+        printer.warning(&format!("{}: {warning}", label(document)));
+    }
+    if result.outcome() == Outcome::Refused {
+        refusal(document, result, printer);
+        return Ok(None);
+    }
+    let word = word(result.outcome());
+    printer.note(&format!("{} {word}{dry}", label(document)));
+    let object = result.object.as_ref();
+    Ok(object.map(|object| client.stored(object)).transpose()?)
+}
+
+/// What to end with when the controller did not answer while `documents` were being written: what is known, what is not, and the way on.
+fn broken_off(refused: &Refused, documents: &[Document], results: &[wire::ApplyResult]) -> String {
+    let Some(asked) = documents.get(results.len()) else {
+        return refused.to_string();
+    };
+    let asked = label(asked);
+    let (done, all) = (results.len(), documents.len());
+    let rest = all - done - 1;
+    let before = match done {
+        0 => String::new(),
+        done => format!("{done} of {all} objects were answered, each with its line above; "),
+    };
+    let fate = match (refused.is_unsent(), rest) {
+        (true, 0) => format!("{asked} was not sent"),
+        (true, rest) => format!("{asked} and {rest} more were not sent"),
+        (false, 0) => format!("whether {asked} was written is not known"),
+        (false, rest) => {
+            format!("whether {asked} was written is not known, and {rest} more were not sent")
+        }
+    };
+    format!(
+        "{refused}\n{before}{fate}; apply the same manifests again: what is written already stays as it is"
+    )
 }
 
 /// Tries documents, in the order in which they are given, and writes nothing. One request, because the controller judges each object as if those before it in the request
@@ -104,7 +141,10 @@ pub async fn attempt(
         );
     }
     let tried = answered(client, objects, terms, true).await??;
-    refuse(documents, &tried, "nothing was applied", printer)?;
+    for (document, result) in documents.iter().zip(&tried) {
+        refusal(document, result, printer);
+    }
+    verdict(&tried, "nothing was applied")?;
     Ok(tried)
 }
 
@@ -148,51 +188,28 @@ fn left_behind(results: &[wire::ApplyResult]) -> String {
     format!("somebody else changed something meanwhile, and {rest}")
 }
 
-async fn write(
-    client: &mut Client,
-    documents: &[Document],
-    terms: &Terms,
-) -> anyhow::Result<Vec<wire::ApplyResult>> {
-    let mut results = Vec::with_capacity(documents.len());
-    for batch in documents.chunks(BATCH) {
-        let objects = batch.iter().map(object).collect();
-        match answered(client, objects, terms, false).await? {
-            Ok(answers) => results.extend(answers),
-            // Whether the batch that got no answer was written is not known; applying again is safe, and tells.
-            Err(refused) if !results.is_empty() => bail!(
-                "{refused}; the first {} of {} objects were sent and answered, so apply the same manifests again",
-                results.len(),
-                documents.len()
-            ),
-            Err(refused) => return Err(refused.into()),
-        }
+/// Prints why an object was refused, if it was, with the place in the manifest.
+fn refusal(document: &Document, result: &wire::ApplyResult, printer: &Printer) {
+    if result.outcome() != Outcome::Refused {
+        return;
     }
-    Ok(results)
+    for violation in &result.violations {
+        let diagnostic = document.diagnostic(&Violation {
+            field: violation.field.clone(),
+            message: violation.message.clone(),
+            help: violation.help.clone(),
+        });
+        printer.rendered(&diagnostic.render(printer.is_interactive()));
+    }
 }
 
-/// Prints every refusal with its place; `Err` if there is one, with what became of the others.
-fn refuse(
-    documents: &[Document],
-    results: &[wire::ApplyResult],
-    others: &str,
-    printer: &Printer,
-) -> anyhow::Result<()> {
-    let mut refused = 0;
-    for (document, result) in documents.iter().zip(results) {
-        if result.outcome() != Outcome::Refused {
-            continue;
-        }
-        refused += 1;
-        for violation in &result.violations {
-            let diagnostic = document.diagnostic(&Violation {
-                field: violation.field.clone(),
-                message: violation.message.clone(),
-                help: violation.help.clone(),
-            });
-            printer.rendered(&diagnostic.render(printer.is_interactive()));
-        }
-    }
-    match (refused, documents.len()) {
+/// `Err` if an object was refused, with what became of the others.
+fn verdict(results: &[wire::ApplyResult], others: &str) -> anyhow::Result<()> {
+    let refused = results
+        .iter()
+        .filter(|result| result.outcome() == Outcome::Refused)
+        .count();
+    match (refused, results.len()) {
         (0, _) => Ok(()),
         (1, 1) => bail!("the controller refused the object; {others}"),
         (refused, all) => bail!("the controller refused {refused} of {all} objects; {others}"),

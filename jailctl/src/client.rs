@@ -13,6 +13,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use crate::args::Terms;
 use crate::context::ContextEntry;
 
+mod broken;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,15 @@ const PAGE: u32 = 500;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The reason where a connection broke, or the controller is not ready.
+const UNAVAILABLE: &str = "Unavailable";
+
+/// The reason where no connection came about.
+const UNREACHABLE: &str = "Unreachable";
+
+/// gRPC's other codes for a request of which nobody knows what came of it.
+const UNDECIDED: [&str; 4] = ["Unknown", "Internal", "Cancelled", "DeadlineExceeded"];
 
 /// One object as the controller has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +51,7 @@ pub struct Stored {
 /// Why a request failed.
 #[derive(Debug)]
 pub struct Refused {
-    /// As kube-apiserver says it: `NotFound`, `Invalid`, `Conflict` … or `Unavailable`.
+    /// As kube-apiserver says it: `NotFound`, `Invalid`, `Conflict` … or `Unavailable`, or `Unreachable` if the request was never sent.
     pub reason: String,
     /// In words.
     pub message: String,
@@ -53,7 +63,19 @@ impl Refused {
     /// Whether no controller answered, as while it is being restarted.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        self.reason == "Unavailable"
+        self.reason == UNAVAILABLE || self.is_unsent()
+    }
+
+    /// Whether the request never reached a controller, so that nothing came of it.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        self.reason == UNREACHABLE
+    }
+
+    /// Whether the controller itself decided, so that it is known that nothing came of the request. Otherwise a write may have been done.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        !self.is_unavailable() && !UNDECIDED.contains(&self.reason.as_str())
     }
 
     /// Whether the revision that was asked for is forgotten, so that everything must be read again.
@@ -90,6 +112,8 @@ impl std::error::Error for Refused {}
 pub struct Client {
     inner: ObjectsClient<Channel>,
     server: String,
+    /// Whether a controller has ever answered here: what breaks afterwards is no slip in the URL.
+    has_answered: bool,
     shows_managed_fields: bool,
 }
 
@@ -107,6 +131,7 @@ impl Client {
         if context.certificate.is_some() != context.key.is_some() {
             bail!("a context's certificate and its key belong together; give both or none");
         }
+        broken::port(&server)?;
         let mut endpoint = Endpoint::from_shared(server.clone())
             .with_context(no_url)?
             .connect_timeout(CONNECT_TIMEOUT);
@@ -130,6 +155,7 @@ impl Client {
         Ok(Self {
             inner,
             server,
+            has_answered: false,
             shows_managed_fields: false,
         })
     }
@@ -156,12 +182,9 @@ impl Client {
             force: terms.force_conflicts,
             dry_run,
         };
-        let answer = self
-            .inner
-            .apply(request)
-            .await
-            .map_err(|status| self.refused(&status))?;
-        Ok(answer.into_inner().results)
+        let answer = self.inner.apply(request).await;
+        let answer = self.heard(answer)?;
+        Ok(answer.results)
     }
 
     /// One object.
@@ -173,12 +196,9 @@ impl Client {
             kind: kind.to_string(),
             name: name.to_owned(),
         };
-        let answer = self
-            .inner
-            .get(request)
-            .await
-            .map_err(|status| self.refused(&status))?;
-        self.stored(&answer.into_inner())
+        let answer = self.inner.get(request).await;
+        let answer = self.heard(answer)?;
+        self.stored(&answer)
     }
 
     /// All objects of a kind, and the revision that they were read at.
@@ -199,12 +219,8 @@ impl Client {
                 limit: PAGE,
                 continue_token,
             };
-            let page = self
-                .inner
-                .list(request)
-                .await
-                .map_err(|status| self.refused(&status))?
-                .into_inner();
+            let page = self.inner.list(request).await;
+            let page = self.heard(page)?;
             for object in &page.objects {
                 objects.push(self.stored(object)?);
             }
@@ -231,12 +247,8 @@ impl Client {
             name: String::new(),
             revision,
         };
-        Ok(self
-            .inner
-            .watch(request)
-            .await
-            .map_err(|status| self.refused(&status))?
-            .into_inner())
+        let answer = self.inner.watch(request).await;
+        self.heard(answer)
     }
 
     /// Replaces an object; the document's resourceVersion must be the newest. What differs is `manager`'s from now on.
@@ -261,12 +273,8 @@ impl Client {
             dry_run: false,
             field_manager: manager.to_owned(),
         };
-        let answer = self
-            .inner
-            .update(request)
-            .await
-            .map_err(|status| self.refused(&status))?
-            .into_inner();
+        let answer = self.inner.update(request).await;
+        let answer = self.heard(answer)?;
         self.stored(&answer.object.unwrap_or_default())
     }
 
@@ -282,13 +290,8 @@ impl Client {
             revision: 0,
             dry_run,
         };
-        Ok(self
-            .inner
-            .delete(request)
-            .await
-            .map_err(|status| self.refused(&status))?
-            .into_inner()
-            .gone)
+        let answer = self.inner.delete(request).await;
+        Ok(self.heard(answer)?.gone)
     }
 
     /// The controller's version.
@@ -296,12 +299,9 @@ impl Client {
     /// # Errors
     /// The controller did not answer.
     pub async fn version(&mut self) -> Result<wire::VersionResponse, Refused> {
-        let answer = self
-            .inner
-            .version(wire::VersionRequest {})
-            .await
-            .map_err(|status| self.refused(&status))?;
-        Ok(answer.into_inner())
+        let answer = self.inner.version(wire::VersionRequest {}).await;
+        let answer = self.heard(answer)?;
+        Ok(answer)
     }
 
     /// Reads an object off the wire.
@@ -343,42 +343,32 @@ impl Client {
         {
             return rejected(rejection, status.message());
         }
-        let chain = causes(status);
-        let (reason, message) = match chain.last() {
-            // Whatever code tonic gives it: a controller that dies while it is being asked resets the connection, which is `Unknown`.
-            Some(cause) => (
-                "Unavailable".to_owned(),
-                self.unreachable(status.code(), cause),
-            ),
-            None => (format!("{:?}", status.code()), status.message().to_owned()),
-        };
-        Refused {
-            reason,
-            message,
-            violations: Vec::new(),
+        let chain = broken::causes(status);
+        if chain.is_empty() {
+            return Refused {
+                reason: format!("{:?}", status.code()),
+                message: status.message().to_owned(),
+                violations: Vec::new(),
+            };
         }
+        broken::explained(&self.server, self.has_answered, status.code(), &chain)
     }
 
-    /// Why nothing came back from the controller, and what to do. `cause` is the innermost error.
-    fn unreachable(&self, code: tonic::Code, cause: &str) -> String {
-        let server = &self.server;
-        let tls = server.starts_with("https://");
-        if tls && cause.contains("peer certificate") {
-            format!(
-                "the certificate that {server} shows is not accepted: {cause}; `ca` of the context names the authority that must have signed it"
-            )
-        } else if code == tonic::Code::Unavailable {
-            format!(
-                "no controller answers at {server}; is cellblockd running there? (choose another with --context or --server)"
-            )
-        } else if tls {
-            format!(
-                "{server} broke the connection off: {cause}; it may not accept the context's `certificate`, or ask for one"
-            )
-        } else {
-            format!(
-                "{server} does not speak as a controller does: {cause}; if it wants TLS, write https:// and give the context's `ca`, `certificate` and `key`"
-            )
+    /// What an answer holds; remembers that there is somebody who answers.
+    fn heard<T>(
+        &mut self,
+        answer: Result<tonic::Response<T>, tonic::Status>,
+    ) -> Result<T, Refused> {
+        match answer {
+            Ok(answer) => {
+                self.has_answered = true;
+                Ok(answer.into_inner())
+            }
+            Err(status) => {
+                let refused = self.refused(&status);
+                self.has_answered |= !refused.is_unavailable();
+                Err(refused)
+            }
         }
     }
 }
@@ -406,15 +396,4 @@ fn rejected(rejection: wire::Rejection, message: &str) -> Refused {
         message,
         violations: rejection.violations,
     }
-}
-
-/// What caused an error, the innermost last; nothing if the controller itself answered with it.
-fn causes(status: &tonic::Status) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        causes.push(error.to_string());
-        source = error.source();
-    }
-    causes
 }

@@ -4,7 +4,7 @@ use anyhow::bail;
 use cellblock_schemas::Kind;
 
 use crate::args::Delete;
-use crate::client::Client;
+use crate::client::{Client, Refused};
 use crate::input;
 use crate::printer::Printer;
 use crate::target::{Targets, Usage, label};
@@ -41,7 +41,8 @@ pub async fn run(client: &mut Client, arguments: &Delete, printer: &Printer) -> 
     targets.sort_by_key(|(kind, _)| std::cmp::Reverse(*kind));
     let mut going = Vec::new();
     let mut failed = 0;
-    for (kind, name) in targets {
+    let all = targets.len();
+    for (place, (kind, name)) in targets.into_iter().enumerate() {
         let label = label(kind, &name);
         match client.delete(kind, &name, arguments.dry_run).await {
             Ok(gone) => {
@@ -57,6 +58,10 @@ pub async fn run(client: &mut Client, arguments: &Delete, printer: &Printer) -> 
             // What a manifest names and is not there needs no deleting.
             Err(refused) if refused.reason == "NotFound" && from_files => {
                 printer.note(&format!("{label} is not there"))
+            }
+            // What the controller did not decide it will not decide for the next one either.
+            Err(refused) if !refused.is_decided() => {
+                bail!(broken_off(&refused, &label, all - place - 1));
             }
             Err(refused) => {
                 printer.error(&format!("{label}: {refused}"));
@@ -83,4 +88,17 @@ pub async fn run(client: &mut Client, arguments: &Delete, printer: &Printer) -> 
         printer.note(&format!("{} deleted", label(kind, &name)));
     }
     Ok(())
+}
+
+/// What to end with when the controller did not answer for `asked`, with so many left to ask for: what is not known, and the way on.
+fn broken_off(refused: &Refused, asked: &str, rest: usize) -> String {
+    let fate = match (refused.is_unsent(), rest) {
+        (true, 0) => format!("deleting {asked} was not asked for"),
+        (true, rest) => format!("deleting {asked} and {rest} more was not asked for"),
+        (false, 0) => format!("whether {asked} is being deleted is not known"),
+        (false, rest) => format!(
+            "whether {asked} is being deleted is not known, and for {rest} more it was not asked"
+        ),
+    };
+    format!("{refused}\n{fate}; delete again what is left")
 }

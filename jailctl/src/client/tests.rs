@@ -65,37 +65,106 @@ async fn a_connection_that_breaks_counts_as_a_controller_that_is_away() {
     assert!(!answered.is_unavailable(), "{answered:?}");
 }
 
-#[tokio::test]
-async fn a_broken_connection_says_what_may_be_wrong() {
-    let plain = client("http://127.0.0.1:1").expect("it is a URL");
-    let secure = client("https://127.0.0.1:1").expect("it is a URL");
-    for (client, code, cause, expected) in [
+#[test]
+fn a_broken_connection_says_what_may_be_wrong() {
+    let (plain, secure) = ("http://127.0.0.1:1", "https://127.0.0.1:1");
+    for (server, has_answered, code, cause, expected) in [
         (
-            &secure,
+            secure,
+            false,
             tonic::Code::Unavailable,
             "invalid peer certificate: UnknownIssuer",
             "`ca` of the context",
         ),
         (
-            &plain,
-            tonic::Code::Unavailable,
-            "Connection refused",
-            "is cellblockd running there?",
-        ),
-        (
-            &secure,
+            secure,
+            false,
             tonic::Code::Cancelled,
             "connection closed",
             "may not accept the context's `certificate`",
         ),
         (
-            &plain,
+            plain,
+            false,
             tonic::Code::Internal,
             "http2 error",
             "write https://",
         ),
+        (
+            plain,
+            true,
+            tonic::Code::Unknown,
+            "stream closed because of a broken pipe",
+            "broke off in the middle of a request (stream closed because of a broken pipe); it was stopped or has died",
+        ),
     ] {
-        let message = client.unreachable(code, cause);
-        assert!(message.contains(expected), "{message}");
+        let refused = broken::explained(server, has_answered, code, &[cause.to_owned()]);
+        assert!(refused.message.contains(expected), "{refused}");
+        assert!(
+            !has_answered || !refused.message.contains("https://"),
+            "{refused}"
+        );
     }
+}
+
+#[tokio::test]
+async fn a_port_that_is_none_is_told_before_anybody_is_asked() {
+    for port in ["99999", "0", "65536", "x", ""] {
+        let error = client(&format!("http://127.0.0.1:{port}"))
+            .expect_err(port)
+            .to_string();
+        assert!(error.contains("is no port"), "{error}");
+    }
+    for server in ["http://[::1]", "http://[::1]:7443/", "https://a.example"] {
+        assert!(client(server).is_ok(), "{server}");
+    }
+}
+
+/// What a request to `server` fails with.
+async fn asked(server: &str) -> Refused {
+    let mut client = client(server).expect("it is a URL");
+    client
+        .get(Kind::Jail, "www")
+        .await
+        .expect_err("no controller")
+}
+
+#[tokio::test]
+async fn the_cause_is_told_and_what_to_do() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let here = listener.local_addr().expect("it has an address");
+    drop(listener);
+    let nobody = asked(&format!("http://{here}")).await;
+    assert!(nobody.is_unsent(), "{nobody:?}");
+    let text = nobody.to_string();
+    assert!(
+        text.contains("(Connection refused") && text.contains("is cellblockd running there?"),
+        "{text}"
+    );
+    // RFC 6761: no name below `invalid` ever has an address.
+    let nowhere = asked("http://controller.invalid:7443").await.to_string();
+    assert!(
+        nowhere.contains("its name has no address here (failed to lookup"),
+        "{nowhere}"
+    );
+}
+
+#[tokio::test]
+async fn a_controller_in_clear_text_is_told_from_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = cellblock_controller::Config::embedded(folder.path().join("store.redb"));
+    let controller = cellblock_controller::Controller::start(config)
+        .await
+        .expect("it starts");
+    controller.ready().await;
+    let text = asked(&format!("https://{}", controller.address()))
+        .await
+        .to_string();
+    controller.stop().await;
+    assert!(
+        text.contains("does not answer in TLS") && text.contains("write http://"),
+        "{text}"
+    );
 }

@@ -109,9 +109,9 @@ pub fn check(documents: &[Document]) -> Vec<Diagnostic> {
         let mut object = document.object.clone();
         default_object(&mut object);
         diagnostics.extend(
-            validate(&object)
+            document
+                .judge(validate(&object))
                 .iter()
-                .filter(|violation| document.leaves(&violation.field))
                 .map(|violation| document.diagnostic(violation)),
         );
     }

@@ -28,6 +28,9 @@ pub const LIST_ENTRIES_MAX: usize = 1024;
 /// How the message about a field that the schema does not have begins.
 const UNKNOWN: &str = "unknown field";
 
+/// How the message about an entry that is there already begins.
+const TWICE: &str = "has the same";
+
 /// How the advice to quote a number begins. The manifest's reader ends it with the number as it was written.
 pub(crate) const QUOTE_HELP: &str = "put it in quotes: ";
 
@@ -240,9 +243,7 @@ impl<'a> Walk<'a> {
             }
         }
         match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
-            Some("set") => {
-                self.unique(items, path, |item| Some(item.to_string()), "the same entry")
-            }
+            Some("set") => self.unique(items, path, |item| Some(item.to_string()), "entry"),
             Some("map") => {
                 let keys: Vec<&str> = schema["x-kubernetes-list-map-keys"]
                     .as_array()
@@ -251,7 +252,7 @@ impl<'a> Walk<'a> {
                 if self.is_part {
                     self.keys(items, path, &keys);
                 }
-                let what = format!("the same {}", keys.join(" and "));
+                let what = keys.join(" and ");
                 let key_of = |item: &Value| {
                     let values: Option<Vec<String>> = keys
                         .iter()
@@ -290,7 +291,7 @@ impl<'a> Walk<'a> {
         for (index, item) in items.iter().enumerate() {
             let Some(key) = key_of(item) else { continue };
             if let Some(first) = seen.get(&key) {
-                let message = format!("has {what} as {}", path.index(*first));
+                let message = format!("{TWICE} {what} as {}", path.index(*first));
                 self.findings.add(
                     &path.index(index),
                     message,

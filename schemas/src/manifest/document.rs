@@ -49,9 +49,9 @@ impl Document {
         self.mistakes.is_empty()
     }
 
-    /// Whether a rule's word about a field stands on its own, and does not follow from a mistake that was found in reading.
-    pub(super) fn leaves(&self, field: &str) -> bool {
-        self.mistakes.leave(field)
+    /// What the rules say of the document, without what only follows from a mistake that was found in reading.
+    pub(super) fn judge(&self, violations: Vec<Violation>) -> Vec<Violation> {
+        self.mistakes.judge(violations)
     }
 
     /// A violation with its place: one of [`crate::validate()`]'s, or one that the server answered.

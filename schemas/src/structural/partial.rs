@@ -4,9 +4,11 @@
 //! A field with a mistake is cut out, with as much around it as the types need. What the rules then say of the place itself, or
 //! of what encloses it, may follow from the cut and is left out.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
-use super::{UNKNOWN, check, prune_nulls};
+use super::{LIST_ENTRIES_MAX, TWICE, UNKNOWN, check, prune_nulls};
 use crate::object::{Kind, Object};
 use crate::path::{Step, steps};
 use crate::violation::Violation;
@@ -20,10 +22,12 @@ const MISTAKES_MAX: usize = 100;
 pub struct Mistakes {
     /// Everything that does not fit the schema.
     pub violations: Vec<Violation>,
-    /// Fields that were cut out.
+    /// Fields that were cut out, elements of lists among them.
     cut: Vec<String>,
-    /// Fields that nothing is known of.
-    unknown: Vec<String>,
+    /// Fields that nothing is known of, and entries that are there already: the types take them.
+    kept: Vec<String>,
+    /// The elements that lists lost. An outer list stands before those inside it.
+    gaps: BTreeMap<String, BTreeSet<usize>>,
 }
 
 impl Mistakes {
@@ -33,12 +37,51 @@ impl Mistakes {
         self.violations.is_empty()
     }
 
-    /// Whether a rule's word about a field stands on its own: it does not follow from one of these mistakes.
+    /// What the rules say of the document, out of what they said of as much as could be read: in the document's own numbers, and
+    /// without what only follows from one of these mistakes.
     #[must_use]
-    pub fn leave(&self, field: &str) -> bool {
-        let places = || self.cut.iter().chain(&self.unknown);
+    pub fn judge(&self, violations: Vec<Violation>) -> Vec<Violation> {
+        let numbered = violations.into_iter().map(|violation| Violation {
+            field: self.renumber(&violation.field),
+            message: self.renumber(&violation.message),
+            help: self.renumber(&violation.help),
+        });
+        numbered.filter(|found| self.leave(&found.field)).collect()
+    }
+
+    fn leave(&self, field: &str) -> bool {
+        let places = || self.cut.iter().chain(&self.kept);
         !places().any(|place| is_within(place, field))
             && !self.cut.iter().any(|cut| is_within(field, cut))
+    }
+
+    /// Text with the numbers that elements have in the document. Paths in messages are written out, so they are found by their list.
+    fn renumber(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (list, gaps) in &self.gaps {
+            let mut out = String::new();
+            let mut rest = text.as_str();
+            let start = format!("{list}[");
+            while let Some(at) = rest.find(&start) {
+                let (before, number) = rest.split_at(at + start.len());
+                out.push_str(before);
+                let end = number.find(']').unwrap_or(0);
+                // What a manifest says may stand in a message, too.
+                let known = number[..end]
+                    .parse()
+                    .ok()
+                    .filter(|index| *index < LIST_ENTRIES_MAX);
+                let left = |index| (0..).filter(|index| !gaps.contains(index)).nth(index);
+                match known.and_then(left) {
+                    Some(index) => out.push_str(&index.to_string()),
+                    None => out.push_str(&number[..end]),
+                }
+                rest = &number[end..];
+            }
+            out.push_str(rest);
+            text = out;
+        }
+        text
     }
 }
 
@@ -64,48 +107,49 @@ pub fn read_partly(kind: Kind, mut document: Value) -> (Option<Object>, Mistakes
         map.remove("status");
     }
     prune_nulls(&mut document);
-    let (unknown, mut cut): (Vec<_>, Vec<_>) = violations
-        .iter()
-        .map(|violation| {
-            (
-                violation.field.clone(),
-                violation.message.starts_with(UNKNOWN),
-            )
-        })
-        .partition(|(_, unknown)| *unknown);
-    let unknown = unknown.into_iter().map(|(field, _)| field).collect();
+    let is_readable = |violation: &&Violation| {
+        violation.message.starts_with(UNKNOWN) || violation.message.starts_with(TWICE)
+    };
+    let (kept, cut): (Vec<_>, Vec<_>) = violations.iter().partition(is_readable);
+    let fields = |violations: Vec<&Violation>| -> Vec<String> {
+        let fields = violations.into_iter();
+        fields.map(|violation| violation.field.clone()).collect()
+    };
+    let (kept, mut cut) = (fields(kept), fields(cut));
+    let mut gaps = BTreeMap::new();
     loop {
-        let fields: Vec<String> = cut
+        cut = cut
             .iter()
-            .map(|(field, _)| remove(&mut document, field))
+            .map(|field| remove(&mut document, field, &mut gaps))
             .collect();
-        let read = Object::from_value(kind, document.clone());
-        let is_last = fields.iter().all(String::is_empty);
-        if let Ok(object) = read {
+        let mut readable = document.clone();
+        close_gaps(&mut readable);
+        if let Ok(object) = Object::from_value(kind, readable) {
             let mistakes = Mistakes {
                 violations,
-                cut: fields,
-                unknown,
+                cut,
+                kept,
+                gaps,
             };
             return (Some(object), mistakes);
         }
-        if is_last {
+        if cut.iter().all(String::is_empty) {
             let mistakes = Mistakes {
                 violations,
                 ..Mistakes::default()
             };
             return (None, mistakes);
         }
-        cut = fields
-            .into_iter()
-            .map(|field| (parent(&field).to_owned(), false))
-            .collect();
+        cut = cut.iter().map(|field| parent(field).to_owned()).collect();
     }
 }
 
-/// Removes a field; an element of a list only together with its list, so that no other element changes its number. Returns what
-/// was removed.
-fn remove(document: &mut Value, field: &str) -> String {
+/// Removes a field; an element of a list leaves a gap, so that no other element changes its number yet. Returns what was removed: the field, or where the document ends on the way to it.
+fn remove(
+    document: &mut Value,
+    field: &str,
+    gaps: &mut BTreeMap<String, BTreeSet<usize>>,
+) -> String {
     let steps = steps(field);
     let mut place = document;
     let mut at = String::new();
@@ -116,29 +160,43 @@ fn remove(document: &mut Value, field: &str) -> String {
             Step::Bracket(name) => (*name, format!("{at}[{name}]")),
         };
         let is_last = depth + 1 == steps.len();
-        let ends_in_list =
-            matches!(place.get(name), Some(Value::Array(_))) && depth + 2 == steps.len();
-        if is_last || ends_in_list {
-            if let Value::Object(map) = place {
-                map.shift_remove(name);
-            }
-            return next;
-        }
         let inner = match place {
+            Value::Object(map) if is_last => {
+                map.shift_remove(name);
+                return next;
+            }
             Value::Object(map) => map.get_mut(name),
-            Value::Array(items) => name
-                .parse()
-                .ok()
-                .and_then(|index: usize| items.get_mut(index)),
+            Value::Array(items) => {
+                let index = name.parse().ok();
+                if let Some(index) = index.filter(|_| is_last) {
+                    gaps.entry(at.clone()).or_default().insert(index);
+                }
+                index.and_then(|index: usize| items.get_mut(index))
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
         };
         match inner {
+            Some(element) if is_last => {
+                *element = Value::Null;
+                return next;
+            }
             Some(inner) => place = inner,
             None => return next,
         }
         at = next;
     }
     at
+}
+
+fn close_gaps(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(close_gaps),
+        Value::Array(items) => {
+            items.retain(|item| !item.is_null());
+            items.iter_mut().for_each(close_gaps);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The path of what encloses a field.

@@ -12,6 +12,9 @@ mod tests;
 /// Octets of a path: MAXPATHLEN and MNAMELEN are 1024 with the terminating NUL (sys/sys/mount.h).
 const PATH_BYTES_MAX: usize = 1023;
 
+/// Octets of one component: NAME_MAX (sys/sys/syslimits.h).
+const NAME_BYTES_MAX: usize = 255;
+
 /// An absolute path, written in its shortest form.
 pub(super) fn absolute(path: &str) -> Result<(), Refusal> {
     let shown = cut(path);
@@ -52,6 +55,13 @@ pub(super) fn absolute(path: &str) -> Result<(), Refusal> {
             "." | ".." => {
                 let message = format!("`{shown}` has a `{component}` component");
                 return Err(Refusal::new(message, "write the path that is meant"));
+            }
+            long if long.len() > NAME_BYTES_MAX => {
+                let message = format!(
+                    "a component of {} octets, but the kernel takes at most {NAME_BYTES_MAX}",
+                    long.len()
+                );
+                return Err(Refusal::new(message, "shorten it"));
             }
             _ => {}
         }

@@ -1,19 +1,20 @@
 //! Reading what is there of a document with mistakes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
-use super::{parent, read_partly};
+use super::{Mistakes, parent, read_partly};
 use crate::object::Kind;
 use crate::validate::validate;
+use crate::violation::Violation;
 
 /// The fields of all mistakes: the schema's, then those that the rules find in the rest.
 fn fields(kind: Kind, document: Value) -> Vec<String> {
     let (object, mistakes) = read_partly(kind, document);
     let rules = object.map(|object| validate(&object)).unwrap_or_default();
-    let rules = rules
-        .into_iter()
-        .filter(|found| mistakes.leave(&found.field));
-    let violations = mistakes.violations.clone().into_iter().chain(rules);
+    let rules = mistakes.judge(rules);
+    let violations = mistakes.violations.into_iter().chain(rules);
     violations.map(|violation| violation.field).collect()
 }
 
@@ -49,12 +50,74 @@ fn what_follows_from_a_cut_is_not_said() {
         fields(Kind::Jail, jail(json!({"rot": {"path": "/a"}}))),
         ["spec.rot"]
     );
-    // An element takes its list along, so that nothing is said of the wrong one.
-    let networks = json!([{"interface": "a"}, {"network": "Not A Label"}]);
+}
+
+#[test]
+fn an_element_that_cannot_be_read_hides_no_other() {
+    let networks = json!([
+        {"interface": "a"},
+        {"network": "Not A Label", "addresses": [5, "10.0.0.0.1", "10.0.0.300"]},
+        {"interface": "b"},
+        {"network": "x", "interface": "1"},
+        {"network": "y", "interface": "far-too-long-a-name"},
+    ]);
     let document = jail(json!({"root": {"path": "/a"}, "jailName": "1.2", "networks": networks}));
+    let mut found = fields(Kind::Jail, document);
+    found.sort();
     assert_eq!(
-        fields(Kind::Jail, document),
-        ["spec.networks[0].network", "spec.jailName"]
+        found,
+        [
+            "spec.jailName",
+            "spec.networks[0].network",
+            "spec.networks[1].addresses[0]",
+            "spec.networks[1].addresses[1]",
+            "spec.networks[1].addresses[2]",
+            "spec.networks[1].network",
+            "spec.networks[2].network",
+            "spec.networks[3].interface",
+            "spec.networks[4].interface",
+        ]
+    );
+}
+
+#[test]
+fn an_entry_that_is_there_twice_is_judged_all_the_same() {
+    let mounts = json!([
+        {"target": "/a", "type": "tmpfs"},
+        {"target": "/a", "type": "no such type!", "source": "relative"},
+    ]);
+    let document = jail(json!({"root": {"path": "/a"}, "mounts": mounts}));
+    let found = fields(Kind::Jail, document);
+    assert_eq!(found[0], "spec.mounts[1]");
+    assert!(found.len() > 1, "{found:?}");
+    assert!(
+        found[1..]
+            .iter()
+            .all(|field| field.starts_with("spec.mounts[1].")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn messages_speak_in_the_numbers_of_the_document() {
+    let mistakes = Mistakes {
+        gaps: BTreeMap::from([
+            ("spec.a".to_owned(), BTreeSet::from([0, 2])),
+            ("spec.a[3].b".to_owned(), BTreeSet::from([0, 1])),
+        ]),
+        ..Mistakes::default()
+    };
+    let violation = Violation {
+        field: "spec.a[1].b[0].c".to_owned(),
+        message: "like spec.a[0] and spec.a[7], unlike spec.ab[0], spec.a[x] and spec.a["
+            .to_owned(),
+        help: String::new(),
+    };
+    let judged = mistakes.judge(vec![violation]);
+    assert_eq!(judged[0].field, "spec.a[3].b[2].c");
+    assert_eq!(
+        judged[0].message,
+        "like spec.a[1] and spec.a[9], unlike spec.ab[0], spec.a[x] and spec.a["
     );
 }
 

@@ -173,6 +173,9 @@ impl Application<'_> {
         if let Value::Object(members) = merged["metadata"].take() {
             metadata.extend(members);
         }
+        if let (Through::Object, Some(before)) = (self.through, before) {
+            managed::keep_own_finalizers(&before.object, &mut metadata);
+        }
         document["metadata"] = Value::Object(metadata);
         for name in ["spec", "status"] {
             if let Some(value) = merged.get_mut(name) {

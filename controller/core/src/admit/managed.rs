@@ -4,7 +4,7 @@ use cellblock_schemas::Object;
 use serde_json::{Map, Value};
 
 use super::draft::Draft;
-use super::{Now, Through};
+use super::{Now, OWN_FINALIZERS, Through};
 use crate::fields::{Change, Managers, Operation, Who};
 
 /// The members of `metadata` that clients decide. The rest is the system's and has no manager, as with kube-apiserver
@@ -22,18 +22,26 @@ pub(super) fn present(object: &Value, through: Through) -> Value {
     present
 }
 
-/// What managers may speak of in what somebody states.
+/// What managers may speak of in what somebody states. The controller's own finalizers are nobody's: whoever applies what was printed must not come to own them, nor lose them by what is applied next.
 pub(super) fn speakable(document: &Value, through: Through) -> Value {
     let mut kept = Map::new();
     match through {
         Through::Object => {
             let metadata = document.get("metadata").and_then(Value::as_object);
-            let metadata: Map<String, Value> = metadata
+            let mut metadata: Map<String, Value> = metadata
                 .into_iter()
                 .flatten()
                 .filter(|(name, _)| METADATA.contains(&name.as_str()))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect();
+            if let Some(Value::Array(finalizers)) = metadata.get_mut("finalizers")
+                && finalizers.iter().any(is_own_finalizer)
+            {
+                finalizers.retain(|finalizer| !is_own_finalizer(finalizer));
+                if finalizers.is_empty() {
+                    metadata.shift_remove("finalizers");
+                }
+            }
             if !metadata.is_empty() {
                 kept.insert("metadata".to_owned(), Value::Object(metadata));
             }
@@ -42,6 +50,30 @@ pub(super) fn speakable(document: &Value, through: Through) -> Value {
         Through::Status => keep(&mut kept, document, "status"),
     }
     Value::Object(kept)
+}
+
+fn is_own_finalizer(finalizer: &Value) -> bool {
+    finalizer
+        .as_str()
+        .is_some_and(|name| name.starts_with(OWN_FINALIZERS))
+}
+
+/// Puts the controller's own finalizers of an object as it is into what its metadata will be.
+pub(super) fn keep_own_finalizers(before: &Object, metadata: &mut Map<String, Value>) {
+    let finalizers = before.metadata().finalizers.iter();
+    let own: Vec<Value> = finalizers
+        .map(|name| Value::from(name.as_str()))
+        .filter(is_own_finalizer)
+        .collect();
+    if own.is_empty() {
+        return;
+    }
+    let kept = metadata.entry("finalizers").or_insert(Value::Null);
+    if let Some(kept) = kept.as_array_mut() {
+        kept.extend(own);
+    } else {
+        *kept = Value::Array(own);
+    }
 }
 
 fn keep(kept: &mut Map<String, Value>, document: &Value, name: &str) {

@@ -210,8 +210,8 @@ pub(super) fn admit(
         violations.extend(while_deleting(&before.object, &draft.object));
     }
     violations.extend(relate(&draft, together).into_iter().map(Violation::from));
-    violations.retain(|violation| mistakes.leave(&violation.field));
-    let all = [mistakes.violations, violations].concat();
+    let judged = mistakes.judge(violations);
+    let all = [mistakes.violations, judged].concat();
     if !all.is_empty() {
         return Err(Rejection::invalid(kind, &name, all));
     }

@@ -225,13 +225,26 @@ fn an_immutable_field_cannot_be_applied_otherwise() {
 }
 
 #[test]
-fn finalizers_are_taken_away_by_whom_they_belong_to() {
+fn the_controllers_finalizers_are_nobodys_to_apply_or_to_take_away() {
     let mut world = world();
-    let mut with = jail("www", &["lan"], json!({}));
-    with["metadata"]["finalizers"] = json!(["example.org/backup", crate::bind::FINALIZER]);
-    world.apply(with).expect("adds one");
-    let refused = world
+    let bound = |world: &World| world.jail("www").metadata.finalizers.clone();
+    let own = vec![crate::bind::FINALIZER.to_owned()];
+    let mut labelled = jail("www", &["lan"], json!({}));
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    world.apply(labelled.clone()).expect("a label");
+    assert_eq!(bound(&world), own);
+    world
         .apply(jail("www", &["lan"], json!({})))
-        .expect_err("would take the controller's");
-    assert_eq!(refused.violations[0].field, "metadata.finalizers");
+        .expect("the last label goes");
+    assert_eq!(bound(&world), own);
+    assert!(world.jail("www").metadata.labels.is_empty());
+
+    // What was printed is applied, then the manifest again.
+    labelled["metadata"]["finalizers"] = json!(["example.org/backup", crate::bind::FINALIZER]);
+    world.apply(labelled).expect("as it was printed");
+    assert_eq!(bound(&world).len(), 2);
+    world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("takes its own away again");
+    assert_eq!(bound(&world), own);
 }

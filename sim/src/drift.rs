@@ -38,6 +38,20 @@ pub fn make_strangers(emulator: &mut Emulator) {
     assert_eq!(output.status, 0, "{}", output.stderr);
 }
 
+/// Aliases that an operator put up and that generated jails are given too: they are the operator's, jails that want them have to wait.
+pub const TAKEN: [&str; 2] = ["10.0.2.50", "192.0.2.4"];
+
+/// Puts [`TAKEN`] up: one where our aliases of it would be, the other elsewhere.
+///
+/// # Panics
+/// The emulator refused.
+pub fn take_addresses(emulator: &mut Emulator) {
+    for (interface, address) in ["vtnet0", "lo0"].iter().zip(TAKEN) {
+        let output = emulator.sh(&format!("ifconfig {interface} inet {address}/32 alias"));
+        assert_eq!(output.status, 0, "{}", output.stderr);
+    }
+}
+
 /// One thing that somebody does to what is ours. `pick` chooses among what is there.
 #[derive(Clone, Copy, Debug)]
 pub enum Hand {

@@ -7,7 +7,7 @@ use cellblock_fakebsd::Release;
 use cellblock_fakebsd::trace::{Origin, Probe};
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::jail::{ParameterValue, Publish};
-use cellblock_schemas::net::{HostAddress, PortRange, Protocol};
+use cellblock_schemas::net::{Family, HostAddress, PortRange, Protocol};
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::{HostView, JailView};
 use cellblock_sim::World;
@@ -243,6 +243,45 @@ fn states_of_a_withdrawn_nat_and_of_a_former_address_end() {
         "{:#?}",
         states(&world)
     );
+}
+
+#[test]
+fn connections_live_until_their_jail_has_ended_and_no_longer() {
+    for network in [0, 2, 4, 6] {
+        let mut world = World::new(Release::V15_1);
+        let mut view = jails(&[&[network], &[network]]);
+        world.take(view.clone());
+        rest(&mut world);
+        let of = |name: &str| {
+            let jails = view.jails.values();
+            let found = jails.clone().find(|jail| jail.name == name);
+            let attachment = &found.expect("a jail").binding.attachments[0];
+            attachment.address_of(Family::Ipv4).expect("it has IPv4")
+        };
+        let (gone, kept) = (format!("({}:", of("a")), format!("({}:", of("b")));
+        for jail in ["a", "b"] {
+            let probe = Probe::tcp(Origin::Jail(jail.to_owned()), address("10.0.2.2"), 443);
+            world.host.emulator().send(&probe);
+        }
+        assert_eq!(states_with(&world, &[&gone]), 1, "{:#?}", states(&world));
+        jail(&mut view, "a").deleting = true;
+        world.take(view);
+        rest(&mut world);
+        assert_eq!(states_with(&world, &[&gone]), 0, "{network}");
+        assert_eq!(states_with(&world, &[&kept]), 1, "{network}");
+        let emulator = world.host.emulator();
+        let last_of = |program: &str, flag: &str| {
+            let mut log = emulator.log.iter();
+            let is_it =
+                |argv: &[String]| argv[0] == program && argv.iter().any(|word| word == flag);
+            log.rposition(|logged| is_it(&logged.argv))
+        };
+        let (stopped, killed) = (last_of("jail", "-r"), last_of("pfctl", "-k"));
+        assert!(
+            stopped.is_some() && stopped < killed,
+            "{stopped:?} {killed:?}"
+        );
+    }
 }
 
 /// The prefix length of an address on an interface of the host.

@@ -198,3 +198,13 @@ fn no_root_lies_inside_another_jails() {
     assert_refused(&report, 1, reason::ROOT_REFUSED, "`outer`");
     assert_ready(&report, 2);
 }
+
+#[test]
+fn a_root_that_cannot_be_looked_at_is_its_jails_trouble_alone() {
+    let mut world = World::new(Release::V15_1);
+    link(&world, "/jails/round", "/jails/round");
+    world.take(view(&["/jails/round", "/jails/b"]));
+    let report = rest(&mut world);
+    assert_refused(&report, 0, reason::ROOT_MISSING, "symbolic links");
+    assert_ready(&report, 1);
+}

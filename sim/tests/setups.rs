@@ -217,6 +217,33 @@ fn a_nic_that_somebody_has_come_to_use_is_not_put_down() {
 }
 
 #[test]
+fn a_former_uplink_that_somebody_has_come_to_use_is_not_put_down() {
+    for line in [
+        None,
+        Some("ifconfig vtnet1 inet 198.51.100.9/24 alias"),
+        Some("ifconfig vlan7 create vlan 7 vlandev vtnet1"),
+    ] {
+        let mut world = World::new(Release::V15_1);
+        world.run("ifconfig vtnet1 down");
+        world.run("ifconfig vtnet2 down");
+        world.take(one(&[3], false));
+        rest(&mut world);
+        assert!(is_up(&world, "vtnet1"));
+        if let Some(line) = line {
+            world.run(line);
+        }
+        let mut moved = one(&[3], false);
+        let lan = moved.networks.get_mut("lan").expect("its network");
+        let bridge = lan.spec.bridge.as_mut().expect("a bridge");
+        bridge.uplink = Some("third".to_owned());
+        world.take(moved);
+        rest(&mut world);
+        assert!(is_up(&world, "vtnet2"));
+        assert_eq!(is_up(&world, "vtnet1"), line.is_some(), "{line:?}");
+    }
+}
+
+#[test]
 fn what_a_failed_stop_left_mounted_is_taken_away_before_the_jail_starts_without_it() {
     for release in [Release::V15_1, Release::V14_3] {
         let mut world = World::new(release);

@@ -46,11 +46,34 @@ pub struct Observed {
     pub jail_parameters: BTreeSet<String>,
     /// Files below the agent's folder, by path, with their content; console logs, which jail(8) writes there, with none.
     pub files: BTreeMap<String, String>,
-    /// Directories of the host that were asked for, with their paths without symbolic links; none: there is no such directory.
-    pub directories: BTreeMap<String, Option<String>>,
+    /// Directories of the host that were asked for.
+    pub directories: BTreeMap<String, Directory>,
     /// The sizes of the console logs among the files, in octets.
     #[serde(default)]
     pub consoles: BTreeMap<String, u64>,
+}
+
+/// What stands at a path that shall be a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Directory {
+    /// A directory, with its path without symbolic links.
+    At(String),
+    /// Nothing, or something else.
+    Absent,
+    /// It could not be found out; why.
+    Unknown(String),
+}
+
+impl Directory {
+    /// Its path without symbolic links.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::At(path) => Some(path),
+            Self::Absent | Self::Unknown(_) => None,
+        }
+    }
 }
 
 impl Observed {

@@ -28,6 +28,12 @@ pub enum FileError {
     /// EROFS.
     #[error("Read-only file system")]
     ReadOnly,
+    /// ELOOP.
+    #[error("Too many levels of symbolic links")]
+    TooManyLinks,
+    /// ENAMETOOLONG.
+    #[error("File name too long")]
+    NameTooLong,
 }
 
 /// One entry of the tree.
@@ -50,6 +56,9 @@ pub struct FileTree {
 
 /// How many symbolic links one path may lead through (MAXSYMLINKS, sys/sys/param.h).
 const LINKS_MAX: usize = 32;
+
+/// Octets of one component of a path (NAME_MAX, sys/sys/syslimits.h).
+const NAME_MAX: usize = 255;
 
 /// The directories every host has.
 const BASE_DIRECTORIES: &[&str] = &[
@@ -132,8 +141,8 @@ impl FileTree {
         matches!(self.entry(path), Some(Entry::Directory))
     }
 
-    /// The path without symbolic links, as realpath(3) finds it; none if something on the way is missing, or links go round in circles.
-    pub fn real_path(&self, path: &str) -> Option<String> {
+    /// The path without symbolic links, as realpath(3) finds it; none if something on the way is missing.
+    pub fn real_path(&self, path: &str) -> Result<Option<String>, FileError> {
         let mut rest: Vec<String> = split(path);
         rest.reverse();
         let mut at = String::new();
@@ -147,13 +156,17 @@ impl FileTree {
                 }
                 _ => {}
             }
+            if part.len() > NAME_MAX {
+                return Err(FileError::NameTooLong);
+            }
             let next = format!("{at}/{part}");
-            match self.entries.get(&next)? {
-                Entry::Directory | Entry::File(_) => at = next,
-                Entry::Symlink(target) => {
+            match self.entries.get(&next) {
+                None => return Ok(None),
+                Some(Entry::Directory | Entry::File(_)) => at = next,
+                Some(Entry::Symlink(target)) => {
                     links += 1;
                     if links > LINKS_MAX {
-                        return None;
+                        return Err(FileError::TooManyLinks);
                     }
                     if target.starts_with('/') {
                         at.clear();
@@ -162,7 +175,7 @@ impl FileTree {
                 }
             }
         }
-        Some(if at.is_empty() { "/".to_owned() } else { at })
+        Ok(Some(if at.is_empty() { "/".to_owned() } else { at }))
     }
 
     /// The bytes of the file at `path`.

@@ -78,7 +78,10 @@ impl System for Emulated {
 
     fn real_path(&self, path: &str) -> Result<Option<String>, SystemError> {
         let emulator = self.emulator();
-        let real = emulator.files.real_path(path);
+        let real = emulator
+            .files
+            .real_path(path)
+            .map_err(|error| file_error("look at", path, error))?;
         Ok(real.filter(|real| emulator.files.is_directory(real)))
     }
 
@@ -112,10 +115,11 @@ fn file_error(action: &'static str, path: &str, error: FileError) -> SystemError
         FileError::Exists => io::ErrorKind::AlreadyExists,
         FileError::NoSpace => io::ErrorKind::StorageFull,
         FileError::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+        FileError::TooManyLinks | FileError::NameTooLong => io::ErrorKind::Other,
     };
     SystemError::File {
         action,
         path: path.to_owned(),
-        source: io::Error::from(kind),
+        source: io::Error::new(kind, error),
     }
 }

@@ -308,7 +308,7 @@ impl<'a> Planner<'a> {
         for address in &before.addresses {
             if !entry.addresses.contains(address) {
                 let op = Op::KillStates { address: *address };
-                self.step(Phase::KillStates, &Subject::Jail(uid.clone()), op);
+                self.step(Phase::StartJail, &Subject::Jail(uid.clone()), op);
             }
         }
     }

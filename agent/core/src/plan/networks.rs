@@ -144,8 +144,8 @@ impl<'a> Planner<'a> {
                         },
                     );
                 }
-                // Its members take it from the bridge (`bridge_ioctl`, sys/net/if_bridge.c); an empty one takes that of its first member.
-                if interface.mtu != mtu && !interface.members.is_empty() {
+                // Its members take it from the bridge (`bridge_ioctl`, sys/net/if_bridge.c).
+                if interface.mtu != mtu {
                     self.step(
                         Phase::ShapeInterface,
                         &subject,
@@ -288,18 +288,7 @@ impl<'a> Planner<'a> {
                 self.step(Phase::RemoveMember, subject, op)
                     .forget
                     .push(Record::Owned(owned.clone()));
-                let brought_up = Owned::BroughtUp {
-                    interface: member.clone(),
-                };
-                if ledger.owned.contains(&brought_up) {
-                    let op = Op::SetUp {
-                        interface: member.clone(),
-                        up: false,
-                    };
-                    self.step(Phase::Restore, subject, op)
-                        .forget
-                        .push(Record::Owned(brought_up));
-                }
+                self.plan_bring_down(subject, member);
             }
         }
     }

@@ -27,7 +27,7 @@ pub(super) enum Phase {
     DestroyInterface,
     /// What the host's own interfaces and sysctls were before.
     Restore,
-    /// The last trace of a jail; the ledger forgets it with this.
+    /// The last traces of a jail: the states of its addresses, then its file; the ledger forgets it with that.
     RemoveFile,
     /// Loopbacks, bridges, netgraph switches and the host's interfaces at these.
     CreateInterface,
@@ -47,7 +47,7 @@ pub(super) enum Phase {
     AddRoute,
     /// jail.conf files.
     WriteFile,
-    /// Jails.
+    /// Jails, each after the states of addresses that it had and has no more.
     StartJail,
     /// What drifted inside a running VNET jail.
     RepairVnet,

@@ -177,16 +177,18 @@ impl Planner<'_> {
         }
     }
 
+    /// Puts a NIC down that we brought up, unless somebody needs it up.
     pub(super) fn plan_bring_down(&mut self, subject: &Subject, interface: &str) {
         let owned = Owned::BroughtUp {
             interface: interface.to_owned(),
         };
-        // Somebody has come to use it, or addresses of ours are still on it.
+        // Somebody has come to use it, itself or below a vlan or a lagg, or addresses of ours are still on it.
         let has_addresses = self.index.interfaces_named(interface).any(|found| {
             let mut addresses = found.addresses.iter();
             addresses.any(|entry| entry.scope.is_none())
         });
-        if has_addresses {
+        let mut interfaces = self.observed.interfaces.iter();
+        if has_addresses || interfaces.any(|above| above.below.contains(interface)) {
             return;
         }
         if self.ledger.owned.contains(&owned) {

@@ -10,7 +10,7 @@ use cellblock_schemas::view::{HostView, JailView};
 use super::index::Index;
 use super::{Settings, reason};
 use crate::ledger::Ledger;
-use crate::observed::{Observed, ObservedJail};
+use crate::observed::{Directory, Observed, ObservedJail};
 
 /// Why a jail cannot have the root that it asks for.
 type Refused = (&'static str, String);
@@ -52,7 +52,7 @@ impl<'a, 'o> Roots<'a, 'o> {
             .filter(|jail| !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped);
         for jail in running {
             let root = jail.spec.root.as_ref();
-            let path = root.and_then(|root| observed.directories.get(&root.path)?.as_deref());
+            let path = root.and_then(|root| observed.directories.get(&root.path)?.path());
             if let Some(path) = path {
                 wanted.entry(path).or_default().push(jail);
             }
@@ -80,13 +80,22 @@ impl<'a, 'o> Roots<'a, 'o> {
             return Err((reason::AGENT_TOO_OLD, message));
         };
         let written = &root.path;
-        let found = self.observed.directories.get(written);
-        let Some(path) = found.and_then(Option::as_deref) else {
-            let message = format!(
-                "spec.root.path: `{written}` is no directory on host `{}`; make it there, or correct the path",
-                self.host
-            );
-            return Err((reason::ROOT_MISSING, message));
+        let path = match self.observed.directories.get(written) {
+            Some(Directory::At(path)) => path,
+            Some(Directory::Unknown(why)) => {
+                let message = format!(
+                    "spec.root.path: host `{}` does not tell what `{written}` is: {why}; mend it there, or correct the path",
+                    self.host
+                );
+                return Err((reason::ROOT_MISSING, message));
+            }
+            Some(Directory::Absent) | None => {
+                let message = format!(
+                    "spec.root.path: `{written}` is no directory on host `{}`; make it there, or correct the path",
+                    self.host
+                );
+                return Err((reason::ROOT_MISSING, message));
+            }
         };
         let led = if written.trim_end_matches('/') == path {
             String::new()

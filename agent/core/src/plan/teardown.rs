@@ -116,16 +116,11 @@ impl<'a> Planner<'a> {
         self.plan_leftover_files();
     }
 
-    /// Stops a jail: for good, with the states of its addresses, or to start it again, for `restart`'s reason.
+    /// Stops a jail: for good, or to start it again, for `restart`'s reason. Its connections live as long as it does, so that `exec.stop` can end them in order.
     pub(super) fn plan_stop(&mut self, uid: &Uid, jail: &ObservedJail, restart: Option<String>) {
         let subject = Subject::Jail(uid.clone());
         let ours = self.ledger.jails.get(uid);
         let conf = ours.map_or_else(|| self.settings.conf(&jail.name), |ours| ours.conf.clone());
-        if restart.is_none() && self.observed.pf.loaded {
-            for address in ours.map(|ours| ours.addresses.clone()).unwrap_or_default() {
-                self.step(Phase::KillStates, &subject, Op::KillStates { address });
-            }
-        }
         let conf = self.observed.files.contains_key(&conf).then_some(conf);
         let reason = restart.clone().unwrap_or_default();
         let record = ours.filter(|ours| ours.restart != reason).map(|ours| {
@@ -459,6 +454,14 @@ impl<'a> Planner<'a> {
                 || Subject::HostPart(format!("file {path}")),
                 |(uid, _)| Subject::Jail(uid.clone()),
             );
+            // Before the addresses can be given to somebody else, and not before the jail has ended, which could make them anew. One jail after the other, because nothing but the file that
+            // is gone shows that it was done.
+            if let Some((_, ours)) = owner.filter(|_| self.observed.pf.loaded) {
+                for address in ours.addresses.iter().chain(&ours.former) {
+                    let op = Op::KillStates { address: *address };
+                    self.step(Phase::RemoveFile, &subject, op);
+                }
+            }
             // While an address of it stands on the host the ledger knows whose it was.
             let forget = owner
                 .filter(|(_, ours)| !ours.has_aliases(ledger))

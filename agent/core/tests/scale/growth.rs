@@ -13,13 +13,23 @@ pub(crate) struct Took {
     pub(crate) cpu: Duration,
 }
 
+/// More than a processor's caches hold, in bytes.
+const CACHES: usize = 128 << 20;
+
 /// Runs `work` `runs` times; the best of each clock, because whatever else the machine does only ever adds.
+///
+/// Each run begins with cold caches. That is how an agent finds them, which looks at its host every half minute and lets dozens of commands run in between; and otherwise a small host would
+/// be read from the cache, a large one from memory, and the exponent would tell how large the cache is.
 pub(crate) fn best_of<T>(runs: u32, mut work: impl FnMut() -> T) -> Took {
+    let mut strangers = vec![0_u8; CACHES];
     let mut best = Took {
         wall: Duration::MAX,
         cpu: Duration::MAX,
     };
     for _ in 0..runs {
+        let next = strangers[0].wrapping_add(1);
+        strangers.fill(next);
+        std::hint::black_box(&strangers);
         let (wall, cpu) = (Instant::now(), cpu_time());
         let result = work();
         best.cpu = best.cpu.min(cpu_time() - cpu);

@@ -12,7 +12,8 @@ use cellblock_agent_core::Ledger;
 use cellblock_agent_core::execute::Unkept;
 use cellblock_agent_core::ledger::Contents;
 use cellblock_agent_core::observed::{
-    Address, AnchorReference, Interface, JailMeta, Member, Observed, ObservedJail, Pf, Route, Vnet,
+    Address, AnchorReference, Directory, Interface, JailMeta, Member, Observed, ObservedJail, Pf,
+    Route, Vnet,
 };
 use cellblock_agent_core::op::{Op, Plan, Record};
 use cellblock_agent_core::plan::{self, Settings};
@@ -181,7 +182,7 @@ pub(crate) fn empty(view: &HostView) -> (Observed, Ledger) {
         directories: wanted
             .directories
             .into_iter()
-            .map(|path| (path.clone(), Some(path)))
+            .map(|path| (path.clone(), Directory::At(path)))
             .collect(),
         ..Observed::default()
     };

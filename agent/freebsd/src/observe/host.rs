@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellblock_agent_core::host::Wanted;
+use cellblock_agent_core::host::{HostError, Wanted};
 use cellblock_agent_core::mark::Mark;
 use cellblock_agent_core::names::ANCHOR_ROOT;
-use cellblock_agent_core::observed::{Interface, Netgraph, Observed, ObservedJail, Pf, Route};
+use cellblock_agent_core::observed::{
+    Directory, Interface, Netgraph, Observed, ObservedJail, Pf, Route,
+};
 use cellblock_agent_core::render::pf::ISOLATED_TABLE;
 use cellblock_schemas::host::{HostFacts, InterfaceFact};
 use cellblock_schemas::net::HostAddress;
@@ -74,10 +76,15 @@ pub(crate) fn look(
     } else {
         Netgraph::default()
     };
-    let mut directories = BTreeMap::new();
-    for path in &wanted.directories {
-        directories.insert(path.clone(), system.real_path(path)?);
-    }
+    // One path that cannot be looked at (a circle of links, a dead NFS server) is its jail's trouble, and no other's.
+    let directories = wanted.directories.iter().map(|path| {
+        let found = match system.real_path(path) {
+            Ok(Some(real)) => Directory::At(real),
+            Ok(None) => Directory::Absent,
+            Err(error) => Directory::Unknown(HostError::from(Failure::from(error)).message),
+        };
+        (path.clone(), found)
+    });
     let files = files(system, folder)?;
     Ok(Observed {
         busy: BTreeMap::new(),
@@ -104,7 +111,7 @@ pub(crate) fn look(
         netgraph,
         modules,
         jail_parameters,
-        directories,
+        directories: directories.collect(),
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cellblock_agent_core::host::{Host as _, Wanted};
-use cellblock_agent_core::observed::{AnchorReference, Observed};
+use cellblock_agent_core::observed::{AnchorReference, Directory, Observed};
 use cellblock_fakebsd::fault::{Fault, When};
 use cellblock_fakebsd::{Emulator, HardwareProfile, Output, Release};
 
@@ -91,11 +91,11 @@ fn what_was_asked_for_and_what_is_not_there() {
         "what every look needs is not among what was asked for"
     );
     assert_eq!(
-        observed.directories["/jails/www"].as_deref(),
+        observed.directories["/jails/www"].path(),
         Some("/jails/www")
     );
-    assert_eq!(observed.directories["/jails/nosuch"], None);
-    assert_eq!(observed.directories["/etc/pf.conf"], None);
+    assert_eq!(observed.directories["/jails/nosuch"], Directory::Absent);
+    assert_eq!(observed.directories["/etc/pf.conf"], Directory::Absent);
     assert_eq!(observed.modules, set(&["if_bridge"]));
 }
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::admit::{Outcome, Request, Through, admit};
+use crate::allocate::scope_host;
 use crate::index::{Index, wanted_ports};
 use crate::testing::{World, bridge, host, jail, shared};
 use crate::view::{Delta, Parts, host_view};
@@ -17,12 +18,27 @@ use crate::{claim::Resource, reconcile};
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 const JAILS: [&str; 6] = ["j0", "j1", "j2", "j3", "j4", "j5"];
 
-/// One step of a history. Numbers choose among [`HOSTS`] and [`JAILS`].
+/// Networks that come and go on the wire of the hosts' uplink `external`.
+const WIRE: [&str; 3] = ["east", "west", "north"];
+
+/// Prefixes for them, most of which overlap others.
+const PREFIXES: [&str; 5] = [
+    "10.10.0.0/28",
+    "10.10.0.0/29",
+    "10.10.0.8/29",
+    "10.10.0.0/30",
+    "10.11.0.0/29",
+];
+
+/// One step of a history. Numbers choose among [`HOSTS`], [`JAILS`] and [`WIRE`].
 #[derive(Clone, Debug)]
 enum Step {
     Apply(Wish),
     /// Decided from the index as it was when the last `Remember` was taken.
     ApplyStale(Wish),
+    /// A network on the wire, as it is said anew; decided from the old index or from the newest.
+    Wire(Wire, bool),
+    Unwire(usize),
     Remember,
     Delete(usize),
     /// The agent realises its view and says nothing yet.
@@ -35,33 +51,70 @@ enum Step {
     Restart,
 }
 
+/// A network on the wire.
+#[derive(Clone, Debug)]
+struct Wire {
+    network: usize,
+    prefix: usize,
+    /// The only host that it is on.
+    host: Option<usize>,
+    netgraph: bool,
+}
+
+impl Wire {
+    fn document(&self) -> Value {
+        let mut document = shared(WIRE[self.network]);
+        let mode = if self.netgraph {
+            "netgraph"
+        } else {
+            "sharedIP"
+        };
+        document["spec"] =
+            json!({mode: {"uplink": "external"}, "subnets": [{"cidr": PREFIXES[self.prefix]}]});
+        if let Some(host) = self.host {
+            document["spec"]["hostSelector"] = json!({"matchLabels": {"host": HOSTS[host]}});
+        }
+        document
+    }
+}
+
+/// What a jail is attached to.
+#[derive(Clone, Copy, Debug)]
+enum Attached {
+    Nothing,
+    Lan,
+    Inside,
+    Wire(usize),
+}
+
 #[derive(Clone, Debug)]
 struct Wish {
     jail: usize,
     host: Option<usize>,
-    lan: bool,
-    inside: bool,
+    attached: Attached,
     address: Option<u8>,
     port: Option<u16>,
 }
 
 impl Wish {
     fn document(&self) -> Value {
-        let mut networks = Vec::new();
-        if self.lan {
-            match self.address {
-                Some(last) => networks
-                    .push(json!({"network": "lan", "addresses": [format!("10.30.0.{last}")]})),
-                None => networks.push(json!({"network": "lan"})),
-            }
-        } else if self.inside {
-            networks.push(json!({"network": "inside"}));
-        }
+        let attachment = |network: &str, given: Option<String>| match given {
+            Some(address) => json!([{"network": network, "addresses": [address]}]),
+            None => json!([{"network": network}]),
+        };
+        let given = |prefix: &str| self.address.map(|last| format!("{prefix}.{last}"));
+        let networks = match self.attached {
+            Attached::Nothing => json!([]),
+            Attached::Lan => attachment("lan", given("10.30.0")),
+            Attached::Inside => attachment("inside", None),
+            // 10.10.0.10 to 10.10.0.15 lie in some of the prefixes.
+            Attached::Wire(wire) => attachment(WIRE[wire], given("10.10.0")),
+        };
         let mut document = jail(JAILS[self.jail], &[], json!({"networks": networks}));
         if let Some(host) = self.host {
             document["spec"]["host"] = json!(HOSTS[host]);
         }
-        if let (Some(port), true) = (self.port, self.lan || self.inside) {
+        if let (Some(port), Attached::Lan | Attached::Inside) = (self.port, self.attached) {
             let ports = json!([format!("{port}-{}", port + 1)]);
             document["spec"]["publish"] =
                 json!([{"name": "web", "ports": ports, "uplink": "external"}]);
@@ -74,18 +127,36 @@ fn wish() -> impl Strategy<Value = Wish> {
     (
         0..JAILS.len(),
         prop::option::of(0..HOSTS.len()),
-        any::<bool>(),
-        any::<bool>(),
+        prop_oneof![
+            1 => Just(Attached::Nothing),
+            4 => Just(Attached::Lan),
+            2 => Just(Attached::Inside),
+            4 => (0..WIRE.len()).prop_map(Attached::Wire),
+        ],
         prop::option::weighted(0.3, 10_u8..16),
         prop::option::weighted(0.4, 80_u16..84),
     )
-        .prop_map(|(jail, host, lan, inside, address, port)| Wish {
+        .prop_map(|(jail, host, attached, address, port)| Wish {
             jail,
             host,
-            lan,
-            inside,
+            attached,
             address,
             port,
+        })
+}
+
+fn wire() -> impl Strategy<Value = Wire> {
+    (
+        0..WIRE.len(),
+        0..PREFIXES.len(),
+        prop::option::weighted(0.3, 0..HOSTS.len()),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(network, prefix, host, netgraph)| Wire {
+            network,
+            prefix,
+            host,
+            netgraph,
         })
 }
 
@@ -93,6 +164,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => wish().prop_map(Step::Apply),
         2 => wish().prop_map(Step::ApplyStale),
+        3 => (wire(), prop::bool::weighted(0.3)).prop_map(|(wire, stale)| Step::Wire(wire, stale)),
+        1 => (0..WIRE.len()).prop_map(Step::Unwire),
         2 => Just(Step::Remember),
         3 => (0..JAILS.len()).prop_map(Step::Delete),
         2 => (0..HOSTS.len()).prop_map(Step::Act),
@@ -118,6 +191,13 @@ impl History {
         let mut world = World::with_hosts(&HOSTS);
         world.apply(bridge("lan")).expect("a network");
         world.apply(shared("inside")).expect("a network");
+        let east = Wire {
+            network: 0,
+            prefix: 0,
+            host: None,
+            netgraph: false,
+        };
+        world.apply(east.document()).expect("a network");
         world.reconcile();
         let old = world.index.clone();
         Self {
@@ -131,22 +211,10 @@ impl History {
         match step {
             // Refusals are part of life here; what matters is what was accepted.
             Step::Apply(wish) => drop(self.world.apply(wish.document())),
-            Step::ApplyStale(wish) => {
-                let now = self.world.now();
-                let request = Request::Apply {
-                    kind: Kind::Jail,
-                    document: wish.document(),
-                    through: Through::Object,
-                    manager: "other".to_owned(),
-                    together: std::sync::Arc::default(),
-                    force: true,
-                };
-                if let Ok(admitted) = admit(&self.old, request, &now)
-                    && let Some(write) = admitted.write
-                {
-                    self.world.commit(&write);
-                }
-            }
+            Step::ApplyStale(wish) => self.apply_stale(Kind::Jail, wish.document()),
+            Step::Wire(wire, false) => drop(self.world.apply(wire.document())),
+            Step::Wire(wire, true) => self.apply_stale(Kind::Network, wire.document()),
+            Step::Unwire(network) => drop(self.world.delete(Kind::Network, WIRE[*network])),
             Step::Remember => self.old = self.world.index.clone(),
             Step::Delete(jail) => drop(self.world.delete(Kind::Jail, JAILS[*jail])),
             Step::Act(host) => self.act(HOSTS[*host]),
@@ -163,6 +231,24 @@ impl History {
                     .expect("a host can always be cordoned");
             }
             Step::Restart => self.world.restart(),
+        }
+    }
+
+    /// Another controller decides from the index as it was.
+    fn apply_stale(&mut self, kind: Kind, document: Value) {
+        let now = self.world.now();
+        let request = Request::Apply {
+            kind,
+            document,
+            through: Through::Object,
+            manager: "other".to_owned(),
+            together: std::sync::Arc::default(),
+            force: true,
+        };
+        if let Ok(admitted) = admit(&self.old, request, &now)
+            && let Some(write) = admitted.write
+        {
+            self.world.commit(&write);
         }
     }
 
@@ -205,13 +291,20 @@ impl History {
 fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
     let mut uses = Uses::new();
     for attachment in &binding.attachments {
-        let network = index.network(&attachment.network).expect("networks stay");
+        let network = index.network(&attachment.network);
+        let spec = &network.expect("a network stays while it is used").spec;
+        // Not by its network is an address used, but on a wire.
+        let uplink = spec.mode().and_then(|mode| mode.uplink());
+        let wire = uplink.map_or_else(
+            || attachment.network.clone(),
+            |uplink| format!("uplink {uplink}"),
+        );
         for address in &attachment.addresses {
-            uses.insert(crate::allocate::address_claim(
-                network,
-                &binding.host,
-                address.address,
-            ));
+            uses.insert(Resource::Address {
+                network: wire.clone(),
+                host: scope_host(spec, &binding.host).map(str::to_owned),
+                address: address.address,
+            });
         }
         uses.extend(attachment.mac.map(Resource::of_mac));
     }
@@ -287,6 +380,9 @@ proptest! {
         prop_assert_eq!(history.world.index.count(Kind::Jail), 0);
         for network in ["lan", "inside"] {
             history.world.delete(Kind::Network, network).expect("accepted");
+        }
+        for network in WIRE {
+            drop(history.world.delete(Kind::Network, network));
         }
         history.world.reconcile();
         prop_assert!(history.world.index.claims().is_empty());

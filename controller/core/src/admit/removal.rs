@@ -4,11 +4,14 @@
 //! A network or host is always marked first and removed in a second step: whoever comes to depend on it compares it, so
 //! everybody who still does is known once the mark is in the index.
 
+use std::collections::BTreeMap;
+
 use cellblock_schemas::{ConditionStatus, HostStatus, Jail, Kind, NetworkStatus, Object, Uid};
 use jiff::Timestamp;
 
 use super::draft::Draft;
 use super::{Admitted, IN_USE_FINALIZER, Now, Outcome, Reason, Rejection};
+use crate::claim::Owner;
 use crate::index::Index;
 use crate::write::Write;
 use crate::{bind, conditions, rules};
@@ -146,7 +149,7 @@ fn tell(object: &mut Object, users: &[&Jail], now: Timestamp) {
     conditions::set(list, condition, now);
 }
 
-/// The jails that still use an object: those bound to a host, those with addresses of a network.
+/// The jails that still use an object, by name: those bound to a host, those attached to a network or with an address of it that their host may have.
 pub(crate) fn users<'a>(index: &'a Index, object: &Object) -> Vec<&'a Jail> {
     let name = &object.metadata().name;
     match object {
@@ -157,15 +160,22 @@ pub(crate) fn users<'a>(index: &'a Index, object: &Object) -> Vec<&'a Jail> {
                 .collect()
         }
         Object::Network(_) => {
-            let jails = index.jails_of_network(name);
-            let uses = |jail: &&Jail| {
-                let bound = jail
-                    .binding()
-                    .into_iter()
-                    .flat_map(|binding| &binding.attachments);
-                bound.into_iter().any(|bound| bound.network == *name)
-            };
-            jails.filter(uses).collect()
+            let bound = index.jails_of_network(name).filter(|jail| {
+                let attachments = jail.binding().map(|binding| &binding.attachments);
+                let mut attachments = attachments.into_iter().flatten();
+                attachments.any(|bound| bound.network == *name)
+            });
+            // What a jail has given up its host may still have.
+            let holders = index.claims().addresses(name);
+            let holders = holders.filter_map(|(_, claim)| match &claim.owner {
+                Owner::Jail { name, uid } => {
+                    index.jail(name).filter(|jail| jail.metadata.uid == *uid)
+                }
+                Owner::Bridge { .. } => None,
+            });
+            let users = bound.chain(holders);
+            let users: BTreeMap<_, _> = users.map(|jail| (&jail.metadata.name, jail)).collect();
+            users.into_values().collect()
         }
         Object::Jail(_) => Vec::new(),
     }

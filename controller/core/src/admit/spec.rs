@@ -315,7 +315,7 @@ fn guard(draft: &mut Draft<'_>) {
         (Object::Network(network), before) => {
             let same = matches!(before, Some(Object::Network(before))
                 if before.spec.subnets == network.spec.subnets
-                    && before.spec.bridge == network.spec.bridge
+                    && before.spec.mode() == network.spec.mode()
                     && before.spec.host_selector == network.spec.host_selector);
             if !same {
                 draft

@@ -1,6 +1,7 @@
 //! The claims of the whole cluster, in the orders in which they are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::Uid;
 use cellblock_schemas::net::{PortRange, Protocol};
@@ -48,6 +49,33 @@ impl Claims {
     pub fn used(&self, network: &str, host: Option<&str>) -> Option<&Used> {
         self.used
             .get(&(network.to_owned(), host.map(str::to_owned)))
+    }
+
+    /// Every claim of an address of a network, on whatever host, those given up included.
+    pub fn addresses<'a>(
+        &'a self,
+        network: &'a str,
+    ) -> impl Iterator<Item = (IpAddr, &'a Claim)> + use<'a> {
+        let first = Resource::Address {
+            network: network.to_owned(),
+            host: None,
+            address: Ipv4Addr::UNSPECIFIED.into(),
+        };
+        let rest = self.by_resource.range(first..);
+        rest.map_while(move |(resource, claim)| match resource {
+            Resource::Address {
+                network: of,
+                address,
+                ..
+            } if of == network => Some((*address, claim)),
+            Resource::Address { .. }
+            | Resource::MacNumber(_)
+            | Resource::Mac(_)
+            | Resource::Port { .. }
+            | Resource::PublicAddress { .. }
+            | Resource::JailName { .. }
+            | Resource::Root { .. } => None,
+        })
     }
 
     /// The MAC number of a network's bridge on a host.

@@ -1,14 +1,18 @@
 //! What a network may say given the other networks and the jails on it, and a host given the jails on it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use cellblock_schemas::network::{Network, NetworkSpec, Subnet};
+use cellblock_schemas::network::{Network, NetworkSpec, Scope, Subnet};
 use cellblock_schemas::selector::{LabelSelector, SelectorOperator};
 use cellblock_schemas::{Host, Jail};
 
 use super::Problem;
-use crate::claim::Resource;
+use crate::claim::{Owner, Resource};
 use crate::index::{Index, wanted_ports};
+
+#[cfg(test)]
+mod tests;
 
 /// How many jails a message names before it only counts them.
 const JAILS_SHOWN_MAX: usize = 3;
@@ -32,12 +36,8 @@ pub(crate) fn network(index: &Index, network: &Network, before: Option<&Network>
     if before.spec.host_selector != network.spec.host_selector {
         left_behind(index, network, &mut problems);
     }
-    let attached: Vec<_> = index
-        .jails_of_network(&network.metadata.name)
-        .filter(|jail| addresses_in(jail, &network.metadata.name).next().is_some())
-        .collect();
-    for jail in &attached {
-        left_outside(network, jail, &mut problems);
+    for (address, claim) in index.claims().addresses(&network.metadata.name) {
+        problems.extend(left_outside(network, address, &claim.owner));
     }
     super::enforced::of_network(index, network, &mut problems);
     problems
@@ -136,7 +136,7 @@ fn collide(left: &Resource, right: &Resource) -> bool {
     }
 }
 
-/// Subnets that two networks on one host would share.
+/// Subnets that another network on one host, or on one wire, has too.
 fn overlaps(
     index: &Index,
     network: &Network,
@@ -147,32 +147,47 @@ fn overlaps(
     let net = subnet.cidr.net();
     let others = index
         .networks()
-        .filter(|other| other.metadata.name != network.metadata.name)
-        .filter(|other| may_share_a_host(&network.spec, &other.spec))
-        .filter(|other| !same_wire(&network.spec, &other.spec));
+        .filter(|other| other.metadata.name != network.metadata.name);
     for other in others {
+        let wire = same_wire(&network.spec, &other.spec);
+        if wire.is_none() && !may_share_a_host(&network.spec, &other.spec) {
+            continue;
+        }
         let common = other
             .spec
             .subnets
             .iter()
             .map(|subnet| subnet.cidr.net())
             .find(|other| other.contains(&net) || net.contains(other));
-        if let Some(common) = common {
-            problems.push(Problem::new(
-                "SubnetOverlap",
-                field,
-                format!("{net} overlaps {common} of network {}", other.metadata.name),
+        let Some(common) = common else {
+            continue;
+        };
+        let name = &other.metadata.name;
+        let (why, help) = match wire {
+            Some(uplink) => (
+                format!(
+                    " on the same uplink `{uplink}`: each would give out the other's addresses"
+                ),
+                "attach the jails to one of the two networks, or divide the prefix between them; two wires that are not connected may both have it if their uplinks have different names and the networks' hostSelectors cannot both match",
+            ),
+            None => (
+                String::new(),
                 "choose another prefix, or keep the two networks on different hosts with hostSelectors that cannot both match",
-            ));
-        }
+            ),
+        };
+        let message = format!("{net} overlaps {common} of network {name}{why}");
+        problems.push(Problem::new("SubnetOverlap", field, message, help));
     }
 }
 
-/// Two networks on one uplink are the same wire, so they may share its prefix.
-fn same_wire(left: &NetworkSpec, right: &NetworkSpec) -> bool {
-    let (left, right) = (left.mode(), right.mode());
-    let uplink = left.as_ref().and_then(|mode| mode.uplink());
-    uplink.is_some() && uplink == right.as_ref().and_then(|mode| mode.uplink())
+/// The uplink of two networks that are one wire. Uplinks of one name are taken for one wire on whatever hosts they are: an address
+/// is claimed by the network's name, so only prefixes that do not overlap keep two networks from giving out the same one. Where the
+/// addresses of both repeat on every host, the operator has said that each host has a wire of its own.
+fn same_wire<'a>(left: &'a NetworkSpec, right: &NetworkSpec) -> Option<&'a str> {
+    let scopes = [left, right].map(NetworkSpec::effective_scope);
+    let uplink = left.mode()?.uplink()?;
+    let same = Some(uplink) == right.mode()?.uplink() && scopes != [Scope::Host; 2];
+    same.then_some(uplink)
 }
 
 /// Whether one host can have both networks: true unless the selectors contradict each other.
@@ -200,32 +215,29 @@ fn contradict(left: &LabelSelector, right: &LabelSelector) -> bool {
     })
 }
 
-/// Addresses that jails have and that the network's new subnets or gateways leave no room for.
-fn left_outside(network: &Network, jail: &Jail, problems: &mut Vec<Problem>) {
+/// What is wrong where a network's new subnets or gateways leave no room for an address that somebody holds: a jail that has it, or one
+/// that has given it up and whose host may still have it.
+fn left_outside(network: &Network, address: IpAddr, owner: &Owner) -> Option<Problem> {
     let spec = &network.spec;
-    for address in addresses_in(jail, &network.metadata.name) {
-        let jail = &jail.metadata.name;
-        match spec.subnet_of(address) {
-            None if spec.subnets.is_empty() => {}
-            None => problems.push(Problem::new(
+    let Some(subnet) = spec.subnet_of(address) else {
+        return (!spec.subnets.is_empty()).then(|| {
+            Problem::new(
                 "AddressOutside",
                 "spec.subnets",
-                format!("{address} of jail {jail} would lie outside every subnet"),
-                "keep the subnet until the jail has another address or is gone",
-            )),
-            Some(subnet) => {
-                let gateway = subnet.gateway.as_ref();
-                if gateway.is_some_and(|gateway| gateway.address == address) {
-                    problems.push(Problem::new(
-                        "AddressTaken",
-                        "spec.subnets",
-                        format!("{address} cannot become the gateway: jail {jail} has it"),
-                        "choose another gateway, or give the jail another address first",
-                    ));
-                }
-            }
-        }
-    }
+                format!("{address} of {owner} would lie outside every subnet"),
+                "keep the subnet until the jail has another address or is gone, and its host has said so",
+            )
+        });
+    };
+    let gateway = subnet.gateway.as_ref()?;
+    (gateway.address == address).then(|| {
+        Problem::new(
+            "AddressTaken",
+            "spec.subnets",
+            format!("{address} cannot become the gateway: {owner} has it"),
+            "choose another gateway, or give the jail another address first",
+        )
+    })
 }
 
 /// The first few jails by name, the rest counted.
@@ -239,18 +251,4 @@ pub(crate) fn named(jails: &[&Jail]) -> String {
         None | Some(0) => shown.join(", "),
         Some(more) => format!("{} and {more} more", shown.join(", ")),
     }
-}
-
-/// The addresses that a jail has of a network.
-fn addresses_in<'a>(
-    jail: &'a Jail,
-    network: &'a str,
-) -> impl Iterator<Item = std::net::IpAddr> + 'a {
-    let bound = jail
-        .binding()
-        .into_iter()
-        .flat_map(|binding| &binding.attachments);
-    bound
-        .filter(move |bound| bound.network == network)
-        .flat_map(|bound| bound.addresses.iter().map(|address| address.address))
 }

@@ -1,0 +1,132 @@
+use cellblock_schemas::Kind;
+use serde_json::{Value, json};
+
+use crate::testing::{World, jail, shared};
+
+/// A network of shared addresses on the uplink `external`.
+fn on_the_wire(name: &str, cidr: &str) -> Value {
+    let mut network = shared(name);
+    network["spec"] = json!({"sharedIP": {"uplink": "external"}, "subnets": [{"cidr": cidr}]});
+    network
+}
+
+#[test]
+fn two_networks_on_one_wire_have_no_address_in_common() {
+    let mut world = World::with_hosts(&["a", "b"]);
+    world
+        .apply(on_the_wire("east", "10.10.0.0/24"))
+        .expect("a network");
+    let mut west = on_the_wire("west", "10.10.0.128/25");
+    let refused = world.apply(west.clone()).expect_err("one wire");
+    assert_eq!(refused.violations[0].field, "spec.subnets[0].cidr");
+    let message = "10.10.0.128/25 overlaps 10.10.0.0/24 of network east on the same uplink `external`: each would give out the other's addresses";
+    assert_eq!(refused.violations[0].message, message);
+    let help = &refused.violations[0].help;
+    assert!(help.contains("divide the prefix between them"), "{help}");
+    // A netgraph switch on the uplink is on the same wire, and so are hosts that the networks do not share.
+    let mut switch = west.clone();
+    switch["spec"]["netgraph"] = json!({"uplink": "external"});
+    switch["spec"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("sharedIP");
+    world.apply(switch).expect_err("one wire");
+    west["spec"]["hostSelector"] = json!({"matchLabels": {"host": "b"}});
+    let mut east = on_the_wire("east", "10.10.0.0/24");
+    east["spec"]["hostSelector"] = json!({"matchLabels": {"host": "a"}});
+    world.apply(east).expect("fewer hosts");
+    world.apply(west.clone()).expect_err("still one wire");
+    // Uplinks of two names are two wires, and half of the prefix is nobody else's.
+    let mut other = west.clone();
+    other["spec"]["sharedIP"]["uplink"] = json!("elsewhere");
+    world.apply(other).expect("another wire");
+    world
+        .apply(on_the_wire("east", "10.10.0.0/24"))
+        .expect_err("on one host as the other is now");
+    world
+        .apply(on_the_wire("third", "10.11.0.0/25"))
+        .expect("a network");
+    world
+        .apply(on_the_wire("fourth", "10.11.0.128/25"))
+        .expect("the other half");
+}
+
+#[test]
+fn addresses_that_repeat_on_every_host_may_do_so_on_hosts_of_two_networks() {
+    let mut world = World::with_hosts(&["a", "b"]);
+    let on = |name: &str, host: &str| {
+        let mut network = shared(name);
+        network["spec"]["hostSelector"] = json!({"matchLabels": {"host": host}});
+        network
+    };
+    world.apply(on("east", "a")).expect("a network");
+    world.apply(on("west", "b")).expect("each host has its own");
+    world.apply(on("more", "b")).expect_err("on one host");
+    let mut fleet = on("fleet", "c");
+    fleet["spec"]["scope"] = json!("fleet");
+    world.apply(fleet).expect_err("unique in the fleet");
+}
+
+#[test]
+fn an_address_given_up_keeps_its_subnet_and_its_network_until_the_host_confirms() {
+    let mut world = World::with_hosts(&["a"]);
+    world
+        .apply(on_the_wire("east", "10.10.0.0/24"))
+        .expect("a network");
+    world
+        .apply(on_the_wire("far", "10.12.0.0/24"))
+        .expect("a network");
+    world
+        .apply(jail("one", &["east"], json!({})))
+        .expect("a jail");
+    world.report("a");
+    world
+        .apply(jail("one", &["far"], json!({})))
+        .expect("moves over");
+    let refused = world
+        .apply(on_the_wire("east", "10.13.0.0/24"))
+        .expect_err("host a has 10.10.0.1 still");
+    let message = "10.10.0.1 of jail one would lie outside every subnet";
+    assert_eq!(refused.violations[0].message, message);
+    world.delete(Kind::Network, "east").expect("accepted");
+    world.reconcile();
+    assert!(world.index.network("east").is_some());
+    world
+        .apply(on_the_wire("west", "10.10.0.0/24"))
+        .expect_err("host a has 10.10.0.1 still");
+    world.report("a");
+    world.reconcile();
+    assert!(world.index.network("east").is_none());
+    world
+        .apply(on_the_wire("west", "10.10.0.0/24"))
+        .expect("nobody has any of it");
+}
+
+#[test]
+fn of_two_networks_that_are_made_at_once_from_one_state_one_is_decided_again() {
+    let mut world = World::with_hosts(&["a"]);
+    world
+        .apply(on_the_wire("west", "10.20.0.0/24"))
+        .expect("a network");
+    let old = world.index.clone();
+    world
+        .apply(on_the_wire("east", "10.10.0.0/24"))
+        .expect("a network");
+    let now = world.now();
+    // Only the uplink or the subnets of what is there are other ones: both are what the rule looks at.
+    let mut moved = on_the_wire("west", "10.20.0.0/24");
+    moved["spec"]["sharedIP"]["uplink"] = json!("elsewhere");
+    for document in [on_the_wire("new", "10.10.0.0/24"), moved] {
+        let request = crate::admit::Request::Apply {
+            kind: Kind::Network,
+            document,
+            through: crate::admit::Through::Object,
+            manager: "other".to_owned(),
+            together: std::sync::Arc::default(),
+            force: true,
+        };
+        let admitted = crate::admit::admit(&old, request, &now).expect("nothing was there then");
+        let write = admitted.write.expect("something to write");
+        assert!(!world.commit(&write), "decided from what is no longer true");
+    }
+}

@@ -21,6 +21,9 @@ use crate::waiting::Waiting;
 /// The first two octets of the MAC address of a jail's end of a link.
 const JAIL_END: [u8; 2] = [0x02, 0xcb];
 
+/// The first two octets of the MAC address of the host's end of a link.
+pub(crate) const HOST_END: [u8; 2] = [0x06, 0xcb];
+
 /// The first two octets of a bridge's MAC address.
 const BRIDGE: [u8; 2] = [0x0a, 0xcb];
 
@@ -47,6 +50,9 @@ pub fn allocate(
     previous: Option<&Binding>,
 ) -> Result<Allocation, Waiting> {
     let mut allocation = Allocation::default();
+    // What is given to one attachment is chosen for no other.
+    let given = jail.spec.networks.iter().filter_map(|one| one.mac);
+    allocation.resources.extend(given.map(Resource::of_mac));
     for (attachment, network) in jail.spec.networks.iter().zip(networks) {
         let before = previous.and_then(|binding| {
             binding.attachments.iter().find(|bound| {
@@ -267,7 +273,6 @@ impl Choice<'_> {
                 }),
                 Resource::Address { .. }
                 | Resource::MacNumber(_)
-                | Resource::Mac(_)
                 | Resource::Port { .. }
                 | Resource::PublicAddress { .. }
                 | Resource::JailName { .. }
@@ -306,16 +311,14 @@ impl Choice<'_> {
 
     fn mac(&mut self) -> Mac {
         if let Some(given) = self.attachment.mac {
-            self.allocation.resources.insert(Resource::of_mac(given));
             return given;
         }
         let kept = self.before.and_then(|before| before.mac).filter(|mac| {
+            let number = Resource::of_mac(*mac);
+            let claims = self.index.claims();
             mac.0[..2] == JAIL_END
-                && self
-                    .index
-                    .claims()
-                    .in_the_way(&Resource::of_mac(*mac), self.owner)
-                    .is_none()
+                && !self.allocation.resources.contains(&number)
+                && claims.in_the_way(&number, self.owner).is_none()
         });
         if let Some(kept) = kept {
             self.allocation.resources.insert(Resource::of_mac(kept));

@@ -21,10 +21,8 @@ pub enum Resource {
         /// The address.
         address: IpAddr,
     },
-    /// The lower four octets that the MAC addresses of one link share (`02:cb:…`, `06:cb:…`, `0a:cb:…`).
+    /// The lower four octets that the MAC addresses of one link share (`02:cb:…` or a given one, `06:cb:…`, `0a:cb:…`).
     MacNumber(u32),
-    /// A MAC address that an operator gave.
-    Mac(Mac),
     /// Ports of one of a host's public addresses.
     Port {
         /// The Host's name.
@@ -59,19 +57,13 @@ pub enum Resource {
     },
 }
 
-/// The second octet of every MAC address of ours.
-const MAC_SPACE: u8 = 0xcb;
-
 impl Resource {
-    /// The claim behind a MAC address that an operator gave: one of our own number space counts as that number.
+    /// The claim behind the MAC address of a jail's end of a link, be it ours or given by an operator: the host's end has the same lower
+    /// four octets, so these are what nobody else may have.
     #[must_use]
     pub fn of_mac(mac: Mac) -> Self {
-        let [first, second, a, b, c, d] = mac.0;
-        if second == MAC_SPACE && matches!(first, 0x02 | 0x06 | 0x0a) {
-            Self::MacNumber(u32::from_be_bytes([a, b, c, d]))
-        } else {
-            Self::Mac(mac)
-        }
+        let [_, _, a, b, c, d] = mac.0;
+        Self::MacNumber(u32::from_be_bytes([a, b, c, d]))
     }
 
     /// The key's part that says among what the value is unique.
@@ -88,7 +80,7 @@ impl Resource {
                 host: Some(host),
                 ..
             } => format!("net/{network}/{host}"),
-            Self::MacNumber(_) | Self::Mac(_) => "mac".to_owned(),
+            Self::MacNumber(_) => "mac".to_owned(),
             Self::Port { host, .. } => format!("port/{host}"),
             Self::PublicAddress { host, .. } => format!("public/{host}"),
             Self::JailName { host, .. } => format!("name/{host}"),
@@ -104,7 +96,6 @@ impl Resource {
                 address.to_string()
             }
             Self::MacNumber(number) => format!("{number:08x}"),
-            Self::Mac(mac) => mac.to_string(),
             Self::Port {
                 address,
                 protocol,
@@ -128,7 +119,6 @@ impl Resource {
                 host: second,
                 address: value.parse().ok()?,
             }),
-            ("mac", None) if value.contains(':') => value.parse().ok().map(Self::Mac),
             ("mac", None) => u32::from_str_radix(value, 16).ok().map(Self::MacNumber),
             ("port", Some(host)) => {
                 let mut parts = value.splitn(3, ',');
@@ -166,8 +156,10 @@ impl std::fmt::Display for Resource {
             Self::Address {
                 network, address, ..
             } => write!(f, "address {address} of network {network}"),
-            Self::MacNumber(number) => write!(f, "MAC number {number:08x}"),
-            Self::Mac(mac) => write!(f, "MAC address {mac}"),
+            Self::MacNumber(number) => {
+                let [a, b, c, d] = number.to_be_bytes();
+                write!(f, "MAC number {a:02x}:{b:02x}:{c:02x}:{d:02x}")
+            }
             Self::Port {
                 address,
                 protocol,

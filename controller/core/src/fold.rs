@@ -83,10 +83,9 @@ fn confirm(index: &Index, jail: &Jail, report: &JailReport, write: &mut Write) {
             Resource::Port { .. } | Resource::PublicAddress { .. } | Resource::Root { .. } => {
                 everything
             }
-            Resource::Address { .. }
-            | Resource::MacNumber(_)
-            | Resource::Mac(_)
-            | Resource::JailName { .. } => network,
+            Resource::Address { .. } | Resource::MacNumber(_) | Resource::JailName { .. } => {
+                network
+            }
         };
         if claim
             .retired

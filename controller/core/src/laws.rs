@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_schemas::jail::Binding;
+use cellblock_schemas::net::Mac;
 use cellblock_schemas::{Kind, Uid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -93,6 +94,7 @@ struct Wish {
     host: Option<usize>,
     attached: Attached,
     address: Option<u8>,
+    mac: Option<Mac>,
     port: Option<u16>,
 }
 
@@ -106,13 +108,16 @@ impl Wish {
         let networks = match self.attached {
             Attached::Nothing => json!([]),
             Attached::Lan => attachment("lan", given("10.30.0")),
-            Attached::Inside => attachment("inside", None),
+            Attached::Inside => json!([{"network": "inside"}]),
             // 10.10.0.10 to 10.10.0.15 lie in some of the prefixes.
             Attached::Wire(wire) => attachment(WIRE[wire], given("10.10.0")),
         };
         let mut document = jail(JAILS[self.jail], &[], json!({"networks": networks}));
         if let Some(host) = self.host {
             document["spec"]["host"] = json!(HOSTS[host]);
+        }
+        if let (Some(mac), Attached::Lan) = (self.mac, self.attached) {
+            document["spec"]["networks"][0]["mac"] = json!(mac);
         }
         if let (Some(port), Attached::Lan | Attached::Inside) = (self.port, self.attached) {
             let ports = json!([format!("{port}-{}", port + 1)]);
@@ -134,15 +139,23 @@ fn wish() -> impl Strategy<Value = Wish> {
             4 => (0..WIRE.len()).prop_map(Attached::Wire),
         ],
         prop::option::weighted(0.3, 10_u8..16),
+        prop::option::weighted(0.3, mac()),
         prop::option::weighted(0.4, 80_u16..84),
     )
-        .prop_map(|(jail, host, attached, address, port)| Wish {
+        .prop_map(|(jail, host, attached, address, mac, port)| Wish {
             jail,
             host,
             attached,
             address,
+            mac,
             port,
         })
+}
+
+/// MAC addresses that an operator may give, few enough to meet each other.
+fn mac() -> impl Strategy<Value = Mac> {
+    let begins = prop_oneof![Just(0xaa), Just(0xbb), Just(0xcb)];
+    (begins, 0_u8..4).prop_map(|(second, last)| Mac([0x02, second, 0, 0, 0, last]))
 }
 
 fn wire() -> impl Strategy<Value = Wire> {
@@ -306,7 +319,9 @@ fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
                 address: address.address,
             });
         }
-        uses.extend(attachment.mac.map(Resource::of_mac));
+        // The host's end of the link has the lower four octets of the jail's.
+        let number = |mac: Mac| u32::from_be_bytes([mac.0[2], mac.0[3], mac.0[4], mac.0[5]]);
+        uses.extend(attachment.mac.map(|mac| Resource::MacNumber(number(mac))));
     }
     if let (Some(host), Some(jail)) = (index.host(&binding.host), index.jail(jail)) {
         for resource in wanted_ports(host, jail).0 {

@@ -152,6 +152,83 @@ fn a_given_mac_is_nobody_elses() {
 }
 
 #[test]
+fn the_hosts_ends_of_given_macs_differ_too() {
+    let mut world = World::with_hosts(&["a"]);
+    for (name, prefix) in [("lan", "10.30.0.0/24"), ("wan", "10.31.0.0/24")] {
+        let mut network = bridge(name);
+        network["spec"]["subnets"] = json!([{"cidr": prefix}]);
+        world.apply(network).expect("a network");
+    }
+    let with = |mac: &str| json!({"networks": [{"network": "lan", "mac": mac}]});
+    world
+        .apply(jail("one", &[], with("02:aa:00:00:00:05")))
+        .expect("a jail");
+    // The host's ends of both would be 06:cb:00:00:00:05.
+    let rejection = world
+        .apply(jail("two", &[], with("02:bb:00:00:00:05")))
+        .expect_err("taken");
+    let violation = &rejection.violations[0];
+    assert_eq!(violation.field, "spec.networks[0].mac");
+    let message = "MAC number 00:00:00:05 is taken by jail one";
+    assert_eq!(violation.message, message);
+    assert!(violation.help.contains("last four octets"), "{violation}");
+    // Nor is it the number of an allocated one.
+    world
+        .apply(jail("three", &["lan"], json!({})))
+        .expect("a jail");
+    let mut like = world.binding("three").expect("bound").attachments[0]
+        .mac
+        .expect("a MAC");
+    like.0[..2].copy_from_slice(&[0x02, 0xaa]);
+    let rejection = world
+        .apply(jail("two", &[], with(&like.to_string())))
+        .expect_err("taken");
+    assert!(rejection.to_string().contains("jail three"), "{rejection}");
+    // Within one jail, and on one link.
+    let twice = json!({"networks": [
+        {"network": "lan", "interface": "lan0", "mac": "02:aa:00:00:00:06"},
+        {"network": "wan", "interface": "wan0", "mac": "02:bb:00:00:00:06"},
+    ]});
+    let rejection = world
+        .apply(jail("two", &[], twice))
+        .expect_err("one number twice");
+    assert_eq!(rejection.violations[0].field, "spec.networks[1].mac");
+    let rejection = world
+        .apply(jail("two", &[], with("06:cb:00:00:00:07")))
+        .expect_err("both ends of a link");
+    assert!(rejection.to_string().contains("host's end"), "{rejection}");
+}
+
+#[test]
+fn what_is_given_to_one_attachment_is_allocated_to_no_other() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    let two =
+        |second: Value| json!({"networks": [{"network": "lan", "interface": "lan0"}, second]});
+    let second = json!({"network": "lan", "interface": "lan1"});
+    world.apply(jail("one", &[], two(second))).expect("a jail");
+    let macs = |world: &World| -> Vec<_> {
+        let attachments = &world.binding("one").expect("bound").attachments;
+        attachments
+            .iter()
+            .map(|bound| bound.mac.expect("a MAC"))
+            .collect()
+    };
+    let mut given = macs(&world)[0];
+    given.0[..2].copy_from_slice(&[0x02, 0xaa]);
+    world
+        .apply(jail(
+            "one",
+            &[],
+            two(json!({"network": "lan", "interface": "lan1", "mac": given})),
+        ))
+        .expect("its own");
+    let now = macs(&world);
+    assert_eq!(now[1], given);
+    assert_ne!(now[0].0[2..], given.0[2..]);
+}
+
+#[test]
 fn small_subnets_give_all_their_addresses() {
     let subnet = |cidr: &str| serde_json::from_value(json!({"cidr": cidr})).expect("a subnet");
     let range = |cidr: &str| allocatable(&subnet(cidr)).0[0].to_string();

@@ -70,7 +70,6 @@ impl Claims {
             } if of == network => Some((*address, claim)),
             Resource::Address { .. }
             | Resource::MacNumber(_)
-            | Resource::Mac(_)
             | Resource::Port { .. }
             | Resource::PublicAddress { .. }
             | Resource::JailName { .. }
@@ -161,7 +160,6 @@ impl Claims {
             }
             Resource::Address { .. }
             | Resource::MacNumber(_)
-            | Resource::Mac(_)
             | Resource::JailName { .. }
             | Resource::Root { .. } => Vec::new(),
         }

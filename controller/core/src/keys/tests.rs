@@ -1,7 +1,7 @@
 //! Keys survive being written and read back.
 
 use super::*;
-use cellblock_schemas::net::{Mac, PortRange, Protocol};
+use cellblock_schemas::net::{PortRange, Protocol};
 
 fn keys() -> Keys {
     Keys::new(&ClusterUid("c1".to_owned()))
@@ -22,7 +22,6 @@ fn every_resource_comes_back_from_its_key() {
             address,
         },
         Resource::MacNumber(0x00c0_ffee),
-        Resource::Mac(Mac([2, 0, 0x5e, 0x10, 0, 7])),
         Resource::Port {
             host: "fbsd-01".to_owned(),
             address,

@@ -9,13 +9,16 @@ use cellblock_schemas::network::{Network, NetworkSpec, Scope};
 use cellblock_schemas::{Host, Jail};
 
 use super::{Problem, Together};
-use crate::allocate::{address_claim, routed_prefix_length, with_partner};
+use crate::allocate::{HOST_END, address_claim, routed_prefix_length, with_partner};
 use crate::claim::Resource;
 use crate::index::{Index, root_of, wanted_ports};
 
 /// How many ranges of ports one jail may publish: each is a claim of its own per address family, and a jail's claims must fit
 /// into one transaction (see `bind::CLAIMS_MAX`).
 const PORT_RANGES_MAX: usize = 32;
+
+/// What to do about a MAC address that cannot be had.
+const OTHER_MAC: &str = "choose a MAC address that differs in its last four octets, which the host's end of the link has too, or leave it out to have one allocated";
 
 /// The cluster, and the other objects of the same apply.
 struct Others<'a> {
@@ -61,16 +64,8 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
             shared_ip(attachment, &field, name, &mut problems);
         }
         addresses(index, jail, attachment, network, &field, &mut problems);
-        if let Some(mac) = attachment.mac {
-            taken(
-                index,
-                jail,
-                &Resource::of_mac(mac),
-                &format!("{field}.mac"),
-                &mut problems,
-            );
-        }
     }
+    macs(index, jail, &mut problems);
     super::enforced::of_jail(index, jail, &mut problems);
     let ranges: usize = jail
         .spec
@@ -89,6 +84,27 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
         ));
     }
     problems
+}
+
+/// MAC addresses that an operator gave: each brings that of the host's end of its link, with the same lower four octets.
+fn macs(index: &Others<'_>, jail: &Jail, problems: &mut Vec<Problem>) {
+    let mut seen = BTreeSet::new();
+    for (place, attachment) in jail.spec.networks.iter().enumerate() {
+        let Some(mac) = attachment.mac else {
+            continue;
+        };
+        let field = format!("spec.networks[{place}].mac");
+        let number = Resource::of_mac(mac);
+        taken(index, jail, &number, &field, problems);
+        let message = if mac.0[..2] == HOST_END {
+            format!("{mac} is that of the host's end of the same link")
+        } else if !seen.insert(number.clone()) {
+            format!("{number} is that of another attachment of this jail")
+        } else {
+            continue;
+        };
+        problems.push(Problem::new("MacTaken", field, message, OTHER_MAC));
+    }
 }
 
 /// A jail has either a network stack of its own or the host's.
@@ -347,7 +363,7 @@ fn taken(
     };
     let reason = match wanted {
         Resource::Address { .. } => "AddressTaken",
-        Resource::MacNumber(_) | Resource::Mac(_) => "MacTaken",
+        Resource::MacNumber(_) => "MacTaken",
         Resource::Port { .. } | Resource::PublicAddress { .. } => "PortTaken",
         Resource::JailName { .. } => "JailNameTaken",
         Resource::Root { .. } => "RootTaken",
@@ -360,6 +376,7 @@ fn taken(
                 "apply the change of {owner} alone (of two that swap, give one something else for the time being), wait until it is Ready, then apply this again"
             ),
         ),
+        None if matches!(wanted, Resource::MacNumber(_)) => ("", OTHER_MAC.to_owned()),
         None => ("", "choose another, or change the other first".to_owned()),
         Some(_) => (
             ", which has given it up, but its host has not confirmed that yet",

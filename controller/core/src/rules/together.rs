@@ -59,11 +59,11 @@ impl Together {
                     Addressing::Allocate => true,
                     Addressing::Dhcp | Addressing::Slaac | Addressing::Jail => false,
                 }),
-            Resource::Mac(mac) => jail
-                .spec
-                .networks
-                .iter()
-                .all(|attachment| attachment.mac != Some(*mac)),
+            // Without a given address an attachment may keep the number.
+            Resource::MacNumber(_) => jail.spec.networks.iter().all(|attachment| {
+                let given = attachment.mac.map(Resource::of_mac);
+                given.is_some_and(|given| given != *held)
+            }),
             Resource::Root { path, .. } => jail
                 .spec
                 .root
@@ -74,9 +74,7 @@ impl Together {
                 .publish
                 .iter()
                 .any(|publish| publish.ports.contains(ports)),
-            Resource::MacNumber(_) | Resource::PublicAddress { .. } | Resource::JailName { .. } => {
-                false
-            }
+            Resource::PublicAddress { .. } | Resource::JailName { .. } => false,
         }
     }
 }

@@ -44,6 +44,26 @@ fn the_form_that_o_name_prints_is_taken_everywhere() -> anyhow::Result<()> {
 }
 
 #[test]
+fn of_several_names_those_that_exist_are_shown_and_each_other_is_told() -> anyhow::Result<()> {
+    let fleet = fleet()?;
+    let jails = ["nope", "www", "gone"];
+    let said = fleet
+        .jailctl(&[&["get", "jail"][..], &jails, &["-o", "name"]].concat())?
+        .refused()?;
+    ensure!(said.stdout == "jail/www\n", "{said}");
+    said.says(&["there is no Jail `nope`", "there is no Jail `gone`"])?;
+    let said = fleet
+        .jailctl(&[&["describe", "jail"][..], &jails].concat())?
+        .refused()?;
+    ensure!(said.stdout.contains("Name:           www"), "{said}");
+    said.says(&["there is no Jail `nope`", "there is no Jail `gone`"])?;
+    let said = fleet.jailctl(&["get", "jail", "nope", "gone"])?.refused()?;
+    ensure!(said.stdout.is_empty(), "{said}");
+    ensure!(said.errors().count() == 2, "{said}");
+    Ok(())
+}
+
+#[test]
 fn a_diff_shows_what_apply_would_change_and_changes_nothing() -> anyhow::Result<()> {
     let fleet = fleet()?;
     let same = fleet.jailctl_with(&["diff", "-f", "-"], JAIL)?.ok()?;

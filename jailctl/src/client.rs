@@ -12,6 +12,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use crate::args::Terms;
 use crate::context::ContextEntry;
+use crate::printer::Printer;
 
 mod broken;
 #[cfg(test)]
@@ -46,6 +47,29 @@ pub struct Stored {
     pub revision: u64,
     /// The whole document.
     pub value: Value,
+}
+
+/// What there is of several objects that were named.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those that exist.
+    pub objects: Vec<Stored>,
+    /// One refusal for each that does not.
+    pub missing: Vec<Refused>,
+}
+
+/// Says of each object that is missing that it is; the last one is the error that the command ends with.
+///
+/// # Errors
+/// One is missing.
+pub fn all_there(mut missing: Vec<Refused>, printer: &Printer) -> Result<(), Refused> {
+    let Some(last) = missing.pop() else {
+        return Ok(());
+    };
+    for refused in missing {
+        printer.error(&refused.to_string());
+    }
+    Err(last)
 }
 
 /// Why a request failed.
@@ -199,6 +223,22 @@ impl Client {
         let answer = self.inner.get(request).await;
         let answer = self.heard(answer)?;
         self.stored(&answer)
+    }
+
+    /// The objects that there are of those that are named, in their order, and a refusal for each other.
+    ///
+    /// # Errors
+    /// The controller did not answer.
+    pub async fn get_each(&mut self, named: &[(Kind, String)]) -> Result<Found, Refused> {
+        let mut found = Found::default();
+        for (kind, name) in named {
+            match self.get(*kind, name).await {
+                Ok(object) => found.objects.push(object),
+                Err(refused) if refused.reason == "NotFound" => found.missing.push(refused),
+                Err(refused) => return Err(refused),
+            }
+        }
+        Ok(found)
     }
 
     /// All objects of a kind, and the revision that they were read at.

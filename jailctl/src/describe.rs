@@ -5,26 +5,28 @@ use cellblock_schemas::condition::{Condition, ConditionStatus};
 use serde_json::Value;
 
 use crate::args::Describe;
-use crate::client::{Client, Stored};
-use crate::printer::Printer;
+use crate::client::{self, Client, Stored};
+use crate::printer::{Printer, visible};
 use crate::target::Targets;
+
+#[cfg(test)]
+mod tests;
 
 /// Runs `describe`.
 ///
 /// # Errors
-/// There is no such object, or the controller did not answer.
+/// One of the objects does not exist (the others were shown), or the controller did not answer.
 pub async fn run(
     client: &mut Client,
     arguments: &Describe,
     printer: &Printer,
 ) -> anyhow::Result<()> {
+    let mut missing = Vec::new();
     let objects = match Targets::read(&arguments.words)? {
         Targets::Objects(named) => {
-            let mut objects = Vec::new();
-            for (kind, name) in named {
-                objects.push(client.get(kind, &name).await?);
-            }
-            objects
+            let found = client.get_each(&named).await?;
+            missing = found.missing;
+            found.objects
         }
         Targets::Kinds(kinds) => {
             let mut objects = Vec::new();
@@ -48,7 +50,7 @@ pub async fn run(
             users(client, &object.name, printer).await?;
         }
     }
-    Ok(())
+    Ok(client::all_there(missing, printer)?)
 }
 
 fn describe(object: &Stored, printer: &Printer) -> Vec<String> {
@@ -104,7 +106,7 @@ fn describe(object: &Stored, printer: &Printer) -> Vec<String> {
 }
 
 fn field(name: &str, value: &str) -> String {
-    format!("{:<16}{value}", format!("{name}:"))
+    format!("{:<16}{}", format!("{name}:"), visible(value))
 }
 
 fn condition(condition: &Condition, printer: &Printer) -> String {
@@ -118,23 +120,25 @@ fn condition(condition: &Condition, printer: &Printer) -> String {
         .map(|time| format!(" since {time}"))
         .unwrap_or_default();
     let status = printer.paint(color, &format!("{:<8}", condition.status.as_str()));
-    let message = if condition.message.is_empty() {
-        String::new()
-    } else {
-        format!("\n      {}", condition.message)
-    };
+    // What a command said has lines; each stays below its condition.
+    let message = condition.message.lines();
+    let message: String = message
+        .map(|line| format!("\n      {}", visible(line)))
+        .collect();
     format!(
         "  {:<14}{status}{}{since}{message}",
-        condition.kind, condition.reason
+        visible(&condition.kind),
+        visible(&condition.reason)
     )
 }
 
-/// A document as indented words.
+/// A document as indented words, each value in a line of its own.
 fn tree(value: &Value, depth: usize, lines: &mut Vec<String>) {
     let indent = "  ".repeat(depth);
     match value {
         Value::Object(map) => {
             for (key, value) in map {
+                let key = visible(key);
                 match value {
                     Value::Object(inner) if inner.is_empty() => {
                         lines.push(format!("{indent}{key}: {{}}"))
@@ -172,7 +176,7 @@ fn tree(value: &Value, depth: usize, lines: &mut Vec<String>) {
 fn scalar(value: &Value) -> String {
     value
         .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+        .map_or_else(|| value.to_string(), |text| visible(text).into_owned())
 }
 
 /// The jails that are attached to a network: who would lose what.

@@ -7,7 +7,7 @@ use cellblock_proto::v1::watch_event::Type;
 use cellblock_schemas::Kind;
 
 use crate::args::Get;
-use crate::client::{Client, Refused, Stored};
+use crate::client::{self, Client, Refused, Stored};
 use crate::output::{self, Format};
 use crate::printer::{Printer, Unwritten};
 use crate::table::{self, Room};
@@ -25,7 +25,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Runs `get`.
 ///
 /// # Errors
-/// An object that was named does not exist, or the controller did not answer.
+/// An object that was named does not exist (the others were shown), or the controller did not answer.
 pub async fn run(client: &mut Client, arguments: &Get, printer: &Printer) -> anyhow::Result<()> {
     let targets = Targets::read(&arguments.words)?;
     if arguments.show_managed_fields {
@@ -36,7 +36,7 @@ pub async fn run(client: &mut Client, arguments: &Get, printer: &Printer) -> any
         anyhow::bail!(Usage("-w shows one kind at a time".to_owned()));
     }
     let selector = arguments.selector.as_deref().unwrap_or_default();
-    let mut objects = Vec::new();
+    let (mut objects, mut missing) = (Vec::new(), Vec::new());
     let mut revision = 0;
     let mut single = false;
     match &targets {
@@ -55,12 +55,18 @@ pub async fn run(client: &mut Client, arguments: &Get, printer: &Printer) -> any
         }
         Targets::Objects(named) => {
             single = named.len() == 1;
-            for (kind, name) in named {
-                let object = client.get(*kind, name).await?;
-                revision = revision.max(object.revision);
-                objects.push(object);
-            }
+            let found = client.get_each(named).await?;
+            let revisions = found.objects.iter().map(|object| object.revision);
+            revision = revisions.max().unwrap_or_default();
+            (objects, missing) = (found.objects, found.missing);
         }
+    }
+    // Of several that were named, those that are there are shown, as kubectl does.
+    if !missing.is_empty() {
+        if !objects.is_empty() {
+            output::show(&objects, &arguments.output, single, printer)?;
+        }
+        return Ok(client::all_there(missing, printer)?);
     }
     if objects.is_empty() && matches!(arguments.output, Format::Table | Format::Wide) {
         printer.note("nothing found");

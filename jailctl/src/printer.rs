@@ -1,5 +1,6 @@
 //! The one file that prints. Results go to standard output, everything else to standard error; colours and progress only where a terminal is.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
@@ -60,10 +61,10 @@ impl Default for Printer {
 }
 
 impl Printer {
-    /// A printer for this process. `NO_COLOR` is honoured.
+    /// A printer for this process. `NO_COLOR` is honoured, and a terminal that is `dumb`.
     #[must_use]
     pub fn new() -> Self {
-        let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let color = takes_colors(|name| std::env::var_os(name));
         Self {
             out_is_terminal: color && std::io::stdout().is_terminal(),
             err_is_terminal: color && std::io::stderr().is_terminal(),
@@ -106,7 +107,7 @@ impl Printer {
     /// A line for the person in front of it, not part of the result. Where it cannot be written, as everything else that goes to
     /// standard error, there is no place left to say so.
     pub fn note(&self, text: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{}", plain(text));
+        let _ = writeln!(std::io::stderr().lock(), "{}", lines(text));
     }
 
     /// A warning.
@@ -121,7 +122,7 @@ impl Printer {
 
     /// A text that is rendered already, colours included, such as a diagnostic.
     pub fn rendered(&self, text: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{text}\n");
+        let _ = writeln!(std::io::stderr().lock(), "{}\n", plain(text));
     }
 
     /// `text` in colour `code` where standard output is a terminal.
@@ -140,8 +141,14 @@ impl Printer {
         } else {
             word.to_owned()
         };
-        let _ = writeln!(std::io::stderr().lock(), "{word}: {}", plain(text));
+        let _ = writeln!(std::io::stderr().lock(), "{word}: {}", lines(text));
     }
+}
+
+/// Whether a terminal takes colours, and a progress bar, as far as the environment tells.
+fn takes_colors(environment: impl Fn(&str) -> Option<std::ffi::OsString>) -> bool {
+    let is_unwanted = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !is_unwanted && environment("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// The width of the terminal that standard output is; none if it is none, or does not tell.
@@ -150,6 +157,42 @@ fn terminal_width() -> Option<usize> {
         return None;
     }
     comfy_table::Table::new().width().map(usize::from)
+}
+
+/// Text of an object, in one line and as text: control characters, and those that turn the direction of writing around, are shown
+/// escaped. Whoever may write an annotation must not drive the terminal of an operator who looks at it, nor feign lines of ours.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_acting) {
+        Cow::Owned(escaped(text, |_| false))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Whether a character does something instead of showing something: a control character, a line or paragraph separator, or one of those that
+/// turn the direction of writing around (Unicode's `Bidi_Control`, without the marks that only languages need).
+fn is_acting(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` with what acts escaped, but for what is `kept`.
+fn escaped(text: &str, kept: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_acting(character) && !kept(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// A message in lines, with everything else that acts escaped: nothing in it is painted by us.
+fn lines(text: &str) -> String {
+    escaped(text, |character| matches!(character, '\n' | '\t'))
 }
 
 /// Without control characters: what a jail's root can write must not drive the operator's terminal. Colours stay, because they are

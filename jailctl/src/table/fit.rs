@@ -2,6 +2,8 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 
+use crate::printer::visible;
+
 /// Blanks between columns where there is room for them, and where there is not.
 const GAPS: [u16; 2] = [3, 2];
 
@@ -39,9 +41,9 @@ impl Cell {
         Self::Text(text)
     }
 
-    /// The cell with at most so many entries of a list.
+    /// The cell with at most so many entries of a list, in one line whatever an object says.
     fn shown(&self, entries_max: usize) -> String {
-        match self {
+        let text = match self {
             Self::Name(text) | Self::Text(text) => text.clone(),
             Self::List(list) if list.len() <= entries_max => list.join(","),
             Self::List(list) => {
@@ -50,7 +52,8 @@ impl Cell {
                 words.push(format!("+{}", rest.len()));
                 words.join(",")
             }
-        }
+        };
+        visible(&text).into_owned()
     }
 }
 

@@ -74,3 +74,12 @@ fn a_file_has_every_name_whole() {
         assert!(text.contains(name), "{text}");
     }
 }
+
+#[test]
+fn no_text_of_an_object_breaks_a_table() {
+    let mut object = jail("www", "fbsd-01", &["10.0.0.1"]);
+    object.value["status"]["phase"] = json!("Run\u{1b}[2J\nning");
+    let text = render(&[object], Room::Wide, true);
+    assert!(text.contains("Run\\u{1b}[2J\\nning"), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+}

@@ -2,6 +2,10 @@
 //!
 //! `CELLBLOCK_SANDBOX_JAILS` says how many jails the large one has (`cargo xtask bench`: 300).
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -56,28 +60,82 @@ fn the_sandbox_refuses_a_bad_manifest_before_it_starts_anything() -> anyhow::Res
 }
 
 #[test]
+fn a_sandbox_outside_of_a_checkout_asks_for_a_manifest() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let said = Command::new(Binaries::find()?.jailctl())
+        .arg("sandbox")
+        .current_dir(folder.path())
+        .output()?;
+    let told = String::from_utf8_lossy(&said.stderr);
+    ensure!(said.status.code() == Some(2), "{told}");
+    ensure!(
+        told.contains("name manifests, as in `jailctl sandbox FILE`"),
+        "{told}"
+    );
+    Ok(())
+}
+
+/// Starts a sandbox that stays up, and waits until it has the context.
+fn staying(home: &Path, context: &str) -> anyhow::Result<Running> {
+    let program = Binaries::find()?.jailctl();
+    let sandbox = Running::start(&program, home, &["sandbox"], Vec::new())?;
+    eventually("the sandbox has a context", CONVERGE, || {
+        let told = sandbox.told();
+        let expected = format!("try `jailctl --context {context} get all`");
+        ensure!(told.contains(&expected), "not yet: {told}");
+        Ok(())
+    })?;
+    Ok(sandbox)
+}
+
+fn reached(home: &Path, context: &str) -> anyhow::Result<()> {
+    let arguments = ["--context", context, "get", "jail/tom", "-o", "name"];
+    let said = Running::start(&Binaries::find()?.jailctl(), home, &arguments, Vec::new())?.end()?;
+    ensure!(said.ok()?.stdout == "jail/tom\n");
+    Ok(())
+}
+
+#[test]
 fn a_sandbox_that_stays_up_takes_its_context_away_however_it_is_ended() -> anyhow::Result<()> {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let home = tempfile::tempdir()?;
-        let config = home.path().join(".config/cellblock/jailctl.toml");
-        let program = Binaries::find()?.jailctl();
-        let sandbox = Running::start(&program, home.path(), &["sandbox"], Vec::new())?;
-        eventually("the sandbox has a context", CONVERGE, || {
-            ensure!(
-                std::fs::read_to_string(&config)?.contains("[contexts.sandbox]"),
-                "not yet: {}",
-                sandbox.told()
-            );
-            Ok(())
-        })?;
-        let arguments = ["--context", "sandbox", "get", "jail/tom", "-o", "name"];
-        let said = Running::start(&program, home.path(), &arguments, Vec::new())?.end()?;
-        ensure!(said.ok()?.stdout == "jail/tom\n");
+        let sandbox = staying(home.path(), "sandbox")?;
+        reached(home.path(), "sandbox")?;
         sandbox.signal(signal)?;
         sandbox.end()?.ok()?;
-        let text = std::fs::read_to_string(&config)?;
-        ensure!(!text.contains("sandbox"), "{signal:?} leaves it: {text}");
+        let left: Vec<_> = std::fs::read_dir(home.path())?.collect();
+        ensure!(left.is_empty(), "{signal:?} leaves {left:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn sandboxes_beside_each_other_keep_their_contexts_and_the_operators_file() -> anyhow::Result<()> {
+    let home = tempfile::tempdir()?;
+    let folder = home.path().join(".config/cellblock");
+    std::fs::create_dir_all(&folder)?;
+    let config = folder.join("jailctl.toml");
+    let text = "# mine\n[contexts.far]  # away\nserver = \"https://far.example:7443\"\n";
+    std::fs::write(&config, text)?;
+    std::fs::set_permissions(&config, Permissions::from_mode(0o600))?;
+    let first = staying(home.path(), "sandbox")?;
+    let second = staying(home.path(), "sandbox-2")?;
+    ensure!(
+        second
+            .told()
+            .contains("this one has the context `sandbox-2`")
+    );
+    reached(home.path(), "sandbox-2")?;
+    second.signal(Signal::TERM)?;
+    second.end()?.ok()?;
+    reached(home.path(), "sandbox")?;
+    first.signal(Signal::TERM)?;
+    first.end()?.ok()?;
+    ensure!(std::fs::read_to_string(&config)? == text);
+    let mode = std::fs::metadata(&config)?.permissions().mode();
+    ensure!(mode & 0o777 == 0o600, "{mode:o}");
+    let left = std::fs::read_dir(&folder)?.count();
+    ensure!(left == 1, "{left} entries, and one was there before");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::context::Connection;
 use crate::output::Format;
+use crate::sandbox::EXAMPLES;
 use crate::wait::Goal;
 
 #[cfg(test)]
@@ -258,7 +259,7 @@ pub struct HostNames {
 #[derive(Clone, Debug, Args)]
 pub struct Sandbox {
     /// Manifests, or directories of them
-    #[arg(value_name = "FILE", default_value = "examples")]
+    #[arg(value_name = "FILE", default_value = EXAMPLES)]
     pub filenames: Vec<PathBuf>,
     /// End when everything is ready; exit status 1 if it does not become ready in time
     #[arg(long)]

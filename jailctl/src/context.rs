@@ -1,7 +1,7 @@
-//! Contexts: which controllers there are, in a file, and which one a command speaks to.
+//! Contexts: which controllers there are, in a file that only the operator writes, and which one a command speaks to.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 
+mod lent;
 #[cfg(test)]
 mod tests;
+
+pub use lent::Lent;
 
 /// Where a controller listens unless it is said otherwise.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7443";
@@ -30,11 +33,11 @@ pub struct Connection {
 }
 
 /// The configuration file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ConfigFile {
     /// The context that is meant when none is named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub current_context: Option<String>,
     /// Contexts by name.
     #[serde(default)]
@@ -86,28 +89,40 @@ impl Connection {
             });
         }
         let path = self.path()?;
-        let file = read(&path)?;
-        let Some(name) = context.as_ref().or(file.current_context.as_ref()) else {
+        let found = read(&path)?;
+        let is_missing = found.is_none() && self.config.is_some();
+        let file = found.unwrap_or_default();
+        let name = context.as_ref().or(file.current_context.as_ref());
+        let lent = match name {
+            Some(name) => lent::find(&path, name)?,
+            None => None,
+        };
+        if is_missing && lent.is_none() {
+            bail!(
+                "there is no configuration file {}, which --config or JAILCTL_CONFIG names",
+                path.display()
+            );
+        }
+        let Some(name) = name else {
             return Ok(ContextEntry {
                 server: DEFAULT_SERVER.to_owned(),
                 ..ContextEntry::default()
             });
         };
-        match file.contexts.get(name) {
-            Some(entry) => Ok(entry.clone()),
-            None => {
-                let known: Vec<&str> = file.contexts.keys().map(String::as_str).collect();
-                let known = if known.is_empty() {
-                    "none".to_owned()
-                } else {
-                    known.join(", ")
-                };
-                bail!(
-                    "{} has no context `{name}` (it has: {known})",
-                    path.display()
-                )
-            }
+        if let Some(entry) = file.contexts.get(name).cloned().or(lent) {
+            return Ok(entry);
         }
+        let mut known: Vec<String> = file.contexts.keys().cloned().collect();
+        known.extend(lent::names(&path));
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
+        bail!(
+            "{} has no context `{name}` (it has: {known})",
+            path.display()
+        )
     }
 
     /// The configuration file's path.
@@ -126,54 +141,24 @@ impl Connection {
         Ok(folder.join("cellblock").join("jailctl.toml"))
     }
 
-    /// Writes a context into the file.
+    /// Makes a context for a sandbox, until it is given back. The operator's own file is not touched, nor need there be one.
     ///
     /// # Errors
-    /// The file cannot be read or written.
-    pub fn store(&self, name: &str, entry: &ContextEntry) -> anyhow::Result<PathBuf> {
-        self.edit(|file| {
-            file.contexts.insert(name.to_owned(), entry.clone());
-        })
-    }
-
-    /// Takes a context out of the file, if it still is `entry`: another sandbox may have written its own meanwhile.
-    ///
-    /// # Errors
-    /// The file cannot be read or written.
-    pub fn forget(&self, name: &str, entry: &ContextEntry) -> anyhow::Result<()> {
-        self.edit(|file| {
-            if file.contexts.get(name) == Some(entry) {
-                file.contexts.remove(name);
-            }
-        })
-        .map(|_| ())
-    }
-
-    fn edit(&self, change: impl FnOnce(&mut ConfigFile)) -> anyhow::Result<PathBuf> {
+    /// The folder of the configuration cannot be written, or the file not be read.
+    pub fn lend(&self, entry: &ContextEntry) -> anyhow::Result<Lent> {
         let path = self.path()?;
-        let before = read(&path)?;
-        let mut file = before.clone();
-        change(&mut file);
-        if file == before {
-            return Ok(path);
-        }
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("{} could not be made", folder.display()))?;
-        }
-        let text = toml::to_string(&file).context("the configuration has no TOML form")?;
-        let temporary = path.with_extension("toml.new");
-        std::fs::write(&temporary, text)
-            .and_then(|()| std::fs::rename(&temporary, &path))
-            .with_context(|| format!("{} could not be written", path.display()))?;
-        Ok(path)
+        let own = read(&path)?.unwrap_or_default();
+        Lent::claim(&path, &own, entry)
     }
 }
 
-fn read(path: &std::path::Path) -> anyhow::Result<ConfigFile> {
+/// The configuration file; none if there is none.
+fn read(path: &Path) -> anyhow::Result<Option<ConfigFile>> {
     match std::fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text).with_context(|| format!("in {}", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
+        Ok(text) => toml::from_str(&text)
+            .map(Some)
+            .with_context(|| format!("in {}", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("{} could not be read", path.display())),
     }
 }

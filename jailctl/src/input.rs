@@ -40,7 +40,11 @@ pub fn read(filenames: &[PathBuf], printer: &Printer) -> anyhow::Result<Vec<Docu
         bail!(failed(&diagnostics, printer));
     }
     if documents.is_empty() {
-        bail!("there is no object in {}", names(filenames));
+        bail!(
+            "there is no object in {}{}",
+            names(filenames),
+            below(filenames)
+        );
     }
     Ok(documents)
 }
@@ -81,6 +85,24 @@ fn names(filenames: &[PathBuf]) -> String {
         })
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// That the folders in directories were passed over, where that may be why nothing was found.
+fn below(filenames: &[PathBuf]) -> String {
+    let mut folders: Vec<PathBuf> = filenames
+        .iter()
+        .filter_map(|name| std::fs::read_dir(name).ok())
+        .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    match folders.first() {
+        None => String::new(),
+        Some(first) => format!(
+            "; folders in a directory are not descended into, name each that is meant, such as {}",
+            first.display()
+        ),
+    }
 }
 
 /// A directory's manifests in order of names, subdirectories left out; anything else is itself.

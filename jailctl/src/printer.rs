@@ -173,8 +173,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 /// Whether a character does something instead of showing something: a control character, a line or paragraph separator, or one of those that
 /// turn the direction of writing around (Unicode's `Bidi_Control`, without the marks that only languages need).
 fn is_acting(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `text` with what acts escaped, but for what is `kept`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cellblock_agent::emulated::{Live, prepared};
 use cellblock_agent::{Agent, Config as AgentConfig};
 use cellblock_controller::{Config as ControllerConfig, Controller};
@@ -22,12 +22,13 @@ use crate::context::{Connection, ContextEntry};
 use crate::input;
 use crate::printer::Printer;
 use crate::table;
+use crate::target::Usage;
 use crate::wait::{self, Goal};
 
 mod reach;
 
-/// The name of the context that a sandbox can be reached by while it runs.
-const CONTEXT: &str = "sandbox";
+/// What is applied when nothing is named.
+pub const EXAMPLES: &str = "examples";
 
 /// The agent's folder on an emulated host.
 const FOLDER: &str = "/var/db/cellblock";
@@ -53,6 +54,11 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     // From the first moment on: a sandbox that is ended early ends as orderly as a late one.
     let mut end = End::listen()?;
+    if arguments.filenames == [Path::new(EXAMPLES)] && !Path::new(EXAMPLES).exists() {
+        bail!(Usage(format!(
+            "there is no folder `{EXAMPLES}` here, which is applied when nothing is named; name manifests, as in `jailctl sandbox FILE`, or run it where cellblock's sources are"
+        )));
+    }
     let documents = input::read(&arguments.filenames, printer)?;
     let folder = tempfile::tempdir().context("no folder for the sandbox could be made")?;
     let controller =
@@ -139,13 +145,19 @@ async fn stay(
     end: &mut End,
     printer: &Printer,
 ) -> anyhow::Result<()> {
-    let path = connection.store(CONTEXT, entry)?;
+    let context = connection.lend(entry)?;
+    let name = context.name();
+    if context.is_further() {
+        printer.note(&format!(
+            "there is another sandbox, or a context of that name; this one has the context `{name}`"
+        ));
+    }
     printer.note(&format!(
-        "the sandbox stays up; try `jailctl --context {CONTEXT} get all` elsewhere (context written to {}), and end it with ^C",
-        path.display()
+        "the sandbox stays up; try `jailctl --context {name} get all` elsewhere (the context is in {} for as long), and end it with ^C",
+        context.path().display()
     ));
     end.wait().await;
-    connection.forget(CONTEXT, entry)
+    context.give_back()
 }
 
 /// The signals that end a sandbox: ^C, a shutdown or a supervisor, and a terminal that is closed.

@@ -9,24 +9,77 @@ fn entry(port: u16) -> ContextEntry {
     }
 }
 
+fn nothing(_: &str) -> Option<String> {
+    None
+}
+
 #[test]
-fn a_context_is_taken_out_by_whoever_wrote_it() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_sandbox_touches_no_file_of_the_operators_and_leaves_none() {
+    let home = tempfile::tempdir().expect("a folder");
     let connection = Connection {
-        config: Some(folder.path().join("new/jailctl.toml")),
+        config: Some(home.path().join("new/deep/jailctl.toml")),
         ..Connection::default()
     };
-    let path = connection.store("sandbox", &entry(1)).expect("written");
-    connection.store("sandbox", &entry(2)).expect("written");
-    connection.forget("sandbox", &entry(1)).expect("read");
-    let contexts = read(&path).expect("read").contexts;
-    assert_eq!(
-        contexts.get("sandbox"),
-        Some(&entry(2)),
-        "another sandbox's"
+    let first = connection.lend(&entry(1)).expect("lent");
+    let second = connection.lend(&entry(2)).expect("lent");
+    assert_eq!((first.name(), second.name()), ("sandbox", "sandbox-2"));
+    let server = |name: &str| {
+        let named = Connection {
+            context: Some(name.to_owned()),
+            ..connection.clone()
+        };
+        named.chosen(nothing).map(|chosen| chosen.server)
+    };
+    for (name, number) in [("sandbox", 1), ("sandbox-2", 2)] {
+        assert_eq!(server(name).ok(), Some(entry(number).server), "{name}");
+    }
+    second.give_back().expect("removed");
+    assert!(server("sandbox").is_ok(), "the first still runs");
+    let unknown = server("sandbox-2").expect_err("it has ended").to_string();
+    assert!(
+        unknown.contains("there is no configuration file"),
+        "{unknown}"
     );
-    connection.forget("sandbox", &entry(2)).expect("written");
-    assert!(read(&path).expect("read").contexts.is_empty());
+    first.give_back().expect("removed");
+    let left = std::fs::read_dir(home.path()).expect("read").count();
+    assert_eq!(left, 0, "folders are left");
+}
+
+#[test]
+fn a_sandbox_takes_the_name_of_one_that_was_killed_and_not_one_of_the_operators() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("jailctl.toml");
+    let connection = Connection {
+        config: Some(config.clone()),
+        ..Connection::default()
+    };
+    // A process that is killed lets go of its lock and leaves its file.
+    drop(connection.lend(&entry(1)).expect("lent"));
+    let after = connection.lend(&entry(2)).expect("lent");
+    assert_eq!(after.name(), "sandbox");
+    let text = std::fs::read_to_string(after.path()).expect("read");
+    assert_eq!(text, "server = \"http://127.0.0.1:2\"\n");
+    after.give_back().expect("removed");
+
+    let own = "# mine\n[contexts.sandbox]\nserver = \"http://127.0.0.1:9\"\n";
+    std::fs::write(&config, own).expect("written");
+    let beside = connection.lend(&entry(3)).expect("lent");
+    assert_eq!(beside.name(), "sandbox-2");
+    beside.give_back().expect("removed");
+    assert_eq!(std::fs::read_to_string(&config).expect("read"), own);
+}
+
+#[test]
+fn a_file_that_is_named_and_missing_is_an_error() {
+    let missing = Connection {
+        config: Some("/nonexistent/jailctl.toml".into()),
+        ..Connection::default()
+    };
+    let error = missing.chosen(nothing).expect_err("refused").to_string();
+    assert!(
+        error.contains("no configuration file /nonexistent/jailctl.toml"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -44,7 +44,8 @@ fn a_new_object_is_all_additions_without_a_uid() {
 
 #[test]
 fn no_text_of_an_object_acts_in_a_diff() {
-    let after = json!({"metadata": {"name": "dick", "annotations": {"note": "\u{1b}[2J\u{7}\rforged"}}});
+    let after =
+        json!({"metadata": {"name": "dick", "annotations": {"note": "\u{1b}[2J\u{7}\rforged"}}});
     let text = unified(None, &after, Kind::Jail, "dick").expect("YAML");
     assert!(text.contains("[2J"), "{text}");
     assert!(

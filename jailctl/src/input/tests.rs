@@ -46,3 +46,18 @@ fn what_was_looked_through_is_named() {
     );
     assert_eq!(text, expected);
 }
+
+#[test]
+fn that_folders_are_not_descended_into_is_told_where_nothing_was_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let named = [folder.path().to_path_buf()];
+    assert_eq!(below(&named), "", "there are none");
+    let inner = folder.path().join("networking");
+    std::fs::create_dir(&inner).expect("made");
+    let error = read(&named, &Printer::default()).expect_err("nothing is there");
+    let expected = format!(
+        "; folders in a directory are not descended into, name each that is meant, such as {}",
+        inner.display()
+    );
+    assert!(error.to_string().ends_with(&expected), "{error}");
+}

@@ -2,7 +2,7 @@
 //!
 //! One JSON document per line each way. The socket is for tests, the sandbox and trying things out; whoever may connect may do everything.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,11 +65,6 @@ pub enum Request {
         beside: String,
         /// How much of it, in octets.
         bytes_max: u64,
-    },
-    /// Make a directory, as an operator would.
-    MakeDirectory {
-        /// Its path.
-        path: String,
     },
     /// Everything that can be observed, as sorted lines.
     Fingerprint,
@@ -262,15 +257,6 @@ impl Live {
                 .host
                 .rotate_file(&path, &beside, bytes_max)
                 .map(|()| Response::Done),
-            Request::MakeDirectory { path } => {
-                match self.host.emulator().files.create_directories(&path) {
-                    Ok(()) => Ok(Response::Done),
-                    Err(error) => Ok(Response::Failed {
-                        full: false,
-                        message: format!("{path}: {error}"),
-                    }),
-                }
-            }
             Request::Fingerprint => Ok(Response::Lines {
                 lines: Some(self.host.emulator().fingerprint()),
             }),
@@ -400,6 +386,31 @@ pub fn start_if_absent(socket: &Path, host_name: &str) -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// Runs a command on the emulated host that is served on a socket, as somebody at its console would, with its standard input if it is told to read it (`-`). Returns its exit status.
+///
+/// # Errors
+/// No host is served there, or what the command printed cannot be written.
+pub fn console(socket: &Path, argv: Vec<String>) -> anyhow::Result<u8> {
+    let mut stdin = None;
+    if argv.iter().any(|word| word == "-") {
+        let text = stdin.insert(String::new());
+        std::io::stdin()
+            .read_to_string(text)
+            .context("standard input cannot be read")?;
+    }
+    let command = Command {
+        argv,
+        stdin,
+        timeout: Duration::MAX,
+        discards_stdout: false,
+    };
+    let output = Remote::new(socket.to_owned()).run(&command)?;
+    std::io::stderr().write_all(output.stderr.as_bytes())?;
+    std::io::stdout().write_all(output.stdout.as_bytes())?;
+    std::io::stdout().flush()?;
+    Ok(u8::try_from(output.status).unwrap_or(u8::MAX))
 }
 
 fn serve_one(stream: &UnixStream, host: &Live) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! `cellblock-agent`: the agent's command line. It parses, sets up logging, and hands over to the library.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,10 +55,22 @@ enum Action {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Run a command on an emulated host, as at its console
+    Console {
+        /// The socket that it is served on
+        #[arg(long, value_name = "SOCKET")]
+        socket: PathBuf,
+        /// The command, such as `mkdir -p /jails/www`, or `pfctl -sr`; with the word `-`, it is given standard input
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
+    if let Some(Action::Console { socket, command }) = cli.command {
+        return emulated::console(&socket, command).map(ExitCode::from);
+    }
     let config = Config::resolve(cli.options)?;
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log).with_context(|| {
         format!(
@@ -71,10 +84,11 @@ fn main() -> anyhow::Result<()> {
         .with_ansi(false)
         .init();
     if let Some(Action::Emulate { socket, seed }) = cli.command {
-        return emulated::serve(
+        emulated::serve(
             &socket,
             &emulated::Live::new(emulated::prepared(&config.host_name, seed)?),
-        );
+        )?;
+        return Ok(ExitCode::SUCCESS);
     }
     let mut config = config;
     let system: Arc<dyn System> = match cli.host {
@@ -100,7 +114,8 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the runtime could not be started")?
-        .block_on(run(config, host))
+        .block_on(run(config, host))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(config: Config, host: Arc<dyn Host + Send + Sync>) -> anyhow::Result<()> {

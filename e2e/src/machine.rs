@@ -181,7 +181,7 @@ impl Machine {
     pub fn make_roots(&self, roots: impl IntoIterator<Item = String>) -> anyhow::Result<()> {
         for root in roots {
             for path in [format!("{root}/dev"), format!("{root}/tmp")] {
-                self.ask(&Request::MakeDirectory { path })?;
+                self.run(&format!("mkdir -p {path}"))?;
             }
         }
         Ok(())

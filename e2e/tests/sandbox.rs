@@ -34,6 +34,35 @@ fn the_sandbox_ends_well_when_examples_are_ready() -> anyhow::Result<()> {
 }
 
 #[test]
+fn two_jails_of_one_network_on_two_hosts_are_told_with_the_way_between() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("lan.yaml");
+    let uplinks = "spec: {uplinks: {lan: {interface: vtnet1}}}";
+    let mut manifest = "apiVersion: cellblock.dev/v1alpha1\nkind: Network\nmetadata: {name: lan}\nspec: {bridge: {uplink: lan}, scope: fleet, subnets: [{cidr: 10.30.0.0/24}]}\n".to_owned();
+    for (host, jail) in [("fbsd-01", "tom"), ("fbsd-02", "dick")] {
+        manifest.push_str(&format!(
+            "---\napiVersion: cellblock.dev/v1alpha1\nkind: Host\nmetadata: {{name: {host}}}\n{uplinks}\n---\napiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {{name: {jail}}}\nspec: {{host: {host}, root: {{path: /jails/{jail}}}, networks: [{{network: lan, interface: lan0}}]}}\n"
+        ));
+    }
+    std::fs::write(&path, manifest)?;
+    let said = sandbox(&["--hosts", "2", &path.display().to_string()])?.ok()?;
+    for (from, to) in [
+        ("tom on fbsd-01", "dick on fbsd-02"),
+        ("dick on fbsd-02", "tom on fbsd-01"),
+    ] {
+        let expected =
+            format!("  {from} to {to}: IPv4 yes, if what is between leads there: out by switch cb");
+        let told = said.stdout.lines().find(|line| line.starts_with(&expected));
+        let told = told.with_context(|| format!("`{expected}` is missing: {said}"))?;
+        ensure!(
+            told.contains("wire vtnet1; in by wire vtnet1, switch cb"),
+            "{told}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn the_sandbox_ends_badly_with_the_reasons_when_something_does_not_become_ready()
 -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;

@@ -25,6 +25,7 @@ use crate::table;
 use crate::target::Usage;
 use crate::wait::{self, Goal};
 
+mod apart;
 mod reach;
 
 /// What is applied when nothing is named.
@@ -295,6 +296,17 @@ async fn show(client: &mut Client, machines: &[Machine], printer: &Printer) -> a
         for line in lines {
             printer.line(&line)?;
         }
+    }
+    let by_name = machines
+        .iter()
+        .map(|machine| (machine.name.as_str(), &machine.host))
+        .collect();
+    let between = apart::report(&by_name, &objects);
+    if !between.is_empty() {
+        printer.line("")?;
+    }
+    for line in between {
+        printer.line(&line)?;
     }
     Ok(())
 }

@@ -12,10 +12,10 @@ use cellblock_schemas::net;
 use crate::client::Stored;
 
 /// The port that pairs of jails are traced with.
-const PORT: u16 = 80;
+pub(super) const PORT: u16 = 80;
 
 /// How many jails of a host are traced among each other: more make a table that nobody reads, and it grows with the square.
-const TRACED_MAX: usize = 24;
+pub(super) const TRACED_MAX: usize = 24;
 
 /// The machine on the wire that asks for published ports: the router of the emulated hosts' network.
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);

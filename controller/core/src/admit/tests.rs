@@ -78,6 +78,35 @@ fn applying_again_writes_nothing() {
 }
 
 #[test]
+fn no_jail_gets_an_address_that_a_wire_takes_for_another() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world.apply(shared("nic")).expect("a network");
+    let mut inside = shared("inside");
+    inside["spec"]["sharedIP"] = json!({"loopback": {}});
+    inside["spec"]["subnets"] = json!([{"cidr": "198.51.100.0/28"}, {"cidr": "fd00:51::/64"}]);
+    world.apply(inside).expect("a network");
+    let on = |network: &str, address: &str| {
+        let networks = json!([{"network": network, "addresses": [address]}]);
+        jail("www", &[], json!({"networks": networks}))
+    };
+    for (network, address) in [
+        ("lan", "10.30.0.0"),
+        ("lan", "10.30.0.255"),
+        ("lan", "fd00:30::"),
+        ("nic", "192.0.2.0"),
+        ("nic", "192.0.2.15"),
+    ] {
+        let refused = world.apply(on(network, address)).expect_err(address);
+        assert_eq!(fields(&refused), ["spec.networks[0].addresses[0]"]);
+    }
+    let edges = json!(["198.51.100.0", "198.51.100.15", "fd00:51::"]);
+    let networks = json!([{"network": "inside", "addresses": edges}]);
+    let inside = jail("www", &[], json!({"networks": networks}));
+    world.apply(inside).expect("there is no wire");
+}
+
+#[test]
 fn all_violations_come_at_once() {
     let mut world = World::with_hosts(&["a"]);
     world.apply(shared("inside")).expect("a network");

@@ -279,9 +279,9 @@ fn address(network: &Network, given: &HostAddress, field: &str) -> Option<Proble
             "{address} is the gateway of {} in network {name}",
             subnet.cidr
         )
-    } else if is_vnet && is_edge(spec, address) {
+    } else if !is_on_loopback(spec) && is_edge(spec, address) {
         format!(
-            "{address} is the network's own or the broadcast address of {}",
+            "{address} is the network's own, the broadcast or the subnet-router anycast address of {}",
             subnet.cidr
         )
     } else {
@@ -387,12 +387,21 @@ fn taken(
     problems.push(Problem::new(reason, field, message, &help));
 }
 
-/// Whether an IPv4 address is the first or last of its subnet, which no interface on that subnet can have.
+/// Whether a network's addresses stand on a loopback of ours, one by one: there is no wire that would take one for the broadcast address.
+fn is_on_loopback(spec: &NetworkSpec) -> bool {
+    let shared = spec.shared_ip.as_ref();
+    shared.is_some_and(|shared| shared.loopback.is_some())
+}
+
+/// Whether an address is one that no interface on that subnet can have: the first or last of IPv4, the subnet-router anycast address of IPv6.
 fn is_edge(spec: &NetworkSpec, address: IpAddr) -> bool {
     spec.subnet_of(address).is_some_and(|subnet| {
         let net = subnet.cidr.net();
-        Family::of(address) == Family::Ipv4
-            && net.prefix_len() < 31
-            && (address == net.network() || address == net.broadcast())
+        match Family::of(address) {
+            Family::Ipv4 => {
+                net.prefix_len() < 31 && (address == net.network() || address == net.broadcast())
+            }
+            Family::Ipv6 => net.prefix_len() < 127 && address == net.network(),
+        }
     })
 }

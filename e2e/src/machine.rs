@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cellblock_agent::emulated::{Remote, Request, Response};
+use cellblock_agent_core::residue::{RESIDUE, Stays};
 
 use crate::binaries::Binaries;
 use crate::condition::eventually;
@@ -23,6 +24,12 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Files of the operator that our agent has a hand in, and the agent's own folder.
 const OUR_FILES: [&str; 2] = ["/etc", "/var/db/cellblock"];
+
+/// How a fingerprint tells a file of the agent's folder, which an emulated machine's agent has on this machine.
+const STATE_FILE: &str = "file of the agent ";
+
+/// How the name of a file ends that is written beside the one that counts.
+const UNFINISHED: &[u8] = b".new";
 
 /// A machine and its agent.
 #[derive(Debug)]
@@ -196,6 +203,15 @@ impl Machine {
         for folder in OUR_FILES {
             self.files_below(folder, &mut lines)?;
         }
+        if self.state_dir.exists() {
+            for entry in std::fs::read_dir(&self.state_dir)? {
+                let name = entry?.file_name();
+                // What an agent was writing when it was looked at, or killed, it writes anew.
+                if !name.as_encoded_bytes().ends_with(UNFINISHED) {
+                    lines.push(format!("{STATE_FILE}{}", name.display()));
+                }
+            }
+        }
         lines.sort();
         Ok(lines)
     }
@@ -253,11 +269,6 @@ impl Machine {
 /// What differs between two fingerprints, but for what `jailctl host residue` says stays.
 #[must_use]
 pub fn difference(before: &[String], after: &[String]) -> Vec<String> {
-    let residue = |line: &&String| {
-        line.starts_with("module ")
-            || line.contains("net.fibs")
-            || line.ends_with("pf anchor cellblock")
-    };
     let gone = before
         .iter()
         .filter(|line| !after.contains(line))
@@ -265,7 +276,32 @@ pub fn difference(before: &[String], after: &[String]) -> Vec<String> {
     let new = after
         .iter()
         .filter(|line| !before.contains(line))
-        .filter(|line| !residue(line))
+        .filter(|line| !stays(line))
         .map(|line| format!("+ {line}"));
     gone.chain(new).collect()
 }
+
+/// Whether a line of a fingerprint is one of what stays.
+fn stays(line: &str) -> bool {
+    RESIDUE.iter().any(|(what, _)| match what {
+        Stays::Modules(names) => line
+            .strip_prefix("module ")
+            .is_some_and(|module| names.contains(&module)),
+        Stays::Sysctl(name) => line
+            .strip_prefix("sysctl ")
+            .and_then(|rest| rest.split_once('='))
+            .is_some_and(|(oid, _)| oid == *name),
+        // What is in it are other lines.
+        Stays::EmptyAnchor(name) => line
+            .strip_prefix("host pf anchor ")
+            .is_some_and(|anchor| anchor == *name),
+        Stays::Folder(names) => line
+            .strip_prefix(STATE_FILE)
+            .is_some_and(|file| names.contains(&file)),
+        // A fingerprint does not have them.
+        Stays::FormerInterfaces => false,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! `jailctl host`: pause, resume, approve, forget, accept a key, and what stays behind.
 
+use cellblock_agent_core::residue::RESIDUE;
 use cellblock_schemas::Kind;
 use serde_json::{Value, json};
 
@@ -17,27 +18,6 @@ const FIELD_MANAGER: &str = "jailctl-host";
 
 /// How often a Host is read and written until nobody else writes it in between. Its agent's reports do, every time that its status changes, which is often while jails start.
 const TRIES_MAX: u32 = 20;
-
-/// What stays on a host after everything was deleted, and why.
-const RESIDUE: [(&str, &str); 5] = [
-    (
-        "loaded modules (if_bridge, if_epair, netgraph, ng_bridge, ng_eiface, ng_ether, ng_socket)",
-        "unloading a module that somebody else has begun to use would take it from them",
-    ),
-    ("net.fibs", "the kernel lets it grow only"),
-    (
-        "the pf anchor `cellblock`, empty",
-        "the lines of pf.conf that refer to it are the operator's",
-    ),
-    (
-        "names of former interfaces in `pfctl -s Interfaces`",
-        "pf may keep the name of a gone interface that states belonged to; it holds nothing",
-    ),
-    (
-        "the agent's own folder: its key, its ledger and an empty `jails`",
-        "the host is known by the key; remove the folder with the agent",
-    ),
-];
 
 /// Runs `host …`.
 ///
@@ -95,7 +75,7 @@ pub async fn run(
         }) => {
             let list: Vec<Value> = RESIDUE
                 .iter()
-                .map(|(what, why)| json!({"what": what, "why": why}))
+                .map(|(what, why)| json!({"what": what.to_string(), "why": why}))
                 .collect();
             output::document(&Value::Array(list), *encoding, printer)
         }

@@ -19,6 +19,7 @@ pub mod op;
 pub mod pass;
 pub mod plan;
 pub mod render;
+pub mod residue;
 pub mod shared;
 pub mod verify;
 pub mod words;

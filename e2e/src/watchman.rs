@@ -1,5 +1,5 @@
 //! The watchman: looks at machines and controller all the time, and remembers every address that stood twice: on two interfaces,
-//! or in the bindings of two jails.
+//! with two jails that share their host's stack, or in the bindings of two jails.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -43,8 +43,12 @@ struct Seen {
     violations: Vec<String>,
 }
 
-/// Where an address stands: machine, stack (the host's, or a jail's by name), interface.
+/// Where an address stands: machine, stack (the host's, or a jail's by name), interface. Or who has it of the host's: machine, `jail`, name.
 type Place = (String, String, String);
+
+/// Addresses on interfaces, and those that jails have of the host's: each is to be in one place, and one of the latter is on an
+/// interface too.
+type Places = [BTreeMap<IpAddr, Vec<Place>>; 2];
 
 impl Watchman {
     /// Begins to look at the machines of `fleet`. `fleet_subnets` are those in which an address is unique over all machines,
@@ -78,7 +82,7 @@ impl Watchman {
                     .map(|(name, socket)| (name, Remote::new(socket)))
                     .collect();
                 while !stop.load(Ordering::Relaxed) {
-                    look(&doors, &subnets, &seen);
+                    look(&|| lines_of(&doors), &subnets, &seen);
                     // A controller that is dead binds nothing.
                     if let Ok((jails, _)) = runtime.block_on(client.clone().list(Kind::Jail, "")) {
                         look_at_bindings(&jails, &subnets, &seen);
@@ -126,46 +130,51 @@ impl Drop for Watchman {
 
 /// One look at all machines. Looks are not simultaneous, so an address that moved from one machine to another between two of them
 /// seems to stand on both: whatever stands twice is looked at again, and counts only if the first machine still has it.
-fn look(doors: &[(String, Remote)], subnets: &[Subnet], seen: &Mutex<Seen>) {
-    let first = all_places(doors);
-    let twice: Vec<(IpAddr, Vec<Place>)> = first
-        .iter()
-        .filter(|(address, places)| collides(**address, places, subnets))
-        .map(|(address, places)| (*address, places.clone()))
-        .collect();
-    let again = if twice.is_empty() {
-        BTreeMap::new()
+fn look(machines: &dyn Fn() -> Vec<(String, Vec<String>)>, subnets: &[Subnet], seen: &Mutex<Seen>) {
+    let first = places(machines());
+    let twice = first.each_ref().map(|places| -> Vec<(IpAddr, Vec<Place>)> {
+        places
+            .iter()
+            .filter(|(address, places)| collides(**address, places, subnets))
+            .map(|(address, places)| (*address, places.clone()))
+            .collect()
+    });
+    let again = if twice.iter().all(Vec::is_empty) {
+        Places::default()
     } else {
-        all_places(doors)
+        places(machines())
     };
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     seen.looks += 1;
-    let ours = first
+    let ours = first[0]
         .keys()
         .filter(|address| subnet_of(**address, subnets).is_some());
     seen.addresses_max = seen.addresses_max.max(ours.count());
-    for (address, places) in twice {
-        let still = again
-            .get(&address)
-            .is_some_and(|now| places.iter().filter(|place| now.contains(place)).count() > 1);
-        if still {
-            seen.violations.push(format!("{address}: {places:?}"));
+    for (twice, again) in twice.into_iter().zip(again) {
+        for (address, places) in twice {
+            let still = again
+                .get(&address)
+                .is_some_and(|now| places.iter().filter(|place| now.contains(place)).count() > 1);
+            if still {
+                seen.violations.push(format!("{address}: {places:?}"));
+            }
         }
     }
 }
 
 /// One list is one state of the store: what stands twice in it is twice.
 fn look_at_bindings(jails: &[Stored], subnets: &[Subnet], seen: &Mutex<Seen>) {
-    let mut owners: BTreeMap<(Option<String>, String, IpAddr), &str> = BTreeMap::new();
+    let mut owners: BTreeMap<(Option<String>, IpAddr), &str> = BTreeMap::new();
     for jail in jails {
         let binding = jail.value.pointer("/status/binding");
         let host = binding
             .and_then(|binding| binding.get("host"))
             .and_then(Value::as_str);
-        for (network, address) in addresses_of(binding) {
+        // Of whatever network.
+        for (_, address) in addresses_of(binding) {
             let fleet = subnet_of(address, subnets).is_some_and(|subnet| subnet.fleet);
             let scope = host.filter(|_| !fleet).map(str::to_owned);
-            let key = (scope, network, address);
+            let key = (scope, address);
             if let Some(other) = owners.insert(key.clone(), &jail.name) {
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.violations
@@ -195,17 +204,32 @@ pub(crate) fn addresses_of(binding: Option<&Value>) -> Vec<(String, IpAddr)> {
     found
 }
 
-fn all_places(doors: &[(String, Remote)]) -> BTreeMap<IpAddr, Vec<Place>> {
-    let mut found: BTreeMap<IpAddr, Vec<Place>> = BTreeMap::new();
-    for (machine, door) in doors {
+/// What the machines' kernels show, by machine.
+fn lines_of(doors: &[(String, Remote)]) -> Vec<(String, Vec<String>)> {
+    let shown = doors.iter().map(|(machine, door)| {
+        let answer = door.ask(&Request::Fingerprint);
         // A machine that is being switched off shows nothing.
-        let Ok(Response::Lines { lines: Some(lines) }) = door.ask(&Request::Fingerprint) else {
-            continue;
+        let lines = if let Ok(Response::Lines { lines: Some(lines) }) = answer {
+            lines
+        } else {
+            Vec::new()
         };
+        (machine.clone(), lines)
+    });
+    shown.collect()
+}
+
+fn places(machines: Vec<(String, Vec<String>)>) -> Places {
+    let mut found = Places::default();
+    for (machine, lines) in machines {
         for line in lines {
             if let Some((address, stack, interface)) = address_in(&line) {
                 let place = (machine.clone(), stack, interface);
-                found.entry(address).or_default().push(place);
+                found[0].entry(address).or_default().push(place);
+            }
+            for (address, jail) in lent_in(&line) {
+                let place = (machine.clone(), "jail".to_owned(), jail);
+                found[1].entry(address).or_default().push(place);
             }
         }
     }
@@ -220,6 +244,24 @@ fn address_in(line: &str) -> Option<(IpAddr, String, String)> {
     };
     let address = address.split('/').next()?.parse().ok()?;
     Some((address, (*stack).to_owned(), (*interface).to_owned()))
+}
+
+/// `jail NAME (…, Restricted([ADDRESS, …]), Restricted([ADDRESS, …]), …)`: the addresses of the host that a jail has, IPv4 before IPv6. A
+/// dying jail, which is told as `jail NAME dying (…`, is none that lives.
+fn lent_in(line: &str) -> Vec<(IpAddr, String)> {
+    let Some((name, rest)) = line
+        .strip_prefix("jail ")
+        .and_then(|rest| rest.split_once(" ("))
+        .filter(|(name, _)| !name.contains(' '))
+    else {
+        return Vec::new();
+    };
+    let lists = rest.split("Restricted([").skip(1);
+    let lists = lists.filter_map(|list| Some(list.split_once("])")?.0));
+    let addresses = lists.flat_map(|list| list.split(", "));
+    addresses
+        .filter_map(|address| Some((address.parse().ok()?, name.to_owned())))
+        .collect()
 }
 
 fn subnet_of(address: IpAddr, subnets: &[Subnet]) -> Option<&Subnet> {
@@ -240,3 +282,6 @@ fn collides(address: IpAddr, places: &[Place], subnets: &[Subnet]) -> bool {
         .enumerate()
         .any(|(at, (machine, ..))| places[at + 1..].iter().any(|(other, ..)| other == machine))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -12,6 +13,9 @@ use crate::condition::eventually;
 
 /// How much of a log an error quotes.
 const LOG_LINES: usize = 30;
+
+/// signal(3)
+const SIGKILL: i32 = 9;
 
 /// A tick of Linux's clock as /proc counts it, in milliseconds: USER_HZ is 100 on every architecture that we run on.
 const TICK_MS: u64 = 10;
@@ -70,13 +74,16 @@ impl Process {
         Ok(())
     }
 
-    /// Kills it as a crash would, with SIGKILL.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Both fail only for a process that has ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    /// Kills it as a crash would, with SIGKILL. Whether that is what ended it.
+    pub fn kill(&mut self) -> bool {
+        let Some(mut child) = self.child.take() else {
+            return false;
+        };
+        // Fails only for a process that has ended by itself.
+        let _ = child.kill();
+        child
+            .wait()
+            .is_ok_and(|status| status.signal() == Some(SIGKILL))
     }
 
     /// Ends it as rc(8) would, with SIGTERM.

@@ -189,13 +189,16 @@ impl EtcdServer {
         self.process.as_ref().map(Child::id)
     }
 
-    /// Kills it as a crash would, with SIGKILL. Its data stays.
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            // Both fail only for a process that has ended by itself.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+    /// Kills it as a crash would, with SIGKILL. Its data stays. Whether it ran until then.
+    pub fn kill(&mut self) -> bool {
+        let Some(mut process) = self.process.take() else {
+            return false;
+        };
+        let ran = matches!(process.try_wait(), Ok(None));
+        // Both fail only for a process that has ended by itself.
+        let _ = process.kill();
+        let _ = process.wait();
+        ran
     }
 
     /// Starts it again on the same ports and data, and waits until it serves.

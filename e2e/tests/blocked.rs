@@ -155,3 +155,51 @@ fn a_stale_resource_version_is_refused_and_says_what_to_do() -> anyhow::Result<(
     ensure!(now["spec"]["root"]["path"] == "/jails/two", "{now}");
     Ok(())
 }
+
+#[test]
+fn a_manifest_with_a_stale_resource_version_is_refused_with_its_line_and_nothing_of_it_is_written()
+-> anyhow::Result<()> {
+    let fleet = Fleet::controller_alone()?;
+    let manifest = |path: &str, version: &str| {
+        format!(
+            "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata:\n  name: other\nspec: {{root: {{path: /jails/other}}}}\n---\napiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata:\n  name: web\n  resourceVersion: \"{version}\"\nspec: {{root: {{path: {path}}}}}\n"
+        )
+    };
+    let web = |path: &str| -> anyhow::Result<String> {
+        let text = manifest(path, "").replace("  resourceVersion: \"\"\n", "");
+        let (_, web) = text.split_once("---\n").context("two documents")?;
+        Ok(web.to_owned())
+    };
+    fleet.apply(&web("/jails/one")?)?;
+    let stale = fleet.get(Kind::Jail, "web")?;
+    let stale = stale["metadata"]["resourceVersion"]
+        .as_str()
+        .context("it has a version")?;
+    fleet.apply(&web("/jails/two")?)?;
+    let path = fleet.folder().join("stale.yaml");
+    std::fs::write(&path, manifest("/jails/three", stale))?;
+    let path = path.display().to_string();
+    let before = fleet.inventory()?;
+    let said = fleet.jailctl(&["apply", "-f", &path])?.refused()?;
+    said.says(&[
+        "error: metadata.resourceVersion: the Jail was changed meanwhile: it is at ",
+        &format!(", not at {stale}"),
+        &format!("{path}:11:3"),
+        &format!("11 |   resourceVersion: \"{stale}\""),
+        "= help: read it again, then repeat the change",
+        "nothing was applied",
+    ])?;
+    ensure!(fleet.inventory()? == before, "half-applied: {said}");
+    // What it is at now is as good as none.
+    let now = fleet.get(Kind::Jail, "web")?;
+    let now = now["metadata"]["resourceVersion"]
+        .as_str()
+        .context("it has a version")?;
+    fleet.apply(&manifest("/jails/three", now))?;
+    let written = fleet.get(Kind::Jail, "web")?;
+    ensure!(
+        written["spec"]["root"]["path"] == "/jails/three",
+        "{written}"
+    );
+    Ok(())
+}

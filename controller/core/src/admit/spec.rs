@@ -6,7 +6,7 @@ use cellblock_schemas::jail::JailStatus;
 use cellblock_schemas::meta::ObjectMeta;
 use cellblock_schemas::structural::Mistakes;
 use cellblock_schemas::{
-    Jail, Kind, Object, Violation, Warning, default, structural, unsupported, validate,
+    Host, Jail, Kind, Object, Violation, Warning, default, structural, unsupported, validate,
     warnings_with,
 };
 use serde_json::Value;
@@ -230,6 +230,13 @@ pub(super) fn admit(
             message: format!("the {kind} is being deleted; wait until it is gone and apply it anew to have it back"),
         });
     }
+    if let Object::Network(network) = &draft.object
+        && let Some(mode) = network.spec.mode()
+        && let Some(uplink) = mode.uplink()
+    {
+        let field = format!("spec.{}.uplink", mode.name());
+        warnings.extend(no_uplink(draft.index, None, uplink, field));
+    }
     if let Object::Jail(jail) = &mut draft.object
         && !deleting
     {
@@ -371,5 +378,42 @@ fn missing(index: &Index, jail: &Jail) -> Vec<Warning> {
             });
         }
     }
+    let host = jail.spec.host.as_deref();
+    for (place, publish) in jail.spec.publish.iter().enumerate() {
+        let field = format!("spec.publish[{place}].uplink");
+        warnings.extend(no_uplink(index, host, &publish.uplink, field));
+    }
     warnings
+}
+
+/// An uplink that no Host has, as after a slip of the pen; the one that `host` names, if it is there, counts alone.
+fn no_uplink(index: &Index, host: Option<&str>, uplink: &str, field: String) -> Option<Warning> {
+    let named = host.and_then(|host| index.host(host));
+    let hosts = match named {
+        Some(host) => vec![host],
+        None => index.hosts_by_load().collect(),
+    };
+    let lacks = |host: &&Host| !host.spec.uplinks.contains_key(uplink);
+    (!hosts.is_empty() && hosts.iter().all(lacks)).then(|| {
+        let who = named.map_or_else(
+            || "no Host has".to_owned(),
+            |host| format!("Host {} does not have", host.metadata.name),
+        );
+        let mut known: Vec<&str> = hosts
+            .iter()
+            .flat_map(|host| host.spec.uplinks.keys())
+            .map(String::as_str)
+            .collect();
+        known.sort_unstable();
+        known.dedup();
+        let known = if known.is_empty() {
+            String::new()
+        } else {
+            format!(" (there is {})", known.join(", "))
+        };
+        Warning {
+            field,
+            message: format!("{who} an uplink `{uplink}` yet{known}; what needs it waits for it"),
+        }
+    })
 }

@@ -246,6 +246,39 @@ fn a_jail_waits_for_what_is_missing_and_says_so() {
 }
 
 #[test]
+fn an_uplink_that_no_host_has_is_warned_of() {
+    let mut world = World::new();
+    let mut slip = bridge("lan");
+    slip["spec"]["bridge"] = json!({"uplink": "extrenal"});
+    slip["spec"]["subnets"] = json!([{"cidr": "10.31.0.0/24"}]);
+    let early = world.apply(slip.clone()).expect("accepted");
+    assert_eq!(early.warnings, [], "there is no Host yet");
+    world.apply(host("a")).expect("a host");
+    slip["metadata"]["labels"] = json!({"a": "b"});
+    let warned = world.apply(slip).expect("accepted").warnings;
+    assert_eq!(warned[0].field, "spec.bridge.uplink");
+    assert_eq!(
+        warned[0].message,
+        "no Host has an uplink `extrenal` yet (there is external); what needs it waits for it"
+    );
+    world.apply(bridge("inside")).expect("a network");
+    let publish = |uplink: &str| {
+        let publish = json!([{"name": "web", "ports": [80], "uplink": uplink}]);
+        jail("www", &["inside"], json!({"host": "a", "publish": publish}))
+    };
+    let warned = world.apply(publish("extrenal")).expect("accepted").warnings;
+    assert_eq!(warned[0].field, "spec.publish[0].uplink");
+    assert!(warned[0].message.starts_with("Host a does not have"));
+    let right = world.apply(publish("external")).expect("accepted").warnings;
+    assert!(
+        right
+            .iter()
+            .all(|one| one.field != "spec.publish[0].uplink"),
+        "{right:?}"
+    );
+}
+
+#[test]
 fn a_bound_jail_goes_only_when_its_host_says_so() {
     let mut world = World::with_hosts(&["a"]);
     world.apply(bridge("lan")).expect("a network");

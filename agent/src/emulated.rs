@@ -222,6 +222,7 @@ impl Live {
                     stdin,
                     timeout: Duration::MAX,
                     discards_stdout: false,
+                    stderr_file: None,
                 })
                 .map(|output| Response::Ran {
                     status: output.status,
@@ -405,6 +406,7 @@ pub fn console(socket: &Path, argv: Vec<String>) -> anyhow::Result<u8> {
         stdin,
         timeout: Duration::MAX,
         discards_stdout: false,
+        stderr_file: None,
     };
     let output = Remote::new(socket.to_owned()).run(&command)?;
     std::io::stderr().write_all(output.stderr.as_bytes())?;

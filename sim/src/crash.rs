@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use cellblock_agent_core::execute::LedgerFile;
 use cellblock_agent_core::host::{HostError, Retry};
@@ -11,7 +12,7 @@ use cellblock_agent_core::ledger::journal::Journal;
 use cellblock_agent_core::ledger::{Change, Ledger};
 use cellblock_fakebsd::log::is_changing;
 use cellblock_freebsd::emulated::Emulated;
-use cellblock_freebsd::{Command, Output, System, SystemError};
+use cellblock_freebsd::{Command, Output, Process, System, SystemError};
 
 use crate::platter::Platter;
 use crate::trouble::Trouble;
@@ -107,6 +108,15 @@ fn dead(action: &'static str) -> SystemError {
     }
 }
 
+/// A command of which something else is told than what it did.
+struct Told(Option<Output>);
+
+impl Process for Told {
+    fn wait(&mut self, _: Duration) -> Result<Option<Output>, SystemError> {
+        Ok(self.0.take())
+    }
+}
+
 impl System for Crashing {
     fn run(&self, command: &Command) -> Result<Output, SystemError> {
         if is_changing(&command.argv) {
@@ -121,6 +131,19 @@ impl System for Crashing {
         } else {
             self.host.run(command)
         }
+    }
+
+    fn start(&self, command: &Command) -> Result<Box<dyn Process>, SystemError> {
+        let troubled = |trouble: Trouble| {
+            let told = trouble.of_command(command);
+            told.map(|output| Box::new(Told(Some(output))) as Box<dyn Process>)
+        };
+        let started = self.fuse.burn(|| self.host.start(command), troubled);
+        started.ok_or_else(|| dead("run"))?
+    }
+
+    fn now(&self) -> Duration {
+        self.host.now()
     }
 
     fn read_file(&self, path: &str) -> Result<Option<String>, SystemError> {

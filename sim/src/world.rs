@@ -47,6 +47,8 @@ pub struct World {
     memory: Memory,
     fuse: Fuse,
     now_ms: u64,
+    /// The agent's adapter, where it has jail(8)s at work between two passes.
+    adapter: Option<Arc<FreeBsd>>,
     /// How many milliseconds pass at each look at the clock; with many a pass ends before its plan does.
     pub look_ms: u64,
     deaths: usize,
@@ -126,6 +128,7 @@ impl World {
             memory: Memory::default(),
             fuse: Fuse::default(),
             now_ms: 0,
+            adapter: None,
             look_ms: 0,
             deaths: 0,
             wrongs: BTreeSet::new(),
@@ -146,6 +149,7 @@ impl World {
             memory: self.memory.clone(),
             fuse,
             now_ms: self.now_ms,
+            adapter: None,
             look_ms: self.look_ms,
             deaths: 0,
             wrongs: self.wrongs.clone(),
@@ -164,6 +168,15 @@ impl World {
         self.disk.fuse = self.fuse.clone();
         self.ledger = self.disk.load();
         self.memory = Memory::default();
+        if self.adapter.take().is_some() {
+            self.take_time();
+        }
+    }
+
+    /// From now on hooks of jails that sleep take their time beside everything else, and the agent has no patience with them.
+    pub fn take_time(&mut self) {
+        self.host.emulator().hooks_take_time = true;
+        self.adapter = Some(Arc::new(self.fresh().with_patience(Duration::ZERO)));
     }
 
     /// The agent is started (again) from its disk; the effects of these numbers do not go well.
@@ -202,7 +215,7 @@ impl World {
         pass(
             &Arc::new(self.view.clone()),
             &mut self.ledger,
-            &adapter,
+            adapter.as_ref(),
             &mut self.disk,
             &settings,
             &mut self.memory,
@@ -228,7 +241,12 @@ impl World {
         &self.ledger
     }
 
-    fn adapter(&self) -> FreeBsd {
+    fn adapter(&self) -> Arc<FreeBsd> {
+        let kept = self.adapter.clone();
+        kept.unwrap_or_else(|| Arc::new(self.fresh()))
+    }
+
+    fn fresh(&self) -> FreeBsd {
         let system = Crashing {
             host: self.host.clone(),
             fuse: self.fuse.clone(),

@@ -89,7 +89,7 @@ fn break_command(world: &World, words: &str) {
 #[test]
 fn changes_of_other_jails_do_not_make_a_failing_one_tried_at_once() {
     let mut world = World::new(Release::V15_1);
-    let start = "jail -f /var/db/cellblock/jails/a.conf -c a";
+    let start = "jail -f /var/db/cellblock/jails/a.conf -J /var/db/cellblock/jails/a.jid -c a";
     break_command(&world, start);
     let mut view = jails(&[&[], &[]]);
     for round in 0..30 {

@@ -151,6 +151,8 @@ fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
         (Some(_), _) if jail.deleting => "Stopping",
         (Some(problem), Some(_)) if problem.blocked => "Running",
         (Some(_), Some(_)) => "Starting",
+        // What is left of a start that failed does not matter: the next one does not wait for it.
+        (Some(_), None) if findings.has_failed(&jail.uid) => "Blocked",
         (Some(_), None) if dying => "Dying",
         (Some(problem), None) if problem.blocked => "Blocked",
         (Some(_), None) => "Pending",

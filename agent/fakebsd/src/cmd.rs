@@ -4,7 +4,7 @@ mod cpuset;
 mod devfs;
 mod fileutils;
 mod ifconfig;
-mod jail;
+pub(crate) mod jail;
 mod jailconf;
 mod jailparam;
 mod jexec;
@@ -15,6 +15,7 @@ mod netstat;
 mod network;
 mod ngctl;
 pub(crate) mod pfctl;
+mod pgrep;
 mod rctl;
 mod route;
 mod sed;
@@ -96,8 +97,8 @@ const PROGRAM_DIRECTORIES: &[&str] = &["/sbin/", "/bin/", "/usr/sbin/", "/usr/bi
 
 /// Programs of /bin among those emulated; every other lives elsewhere. `/bin/false` does not exist on FreeBSD (recording `08`).
 const IN_BIN: &[&str] = &[
-    "[", "cat", "cp", "date", "echo", "hostname", "ln", "ls", "mkdir", "mv", "ps", "pwd", "rm",
-    "rmdir", "sh", "sleep", "test",
+    "[", "cat", "cp", "date", "echo", "hostname", "ln", "ls", "mkdir", "mv", "pgrep", "pkill",
+    "ps", "pwd", "rm", "rmdir", "sh", "sleep", "test",
 ];
 
 const IN_SBIN: &[&str] = &[

@@ -1,13 +1,17 @@
 //! The host as its callers see it: run a command, read and write files, let time pass, pull the plug.
 
+mod background;
 #[cfg(test)]
 mod tests;
+
+pub use background::Started;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::cmd;
+use crate::cmd::jail::Parked;
 use crate::fault::{Fault, Faults, When};
 use crate::files::{Entry, FileTree};
 use crate::hardware::HardwareProfile;
@@ -39,8 +43,16 @@ pub struct Emulator {
     pub faults: Faults,
     /// How much virtual time each command takes, beside what it sleeps.
     pub command_time: Duration,
+    /// Whether a jail(8) whose hook sleeps lets time pass beside it, as on a real host ([`Emulator::start`]). Else it takes the time at once.
+    pub hooks_take_time: bool,
     /// While a background job runs: how long it has run for itself. Time does not pass for anybody else.
     pub(crate) detached: Option<Duration>,
+    /// What [`Emulator::start`] started and nobody has waited for yet, by pid.
+    pub(crate) background: BTreeMap<u32, background::Process>,
+    /// Whether the program that runs now may be put aside.
+    pub(crate) parks: bool,
+    /// It was.
+    pub(crate) parked: Option<Parked>,
     /// Banners of the listeners by jail name and port.
     pub(crate) listeners: BTreeMap<(String, u16), Listener>,
     /// The port of the last connection made from here.
@@ -59,7 +71,11 @@ impl Emulator {
             log: Vec::new(),
             faults: Faults::default(),
             command_time: Duration::ZERO,
+            hooks_take_time: false,
             detached: None,
+            background: BTreeMap::new(),
+            parks: false,
+            parked: None,
             last_port: 0,
             listeners: BTreeMap::new(),
             hardware,
@@ -122,13 +138,16 @@ impl Emulator {
 
     /// Lets virtual time pass; the kernel's timers fire in their order.
     pub fn advance(&mut self, by: Duration) {
-        self.kernel.advance(by);
+        let until = self.kernel.now + by;
+        self.wake_until(until);
+        self.kernel.advance(until.saturating_sub(self.kernel.now));
     }
 
     /// Pulls the plug and boots again: the kernel's state is gone, files and pools stay, but for /tmp and memory disks.
     pub fn reboot(&mut self) {
         self.kernel = self.kernel.reboot(&self.hardware);
         self.listeners.clear();
+        self.background.clear();
         let temporary: Vec<String> = self
             .files
             .list("/tmp")

@@ -31,6 +31,10 @@ pub enum Program {
     Ngctl,
     /// pfctl(8)
     Pfctl,
+    /// pgrep(1)
+    Pgrep,
+    /// pkill(1)
+    Pkill,
     /// route(8)
     Route,
     /// sysctl(8)
@@ -54,6 +58,8 @@ impl Program {
             Self::Netstat => "/usr/bin/netstat",
             Self::Ngctl => "/usr/sbin/ngctl",
             Self::Pfctl => "/sbin/pfctl",
+            Self::Pgrep => "/bin/pgrep",
+            Self::Pkill => "/bin/pkill",
             Self::Route => "/sbin/route",
             Self::Sysctl => "/sbin/sysctl",
             Self::Umount => "/sbin/umount",
@@ -72,6 +78,8 @@ pub struct Command {
     pub timeout: Duration,
     /// Nobody reads its standard output, so that what it starts can write there whether the agent is still alive or not.
     pub discards_stdout: bool,
+    /// Likewise a file for its standard error, which whoever waits for it reads and removes; none: it is read while it is written.
+    pub stderr_file: Option<String>,
 }
 
 impl Command {
@@ -88,6 +96,7 @@ impl Command {
             stdin: None,
             timeout: TIMEOUT,
             discards_stdout: false,
+            stderr_file: None,
         }
     }
 
@@ -109,6 +118,13 @@ impl Command {
     #[must_use]
     pub fn discard_stdout(mut self) -> Self {
         self.discards_stdout = true;
+        self
+    }
+
+    /// With its standard error in a file.
+    #[must_use]
+    pub fn stderr_file(mut self, path: impl Into<String>) -> Self {
+        self.stderr_file = Some(path.into());
         self
     }
 

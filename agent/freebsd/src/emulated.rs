@@ -2,12 +2,17 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cellblock_fakebsd::Emulator;
+use cellblock_fakebsd::emulator::Started;
 use cellblock_fakebsd::files::FileError;
 
 use crate::command::{Command, Output};
-use crate::system::{System, SystemError};
+use crate::system::{Process, System, SystemError};
+
+/// How much virtual time passes between two questions whether a program has ended.
+const WAIT: Duration = Duration::from_millis(100);
 
 /// An emulated host. Clones are the same host.
 #[derive(Clone, Debug)]
@@ -27,21 +32,37 @@ impl Emulated {
 }
 
 impl System for Emulated {
-    /// The emulator knows programs by their name, as the recordings do.
     fn run(&self, command: &Command) -> Result<Output, SystemError> {
-        let mut argv = command.argv.clone();
-        if let Some(program) = argv.first_mut()
-            && let Some((_, name)) = program.rsplit_once('/')
-        {
-            *program = name.to_owned();
-        }
         let stdin = command.stdin.as_deref().unwrap_or_default();
-        let output = self.emulator().run(&argv, stdin);
-        Ok(Output {
-            status: output.status,
-            stdout: output.stdout,
-            stderr: output.stderr,
-        })
+        let output = self.emulator().run(&named(command), stdin);
+        Ok(output_of(output))
+    }
+
+    /// Where the emulated hooks take their time beside everything else, the program goes on in the emulator, which may outlive whoever started it; else it is through at once.
+    fn start(&self, command: &Command) -> Result<Box<dyn Process>, SystemError> {
+        if !self.emulator().hooks_take_time {
+            return Ok(Box::new(InBackground::Ended(Some(self.run(command)?))));
+        }
+        let file = command.stderr_file.as_deref();
+        let started = self
+            .emulator()
+            .start(&named(command), &command.line(), file);
+        Ok(Box::new(match started {
+            Started::Ended(output) => {
+                self.remove_stderr(file)?;
+                InBackground::Ended(Some(output_of(output)))
+            }
+            Started::Running(pid) => InBackground::Running {
+                host: self.clone(),
+                pid,
+                ends_by: self.now().saturating_add(command.timeout),
+                command: command.clone(),
+            },
+        }))
+    }
+
+    fn now(&self) -> Duration {
+        self.emulator().kernel.now
     }
 
     fn read_file(&self, path: &str) -> Result<Option<String>, SystemError> {
@@ -103,6 +124,81 @@ impl System for Emulated {
             .write(beside, end)
             .and_then(|()| files.write(path, ""))
             .map_err(|error| file_error("write", beside, error))
+    }
+}
+
+impl Emulated {
+    fn remove_stderr(&self, file: Option<&str>) -> Result<(), SystemError> {
+        file.map_or(Ok(()), |path| self.remove_file(path))
+    }
+}
+
+/// A program that was started in the emulator.
+enum InBackground {
+    Ended(Option<Output>),
+    Running {
+        host: Emulated,
+        pid: u32,
+        command: Command,
+        /// When it is killed, in virtual time.
+        ends_by: Duration,
+    },
+}
+
+impl Process for InBackground {
+    /// As long as somebody waits, virtual time passes.
+    fn wait(&mut self, patience: Duration) -> Result<Option<Output>, SystemError> {
+        let (host, pid, command, ends_by) = match self {
+            Self::Ended(output) => return Ok(output.take()),
+            Self::Running {
+                host,
+                pid,
+                command,
+                ends_by,
+            } => (host, *pid, command, *ends_by),
+        };
+        let until = host.now().saturating_add(patience);
+        loop {
+            let file = command.stderr_file.as_deref();
+            let ended = host.emulator().wait(pid);
+            if let Some(output) = ended {
+                host.remove_stderr(file)?;
+                return Ok(Some(output_of(output)));
+            }
+            let now = host.now();
+            if now >= ends_by {
+                host.emulator().kill(pid);
+                host.remove_stderr(file)?;
+                return Err(SystemError::TimedOut {
+                    line: command.line(),
+                    timeout: command.timeout,
+                    stderr: String::new(),
+                });
+            }
+            if now >= until {
+                return Ok(None);
+            }
+            host.emulator().advance(WAIT.min(until - now));
+        }
+    }
+}
+
+/// The words of a command; the emulator knows programs by their name, as the recordings do.
+fn named(command: &Command) -> Vec<String> {
+    let mut argv = command.argv.clone();
+    if let Some(program) = argv.first_mut()
+        && let Some((_, name)) = program.rsplit_once('/')
+    {
+        *program = name.to_owned();
+    }
+    argv
+}
+
+fn output_of(output: cellblock_fakebsd::Output) -> Output {
+    Output {
+        status: output.status,
+        stdout: output.stdout,
+        stderr: output.stderr,
     }
 }
 

@@ -1,21 +1,24 @@
 //! A FreeBSD host as the core sees it.
 //!
 //! Starting and stopping a jail runs its hooks and its own `/etc/rc`, which takes as long as it takes. On a real host these two operations
-//! go on behind the agent's back after a moment's patience, so that one slow jail keeps no other waiting.
+//! go on behind the agent's back after a moment's patience, so that one slow jail keeps no other waiting, and go on when the agent dies: who
+//! works on a jail is read from the host, not remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cellblock_agent_core::host::{Host, HostError, Performed, Retry, STARTING, STOPPING, Wanted};
+use cellblock_agent_core::host::{Host, HostError, Performed, STARTING, STOPPING, Wanted};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::Op;
 
+use crate::command::JAIL_TIMEOUT;
 use crate::error::Failure;
 use crate::observe;
+use crate::observe::Orphan;
 use crate::perform::Performer;
+use crate::perform::jail::Work;
 use crate::system::System;
 
 /// How many jails may be starting or stopping at once; the next one waits its turn. Each is a process tree of its own.
@@ -31,6 +34,8 @@ pub struct FreeBsd {
     inner: Arc<Inner>,
     patience: Option<Duration>,
     jobs: Mutex<BTreeMap<String, Job>>,
+    /// When each jail(8) that another agent has left was seen first, by its command line.
+    orphans: Mutex<BTreeMap<String, Duration>>,
 }
 
 struct Inner {
@@ -48,9 +53,18 @@ struct Job {
 }
 
 enum State {
-    Running(Receiver<Result<(), HostError>>),
+    Running(Box<Work>),
     /// Nobody has asked for it again yet.
     Failed(HostError),
+}
+
+impl std::fmt::Debug for FreeBsd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FreeBsd")
+            .field("folder", &self.inner.folder)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
 }
 
 impl FreeBsd {
@@ -67,6 +81,7 @@ impl FreeBsd {
             inner: Arc::new(inner),
             patience: None,
             jobs: Mutex::default(),
+            orphans: Mutex::default(),
         }
     }
 
@@ -113,46 +128,26 @@ impl FreeBsd {
             return Ok(Performed::Postponed);
         }
         if jobs.len() >= JOBS_MAX + FAILED_MAX {
-            jobs.retain(|_, job| running(&&*job));
+            jobs.retain(|_, job| matches!(job.state, State::Running(_)));
         }
-        let (send, result) = mpsc::channel();
-        let (inner, task) = (Arc::clone(&self.inner), op.clone());
-        let spawned = std::thread::Builder::new()
-            .name(format!("jail {name}"))
-            .spawn(move || {
-                // Nobody listens any more when the agent is stopping; the jail goes on.
-                let _ = send.send(inner.perform(&task));
-            });
-        if let Err(error) = spawned {
-            let message = format!("no thread for jail `{name}` could be started: {error}");
-            return Err(HostError {
-                reason: "CommandFailed",
-                message,
-                retry: Retry::After,
-            });
+        let performer = self.inner.performer();
+        let begun = performer.begin(op).map_err(HostError::from)?;
+        let Some(mut work) = begun else {
+            return Ok(Performed::Done);
+        };
+        if performer
+            .go_on(&mut work, patience)
+            .map_err(HostError::from)?
+        {
+            return Ok(Performed::Done);
         }
-        match result.recv_timeout(patience) {
-            Ok(result) => result.map(|()| Performed::Done),
-            Err(RecvTimeoutError::Timeout) => {
-                jobs.insert(
-                    name.to_owned(),
-                    Job {
-                        op: op.clone(),
-                        conf,
-                        state: State::Running(result),
-                    },
-                );
-                Ok(Performed::Begun)
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                let message = format!("the thread for jail `{name}` ended without a result");
-                Err(HostError {
-                    reason: "CommandFailed",
-                    message,
-                    retry: Retry::After,
-                })
-            }
-        }
+        let job = Job {
+            op: op.clone(),
+            conf,
+            state: State::Running(Box::new(work)),
+        };
+        jobs.insert(name.to_owned(), job);
+        Ok(Performed::Begun)
     }
 
     /// The jail.conf that a slow operation goes by.
@@ -170,25 +165,25 @@ impl FreeBsd {
 
     /// The jobs as they are now: what has ended well is forgotten, a failure waits to be asked for.
     fn refreshed(&self) -> MutexGuard<'_, BTreeMap<String, Job>> {
+        let performer = self.inner.performer();
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.retain(|_, job| {
-            let State::Running(result) = &job.state else {
+            let State::Running(work) = &mut job.state else {
                 return true;
             };
-            match result.try_recv() {
-                Err(TryRecvError::Empty) => true,
-                Ok(Err(error)) => {
-                    job.state = State::Failed(error);
+            match performer.go_on(work, Duration::ZERO) {
+                Ok(ended) => !ended,
+                Err(failure) => {
+                    job.state = State::Failed(failure.into());
                     true
                 }
-                Ok(Ok(())) | Err(TryRecvError::Disconnected) => false,
             }
         });
         jobs
     }
 
-    /// The jails that are being started or stopped, with which of the two.
-    fn busy(&self) -> BTreeMap<String, String> {
+    /// The jails that are being started or stopped, with which of the two: by this agent, or by jail(8)s that one before it has left.
+    fn busy(&self) -> Result<BTreeMap<String, String>, Failure> {
         let verb = |op: &Op| {
             if matches!(op, Op::StartJail { .. }) {
                 STARTING
@@ -200,27 +195,52 @@ impl FreeBsd {
         let running = jobs
             .iter()
             .filter(|(_, job)| matches!(job.state, State::Running(_)));
-        running
+        let mut busy: BTreeMap<String, String> = running
             .map(|(name, job)| (name.clone(), verb(&job.op).to_owned()))
-            .collect()
+            .collect();
+        drop(jobs);
+        let own: BTreeSet<&str> = busy.keys().map(String::as_str).collect();
+        let orphans = observe::orphans(self.system().as_ref(), &self.inner.folder, &own)?;
+        self.bound(&orphans)?;
+        let orphans = orphans.into_iter();
+        busy.extend(orphans.map(|orphan| (orphan.name, orphan.verb.to_owned())));
+        Ok(busy)
+    }
+
+    /// Kills what works for longer than a jail(8) of this agent may, counted from when it was seen first.
+    fn bound(&self, orphans: &[Orphan]) -> Result<(), Failure> {
+        let now = self.system().now();
+        let mut seen = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|line, _| orphans.iter().any(|orphan| orphan.line == *line));
+        for orphan in orphans {
+            let since = *seen.entry(orphan.line.clone()).or_insert(now);
+            if now.saturating_sub(since) >= JAIL_TIMEOUT {
+                tracing::warn!(line = orphan.line, "it does not end and is killed");
+                self.system().run(&observe::kill_command(orphan))?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Inner {
-    fn perform(&self, op: &Op) -> Result<(), HostError> {
-        let performer = Performer {
+    fn performer(&self) -> Performer<'_> {
+        Performer {
             system: self.system.as_ref(),
             folder: &self.folder,
             pf: &self.pf,
-        };
-        performer.perform(op).map_err(HostError::from)
+        }
+    }
+
+    fn perform(&self, op: &Op) -> Result<(), HostError> {
+        self.performer().perform(op).map_err(HostError::from)
     }
 }
 
 impl Host for FreeBsd {
-    /// Which jails are busy is read first: one that ends meanwhile is looked at once more, not started twice.
+    /// Which jails are busy is read first: one that ends meanwhile is looked at once more, not started twice, and what its jail(8) has left in files is read when it is through.
     fn observe(&self, wanted: &Wanted) -> Result<Observed, HostError> {
-        let busy = self.busy();
+        let busy = self.busy().map_err(HostError::from)?;
         let observed = observe::look(self.inner.system.as_ref(), &self.inner.folder, wanted)
             .map_err(HostError::from)?;
         Ok(Observed { busy, ..observed })

@@ -32,4 +32,4 @@ pub use emulated::Emulated;
 pub use error::Failure;
 pub use host::FreeBsd;
 pub use real::Real;
-pub use system::{System, SystemError};
+pub use system::{Process, System, SystemError};

@@ -16,7 +16,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::command::{Command, Output};
-use crate::system::{System, SystemError};
+use crate::system::{Process, System, SystemError};
 
 /// How much a command may print on each stream: `ifconfig -a` and `jls -n` of 10,000 jails stay below half of it.
 const OUTPUT_BYTES_MAX: usize = 64 << 20;
@@ -36,6 +36,22 @@ const ENVIRONMENT: [(&str, &str); 2] = [
     ("HOME", "/"),
 ];
 
+mod started;
+
+use started::Started;
+
+/// A command in a process group and with an environment of its own.
+fn prepared(program: &str, arguments: &[String]) -> std::process::Command {
+    let mut command = std::process::Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(ENVIRONMENT)
+        .current_dir("/")
+        .process_group(0);
+    command
+}
+
 /// The machine that the agent runs on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Real;
@@ -49,12 +65,7 @@ impl System for Real {
                 source,
             });
         };
-        let child = std::process::Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .envs(ENVIRONMENT)
-            .current_dir("/")
-            .process_group(0)
+        let child = prepared(program, arguments)
             .stdin(match command.stdin {
                 Some(_) => Stdio::piped(),
                 None => Stdio::null(),
@@ -74,6 +85,10 @@ impl System for Real {
             command,
         );
         running.finish()
+    }
+
+    fn start(&self, command: &Command) -> Result<Box<dyn Process>, SystemError> {
+        Ok(Box::new(Started::new(command)?))
     }
 
     fn read_file(&self, path: &str) -> Result<Option<String>, SystemError> {

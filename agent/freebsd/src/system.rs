@@ -1,7 +1,8 @@
 //! The boundary of the agent: run a command, read and write a file. Everything above it is the same on a FreeBSD host, in tests and in the sandbox.
 
 use std::io;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::command::{Command, Output};
 use crate::error::Failure;
@@ -20,6 +21,20 @@ pub trait System: Send + Sync {
     /// # Errors
     /// It could not be started, took too long, or printed too much.
     fn run(&self, command: &Command) -> Result<Output, SystemError>;
+
+    /// Starts a command that goes on by itself, whatever becomes of whoever started it. Without a way to do so it is run to its end.
+    ///
+    /// # Errors
+    /// It could not be started.
+    fn start(&self, command: &Command) -> Result<Box<dyn Process>, SystemError> {
+        Ok(Box::new(Ended(Some(self.run(command)))))
+    }
+
+    /// A clock that never goes back, from any beginning.
+    fn now(&self) -> Duration {
+        static BEGINNING: OnceLock<Instant> = OnceLock::new();
+        BEGINNING.get_or_init(Instant::now).elapsed()
+    }
 
     /// The content of a file; none if there is no such file.
     ///
@@ -62,6 +77,24 @@ pub trait System: Send + Sync {
     /// # Errors
     /// The copy could not be written, and the file is as it was; or it could not be emptied.
     fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError>;
+}
+
+/// A command that was started and goes on by itself. Forgetting it does not end it.
+pub trait Process: Send {
+    /// Waits at most so long for its end; none: it goes on. After its end it is not asked again.
+    ///
+    /// # Errors
+    /// It took longer than its timeout, or wrote too much, and was killed.
+    fn wait(&mut self, patience: Duration) -> Result<Option<Output>, SystemError>;
+}
+
+/// One that has ended already.
+struct Ended(Option<Result<Output, SystemError>>);
+
+impl Process for Ended {
+    fn wait(&mut self, _: Duration) -> Result<Option<Output>, SystemError> {
+        self.0.take().transpose()
+    }
 }
 
 /// Why a command or a file operation did not come to its end.

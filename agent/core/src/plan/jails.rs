@@ -20,6 +20,9 @@ use crate::op::{Epair, Op, Record, Subject};
 use crate::render::digest::{self, Meaning};
 use crate::render::jailconf;
 
+/// Why a jail is started again whose last start was cut off.
+const CUT_OFF: &str = "its last start did not come to its end";
+
 /// DAD takes about a second (recording `12`); the kernel may delay its probe by another.
 const DAD_MS_MAX: u64 = 5_000;
 
@@ -133,6 +136,9 @@ impl<'a> Planner<'a> {
 
     fn plan_running(&mut self, uid: &Uid, jail: &DesiredJail<'a>, running: &'a ObservedJail) {
         let subject = Subject::Jail(uid.clone());
+        if self.is_half_made(running) {
+            return self.plan_stop(uid, running, Some(CUT_OFF.to_owned()));
+        }
         let started_with = running
             .meta
             .as_ref()
@@ -198,6 +204,17 @@ impl<'a> Planner<'a> {
         if !jail.links().is_empty() {
             self.plan_loopback_inside(&subject, jail.view.jail_name(), running);
         }
+    }
+
+    /// Whether jail(8) began to start it, has not come to the end of `exec.start` and `exec.poststart`, and does not work on it any more: it was killed, as where memory ran out.
+    /// The kernel shows such a jail as any other. Where there is no such file, as for jails that an older agent started, nothing says so.
+    fn is_half_made(&self, running: &ObservedJail) -> bool {
+        self.was_cut_off(&running.name) && !self.observed.busy.contains_key(&running.name)
+    }
+
+    fn was_cut_off(&self, name: &str) -> bool {
+        let text = self.observed.files.get(&self.settings.jid_file(name));
+        text.is_some_and(|text| text.trim().is_empty())
     }
 
     /// The loopback of a running VNET jail, as `exec.created` left it.
@@ -278,6 +295,9 @@ impl<'a> Planner<'a> {
     /// What the ledger says of a jail from its start on: with addresses that it had before and that still stand, and with the reason for which it was stopped if this start is the answer to it.
     fn entry_of_start(&self, uid: &Uid, jail: &DesiredJail<'a>) -> OwnedJail {
         let mut entry = jail.ledger_entry();
+        if self.was_cut_off(&entry.name) {
+            CUT_OFF.clone_into(&mut entry.restart);
+        }
         let Some(before) = self.ledger.jails.get(uid) else {
             return entry;
         };
@@ -289,7 +309,7 @@ impl<'a> Planner<'a> {
             .copied()
             .collect();
         // A start that failed is tried again for the same reason; a jail that died is not.
-        if before.fields != entry.fields || before.jid == 0 {
+        if entry.restart.is_empty() && (before.fields != entry.fields || before.jid == 0) {
             entry.restart.clone_from(&before.restart);
         }
         entry

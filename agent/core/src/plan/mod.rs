@@ -44,6 +44,12 @@ use phase::Phase;
 /// How long the hooks of a jail may take, in milliseconds.
 pub(crate) const BUSY_MS_MAX: u64 = teardown::BUSY_MS_MAX;
 
+/// The suffix of the file that jail(8) makes when it begins a start, and fills when the start is through.
+const JID: &str = ".jid";
+
+/// The suffix of the one with what it complains about, while it works.
+const STDERR: &str = ".stderr";
+
 /// Reason codes of waits and blocks, for `docs/` and for `jailctl explain`.
 pub mod reason {
     /// The root's directory does not exist.
@@ -122,12 +128,20 @@ impl Settings {
         format!("{}/jails/{jail_name}.console", self.folder)
     }
 
+    /// The file that jail(8) fills once it has started the jail.
+    #[must_use]
+    pub fn jid_file(&self, jail_name: &str) -> String {
+        format!("{}/jails/{jail_name}{JID}", self.folder)
+    }
+
     /// The jail that a file of ours is of, by its path.
     fn jail_of<'a>(&self, path: &'a str) -> Option<&'a str> {
         let name = path.strip_prefix(&self.folder)?.strip_prefix("/jails/")?;
         name.strip_suffix(".conf")
             .or_else(|| name.strip_suffix(".console"))
             .or_else(|| name.strip_suffix(".console.0"))
+            .or_else(|| name.strip_suffix(JID))
+            .or_else(|| name.strip_suffix(STDERR))
     }
 }
 

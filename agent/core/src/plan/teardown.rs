@@ -7,7 +7,7 @@ use cellblock_schemas::jail::RunPolicy;
 
 use super::desired::{DesiredJail, DesiredLink};
 use super::phase::Phase;
-use super::{Planner, reason};
+use super::{JID, Planner, STDERR, reason};
 use crate::ledger::{Owned, OwnedJail};
 use crate::mark::{Mark, Role, Written};
 use crate::names;
@@ -420,6 +420,20 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// What a jail(8) has left that an agent which is no more had begun. Only that a start was cut off is worth keeping, as long as the jail stands.
+    fn plan_work_file(&mut self, path: &str, stands: bool) {
+        let text = self.observed.files.get(path);
+        let cut_off = path.ends_with(JID) && text.is_some_and(|text| text.trim().is_empty());
+        if cut_off && stands {
+            return;
+        }
+        let op = Op::RemoveFile {
+            path: path.to_owned(),
+        };
+        let subject = Subject::HostPart(format!("file {path}"));
+        self.step(Phase::RemoveFile, &subject, op);
+    }
+
     fn plan_leftover_files(&mut self) {
         let (ledger, observed) = (self.ledger, self.observed);
         let staying = self.view.jails.values().filter(|jail| !jail.deleting);
@@ -436,6 +450,14 @@ impl<'a> Planner<'a> {
         }
         for path in observed.files.keys() {
             let name = self.settings.jail_of(path);
+            // While jail(8) works, its files are its own.
+            if name.is_some_and(|name| observed.busy.contains_key(name)) {
+                continue;
+            }
+            if path.ends_with(STDERR) || path.ends_with(JID) {
+                self.plan_work_file(path, name.is_some_and(|name| present.contains(name)));
+                continue;
+            }
             if name.is_some_and(|name| staying.contains(name) || present.contains(name)) {
                 self.plan_console(path);
                 continue;

@@ -100,11 +100,14 @@ impl<'a> Findings<'a> {
 
     /// Whether a start of the jail is under way after one that failed.
     pub(super) fn is_tried_again(&self, jail: &Uid, name: &str) -> bool {
-        let Evidence {
-            observed, outcome, ..
-        } = self.evidence;
-        let starts = observed.busy.get(name).is_some_and(|verb| verb == STARTING);
-        starts && outcome.failed.contains_key(&Subject::Jail(jail.clone()))
+        let mut verbs = self.evidence.observed.busy.get(name).into_iter();
+        verbs.any(|verb| verb == STARTING) && self.has_failed(jail)
+    }
+
+    /// Whether the last thing that was tried with the jail failed.
+    pub(super) fn has_failed(&self, jail: &Uid) -> bool {
+        let failed = &self.evidence.outcome.failed;
+        failed.contains_key(&Subject::Jail(jail.clone()))
     }
 
     /// What any of these subjects waits for, the first in the plan's order.

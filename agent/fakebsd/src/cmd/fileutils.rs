@@ -67,6 +67,12 @@ pub(crate) fn run(
         "sed" => return super::sed::run(arguments, stdin),
         "test" | "[" => output.status = i32::from(!test(host, arguments)),
         "head" | "tail" | "sort" | "wc" | "tr" => stdin.clone_into(&mut output.stdout),
+        "pgrep" if arguments.iter().any(|word| word == "-f") => {
+            return super::pgrep::run(host, context, program, arguments);
+        }
+        "pkill" if arguments.iter().any(|word| word == "-f") => {
+            return super::pgrep::run(host, context, program, arguments);
+        }
         "ps" | "pgrep" => return processes(host, context, program, arguments),
         "pkill" | "killall" => {}
         "mdconfig" => return super::zfs::mdconfig(host, arguments),

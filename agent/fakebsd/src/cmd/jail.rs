@@ -6,6 +6,8 @@
 mod run;
 mod steps;
 
+pub(crate) use steps::Parked;
+
 use super::Context;
 use super::jailconf::{self, ConfiguredJail, Parameter};
 use crate::emulator::Emulator;
@@ -31,6 +33,7 @@ struct Options {
     list_separator: Option<String>,
     verbose: i8,
     print_jid: bool,
+    jid_file: Option<String>,
     /// Parameters from `-n`, `-s`, `-u`, `-U`, `-l`.
     extra: Vec<(String, Option<String>)>,
 }
@@ -79,7 +82,8 @@ fn parse(arguments: &[String]) -> Result<(Options, Vec<String>), Output> {
                 'u' | 'U' => options
                     .extra
                     .push(("exec.jail_user".into(), Some(value()?))),
-                'J' | 'p' => {
+                'J' => options.jid_file = Some(value()?),
+                'p' => {
                     value()?;
                 }
                 _ => return Err(usage()),
@@ -284,6 +288,17 @@ fn configured_jails(
         run.output.fail(1, line);
         return run.finish();
     }
+    if let Some(line) = target.and_then(|name| run.lacks(name)) {
+        run.output.fail(1, line);
+        return run.finish();
+    }
+    // Opened for writing once the jails are known, before anything is done for them (main, usr.sbin/jail/jail.c).
+    if let Some(file) = &options.jid_file
+        && let Err(error) = run.host.files.write(file, "")
+    {
+        run.output.fail(1, format!("jail: open {file}: {error}"));
+        return run.finish();
+    }
     match target {
         None | Some("*") => {
             (0..run.jails.len()).for_each(|at| run.work(at, options.operation, true))
@@ -295,10 +310,11 @@ fn configured_jails(
                 }
             }
         }
-        Some(name) => match run.find(name) {
-            Some(at) => run.work(at, options.operation, false),
-            None => run.output.fail(1, format!("jail: \"{name}\" not found")),
-        },
+        Some(name) => {
+            if let Some(at) = run.find(name) {
+                run.work(at, options.operation, false);
+            }
+        }
     }
     run.finish()
 }

@@ -1,50 +1,53 @@
 //! A slow jail keeps nobody waiting, shows as busy, and tells its failure when it is asked for again.
 
-use std::sync::Condvar;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::command::{Command, Output};
-use crate::system::SystemError;
+use crate::system::{Process, SystemError};
 
 /// A host on which jail(8) ends when it is let go, with a failure.
 #[derive(Default)]
 struct Slow {
-    released: Mutex<bool>,
-    wake: Condvar,
+    released: Arc<AtomicBool>,
     /// What the jail.conf of every jail says.
     hook: Mutex<String>,
 }
 
 impl Slow {
     fn release(&self) {
-        *self.released.lock().expect("no test panics with it") = true;
-        self.wake.notify_all();
+        self.released.store(true, Ordering::SeqCst);
     }
 
     fn hold(&self) {
-        *self.released.lock().expect("no test panics with it") = false;
+        self.released.store(false, Ordering::SeqCst);
+    }
+}
+
+struct Failing(Arc<AtomicBool>);
+
+impl Process for Failing {
+    fn wait(&mut self, _: Duration) -> Result<Option<Output>, SystemError> {
+        let ended = self.0.load(Ordering::SeqCst);
+        Ok(ended.then(|| Output {
+            status: 1,
+            stdout: String::new(),
+            stderr: "jail: www: /bin/false: failed".to_owned(),
+        }))
     }
 }
 
 impl System for Slow {
+    fn start(&self, command: &Command) -> Result<Box<dyn Process>, SystemError> {
+        assert!(
+            command.discards_stdout && command.stderr_file.is_some(),
+            "what it starts must outlive the agent: {}",
+            command.line()
+        );
+        Ok(Box::new(Failing(Arc::clone(&self.released))))
+    }
+
     fn run(&self, command: &Command) -> Result<Output, SystemError> {
-        if command.argv[0].ends_with("/jail") {
-            assert!(
-                command.discards_stdout,
-                "what it starts must outlive the agent: {}",
-                command.line()
-            );
-            let mut released = self.released.lock().expect("no test panics with it");
-            while !*released {
-                released = self.wake.wait(released).expect("no test panics with it");
-            }
-            return Ok(Output {
-                status: 1,
-                stdout: String::new(),
-                stderr: "jail: www: /bin/false: failed".to_owned(),
-            });
-        }
         let stdout = if command.argv[0].ends_with("/jls") {
             "{\"__version\": \"2\", \"jail-information\": {\"jail\": []}}\n".to_owned()
         } else {
@@ -89,19 +92,14 @@ impl System for Slow {
     }
 }
 
+fn busy(host: &FreeBsd) -> BTreeMap<String, String> {
+    host.busy().expect("nothing fails on this host")
+}
+
 fn start_of(number: usize) -> Op {
     Op::StartJail {
         name: format!("j{number}"),
         conf: format!("/var/db/cellblock/jails/j{number}.conf"),
-    }
-}
-
-/// Until no job runs any more.
-fn wait_for_all(host: &FreeBsd) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !host.busy().is_empty() {
-        assert!(Instant::now() < deadline, "busy: {:?}", host.busy());
-        std::thread::yield_now();
     }
 }
 
@@ -112,14 +110,14 @@ fn a_slow_start_goes_on_and_its_failure_is_told_later() {
         FreeBsd::new(system.clone(), "/var/db/cellblock").with_patience(Duration::from_millis(10));
     let start = start_of(0);
     assert_eq!(host.perform(&start), Ok(Performed::Begun));
-    assert_eq!(host.busy().get("j0").map(String::as_str), Some(STARTING));
+    assert_eq!(busy(&host).get("j0").map(String::as_str), Some(STARTING));
     assert_eq!(
         host.perform(&start),
         Ok(Performed::Begun),
         "it is under way, and not begun twice"
     );
     system.release();
-    wait_for_all(&host);
+    assert_eq!(busy(&host), BTreeMap::new());
     let error = host.perform(&start).expect_err("the failure waited");
     assert!(error.message.contains("/bin/false: failed"), "{error}");
 }
@@ -133,7 +131,7 @@ fn the_failure_of_another_jail_conf_is_not_told() {
     let start = start_of(0);
     assert_eq!(host.perform(&start), Ok(Performed::Begun));
     system.release();
-    wait_for_all(&host);
+    assert_eq!(busy(&host), BTreeMap::new());
     system.hold();
     "true".clone_into(&mut system.hook.lock().expect("no test panics with it"));
     assert_eq!(
@@ -142,7 +140,7 @@ fn the_failure_of_another_jail_conf_is_not_told() {
         "the manifest was mended"
     );
     system.release();
-    wait_for_all(&host);
+    assert_eq!(busy(&host), BTreeMap::new());
 }
 
 /// However many jails are slow, the agent goes on; and a failure that nobody asks for takes no place.
@@ -156,13 +154,13 @@ fn one_slow_jail_too_many_waits_its_turn() {
     }
     let one_more = start_of(JOBS_MAX);
     assert_eq!(host.perform(&one_more), Ok(Performed::Postponed));
-    assert_eq!(host.busy().len(), JOBS_MAX);
+    assert_eq!(busy(&host).len(), JOBS_MAX);
     system.release();
-    wait_for_all(&host);
+    assert_eq!(busy(&host), BTreeMap::new());
     system.hold();
     assert_eq!(host.perform(&one_more), Ok(Performed::Begun));
     system.release();
-    wait_for_all(&host);
+    assert_eq!(busy(&host), BTreeMap::new());
     let error = host.perform(&one_more).expect_err("its failure waited");
     assert!(error.message.contains("/bin/false: failed"), "{error}");
 }

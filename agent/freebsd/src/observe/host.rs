@@ -41,7 +41,13 @@ const CONSOLE: &str = ".console";
 const ROTATED: &str = ".console.0";
 
 /// The suffix of the files below the agent's folder that are looked at.
-const CONF: &str = ".conf";
+pub(crate) const CONF: &str = ".conf";
+
+/// The suffix of the files that jail(8) fills once a start is through (`-J`).
+pub(crate) const JID: &str = ".jid";
+
+/// The suffix of those with its standard error, while it works.
+pub(crate) const STDERR: &str = ".stderr";
 
 /// Takes one look.
 pub(crate) fn look(
@@ -292,9 +298,12 @@ fn files(system: &dyn System, folder: &str) -> Result<BTreeMap<String, String>, 
         let path = format!("{jails}/{name}");
         if name.starts_with('.') {
             continue;
-        } else if name.ends_with(CONSOLE) || name.ends_with(ROTATED) {
+        } else if [CONSOLE, ROTATED, STDERR]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
             files.insert(path, String::new());
-        } else if name.ends_with(CONF)
+        } else if (name.ends_with(CONF) || name.ends_with(JID))
             && let Some(content) = system.read_file(&path)?
         {
             files.insert(path, content);

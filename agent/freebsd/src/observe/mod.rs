@@ -14,12 +14,14 @@ pub mod sysctl;
 mod host;
 mod json;
 mod vnet;
+mod work;
 
 #[cfg(test)]
 pub(crate) mod recording;
 
-pub(crate) use host::{anchors, holds_nothing, look, show as show_anchor};
+pub(crate) use host::{CONF, JID, STDERR, anchors, holds_nothing, look, show as show_anchor};
 pub(crate) use vnet::routes as vnet_routes;
+pub(crate) use work::{Orphan, kill_command, orphans};
 
 use cellblock_agent_core::observed::{Interface, ObservedJail};
 

@@ -7,7 +7,7 @@ mod bridge;
 mod clone;
 mod epair;
 mod file;
-mod jail;
+pub(crate) mod jail;
 mod kernel;
 mod mount;
 mod netgraph;
@@ -26,6 +26,7 @@ use crate::command::{Command, Output, Program, words};
 use crate::error::Failure;
 use crate::observe;
 use crate::system::System;
+use jail::Work;
 
 /// The longest name of an interface: IFNAMSIZ is 16 with its NUL (sys/net/if.h).
 const NAME_BYTES_MAX: usize = 15;
@@ -98,10 +99,7 @@ impl Performer<'_> {
             Op::DestroyInterface { name, description } => self.destroy_interface(name, description),
             Op::WriteFile { path, content } => self.write_file(path, content),
             Op::RemoveFile { path } => self.remove_file(path),
-            Op::StartJail { name, conf } => self.start_jail(name, conf),
-            Op::StopJail {
-                name, jid, conf, ..
-            } => self.stop_jail(name, *jid, conf.as_deref()),
+            Op::StartJail { .. } | Op::StopJail { .. } => self.perform_to_its_end(self.begin(op)?),
             Op::Unmount { target } => self.unmount(target),
             Op::MoveToVnet { interface, jail } => self.move_to_vnet(interface, jail),
             Op::RenameInVnet { jail, from, to } => self.rename_in_vnet(jail, from, to),
@@ -151,16 +149,24 @@ impl Performer<'_> {
         }
     }
 
+    /// Begins an operation that may take long; none: there is nothing to wait for.
+    pub(crate) fn begin(&self, op: &Op) -> Result<Option<Work>, Failure> {
+        if let Op::StartJail { name, conf } = op {
+            return self.begin_start(name, conf);
+        }
+        if let Op::StopJail {
+            name, jid, conf, ..
+        } = op
+        {
+            return self.begin_stop(name, *jid, conf.as_deref());
+        }
+        self.perform(op).map(|()| None)
+    }
+
     /// Runs a command that changes something, and logs it with what it read.
     fn run(&self, command: &Command) -> Result<Output, Failure> {
         let output = self.system.run(command)?;
-        tracing::debug!(
-            argv = ?command.argv,
-            stdin = command.stdin.as_deref().unwrap_or_default(),
-            status = output.status,
-            stderr = output.stderr,
-            "changing command"
-        );
+        log(command, &output);
         Ok(output)
     }
 
@@ -222,6 +228,16 @@ impl Performer<'_> {
         let now = self.expect(name)?.is_up();
         effect(now == up, || format!("interface {name} is not {word}"))
     }
+}
+
+fn log(command: &Command, output: &Output) {
+    tracing::debug!(
+        argv = ?command.argv,
+        stdin = command.stdin.as_deref().unwrap_or_default(),
+        status = output.status,
+        stderr = output.stderr,
+        "changing command"
+    );
 }
 
 /// The effect of a command must be there, whatever its exit status was.

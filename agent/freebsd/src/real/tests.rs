@@ -15,6 +15,7 @@ fn sh(script: &str) -> Command {
         stdin: None,
         timeout: Duration::from_secs(60),
         discards_stdout: false,
+        stderr_file: None,
     }
 }
 
@@ -67,6 +68,7 @@ fn the_environment_is_clean_and_words_are_not_expanded() {
         stdin: None,
         timeout: Duration::from_secs(60),
         discards_stdout: false,
+        stderr_file: None,
     };
     assert_eq!(Real.run(&echo).expect("echo runs").stdout, "$HOME; *\n");
 }
@@ -147,6 +149,7 @@ fn a_missing_program_is_an_error_with_its_name() {
         stdin: None,
         timeout: Duration::from_secs(1),
         discards_stdout: false,
+        stderr_file: None,
     };
     let error = Real.run(&command).expect_err("there is no such program");
     assert_eq!(error.to_string(), "cannot run `/nonexistent/program`");
@@ -267,4 +270,53 @@ fn a_log_is_emptied_where_it_stands_and_its_end_is_kept() {
         Real.file_size(&path("nosuch")).expect("absent is no error"),
         None
     );
+}
+
+/// What was started has no pipe to whoever started it, so that it does not end by SIGPIPE when that one is gone; what it complains about is told when it has ended.
+#[test]
+fn what_was_started_goes_on_without_whoever_started_it() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let script = format!(
+        "until [ -e {} ]; do :; done; echo out; echo err >&2; echo done > {}; exit 3",
+        path("go"),
+        path("end"),
+    );
+    let command = sh(&script).stderr_file(path("stderr"));
+    let mut process = Real.start(&command).expect("sh starts");
+    let waited = process.wait(Duration::from_millis(1)).expect("it runs");
+    assert_eq!(waited, None, "it goes on");
+    assert!(folder.path().join("stderr").exists());
+    let mut forgotten = Real
+        .start(&command.clone().stderr_file(path("other")))
+        .expect("sh starts");
+    assert_eq!(forgotten.wait(Duration::ZERO).expect("it runs"), None);
+    drop(forgotten);
+
+    fs::write(folder.path().join("go"), "").expect("the folder is writable");
+    let output = process.wait(Duration::from_secs(60)).expect("it ends");
+    let output = output.expect("it has ended");
+    assert_eq!((output.status, output.stderr.as_str()), (3, "err\n"));
+    assert!(!folder.path().join("stderr").exists());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while fs::read_to_string(folder.path().join("other")).expect("it is there") != "err\n" {
+        assert!(Instant::now() < deadline, "the forgotten one was ended");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_was_started_and_takes_too_long_is_killed() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("stderr");
+    let command = sh("echo begun >&2; while :; do :; done")
+        .timeout(Duration::from_millis(300))
+        .stderr_file(file.display().to_string());
+    let mut process = Real.start(&command).expect("sh starts");
+    let error = process.wait(Duration::from_secs(60));
+    assert!(
+        matches!(error, Err(SystemError::TimedOut { .. })),
+        "{error:?}"
+    );
+    assert!(!file.exists());
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::steps::Work;
 use super::{
-    INTERNAL, Operation, Options, UNCHANGEABLE, bare_address, error_text, running_jail, value,
-    values,
+    INTERNAL, Operation, Options, UNCHANGEABLE, bare_address, error_text, print_parameter,
+    running_jail, value, values,
 };
 use crate::cmd::jailconf::{self, ConfiguredJail};
 use crate::cmd::{Context, jailparam};
@@ -21,6 +21,8 @@ pub(super) struct Run<'a> {
     pub(super) verbose: i8,
     pub(super) print_jid: bool,
     pub(super) notes_removal: bool,
+    /// Where the parameters of a jail that was started go (`-J`).
+    pub(super) jid_file: Option<String>,
     /// Jails that are being or have been worked on, against dependency loops and repetition.
     pub(super) started: BTreeSet<usize>,
     pub(super) stopped: BTreeSet<usize>,
@@ -41,10 +43,25 @@ impl<'a> Run<'a> {
             verbose: options.verbose,
             print_jid: options.print_jid,
             notes_removal: false,
+            jid_file: options.jid_file.clone(),
             started: BTreeSet::new(),
             stopped: BTreeSet::new(),
             output: Output::success(),
         }
+    }
+
+    /// print_jail: what `-J` gets once a start is through, `exec.poststart` too.
+    pub(super) fn note_jid(&mut self, at: usize, jid: Option<i32>) {
+        let (Some(file), Some(jid)) = (&self.jid_file, jid) else {
+            return;
+        };
+        let words = self.jails[at].parameters.iter();
+        let words = words
+            .filter(|parameter| parameter.name != "jid")
+            .map(print_parameter);
+        let words: Vec<String> = std::iter::once(format!("jid={jid}")).chain(words).collect();
+        // What cannot be written is lost: nobody asks the stream whether it failed.
+        let _ = self.host.files.append(file, words.join(" ") + "\n");
     }
 
     pub(super) fn finish(self) -> Output {
@@ -53,6 +70,12 @@ impl<'a> Run<'a> {
 
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         self.jails.iter().position(|jail| jail.name == name)
+    }
+
+    /// What is said of a jail that the file does not have.
+    pub(super) fn lacks(&self, name: &str) -> Option<String> {
+        let known = jailconf::is_wild(name) || name == "*" || self.find(name).is_some();
+        (!known).then(|| format!("jail: \"{name}\" not found"))
     }
 
     pub(super) fn check_dependencies(&self) -> Result<(), String> {

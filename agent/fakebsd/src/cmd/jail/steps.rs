@@ -1,9 +1,12 @@
 //! The steps of starting and stopping one jail, in jail(8)'s order, and how a failed start is taken back (usr.sbin/jail/command.c).
 
 mod argv;
+mod parked;
 mod step;
 
 use argv::argv_and_background;
+pub(crate) use parked::Parked;
+use parked::{Asleep, At};
 use step::{START, STOP, Step};
 
 use std::time::Duration;
@@ -27,6 +30,8 @@ pub(super) struct Work<'r, 'a> {
     jid: Option<i32>,
     /// `persist` was set only until the start is over.
     temporary_persist: bool,
+    /// The hook that was begun last sleeps, and jail(8) with it.
+    asleep: Option<Asleep>,
 }
 
 impl<'r, 'a> Work<'r, 'a> {
@@ -36,6 +41,7 @@ impl<'r, 'a> Work<'r, 'a> {
             at,
             jid: None,
             temporary_persist: false,
+            asleep: None,
         }
     }
 
@@ -96,13 +102,19 @@ impl<'r, 'a> Work<'r, 'a> {
             .collect()
     }
 
-    pub(super) fn start(mut self) -> bool {
+    pub(super) fn start(self) -> bool {
+        self.start_from(At::default())
+    }
+
+    /// A start from a step on; true also where it sleeps.
+    fn start_from(mut self, from: At) -> bool {
         let Ok(settings) = self.run.settings(self.at) else {
             return false;
         };
-        for (place, step) in START.iter().enumerate() {
+        for (place, step) in START.iter().enumerate().skip(from.place) {
             let strings = self.strings(*step);
-            for (number, text) in strings.iter().enumerate() {
+            let done = if place == from.place { from.number } else { 0 };
+            for (number, text) in strings.iter().enumerate().skip(done) {
                 let done = if *step == Step::Operation {
                     self.create(&settings)
                 } else {
@@ -111,6 +123,9 @@ impl<'r, 'a> Work<'r, 'a> {
                 if !done {
                     self.take_back(place, number);
                     return false;
+                }
+                if self.asleep.is_some() {
+                    return self.park(At { place, number }, true);
                 }
             }
         }
@@ -127,6 +142,7 @@ impl<'r, 'a> Work<'r, 'a> {
                 .kernel
                 .jail_set(self.run.context.jid, &change, false);
         }
+        self.run.note_jid(self.at, self.jid);
         true
     }
 
@@ -172,13 +188,19 @@ impl<'r, 'a> Work<'r, 'a> {
 
     pub(super) fn stop(mut self, jid: i32) -> bool {
         self.jid = Some(jid);
+        self.stop_from(At::default())
+    }
+
+    /// A stop from a step on; true also where it sleeps.
+    fn stop_from(mut self, from: At) -> bool {
         let mut clean = true;
-        for step in STOP {
+        for (place, step) in STOP.iter().enumerate().skip(from.place) {
             let mut strings = self.strings(*step);
             if matches!(step, Step::Mount | Step::Fstab | Step::Inet | Step::Inet6) {
                 strings.reverse();
             }
-            for text in &strings {
+            let done = if place == from.place { from.number } else { 0 };
+            for (number, text) in strings.iter().enumerate().skip(done) {
                 match step {
                     Step::Operation => self.remove(true),
                     Step::Terminate => self.terminate(),
@@ -206,6 +228,9 @@ impl<'r, 'a> Work<'r, 'a> {
                             if self.jid.is_some() {
                                 return false;
                             }
+                        }
+                        if self.asleep.is_some() {
+                            return self.park(At { place, number }, false);
                         }
                     }
                 }
@@ -377,6 +402,9 @@ impl<'r, 'a> Work<'r, 'a> {
                 .unwrap_or_default();
             self.run
                 .note(at, &format!("run command{place}{name}: {line}"));
+        }
+        if !background && self.falls_asleep(&argv, inside, timeout) {
+            return true;
         }
         let output = self.execute(&argv, inside, user.as_deref(), timeout);
         let status = output.status;

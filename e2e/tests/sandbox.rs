@@ -24,12 +24,103 @@ fn sandbox(arguments: &[&str]) -> anyhow::Result<Said> {
     .end()
 }
 
-#[test]
-fn the_sandbox_ends_well_when_examples_are_ready() -> anyhow::Result<()> {
-    let said = sandbox(&[])?.ok()?;
-    for text in ["tom", "dick", "harry", "www-switch", "fbsd-03"] {
-        ensure!(said.stdout.contains(text), "`{text}` is missing: {said}");
+/// What the sandbox says of `examples/`, with one blank between words, and without the names that follow from uids, which are new each time.
+const EXAMPLES: [&str; 28] = [
+    "On fbsd-01, who reaches whom (tcp port 80):",
+    "FROM TO IPV4 IPV6",
+    "bsd-test01 www no: no address no: no address",
+    "bsd-test01 www-lan no: no address no: no address",
+    "www bsd-test01 - -",
+    "www www-lan no: no route no: no route",
+    "www-lan bsd-test01 - -",
+    "www-lan www no: no route no: no route",
+    "On fbsd-02, who reaches whom (tcp port 80):",
+    "FROM TO IPV4 IPV6",
+    "dick harry yes: (loopback) yes: lo0",
+    "dick tom yes: (loopback) yes: lo0",
+    "harry dick yes: (loopback) yes: lo0",
+    "harry tom yes: (loopback) yes: lo0",
+    "tom dick yes: (loopback) yes: lo0",
+    "tom harry yes: (loopback) yes: lo0",
+    "=> reached jail dick 192.0.2.4:21, which sees 10.0.2.2",
+    "=> reached jail dick 192.0.2.4:80, which sees 10.0.2.2",
+    "=> reached jail dick 192.0.2.4:443, which sees 10.0.2.2",
+    "=> reached jail harry 192.0.2.5:80, which sees 10.0.2.2",
+    "=> reached jail tom 192.0.2.3:3306, which sees 10.0.2.2",
+    "On fbsd-03, who reaches whom (tcp port 80):",
+    "FROM TO IPV4 IPV6",
+    "bsd-test01-em0 www-switch yes: switch (bridge) yes: switch (bridge)",
+    "www-switch bsd-test01-em0 yes: switch (bridge) yes: switch (bridge)",
+    "=> reached jail www-switch 172.16.1.2:80, which sees 10.0.2.2",
+    "=> reached jail www-switch 172.16.1.2:8443, which sees 10.0.2.2",
+    "=> reached jail www-switch 172.16.1.2:9000, which sees 10.0.2.2",
+];
+
+/// The published ports of `examples/`, in the order of the traces.
+const PUBLISHED: [(u16, &str, &str); 8] = [
+    (21, "fbsd-02", "dick"),
+    (80, "fbsd-02", "dick"),
+    (443, "fbsd-02", "dick"),
+    (81, "fbsd-02", "harry"),
+    (3306, "fbsd-02", "tom"),
+    (8080, "fbsd-03", "www-switch"),
+    (8443, "fbsd-03", "www-switch"),
+    (9000, "fbsd-03", "www-switch"),
+];
+
+/// A word without the part of a kernel name that follows from a uid.
+fn masked(word: &str) -> &str {
+    match word {
+        _ if !word.starts_with("cb") => word,
+        _ if word.ends_with("lo") => "(loopback)",
+        _ if word.ends_with("br") => "(bridge)",
+        _ => word,
     }
+}
+
+#[test]
+fn the_sandbox_ends_well_when_examples_are_ready_and_tells_who_reaches_whom() -> anyhow::Result<()>
+{
+    let said = sandbox(&[])?.ok()?;
+    let (_, traces) = said
+        .stdout
+        .split_once("\nOn fbsd-01")
+        .with_context(|| format!("no traces: {said}"))?;
+    // What is told of pairs on different hosts has a test of its own.
+    let (traces, _) = traces.split_once("\nBetween hosts").unwrap_or((traces, ""));
+    let traces = format!("On fbsd-01{traces}");
+    let lines = traces
+        .lines()
+        .map(|line| line.split_whitespace().map(masked).collect::<Vec<_>>());
+    let lines: Vec<String> = lines.map(|words| words.join(" ")).collect();
+    let (published, lines): (Vec<_>, Vec<_>) = lines
+        .into_iter()
+        .filter(|line| !line.is_empty() && !line.starts_with("->"))
+        .partition(|line| line.starts_with("From outside"));
+    ensure!(lines == EXAMPLES, "{lines:#?}\n{said}");
+    let expected = PUBLISHED.map(|(port, host, jail)| {
+        format!("From outside to 10.0.2.15 tcp port {port} ({host}, published by {jail}):")
+    });
+    ensure!(published == expected, "{published:#?}\n{said}");
+    Ok(())
+}
+
+#[test]
+fn the_sandbox_ends_badly_when_a_published_port_leads_nowhere() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("nowhere.yaml");
+    // What is translated to another stack has to be forwarded, and the Host says that nothing is.
+    std::fs::write(
+        &path,
+        "apiVersion: cellblock.dev/v1alpha1\nkind: Host\nmetadata: {name: fbsd-01}\nspec: {sysctls: {net.inet.ip.forwarding: 0}, uplinks: {external: {interface: vtnet0, publicAddresses: {main: 10.0.2.15}}}}\n---\napiVersion: cellblock.dev/v1alpha1\nkind: Network\nmetadata: {name: inside}\nspec: {bridge: {}, subnets: [{cidr: 172.16.1.0/24, gateway: {address: 172.16.1.1}}]}\n---\napiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: web}\nspec: {host: fbsd-01, root: {path: /jails/web}, networks: [{network: inside}], publish: [{name: web, ports: [80], uplink: external}]}\n",
+    )?;
+    let said = sandbox(&["--timeout", "5s", &path.display().to_string()])?.refused()?;
+    said.says(&["jail/web", "forwarding"])?;
+    ensure!(
+        said.stdout
+            .contains("=> lost: host has no address 172.16.1.2 and does not forward"),
+        "{said}"
+    );
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use cellblock_agent::emulated::{Live, prepared};
 use cellblock_agent::{Agent, Config as AgentConfig};
 use cellblock_controller::{Config as ControllerConfig, Controller};
 use cellblock_freebsd::FreeBsd;
+use cellblock_schemas::jail::RunPolicy;
 use cellblock_schemas::manifest::Document;
 use cellblock_schemas::{Kind, Object};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -125,11 +126,34 @@ async fn play(
         .filter(|document| document.object.kind() == Kind::Jail)
         .map(|document| (Kind::Jail, document.object.metadata().name.clone()))
         .collect();
+    let publishing: Vec<(Kind, String)> = documents
+        .iter()
+        .filter_map(|document| match &document.object {
+            Object::Jail(jail)
+                if !jail.spec.publish.is_empty() && jail.spec.run_policy == RunPolicy::Running =>
+            {
+                Some((Kind::Jail, jail.metadata.name.clone()))
+            }
+            Object::Jail(_) | Object::Host(_) | Object::Network(_) => None,
+        })
+        .collect();
     apply::apply(&mut client, documents, &Terms::default(), false, printer).await?;
     let ready = watch_progress(&mut client, &jails, arguments.timeout, printer).await;
     let took = began.elapsed();
-    show(&mut client, machines, printer).await?;
+    // Rules in pf are reported apart from the jail itself.
+    let ready = match ready {
+        Ok(()) => until_published(&mut client, &publishing, arguments.timeout, printer).await,
+        Err(error) => Err(error),
+    };
+    let astray = show(&mut client, machines, printer).await?;
     ready?;
+    if !astray.is_empty() {
+        let reasons = astray.join("\n  ");
+        if arguments.exit_when_ready {
+            anyhow::bail!("published ports lead nowhere:\n  {reasons}");
+        }
+        printer.note(&format!("published ports lead nowhere:\n  {reasons}"));
+    }
     printer.note(&format!(
         "{} jails on {} hosts were applied and ready after {:.1} s",
         jails.len(),
@@ -282,20 +306,44 @@ async fn watch_progress(
     result
 }
 
-async fn show(client: &mut Client, machines: &[Machine], printer: &Printer) -> anyhow::Result<()> {
+/// Waits until the rules of published ports are in force.
+async fn until_published(
+    client: &mut Client,
+    publishing: &[(Kind, String)],
+    timeout: Duration,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    if publishing.is_empty() {
+        return Ok(());
+    }
+    let goal = Goal::Condition {
+        kind: "PublishReady".to_owned(),
+        status: "True".to_owned(),
+    };
+    wait::wait(client, publishing, &goal, timeout, printer, |_| {}).await
+}
+
+/// Prints the table and the traces. What published ports lead nowhere.
+async fn show(
+    client: &mut Client,
+    machines: &[Machine],
+    printer: &Printer,
+) -> anyhow::Result<Vec<String>> {
     let mut objects = Vec::new();
     for kind in Kind::ALL {
         objects.extend(client.list(kind, "").await?.0);
     }
     printer.raw(&table::render(&objects, printer.room(), true))?;
+    let mut astray = Vec::new();
     for machine in machines {
-        let lines = reach::report(&machine.name, &machine.host, &objects);
-        if !lines.is_empty() {
+        let report = reach::report(&machine.name, &machine.host, &objects);
+        if !report.lines.is_empty() {
             printer.line("")?;
         }
-        for line in lines {
+        for line in report.lines {
             printer.line(&line)?;
         }
+        astray.extend(report.astray);
     }
     let by_name = machines
         .iter()
@@ -308,5 +356,5 @@ async fn show(client: &mut Client, machines: &[Machine], printer: &Printer) -> a
     for line in between {
         printer.line(&line)?;
     }
-    Ok(())
+    Ok(astray)
 }

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cellblock_agent::emulated::Live;
-use cellblock_fakebsd::trace::{Origin, Probe, Protocol};
+use cellblock_fakebsd::trace::{Origin, Place, Probe, Protocol, Verdict};
 use cellblock_schemas::Kind;
 use cellblock_schemas::host::Host;
-use cellblock_schemas::jail::{Jail, Publish};
+use cellblock_schemas::jail::{Jail, Publish, RunPolicy};
 use cellblock_schemas::net;
 
 use crate::client::Stored;
@@ -23,8 +23,17 @@ const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// The same for IPv6: the emulated hosts have no IPv6 outside, so a documentation address.
 const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
-/// The report of one host, in lines; none where it has no jails.
-pub(super) fn report(name: &str, machine: &Live, objects: &[Stored]) -> Vec<String> {
+/// What was found on one host.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// For the operator; none where the host has no jails.
+    pub(super) lines: Vec<String>,
+    /// Published ports that do not lead to their jail, as sentences.
+    pub(super) astray: Vec<String>,
+}
+
+/// Traces one host.
+pub(super) fn report(name: &str, machine: &Live, objects: &[Stored]) -> Report {
     let jails: Vec<Jail> = objects
         .iter()
         .filter(|object| object.kind == Kind::Jail)
@@ -36,9 +45,10 @@ pub(super) fn report(name: &str, machine: &Live, objects: &[Stored]) -> Vec<Stri
         .find(|object| object.kind == Kind::Host && object.name == name)
         .and_then(|object| serde_json::from_value(object.value.clone()).ok());
     if jails.is_empty() {
-        return Vec::new();
+        return Report::default();
     }
-    let mut lines = Vec::new();
+    let mut report = Report::default();
+    let lines = &mut report.lines;
     let names: Vec<&str> = jails.iter().map(Jail::jail_name).collect();
     if names.len() > 1 {
         lines.push(format!("On {name}, who reaches whom (tcp port {PORT}):"));
@@ -52,36 +62,54 @@ pub(super) fn report(name: &str, machine: &Live, objects: &[Stored]) -> Vec<Stri
             ));
         }
     }
-    for jail in &jails {
+    // One that is stopped has no ports.
+    let running = jails
+        .iter()
+        .filter(|jail| jail.spec.run_policy == RunPolicy::Running);
+    for jail in running {
         for publish in &jail.spec.publish {
-            lines.extend(
-                host.iter()
-                    .flat_map(|host| published(host, jail, publish, machine)),
-            );
+            if let Some(host) = &host {
+                published(host, jail, publish, machine, &mut report);
+            }
         }
     }
-    lines
+    report
 }
 
-/// The trace of each port of one publication, from outside.
-fn published(host: &Host, jail: &Jail, publish: &Publish, machine: &Live) -> Vec<String> {
-    let Some(uplink) = host.spec.uplinks.get(&publish.uplink) else {
-        return Vec::new();
+/// The trace of the first port of each range of one publication, from outside.
+fn published(host: &Host, jail: &Jail, publish: &Publish, machine: &Live, report: &mut Report) {
+    let (jail_name, host_name) = (&jail.metadata.name, &host.metadata.name);
+    let uplink = host.spec.uplinks.get(&publish.uplink);
+    let interface = uplink.and_then(|uplink| uplink.interface.as_ref());
+    let (Some(uplink), Some(interface)) = (uplink, interface) else {
+        report.astray.push(format!(
+            "`{}` of jail {jail_name} is published nowhere: host {host_name} has no uplink `{}` with an interface",
+            publish.name, publish.uplink
+        ));
+        return;
     };
-    let Some(interface) = &uplink.interface else {
-        return Vec::new();
+    let has = |family| {
+        let bound = jail.binding().map(|binding| &binding.attachments);
+        let bound = bound.into_iter().flatten();
+        let mut addresses = bound.flat_map(|attachment| &attachment.addresses);
+        addresses.any(|address| net::Family::of(address.address) == family)
     };
-    let addresses = uplink
+    // Where the manifest names no address, the ones of the jail's families are meant.
+    let addresses: Vec<IpAddr> = uplink
         .public_addresses
         .iter()
-        .filter(|(name, _)| {
-            publish
-                .address
-                .as_ref()
-                .is_none_or(|wanted| wanted == *name)
+        .filter(|(name, address)| match &publish.address {
+            Some(wanted) => wanted == *name,
+            None => has(net::Family::of(**address)),
         })
-        .map(|(_, address)| *address);
-    let mut lines = Vec::new();
+        .map(|(_, address)| *address)
+        .collect();
+    if addresses.is_empty() {
+        report.astray.push(format!(
+            "`{}` of jail {jail_name} is published nowhere: no public address of uplink `{}` on host {host_name} is meant",
+            publish.name, publish.uplink
+        ));
+    }
     for address in addresses {
         let source = if address.is_ipv4() {
             IpAddr::V4(OUTSIDE)
@@ -101,15 +129,23 @@ fn published(host: &Host, jail: &Jail, publish: &Publish, machine: &Live) -> Vec
                 machine
                     .emulator()
                     .trace(&Probe::new(origin, address, protocol, range.first));
-            lines.push(format!(
-                "From outside to {address} {} port {} ({}, published by {}):",
-                publish.protocol.as_str(),
-                range.first,
-                host.metadata.name,
-                jail.metadata.name
+            let (protocol, port) = (publish.protocol.as_str(), range.first);
+            report.lines.push(format!(
+                "From outside to {address} {protocol} port {port} ({host_name}, published by {jail_name}):"
             ));
-            lines.extend(trace.to_string().lines().map(|line| format!("  {line}")));
+            let lines = trace.to_string();
+            let lines = lines.lines().map(|line| format!("  {line}"));
+            report.lines.extend(lines);
+            let own = Place::Jail(jail.jail_name().to_owned());
+            if !matches!(&trace.verdict, Verdict::Reached { by, .. } if by.place == own) {
+                report.astray.push(format!(
+                    "{address} {protocol} port {port} of host {host_name} does not lead to jail {jail_name}: {}",
+                    trace.verdict
+                ));
+            }
         }
     }
-    lines
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ enum State {
 
 impl std::fmt::Debug for FreeBsd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FreeBsd")
+        f.debug_struct(stringify!(FreeBsd))
             .field("folder", &self.inner.folder)
             .field("patience", &self.patience)
             .finish_non_exhaustive()

@@ -2,6 +2,7 @@
 //!
 //! `agent/freebsd` turns each into commands and reads the effect back. Nothing is decided there.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
@@ -41,10 +42,9 @@ impl Plan {
             .map(|step| format!("{:<12} {}", step.subject.kind(), step.op));
         let waiting = self.waiting.iter().map(|wait| {
             format!(
-                "{:<12} waits ({}): {}",
+                "{:<12} waits ({}): {wait}",
                 wait.subject.kind(),
-                wait.reason,
-                wait.message
+                wait.reason
             )
         });
         let blocked = self.blocked.iter().map(|block| {
@@ -137,6 +137,17 @@ pub struct Waiting {
     pub message: String,
     /// How long at most, in milliseconds.
     pub wait_ms_max: u64,
+}
+
+impl fmt::Display for Waiting {
+    /// For what, and how long at most.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.wait_ms_max.div_ceil(1_000);
+        match seconds.div_ceil(60) {
+            0..=2 => write!(f, "{} (at most {seconds} s)", self.message),
+            minutes => write!(f, "{} (at most {minutes} min)", self.message),
+        }
+    }
 }
 
 /// Something that is not possible as things are.

@@ -228,7 +228,7 @@ fn problem(
     if let Some(waiting) = findings.waiting(&subjects) {
         return Some(Problem {
             reason: waiting.reason.to_owned(),
-            message: waiting.message.clone(),
+            message: waiting.to_string(),
             blocked: false,
         });
     }

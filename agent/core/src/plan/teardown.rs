@@ -74,9 +74,7 @@ impl<'a> Planner<'a> {
             return;
         }
         let verb = self.observed.busy.get(name).map_or("busy", String::as_str);
-        let message = format!(
-            "the jail is {verb}: its hooks run (exec.start and exec.stop may take up to ten minutes)"
-        );
+        let message = format!("the jail is {verb}: its hooks run");
         self.wait(&subject, reason::BUSY, message, BUSY_MS_MAX);
     }
 

@@ -41,7 +41,7 @@ fn problem(findings: &Findings<'_>, network: &NetworkView) -> Option<(String, St
         return Some((error.reason.to_owned(), error.message.clone()));
     }
     if let Some(waiting) = findings.waiting(&subjects) {
-        return Some((waiting.reason.to_owned(), waiting.message.clone()));
+        return Some((waiting.reason.to_owned(), waiting.to_string()));
     }
     let egress = network.spec.egress.as_ref();
     if let Some(blocked) = findings.pf

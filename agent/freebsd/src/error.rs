@@ -151,14 +151,15 @@ impl From<Failure> for HostError {
     }
 }
 
-/// What a program complained about, as one line: the lines joined, control characters taken out, cut to a bounded length.
+/// What a program complained about, as one line: the lines joined, control characters taken out, cut to a bounded length. What is cut out is the middle: a program names its cause first, and
+/// jail(8), which says last what failed, does so after whatever the hook printed.
 pub(crate) fn excerpt(stderr: &str) -> String {
     let joined: Vec<&str> = stderr
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    let mut text: String = joined
+    let text: Vec<char> = joined
         .join("; ")
         .chars()
         .filter(|c| !c.is_control())
@@ -166,11 +167,12 @@ pub(crate) fn excerpt(stderr: &str) -> String {
     if text.is_empty() {
         return "it said nothing".to_owned();
     }
-    if let Some((cut, _)) = text.char_indices().nth(STDERR_CHARS_MAX) {
-        text.truncate(cut);
-        text.push('…');
+    if text.len() <= STDERR_CHARS_MAX {
+        return text.iter().collect();
     }
-    text
+    let (begin, _) = text.split_at(STDERR_CHARS_MAX / 2);
+    let (_, end) = text.split_at(text.len() - (STDERR_CHARS_MAX - STDERR_CHARS_MAX / 2));
+    begin.iter().chain(&['…']).chain(end).collect()
 }
 
 #[cfg(test)]

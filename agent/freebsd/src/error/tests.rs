@@ -67,4 +67,21 @@ fn an_excerpt_is_one_bounded_line_without_control_characters() {
         excerpt(&"é".repeat(STDERR_CHARS_MAX + 1)).chars().count(),
         STDERR_CHARS_MAX + 1
     );
+    let whole = "é".repeat(STDERR_CHARS_MAX);
+    assert_eq!(excerpt(&whole), whole);
+}
+
+/// As jail(8) after a hook that wrote 200 KiB to its standard error.
+#[test]
+fn an_excerpt_keeps_what_was_said_first_and_last() {
+    let noise = "a hook that talks too much\n".repeat(8_000);
+    let said = excerpt(&format!(
+        "/root/noisy: not found\n{noise}jail: www: /root/noisy: failed\n"
+    ));
+    assert!(said.starts_with("/root/noisy: not found; a hook"), "{said}");
+    assert!(said.contains('…'), "{said}");
+    assert!(
+        said.ends_with("much; jail: www: /root/noisy: failed"),
+        "{said}"
+    );
 }

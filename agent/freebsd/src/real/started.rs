@@ -66,10 +66,16 @@ impl Started {
         };
         let read = || {
             let mut file = File::open(path)?;
-            let size = file.metadata()?.len();
-            file.seek(io::SeekFrom::Start(size.saturating_sub(READ_BYTES_MAX)))?;
+            let skipped = file.metadata()?.len().saturating_sub(READ_BYTES_MAX);
+            file.seek(io::SeekFrom::Start(skipped))?;
             let mut bytes = Vec::new();
             file.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
+            if skipped > 0
+                && let Some(cut) = bytes.iter().position(|byte| *byte == b'\n')
+            {
+                // The rest of a line.
+                bytes.drain(..=cut);
+            }
             Ok::<_, io::Error>(bytes)
         };
         let end = match read() {

@@ -320,3 +320,19 @@ fn what_was_started_and_takes_too_long_is_killed() {
     );
     assert!(!file.exists());
 }
+
+/// A hook may write any amount before jail(8) says what failed.
+#[test]
+fn of_much_that_was_written_the_end_is_kept_in_whole_lines() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("stderr");
+    let script = "i=0; while [ $i -lt 6000 ]; do echo 'a hook that talks too much to its end' >&2; i=$((i+1)); done; echo 'jail: www: failed' >&2; exit 1";
+    let command = sh(script).stderr_file(file.display().to_string());
+    let mut process = Real.start(&command).expect("sh starts");
+    let output = process.wait(Duration::from_secs(60));
+    let output = output.expect("it is waited for").expect("it has ended");
+    assert_eq!(output.status, 1);
+    assert!((60_000..65_536).contains(&output.stderr.len()));
+    assert!(output.stderr.starts_with("a hook that"), "it begins a line");
+    assert!(output.stderr.ends_with("end\njail: www: failed\n"));
+}

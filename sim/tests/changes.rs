@@ -245,6 +245,39 @@ fn states_of_a_withdrawn_nat_and_of_a_former_address_end() {
     );
 }
 
+/// Those that came in by a published port too; a port that is withdrawn from a jail that stays takes its own with it.
+#[test]
+fn connections_to_published_ports_live_until_their_jail_has_ended() {
+    for network in [0, 2] {
+        let mut world = World::new(Release::V15_1);
+        let mut view = jails(&[&[network]]);
+        jail(&mut view, "a").spec.publish = vec![published(8080), published(8081)];
+        world.take(view.clone());
+        rest(&mut world);
+        connect(&world, 8080);
+        connect(&world, 8081);
+        let labelled = "pfctl -k label";
+        jail(&mut view, "a").spec.publish.pop();
+        world.take(view.clone());
+        rest(&mut world);
+        assert_eq!(runs_of(&world, labelled), 1, "{network}");
+        assert_eq!(states_with(&world, &[":8081"]), 0, "{network}");
+        assert_ne!(states_with(&world, &[":8080"]), 0, "{network}");
+        jail(&mut view, "a").deleting = true;
+        world.take(view);
+        rest(&mut world);
+        assert_eq!(states_with(&world, &[":8080"]), 0, "{network}");
+        let emulator = world.host.emulator();
+        let mut log = emulator.log.iter();
+        let stopped = log.position(|logged| {
+            logged.argv[0] == "jail" && logged.argv.iter().any(|word| word == "-r")
+        });
+        assert!(stopped.is_some(), "{network}");
+        let kills = log.filter(|logged| logged.argv.join(" ").starts_with(labelled));
+        assert_eq!(kills.count(), 1, "{network}");
+    }
+}
+
 #[test]
 fn connections_live_until_their_jail_has_ended_and_no_longer() {
     for network in [0, 2, 4, 6] {

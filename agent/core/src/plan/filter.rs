@@ -6,6 +6,7 @@ mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::Family;
 use cellblock_schemas::network::Mode;
 use cellblock_schemas::view::{JailView, NetworkView};
@@ -109,11 +110,13 @@ impl Planner<'_> {
         }
     }
 
-    /// States outlive their rules. The ledger knew of each rule before it was loaded; what it knows of and is not wanted any more has its states killed, once the rule is gone.
+    /// States outlive their rules. The ledger knew of each rule before it was loaded; what it knows of and is not wanted any more has its states killed, once the rule is gone. A jail that stops
+    /// for good takes no new connections and keeps those that it has until it has ended, so that `exec.stop` can end them in order.
     fn plan_states(&mut self, wanted: &States) {
         let ledger = self.ledger;
         for owned in &ledger.owned {
             let (anchor, op) = match owned {
+                Owned::Redirect { label, .. } if self.ends_its_connections(label) => continue,
                 Owned::Redirect { anchor, label } => {
                     let label = label.clone();
                     (anchor, Op::KillLabelled { label })
@@ -142,6 +145,12 @@ impl Planner<'_> {
                     .push(Record::Owned(owned.clone()));
             }
         }
+    }
+
+    /// Whether the jail that published a port with this label stops for good and has not ended yet.
+    fn ends_its_connections(&self, label: &str) -> bool {
+        let uid = pf::jail_of_label(label).map(|uid| Uid(uid.to_owned()));
+        uid.is_some_and(|uid| !self.shall_run(&uid) && !self.is_over(&uid))
     }
 
     /// Traffic of VNET jails that leaves by NAT or comes in by a published port is forwarded, and all traffic between routed links; shared-IP jails' is the host's own.

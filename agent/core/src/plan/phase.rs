@@ -11,7 +11,7 @@ pub(super) enum Phase {
     ClearAnchor,
     /// New rules stand before the jails that they are for.
     LoadAnchor,
-    /// No rule is left that could make them again.
+    /// No rule is left that could make them again. Those of a jail that stops for good end after it, in a later plan.
     KillStates,
     /// A jail goes before everything that it stands on.
     StopJail,

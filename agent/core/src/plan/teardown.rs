@@ -59,7 +59,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether the kernel runs nothing of the jail any more, and neither do we.
-    fn is_over(&self, uid: &Uid) -> bool {
+    pub(super) fn is_over(&self, uid: &Uid) -> bool {
         match self.life(uid) {
             Life::Alive(_) | Life::Busy => false,
             Life::Dying | Life::Gone => true,

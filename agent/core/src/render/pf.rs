@@ -131,6 +131,12 @@ impl RedirectRule {
     }
 }
 
+/// Whose published port [`Redirect::label`] is about.
+pub(crate) fn jail_of_label(label: &str) -> Option<&str> {
+    let (jail, _) = label.strip_prefix("cellblock:")?.rsplit_once(':')?;
+    Some(jail)
+}
+
 /// Renders an anchor. None where there is nothing to load.
 #[must_use]
 pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {

@@ -131,7 +131,7 @@ impl RedirectRule {
     }
 }
 
-/// Whose published port [`Redirect::label`] is about.
+/// Whose published port [`RedirectRule::label`] is about.
 pub(crate) fn jail_of_label(label: &str) -> Option<&str> {
     let (jail, _) = label.strip_prefix("cellblock:")?.rsplit_once(':')?;
     Some(jail)

@@ -132,6 +132,33 @@ fn what_was_made_and_taken_away_leaves_no_trace() {
 }
 
 #[test]
+fn the_route_of_an_ipv6_prefix_passes_to_another_interface_that_has_it() {
+    let mut host = host();
+    run_all(
+        &mut host,
+        &[
+            "ifconfig vtnet1 inet6 fd00:2::1/64 alias",
+            "ifconfig vtnet2 inet6 fd00:2::2/64 alias",
+        ],
+    );
+    let over = |host: &mut Emulator| {
+        let table = done(host, "netstat -rn -6");
+        let line = table.lines().find(|line| line.starts_with("fd00:2::/64"));
+        line.and_then(|line| line.split_whitespace().nth(3))
+            .map(str::to_owned)
+    };
+    assert_eq!(over(&mut host).as_deref(), Some("vtnet1"));
+    // It is not that one's.
+    done(&mut host, "ifconfig vtnet2 inet6 fd00:2::2 -alias");
+    assert_eq!(over(&mut host).as_deref(), Some("vtnet1"));
+    done(&mut host, "ifconfig vtnet2 inet6 fd00:2::2/64 alias");
+    done(&mut host, "ifconfig vtnet1 inet6 fd00:2::1 -alias");
+    assert_eq!(over(&mut host).as_deref(), Some("vtnet2"));
+    done(&mut host, "ifconfig vtnet2 inet6 fd00:2::2 -alias");
+    assert_eq!(over(&mut host), None);
+}
+
+#[test]
 fn a_reboot_takes_the_kernel_and_leaves_files_and_pools() {
     let profile = HardwareProfile {
         pools: vec!["zroot".into()],

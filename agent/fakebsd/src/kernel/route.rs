@@ -172,7 +172,7 @@ impl Fib {
 }
 
 impl Kernel {
-    fn fib(&self, vnet: VnetId, fib: u32) -> Option<&Fib> {
+    pub(crate) fn fib(&self, vnet: VnetId, fib: u32) -> Option<&Fib> {
         self.vnet(vnet).fibs.get(fib as usize)
     }
 

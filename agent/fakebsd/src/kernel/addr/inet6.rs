@@ -252,9 +252,36 @@ impl Kernel {
                 ) == key
         });
         if entry.prefix < 128 && !shared {
-            self.route_remove(vnet, fib, key);
+            self.inet6_prefix_offlink(id, key);
         }
         Ok(())
+    }
+
+    /// nd6_prefix_offlink (sys/netinet6/nd6_rtr.c): the route of a prefix goes if it is this interface's, and passes to another interface that has the prefix.
+    fn inet6_prefix_offlink(&mut self, id: IfId, key: RouteKey) {
+        let (vnet, fib) = (self.ifnet(id).vnet, self.ifnet(id).fib);
+        let tables = self.fib(vnet, fib);
+        let route = tables.and_then(|tables| tables.rib(key.family).get(key));
+        if route.is_some_and(|route| route.interface != id) {
+            return;
+        }
+        self.route_remove(vnet, fib, key);
+        let mut others = self
+            .ifs
+            .all
+            .iter()
+            .filter(|(other, ifnet)| **other != id && ifnet.vnet == vnet && ifnet.fib == fib);
+        let next = others.find_map(|(other, ifnet)| {
+            let same = ifnet.inet6.iter().find_map(|entry| {
+                let embedded = u128::from(embed_scope(entry.address, ifnet.index));
+                let own = RouteKey::new(Family::Inet6, embedded, entry.prefix);
+                (entry.prefix < 128 && own == key).then_some((embedded, entry.prefix))
+            });
+            same.map(|(embedded, prefix)| (*other, embedded, prefix))
+        });
+        if let Some((other, embedded, prefix)) = next {
+            self.inet6_add_prefix(other, embedded, prefix);
+        }
     }
 
     fn inet6_forget_holder(&mut self, id: IfId, address: Ipv6Addr) {

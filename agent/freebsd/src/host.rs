@@ -31,7 +31,7 @@ const FAILED_MAX: usize = 1024;
 ///
 /// Every changing command is logged at `debug` with its words and what it read.
 pub struct FreeBsd {
-    inner: Arc<Inner>,
+    inner: Inner,
     patience: Option<Duration>,
     jobs: Mutex<BTreeMap<String, Job>>,
     /// When each jail(8) that another agent has left was seen first, by its command line.
@@ -78,7 +78,7 @@ impl FreeBsd {
             pf: Mutex::new(()),
         };
         Self {
-            inner: Arc::new(inner),
+            inner,
             patience: None,
             jobs: Mutex::default(),
             orphans: Mutex::default(),

@@ -212,7 +212,7 @@ impl<'a> Planner<'a> {
         self.was_cut_off(&running.name) && !self.observed.busy.contains_key(&running.name)
     }
 
-    fn was_cut_off(&self, name: &str) -> bool {
+    pub(super) fn was_cut_off(&self, name: &str) -> bool {
         let text = self.observed.files.get(&self.settings.jid_file(name));
         text.is_some_and(|text| text.trim().is_empty())
     }

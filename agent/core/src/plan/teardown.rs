@@ -418,11 +418,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What a jail(8) has left that an agent which is no more had begun. Only that a start was cut off is worth keeping, as long as the jail stands.
-    fn plan_work_file(&mut self, path: &str, stands: bool) {
-        let text = self.observed.files.get(path);
-        let cut_off = path.ends_with(JID) && text.is_some_and(|text| text.trim().is_empty());
-        if cut_off && stands {
+    /// What a jail(8) has left that an agent which is no more had begun. Only that a start was cut off is worth keeping, as long as the jail, `standing`, is there.
+    fn plan_work_file(&mut self, path: &str, standing: Option<&str>) {
+        if path.ends_with(JID) && standing.is_some_and(|name| self.was_cut_off(name)) {
             return;
         }
         let op = Op::RemoveFile {
@@ -453,7 +451,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             if path.ends_with(STDERR) || path.ends_with(JID) {
-                self.plan_work_file(path, name.is_some_and(|name| present.contains(name)));
+                self.plan_work_file(path, name.filter(|name| present.contains(name)));
                 continue;
             }
             if name.is_some_and(|name| staying.contains(name) || present.contains(name)) {

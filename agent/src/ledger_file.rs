@@ -67,7 +67,7 @@ impl File {
                 "cannot be read by this agent; run the newer agent"
             }
             Err(LoadError::Unreadable(Unreadable::Damaged { .. })) => {
-                "is damaged; move it away, and the agent will observe, report and wait for `jailctl host approve`"
+                "is damaged; pause the host (`jailctl host pause`), move the file away, start the agent, read its plan (`jailctl describe host`), and resume"
             }
         };
         let loaded = loaded.with_context(|| format!("the ledger {path} {advice}"))?;

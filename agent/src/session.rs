@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cellblock_agent_core::pass;
@@ -18,6 +18,9 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::worker::Link;
+
+#[cfg(test)]
+mod tests;
 
 /// The first pause after a broken session; it doubles up to `PAUSE_MAX`.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
@@ -45,16 +48,18 @@ pub async fn run(
         config,
         identity,
         link,
+        process: format!("{:016x}", random()),
         base: None,
     };
     let mut pause = PAUSE_FIRST;
     for url in session.config.controllers.clone().iter().cycle() {
+        let began = Instant::now();
         let talked = tokio::select! {
             ended = session.talk(url) => ended,
             _ = stopped.wait_for(|stop| *stop) => return,
         };
         match talked {
-            Ok(Ended::Broken) => pause = PAUSE_FIRST,
+            Ok(Ended::Broken) => pause = pause_after(began.elapsed(), pause),
             Ok(Ended::ForGood(reason)) => {
                 tracing::error!(controller = %url, "{reason}");
                 // Joining again at once would undo what the operator has just done.
@@ -73,10 +78,22 @@ pub async fn run(
     }
 }
 
+/// The pause after a session that had come as far as a welcome. One that breaks each time soon after it is no better than none.
+fn pause_after(lasted: Duration, pause: Duration) -> Duration {
+    if lasted >= PAUSE_MAX {
+        PAUSE_FIRST
+    } else {
+        pause
+    }
+}
+
 /// Between half of `pause` and all of it, so that a fleet does not come back in one instant.
 fn jittered(pause: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish();
-    pause / 2 + pause.mul_f64((random % 1000) as f64 / 2000.0)
+    pause / 2 + pause.mul_f64((random() % 1000) as f64 / 2000.0)
+}
+
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// How a session ended that had come as far as a welcome.
@@ -94,6 +111,8 @@ struct Session {
     config: Config,
     identity: Identity,
     link: Link,
+    /// What tells this process from the next one of this agent, and from one with a copy of its key.
+    process: String,
     /// The newest view that came in, whether the ledger has it yet or not: what a change is a change to.
     base: Option<Arc<HostView>>,
 }
@@ -241,6 +260,7 @@ impl Session {
                 .decode(digest.as_bytes())
                 .unwrap_or_default()
                 .into(),
+            process: self.process.clone(),
         };
         wire::AgentMessage {
             message: Some(wire::agent_message::Message::Hello(hello)),

@@ -208,6 +208,54 @@ fn what_was_made_after_a_reboot_is_taken_away_like_everything_else() -> anyhow::
 }
 
 #[test]
+fn of_two_machines_with_a_copy_of_one_key_one_is_refused() -> anyhow::Result<()> {
+    let mut fleet = Fleet::start(&Options::small())?;
+    let heard = |fleet: &Fleet| {
+        let [status, ..] = condition(fleet, Kind::Host, "fbsd-01", "Heard")?;
+        ensure!(status == "True", "{status}");
+        Ok(())
+    };
+    eventually("the first is heard", CONVERGE, || heard(&fleet))?;
+    let folder = fleet.folder().join("copy");
+    let original = fleet.machine("fbsd-01")?.state_dir().to_owned();
+    let mut copy = Machine::new(fleet.binaries(), &folder, "fbsd-01", 7, fleet.server());
+    std::fs::create_dir_all(copy.state_dir())?;
+    for entry in std::fs::read_dir(&original)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            std::fs::copy(entry.path(), copy.state_dir().join(entry.file_name()))?;
+        }
+    }
+    copy.switch_on()?;
+    copy.agent.start()?;
+    // The newer one takes over, as the same agent would after a reboot; the other one comes back, and is told that they are two.
+    let first = fleet.machine("fbsd-01")?;
+    eventually("one is told why", CONVERGE, || {
+        let log = first.agent.log();
+        let refused = log
+            .lines()
+            .find(|line| line.contains("refused (HostClaimed)"));
+        let line = refused.context("not yet")?;
+        ensure!(line.contains("a copy of one key"), "{line}");
+        Ok(())
+    })?;
+    let tries = |log: String| log.matches("connected controller").count();
+    ensure!(tries(copy.agent.log()) <= 2, "{}", copy.agent.log());
+    heard(&fleet)?;
+    // Once the copy is gone, the first speaks for the host again.
+    copy.agent.kill();
+    eventually("the first is connected", CONVERGE, || {
+        let log = fleet.machine("fbsd-01")?.agent.log();
+        let after = log
+            .rsplit("refused (HostClaimed)")
+            .next()
+            .unwrap_or_default();
+        ensure!(after.contains("connected"), "not yet");
+        Ok(())
+    })
+}
+
+#[test]
 fn of_two_agents_for_one_host_the_second_is_refused_with_both_named() -> anyhow::Result<()> {
     let mut fleet = Fleet::start(&Options::small())?;
     eventually("the first is heard", CONVERGE, || {

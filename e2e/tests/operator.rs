@@ -1,7 +1,10 @@
 //! What an operator types: the forms of naming objects, comparing before applying, waiting, and watching while a controller is restarted.
 
-use anyhow::ensure;
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
 use cellblock_e2e::{CONVERGE, Fleet, Options, eventually};
+use rustix::process::{Pid, Signal, kill_process};
 
 const JAIL: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: www}\nspec:\n  host: fbsd-01\n  root: {path: /jails/www}\n";
 
@@ -172,5 +175,26 @@ fn words_that_need_no_controller_need_none() -> anyhow::Result<()> {
     let said = fleet.jailctl(&["host", "residue", "-o", "json"])?.ok()?;
     let list: serde_json::Value = serde_json::from_str(&said.stdout)?;
     ensure!(list[0]["why"].is_string(), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_wait_ends_in_time_although_the_controller_hangs() -> anyhow::Result<()> {
+    let fleet = fleet()?;
+    let id = fleet.controller.id().context("it runs")?;
+    let id = i32::try_from(id)
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("a process id")?;
+    kill_process(id, Signal::STOP)?;
+    let began = Instant::now();
+    let said = fleet.jailctl(&["wait", "jail/www", "--timeout", "2s"]);
+    let took = began.elapsed();
+    kill_process(id, Signal::CONT)?;
+    said?.refused()?.says(&["did not answer within 2 s"])?;
+    ensure!(took < CONVERGE, "{took:?}");
+    fleet
+        .jailctl(&["wait", "jail/www", "--timeout", "30s"])?
+        .ok()?;
     Ok(())
 }

@@ -158,10 +158,7 @@ fn the_sandbox_ends_badly_with_the_reasons_when_something_does_not_become_ready(
 -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("blocked.yaml");
-    std::fs::write(
-        &path,
-        "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: web}\nspec: {root: {path: /jails/web}, parameters: {mount.devfs: true, devfs_ruleset: 99}}\n",
-    )?;
+    std::fs::write(&path, BLOCKED)?;
     let said = sandbox(&["--timeout", "3s", &path.display().to_string()])?.refused()?;
     said.says(&[
         "jail/web",
@@ -226,6 +223,45 @@ fn a_sandbox_that_stays_up_takes_its_context_away_however_it_is_ended() -> anyho
         let left: Vec<_> = std::fs::read_dir(home.path())?.collect();
         ensure!(left.is_empty(), "{signal:?} leaves {left:?}");
     }
+    Ok(())
+}
+
+/// A jail that shall not run, and one that cannot.
+const STOPPED: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: idle}\nspec: {root: {path: /jails/idle}, runPolicy: Stopped}\n";
+const BLOCKED: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: web}\nspec: {root: {path: /jails/web}, parameters: {mount.devfs: true, devfs_ruleset: 99}}\n";
+
+#[test]
+fn a_jail_that_shall_not_run_is_not_waited_for() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("idle.yaml");
+    std::fs::write(&path, STOPPED)?;
+    sandbox(&["--timeout", "30s", &path.display().to_string()])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_sandbox_stays_up_with_what_is_not_ready() -> anyhow::Result<()> {
+    let home = tempfile::tempdir()?;
+    let path = home.path().join("blocked.yaml");
+    std::fs::write(&path, BLOCKED)?;
+    let path = path.display().to_string();
+    let arguments = ["sandbox", "--timeout", "2s", &path];
+    let program = Binaries::find()?.jailctl();
+    let sandbox = Running::start(&program, home.path(), &arguments, Vec::new())?;
+    eventually("the sandbox has a context", CONVERGE, || {
+        let told = sandbox.told();
+        ensure!(
+            told.contains("--context sandbox get all"),
+            "not yet: {told}"
+        );
+        ensure!(told.contains("DevfsRulesetMissing"), "{told}");
+        Ok(())
+    })?;
+    let arguments = ["--context", "sandbox", "get", "jail/web", "-o", "name"];
+    let said = Running::start(&program, home.path(), &arguments, Vec::new())?.end()?;
+    ensure!(said.ok()?.stdout == "jail/web\n");
+    sandbox.signal(Signal::TERM)?;
+    sandbox.end()?.ok()?;
     Ok(())
 }
 

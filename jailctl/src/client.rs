@@ -27,6 +27,10 @@ const PAGE: u32 = 500;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often a controller is asked whether it is there while it owes an answer, and how long it may take to say so: one that hangs, or whose machine is gone, is not waited for without end.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The reason where a connection broke, or the controller is not ready.
 const UNAVAILABLE: &str = "Unavailable";
 
@@ -158,7 +162,9 @@ impl Client {
         broken::port(&server)?;
         let mut endpoint = Endpoint::from_shared(server.clone())
             .with_context(no_url)?
-            .connect_timeout(CONNECT_TIMEOUT);
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(ALIVE_INTERVAL)
+            .keep_alive_timeout(ALIVE_TIMEOUT);
         if server.starts_with("https://") {
             let read = |path: &std::path::Path| {
                 std::fs::read(path).with_context(|| format!("{} could not be read", path.display()))

@@ -10,7 +10,7 @@ use cellblock_agent::emulated::{Live, prepared};
 use cellblock_agent::{Agent, Config as AgentConfig};
 use cellblock_controller::{Config as ControllerConfig, Controller};
 use cellblock_freebsd::FreeBsd;
-use cellblock_schemas::jail::RunPolicy;
+use cellblock_schemas::jail::{Jail, RunPolicy};
 use cellblock_schemas::manifest::Document;
 use cellblock_schemas::{Kind, Object};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -121,21 +121,19 @@ async fn play(
         status: "True".to_owned(),
     };
     until_joined(&mut client, &hosts, &heard, arguments.timeout, printer).await?;
-    let jails: Vec<(Kind, String)> = documents
-        .iter()
-        .filter(|document| document.object.kind() == Kind::Jail)
-        .map(|document| (Kind::Jail, document.object.metadata().name.clone()))
-        .collect();
-    let publishing: Vec<(Kind, String)> = documents
+    // Jails that shall run; the others are applied as well, and never ready.
+    let running = documents
         .iter()
         .filter_map(|document| match &document.object {
-            Object::Jail(jail)
-                if !jail.spec.publish.is_empty() && jail.spec.run_policy == RunPolicy::Running =>
-            {
-                Some((Kind::Jail, jail.metadata.name.clone()))
-            }
-            Object::Jail(_) | Object::Host(_) | Object::Network(_) => None,
+            Object::Jail(jail) => Some(jail),
+            Object::Host(_) | Object::Network(_) => None,
         })
+        .filter(|jail| jail.spec.run_policy == RunPolicy::Running);
+    let target = |jail: &Jail| (Kind::Jail, jail.metadata.name.clone());
+    let jails: Vec<(Kind, String)> = running.clone().map(target).collect();
+    let publishing: Vec<(Kind, String)> = running
+        .filter(|jail| !jail.spec.publish.is_empty())
+        .map(target)
         .collect();
     apply::apply(&mut client, documents, &Terms::default(), false, printer).await?;
     let ready = watch_progress(&mut client, &jails, arguments.timeout, printer).await;
@@ -146,7 +144,14 @@ async fn play(
         Err(error) => Err(error),
     };
     let astray = show(&mut client, machines, printer).await?;
-    ready?;
+    if let Err(error) = ready {
+        if arguments.exit_when_ready {
+            return Err(error);
+        }
+        // What is not ready can be looked at: the sandbox stays up.
+        printer.error(&format!("{error:#}"));
+        return Ok(());
+    }
     if !astray.is_empty() {
         let reasons = astray.join("\n  ");
         if arguments.exit_when_ready {

@@ -322,10 +322,7 @@ async fn targets(
                 document.object.metadata().name.clone(),
             )
         });
-        // A Network reports no readiness of its own: it stands where a jail uses it.
-        targets.extend(named.filter(|(kind, _)| {
-            *kind == Kind::Jail || !matches!(arguments.goal, Goal::Condition { .. })
-        }));
+        targets.extend(named);
     }
     Ok(targets)
 }
@@ -345,7 +342,11 @@ pub async fn wait(
     let deadline = Instant::now() + timeout;
     let mut known: Option<Objects> = None;
     loop {
-        let (objects, revision) = match read(client, targets).await {
+        let read = tokio::time::timeout_at(deadline, read(client, targets)).await;
+        let Ok(read) = read else {
+            bail!("the controller did not answer within {}", shown(timeout));
+        };
+        let (objects, revision) = match read {
             Ok(read) => read,
             // A controller that is restarted meanwhile is waited for; one that never answered is not.
             Err(refused) if refused.is_unavailable() && known.is_some() => {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::jail::{Attachment, Binding, JailSpec, Mount, ParameterValue, Root};
-use crate::network::{Mode, NetworkSpec};
+use crate::network::NetworkSpec;
 use crate::path::FieldPath;
 
 #[cfg(test)]
@@ -105,8 +105,8 @@ fn bare(attachment: &Attachment) -> Attachment {
     bare
 }
 
-/// Whether a change of a network restarts a jail that is attached to it: its gateway is a VNET jail's default gateway. Prefix lengths change in
-/// the running jail. `name` is the network's.
+/// Whether a change of a network restarts a jail that is attached to it: its gateway is a VNET jail's default gateway, and how the ends of a routed
+/// link are addressed is set when the jail starts. Prefix lengths change in the running jail. `name` is the network's.
 #[must_use]
 pub fn network_restarts(
     name: &str,
@@ -114,7 +114,7 @@ pub fn network_restarts(
     after: &NetworkSpec,
     binding: &Binding,
 ) -> bool {
-    if !matches!(before.mode(), Some(Mode::Bridge(_))) {
+    if !before.mode().is_some_and(|mode| mode.is_vnet()) {
         return false;
     }
     let attachments = binding
@@ -124,8 +124,10 @@ pub fn network_restarts(
     let mut addresses = attachments.flat_map(|attachment| &attachment.addresses);
     addresses.any(|bound| {
         let seen = |spec: &NetworkSpec| {
-            let subnet = spec.subnet_of(bound.address)?;
-            subnet.gateway.as_ref().map(|gateway| gateway.address)
+            (
+                spec.jail_gateway(bound.address),
+                spec.partner(bound.address),
+            )
         };
         seen(before) != seen(after)
     })

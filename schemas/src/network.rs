@@ -1,6 +1,6 @@
 //! `Network`: how jails are attached. Exactly one mode; subnets, egress, isolation and scope are common to all modes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,9 @@ use crate::ids::Generation;
 use crate::meta::ObjectMeta;
 use crate::net::{AddressRange, Cidr};
 use crate::selector::LabelSelector;
+
+/// The host's link-local address on every unnumbered routed link, which is the jail's IPv6 gateway.
+pub const HOST_LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
 /// How jails are attached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -172,6 +175,18 @@ impl NetworkSpec {
             (RoutedLink::PointToPoint, IpAddr::V6(address)) => {
                 Some(IpAddr::V6((address.to_bits() ^ 1).into()))
             }
+        }
+    }
+
+    /// The gateway of a jail with `address`: the host's end of the link where the network is routed, else the subnet's.
+    #[must_use]
+    pub fn jail_gateway(&self, address: IpAddr) -> Option<IpAddr> {
+        if let Some(partner) = self.partner(address) {
+            return Some(partner);
+        }
+        match (self.mode(), address) {
+            (Some(Mode::Routed(_)), IpAddr::V6(_)) => Some(HOST_LINK_LOCAL),
+            _ => Some(self.subnet_of(address)?.gateway.as_ref()?.address),
         }
     }
 

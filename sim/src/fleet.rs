@@ -105,6 +105,8 @@ impl Fleet {
             key_fingerprint: format!("key of {host}"),
             address: "192.0.2.1:1".to_owned(),
             controller: "one".to_owned(),
+            process: "first".to_owned(),
+            former: Vec::new(),
         };
         let mut write = Write::default();
         write.put(

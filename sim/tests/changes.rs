@@ -480,3 +480,96 @@ fn another_rendering_of_the_same_meaning_restarts_nothing() {
         assert_eq!([jid(&world, "a"), jid(&world, "b")], before, "{release:?}");
     }
 }
+
+#[test]
+fn an_attachment_given_up_is_not_ready_before_the_restart_that_takes_it_away() {
+    for networks in [[1, 0].as_slice(), &[2, 3]] {
+        let mut world = World::new(Release::V15_1);
+        let mut view = jails(&[networks]);
+        world.take(view.clone());
+        rest(&mut world);
+        let jail = jail(&mut view, "a");
+        jail.generation.0 += 1;
+        jail.spec.networks.pop();
+        let given_up = jail.binding.attachments.pop().expect("two networks");
+        let given_up = given_up.addresses[0].address.to_string();
+        view.mark.generation.0 += 1;
+        let mut held = view.clone();
+        held.host.paused = true;
+        world.take(held);
+        let report = world.pass().expect("a pass").report;
+        let condition = condition(&report, 0, "NetworkReady");
+        assert_eq!(condition.reason, "AddressNotReleased", "{condition:?}");
+        assert!(condition.message.contains(&given_up), "{condition:?}");
+        world.take(view);
+        let report = rest(&mut world);
+        assert!(is_ready(&report, 0));
+    }
+}
+
+#[test]
+fn another_mac_address_is_a_restart() {
+    for network in [2, 5] {
+        let mut world = World::new(Release::V15_1);
+        let mut view = jails(&[&[network]]);
+        world.take(view.clone());
+        rest(&mut world);
+        let before = jid(&world, "a");
+        let jail = jail(&mut view, "a");
+        jail.generation.0 += 1;
+        let mac = "02:11:22:33:44:55".parse().expect("a MAC address");
+        jail.spec.networks[0].mac = Some(mac);
+        jail.binding.attachments[0].mac = Some(mac);
+        view.mark.generation.0 += 1;
+        world.take(view);
+        let report = rest(&mut world);
+        assert!(is_ready(&report, 0));
+        let after = jid(&world, "a");
+        assert_ne!(after, before, "network {network}");
+        let observed = world.observe();
+        let inside = &observed.vnets[&after];
+        let macs: Vec<_> = inside
+            .interfaces
+            .iter()
+            .filter_map(|found| found.mac)
+            .collect();
+        assert!(macs.contains(&mac), "{macs:?}");
+    }
+}
+
+#[test]
+fn no_address_of_ours_is_the_hosts_own_router() {
+    let mut world = World::new(Release::V15_1);
+    let mut view = jails(&[&[1]]);
+    jail(&mut view, "a").binding.attachments[0].addresses[0] =
+        "10.0.2.2/32".parse().expect("an address");
+    world.take(view);
+    let report = rest(&mut world);
+    let ready = condition(&report, 0, "Ready");
+    assert_eq!(ready.reason, "AddressTaken", "{ready:?}");
+    assert!(ready.message.contains("next hop"), "{ready:?}");
+    assert_eq!(prefix_on(&world, "vtnet0", "10.0.2.2"), None);
+}
+
+#[test]
+fn a_mount_that_somebody_took_away_is_told_until_it_is_back() {
+    let mut world = World::new(Release::V15_1);
+    let mut view = jails(&[&[1]]);
+    let devfs = ParameterValue::Flag(true);
+    let parameters = &mut jail(&mut view, "a").spec.parameters;
+    parameters.insert("mount.devfs".to_owned(), devfs);
+    world.take(view);
+    assert!(is_ready(&rest(&mut world), 0));
+    let before = jid(&world, "a");
+    world.run("umount -f /jails/a/dev");
+    let report = rest(&mut world);
+    let ready = condition(&report, 0, "Ready");
+    assert_eq!(ready.reason, "MountMissing", "{ready:?}");
+    assert!(ready.message.contains("/jails/a/dev"), "{ready:?}");
+    assert_eq!(jid(&world, "a"), before, "it runs on");
+    world.run("jail -r a");
+    assert!(
+        is_ready(&rest(&mut world), 0),
+        "started anew, it has it again"
+    );
+}

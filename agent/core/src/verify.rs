@@ -97,7 +97,12 @@ fn host_conditions(evidence: Evidence<'_>) -> Vec<Condition> {
         observed_generation: view.host_generation,
         last_transition_time: None,
     };
-    let host = |blocked: &&crate::op::Blocked| blocked.subject == Subject::Host;
+    // What is in the way of taking a network away that no object speaks of any more is the host's own matter.
+    let host = |blocked: &&crate::op::Blocked| match &blocked.subject {
+        Subject::Host => true,
+        Subject::Network(uid) => !view.networks.values().any(|network| network.uid == *uid),
+        Subject::Jail(_) | Subject::HostPart(_) => false,
+    };
     let pf = plan
         .blocked
         .iter()
@@ -161,7 +166,7 @@ fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
     let restart = restart_cause(evidence, jail).filter(|_| problem.is_none() || running.is_none());
     let mut conditions = vec![ready(jail, problem.as_ref(), restart)];
     conditions.extend(network_ready(findings, jail, running));
-    conditions.extend(publish_ready(findings, jail, &anchor));
+    conditions.extend(publish_ready(findings, jail, &anchor, running.is_some()));
     JailReport {
         uid: jail.uid.clone(),
         observed_generation: jail.generation,
@@ -351,11 +356,9 @@ fn network_ready(
     }
     let running = running?;
     let evidence = findings.evidence;
-    let left: Vec<String> = findings
-        .unreleased(&jail.uid, true)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let mut left = findings.unreleased(&jail.uid, true);
+    left.extend(findings.given_up(jail, running));
+    let left: Vec<String> = left.iter().map(ToString::to_string).collect();
     if !left.is_empty() {
         let message = format!("given up and still on the host: {}", left.join(", "));
         return Some(condition(
@@ -412,7 +415,12 @@ fn network_ready(
     })
 }
 
-fn publish_ready(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> Option<Condition> {
+fn publish_ready(
+    findings: &Findings<'_>,
+    jail: &JailView,
+    anchor: &str,
+    runs: bool,
+) -> Option<Condition> {
     if jail.spec.publish.is_empty() || jail.deleting {
         return None;
     }
@@ -431,7 +439,13 @@ fn publish_ready(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> Opti
             "rules are being loaded".to_owned(),
         )
     });
-    Some(match blocked.or(failed).or(pending) {
+    let idle = (!runs).then(|| {
+        (
+            "NotRunning".to_owned(),
+            "the jail does not run, so nobody answers".to_owned(),
+        )
+    });
+    Some(match blocked.or(failed).or(pending).or(idle) {
         Some((reason, message)) => condition(
             "PublishReady",
             ConditionStatus::False,

@@ -72,7 +72,7 @@ fn a_damaged_ledger_and_one_of_the_future_are_refused_and_kept() {
     let altered = first.replace("approve", "Approve");
     let later = snapshot.replace("\"version\":3", "\"version\":4");
     for (content, expected) in [
-        ("{".to_owned(), "is damaged; move it away"),
+        ("{".to_owned(), "is damaged; pause the host"),
         (String::new(), "is damaged"),
         ("{\"version\": 99}".to_owned(), "run the newer agent"),
         (format!("{later}\n"), "of form 4"),

@@ -127,8 +127,8 @@ pub fn bridge_mac(number: u32) -> Mac {
 
 /// The ranges that addresses of a subnet are given out from, and the addresses in them that are not.
 ///
-/// Without ranges of its own a subnet gives all its addresses but the first and, for IPv4, the last: the network's and the
-/// broadcast address, or IPv6's subnet-router anycast address. Prefixes of one or two addresses give all of them.
+/// Without ranges of its own a subnet gives all its addresses. The first and, for IPv4, the last are never given: the network's and
+/// the broadcast address, or IPv6's subnet-router anycast address. Prefixes of one or two addresses give all of them.
 #[must_use]
 pub fn allocatable(subnet: &Subnet) -> (Vec<AddressRange>, Vec<AddressRange>) {
     let mut holes = subnet.reserve.clone();
@@ -138,22 +138,30 @@ pub fn allocatable(subnet: &Subnet) -> (Vec<AddressRange>, Vec<AddressRange>) {
             last: gateway.address,
         });
     }
-    if !subnet.allocate.is_empty() {
-        return (subnet.allocate.clone(), holes);
-    }
     let net = subnet.cidr.net();
     let (family, first) = to_number(net.network());
     let (_, last) = to_number(net.broadcast());
-    let (first, last) = match family {
-        _ if last - first < 2 => (first, last),
-        Family::Ipv4 => (first + 1, last - 1),
-        Family::Ipv6 => (first + 1, last),
+    let whole = AddressRange {
+        first: net.network(),
+        last: net.broadcast(),
     };
-    let range = AddressRange {
-        first: to_address(family, first),
-        last: to_address(family, last),
+    let edges = match family {
+        _ if last - first < 2 => Vec::new(),
+        Family::Ipv4 => vec![first, last],
+        Family::Ipv6 => vec![first],
     };
-    (vec![range], holes)
+    holes.extend(edges.into_iter().map(|edge| {
+        let address = to_address(family, edge);
+        AddressRange {
+            first: address,
+            last: address,
+        }
+    }));
+    if subnet.allocate.is_empty() {
+        (vec![whole], holes)
+    } else {
+        (subnet.allocate.clone(), holes)
+    }
 }
 
 struct Choice<'a> {

@@ -241,6 +241,7 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
     };
     let mut claimed = false;
     let mut ports = false;
+    let mut networks = BTreeSet::new();
     let leaves = is_forgotten(index, jail);
     for resource in &decision.resources {
         let key = index.keys().claim(resource);
@@ -252,10 +253,13 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
             Some(_) => continue,
         }
         claimed = true;
-        ports |= matches!(
-            resource,
-            Resource::Port { .. } | Resource::PublicAddress { .. }
-        );
+        match resource {
+            Resource::Port { .. } | Resource::PublicAddress { .. } => ports = true,
+            Resource::Address { network, .. } => {
+                networks.insert(network);
+            }
+            Resource::MacNumber(_) | Resource::JailName { .. } | Resource::Root { .. } => {}
+        }
     }
     for (resource, held) in index.claims().of(&jail.metadata.uid) {
         if decision.resources.contains(resource) {
@@ -289,7 +293,10 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
             Guard::Uplinks(host.clone()),
         ),
     ];
-    for (_, guard) in guards.into_iter().filter(|(relied, _)| *relied) {
+    let guards = guards.into_iter().filter(|(relied, _)| *relied);
+    let guards = guards.map(|(_, guard)| guard);
+    let networks = networks.into_iter().cloned().map(Guard::Addresses);
+    for guard in guards.chain(networks) {
         index.expect_guard(write, &guard, &jail.metadata.uid);
     }
     claimed

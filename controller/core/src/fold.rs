@@ -14,13 +14,9 @@ use std::collections::BTreeMap;
 
 use crate::admit::draft::Draft;
 use crate::bind;
-use crate::claim::Resource;
 use crate::conditions::{self, READY};
 use crate::index::Index;
 use crate::write::Write;
-
-/// Of a Jail: its addresses and interfaces are as its spec says.
-const NETWORK_READY: &str = "NetworkReady";
 
 /// The phase of a jail that is not meant to run and does not.
 const STOPPED: &str = "Stopped";
@@ -73,20 +69,9 @@ fn fold_jail(index: &Index, host: &str, report: &JailReport, now: Timestamp) -> 
 
 /// Gives back what the jail had given up, once its host has realised the spec that gave it up.
 fn confirm(index: &Index, jail: &Jail, report: &JailReport, write: &mut Write) {
-    let (network, everything) = (
-        realised(report, &[READY, NETWORK_READY]),
-        realised(report, &[READY]),
-    );
+    // Addresses, too: rules that redirect a port, and the jail itself where it waits for its restart, may have what was given up when the new addresses are long there.
+    let realised = realised(report);
     for (resource, claim) in index.claims().of(&jail.metadata.uid) {
-        // Rules that redirect a port may still be loaded when the jail's addresses are long right.
-        let realised = match resource {
-            Resource::Port { .. } | Resource::PublicAddress { .. } | Resource::Root { .. } => {
-                everything
-            }
-            Resource::Address { .. } | Resource::MacNumber(_) | Resource::JailName { .. } => {
-                network
-            }
-        };
         if claim
             .retired
             .is_some_and(|retired| realised >= Some(retired))
@@ -96,13 +81,14 @@ fn confirm(index: &Index, jail: &Jail, report: &JailReport, write: &mut Write) {
     }
 }
 
-/// The newest generation of which the host said one of the conditions, or that the jail does not run.
-fn realised(report: &JailReport, kinds: &[&str]) -> Option<Generation> {
-    let verified = report.conditions.iter().filter(|condition| {
-        condition.status == ConditionStatus::True && kinds.contains(&condition.kind.as_str())
-    });
+/// The newest generation of which the host said that the jail is ready, or that it does not run.
+fn realised(report: &JailReport) -> Option<Generation> {
+    let ready = report
+        .conditions
+        .iter()
+        .filter(|condition| condition.status == ConditionStatus::True && condition.kind == READY);
     let stopped = (report.phase == STOPPED).then_some(report.observed_generation);
-    verified
+    ready
         .map(|condition| condition.observed_generation)
         .chain(stopped)
         .max()

@@ -459,8 +459,9 @@ proptest! {
     fn repeating_what_was_accepted_writes_nothing(steps in prop::collection::vec(step(), 0..20), wish in wish()) {
         let mut history = History::new();
         steps.iter().for_each(|step| history.take(step));
-        let accepted = history.world.apply(wish.document());
-        prop_assume!(accepted.is_ok());
+        if history.world.apply(wish.document()).is_err() {
+            return Ok(());
+        }
         let revision = history.world.revision();
         let again = history.world.apply(wish.document()).expect("accepted before");
         prop_assert_eq!(again.outcome, Outcome::Unchanged);

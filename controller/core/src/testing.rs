@@ -56,6 +56,8 @@ impl World {
             key_fingerprint: format!("key of {host}"),
             address: "192.0.2.1:1".to_owned(),
             controller: "one".to_owned(),
+            process: "first".to_owned(),
+            former: Vec::new(),
         };
         let mut write = Write::default();
         let session = serde_json::to_vec(&session).expect("string keys only");

@@ -43,6 +43,8 @@ pub struct Write {
 pub enum Guard {
     /// The subnets of all networks.
     Networks,
+    /// Which addresses of one network are claimed.
+    Addresses(String),
     /// The published ports and public addresses of one host.
     Ports(String),
     /// Which bridge has which uplink of one host.
@@ -55,6 +57,7 @@ impl Guard {
     pub fn name(&self) -> String {
         match self {
             Self::Networks => "networks".to_owned(),
+            Self::Addresses(network) => format!("addresses/{network}"),
             Self::Ports(host) => format!("ports/{host}"),
             Self::Uplinks(host) => format!("uplinks/{host}"),
         }

@@ -148,7 +148,10 @@ async fn open(
     if let Err(end) = enrol(running, &hello.host, &key, address).await {
         return end;
     }
-    let mut held = match running.sessions.claim(&hello.host, &key, address).await {
+    let claimed = running
+        .sessions
+        .claim(&hello.host, &key, &hello.process, address);
+    let mut held = match claimed.await {
         Ok(held) => held,
         Err(error) => return error.into(),
     };

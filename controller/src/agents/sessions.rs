@@ -14,6 +14,12 @@ use crate::cache::Cache;
 /// How long to wait for the index to show a session key that was just written.
 const APPLIED_PATIENCE: Duration = Duration::from_secs(10);
 
+#[cfg(test)]
+mod tests;
+
+/// How many former processes of an agent are remembered.
+const FORMER_MAX: usize = 8;
+
 /// Why a session cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClaimError {
@@ -79,19 +85,23 @@ impl Sessions {
         }
     }
 
-    /// Claims a host for the agent with that key. The same agent's earlier session, here or at another controller, gives way.
+    /// Claims a host for the agent with that key. The same agent's earlier session, here or at another controller, gives way, and so does an earlier process of it; one that comes back after that
+    /// was not its predecessor but runs beside it, on a machine with a copy of the key.
     pub(super) async fn claim(
         &self,
         host: &str,
         fingerprint: &str,
+        process: &str,
         address: &str,
     ) -> Result<Held, ClaimError> {
-        let session = Session {
+        let mut session = Session {
             key_fingerprint: fingerprint.to_owned(),
             address: address.to_owned(),
             controller: self.controller.clone(),
+            process: process.to_owned(),
+            former: Vec::new(),
         };
-        self.record(host, &session).await?;
+        self.record(host, &mut session).await?;
         let number = self
             .numbers
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -130,21 +140,20 @@ impl Sessions {
     }
 
     /// Writes the host's key, unless another agent's is there.
-    async fn record(&self, host: &str, session: &Session) -> Result<(), ClaimError> {
+    async fn record(&self, host: &str, session: &mut Session) -> Result<(), ClaimError> {
         let key = Key::from(self.cache.index().keys().session(host));
-        let value = serde_json::to_vec(session).expect("a session has string keys only");
         loop {
             let got = self.store.get(&key, None).await?;
             let expect = match got.item {
                 None => Expect::Absent,
                 Some(item) => {
                     if let Ok(present) = serde_json::from_slice::<Session>(&item.value)
-                        && present.key_fingerprint != session.key_fingerprint
+                        && let Err(theirs) = succeed(session, present)
                     {
                         return Err(ClaimError::HostClaimed {
                             host: host.to_owned(),
-                            theirs: present.key_fingerprint,
-                            their_address: present.address,
+                            theirs: theirs.key_fingerprint,
+                            their_address: theirs.address,
                             ours: session.key_fingerprint.clone(),
                             our_address: session.address.clone(),
                         });
@@ -152,10 +161,11 @@ impl Sessions {
                     Expect::At(item.modified)
                 }
             };
+            let value = serde_json::to_vec(session).expect("a session has string keys only");
             let lease = self.lease().await?;
             let write = Transaction::new().expect(key.clone(), expect).put_leased(
                 key.clone(),
-                value.clone(),
+                value,
                 lease.id(),
             );
             match self.store.commit(write).await {
@@ -189,7 +199,7 @@ impl Sessions {
         if present {
             Ok(())
         } else {
-            self.record(&held.host, &held.session).await
+            self.record(&held.host, &mut held.session.clone()).await
         }
     }
 
@@ -226,4 +236,19 @@ impl Sessions {
             tracing::debug!(host = held.host, %error, "cannot remove a session key; it goes with its lease");
         }
     }
+}
+
+/// Makes `next` the successor of `present`, unless that is another agent's, or of an agent that has taken over from `next` already.
+fn succeed(next: &mut Session, present: Session) -> Result<(), Session> {
+    let ran_before = !next.process.is_empty() && present.former.contains(&next.process);
+    if present.key_fingerprint != next.key_fingerprint || ran_before {
+        return Err(present);
+    }
+    next.former = present.former;
+    if present.process != next.process {
+        next.former.push(present.process);
+    }
+    let surplus = next.former.len().saturating_sub(FORMER_MAX);
+    next.former.drain(..surplus);
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::network::RoutedLink;
 
 fn spec(value: serde_json::Value) -> JailSpec {
     serde_json::from_value(value).expect("a spec")
@@ -81,4 +82,34 @@ fn a_networks_gateway_restarts_those_with_a_stack_of_their_own() {
     let shared =
         network(json!({"sharedIP": {"loopback": {}}, "subnets": [{"cidr": "10.0.0.0/24"}]}));
     assert!(!network_restarts("n", &shared, &prefix, &binding));
+}
+
+#[test]
+fn the_gateway_of_every_way_of_attaching_restarts() {
+    let network = |mode: &str, gateway: &str| {
+        let subnet = json!({"cidr": "10.0.0.0/24", "gateway": {"address": gateway}});
+        let mut spec = json!({"subnets": [subnet]});
+        spec[mode] = json!({});
+        serde_json::from_value::<NetworkSpec>(spec).expect("a network")
+    };
+    let binding: Binding = serde_json::from_value(
+        json!({"host": "h", "attachments": [{"network": "n", "interface": "n0", "addresses": ["10.0.0.7"]}]}),
+    )
+    .expect("a binding");
+    for mode in ["bridge", "netgraph", "routed"] {
+        let (before, after) = (network(mode, "10.0.0.1"), network(mode, "10.0.0.254"));
+        assert!(network_restarts("n", &before, &after, &binding), "{mode}");
+        assert!(!network_restarts("n", &before, &before, &binding), "{mode}");
+    }
+    let mut numbered = network("routed", "10.0.0.1");
+    numbered.routed.as_mut().expect("routed").link = RoutedLink::PointToPoint;
+    let unnumbered = network("routed", "10.0.0.1");
+    assert!(network_restarts("n", &unnumbered, &numbered, &binding));
+    let shared = network("sharedIP", "10.0.0.1");
+    assert!(!network_restarts(
+        "n",
+        &shared,
+        &network("sharedIP", "10.0.0.254"),
+        &binding
+    ));
 }

@@ -753,7 +753,7 @@ impl<'a> Resolver<'a, '_> {
                 .addresses
                 .iter()
                 .filter(|bound| Family::of(bound.address) == family)
-                .find_map(|bound| routed::gateway(&network.spec, bound.address))
+                .find_map(|bound| network.spec.jail_gateway(bound.address))
                 .map(|gateway| (index, gateway))
         };
         let wish = |index: usize| {

@@ -165,6 +165,7 @@ impl<'a> Planner<'a> {
             }
             return self.plan_stop(uid, running, Some(cause));
         }
+        self.check_mounts(uid, running);
         if !self.ledger.jails.contains_key(uid) {
             // The mark says that the jail is ours and the ledger does not know it: the file's rewrite records it.
             let op = Op::WriteFile {
@@ -203,6 +204,29 @@ impl<'a> Planner<'a> {
         }
         if !jail.links().is_empty() {
             self.plan_loopback_inside(&subject, jail.view.jail_name(), running);
+        }
+    }
+
+    /// Mounts of a running jail that somebody has taken away. Nothing mounts them again beneath programs that run: it is told.
+    fn check_mounts(&mut self, uid: &Uid, running: &ObservedJail) {
+        let Some(ours) = self.ledger.jails.get(uid) else {
+            return;
+        };
+        let mounts = &self.observed.mounts;
+        let stands = |target: &String| mounts.iter().any(|mount| mount.target == *target);
+        let missing: Vec<&str> = ours
+            .mounts
+            .iter()
+            .filter(|target| !stands(target))
+            .map(String::as_str)
+            .collect();
+        if !missing.is_empty() {
+            let message = format!(
+                "not mounted any more: {}; mount it again, or have the jail started anew (jail -r {})",
+                missing.join(", "),
+                running.name
+            );
+            self.block(&Subject::Jail(uid.clone()), reason::MOUNT_MISSING, message);
         }
     }
 
@@ -343,8 +367,11 @@ impl<'a> Planner<'a> {
             ));
         }
         let mut holders = self.index.holders(&alias.address);
-        let (interface, _) =
-            holders.find(|(found, _)| !self.is_owned_address(&found.name, alias.address))?;
+        let found = holders.find(|(found, _)| !self.is_owned_address(&found.name, alias.address));
+        let Some((interface, _)) = found else {
+            let standing = self.index.holders(&alias.address).next().is_some();
+            return self.router(alias.address).filter(|_| !standing);
+        };
         Some(format!(
             "{} is on `{}` and was not put there by us; take it off (and out of rc.conf), or give the jail another address; the jail runs on as it was",
             alias.address, interface.name
@@ -395,7 +422,7 @@ impl<'a> Planner<'a> {
         });
         if let Some((elsewhere, _)) = elsewhere {
             let message = format!(
-                "{} is already on `{}`; it shall be on `{}`",
+                "{} is already on `{}` and was not put there by us; it shall be on `{}`: take it off (and out of rc.conf), or give the jail another address",
                 alias.address, elsewhere.name, alias.interface
             );
             return self.block(&subject, reason::ADDRESS_TAKEN, message);
@@ -408,8 +435,9 @@ impl<'a> Planner<'a> {
         match present {
             Some(entry) if entry.duplicated => {
                 let message = format!(
-                    "somebody else on the wire of `{}` has {}",
-                    alias.interface, alias.address
+                    "somebody else on the wire of `{on}` has {address}; give the jail another address, or take it from the other and then off `{on}` (`ifconfig {on} inet6 {address} -alias`), so that it is asked for again",
+                    on = alias.interface,
+                    address = alias.address,
                 );
                 self.block(&subject, reason::ADDRESS_DUPLICATED, message);
             }
@@ -425,7 +453,12 @@ impl<'a> Planner<'a> {
             }
             Some(entry) if entry.tentative => self.wait_for_dad(&subject, alias),
             Some(_) => {}
-            None => self.plan_add_alias(&subject, alias, self.index.interface(&alias.interface)),
+            None => match self.router(alias.address) {
+                Some(message) => self.block(&subject, reason::ADDRESS_TAKEN, message),
+                None => {
+                    self.plan_add_alias(&subject, alias, self.index.interface(&alias.interface));
+                }
+            },
         }
     }
 

@@ -54,6 +54,8 @@ const STDERR: &str = ".stderr";
 pub mod reason {
     /// The root's directory does not exist.
     pub const ROOT_MISSING: &str = "RootMissing";
+    /// A mount of the running jail is gone.
+    pub const MOUNT_MISSING: &str = "MountMissing";
     /// The devfs ruleset is not loaded; without it the jail would see every device (recording `08`).
     pub const DEVFS_RULESET_MISSING: &str = "DevfsRulesetMissing";
     /// The name is a stranger's on this host.

@@ -207,6 +207,12 @@ impl<'a> Planner<'a> {
                     self.step(Phase::RemoveAddress, subject, op);
                 }
             }
+            if standing.is_none()
+                && let Some(message) = self.host_needs(name, address)
+            {
+                self.block(subject, reason::ADDRESS_TAKEN, message);
+                continue;
+            }
             let owned = Owned::Alias {
                 interface: name.to_owned(),
                 address,
@@ -221,6 +227,34 @@ impl<'a> Planner<'a> {
                 .record
                 .push(Record::Owned(owned));
         }
+    }
+
+    /// Why `address` must not become one of the host's, on `interface`: it is on another interface that is not ours, or the host sends to it what it cannot deliver itself.
+    fn host_needs(&self, interface: &str, address: IpAddr) -> Option<String> {
+        let mut holders = self.index.holders(&address);
+        let stranger = holders.find(|(found, _)| {
+            found.name != interface && !self.is_owned_address(&found.name, address)
+        });
+        if let Some((stranger, _)) = stranger {
+            return Some(format!(
+                "{address} is on `{}` already and was not put there by us; take it off (and out of rc.conf), or choose another",
+                stranger.name
+            ));
+        }
+        self.router(address)
+    }
+
+    /// Why `address` must not become one of the host's: it is the next hop of a route of the host, which would end at the host itself.
+    pub(super) fn router(&self, address: IpAddr) -> Option<String> {
+        let mut routes = self.observed.routes.values().flatten();
+        let route = routes.find(|route| {
+            let gateway = route.gateway.split('%').next().unwrap_or_default();
+            gateway.parse() == Ok(address)
+        })?;
+        Some(format!(
+            "{address} is the next hop of the host's route to {} by `{}`, and as an address of the host itself it would cut the host off; keep it out of what is given to jails (subnets[].reserve), or choose another",
+            route.destination, route.interface
+        ))
     }
 
     fn plan_uplink(

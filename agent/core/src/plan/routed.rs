@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::BoundAttachment;
 use cellblock_schemas::net::Family;
-use cellblock_schemas::network::{Mode, NetworkSpec};
+use cellblock_schemas::network::{HOST_LINK_LOCAL, Mode, NetworkSpec};
 
 use super::desired::{Attach, DesiredLink};
 use super::phase::Phase;
@@ -24,9 +24,6 @@ use super::{Planner, reason};
 use crate::ledger::Owned;
 use crate::observed::Interface;
 use crate::op::{Epair, Op, Record, Subject};
-
-/// The host's link-local address on every unnumbered link, which is the jail's IPv6 gateway.
-pub(super) const HOST_LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
 /// The jail's link-local address there, by whose prefix it reaches that gateway.
 pub(super) const JAIL_LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2));
@@ -67,7 +64,7 @@ pub(super) fn sides(spec: &NetworkSpec, attachment: &BoundAttachment) -> Option<
         }
         let (host, jail) = match address {
             IpAddr::V4(_) => {
-                let gateway = gateway(spec, address);
+                let gateway = spec.jail_gateway(address);
                 let host = gateway.map(|gateway| (gateway, single));
                 if let Some(gateway) = gateway
                     && !sides.on_link.contains(&gateway)
@@ -91,18 +88,6 @@ pub(super) fn sides(spec: &NetworkSpec, attachment: &BoundAttachment) -> Option<
         sides.host.routes.push(address);
     }
     Some(sides)
-}
-
-/// The gateway of a jail's address on its network: the host's end of the link where the network is routed, else the subnet's.
-pub(super) fn gateway(spec: &NetworkSpec, address: IpAddr) -> Option<IpAddr> {
-    if let Some(partner) = spec.partner(address) {
-        return Some(partner);
-    }
-    let of_subnet = || Some(spec.subnet_of(address)?.gateway.as_ref()?.address);
-    match (spec.mode(), address) {
-        (Some(Mode::Routed(_)), IpAddr::V6(_)) => Some(HOST_LINK_LOCAL),
-        _ => of_subnet(),
-    }
 }
 
 pub(super) fn is_link_local(address: IpAddr) -> bool {
@@ -170,6 +155,9 @@ impl Planner<'_> {
                 "{address} shall be the host's on every link of this network, and is on `{}` already, where it was not put by us; take it off, or choose another gateway",
                 stranger.name
             );
+            return self.block(subject, reason::ADDRESS_TAKEN, message);
+        }
+        if let Some(message) = self.router(address).filter(|_| !is_link_local(address)) {
             return self.block(subject, reason::ADDRESS_TAKEN, message);
         }
         let op = Op::AddAddress {

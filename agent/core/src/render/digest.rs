@@ -73,6 +73,16 @@ impl Meaning {
                     let addresses: Vec<IpAddr> =
                         link.addresses.iter().map(|(address, _)| *address).collect();
                     put(&format!("{field}.addresses"), texts(&addresses));
+                    // The manifest's own; one that was allocated stays with the jail.
+                    let stated = jail.spec.networks.iter();
+                    let stated = stated.filter(|stated| stated.interface == link.interface);
+                    let macs: Vec<String> = stated
+                        .filter_map(|stated| stated.mac)
+                        .map(|mac| mac.to_string())
+                        .collect();
+                    if !macs.is_empty() {
+                        put(&format!("{field}.mac"), macs);
+                    }
                     if !link.gateways.is_empty() {
                         put(&format!("{field}.defaultGateway"), texts(&link.gateways));
                     }

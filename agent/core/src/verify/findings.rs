@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
+use cellblock_schemas::view::JailView;
 
 use crate::host::{HostError, STARTING};
 use crate::ledger::Owned;
 use crate::mark::{Mark, Role};
 use crate::names::Node;
+use crate::observed::ObservedJail;
 use crate::op::{Blocked, Op, Subject, Waiting};
 use crate::plan::index::Index;
 use crate::plan::netgraph::may_be_switched;
@@ -143,6 +145,27 @@ impl<'a> Findings<'a> {
             .filter(|address| self.aliases.contains(address))
             .copied()
             .collect()
+    }
+
+    /// Addresses that a running jail was started with, has still, and shall have no more: it waits for its restart.
+    pub(super) fn given_up(&self, jail: &JailView, running: &ObservedJail) -> Vec<IpAddr> {
+        let Some(ours) = self.evidence.ledger.jails.get(&jail.uid) else {
+            return Vec::new();
+        };
+        let bound = jail.binding.attachments.iter();
+        let bound: BTreeSet<IpAddr> = bound
+            .flat_map(|attachment| attachment.addresses.iter().map(|bound| bound.address))
+            .collect();
+        let inside = self.evidence.observed.vnets.get(&running.jid);
+        let has = |address: &IpAddr| {
+            let mut interfaces = inside.into_iter().flat_map(|vnet| &vnet.interfaces);
+            running.ip4.contains(address)
+                || running.ip6.contains(address)
+                || interfaces.any(|interface| interface.address(*address).is_some())
+        };
+        let started_with = ours.addresses.iter();
+        let given_up = started_with.filter(|address| !bound.contains(address) && has(address));
+        given_up.copied().collect()
     }
 
     /// Why an address that is to go could not be taken off, if that was tried.

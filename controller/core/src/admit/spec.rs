@@ -325,9 +325,11 @@ fn guard(draft: &mut Draft<'_>) {
                     && before.spec.mode() == network.spec.mode()
                     && before.spec.host_selector == network.spec.host_selector);
             if !same {
-                draft
-                    .index
-                    .expect_guard(&mut draft.write, &Guard::Networks, &uid);
+                // No address that it would leave out, or make the gateway, may be claimed meanwhile.
+                let addresses = Guard::Addresses(network.metadata.name.clone());
+                for guard in [Guard::Networks, addresses] {
+                    draft.index.expect_guard(&mut draft.write, &guard, &uid);
+                }
             }
         }
         (Object::Host(host), Some(Object::Host(before))) => {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cellblock_schemas::Kind;
+use cellblock_schemas::net::AddressRange;
+use cellblock_schemas::{ConditionStatus, Kind};
 use serde_json::{Value, json};
 
 use super::allocatable;
@@ -229,13 +230,50 @@ fn what_is_given_to_one_attachment_is_allocated_to_no_other() {
 }
 
 #[test]
-fn small_subnets_give_all_their_addresses() {
+fn no_subnet_gives_an_edge_but_the_smallest() {
     let subnet = |cidr: &str| serde_json::from_value(json!({"cidr": cidr})).expect("a subnet");
-    let range = |cidr: &str| allocatable(&subnet(cidr)).0[0].to_string();
-    assert_eq!(range("192.0.2.0/28"), "192.0.2.1-192.0.2.14");
-    assert_eq!(range("192.0.2.0/31"), "192.0.2.0-192.0.2.1");
-    assert_eq!(range("192.0.2.7/32"), "192.0.2.7");
-    assert_eq!(range("2001:db8::/126"), "2001:db8::1-2001:db8::3");
+    let given = |cidr: &str| {
+        let (ranges, holes) = allocatable(&subnet(cidr));
+        let texts = |ranges: Vec<AddressRange>| ranges.iter().map(ToString::to_string).collect();
+        let texts: [Vec<String>; 2] = [ranges, holes].map(texts);
+        texts
+    };
+    let none: [&str; 0] = [];
+    let edges = ["192.0.2.0", "192.0.2.15"];
+    assert_eq!(
+        given("192.0.2.0/28"),
+        [["192.0.2.0-192.0.2.15"].to_vec(), edges.to_vec()]
+    );
+    assert_eq!(
+        given("192.0.2.0/31"),
+        [["192.0.2.0-192.0.2.1"].to_vec(), none.to_vec()]
+    );
+    assert_eq!(
+        given("192.0.2.7/32"),
+        [["192.0.2.7"].to_vec(), none.to_vec()]
+    );
+    assert_eq!(
+        given("2001:db8::/126"),
+        [["2001:db8::-2001:db8::3"].to_vec(), ["2001:db8::"].to_vec()]
+    );
+}
+
+#[test]
+fn ranges_of_a_subnet_give_no_edge_either() {
+    let mut world = World::with_hosts(&["a"]);
+    let mut document = bridge("lan");
+    document["spec"]["subnets"] = json!([{
+        "cidr": "10.7.0.0/24", "allocate": ["10.7.0.254-10.7.0.255", "10.7.0.0"]
+    }]);
+    world.apply(document).expect("a network");
+    for name in ["one", "two"] {
+        world
+            .apply(jail(name, &["lan"], json!({})))
+            .expect("a jail");
+    }
+    assert_eq!(world.address("one").as_deref(), Some("10.7.0.254"));
+    let (status, reason, message) = world.scheduled("two");
+    assert_eq!(status, ConditionStatus::False, "{reason}: {message}");
 }
 
 fn routed(link: &str) -> Value {

@@ -195,3 +195,37 @@ fn a_port_that_was_given_up_is_free_only_when_the_whole_jail_is_as_it_shall_be()
     fold(&mut world, "a", &report);
     assert_eq!(world.index.claims().of(&uid).count(), claims - 1);
 }
+
+#[test]
+fn an_address_that_was_given_up_is_free_only_when_the_jail_is_as_it_shall_be() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world
+        .apply(bridge("back"))
+        .expect_err("its subnet is taken");
+    let addresses = |addresses: serde_json::Value| {
+        let lan = json!({ "network": "lan", "interface": "lan0", "addresses": addresses });
+        jail("www", &[], json!({ "networks": [lan] }))
+    };
+    let two = json!(["10.30.0.5", "10.30.0.6"]);
+    world.apply(addresses(two)).expect("a jail");
+    world
+        .apply(addresses(json!(["10.30.0.5"])))
+        .expect("a change");
+    let generation = world.jail("www").metadata.generation;
+    let uid = world.jail("www").metadata.uid.clone();
+    let claims = world.index.claims().of(&uid).count();
+    let said = |kind: &str, status| conditions::new(kind, status, "Observed", "", generation);
+    // The new address is there; the jail waits for the restart that takes the other from it.
+    let waits = vec![
+        said("NetworkReady", ConditionStatus::True),
+        said("Ready", ConditionStatus::False),
+    ];
+    let report = about(&world, "www", waits, false);
+    fold(&mut world, "a", &report);
+    assert_eq!(world.index.claims().of(&uid).count(), claims);
+    let ready = vec![said("Ready", ConditionStatus::True)];
+    let report = about(&world, "www", ready, false);
+    fold(&mut world, "a", &report);
+    assert_eq!(world.index.claims().of(&uid).count(), claims - 1);
+}

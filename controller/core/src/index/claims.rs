@@ -135,10 +135,9 @@ impl Claims {
                     last: u16::MAX,
                 };
                 let lowest = PortRange { first: 0, last: 0 };
-                // Claimed ranges do not overlap each other (except within one jail), so going down from the highest start
-                // the first range that ends below ours ends the search.
-                let overlapping = self.by_resource.range(port(lowest)..=port(highest)).rev();
-                let overlapping = overlapping.take_while(|(other, _)| {
+                // Ranges of one jail may overlap, so that one which ends below ours does not end the search.
+                let overlapping = self.by_resource.range(port(lowest)..=port(highest));
+                let overlapping = overlapping.filter(|(other, _)| {
                     matches!(other, Resource::Port { ports: other, .. } if other.overlaps(ports))
                 });
                 whole.into_iter().chain(overlapping).collect()

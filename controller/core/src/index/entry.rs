@@ -94,6 +94,12 @@ pub struct Session {
     pub address: String,
     /// Which controller it is connected to.
     pub controller: String,
+    /// Which process of an agent it is; another one after each start of the agent.
+    #[serde(default)]
+    pub process: String,
+    /// Processes with this key that it took over from, the latest last.
+    #[serde(default)]
+    pub former: Vec<String>,
 }
 
 /// What one transaction changed.

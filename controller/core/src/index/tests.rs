@@ -106,3 +106,22 @@ fn only_what_a_view_shows_touches_a_host() {
     assert!(world.index.view_revision("a") > a);
     assert_eq!(world.index.view_revision("b"), b);
 }
+
+#[test]
+fn a_range_of_a_jail_that_ends_lower_hides_no_other_one_of_it() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    let publish = |name: &str, ports: serde_json::Value| {
+        let publish = json!({ "name": "web", "uplink": "external", "ports": ports });
+        jail(name, &["lan"], json!({ "host": "a", "publish": [publish] }))
+    };
+    world
+        .apply(publish("one", json!(["8000-8100"])))
+        .expect("a jail");
+    world
+        .apply(publish("one", json!([8050])))
+        .expect("a change");
+    world
+        .apply(publish("two", json!([8090])))
+        .expect_err("host a may redirect it still");
+}

@@ -370,7 +370,7 @@ fn taken(
     };
     let owner = &claim.owner;
     let (since, help) = match claim.retired {
-        None if index.together.gives_up(owner, held) => (
+        _ if index.together.gives_up(owner, held) => (
             ", which gives it up in this very apply; it is free only once its host has taken it away there",
             format!(
                 "apply the change of {owner} alone (of two that swap, give one something else for the time being), wait until it is Ready, then apply this again"

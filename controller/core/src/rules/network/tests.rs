@@ -130,3 +130,34 @@ fn of_two_networks_that_are_made_at_once_from_one_state_one_is_decided_again() {
         assert!(!world.commit(&write), "decided from what is no longer true");
     }
 }
+
+#[test]
+fn an_address_that_is_claimed_meanwhile_does_not_become_the_gateway() {
+    let mut world = World::with_hosts(&["a"]);
+    let lan = |gateway: &str| {
+        let mut document = crate::testing::bridge("lan");
+        document["spec"]["subnets"] =
+            json!([{ "cidr": "10.0.0.0/24", "gateway": { "address": gateway } }]);
+        document
+    };
+    let jail = |address: &str| {
+        let networks = json!([{ "network": "lan", "interface": "lan0", "addresses": [address] }]);
+        crate::testing::jail("web", &[], json!({ "networks": networks }))
+    };
+    world.apply(lan("10.0.0.254")).expect("a network");
+    world.apply(jail("10.0.0.9")).expect("a jail");
+    let old = world.index.clone();
+    world.apply(jail("10.0.0.1")).expect("it is free");
+    let now = world.now();
+    let request = crate::admit::Request::Apply {
+        kind: Kind::Network,
+        document: lan("10.0.0.1"),
+        through: crate::admit::Through::Object,
+        manager: "other".to_owned(),
+        together: std::sync::Arc::default(),
+        force: true,
+    };
+    let admitted = crate::admit::admit(&old, request, &now).expect("nobody had it then");
+    let write = admitted.write.expect("something to write");
+    assert!(!world.commit(&write), "decided from what is no longer true");
+}

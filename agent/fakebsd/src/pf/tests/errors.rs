@@ -102,6 +102,82 @@ fn rules_that_contradict_themselves() {
     );
 }
 
+/// `binatrule` of sbin/pfctl/parse.y. What may be left out is taken for left out before the next word is looked at, so that some mistakes are told as a missing target.
+#[test]
+fn what_binat_may_not_say() {
+    for (rule, problem) in [
+        (
+            "binat on igb0 from any to any -> 203.0.113.2 port",
+            "syntax error",
+        ),
+        (
+            "binat on igb0 inet from 192.0.2.4 to any",
+            "'binat' rule requires '-> address'",
+        ),
+        (
+            "no binat on igb0 inet from 192.0.2.4 to any -> 203.0.113.2",
+            "'no binat' rule does not need '->'",
+        ),
+        (
+            "no binat pass on igb0 inet from 192.0.2.4 to any",
+            "\"pass\" not valid with \"no\"",
+        ),
+        (
+            "no binat on igb0 proto ipv6-icmp from any to any",
+            "address family (inet/inet6) undefined",
+        ),
+        (
+            "binat on igb0 inet from fd00::4 to any -> 203.0.113.2",
+            "binat ip versions must match",
+        ),
+        (
+            "binat on igb0 inet from 192.0.2.4 to fd00::1 -> 203.0.113.2",
+            "binat ip versions must match",
+        ),
+        (
+            "binat on igb0 inet from 192.0.2.4 to any -> 2001:db8::2",
+            "no translation address with matching address family found.",
+        ),
+        (
+            "binat on igb0 inet from 192.0.2.0/28 to any -> 203.0.113.2",
+            "'binat' source mask and redirect mask must be the same",
+        ),
+        (
+            "binat on igb0 inet from { 192.0.2.4, 192.0.2.5 } to any -> 203.0.113.2",
+            "multiple binat ip addresses",
+        ),
+        (
+            "binat on igb0 inet from 192.0.2.4 port 80 to any -> 203.0.113.2",
+            "'binat' rule requires '-> address'",
+        ),
+        (
+            "binat on igb0 inet from 192.0.2.4 to any -> { 203.0.113.2, 203.0.113.3 }",
+            "syntax error",
+        ),
+        (
+            "binat on igb0 inet from <t> to any -> 203.0.113.2",
+            "invalid use of table <t> as the source address of a binat rule",
+        ),
+        (
+            "binat on igb0 inet from 192.0.2.4 to any -> <t>",
+            "invalid use of table <t> as the redirect address of a binat rule",
+        ),
+        (
+            "binat on igb0 inet from 192.0.2.4 to any label \"x\" -> 203.0.113.2",
+            "'binat' rule requires '-> address'",
+        ),
+        (
+            "binat on igb0 inet from 192.0.2.4 to any -> 203.0.113.2 static-port",
+            "syntax error",
+        ),
+    ] {
+        refused(&format!("{rule}\n"), &[&format!("stdin:1: {problem}")]);
+    }
+    let long = "x".repeat(64);
+    let rule = format!("binat on igb0 inet from 192.0.2.4 to any tag {long} -> 203.0.113.2\n");
+    refused(&rule, &["stdin:1: tag too long, max 63 chars"]);
+}
+
 #[test]
 fn tables_and_names() {
     refused("table <t> foo\n", &["stdin:1: invalid table option 'foo'"]);

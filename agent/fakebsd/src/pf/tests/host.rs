@@ -212,7 +212,7 @@ pub(super) fn answer(packet: &Packet) -> Packet {
         Direction::In
     };
     let icmp = packet.icmp.map(|icmp| Icmp {
-        icmp_type: if icmp.icmp_type == 8 { 0 } else { 129 },
+        icmp_type: if packet.protocol == 1 { 0 } else { 129 },
         ..icmp
     });
     Packet {
@@ -227,15 +227,16 @@ pub(super) fn answer(packet: &Packet) -> Packet {
     }
 }
 
-/// An echo request.
+/// An echo request of the addresses' family.
 pub(super) fn ping(direction: Direction, interface: &str, from: &str, to: &str, id: u16) -> Packet {
+    let (protocol, icmp_type) = if to.contains(':') { (58, 128) } else { (1, 8) };
     let icmp = Some(Icmp {
-        icmp_type: 8,
+        icmp_type,
         code: 0,
         id,
     });
     Packet {
-        protocol: 1,
+        protocol,
         flags: 0,
         icmp,
         ..syn(direction, interface, (from, 0), (to, 0))

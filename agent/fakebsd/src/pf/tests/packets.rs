@@ -190,6 +190,83 @@ fn binat_needs_its_own_line() {
     assert_eq!(target(&rig.filter(&request).packet), "192.0.2.5:9401");
 }
 
+/// `no binat` keeps ICMPv6 to the public address with the host, neighbour discovery among it: `pf_test_rule` of sys/netpfil/pf/pf.c translates that like all else.
+#[test]
+fn a_whole_address_leaves_its_icmp6_with_the_host() {
+    let whole = "binat on epair0a inet6 from fd00:20::5 to any tag \"t\" -> 2001:db8::2\npass in quick on epair0a inet6 from any to fd00:20::5 tagged \"t\" keep state label \"in\"\npass out quick on epair0a inet6 from 2001:db8::2 to any tagged \"t\" keep state label \"out\"\nblock\n";
+    let except = "no binat on epair0a inet6 proto ipv6-icmp from any to 2001:db8::2\n";
+    for release in [Release::V15, Release::V14] {
+        let echo = |rig: &mut Rig| {
+            let echo = ping(Direction::In, "epair0a", "2001:db8::100", "2001:db8::2", 7);
+            rig.filter(&echo).packet.destination.to_string()
+        };
+        let mut rig = Rig::with_anchors();
+        rig.host.release = release;
+        rig.load("cellblock/j01", whole);
+        assert_eq!(echo(&mut rig), "fd00:20::5");
+        rig.run(&["-F", "states"], "");
+        rig.load("cellblock/j01", &format!("{except}{whole}"));
+        assert_eq!(echo(&mut rig), "2001:db8::2");
+        let shown = rig.run(&["-a", "cellblock/j01", "-sn"], "").stdout;
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+        assert!(shown.starts_with(except), "{shown}");
+        // All else is translated, and what goes out too.
+        let (outside, inside) = (("2001:db8::100", 40_000), ("fd00:20::5", 80));
+        let come = rig.filter(&syn(Direction::In, "epair0a", outside, ("2001:db8::2", 80)));
+        assert!(come.passes());
+        assert_eq!(target(&come.packet), "fd00:20::5:80");
+        let gone = rig.filter(&syn(
+            Direction::Out,
+            "epair0a",
+            inside,
+            ("2001:db8::100", 443),
+        ));
+        assert!(gone.passes());
+        assert_eq!(gone.packet.source.to_string(), "2001:db8::2");
+        let ask = ping(Direction::Out, "epair0a", "fd00:20::5", "2001:db8::100", 9);
+        let ask = rig.filter(&ask).packet;
+        assert_eq!(ask.source.to_string(), "2001:db8::2");
+        let back = rig.filter(&answer(&ask)).packet;
+        assert_eq!(back.destination.to_string(), "fd00:20::5");
+        // Each way has its label.
+        for label in ["in", "out"] {
+            let killed = rig.run(&["-k", "label", "-k", label], "").stderr;
+            assert!(!killed.contains("killed 0 "), "{label}: {killed}");
+        }
+    }
+}
+
+/// Of `nat` in two anchors 14 takes the first and 15.1 the last, so that a jail's own stands before its network's, in the network's anchor.
+#[test]
+fn of_nat_in_one_anchor_the_first_counts_on_both_releases() {
+    const OWN: &str = "nat on epair0a inet from 192.0.2.4 to any tag \"t\" -> 203.0.113.2\n";
+    const NETWORK: &str = "nat pass on epair0a inet from 192.0.2.0/28 to any -> 203.0.113.1\n";
+    for release in [Release::V15, Release::V14] {
+        let source = |rig: &mut Rig, from: &str, port| {
+            let packet = syn(
+                Direction::Out,
+                "epair0a",
+                (from, port),
+                ("203.0.113.100", 443),
+            );
+            rig.filter(&packet).packet.source.to_string()
+        };
+        let mut rig = Rig::with_anchors();
+        rig.host.release = release;
+        rig.load("cellblock/n1", &format!("{OWN}{NETWORK}"));
+        assert_eq!(source(&mut rig, "192.0.2.4", 1000), "203.0.113.2");
+        assert_eq!(source(&mut rig, "192.0.2.5", 1000), "203.0.113.1");
+        // In an anchor of its own it would not do on 15.1.
+        rig.load("cellblock/n1", NETWORK);
+        rig.load("cellblock/j01", OWN);
+        let expected = match release {
+            Release::V14 => "203.0.113.2",
+            Release::V15 => "203.0.113.1",
+        };
+        assert_eq!(source(&mut rig, "192.0.2.4", 1001), expected);
+    }
+}
+
 #[test]
 fn the_last_match_decides_unless_quick() {
     let mut rig = Rig::with_anchors();

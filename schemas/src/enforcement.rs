@@ -16,6 +16,8 @@ pub enum Feature {
     EgressNat,
     /// `publish` of a Jail.
     Publish,
+    /// `publicAddresses` of a Jail: 1:1 NAT.
+    OneToOne,
 }
 
 /// Who enforces it.
@@ -68,13 +70,14 @@ pub fn enforcement(spec: &NetworkSpec, feature: Feature, family: Family) -> Enfo
     match (spec.mode(), feature) {
         // Addresses of the host, whose stack it is; and links that lead nowhere but into the host's routing table.
         (Some(Mode::SharedIp(_) | Mode::Routed(_)) | None, _) => Enforcement::HostPf,
-        (Some(Mode::Bridge(bridge)), Feature::EgressNat | Feature::Publish) => {
+        (Some(Mode::Bridge(bridge)), Feature::EgressNat | Feature::Publish | Feature::OneToOne) => {
             behind_a_switch(spec, family, bridge.uplink.is_some(), BRIDGED)
         }
-        (Some(Mode::Netgraph(netgraph)), Feature::EgressNat | Feature::Publish) => {
-            behind_a_switch(spec, family, netgraph.uplink.is_some(), HOOKED)
-        }
-        (Some(Mode::Passthrough(_)), Feature::EgressNat | Feature::Publish) => {
+        (
+            Some(Mode::Netgraph(netgraph)),
+            Feature::EgressNat | Feature::Publish | Feature::OneToOne,
+        ) => behind_a_switch(spec, family, netgraph.uplink.is_some(), HOOKED),
+        (Some(Mode::Passthrough(_)), Feature::EgressNat | Feature::Publish | Feature::OneToOne) => {
             Enforcement::Refused(OWN_NIC)
         }
     }

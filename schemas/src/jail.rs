@@ -239,10 +239,21 @@ pub struct PublicAddress {
     /// The network whose address of the jail is meant; absent: the first that has one of the family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// Only these ports come in; absent: all (binat).
+    /// Only these ports come in; absent: everything does (binat). What the jail sends has the address either way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub ports: Vec<PortRange>,
+    /// The protocol of `ports`; tcp unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+}
+
+impl PublicAddress {
+    /// Whether everything that comes in for the address is the jail's.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.ports.is_empty()
+    }
 }
 
 /// A parameter's value as jail.conf(5) has it: a boolean, a number, a string, or a list of strings.

@@ -1,7 +1,7 @@
 //! Generated views: any mixture of this release's networks and jails, with addresses given as a controller would have given them.
 //!
 //! Two views of one host are drawn independently, so everything in them may differ: a network's families, prefix length, gateway, MTU and uplink, a jail's networks, addresses, hooks,
-//! ports and policy, and whether it is bound here at all, and which ports the Host closes. What a network and a jail look like stands in `networks` and `jails`.
+//! ports and policy, and whether it is bound here at all, whether all or some of a public address is its own, and which ports the Host closes. What a network and a jail look like stands in `networks` and `jails`.
 
 mod jails;
 mod networks;
@@ -54,7 +54,7 @@ pub fn build(networks: &NetSketches, sketches: &[Option<Sketch>; 4]) -> HostView
         host_generation: Generation(1),
         host: HostSpec {
             uplinks: BTreeMap::from([
-                ("external".to_owned(), uplink("vtnet0", Some("10.0.2.15"))),
+                ("external".to_owned(), external()),
                 ("spare".to_owned(), uplink("vtnet1", None)),
                 ("third".to_owned(), uplink("vtnet2", None)),
                 ("fourth".to_owned(), uplink("vtnet3", None)),
@@ -133,6 +133,23 @@ fn closed() -> impl Strategy<Value = Vec<BlockedPorts>> {
         };
         closed.into_iter().enumerate().map(entry).collect()
     })
+}
+
+/// The uplink with the host's first address of each family, and with one of each for every jail. Only the first IPv4 address is on a fresh world (`World::add_public_addresses`).
+fn external() -> Uplink {
+    let mut external = uplink("vtnet0", Some("10.0.2.15"));
+    let public = &mut external.public_addresses;
+    let parse = |text: String| text.parse().expect("a constant of this file");
+    public.insert("main6".to_owned(), parse("2001:db8:99::15".to_owned()));
+    for (index, name) in JAILS.iter().enumerate() {
+        let last = 101 + index;
+        public.insert(format!("own-{name}"), parse(format!("10.0.2.{last}")));
+        public.insert(
+            format!("own6-{name}"),
+            parse(format!("2001:db8:99::{last}")),
+        );
+    }
+    external
 }
 
 fn uplink(interface: &str, public: Option<&str>) -> Uplink {

@@ -15,6 +15,8 @@ use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
 use cellblock_freebsd::FreeBsd;
 use cellblock_freebsd::emulated::Emulated;
 use cellblock_schemas::condition::ConditionStatus;
+use cellblock_schemas::host::HostSpec;
+use cellblock_schemas::net::Family;
 use cellblock_schemas::view::HostView;
 
 use crate::crash::{Crashing, Disk, Fuse, Moment};
@@ -133,6 +135,42 @@ impl World {
             deaths: 0,
             wrongs: BTreeSet::new(),
         }
+    }
+
+    /// Puts the public addresses of a Host that are not there yet onto their interfaces, as its operator would: first those called `main…`, the first of IPv6 with its segment's prefix length.
+    ///
+    /// # Panics
+    /// The host refuses one.
+    pub fn add_public_addresses(&self, host: &HostSpec) {
+        for uplink in host.uplinks.values() {
+            let Some(interface) = &uplink.interface else {
+                continue;
+            };
+            let names = uplink.public_addresses.iter();
+            let (first, behind): (Vec<_>, Vec<_>) =
+                names.partition(|(name, _)| name.starts_with("main"));
+            for (_, address) in first.into_iter().chain(behind) {
+                let observed = self.observe();
+                let Some(found) = observed.interface(interface) else {
+                    continue;
+                };
+                if found.address(*address).is_some() {
+                    continue;
+                }
+                let is_first = !found.addresses.iter().any(|entry| entry.address.is_ipv6());
+                let length = match Family::of(*address) {
+                    Family::Ipv4 => 32,
+                    Family::Ipv6 if is_first => 64,
+                    Family::Ipv6 => 128,
+                };
+                let keyword = Family::of(*address).keyword();
+                self.run(&format!(
+                    "ifconfig {interface} {keyword} {address}/{length} alias"
+                ));
+            }
+        }
+        // Duplicate address detection comes to its end.
+        self.host.emulator().advance(Duration::from_secs(5));
     }
 
     /// Another host in the same state, with an agent in the same state.

@@ -71,6 +71,7 @@ fn hosts(example: &str) -> Vec<(World, HostView)> {
     let hosts: Vec<_> = used
         .map(|view| {
             let world = World::new(Release::V15_1);
+            world.add_public_addresses(&view.host);
             for root in &roots {
                 let files = &mut world.host.emulator().files;
                 files
@@ -159,6 +160,7 @@ examples! {
     n09_netgraph_uplink "networking/n09-netgraph-uplink"
     n10_netgraph_internal "networking/n10-netgraph-internal"
     n13_source_address "networking/n13-source-address"
+    n16_one_to_one_nat "networking/n16-one-to-one-nat"
     n17_duplicate_addresses "networking/n17-duplicate-addresses"
     n18_jails_together "networking/n18-jails-together"
     n20_closed_ports "networking/n20-closed-ports"

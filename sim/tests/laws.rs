@@ -14,9 +14,9 @@ use cellblock_schemas::jail::RunPolicy;
 use cellblock_schemas::view::HostView;
 use cellblock_sim::World;
 use cellblock_sim::crash::Moment;
-use cellblock_sim::drift::{TAKEN, act, hand, make_strangers, take_addresses};
+use cellblock_sim::drift::{Hand, TAKEN, act, hand, make_strangers, take_addresses};
 use cellblock_sim::trouble::{Trouble, trouble};
-use cellblock_sim::views::{emptied, obstacles, view};
+use cellblock_sim::views::{build, emptied, obstacles, view};
 use cellblock_sim::world::FOLDER;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -38,6 +38,25 @@ fn config() -> ProptestConfig {
 
 fn release() -> impl Strategy<Value = Release> {
     prop_oneof![3 => Just(Release::V15_1), 1 => Just(Release::V14_3)]
+}
+
+/// A fresh host with every public address that a generated view names.
+fn host(release: Release) -> World {
+    let world = World::new(release);
+    add_public_addresses(&world);
+    world
+}
+
+fn add_public_addresses(world: &World) {
+    world.add_public_addresses(&build(&Default::default(), &Default::default()).host);
+}
+
+/// Somebody does something; after a reboot rc(8) has put the public addresses on the NIC again.
+fn lay_hand_on(world: &World, hand: Hand) {
+    act(&mut world.host.emulator(), hand);
+    if matches!(hand, Hand::Reboot) {
+        add_public_addresses(world);
+    }
 }
 
 /// Every jail that can run runs as rendered; every other says why not.
@@ -128,13 +147,13 @@ proptest! {
         hands in prop::collection::vec(hand(), 0..4),
         look_ms in prop_oneof![3 => Just(0_u64), 1 => 150..1_000_u64],
     ) {
-        let mut world = World::new(release);
+        let mut world = host(release);
         world.look_ms = look_ms;
         world.take(first);
         converge(&mut world)?;
         assert_outcome(&mut world)?;
         for hand in hands {
-            act(&mut world.host.emulator(), hand);
+            lay_hand_on(&world, hand);
         }
         world.take(second);
         converge(&mut world)?;
@@ -150,7 +169,7 @@ proptest! {
     /// anywhere twice, and the host is not cut off.
     #[test]
     fn survives_a_crash_at_any_effect(first in view(), second in view(), at in any::<Index>(), after in any::<bool>()) {
-        let mut reference = World::new(Release::V15_1);
+        let mut reference = host(Release::V15_1);
         let before = reference.fork().settled();
         reference.take(first.clone());
         converge(&mut reference)?;
@@ -182,7 +201,7 @@ proptest! {
         changing in prop::collection::vec((any::<Index>(), trouble()), 1..5),
         ending in prop::collection::vec((any::<Index>(), trouble()), 0..3),
     ) {
-        let mut reference = World::new(release);
+        let mut reference = host(release);
         make_strangers(&mut reference.host.emulator());
         let before = reference.fork().settled();
         reference.take(first);
@@ -207,7 +226,7 @@ proptest! {
     /// Law 4: strangers keep everything they have, throughout, addresses that our jails want among it, and taking everything of ours away leaves the host as it was.
     #[test]
     fn leaves_strangers_alone_and_no_trace(release in release(), first in view(), second in view()) {
-        let mut world = World::new(release);
+        let mut world = host(release);
         make_strangers(&mut world.host.emulator());
         take_addresses(&mut world.host.emulator());
         let before = world.fingerprint();
@@ -227,13 +246,13 @@ proptest! {
     /// Law 4: a paused agent, and one that nobody has approved on a host with strangers, changes nothing, says what it would do, and does it once it may.
     #[test]
     fn a_held_agent_only_looks(first in view(), second in view(), approved in any::<bool>(), hands in prop::collection::vec(hand(), 0..3)) {
-        let mut world = World::new(Release::V15_1);
+        let mut world = host(Release::V15_1);
         make_strangers(&mut world.host.emulator());
         if approved {
             world.take(first);
             converge(&mut world)?;
             for hand in hands {
-                act(&mut world.host.emulator(), hand);
+                lay_hand_on(&world, hand);
             }
         } else {
             world.disk.wipe();
@@ -264,7 +283,7 @@ proptest! {
     /// Law 5: the same view, look and ledger give the same plan.
     #[test]
     fn plans_the_same_twice(first in view(), second in view()) {
-        let mut world = World::new(Release::V15_1);
+        let mut world = host(Release::V15_1);
         world.take(first);
         converge(&mut world)?;
         let observed = world.observe();

@@ -137,7 +137,7 @@ pub enum Owned {
         /// The member.
         member: String,
     },
-    /// A published port whose rules we loaded: states that they made may stand, also when the rules are gone.
+    /// A published port, or one way of a jail's public address, whose rules we loaded: states that they made may stand, also when the rules are gone.
     #[serde(rename_all = "camelCase")]
     Redirect {
         /// The anchor.

@@ -2,6 +2,7 @@
 //!
 //! `agent/freebsd` turns each into commands and reads the effect back. Nothing is decided there.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -476,6 +477,8 @@ pub enum Op {
         from: IpNet,
         /// The address outside that it was translated to; none: any.
         to: Option<IpAddr>,
+        /// Pairs of an inner and an outer address whose states are somebody else's.
+        except: BTreeSet<(IpAddr, IpAddr)>,
     },
     /// Copies a console log beside itself and empties it where it stands: daemons that have it open go on writing to it.
     RotateConsole {

@@ -304,7 +304,12 @@ fn restart_cause<'a>(evidence: Evidence<'a>, jail: &JailView) -> Option<&'a str>
     (shall_run && !ours.restart.is_empty()).then_some(ours.restart.as_str())
 }
 
-/// Whether the jail leans on rules of ours: it publishes a port, or its network has NAT or keeps its jails apart.
+/// Whether rules of ours lead to the jail: it publishes a port, or has a public address of its own.
+fn has_rules(jail: &JailView) -> bool {
+    !(jail.spec.publish.is_empty() && jail.spec.public_addresses.is_empty())
+}
+
+/// Whether the jail leans on rules of ours: they lead to it, or its network has NAT or keeps its jails apart.
 fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
     let nat = jail
         .binding
@@ -316,7 +321,7 @@ fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
             egress.is_some_and(|egress| egress.nat.is_some())
                 || network.spec.isolation != Isolation::None
         });
-    nat || !jail.spec.publish.is_empty()
+    nat || has_rules(jail)
 }
 
 fn ready(jail: &JailView, problem: Option<&Problem>, restart: Option<&str>) -> Condition {
@@ -421,19 +426,33 @@ fn publish_ready(
     anchor: &str,
     runs: bool,
 ) -> Option<Condition> {
-    if jail.spec.publish.is_empty() || jail.deleting {
+    if !has_rules(jail) || jail.deleting {
         return None;
     }
     let subject = Subject::Jail(jail.uid.clone());
     let blocked = findings
         .blocked_for(&subject, reason::PUBLIC_ADDRESS_MISSING)
+        .or_else(|| findings.blocked_for(&subject, reason::PUBLIC_ADDRESS_IN_USE))
         .or_else(|| findings.blocked_for(&subject, reason::FAMILY_MISMATCH))
         .or(findings.pf)
         .map(|blocked| (blocked.reason.to_owned(), blocked.message.clone()));
+    // What the jail sends gets its public address in the anchors of its networks.
+    let mut anchors = vec![anchor.to_owned()];
+    if !jail.spec.public_addresses.is_empty() {
+        let networks = &findings.evidence.view.networks;
+        let attachments = jail.binding.attachments.iter();
+        let attached = attachments.filter_map(|attachment| networks.get(&attachment.network));
+        anchors.extend(attached.map(|network| names::network_anchor(&network.uid)));
+    }
+    let subjects: Vec<Subject> = anchors
+        .iter()
+        .map(|anchor| Subject::anchor(anchor))
+        .collect();
     let failed = findings
-        .failed(&[Subject::anchor(anchor)])
+        .failed(&subjects)
         .map(|error| (error.reason.to_owned(), error.message.clone()));
-    let pending = findings.is_loading(anchor).then(|| {
+    let mut loading = anchors.iter().filter(|anchor| findings.is_loading(anchor));
+    let pending = loading.next().map(|_| {
         (
             "Progressing".to_owned(),
             "rules are being loaded".to_owned(),

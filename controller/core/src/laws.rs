@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_schemas::jail::Binding;
-use cellblock_schemas::net::Mac;
+use cellblock_schemas::net::{Mac, PortRange, Protocol};
 use cellblock_schemas::{Kind, Uid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -121,8 +121,19 @@ impl Wish {
         }
         if let (Some(port), Attached::Lan | Attached::Inside) = (self.port, self.attached) {
             let ports = json!([format!("{port}-{}", port + 1)]);
-            document["spec"]["publish"] =
-                json!([{"name": "web", "ports": ports, "uplink": "external"}]);
+            let mut entry = json!({"name": "web", "uplink": "external"});
+            // Published, some ports of the address as its own, or all of it.
+            let field = if port < 82 {
+                entry["ports"] = ports;
+                "publish"
+            } else {
+                entry["address"] = json!("main");
+                if port == 82 {
+                    entry["ports"] = ports;
+                }
+                "publicAddresses"
+            };
+            document["spec"][field] = json!([entry]);
         }
         document
     }
@@ -325,20 +336,28 @@ fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
     }
     if let (Some(host), Some(jail)) = (index.host(&binding.host), index.jail(jail)) {
         for resource in wanted_ports(host, jail).0 {
-            let Resource::Port {
-                host,
-                address,
-                protocol,
-                ports,
-            } = resource
-            else {
-                continue;
+            let (host, address, protocol, ports) = match resource {
+                Resource::Port {
+                    host,
+                    address,
+                    protocol,
+                    ports,
+                } => (host, address, protocol, ports),
+                // All of its ports; the wishes are for these.
+                Resource::PublicAddress { host, address } => {
+                    let (first, last) = (80, 85);
+                    (host, address, Protocol::Tcp, PortRange { first, last })
+                }
+                Resource::Address { .. }
+                | Resource::MacNumber(_)
+                | Resource::JailName { .. }
+                | Resource::Root { .. } => continue,
             };
             uses.extend((ports.first..=ports.last).map(|port| Resource::Port {
                 host: host.clone(),
                 address,
                 protocol,
-                ports: cellblock_schemas::net::PortRange {
+                ports: PortRange {
                     first: port,
                     last: port,
                 },

@@ -5,6 +5,7 @@ mod blocked;
 mod enforced;
 mod jail;
 mod network;
+mod one_to_one;
 mod together;
 mod uplink;
 

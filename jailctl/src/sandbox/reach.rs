@@ -1,4 +1,4 @@
-//! Who reaches whom on an emulated host, and through what: by packet trace, for each pair of jails and for each published port.
+//! Who reaches whom on an emulated host, and through what: by packet trace, for each pair of jails, for each published port and for each public address of a jail's own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use cellblock_agent::emulated::Live;
 use cellblock_fakebsd::trace::{Origin, Place, Probe, Protocol, Verdict};
 use cellblock_schemas::Kind;
 use cellblock_schemas::host::Host;
-use cellblock_schemas::jail::{Jail, Publish, RunPolicy};
+use cellblock_schemas::jail::{Jail, PublicAddress, Publish, RunPolicy};
 use cellblock_schemas::net;
 
 use crate::client::Stored;
@@ -67,13 +67,36 @@ pub(super) fn report(name: &str, machine: &Live, objects: &[Stored]) -> Report {
         .iter()
         .filter(|jail| jail.spec.run_policy == RunPolicy::Running);
     for jail in running {
+        let Some(host) = &host else { continue };
         for publish in &jail.spec.publish {
-            if let Some(host) = &host {
-                published(host, jail, publish, machine, &mut report);
-            }
+            published(host, jail, publish, machine, &mut report);
+        }
+        for public in &jail.spec.public_addresses {
+            published(host, jail, &sample(public), machine, &mut report);
         }
     }
     report
+}
+
+/// A public address of a jail's own as the ports that it is traced by: those that are its, or one where all of them are.
+fn sample(public: &PublicAddress) -> Publish {
+    let one = net::PortRange {
+        first: PORT,
+        last: PORT,
+    };
+    Publish {
+        name: public.name.clone(),
+        protocol: public.protocol.unwrap_or_default(),
+        ports: if public.is_whole() {
+            vec![one]
+        } else {
+            public.ports.clone()
+        },
+        to: None,
+        uplink: public.uplink.clone(),
+        address: Some(public.address.clone()),
+        network: public.network.clone(),
+    }
 }
 
 /// The trace of the first port of each range of one publication, from outside.

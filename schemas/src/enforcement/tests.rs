@@ -45,7 +45,7 @@ fn table() -> Vec<(Value, Option<Refusal>, Option<Refusal>)> {
 #[test]
 fn every_mode_says_where_or_why_not() {
     for (spec, ipv4, ipv6) in table() {
-        for feature in [Feature::EgressNat, Feature::Publish] {
+        for feature in [Feature::EgressNat, Feature::Publish, Feature::OneToOne] {
             for (family, refusal) in [(Family::Ipv4, ipv4), (Family::Ipv6, ipv6)] {
                 let found = enforcement(&network(spec.clone()), feature, family);
                 let expected = refusal.map_or(Enforcement::HostPf, Enforcement::Refused);

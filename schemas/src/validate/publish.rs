@@ -1,4 +1,4 @@
-//! Rules for published ports and 1:1 addresses of one jail. Whether another jail has the same port, only the index knows.
+//! Rules for published ports of one jail, and by `public` for its 1:1 addresses. Whether another jail has the same port, only the index knows.
 
 use crate::jail::{JailSpec, Publish};
 use crate::net::PortRange;
@@ -8,6 +8,8 @@ use crate::suggest;
 use crate::validate::names;
 use crate::violation::Findings;
 
+mod public;
+
 pub(super) fn validate(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
     let at = path.field("publish");
     for (index, publish) in spec.publish.iter().enumerate() {
@@ -15,30 +17,7 @@ pub(super) fn validate(spec: &JailSpec, path: &FieldPath, findings: &mut Finding
         names_once(&spec.publish[..index], publish, &at, index, findings);
         overlaps(&spec.publish[..index], publish, &at, index, findings);
     }
-    let at = path.field("publicAddresses");
-    for (index, public) in spec.public_addresses.iter().enumerate() {
-        let at = at.index(index);
-        findings.check(&at.field("name"), names::entry(&public.name));
-        findings.check(&at.field("uplink"), names::entry(&public.uplink));
-        findings.check(&at.field("address"), names::entry(&public.address));
-        attached(
-            spec,
-            public.network.as_deref(),
-            &at.field("network"),
-            findings,
-        );
-        let same = |other: &&crate::jail::PublicAddress| other.name == public.name;
-        if spec.public_addresses[..index]
-            .iter()
-            .any(|other| same(&other))
-        {
-            findings.add(
-                &at.field("name"),
-                format!("`{}` is used twice", cut(&public.name)),
-                "names are unique in the list",
-            );
-        }
-    }
+    public::validate(spec, &path.field("publicAddresses"), findings);
     if spec.networks.is_empty() {
         for (name, given) in [
             ("publish", !spec.publish.is_empty()),
@@ -84,20 +63,18 @@ fn validate_publish(spec: &JailSpec, publish: &Publish, path: &FieldPath, findin
         }
         Some(_) | None => {}
     }
-    for (index, range) in publish.ports.iter().enumerate() {
-        if let Some(earlier) = publish.ports[..index]
+    each_once(&publish.ports, &path.field("ports"), findings);
+}
+
+/// No port stands in a list twice.
+fn each_once(ports: &[PortRange], path: &FieldPath, findings: &mut Findings) {
+    for (index, range) in ports.iter().enumerate() {
+        if let Some(earlier) = ports[..index]
             .iter()
             .position(|other| other.overlaps(range))
         {
-            let message = format!(
-                "{range} is in {} already",
-                path.field("ports").index(earlier)
-            );
-            findings.add(
-                &path.field("ports").index(index),
-                message,
-                "name each port once",
-            );
+            let message = format!("{range} is in {} already", path.index(earlier));
+            findings.add(&path.index(index), message, "name each port once");
         }
     }
 }

@@ -421,6 +421,56 @@ fn roots_mounts_and_placement_are_checked() {
 }
 
 #[test]
+fn public_addresses_have_room_beside_each_other() {
+    let spec = |publish: serde_json::Value, public: serde_json::Value| {
+        let networks = json!([{ "network": "lan" }]);
+        jail(json!({ "networks": networks, "publish": publish, "publicAddresses": public }))
+    };
+    let entry = |name: &str, address: &str, more: serde_json::Value| {
+        let mut entry = json!({ "name": name, "uplink": "external", "address": address });
+        for (key, value) in more.as_object().expect("fields") {
+            entry[key] = value.clone();
+        }
+        entry
+    };
+    // Two families, ports of two protocols, and a published port beside a whole address.
+    let fine = json!([
+        entry("web", "web", json!({})),
+        entry("web6", "web6", json!({ "network": "lan" })),
+        entry("dns", "dns", json!({ "ports": [53, "8000-8099"] })),
+        entry(
+            "dns-udp",
+            "dns",
+            json!({ "ports": [53], "protocol": "udp" })
+        ),
+    ]);
+    let publish =
+        json!([{ "name": "alt", "ports": [81], "to": 80, "uplink": "external", "address": "web" }]);
+    assert_eq!(fields(Kind::Jail, spec(publish, fine)), [""; 0]);
+    let publish = json!([{ "name": "dns", "ports": ["50-60"], "uplink": "external" }]);
+    let wrong = json!([
+        entry("a", "main", json!({ "ports": [80, 80], "network": "wan" })),
+        entry("z", "main", json!({ "ports": ["80-81"] })),
+        entry("b", "main", json!({ "protocol": "udp" })),
+        entry("c", "dns", json!({ "ports": [22, 53] })),
+    ]);
+    assert_eq!(
+        fields(Kind::Jail, spec(publish, wrong)),
+        [
+            "spec.publicAddresses[0].network",
+            "spec.publicAddresses[0].ports[1]",
+            "spec.publicAddresses[1].ports[0]",
+            "spec.publicAddresses[2].protocol",
+            "spec.publicAddresses[2].address",
+            "spec.publicAddresses[2].address",
+            "spec.publicAddresses[3].ports[1]",
+        ]
+    );
+    let nowhere = json!({ "publicAddresses": [entry("a", "main", json!({}))] });
+    assert_eq!(fields(Kind::Jail, jail(nowhere)), ["spec.publicAddresses"]);
+}
+
+#[test]
 fn rules_and_probes_keep_their_form() {
     let spec = json!({
         "networks": [{ "network": "lan" }],

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use cellblock_schemas::enforcement::{Enforcement, Feature, enforcement};
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::jail::{
-    Attachment, Binding, BoundAttachment, JailSpec, Mount, ParameterValue, Publish, Root, RunPolicy,
+    Attachment, Binding, BoundAttachment, JailSpec, Mount, ParameterValue, PublicAddress, Publish,
+    Root, RunPolicy,
 };
 use cellblock_schemas::net::{Family, HostAddress, Mac, PortRange, Protocol};
 use cellblock_schemas::view::JailView;
@@ -137,6 +138,7 @@ pub(super) fn jail(index: usize, sketch: &Sketch, networks: &NetSketches) -> Jai
             root: Some(Root { path: root }),
             networks: attachments.iter().map(stated).collect(),
             publish: publish(index, sketch, &attachments, networks),
+            public_addresses: public_addresses(index, sketch, &attachments, networks),
             parameters: parameters(sketch),
             mounts: if sketch.mount {
                 vec![tmpfs()]
@@ -212,6 +214,48 @@ fn publish(
         address: Some("main".to_owned()),
         network: None,
     }]
+}
+
+/// Public addresses of its own for some jails: for one that publishes nothing all of them, else some ports. Not by chance, so that what is in `laws.proptest-regressions` stays what it was. A
+/// family whose first network is not routed by the host is left out: the controller refuses that.
+fn public_addresses(
+    index: usize,
+    sketch: &Sketch,
+    attachments: &[BoundAttachment],
+    networks: &NetSketches,
+) -> Vec<PublicAddress> {
+    if !sketch.devfs || sketch.securelevel < 0 {
+        return Vec::new();
+    }
+    let ports = match sketch.published {
+        None => Vec::new(),
+        Some((first, _)) => vec![
+            PortRange { first, last: first },
+            PortRange {
+                first: 20,
+                last: 29,
+            },
+        ],
+    };
+    let families = [(Family::Ipv4, "own"), (Family::Ipv6, "own6")];
+    let routed = families.into_iter().filter(|(family, _)| {
+        let mut ways = attachments.iter().zip(&sketch.networks);
+        let way = ways.find(|(attachment, _)| attachment.address_of(*family).is_some());
+        way.is_some_and(|(_, leads_to)| {
+            let spec = network(*leads_to, &networks[*leads_to]).spec;
+            enforcement(&spec, Feature::OneToOne, *family) == Enforcement::HostPf
+        })
+    });
+    routed
+        .map(|(_, name)| PublicAddress {
+            name: name.to_owned(),
+            uplink: "external".to_owned(),
+            address: format!("{name}-{}", JAILS[index]),
+            network: None,
+            ports: ports.clone(),
+            protocol: None,
+        })
+        .collect()
 }
 
 /// What the manifest says of an attachment: addresses with the prefix length that an alias shall have, where it is not the host's own.

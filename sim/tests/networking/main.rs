@@ -14,6 +14,7 @@ use cellblock_sim::fleet::Fleet;
 
 mod bridge;
 mod netgraph;
+mod one_to_one;
 mod routed;
 mod shared_ip;
 
@@ -44,8 +45,10 @@ impl Row {
                 .create_directories(&format!("{root}/dev"))
                 .expect("an empty file tree takes directories");
         }
+        let view = fleet.view(HOST).expect("the example has its host");
+        world.add_public_addresses(&view.host);
         let before = world.fork().settled();
-        world.take(fleet.view(HOST).expect("the example has its host"));
+        world.take(view);
         Self {
             fleet,
             world,

@@ -181,10 +181,12 @@ impl fmt::Display for Op {
             ),
             Self::ClearAnchor { anchor } => write!(f, "clear pf anchor {anchor}"),
             Self::KillStates { address } => write!(f, "kill states of {address}"),
-            Self::KillTranslated { from, to: None } => {
+            Self::KillTranslated { from, to: None, .. } => {
                 write!(f, "kill states translated from {from}")
             }
-            Self::KillTranslated { from, to: Some(to) } => {
+            Self::KillTranslated {
+                from, to: Some(to), ..
+            } => {
                 write!(f, "kill states translated from {from} to {to}")
             }
             Self::RotateConsole { path } => write!(f, "rotate {path}"),

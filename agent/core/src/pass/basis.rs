@@ -50,8 +50,18 @@ impl<'v> Basis<'v> {
         let jails = view.jails.values();
         self.jails.extend(jails.filter(|jail| {
             let runs = !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped;
-            let publishes = !jail.spec.publish.is_empty();
-            runs && publishes && Subject::anchor(&names::jail_anchor(&jail.uid)) == *subject
+            let spec = &jail.spec;
+            let has_public = !spec.public_addresses.is_empty();
+            let has_rules = has_public || !spec.publish.is_empty();
+            let own = Subject::anchor(&names::jail_anchor(&jail.uid)) == *subject;
+            // Its way out stands in the anchor of its network.
+            let attachments = &jail.binding.attachments;
+            let leaves = has_public
+                && self.networks.iter().any(|network| {
+                    let mut names = attachments.iter().map(|attachment| &attachment.network);
+                    names.any(|name| *name == network.name)
+                });
+            runs && (has_rules && own || leaves)
         }));
     }
 
@@ -62,6 +72,11 @@ impl<'v> Basis<'v> {
             .extend(attachments.filter_map(|attachment| view.networks.get(&attachment.network)));
         let published = self.jails.iter().flat_map(|jail| &jail.spec.publish);
         let mut named: Vec<&str> = published.map(|publish| publish.uplink.as_str()).collect();
+        let public = self
+            .jails
+            .iter()
+            .flat_map(|jail| &jail.spec.public_addresses);
+        named.extend(public.map(|public| public.uplink.as_str()));
         for network in &self.networks {
             let mode = network.spec.mode();
             named.extend(mode.and_then(|mode| mode.uplink()));

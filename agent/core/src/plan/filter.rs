@@ -2,9 +2,11 @@
 //!
 //! Rules follow from the view alone, not from what runs: a jail that is blocked keeps its published ports for the moment it comes back.
 
+mod public;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::Family;
@@ -40,7 +42,15 @@ fn states_of(rules: &Rules) -> States {
                 label: redirect.label(ports),
             })
         });
-        let of_anchor: BTreeSet<Owned> = of_nats.chain(of_ports).collect();
+        let of_publics = rules.publics.iter().flat_map(|public| {
+            let label_in = public.whole.then(|| public.label_in());
+            let labels = label_in.into_iter().chain([public.label_out()]);
+            labels.map(|label| Owned::Redirect {
+                anchor: anchor.clone(),
+                label,
+            })
+        });
+        let of_anchor: BTreeSet<Owned> = of_nats.chain(of_ports).chain(of_publics).collect();
         if !of_anchor.is_empty() {
             states.insert(anchor.clone(), of_anchor);
         }
@@ -58,7 +68,7 @@ impl Planner<'_> {
         if self.observed.pf.loaded {
             let states = states_of(&rules);
             self.plan_anchors(&wanted, &states);
-            self.plan_states(&states);
+            self.plan_states(&states, &rules);
         }
         if !wanted.is_empty() {
             self.check_effect(&rules);
@@ -112,8 +122,14 @@ impl Planner<'_> {
 
     /// States outlive their rules. The ledger knew of each rule before it was loaded; what it knows of and is not wanted any more has its states killed, once the rule is gone. A jail that stops
     /// for good takes no new connections and keeps those that it has until it has ended, so that `exec.stop` can end them in order.
-    fn plan_states(&mut self, wanted: &States) {
+    ///
+    /// A way out of a jail that has a public address of its own is not its network's, though it leads from there: its states have a label.
+    fn plan_states(&mut self, wanted: &States, rules: &Rules) {
         let ledger = self.ledger;
+        let publics = rules.values().flat_map(|rules| &rules.publics);
+        let own: BTreeSet<(IpAddr, IpAddr)> = publics
+            .map(|public| (public.inside, public.public))
+            .collect();
         for owned in &ledger.owned {
             let (anchor, op) = match owned {
                 Owned::Redirect { label, .. } if self.ends_its_connections(label) => continue,
@@ -126,6 +142,13 @@ impl Planner<'_> {
                     Op::KillTranslated {
                         from: *from,
                         to: *to,
+                        except: own
+                            .iter()
+                            .filter(|(inside, public)| {
+                                from.contains(inside) && to.is_none_or(|to| to == *public)
+                            })
+                            .copied()
+                            .collect(),
                     },
                 ),
                 Owned::Alias { .. }
@@ -147,13 +170,13 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether the jail that published a port with this label stops for good and has not ended yet.
+    /// Whether the jail that published a port or has a public address with this label stops for good and has not ended yet.
     fn ends_its_connections(&self, label: &str) -> bool {
         let uid = pf::jail_of_label(label).map(|uid| Uid(uid.to_owned()));
         uid.is_some_and(|uid| !self.shall_run(&uid) && !self.is_over(&uid))
     }
 
-    /// Traffic of VNET jails that leaves by NAT or comes in by a published port is forwarded, and all traffic between routed links; shared-IP jails' is the host's own.
+    /// Traffic of VNET jails that leaves by NAT or comes in by a published port or for a public address is forwarded, and all traffic between routed links; shared-IP jails' is the host's own.
     fn check_forwarding(&mut self, network: &NetworkView, jails: &[&JailView]) {
         let always = match network.spec.mode() {
             Some(Mode::Bridge(mode)) if mode.uplink.is_none() => false,
@@ -174,15 +197,21 @@ impl Planner<'_> {
             jails
                 .iter()
                 .filter(attached)
-                .flat_map(|jail| &jail.spec.publish)
-                .any(|publish| {
-                    let uplink = self.view.host.uplinks.get(&publish.uplink);
+                .flat_map(|jail| {
+                    let published = jail.spec.publish.iter();
+                    let published =
+                        published.map(|publish| (&publish.uplink, publish.address.as_ref()));
+                    let public = jail.spec.public_addresses.iter();
+                    published.chain(public.map(|public| (&public.uplink, Some(&public.address))))
+                })
+                .any(|(uplink, wanted)| {
+                    let uplink = self.view.host.uplinks.get(uplink);
                     uplink
                         .into_iter()
                         .flat_map(|uplink| &uplink.public_addresses)
                         .any(|(name, address)| {
                             Family::of(*address) == family
-                                && publish.address.as_ref().is_none_or(|wanted| wanted == name)
+                                && wanted.is_none_or(|wanted| wanted == name)
                         })
                 })
         };
@@ -249,8 +278,14 @@ impl Planner<'_> {
         }
         let mut needed = BTreeSet::new();
         for rules in rules.values() {
-            if !rules.nats.is_empty() {
+            if !(rules.nats.is_empty() && rules.backs.is_empty()) {
                 needed.insert(AnchorReference::Nat);
+            }
+            if rules.publics.iter().any(|public| public.whole) {
+                needed.insert(AnchorReference::Binat);
+            }
+            if !rules.publics.is_empty() {
+                needed.insert(AnchorReference::Filter);
             }
             if !rules.redirects.is_empty() {
                 needed.extend([AnchorReference::Rdr, AnchorReference::Filter]);
@@ -290,8 +325,10 @@ impl Planner<'_> {
 fn interfaces_of(rules: &AnchorRules) -> impl Iterator<Item = &str> {
     let nats = rules.nats.iter().map(|rule| &rule.interface);
     let redirects = rules.redirects.iter().map(|rule| &rule.interface);
+    let publics = rules.publics.iter().map(|rule| &rule.interface);
     let blocks = rules.blocks.iter().map(|rule| &rule.interface);
     nats.chain(redirects)
+        .chain(publics)
         .chain(blocks)
         .chain(&rules.isolation.interfaces)
         .map(String::as_str)

@@ -98,6 +98,8 @@ pub mod reason {
     pub const FORWARDING_DISABLED: &str = "ForwardingDisabled";
     /// A public address that NAT or a published port uses is not on the uplink.
     pub const PUBLIC_ADDRESS_MISSING: &str = "PublicAddressMissing";
+    /// A public address that shall be a jail's as a whole is the one that the host itself sends from.
+    pub const PUBLIC_ADDRESS_IN_USE: &str = "PublicAddressInUse";
     /// A public address, and what it leads to or stands for, are of different families.
     pub const FAMILY_MISMATCH: &str = "FamilyMismatch";
     /// One more interface at a netgraph switch, and the host's netgraph could not be read any more.

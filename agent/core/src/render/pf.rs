@@ -37,6 +37,11 @@ pub struct AnchorRules {
     pub nats: Vec<NatRule>,
     /// Published ports.
     pub redirects: Vec<RedirectRule>,
+    /// Public addresses of jails, in their anchor.
+    pub publics: Vec<PublicRule>,
+    /// The ways out of jails that have some ports of a public address, in the anchor of their network: before its own NAT, which would take them otherwise. Of translations in two anchors 14 takes
+    /// the first and 15.1 the last (`pf_match_translation_rule`, sys/netpfil/pf/pf_lb.c); within one anchor both take the first.
+    pub backs: Vec<PublicRule>,
     /// Jails that must not reach each other.
     pub isolation: Isolation,
     /// Ports of public addresses that are closed.
@@ -99,6 +104,70 @@ pub struct RedirectRule {
     pub forwarded_by: Option<String>,
 }
 
+/// A public address that is one jail's (1:1 NAT).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublicRule {
+    /// The jail, for the label.
+    pub jail: Uid,
+    /// The interface that traffic comes in and leaves by.
+    pub interface: String,
+    /// The public address.
+    pub public: IpAddr,
+    /// The jail's address.
+    pub inside: IpAddr,
+    /// Whether everything comes in, by `binat`; else what comes in is a matter of [`RedirectRule`]s.
+    pub whole: bool,
+    /// The interface that the host forwards to the jail by; none where the address is the host's own (shared IP).
+    pub forwarded_by: Option<String>,
+}
+
+impl PublicRule {
+    /// The label of the rules that pass what comes in.
+    #[must_use]
+    pub fn label_in(&self) -> String {
+        let way = self.forwarded_by.clone().unwrap_or_default();
+        label(
+            &self.jail,
+            &[
+                "in",
+                &self.interface,
+                &self.public.to_string(),
+                &self.inside.to_string(),
+                &way,
+            ],
+        )
+    }
+
+    /// The label of the rule that passes what goes out, and the tag of all packets that were translated: the same whether all of the address is the jail's or some ports, so that what the jail
+    /// began lives through such a change.
+    #[must_use]
+    pub fn label_out(&self) -> String {
+        label(
+            &self.jail,
+            &[
+                "out",
+                &self.interface,
+                &self.public.to_string(),
+                &self.inside.to_string(),
+            ],
+        )
+    }
+}
+
+/// A label of a jail's rules, out of everything that they mean.
+fn label(jail: &Uid, parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let mut short = data_encoding::BASE32_NOPAD
+        .encode(&digest.finalize())
+        .to_ascii_lowercase();
+    short.truncate(LABEL_CHARS);
+    format!("cellblock:{jail}:{short}")
+}
+
 /// How many base32 characters of a digest stand in a label, which has at most 63 bytes (PF_RULE_LABEL_SIZE, sys/netpfil/pf/pf.h): 10 of `cellblock:`, 36 of a uid, and these.
 const LABEL_CHARS: usize = 10;
 
@@ -107,31 +176,23 @@ impl RedirectRule {
     /// and the same as long as the rule means the same, whatever stands beside it and however it is rendered.
     #[must_use]
     pub fn label(&self, ports: &PortRange) -> String {
-        let parts = [
-            self.interface.clone(),
-            self.public.to_string(),
-            self.protocol.as_str().to_owned(),
-            format!("{}:{}", ports.first, ports.last),
-            self.target.to_string(),
-            self.target_port
-                .map(|port| port.to_string())
-                .unwrap_or_default(),
-            self.forwarded_by.clone().unwrap_or_default(),
-        ];
-        let mut digest = Sha256::new();
-        for part in &parts {
-            digest.update((part.len() as u64).to_be_bytes());
-            digest.update(part.as_bytes());
-        }
-        let mut short = data_encoding::BASE32_NOPAD
-            .encode(&digest.finalize())
-            .to_ascii_lowercase();
-        short.truncate(LABEL_CHARS);
-        format!("cellblock:{}:{short}", self.jail)
+        let target_port = self.target_port.map(|port| port.to_string());
+        label(
+            &self.jail,
+            &[
+                &self.interface,
+                &self.public.to_string(),
+                self.protocol.as_str(),
+                &format!("{}:{}", ports.first, ports.last),
+                &self.target.to_string(),
+                &target_port.unwrap_or_default(),
+                self.forwarded_by.as_deref().unwrap_or_default(),
+            ],
+        )
     }
 }
 
-/// Whose published port [`RedirectRule::label`] is about.
+/// Whose published port or public address a label is about ([`RedirectRule::label`], [`PublicRule::label_in`], [`PublicRule::label_out`]).
 pub(crate) fn jail_of_label(label: &str) -> Option<&str> {
     let (jail, _) = label.strip_prefix("cellblock:")?.rsplit_once(':')?;
     Some(jail)
@@ -143,6 +204,8 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     let AnchorRules {
         nats,
         redirects,
+        publics,
+        backs,
         isolation,
         blocks,
     } = anchor;
@@ -157,11 +220,17 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
             members.join(", ")
         ));
     }
-    lines.extend(nats.iter().map(nat_line));
-    lines.extend(redirects.iter().flat_map(redirect_lines));
+    let mut translations: Vec<String> = backs.iter().map(back_line).collect();
+    translations.extend(nats.iter().map(nat_line));
+    translations.extend(redirects.iter().flat_map(redirect_lines));
+    let whole = publics.iter().filter(|public| public.whole);
+    translations.extend(whole.flat_map(binat_lines));
+    let translated = translations.len();
+    lines.extend(translations);
     for redirect in redirects {
         pass_lines(&mut lines, redirect);
     }
+    lines.extend(publics.iter().flat_map(public_lines));
     lines.extend(blocks.iter().flat_map(block_lines));
     // Whatever source a jail's root takes: what comes from its link is not let through to another jail of the network.
     lines.extend(isolation.interfaces.iter().map(|interface| {
@@ -174,8 +243,7 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     if !isolation.addresses.is_empty() {
         write!(hash, "+{}", isolation.addresses.len()).expect("writing to a String cannot fail");
     }
-    let translations: usize = redirects.iter().map(|redirect| redirect.ports.len()).sum();
-    write!(hash, "-{}", nats.len() + translations).expect("writing to a String cannot fail");
+    write!(hash, "-{translated}").expect("writing to a String cannot fail");
     writeln!(
         rules,
         "pass in quick on {NO_INTERFACE} all no state label \"{HASH_LABEL}{hash}\""
@@ -214,6 +282,73 @@ fn redirect_lines(redirect: &RedirectRule) -> impl Iterator<Item = String> {
             redirect.target,
         )
     })
+}
+
+/// The way out of a jail that has some ports of a public address.
+fn back_line(back: &PublicRule) -> String {
+    format!(
+        "nat on {} {} from {} to any tag \"{}\" -> {}",
+        back.interface,
+        Family::of(back.public).keyword(),
+        back.inside,
+        back.label_out(),
+        back.public
+    )
+}
+
+/// A whole public address, both ways. Redirects come first on the way in (`pf_get_translation`, sys/netpfil/pf/pf_lb.c), so a published port of the address goes where it is published to.
+///
+/// Neighbour discovery is ICMPv6 to the address itself, and pf translates it like all else (`pf_test_rule`, sys/netpfil/pf/pf.c): what answers the host's own solicitations would go to the jail, and so
+/// nothing that a VNET jail sends would get further than the host (seen on 15.1). So ICMPv6 that no state knows stays the host's. `binat` cannot tell its types apart.
+fn binat_lines(public: &PublicRule) -> impl Iterator<Item = String> {
+    let PublicRule {
+        interface,
+        public: address,
+        inside,
+        ..
+    } = public;
+    let family = Family::of(*address);
+    let neighbours = match family {
+        Family::Ipv4 => None,
+        Family::Ipv6 => Some(format!(
+            "no binat on {interface} inet6 proto ipv6-icmp from any to {address}"
+        )),
+    };
+    let binat = format!(
+        "binat on {interface} {} from {inside} to any tag \"{}\" -> {address}",
+        family.keyword(),
+        public.label_out()
+    );
+    neighbours.into_iter().chain([binat])
+}
+
+/// The filter rules of a public address: the translation has come first, so that what comes in is for the jail's address already and what goes out has the public one.
+fn public_lines(public: &PublicRule) -> Vec<String> {
+    let PublicRule {
+        interface,
+        public: address,
+        inside,
+        ..
+    } = public;
+    let family = Family::of(*address).keyword();
+    let (label_in, tag) = (public.label_in(), public.label_out());
+    let mut lines = Vec::new();
+    if public.whole {
+        let ways = [
+            ("in", Some(interface)),
+            ("out", public.forwarded_by.as_ref()),
+        ];
+        let ways = ways
+            .into_iter()
+            .filter_map(|(way, interface)| Some((way, interface?)));
+        lines.extend(ways.map(|(direction, interface)| format!(
+            "pass {direction} quick on {interface} {family} from any to {inside} tagged \"{tag}\" keep state label \"{label_in}\""
+        )));
+    }
+    lines.push(format!(
+        "pass out quick on {interface} {family} from {address} to any tagged \"{tag}\" keep state label \"{tag}\""
+    ));
+    lines
 }
 
 fn block_lines(block: &BlockRule) -> impl Iterator<Item = String> {

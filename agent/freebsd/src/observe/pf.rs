@@ -86,17 +86,29 @@ pub fn parse_states_of(text: &str, address: IpAddr) -> Vec<String> {
     })
 }
 
-/// Reads `pfctl -vvss`: the states of connections out of `from` that were translated, to `to` if it is given, as `ID/CREATORID`.
+/// Reads `pfctl -vvss`: the states of connections out of `from` that were translated, to `to` if it is given, as `ID/CREATORID`. Not those of the pairs of an inner and an outer address in `except`.
 #[must_use]
-pub fn parse_translated(text: &str, from: IpNet, to: Option<IpAddr>) -> Vec<String> {
+pub fn parse_translated(
+    text: &str,
+    from: IpNet,
+    to: Option<IpAddr>,
+    except: &BTreeSet<(IpAddr, IpAddr)>,
+) -> Vec<String> {
     parse_states(text, |line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [_, _, outer, inner, "->", ..] = words.as_slice() else {
             return false;
         };
-        inner.starts_with('(')
-            && state_address(inner).is_some_and(|inner| from.contains(&inner))
-            && to.is_none_or(|to| state_address(outer) == Some(to))
+        let (Some(outer), true, Some(inner)) = (
+            state_address(outer),
+            inner.starts_with('('),
+            state_address(inner),
+        ) else {
+            return false;
+        };
+        from.contains(&inner)
+            && to.is_none_or(|to| outer == to)
+            && !except.contains(&(inner, outer))
     })
 }
 

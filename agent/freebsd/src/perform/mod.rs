@@ -142,7 +142,7 @@ impl Performer<'_> {
             Op::LoadAnchor { anchor, rules } => self.load_anchor(anchor, rules),
             Op::ClearAnchor { anchor } => self.clear_anchor(anchor),
             Op::KillStates { address } => self.kill_states(*address),
-            Op::KillTranslated { from, to } => self.kill_translated(*from, *to),
+            Op::KillTranslated { from, to, except } => self.kill_translated(*from, *to, except),
             Op::RotateConsole { path } => self.rotate_console(path),
             Op::KillStatesAmong { addresses } => self.kill_states_among(addresses),
             Op::KillLabelled { label } => self.kill_labelled(label),

@@ -147,12 +147,18 @@ impl Performer<'_> {
 
     /// States of a NAT, told by their inner source, which stands in brackets: `203.0.113.1:65255 (172.16.1.2:43986) -> …` (recording `15`). The labels of filter rules do not reach them, because
     /// `nat pass` makes states without a filter rule (`pf_test_rule`, sys/netpfil/pf/pf.c).
-    pub(super) fn kill_translated(&self, from: IpNet, to: Option<IpAddr>) -> Result<(), Failure> {
+    pub(super) fn kill_translated(
+        &self,
+        from: IpNet,
+        to: Option<IpAddr>,
+        except: &BTreeSet<(IpAddr, IpAddr)>,
+    ) -> Result<(), Failure> {
         if !self.is_pf_loaded()? {
             return Ok(());
         }
         let command = Command::new(Program::Pfctl, ["-vvss"]);
-        let left = pf::parse_translated(&succeed(self.system, &command)?.stdout, from, to);
+        let shown = succeed(self.system, &command)?.stdout;
+        let left = pf::parse_translated(&shown, from, to, except);
         for id in left.iter().take(STATES_MAX) {
             self.kill(words!["-k", "id", "-k", id.clone()])?;
         }

@@ -385,6 +385,10 @@ fn missing(index: &Index, jail: &Jail) -> Vec<Warning> {
         let field = format!("spec.publish[{place}].uplink");
         warnings.extend(no_uplink(index, host, &publish.uplink, field));
     }
+    for (place, public) in jail.spec.public_addresses.iter().enumerate() {
+        let field = format!("spec.publicAddresses[{place}].uplink");
+        warnings.extend(no_uplink(index, host, &public.uplink, field));
+    }
     warnings
 }
 

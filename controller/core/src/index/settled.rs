@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use cellblock_schemas::net::Protocol;
 use cellblock_schemas::selector::LabelSelector;
 use cellblock_schemas::{ConditionStatus, Host, Jail};
 
@@ -43,13 +42,13 @@ pub fn wanted_ports(host: &Host, jail: &Jail) -> (BTreeSet<Resource>, Vec<PortPr
         match public_addresses(host, &public.uplink, Some(&public.address)) {
             Ok(addresses) => wanted.extend(addresses.into_iter().flat_map(|address| {
                 let host = host.metadata.name.clone();
-                if public.ports.is_empty() {
+                if public.is_whole() {
                     return vec![Resource::PublicAddress { host, address }];
                 }
                 let ports = public.ports.iter().map(|ports| Resource::Port {
                     host: host.clone(),
                     address,
-                    protocol: Protocol::Tcp,
+                    protocol: public.protocol.unwrap_or_default(),
                     ports: *ports,
                 });
                 ports.collect()

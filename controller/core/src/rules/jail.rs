@@ -67,11 +67,10 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
     }
     macs(index, jail, &mut problems);
     super::enforced::of_jail(index, jail, &mut problems);
-    let ranges: usize = jail
-        .spec
-        .publish
-        .iter()
-        .map(|publish| publish.ports.len())
+    let published = jail.spec.publish.iter().map(|publish| publish.ports.len());
+    let public = jail.spec.public_addresses.iter();
+    let ranges: usize = published
+        .chain(public.map(|public| public.ports.len()))
         .sum();
     if ranges > PORT_RANGES_MAX {
         problems.push(Problem::new(
@@ -166,7 +165,8 @@ pub(crate) fn on_host(index: &Index, jail: &Jail, host: &str, together: &Togethe
         published(index, jail, host, &mut problems);
         super::uplink::of_jail(index, jail, host, &mut problems);
         super::enforced::of_jail_on(index, jail, host, &mut problems);
-        problems.extend(super::blocked::of_jail(host, jail, "spec.publish"));
+        super::one_to_one::of_jail(index, jail, host, &mut problems);
+        problems.extend(super::blocked::of_jail(host, jail, None));
     }
     problems
 }

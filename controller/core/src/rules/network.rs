@@ -94,7 +94,7 @@ pub(crate) fn host_update(index: &Index, host: &Host, before: Option<&Host>) -> 
         .filter(|jail| jail.binding().is_some());
     for jail in jails {
         let own = jail.metadata.name.as_str();
-        problems.extend(super::blocked::of_jail(host, jail, "spec.uplinks"));
+        problems.extend(super::blocked::of_jail(host, jail, Some("spec.uplinks")));
         for wanted in wanted_ports(host, jail).0 {
             let other = taken
                 .iter()
@@ -103,7 +103,7 @@ pub(crate) fn host_update(index: &Index, host: &Host, before: Option<&Host>) -> 
                 problems.push(Problem::new(
                     "PortTaken",
                     "spec.uplinks",
-                    format!("jails {other} and {own} would both publish {wanted}"),
+                    format!("jails {other} and {own} would both have {wanted}"),
                     "give the two public addresses different values",
                 ));
             }

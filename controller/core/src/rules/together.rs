@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use cellblock_schemas::jail::Addressing;
+use cellblock_schemas::jail::{Addressing, PublicAddress};
 use cellblock_schemas::{Jail, Kind, Object, default, structural};
 use serde_json::Value;
 
@@ -69,12 +69,18 @@ impl Together {
                 .root
                 .as_ref()
                 .is_none_or(|root| root.path != *path),
-            Resource::Port { ports, .. } => !jail
+            Resource::Port { ports, .. } => {
+                let published = jail.spec.publish.iter().map(|publish| &publish.ports);
+                let public = jail.spec.public_addresses.iter();
+                let mut lists = published.chain(public.map(|public| &public.ports));
+                !lists.any(|list| list.contains(ports))
+            }
+            Resource::PublicAddress { .. } => !jail
                 .spec
-                .publish
+                .public_addresses
                 .iter()
-                .any(|publish| publish.ports.contains(ports)),
-            Resource::PublicAddress { .. } | Resource::JailName { .. } => false,
+                .any(PublicAddress::is_whole),
+            Resource::JailName { .. } => false,
         }
     }
 }

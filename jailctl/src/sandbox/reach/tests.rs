@@ -182,3 +182,28 @@ fn a_published_port_that_leads_elsewhere_or_nowhere_is_astray() {
         "{found:?}"
     );
 }
+
+#[test]
+fn a_public_address_of_its_own_is_traced_by_its_ports_or_by_one() {
+    let binat = "binat on vtnet0 inet from 192.0.2.4 to any -> 10.0.2.15\n";
+    let with = |entry: Value, rules: &str| {
+        let mut objects = objects(external(), false);
+        objects[2].value["spec"] = json!({"publicAddresses": [entry]});
+        report("a", &machine(&format!("{rules}pass\n")), &objects)
+    };
+    let entry = |ports: Value| json!({"name": "own", "uplink": "external", "address": "main", "ports": ports});
+    let whole = with(entry(json!([])), binat);
+    assert!(whole.astray.is_empty(), "{:?}", whole.astray);
+    let text = whole.lines.join("\n");
+    assert!(
+        text.contains("From outside to 10.0.2.15 tcp port 80 (a, published by dick):"),
+        "{text}"
+    );
+    let some = with(entry(json!([25, 587])), "");
+    assert_eq!(some.astray.len(), 2, "{:?}", some.astray);
+    assert!(
+        some.astray[0].starts_with("10.0.2.15 tcp port 25 of host a does not lead to jail dick"),
+        "{:?}",
+        some.astray
+    );
+}

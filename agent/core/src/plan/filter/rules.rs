@@ -1,9 +1,10 @@
-//! Which rules shall stand in which of our anchors: NAT and isolation of networks, ports that jails publish, ports that the Host closes. How they are loaded stands in `filter`.
+//! Which rules shall stand in which of our anchors: NAT and isolation of networks, ports that jails publish, ports that the Host closes. Public addresses of jails are in `public`, how rules are loaded
+//! in `filter`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use cellblock_schemas::jail::{Publish, RunPolicy};
+use cellblock_schemas::jail::{BoundAttachment, Publish, RunPolicy};
 use cellblock_schemas::net::Family;
 use cellblock_schemas::network::{Isolation, Mode, Nat};
 use cellblock_schemas::view::{JailView, NetworkView};
@@ -70,6 +71,7 @@ impl Planner<'_> {
                     .redirects
                     .extend(redirects);
             }
+            self.add_public_addresses(jail, &mut rules);
         }
         rules
     }
@@ -154,7 +156,7 @@ impl Planner<'_> {
     }
 
     /// A public address by name. Noted as missing where the host does not carry it: the rule would have no effect.
-    fn public_address(
+    pub(super) fn public_address(
         &mut self,
         subject: &Subject,
         uplink: &str,
@@ -221,18 +223,7 @@ impl Planner<'_> {
             );
             self.block(&subject, reason::PUBLIC_ADDRESS_MISSING, message);
         }
-        let target = |family: Family| {
-            jail.binding
-                .attachments
-                .iter()
-                .filter(|attachment| {
-                    publish
-                        .network
-                        .as_ref()
-                        .is_none_or(|network| *network == attachment.network)
-                })
-                .find_map(|attachment| Some((attachment.address_of(family)?, attachment)))
-        };
+        let target = |family: Family| leads_to(jail, publish.network.as_deref(), family);
         let mut rules = Vec::new();
         let lead_nowhere = |public: &IpAddr| target(Family::of(*public)).is_none();
         if !publics.is_empty() && publics.iter().all(lead_nowhere) {
@@ -245,15 +236,7 @@ impl Planner<'_> {
         }
         for public in publics {
             if let Some((target, attachment)) = target(Family::of(public)) {
-                let network = self.view.networks.get(&attachment.network);
-                let forwarded_by = network.and_then(|network| match network.spec.mode()? {
-                    Mode::Bridge(_) => Some(names::bridge(&network.uid)),
-                    Mode::Routed(_) => {
-                        Some(names::epair_host_end(&jail.uid, &attachment.interface))
-                    }
-                    Mode::Netgraph(_) => Some(names::switch_port(&network.uid)),
-                    Mode::SharedIp(_) | Mode::Passthrough(_) => None,
-                });
+                let forwarded_by = self.forwarded_by(jail, attachment);
                 rules.push(RedirectRule {
                     jail: jail.uid.clone(),
                     interface: interface.clone(),
@@ -268,6 +251,33 @@ impl Planner<'_> {
         }
         rules
     }
+
+    /// The interface that the host forwards to an attachment by; none where its address is the host's own (shared IP).
+    pub(super) fn forwarded_by(
+        &self,
+        jail: &JailView,
+        attachment: &BoundAttachment,
+    ) -> Option<String> {
+        let network = self.view.networks.get(&attachment.network)?;
+        match network.spec.mode()? {
+            Mode::Bridge(_) => Some(names::bridge(&network.uid)),
+            Mode::Routed(_) => Some(names::epair_host_end(&jail.uid, &attachment.interface)),
+            Mode::Netgraph(_) => Some(names::switch_port(&network.uid)),
+            Mode::SharedIp(_) | Mode::Passthrough(_) => None,
+        }
+    }
+}
+
+/// The address of the jail that is meant by a network's name, else its first of the family; and the attachment that has it.
+pub(super) fn leads_to<'j>(
+    jail: &'j JailView,
+    network: Option<&str>,
+    family: Family,
+) -> Option<(IpAddr, &'j BoundAttachment)> {
+    let attachments = jail.binding.attachments.iter();
+    attachments
+        .filter(|attachment| network.is_none_or(|network| *network == attachment.network))
+        .find_map(|attachment| Some((attachment.address_of(family)?, attachment)))
 }
 
 /// The jails on a network that must not reach each other.

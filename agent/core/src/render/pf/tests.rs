@@ -144,3 +144,112 @@ fn a_label_fits_and_is_another_one_wherever_the_rule_is() {
         assert!(!labels[..index].contains(label), "{label}");
     }
 }
+
+fn public(public: &str, inside: &str, whole: bool, forwarded_by: Option<&str>) -> PublicRule {
+    PublicRule {
+        jail: Uid("dick-uid".to_owned()),
+        interface: "igb0".to_owned(),
+        public: public.parse().expect("an address"),
+        inside: inside.parse().expect("an address"),
+        whole,
+        forwarded_by: forwarded_by.map(str::to_owned),
+    }
+}
+
+#[test]
+fn whole_public_addresses_in_both_families() {
+    let text = render(&AnchorRules {
+        publics: vec![
+            public("203.0.113.2", "192.0.2.4", true, None),
+            public("2001:db8::2", "fd00:20::4", true, Some("cbxbr")),
+        ],
+        ..AnchorRules::default()
+    })
+    .expect("rules");
+    let expected = format!(
+        "binat on igb0 inet from 192.0.2.4 to any tag \"cellblock:dick-uid:yhoc5bxxne\" -> 203.0.113.2\n\
+         no binat on igb0 inet6 proto ipv6-icmp from any to 2001:db8::2\n\
+         binat on igb0 inet6 from fd00:20::4 to any tag \"cellblock:dick-uid:d4v7oyrwtp\" -> 2001:db8::2\n\
+         pass in quick on igb0 inet from any to 192.0.2.4 tagged \"cellblock:dick-uid:yhoc5bxxne\" keep state label \"cellblock:dick-uid:xt4xeccyn5\"\n\
+         pass out quick on igb0 inet from 203.0.113.2 to any tagged \"cellblock:dick-uid:yhoc5bxxne\" keep state label \"cellblock:dick-uid:yhoc5bxxne\"\n\
+         pass in quick on igb0 inet6 from any to fd00:20::4 tagged \"cellblock:dick-uid:d4v7oyrwtp\" keep state label \"cellblock:dick-uid:6ysbsx4hyw\"\n\
+         pass out quick on cbxbr inet6 from any to fd00:20::4 tagged \"cellblock:dick-uid:d4v7oyrwtp\" keep state label \"cellblock:dick-uid:6ysbsx4hyw\"\n\
+         pass out quick on igb0 inet6 from 2001:db8::2 to any tagged \"cellblock:dick-uid:d4v7oyrwtp\" keep state label \"cellblock:dick-uid:d4v7oyrwtp\"\n\
+         pass in quick on cbnone0 all no state label \"cellblock:cfg:{}\"\n",
+        text.hash
+    );
+    assert_eq!(text.rules, expected);
+    assert!(
+        text.hash.ends_with("-3"),
+        "`no binat` is one too: {}",
+        text.hash
+    );
+}
+
+#[test]
+fn the_way_out_of_a_jail_with_some_ports_comes_before_its_networks_nat() {
+    let rule = public("203.0.113.2", "192.0.2.4", false, None);
+    let network = render(&AnchorRules {
+        nats: vec![NatRule {
+            interface: "igb0".to_owned(),
+            from: "192.0.2.0/28".parse().expect("a prefix"),
+            to: Some("203.0.113.1".parse().expect("an address")),
+            static_port: false,
+        }],
+        backs: vec![rule.clone()],
+        ..AnchorRules::default()
+    })
+    .expect("rules");
+    let lines: Vec<&str> = network.rules.lines().collect();
+    assert_eq!(
+        lines[..2],
+        [
+            "nat on igb0 inet from 192.0.2.4 to any tag \"cellblock:dick-uid:yhoc5bxxne\" -> 203.0.113.2",
+            "nat pass on igb0 inet from 192.0.2.0/28 to any -> 203.0.113.1",
+        ]
+    );
+    assert!(network.hash.ends_with("-2"), "{}", network.hash);
+    let own = render(&AnchorRules {
+        publics: vec![rule],
+        ..AnchorRules::default()
+    })
+    .expect("rules");
+    assert_eq!(
+        own.rules.lines().next(),
+        Some(
+            "pass out quick on igb0 inet from 203.0.113.2 to any tagged \"cellblock:dick-uid:yhoc5bxxne\" keep state label \"cellblock:dick-uid:yhoc5bxxne\""
+        )
+    );
+    assert!(own.hash.ends_with("-0"), "{}", own.hash);
+}
+
+#[test]
+fn a_public_addresss_labels_are_other_ones_wherever_the_rule_is() {
+    let rule = public("203.0.113.2", "192.0.2.4", true, None);
+    let ports = PublicRule {
+        whole: false,
+        ..rule.clone()
+    };
+    assert_eq!(
+        rule.label_out(),
+        ports.label_out(),
+        "what the jail began lives on"
+    );
+    let rules = [
+        rule.clone(),
+        public("203.0.113.3", "192.0.2.4", true, None),
+        public("203.0.113.2", "192.0.2.5", true, None),
+        PublicRule {
+            interface: "igb1".to_owned(),
+            ..rule
+        },
+    ];
+    let labels: Vec<String> = rules
+        .iter()
+        .flat_map(|rule| [rule.label_in(), rule.label_out()])
+        .collect();
+    for (index, label) in labels.iter().enumerate() {
+        assert!(!labels[..index].contains(label), "{label}");
+        assert_eq!(jail_of_label(label), Some("dick-uid"));
+    }
+}

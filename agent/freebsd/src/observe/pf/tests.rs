@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{
     has_translations, is_no_anchor, is_not_loaded, parse_anchors, parse_enabled, parse_hash,
     parse_references, parse_skipped, parse_states_among, parse_states_of, parse_tables,
-    table_addresses,
+    parse_translated, table_addresses,
 };
 use crate::observe::recording::{stderr, stdout};
 
@@ -182,4 +182,30 @@ fn states_between_two_of_several() {
                 \x20  id: 02 creatorid: aa\n";
     let jails = ["10.40.0.10", "10.40.0.11"].map(|text| text.parse().expect("an address"));
     assert_eq!(parse_states_among(text, &jails.into()), ["01/aa"]);
+}
+
+#[test]
+fn states_of_a_nat_without_those_of_a_jails_own_address() {
+    // The form of recording `15`.
+    let text = "all tcp 10.0.2.15:65255 (192.0.2.3:43986) -> 203.0.113.254:9999 ESTABLISHED:ESTABLISHED\n   id: 01 creatorid: aa\n\
+        all tcp 10.0.2.16:60000 (192.0.2.4:43987) -> 203.0.113.254:9999 ESTABLISHED:ESTABLISHED\n   id: 02 creatorid: aa\n\
+        all tcp 10.0.2.15:60001 (192.0.2.4:43988) -> 203.0.113.254:9999 ESTABLISHED:ESTABLISHED\n   id: 03 creatorid: aa\n\
+        all tcp 192.0.2.4:80 <- 203.0.113.254:9999 ESTABLISHED:ESTABLISHED\n   id: 04 creatorid: aa\n\
+        all tcp 2001:db8::16[60000] (fd00:20::4[43987]) -> 2001:db8::1[9999] ESTABLISHED:ESTABLISHED\n   id: 05 creatorid: aa\n";
+    let found = |from: &str, to: Option<&str>, except: &[(&str, &str)]| {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let from = from.parse().expect("a prefix");
+        let except = except.iter().map(|(inner, outer)| (ip(inner), ip(outer)));
+        parse_translated(text, from, to.map(ip), &except.collect())
+    };
+    let inside = "192.0.2.0/28";
+    assert_eq!(found(inside, None, &[]), ["01/aa", "02/aa", "03/aa"]);
+    let own = [("192.0.2.4", "10.0.2.16")];
+    assert_eq!(found(inside, None, &own), ["01/aa", "03/aa"]);
+    assert_eq!(found(inside, Some("10.0.2.15"), &own), ["01/aa", "03/aa"]);
+    let main = [("192.0.2.4", "10.0.2.15")];
+    assert_eq!(found(inside, Some("10.0.2.15"), &main), ["01/aa"]);
+    assert_eq!(found("fd00:20::/64", None, &[]), ["05/aa"]);
+    let own6 = [("fd00:20::4", "2001:db8::16")];
+    assert_eq!(found("fd00:20::/64", None, &own6), [""; 0]);
 }

@@ -119,3 +119,61 @@ fn a_switch_needs_an_address_of_the_host_in_the_ports_family() {
         .apply(switch(false, false))
         .expect("nobody publishes any more");
 }
+
+/// A jail whose public address leads to a network.
+fn having(networks: &[&str], address: &str) -> Value {
+    let public = json!([{ "name": "web", "uplink": "external", "address": address }]);
+    jail(
+        "www",
+        networks,
+        json!({ "host": "a", "publicAddresses": public }),
+    )
+}
+
+#[test]
+fn no_public_address_leads_to_the_wire() {
+    let mut world = world();
+    world.apply(on_the_wire("lan")).expect("a network");
+    let mut hooked = bridge("hooked");
+    hooked["spec"] =
+        json!({ "netgraph": { "uplink": "external" }, "subnets": [{ "cidr": "192.0.2.0/24" }] });
+    world.apply(hooked).expect("a network");
+    for (network, why) in [
+        ("lan", "bridged, never routed by this host"),
+        ("hooked", "the host's pf never sees their traffic"),
+    ] {
+        let refused = world
+            .apply(having(&[network], "main"))
+            .expect_err("the host's pf does not route there");
+        assert_eq!(refused.violations[0].field, "spec.publicAddresses[0]");
+        let text = refused.to_string();
+        let what = format!("no public address can lead to network {network}");
+        assert!(text.contains(&what) && text.contains(why), "{text}");
+    }
+}
+
+#[test]
+fn a_public_address_needs_an_address_of_the_host_at_the_switch() {
+    let mut world = world();
+    world.apply(switch(true, false)).expect("a network");
+    world
+        .apply(having(&["switch"], "main"))
+        .expect("IPv4 is routed");
+    let refused = world
+        .apply(having(&["switch"], "main6"))
+        .expect_err("IPv6 is not");
+    let text = refused.to_string();
+    assert!(
+        text.contains("the host has no address of this family"),
+        "{text}"
+    );
+    let refused = world
+        .apply(switch(false, false))
+        .expect_err("www has a public address");
+    assert!(
+        refused
+            .to_string()
+            .contains("jail www has public address `web` here"),
+        "{refused}"
+    );
+}

@@ -22,6 +22,9 @@ mod tests;
 /// How long to wait for the next event before everything is read again: what a cut-off watch hides is seen then.
 const RELIST: Duration = Duration::from_secs(5);
 
+/// How long the last look may take, which is made when the time is over.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
 /// How long to wait for a controller that does not answer before it is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -342,7 +345,8 @@ pub async fn wait(
     let deadline = Instant::now() + timeout;
     let mut known: Option<Objects> = None;
     loop {
-        let read = tokio::time::timeout_at(deadline, read(client, targets)).await;
+        let until = deadline.max(Instant::now() + LAST_LOOK);
+        let read = tokio::time::timeout_at(until, read(client, targets)).await;
         let Ok(read) = read else {
             bail!("the controller did not answer within {}", shown(timeout));
         };

@@ -446,9 +446,12 @@ pub struct BoundAttachment {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub addresses: Vec<HostAddress>,
-    /// The MAC address of the jail's end (VNET).
+    /// The MAC address of the jail's end (VNET); none where it is a NIC with its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
+    /// The NIC of the host that the jail has (pass-through).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nic: Option<String>,
 }
 
 impl BoundAttachment {

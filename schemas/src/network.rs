@@ -111,6 +111,12 @@ impl<'a> Mode<'a> {
         !matches!(self, Self::SharedIp(_))
     }
 
+    /// Whether jails attached this way are on the wire of an uplink, where routers outside are.
+    #[must_use]
+    pub fn is_on_the_wire(&self) -> bool {
+        matches!(self, Self::Passthrough(_)) || self.uplink().is_some()
+    }
+
     /// The uplink that the mode itself leans on, if any.
     #[must_use]
     pub fn uplink(&self) -> Option<&'a str> {
@@ -152,7 +158,7 @@ impl NetworkSpec {
     #[must_use]
     pub fn gateway_owner(&self, gateway: &Gateway) -> GatewayOwner {
         gateway.owner.unwrap_or_else(|| {
-            if self.mode().is_some_and(|mode| mode.uplink().is_some()) {
+            if self.mode().is_some_and(|mode| mode.is_on_the_wire()) {
                 GatewayOwner::External
             } else {
                 GatewayOwner::Host
@@ -319,7 +325,7 @@ pub struct Subnet {
 pub struct Gateway {
     /// Its address, within the subnet or link-local.
     pub address: IpAddr,
-    /// Who has the address. Unless said: `host` in a network without uplink, `external` in one with.
+    /// Who has the address. Unless said: `external` in a network with an uplink or with NICs passed through, `host` in any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<GatewayOwner>,
 }

@@ -60,12 +60,7 @@ fn host_rows(spec: &HostSpec) -> [Row<'static>; 4] {
 
 fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     for (name, uplink) in &spec.uplinks {
-        let table: [Row<'_>; 5] = [
-            (
-                !uplink.interfaces.is_empty(),
-                "interfaces",
-                "pools of NICs for pass-through",
-            ),
+        let table: [Row<'_>; 4] = [
             (uplink.lagg.is_some(), "lagg", "making a lagg(4)"),
             (uplink.vlan.is_some(), "vlan", "making a vlan(4)"),
             (uplink.scrub.is_some(), "scrub", "pf's scrub"),
@@ -79,7 +74,7 @@ fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     }
 }
 
-fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 8] {
+fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 7] {
     let bridge = spec.bridge.as_ref();
     let isolates_links = spec.routed.is_some() && spec.isolation == Isolation::Jails;
     [
@@ -89,11 +84,6 @@ fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 8] {
                 .is_some_and(|routed| routed.host_prefix_length.is_some()),
             "routed.hostPrefixLength",
             "slices of a routed network's subnets for each host",
-        ),
-        (
-            spec.passthrough.is_some(),
-            "passthrough",
-            "passing NICs through",
         ),
         (spec.fib.is_some(), "fib", "a routing table per network"),
         (

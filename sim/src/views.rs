@@ -16,7 +16,7 @@ use cellblock_schemas::view::{HostView, JailView};
 use proptest::prelude::*;
 
 pub use jails::{JAILS, Sketch, sketch};
-pub use networks::{Families, NETWORKS, NetSketch, NetSketches, net_sketch};
+pub use networks::{Families, NETWORKS, NetSketch, NetSketches, PASSED, net_sketch};
 
 /// Any view: each network in any shape, for each of the four jails a sketch or nothing, and ports that the Host closes.
 pub fn view() -> BoxedStrategy<HostView> {
@@ -59,6 +59,7 @@ pub fn build(networks: &NetSketches, sketches: &[Option<Sketch>; 4]) -> HostView
                 ("third".to_owned(), uplink("vtnet2", None)),
                 ("fourth".to_owned(), uplink("vtnet3", None)),
                 ("unplugged".to_owned(), uplink("igb7", None)),
+                ("pool".to_owned(), pool()),
             ]),
             ..HostSpec::default()
         },
@@ -72,7 +73,14 @@ pub fn build(networks: &NetSketches, sketches: &[Option<Sketch>; 4]) -> HostView
                 networks::network(*network, &networks[*network]),
             );
         }
-        let jail = jails::jail(index, sketch, networks);
+        let mut jail = jails::jail(index, sketch, networks);
+        if let Some(nic) = jails::nic(index, sketch) {
+            // Not by chance either; as the network with the other NIC of its own.
+            let like = &networks[NETWORKS.len() - 1];
+            view.networks
+                .insert(PASSED.to_owned(), networks::passed(like));
+            jails::pass(&mut jail, index, nic, like);
+        }
         view.jails.insert(jail.uid.clone(), jail);
     }
     view
@@ -108,6 +116,9 @@ pub fn obstacles(view: &HostView, jail: &JailView) -> Vec<&'static str> {
             Some(_) | None => None,
         }
     });
+    let mut attachments = jail.binding.attachments.iter();
+    let unplugged = attachments.any(|bound| bound.nic.as_deref() == Some(jails::NO_NIC));
+    let networks = networks.chain(unplugged.then_some("UplinkMissing"));
     let root = jail.spec.root.as_ref();
     let rootless = root.is_some_and(|root| root.path.starts_with(jails::NOWHERE));
     rootless
@@ -150,6 +161,14 @@ fn external() -> Uplink {
         );
     }
     external
+}
+
+fn pool() -> Uplink {
+    let nics = jails::NICS.iter();
+    Uplink {
+        interfaces: nics.map(|nic| (*nic).to_owned()).collect(),
+        ..Uplink::default()
+    }
 }
 
 fn uplink(interface: &str, public: Option<&str>) -> Uplink {

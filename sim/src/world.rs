@@ -11,6 +11,7 @@ use cellblock_agent_core::ledger::Change;
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::pass::{Memory, Passed, pass};
 use cellblock_agent_core::plan::Settings;
+use cellblock_fakebsd::hardware::Nic;
 use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
 use cellblock_freebsd::FreeBsd;
 use cellblock_freebsd::emulated::Emulated;
@@ -83,7 +84,14 @@ impl World {
     /// A host as an operator prepared it, with the directories of the jails' roots.
     #[must_use]
     pub fn new(release: Release) -> Self {
-        let mut emulator = Emulator::new(release, HardwareProfile::recorded());
+        let mut hardware = HardwareProfile::recorded();
+        // Two cards that nothing but jails is given.
+        hardware.nics.extend([4, 5].map(|number| Nic {
+            name: format!("vtnet{number}"),
+            mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56 + number],
+            inet: Vec::new(),
+        }));
+        let mut emulator = Emulator::new(release, hardware);
         let jails = ["a", "b", "c", "d"].into_iter();
         let jails =
             jails.flat_map(|name| [format!("/jails/{name}/dev"), format!("/jails/{name}/tmp")]);

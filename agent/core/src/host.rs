@@ -18,6 +18,8 @@ pub struct Wanted {
     pub ether: BTreeSet<String>,
     /// Modules to be asked for.
     pub modules: BTreeSet<String>,
+    /// Whether the drivers of interfaces are to be asked for.
+    pub drivers: bool,
 }
 
 /// What [`Observed::busy`] says of a jail that is being started.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::execute::LedgerFile;
 use crate::host::HostError;
+use crate::nic::NicState;
 use crate::shared::Shared;
 
 pub mod journal;
@@ -182,6 +183,8 @@ pub enum Owned {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<String>,
     },
+    /// A NIC of the host that a jail has, or may have, with what it was before.
+    Nic(NicState),
     /// An outbound NAT that we loaded: states that it made may stand, also when it is gone.
     #[serde(rename_all = "camelCase")]
     Translation {
@@ -320,6 +323,17 @@ impl Ledger {
 }
 
 impl Contents {
+    /// What is remembered of the NICs that jails have.
+    pub fn nics(&self) -> impl Iterator<Item = &NicState> {
+        self.owned.iter().filter_map(|owned| {
+            if let Owned::Nic(state) = owned {
+                Some(state)
+            } else {
+                None
+            }
+        })
+    }
+
     /// Whether an address that we put on an interface of the host may stand there.
     #[must_use]
     pub fn has_alias(&self, of: IpAddr) -> bool {

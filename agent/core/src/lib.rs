@@ -14,6 +14,7 @@ pub mod host;
 pub mod ledger;
 pub mod mark;
 pub mod names;
+pub mod nic;
 pub mod observed;
 pub mod op;
 pub mod pass;

@@ -55,6 +55,12 @@ pub fn eiface(jail: &Uid, interface: &str) -> String {
     format!("cb{}n", hash(&[jail.as_str(), interface]))
 }
 
+/// What a NIC that comes back from a jail is called where its own name is taken.
+#[must_use]
+pub fn returned_nic(nic: &str) -> String {
+    format!("cb{}p", hash(&[nic]))
+}
+
 /// The prefix that every pf anchor of ours lives under.
 pub const ANCHOR_ROOT: &str = "cellblock";
 

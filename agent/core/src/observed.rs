@@ -118,6 +118,9 @@ pub struct Interface {
     pub mac: Option<Mac>,
     /// `hwaddr`, shown when `ether` was changed.
     pub hwaddr: Option<Mac>,
+    /// `drivername:`, the driver's name and unit, where it was asked for. No jail's root can change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
     /// `inet` and `inet6` lines in order.
     pub addresses: Vec<Address>,
     /// `groups:`

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 mod words;
 
 use crate::ledger::{Owned, OwnedJail};
+use crate::nic::NicState;
 use crate::observed::{EtherSettings, SwitchSettings};
 
 /// What to do next, why not more, and for what reason.
@@ -378,6 +379,26 @@ pub enum Op {
         /// Where.
         target: String,
     },
+    /// `-vnet`: takes a NIC back out of a VNET jail, under `to`.
+    ReturnNic {
+        /// The jail's name.
+        jail: String,
+        /// Its jid.
+        jid: u32,
+        /// The NIC, by what no jail's root can change.
+        nic: NicState,
+        /// Its name inside, which the jail's root may have chosen.
+        from: String,
+        /// A name that nothing else has, inside or on the host.
+        to: String,
+    },
+    /// Makes a NIC that came back from a jail what it was before.
+    RestoreNic {
+        /// Its name now.
+        from: String,
+        /// What it was.
+        nic: NicState,
+    },
     /// Moves an interface of the host into a VNET jail.
     MoveToVnet {
         /// The interface.
@@ -506,6 +527,7 @@ impl Op {
             Self::DestroyInterface { .. }
                 | Self::ShutdownNode { .. }
                 | Self::StopJail { .. }
+                | Self::ReturnNic { .. }
                 | Self::Unmount { .. }
                 | Self::RemoveAddress { .. }
                 | Self::RemoveAddressInVnet { .. }

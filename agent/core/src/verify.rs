@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::names;
 use crate::observed::{Observed, ObservedJail};
 use crate::op::{Blocked, Plan, Subject};
-use crate::plan::reason;
+use crate::plan::{nics, reason};
 
 mod findings;
 mod networks;
@@ -194,8 +194,19 @@ fn nothing_left(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> bool 
     let subjects = [Subject::Jail(jail.uid.clone()), Subject::anchor(anchor)];
     !findings.has_end(&jail.uid)
         && !addresses.any(|bound| findings.is_alias(bound.address))
+        && !has_nic(findings, jail)
         && !findings.is_planned(&subjects)
         && !findings.evidence.ledger.jails.contains_key(&jail.uid)
+}
+
+/// Whether a NIC of the jail's has not come back, or is not yet what it was: the next one that it is given to would find it so.
+fn has_nic(findings: &Findings<'_>, jail: &JailView) -> bool {
+    let mut lent = findings.evidence.ledger.nics();
+    lent.any(|state| {
+        let mut attachments = jail.binding.attachments.iter();
+        attachments.any(|bound| bound.nic.as_ref() == Some(&state.interface))
+            && nics::is_in_machine(findings.evidence.observed, &findings.index, state)
+    })
 }
 
 fn problem(

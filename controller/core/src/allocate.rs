@@ -1,7 +1,7 @@
-//! Allocation: which addresses and MAC addresses a jail gets on a host. Chooses only; the caller writes the claims in the
+//! Allocation: which addresses, MAC addresses and NICs a jail gets on a host. Chooses only; the caller writes the claims in the
 //! jail's own transaction, each created only if absent.
 //!
-//! Deterministic: the lowest free address of each subnet, and the first free MAC number from a starting point that is a hash
+//! Deterministic: the lowest free address of each subnet, the first free NIC of a pool, and the first free MAC number from a starting point that is a hash
 //! of the jail's uid and the interface. What the jail had before it keeps while that is still right.
 
 use std::collections::BTreeSet;
@@ -9,8 +9,10 @@ use std::net::IpAddr;
 
 use cellblock_schemas::jail::{Addressing, Attachment, Binding, BoundAttachment};
 use cellblock_schemas::net::{AddressRange, Family, HostAddress, Mac};
-use cellblock_schemas::network::{Mode, Network, NetworkSpec, RoutedLink, Scope, Subnet};
-use cellblock_schemas::{Jail, Uid};
+use cellblock_schemas::network::{
+    Mode, Network, NetworkSpec, Passthrough, RoutedLink, Scope, Subnet,
+};
+use cellblock_schemas::{Host, Jail, Uid};
 use sha2::{Digest, Sha256};
 
 use crate::claim::Resource;
@@ -164,6 +166,20 @@ pub fn allocatable(subnet: &Subnet) -> (Vec<AddressRange>, Vec<AddressRange>) {
     }
 }
 
+/// The NICs of a host that a pass-through network may give away, in the order of the manifests.
+#[must_use]
+pub fn nics<'a>(host: &'a Host, mode: &Passthrough) -> Vec<&'a str> {
+    let uplinks = mode.uplinks.iter();
+    let uplinks = uplinks.filter_map(|name| host.spec.uplinks.get(name));
+    let mut nics: Vec<&str> = Vec::new();
+    for nic in uplinks.flat_map(|uplink| uplink.interface.iter().chain(&uplink.interfaces)) {
+        if !nics.contains(&nic.as_str()) {
+            nics.push(nic);
+        }
+    }
+    nics
+}
+
 struct Choice<'a> {
     index: &'a Index,
     owner: &'a Uid,
@@ -181,12 +197,18 @@ impl Choice<'_> {
             Addressing::Allocate => self.allocated()?,
             Addressing::Dhcp | Addressing::Slaac | Addressing::Jail => Vec::new(),
         };
+        let nic = match &self.network.spec.passthrough {
+            Some(mode) => Some(self.nic(mode)?),
+            None => None,
+        };
         let is_vnet = self.network.spec.mode().is_some_and(|mode| mode.is_vnet());
         Ok(BoundAttachment {
             network: self.attachment.network.clone(),
             interface: self.attachment.interface.clone(),
             addresses,
-            mac: is_vnet.then(|| self.mac()),
+            // A NIC keeps its own.
+            mac: (is_vnet && nic.is_none()).then(|| self.mac()),
+            nic,
         })
     }
 
@@ -284,6 +306,7 @@ impl Choice<'_> {
                 | Resource::Port { .. }
                 | Resource::PublicAddress { .. }
                 | Resource::JailName { .. }
+                | Resource::Nic { .. }
                 | Resource::Root { .. } => None,
             });
         holes.extend(own);
@@ -315,6 +338,59 @@ impl Choice<'_> {
             Some(Mode::Bridge(_) | Mode::Netgraph(_) | Mode::Passthrough(_)) => of_subnet,
             Some(Mode::SharedIp(_)) | None => single,
         }
+    }
+
+    /// The NIC that the jail has, if it may keep it, or the first free one of the pool.
+    fn nic(&mut self, mode: &Passthrough) -> Result<String, Waiting> {
+        let host = self.index.host(self.host);
+        let pool = host.map_or_else(Vec::new, |host| nics(host, mode));
+        if pool.is_empty() {
+            let message = format!(
+                "host {} has no NIC to pass through: none of its uplinks is one of {} of network {}, with `interface` or `interfaces`",
+                self.host,
+                mode.uplinks.join(", "),
+                self.network.metadata.name
+            );
+            return Err(Waiting::new("UplinkMissing", message));
+        }
+        let before = self.before.and_then(|before| before.nic.as_deref());
+        let kept = before.filter(|before| pool.contains(before)).into_iter();
+        let free = kept.chain(pool.iter().copied()).map(|nic| Resource::Nic {
+            host: self.host.to_owned(),
+            interface: nic.to_owned(),
+        });
+        let claims = self.index.claims();
+        let chosen = free.into_iter().find(|claim| {
+            !self.allocation.resources.contains(claim)
+                && claims.in_the_way(claim, self.owner).is_none()
+        });
+        if let Some(Resource::Nic { interface, .. }) = &chosen {
+            let nic = interface.clone();
+            self.allocation.resources.extend(chosen);
+            return Ok(nic);
+        }
+        let holders = pool.iter().map(|nic| {
+            let claim = Resource::Nic {
+                host: self.host.to_owned(),
+                interface: (*nic).to_owned(),
+            };
+            match claims.in_the_way(&claim, self.owner) {
+                Some((_, held)) if held.retired.is_some() => format!(
+                    "{nic} by {}, which has given it up, but its host has not confirmed that yet",
+                    held.owner
+                ),
+                Some((_, held)) => format!("{nic} by {}", held.owner),
+                None => format!("{nic} by another interface of this jail"),
+            }
+        });
+        let holders: Vec<String> = holders.collect();
+        let message = format!(
+            "every NIC that network {} has on host {} is taken: {}; a NIC goes to one jail: add one to the Host's uplinks, or delete a jail that has one",
+            self.network.metadata.name,
+            self.host,
+            holders.join(", ")
+        );
+        Err(Waiting::new("NicsExhausted", message))
     }
 
     fn mac(&mut self) -> Mac {

@@ -258,7 +258,10 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
             Resource::Address { network, .. } => {
                 networks.insert(network);
             }
-            Resource::MacNumber(_) | Resource::JailName { .. } | Resource::Root { .. } => {}
+            Resource::MacNumber(_)
+            | Resource::JailName { .. }
+            | Resource::Nic { .. }
+            | Resource::Root { .. } => {}
         }
     }
     for (resource, held) in index.claims().of(&jail.metadata.uid) {

@@ -1,4 +1,4 @@
-//! Claims: who holds an address, a MAC number, a host port or a jail name. Each is one key that is created only if absent,
+//! Claims: who holds an address, a MAC number, a host port, a jail name or a NIC. Each is one key that is created only if absent,
 //! in the transaction of the object it is for, so that no crash and no second controller can give it away twice.
 //!
 //! Only the values and their text forms live here; choosing them is `allocate`'s part.
@@ -48,6 +48,13 @@ pub enum Resource {
         /// The name.
         name: String,
     },
+    /// A NIC of a host that a jail has for itself.
+    Nic {
+        /// The Host's name.
+        host: String,
+        /// The NIC's name on the host.
+        interface: String,
+    },
     /// A directory of a host as the root of a jail: two jails would write each other's files.
     Root {
         /// The Host's name.
@@ -85,6 +92,7 @@ impl Resource {
             Self::PublicAddress { host, .. } => format!("public/{host}"),
             Self::JailName { host, .. } => format!("name/{host}"),
             Self::Root { host, .. } => format!("root/{host}"),
+            Self::Nic { host, .. } => format!("nic/{host}"),
         }
     }
 
@@ -103,6 +111,7 @@ impl Resource {
                 ..
             } => format!("{address},{},{ports}", protocol.as_str()),
             Self::JailName { name, .. } => name.clone(),
+            Self::Nic { interface, .. } => interface.clone(),
             Self::Root { path, .. } => path.replace('%', "%25").replace('/', "%2F"),
         }
     }
@@ -141,6 +150,10 @@ impl Resource {
                 host: host.to_owned(),
                 path: value.replace("%2F", "/").replace("%25", "%"),
             }),
+            ("nic", Some(host)) => Some(Self::Nic {
+                host: host.to_owned(),
+                interface: value.to_owned(),
+            }),
             ("name", Some(host)) => Some(Self::JailName {
                 host: host.to_owned(),
                 name: value.to_owned(),
@@ -169,6 +182,7 @@ impl std::fmt::Display for Resource {
             Self::PublicAddress { address, .. } => write!(f, "public address {address}"),
             Self::JailName { name, .. } => write!(f, "jail name {name}"),
             Self::Root { path, .. } => write!(f, "root {path}"),
+            Self::Nic { host, interface } => write!(f, "NIC {interface} of host {host}"),
         }
     }
 }

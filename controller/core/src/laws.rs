@@ -351,6 +351,7 @@ fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
                 Resource::Address { .. }
                 | Resource::MacNumber(_)
                 | Resource::JailName { .. }
+                | Resource::Nic { .. }
                 | Resource::Root { .. } => continue,
             };
             uses.extend((ports.first..=ports.last).map(|port| Resource::Port {

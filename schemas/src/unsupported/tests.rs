@@ -29,6 +29,10 @@ fn what_is_realised_passes() {
     assert_eq!(fields(Kind::Network, routed), [""; 0]);
     let network = json!({ "netgraph": { "uplink": "x", "promiscuous": true, "autosrc": false } });
     assert_eq!(fields(Kind::Network, network), [""; 0]);
+    let network = json!({ "passthrough": { "uplinks": ["spare"] }, "mtu": 9000 });
+    assert_eq!(fields(Kind::Network, network), [""; 0]);
+    let host = json!({ "uplinks": { "spare": { "interfaces": ["igb2", "igb3"] } } });
+    assert_eq!(fields(Kind::Host, host), [""; 0]);
     let jail = json!({
         "root": { "path": "/a" }, "networks": [{ "network": "n" }, { "network": "m", "addresses": ["10.0.0.1"] }],
         "publish": [{ "name": "a", "ports": [80], "uplink": "x" }], "parameters": { "exec.clean": true },
@@ -40,17 +44,17 @@ fn what_is_realised_passes() {
 #[test]
 fn every_row_is_told_with_its_field() {
     let host = json!({
-        "uplinks": { "u": { "interfaces": ["a"], "lagg": { "protocol": "lacp", "ports": [] }, "vlan": { "id": 1, "uplink": "u" },
+        "uplinks": { "u": { "lagg": { "protocol": "lacp", "ports": [] }, "vlan": { "id": 1, "uplink": "u" },
             "scrub": {}, "hostAddresses": "kept" } },
         "addresses": { "node": "10.0.0.1" }, "storage": { "path": "/a" }, "pf": { "anchors": "manage" }, "fibs": 2,
     });
-    assert_eq!(fields(Kind::Host, host).len(), 9);
+    assert_eq!(fields(Kind::Host, host).len(), 8);
     let network = json!({
-        "routed": { "hostPrefixLength": {} }, "passthrough": {}, "fib": 1, "isolation": "spoof",
+        "routed": { "hostPrefixLength": {} }, "fib": 1, "isolation": "spoof",
         "bridge": { "stp": true, "untagged": 5 }, "sharedIP": { "loopback": {} }, "mtu": 1400,
         "subnets": [{ "cidr": "fd00::/64", "gateway": { "address": "fe80::1" } }],
     });
-    assert_eq!(fields(Kind::Network, network).len(), 8);
+    assert_eq!(fields(Kind::Network, network).len(), 7);
     let routed = json!({ "routed": {}, "isolation": "jails" });
     assert_eq!(self::fields(Kind::Network, routed), ["spec.scope"]);
     let routed = json!({ "routed": {}, "isolation": "spoof", "scope": "host" });

@@ -122,6 +122,13 @@ fn validate_uplink(
             names::host_interface(interface),
         );
     }
+    if !uplink.interfaces.is_empty() && !uplink.public_addresses.is_empty() {
+        findings.add(
+            &path.field("publicAddresses"),
+            "the NICs of a pool go to jails, and the host has no address on them",
+            "remove it, or name an uplink with one interface",
+        );
+    }
     if let Some(lagg) = &uplink.lagg {
         validate_lagg(lagg, &path.field("lagg"), findings);
     }

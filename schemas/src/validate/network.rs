@@ -280,7 +280,7 @@ fn validate_gateway(
             findings.add(path, message, "remove it");
         }
         Some(mode)
-            if mode.uplink().is_some() && spec.gateway_owner(gateway) == GatewayOwner::Host =>
+            if mode.is_on_the_wire() && spec.gateway_owner(gateway) == GatewayOwner::Host =>
         {
             let message = "with an uplink every host would claim the same address on one segment";
             findings.add(
@@ -290,7 +290,7 @@ fn validate_gateway(
             );
         }
         Some(mode)
-            if mode.uplink().is_none() && spec.gateway_owner(gateway) == GatewayOwner::External =>
+            if !mode.is_on_the_wire() && spec.gateway_owner(gateway) == GatewayOwner::External =>
         {
             let message = "without an uplink no router outside can be reached";
             findings.add(&path.field("owner"), message, "write `owner: host`");

@@ -12,10 +12,16 @@ use cellblock_schemas::net::{Family, HostAddress, Mac, PortRange, Protocol};
 use cellblock_schemas::view::JailView;
 use proptest::prelude::*;
 
-use super::networks::{NETWORKS, NetSketch, NetSketches, network, offset};
+use super::networks::{NETWORKS, NetSketch, NetSketches, PASSED, network, offset, passed};
 
 /// The names, and the roots below /jails, of generated jails.
 pub const JAILS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// A NIC that the host does not have.
+pub(super) const NO_NIC: &str = "igb8";
+
+/// The NICs of the pool, one for each of the first jails.
+pub(super) const NICS: [&str; 3] = ["vtnet4", "vtnet5", NO_NIC];
 
 /// Where the roots are that do not exist.
 pub(super) const NOWHERE: &str = "/nowhere";
@@ -318,5 +324,32 @@ fn bound(number: usize, network: usize, sketch: &NetSketch) -> BoundAttachment {
         interface: format!("{}0", NETWORKS[network]),
         addresses,
         mac: (network >= 2).then_some(Mac([0x02, 0xcb, 0, 1, octet(network), octet(number)])),
+        nic: None,
     }
+}
+
+/// The NIC of a jail that has one for itself, always the same one, as the controller gives each to one jail: jails of one securelevel that have no addresses of the host.
+pub(super) fn nic(index: usize, sketch: &Sketch) -> Option<&'static str> {
+    let is_vnet = sketch.networks.iter().all(|network| *network >= 2);
+    let has = is_vnet && sketch.securelevel == 2;
+    NICS.get(index).copied().filter(|_| has)
+}
+
+/// Attaches a jail to the network of NICs.
+pub(super) fn pass(jail: &mut JailView, index: usize, nic: &str, sketch: &NetSketch) {
+    let last = u8::try_from(10 + index).expect("four jails");
+    let subnets = passed(sketch).spec.subnets;
+    let addresses = subnets.iter().map(|subnet| HostAddress {
+        address: offset(&subnet.cidr.net().addr().to_string(), last),
+        prefix_length: Some(subnet.cidr.net().prefix_len()),
+    });
+    let bound = BoundAttachment {
+        network: PASSED.to_owned(),
+        interface: format!("{PASSED}0"),
+        addresses: addresses.collect(),
+        mac: None,
+        nic: Some(nic.to_owned()),
+    };
+    jail.spec.networks.push(stated(&bound));
+    jail.binding.attachments.push(bound);
 }

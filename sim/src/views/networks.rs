@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::net::Mac;
 use cellblock_schemas::network::{
-    Bridge, Egress, Gateway, GatewayOwner, Isolation, Loopback, Nat, Netgraph, NetworkSpec, Routed,
-    RoutedLink, SharedIp, Subnet,
+    Bridge, Egress, Gateway, GatewayOwner, Isolation, Loopback, Nat, Netgraph, NetworkSpec,
+    Passthrough, Routed, RoutedLink, SharedIp, Subnet,
 };
 use cellblock_schemas::view::NetworkView;
 use proptest::prelude::*;
@@ -15,6 +15,9 @@ use proptest::prelude::*;
 pub const NETWORKS: [&str; 8] = [
     "inside", "nic", "switch", "lan", "routed", "pairs", "graph", "ether",
 ];
+
+/// The network of NICs that are passed through.
+pub const PASSED: &str = "own";
 
 /// A sketch of each of [`NETWORKS`].
 pub type NetSketches = [NetSketch; NETWORKS.len()];
@@ -201,6 +204,24 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
         bridge_mac: (spec.bridge.is_some() || spec.netgraph.is_some())
             .then_some(Mac([0x0a, 0xcb, 0, 0, 0, octet])),
         spec,
+    }
+}
+
+/// The network of NICs that are passed through.
+pub(super) fn passed(sketch: &NetSketch) -> NetworkView {
+    NetworkView {
+        name: PASSED.to_owned(),
+        uid: Uid(format!("net-{PASSED}")),
+        generation: Generation(1),
+        bridge_mac: None,
+        spec: NetworkSpec {
+            passthrough: Some(Passthrough {
+                uplinks: vec!["pool".to_owned()],
+            }),
+            subnets: subnets(sketch, ("10.80.0.0", 24), ("2001:db8:80::", 64), None),
+            mtu: sketch.mtu,
+            ..NetworkSpec::default()
+        },
     }
 }
 

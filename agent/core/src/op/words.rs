@@ -122,6 +122,16 @@ impl fmt::Display for Op {
             } => write!(f, "stop jail {name} (jid {jid}) to start it again: {cause}"),
             Self::StopJail { name, jid, .. } => write!(f, "stop jail {name} (jid {jid})"),
             Self::Unmount { target } => write!(f, "unmount {target}"),
+            Self::ReturnNic {
+                jail, nic, from, ..
+            } => write!(
+                f,
+                "take {} back out of jail {jail}, where it is called {from:?}",
+                nic.interface
+            ),
+            Self::RestoreNic { from, nic } => {
+                write!(f, "make {from:?} again what {} was", nic.interface)
+            }
             Self::MoveToVnet { interface, jail } => write!(f, "move {interface} into jail {jail}"),
             Self::RenameInVnet { jail, from, to } => {
                 write!(f, "in jail {jail}: rename {from} to {to}")

@@ -171,7 +171,7 @@ impl DesiredLink {
     pub fn epair(&self) -> Option<&Epair> {
         match &self.attach {
             Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => Some(epair),
-            Attach::Switched(_) => None,
+            Attach::Switched(_) | Attach::Passed(_) => None,
         }
     }
 
@@ -181,15 +181,17 @@ impl DesiredLink {
         match &self.attach {
             Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => &epair.jail_end,
             Attach::Switched(eiface) => &eiface.interface,
+            Attach::Passed(nic) => &nic.interface,
         }
     }
 
-    /// Its MTU in octets.
+    /// Its MTU in octets; none: what it has.
     #[must_use]
-    pub fn mtu(&self) -> u32 {
+    pub fn mtu(&self) -> Option<u32> {
         match &self.attach {
-            Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => epair.mtu,
-            Attach::Switched(eiface) => eiface.mtu,
+            Attach::Bridged { epair, .. } | Attach::Routed { epair, .. } => Some(epair.mtu),
+            Attach::Switched(eiface) => Some(eiface.mtu),
+            Attach::Passed(nic) => nic.mtu,
         }
     }
 }
@@ -213,6 +215,17 @@ pub enum Attach {
     },
     /// An ng_eiface(4) at a netgraph switch.
     Switched(DesiredEiface),
+    /// A NIC of the host.
+    Passed(DesiredNic),
+}
+
+/// A NIC that a jail shall have for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredNic {
+    /// Its name on the host.
+    pub interface: String,
+    /// In octets; none: what it has.
+    pub mtu: Option<u32>,
 }
 
 /// The interface of a named uplink, if this host has it.
@@ -420,14 +433,8 @@ impl<'a> Resolver<'a, '_> {
                     self.block(subject, reason, message);
                 }
             }
-            Some(mode @ Mode::Passthrough(_)) => {
-                let message = format!(
-                    "this agent does not know the network mode `{}` of `{}`; update it",
-                    mode.name(),
-                    network.name
-                );
-                self.block(subject, reason::AGENT_TOO_OLD, message);
-            }
+            // It has nothing but NICs, which are the jails'.
+            Some(Mode::Passthrough(_)) => {}
             None => {
                 let message = format!(
                     "network `{}` has no mode that this agent knows; update it",
@@ -529,6 +536,13 @@ impl<'a> Resolver<'a, '_> {
             match self.view.networks.get(&attachment.network) {
                 Some(network) => {
                     networks.insert(network.uid.clone());
+                    if network.spec.passthrough.is_some() && attachment.nic.is_none() {
+                        let message = format!(
+                            "the binding names no NIC for interface `{}`",
+                            attachment.interface
+                        );
+                        self.block(subject.clone(), reason::REFERENCE_MISSING, message);
+                    }
                     let on = Subject::Network(network.uid.clone());
                     if let Some(blocked) = self.blocked.of(&on) {
                         let (reason, message) = (
@@ -657,10 +671,12 @@ impl<'a> Resolver<'a, '_> {
                         }
                     }
                 }
-                Some(Mode::Bridge(_) | Mode::Routed(_) | Mode::Netgraph(_)) => {
+                Some(
+                    Mode::Bridge(_) | Mode::Routed(_) | Mode::Netgraph(_) | Mode::Passthrough(_),
+                ) => {
                     links.push(self.link(jail, index, network));
                 }
-                Some(Mode::Passthrough(_)) | None => {}
+                None => {}
             }
         }
         if !links.is_empty() {
@@ -722,6 +738,13 @@ impl<'a> Resolver<'a, '_> {
                 (Attach::Routed { epair, end }, sides.jail, sides.on_link)
             }
             None if is_netgraph => (self.switched(jail, index, network), Vec::new(), Vec::new()),
+            None if network.spec.passthrough.is_some() => {
+                let nic = DesiredNic {
+                    interface: attachment.nic.clone().unwrap_or_default(),
+                    mtu: network.spec.mtu,
+                };
+                (Attach::Passed(nic), Vec::new(), Vec::new())
+            }
             None => {
                 let bridge = names::bridge(&network.uid);
                 let epair = self.epair(jail, index, network);
@@ -790,15 +813,7 @@ fn host_gateways(network: &NetworkView) -> Vec<(IpAddr, u8)> {
 
 fn host_gateway(network: &NetworkView, subnet: &Subnet) -> Option<(IpAddr, u8)> {
     let gateway = subnet.gateway.as_ref()?;
-    let has_uplink = network
-        .spec
-        .mode()
-        .is_some_and(|mode| mode.uplink().is_some());
-    let owner = gateway.owner.unwrap_or(if has_uplink {
-        GatewayOwner::External
-    } else {
-        GatewayOwner::Host
-    });
+    let owner = network.spec.gateway_owner(gateway);
     (owner == GatewayOwner::Host).then(|| (gateway.address, subnet.cidr.net().prefix_len()))
 }
 

@@ -159,6 +159,7 @@ impl Planner<'_> {
                 | Owned::NgUplink { .. }
                 | Owned::NgEther { .. }
                 | Owned::Route { .. }
+                | Owned::Nic(_)
                 | Owned::Sysctl { .. } => continue,
             };
             let kept = wanted.get(anchor);

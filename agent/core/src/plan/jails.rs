@@ -10,6 +10,7 @@ use cellblock_schemas::validate::parameters;
 
 use super::desired::{Attach, DesiredAlias, DesiredJail, DesiredLink, Networking};
 use super::networks::Standing;
+use super::nics;
 use super::phase::Phase;
 use super::routed::{self, is_link_local};
 use super::teardown::Life;
@@ -33,6 +34,14 @@ impl DesiredJail<'_> {
             Networking::Vnet { links } => links,
             Networking::None | Networking::Shared { .. } => &[],
         }
+    }
+
+    /// The NICs that it shall have for itself, by their names on the host.
+    pub(super) fn nics(&self) -> impl Iterator<Item = &str> {
+        self.links().iter().filter_map(|link| match &link.attach {
+            Attach::Passed(nic) => Some(nic.interface.as_str()),
+            Attach::Bridged { .. } | Attach::Routed { .. } | Attach::Switched(_) => None,
+        })
     }
 
     /// Whether it has an interface at a netgraph switch.
@@ -179,9 +188,10 @@ impl<'a> Planner<'a> {
                     ..jail.ledger_entry()
                 },
             );
-            self.step(Phase::WriteFile, &subject, op)
-                .record
-                .push(record);
+            let nics = self.unknown_nics(jail, running);
+            let step = self.step(Phase::WriteFile, &subject, op);
+            step.record.push(record);
+            step.record.extend(nics);
         } else {
             self.plan_file(&subject, jail);
         }
@@ -200,8 +210,12 @@ impl<'a> Planner<'a> {
                 Attach::Switched(eiface) => {
                     self.plan_running_switched(&subject, jail, link, eiface, running);
                 }
+                Attach::Passed(nic) => {
+                    self.plan_running_nic(&subject, jail, link, nic, running);
+                }
             }
         }
+        self.plan_other_nics(jail, running);
         if !jail.links().is_empty() {
             self.plan_loopback_inside(&subject, jail.view.jail_name(), running);
         }
@@ -276,6 +290,7 @@ impl<'a> Planner<'a> {
     fn plan_start(&mut self, uid: &Uid, jail: &DesiredJail<'a>) {
         let subject = Subject::Jail(uid.clone());
         let (first, waiting) = (self.steps.len(), self.waiting.len());
+        let mut records = Vec::new();
         for alias in &jail.aliases {
             self.plan_alias(uid, alias, false);
         }
@@ -289,6 +304,7 @@ impl<'a> Planner<'a> {
                     self.plan_new_epair(&subject, epair, &link.attach);
                 }
                 Attach::Switched(eiface) => self.plan_new_switched(&subject, eiface),
+                Attach::Passed(nic) => records.extend(self.plan_new_nic(&subject, nic)),
             }
         }
         if self.is_blocked(&subject)
@@ -311,9 +327,11 @@ impl<'a> Planner<'a> {
         };
         let entry = self.entry_of_start(uid, jail);
         self.plan_former_states(uid, &entry);
-        self.step(Phase::StartJail, &subject, op)
-            .record
-            .push(Record::Jail(uid.clone(), entry));
+        let needs = jail.nics().map(nics::subject);
+        let step = self.step(Phase::StartJail, &subject, op);
+        step.needs.extend(needs);
+        step.record.push(Record::Jail(uid.clone(), entry));
+        step.record.extend(records);
     }
 
     /// What the ledger says of a jail from its start on: with addresses that it had before and that still stand, and with the reason for which it was stopped if this start is the answer to it.
@@ -560,7 +578,7 @@ impl<'a> Planner<'a> {
             }
             Attach::Routed { epair, end } => self.plan_host_end(subject, epair, end, host_end),
             // It has no host end.
-            Attach::Switched(_) => {}
+            Attach::Switched(_) | Attach::Passed(_) => {}
         }
     }
 
@@ -733,11 +751,13 @@ impl<'a> Planner<'a> {
             }
         }
         // One that is still on the host has it from when it was made.
-        if end.is_some_and(|end| end.mtu != link.mtu()) {
+        if let Some(mtu) = link.mtu()
+            && end.is_some_and(|end| end.mtu != mtu)
+        {
             let op = Op::SetMtuInVnet {
                 jail: jail.to_owned(),
                 interface: link.interface.clone(),
-                mtu: link.mtu(),
+                mtu,
             };
             self.step(Phase::RepairVnet, subject, op);
         }

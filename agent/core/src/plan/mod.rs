@@ -18,6 +18,7 @@ mod jails;
 pub mod memory;
 pub(crate) mod netgraph;
 mod networks;
+pub(crate) mod nics;
 mod phase;
 mod restore;
 mod roots;
@@ -70,6 +71,8 @@ pub mod reason {
     pub const UPLINK_MISSING: &str = "UplinkMissing";
     /// The uplink carries addresses of the host itself, which must stand on the bridge.
     pub const UPLINK_HAS_ADDRESSES: &str = "UplinkHasAddresses";
+    /// The NIC is in another jail.
+    pub const NIC_IN_USE: &str = "NicInUse";
     /// The uplink is a member of somebody else's bridge.
     pub const UPLINK_IN_USE: &str = "UplinkInUse";
     /// The kernel does not know this jail parameter.
@@ -195,6 +198,11 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
             .ether
             .extend(uplink.and_then(|uplink| uplink.interface.clone()));
     }
+    let mut attachments = view
+        .jails
+        .values()
+        .flat_map(|jail| &jail.binding.attachments);
+    wanted.drivers = ledger.nics().next().is_some() || attachments.any(|one| one.nic.is_some());
     wanted
 }
 
@@ -452,7 +460,12 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
         .collect()
 }
 
-fn still_there(observed: &Observed, index: &Index<'_>, ledger: &Ledger, owned: &Owned) -> bool {
+fn still_there<'a>(
+    observed: &'a Observed,
+    index: &Index<'a>,
+    ledger: &Ledger,
+    owned: &Owned,
+) -> bool {
     let unread = observed.netgraph.unread.is_some();
     let is_gone = |interface: &str| index.interfaces_named(interface).next().is_none();
     // One that was renamed is at its switch under its new name, and at it again under its own once it has that back.
@@ -498,6 +511,7 @@ fn still_there(observed: &Observed, index: &Index<'_>, ledger: &Ledger, owned: &
             let node = index.node(&names::ether_node(interface));
             unread || node.is_some_and(|node| node.kind == "ether") || is_hooked(interface)
         }
+        Owned::Nic(state) => nics::is_lent(observed, index, state),
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),
     }
 }

@@ -271,6 +271,7 @@ impl Planner<'_> {
                 | Owned::Translation { .. }
                 | Owned::NgUplink { .. }
                 | Owned::NgEther { .. }
+                | Owned::Nic(_)
                 | Owned::Sysctl { .. } => continue,
             };
             let Some(uid) = self.goes_on(interface) else {
@@ -324,6 +325,7 @@ impl DesiredLink {
             | Owned::Translation { .. }
             | Owned::NgUplink { .. }
             | Owned::NgEther { .. }
+            | Owned::Nic(_)
             | Owned::Sysctl { .. } => false,
         }
     }

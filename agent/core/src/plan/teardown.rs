@@ -108,6 +108,7 @@ impl<'a> Planner<'a> {
         self.plan_leftover_aliases();
         self.plan_leftover_epairs();
         self.plan_leftover_host_ends();
+        self.plan_leftover_nics();
         self.plan_leftover_nodes();
         self.plan_leftover_switches();
         self.plan_leftover_uplinks();
@@ -128,6 +129,7 @@ impl<'a> Planner<'a> {
             };
             Record::Jail(uid.clone(), remembered)
         });
+        self.plan_return_nics(jail, |_| true);
         let op = Op::StopJail {
             name: jail.name.clone(),
             jid: jail.jid,
@@ -254,6 +256,9 @@ impl<'a> Planner<'a> {
         }
         if self.has_eiface(uid) {
             return self.wait_for_eiface(uid);
+        }
+        if self.wait_for_nic(uid) {
+            return;
         }
         let stays = self.view.jails.get(uid).is_some_and(|jail| !jail.deleting);
         if !stays || self.life(uid) != Life::Dying || !self.waits_for_dying.insert(uid.clone()) {

@@ -10,7 +10,7 @@ use cellblock_schemas::net::Family;
 use cellblock_schemas::view::JailView;
 
 use crate::observed::JailMeta;
-use crate::plan::desired::{DesiredLink, Networking};
+use crate::plan::desired::{Attach, DesiredLink, Networking};
 use crate::render::digest::Meaning;
 
 /// The loopback that every network stack is born with, without an address and down.
@@ -148,6 +148,12 @@ impl Text {
             self.created(format_args!(
                 "/sbin/ifconfig -j {name} {end} name {interface}"
             ));
+            // Others have theirs from when they were made.
+            if let (Attach::Passed(_), Some(mtu)) = (&link.attach, link.mtu()) {
+                self.created(format_args!(
+                    "/sbin/ifconfig -j {name} {interface} mtu {mtu}"
+                ));
+            }
             for (address, prefix_length) in &link.addresses {
                 match Family::of(*address) {
                     Family::Ipv4 => self.created(format_args!(

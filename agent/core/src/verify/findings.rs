@@ -185,6 +185,7 @@ impl<'a> Findings<'a> {
             | Owned::Redirect { .. }
             | Owned::Route { .. }
             | Owned::Sysctl { .. }
+            | Owned::Nic(_)
             | Owned::Translation { .. } => None,
         });
         let failed = &self.evidence.outcome.failed;

@@ -149,6 +149,7 @@ fn bound(network: &str, index: u8, number: u32) -> BoundAttachment {
         interface: format!("{network}0"),
         addresses: vec![address(ip4.into()), address(ip6.into())],
         mac: (network != "inside").then_some(Mac([2, 0xcb, 0, index, high, low])),
+        nic: None,
     }
 }
 

@@ -34,8 +34,22 @@ struct Options {
     names_only: bool,
     down_only: bool,
     up_only: bool,
+    drivers: bool,
     group: Option<String>,
     not_group: Option<String>,
+}
+
+impl Options {
+    /// The line that `-D` adds at the end. It is asked for by name, so of two interfaces with one name both show the first one's (`ifconfig_get_orig_name`, lib/libifconfig/libifconfig.c).
+    fn driver(&self, host: &Emulator, context: &Context, id: IfId) -> String {
+        let name = &host.kernel.ifnet(id).name;
+        let asked = host.kernel.ifunit(context.stack, name).unwrap_or(id);
+        if self.drivers {
+            format!("\tdrivername: {}\n", host.kernel.ifnet(asked).driver_name)
+        } else {
+            String::new()
+        }
+    }
 }
 
 fn usage() -> Output {
@@ -55,6 +69,10 @@ pub(crate) fn run(host: &mut Emulator, context: &Context, arguments: &[String]) 
             break;
         };
         words = rest;
+        // getopt(3) ends there.
+        if letters == "-" {
+            break;
+        }
         match letters {
             "j" | "g" | "G" | "f" => {
                 let Some((value, rest)) = words.split_first() else {
@@ -83,7 +101,8 @@ pub(crate) fn run(host: &mut Emulator, context: &Context, arguments: &[String]) 
                         'l' => options.names_only = true,
                         'd' => options.down_only = true,
                         'u' => options.up_only = true,
-                        'k' | 'L' | 'm' | 'n' | 'v' | 'D' => {}
+                        'v' | 'D' => options.drivers = true,
+                        'k' | 'L' | 'm' | 'n' => {}
                         _ => return usage(),
                     }
                 }
@@ -102,7 +121,7 @@ pub(crate) fn run(host: &mut Emulator, context: &Context, arguments: &[String]) 
     }
     match words.split_first() {
         None => list(host, &context, &options, words),
-        Some((name, rest)) => one(host, &context, name, rest),
+        Some((name, rest)) => one(host, &context, &options, name, rest),
     }
 }
 
@@ -155,6 +174,7 @@ fn list(host: &mut Emulator, context: &Context, options: &Options, words: &[Stri
             output
                 .stdout
                 .push_str(&status::print(&host.kernel, context, id, af));
+            output.stdout.push_str(&options.driver(host, context, id));
         } else {
             output.absorb(verbs::apply(host, context, id, af, rest));
         }
@@ -172,7 +192,13 @@ fn glob(pattern: &str, text: &str) -> bool {
     }
 }
 
-fn one(host: &mut Emulator, context: &Context, name: &str, rest: &[String]) -> Output {
+fn one(
+    host: &mut Emulator,
+    context: &Context,
+    options: &Options,
+    name: &str,
+    rest: &[String],
+) -> Output {
     let creates = rest
         .first()
         .is_some_and(|word| word == "create" || word == "plumb");
@@ -201,7 +227,8 @@ fn one(host: &mut Emulator, context: &Context, name: &str, rest: &[String]) -> O
     };
     if rest.is_empty() {
         return Output {
-            stdout: status::print(&host.kernel, context, id, af),
+            stdout: status::print(&host.kernel, context, id, af)
+                + &options.driver(host, context, id),
             ..Output::default()
         };
     }

@@ -37,6 +37,8 @@ pub(crate) mod nd {
     pub(crate) const ACCEPT_RTADV: u32 = 0x2;
     pub(crate) const IFDISABLED: u32 = 0x8;
     pub(crate) const AUTO_LINKLOCAL: u32 = 0x20;
+    pub(crate) const NO_RADR: u32 = 0x40;
+    pub(crate) const NO_PREFER_IFACE: u32 = 0x80;
     pub(crate) const NO_DAD: u32 = 0x100;
 }
 
@@ -70,6 +72,10 @@ pub(crate) struct Ifnet {
     pub(crate) driver: Driver,
     pub(crate) vnet: VnetId,
     pub(crate) home: VnetId,
+    /// The driver's name and unit (`if_dname`, `if_dunit`): no rename changes it.
+    pub(crate) driver_name: String,
+    /// IFF_* that ifconfig(8) sets and that nothing here goes by; they go with the interface (`if_vmove` clears UP alone, by if_down).
+    pub(crate) user_flags: u32,
     /// Position in the stack's list.
     pub(crate) order: u64,
     pub(crate) up: bool,
@@ -185,9 +191,15 @@ impl Kernel {
         self.ifs.next_id += 1;
         let id = IfId(self.ifs.next_id);
         let index = self.ifs.allocate_index(id);
+        let driver_name = match new.cloner {
+            Some((cloner, unit)) => format!("{cloner}{unit}"),
+            None => new.name.clone(),
+        };
         let ifnet = Ifnet {
             id,
             index,
+            driver_name,
+            user_flags: 0,
             name: new.name,
             cloner: new.cloner,
             driver: new.driver,

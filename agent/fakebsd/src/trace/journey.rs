@@ -10,7 +10,7 @@ use super::stack::{Opening, unscoped};
 use super::{Cause, Hop, Listener, Origin, Probe, Protocol, Sent, Through, Trace, Verdict};
 use crate::emulator::Emulator;
 use crate::kernel::Kernel;
-use crate::kernel::ifnet::{IfId, Mac};
+use crate::kernel::ifnet::{Driver, IfId, Mac};
 use crate::kernel::jail::Jail;
 use crate::kernel::vnet::{HOST, VnetId};
 use crate::pf::Pf;
@@ -247,10 +247,21 @@ impl<'a> Journey<'a> {
 
     fn wire(&self, name: &str) -> Result<Wire, Stop> {
         let missing = |why: &str| Stop::Lost(Cause::NoSuchPlace, format!("{name} {why}"));
-        let id = self
-            .kernel()
+        let kernel = self.kernel();
+        // A card that a jail has is known by what its driver calls it.
+        let passed = || {
+            let mut all = kernel.ifs.all.values();
+            let passed = all.find(|ifnet| {
+                ifnet.vnet != HOST
+                    && matches!(ifnet.driver, Driver::Nic)
+                    && ifnet.driver_name == name
+            });
+            passed.map(|ifnet| ifnet.id)
+        };
+        let id = kernel
             .ifunit(HOST, name)
-            .ok_or_else(|| missing("is no interface of the host"))?;
+            .or_else(passed)
+            .ok_or_else(|| missing("is no interface of the host, and no card of a jail"))?;
         Wire::of(self.kernel(), id)
             .ok_or_else(|| missing("leads to no card, so no wire is behind it"))
     }

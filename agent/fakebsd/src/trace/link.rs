@@ -9,7 +9,7 @@ use crate::kernel::Kernel;
 use crate::kernel::bridge::{Member, flag};
 use crate::kernel::ifnet::{Driver, IfId, nd};
 use crate::kernel::netgraph::NodeType;
-use crate::kernel::vnet::VnetId;
+use crate::kernel::vnet::{HOST, VnetId};
 
 /// Part of a frame's way that somebody may want to know of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +64,14 @@ impl Wire {
         }
     }
 
-    /// The card's name, with the tag as vlan(4) writes it.
+    /// The card's name, or its driver's where a jail has it, with the tag as vlan(4) writes it.
     pub(super) fn name(self, kernel: &Kernel) -> String {
-        let card = &kernel.ifnet(self.card).name;
+        let card = kernel.ifnet(self.card);
+        let card = if card.vnet == HOST {
+            &card.name
+        } else {
+            &card.driver_name
+        };
         self.tag
             .map_or_else(|| card.clone(), |tag| format!("{card}.{tag}"))
     }

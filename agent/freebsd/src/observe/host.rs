@@ -62,8 +62,8 @@ pub(crate) fn look(
     let parameters = Command::new(Program::Sysctl, words!["-N", sysctl::JAIL_PARAMETERS]);
     let jail_parameters = sysctl::parse_jail_parameters(&succeed(system, &parameters)?.stdout);
     let mut jails = jails(system, &jail_parameters)?;
-    let vnets = vnet::look(system, &mut jails, &jail_parameters)?;
-    let interfaces = interfaces(system)?;
+    let vnets = vnet::look(system, &mut jails, &jail_parameters, wanted.drivers)?;
+    let interfaces = interfaces(system, wanted.drivers)?;
     let pf = packet_filter(system)?;
     let mounts = Command::new(Program::Mount, ["-p"]);
     let rulesets = Command::new(Program::Devfs, ["rule", "showsets"]);
@@ -149,8 +149,8 @@ pub(super) fn jails(
 }
 
 /// Every interface of the host. Read at once if that can be believed, else one by one, so that a forged description speaks for its own interface only.
-fn interfaces(system: &dyn System) -> Result<Vec<Interface>, Failure> {
-    let all = Command::new(Program::Ifconfig, ["-a"]);
+fn interfaces(system: &dyn System, drivers: bool) -> Result<Vec<Interface>, Failure> {
+    let all = Command::new(Program::Ifconfig, super::all(drivers));
     let list = Command::new(Program::Ifconfig, ["-l"]);
     let mut names = String::new();
     for _ in 0..LIST_TRIES {
@@ -174,7 +174,11 @@ fn interfaces(system: &dyn System) -> Result<Vec<Interface>, Failure> {
             continue;
         }
         // A name that is listed twice is read twice: two entries of one name are what nobody touches.
-        interfaces.extend(super::interface(system, None, name)?);
+        interfaces.extend(if drivers {
+            super::nic(system, None, name)?
+        } else {
+            super::interface(system, None, name)?
+        });
     }
     Ok(interfaces)
 }

@@ -34,6 +34,23 @@ pub fn parse_names(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
 }
 
+/// Reads `ifconfig NAME`: all that is printed is of one interface, whatever its description looks like. What ifconfig prints itself stands behind the description, so the last of its lines count.
+#[must_use]
+pub fn parse_one(text: &str) -> Option<Interface> {
+    let mut parsed = parse(text).into_iter();
+    let mut interface = parsed.next()?;
+    if let Some(last) = parsed.next_back() {
+        interface = Interface {
+            name: interface.name,
+            flags: interface.flags,
+            mtu: interface.mtu,
+            description: interface.description,
+            ..last
+        };
+    }
+    Some(interface)
+}
+
 /// Whether `interfaces`, read from `ifconfig -a`, are those that `ifconfig -l` names, in its order. If not, a name or a description contains a line end, or an interface came or went meanwhile.
 #[must_use]
 pub fn is_sound(interfaces: &[Interface], names: &[&str]) -> bool {
@@ -86,7 +103,11 @@ fn detail(interface: &mut Interface, line: &str) {
     }
     let mut words = line.split_whitespace();
     match words.next() {
-        Some("ether") => interface.mac = words.next().and_then(|mac| mac.parse().ok()),
+        // A hwaddr before it stood in the description.
+        Some("ether") => {
+            interface.mac = words.next().and_then(|mac| mac.parse().ok());
+            interface.hwaddr = None;
+        }
         Some("hwaddr") => interface.hwaddr = hwaddr(words.next()),
         Some("inet") => interface.addresses.extend(inet(words)),
         Some("inet6") => interface.addresses.extend(inet6(words)),
@@ -111,6 +132,8 @@ fn detail(interface: &mut Interface, line: &str) {
             let more = comma_words(between(line, '<', '>'));
             interface.nd6 = interface.nd6.iter().chain(more).collect();
         }
+        // The last is ifconfig's own: it stands at the end (`status_nl`, sbin/ifconfig/ifconfig_netlink.c).
+        Some("drivername:") => interface.driver = words.next().map(str::to_owned),
         Some("fib:") => interface.fib = words.next().and_then(|fib| fib.parse().ok()).unwrap_or(0),
         Some(_) | None => {}
     }

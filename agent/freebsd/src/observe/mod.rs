@@ -29,15 +29,47 @@ use crate::command::{Command, Program, words};
 use crate::error::Failure;
 use crate::system::{System, succeed};
 
+/// The options that list every interface, with their drivers (since 14.0, sbin/ifconfig/ifconfig.c) or without.
+pub(crate) fn all(drivers: bool) -> Vec<String> {
+    if drivers {
+        words!["-D", "-a"]
+    } else {
+        words!["-a"]
+    }
+}
+
 /// The first interface of that name on the host, or in the VNET jail `jail`; none if there is none.
 pub(crate) fn interface(
     system: &dyn System,
     jail: Option<&str>,
     name: &str,
 ) -> Result<Option<Interface>, Failure> {
+    interface_with(system, jail, &[], name)
+}
+
+/// The same, its driver with it.
+pub(crate) fn nic(
+    system: &dyn System,
+    jail: Option<&str>,
+    name: &str,
+) -> Result<Option<Interface>, Failure> {
+    interface_with(system, jail, &["-D"], name)
+}
+
+fn interface_with(
+    system: &dyn System,
+    jail: Option<&str>,
+    options: &[&str],
+    name: &str,
+) -> Result<Option<Interface>, Failure> {
     let mut arguments = Vec::new();
     if let Some(jail) = jail {
         arguments.extend(words!["-j", jail]);
+    }
+    arguments.extend(options.iter().map(|option| (*option).to_owned()));
+    // The root of a jail may have given its interface a name that looks like an option.
+    if name.starts_with('-') {
+        arguments.push("--".to_owned());
     }
     arguments.push(name.to_owned());
     let command = Command::new(Program::Ifconfig, arguments);
@@ -53,10 +85,7 @@ pub(crate) fn interface(
     if !output.is_success() {
         return Err(Failure::refused(&command, &output));
     }
-    let found = ifconfig::parse(&output.stdout)
-        .into_iter()
-        .next()
-        .filter(|interface| interface.name == name);
+    let found = ifconfig::parse_one(&output.stdout).filter(|interface| interface.name == name);
     match found {
         Some(interface) => Ok(Some(interface)),
         None => Err(Failure::Unreadable {

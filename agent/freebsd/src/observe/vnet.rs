@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellblock_agent_core::observed::{ObservedJail, Route, Vnet};
+use cellblock_agent_core::observed::{Interface, ObservedJail, Route, Vnet};
 use cellblock_schemas::net::Family;
 
 use super::{ifconfig, netstat};
@@ -16,6 +16,9 @@ use crate::system::System;
 
 /// How often a jail is asked whose processes are being ended, before it is left out of this look.
 const TRIES: usize = 3;
+
+/// How many interfaces of one jail are read one by one.
+const READ_ALONE_MAX: usize = 32;
 
 /// What came of asking a jail something.
 enum Answer<T> {
@@ -32,11 +35,12 @@ pub(super) fn look(
     system: &dyn System,
     jails: &mut Vec<ObservedJail>,
     known: &BTreeSet<String>,
+    drivers: bool,
 ) -> Result<BTreeMap<u32, Vnet>, Failure> {
     let mut vnets = BTreeMap::new();
     let mut gone = Vec::new();
     for jail in jails.iter().filter(|jail| jail.vnet && !jail.dying) {
-        match inside(system, jail.jid) {
+        match inside(system, jail.jid, drivers) {
             Ok(Answer::Heard(vnet)) => {
                 vnets.insert(jail.jid, vnet);
             }
@@ -67,20 +71,46 @@ pub(super) fn look(
     Ok(vnets)
 }
 
-fn inside(system: &dyn System, jid: u32) -> Result<Answer<Vnet>, Failure> {
+fn inside(system: &dyn System, jid: u32, drivers: bool) -> Result<Answer<Vnet>, Failure> {
     let jail = jid.to_string();
-    let command = Command::new(Program::Ifconfig, words!["-j", jail.clone(), "-a"]);
-    let interfaces = match ask(system, &jail, &command)? {
+    let mut arguments = words!["-j", jail.clone()];
+    arguments.extend(super::all(drivers));
+    let command = Command::new(Program::Ifconfig, arguments);
+    let mut interfaces = match ask(system, &jail, &command)? {
         Answer::Heard(output) if output.is_success() => ifconfig::parse(&output.stdout),
         Answer::Heard(output) => return Err(Failure::refused(&command, &output)),
         Answer::Gone => return Ok(Answer::Gone),
         Answer::Mute => return Ok(Answer::Mute),
     };
+    if drivers && !believed(system, &jail, &mut interfaces)? {
+        return Ok(Answer::Mute);
+    }
     Ok(match routes_inside(system, &jail)? {
         Answer::Heard(routes) => Answer::Heard(Vnet { interfaces, routes }),
         Answer::Gone => Answer::Gone,
         Answer::Mute => Answer::Mute,
     })
+}
+
+/// Makes of what `-a` printed what can be believed where a NIC is looked for: an interface that only a description speaks of is none. False: the jail answered nothing.
+fn believed(
+    system: &dyn System,
+    jail: &str,
+    interfaces: &mut Vec<Interface>,
+) -> Result<bool, Failure> {
+    let list = Command::new(Program::Ifconfig, words!["-j", jail, "-l"]);
+    let Answer::Heard(output) = ask(system, jail, &list)? else {
+        return Ok(false);
+    };
+    let names = ifconfig::parse_names(&output.stdout);
+    if ifconfig::is_sound(interfaces, &names) {
+        return Ok(true);
+    }
+    interfaces.clear();
+    for name in names.into_iter().take(READ_ALONE_MAX) {
+        interfaces.extend(super::nic(system, Some(jail), name)?);
+    }
+    Ok(true)
 }
 
 /// Runs a command that attaches to the jail, again if it was ended inside.

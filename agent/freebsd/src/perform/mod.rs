@@ -11,6 +11,7 @@ pub(crate) mod jail;
 mod kernel;
 mod mount;
 mod netgraph;
+mod nic;
 mod pf;
 mod route;
 mod vnet;
@@ -101,6 +102,14 @@ impl Performer<'_> {
             Op::RemoveFile { path } => self.remove_file(path),
             Op::StartJail { .. } | Op::StopJail { .. } => self.perform_to_its_end(self.begin(op)?),
             Op::Unmount { target } => self.unmount(target),
+            Op::ReturnNic {
+                jail,
+                jid,
+                nic,
+                from,
+                to,
+            } => self.return_nic(jail, *jid, nic, from, to),
+            Op::RestoreNic { from, nic } => self.restore_nic(from, nic),
             Op::MoveToVnet { interface, jail } => self.move_to_vnet(interface, jail),
             Op::RenameInVnet { jail, from, to } => self.rename_in_vnet(jail, from, to),
             Op::AddAddressInVnet {

@@ -3,6 +3,7 @@
 mod crash;
 mod netgraph;
 mod network;
+mod nic;
 mod refused;
 mod runs;
 

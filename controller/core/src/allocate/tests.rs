@@ -336,3 +336,113 @@ fn a_numbered_link_has_both_ends_for_itself() {
     world.apply(next).expect("a jail");
     assert_eq!(world.address("j2").as_deref(), Some("10.40.0.9"));
 }
+
+/// A host with a pool of NICs, and a network of them.
+fn nic_pool(interfaces: &[&str]) -> World {
+    let mut world = World::with_hosts(&["a"]);
+    pool(&mut world, interfaces);
+    let mut network = bridge("own");
+    network["spec"] = json!({
+        "passthrough": {"uplinks": ["single", "spare"]},
+        "subnets": [{"cidr": "10.0.0.0/24", "gateway": {"address": "10.0.0.1"}}],
+    });
+    world.apply(network).expect("a network");
+    world
+}
+
+fn pool(world: &mut World, interfaces: &[&str]) {
+    let mut host = crate::testing::host("a");
+    host["spec"]["uplinks"] = json!({"single": {"interface": "em0"}});
+    if !interfaces.is_empty() {
+        host["spec"]["uplinks"]["spare"] = json!({"interfaces": interfaces});
+    }
+    world.apply(host).expect("a host");
+}
+
+fn nics(world: &World, jail: &str) -> Vec<String> {
+    let binding = world.binding(jail);
+    let attachments = binding.iter().flat_map(|binding| &binding.attachments);
+    attachments.filter_map(|bound| bound.nic.clone()).collect()
+}
+
+#[test]
+fn a_nic_goes_to_one_jail_and_stays_with_it() {
+    let mut world = nic_pool(&["igb2", "igb3"]);
+    for (name, networks, expected) in [
+        ("j0", &["own"][..], &["em0"][..]),
+        ("j1", &["own", "own"], &["igb2", "igb3"]),
+        ("j2", &["own"], &[]),
+    ] {
+        world
+            .apply(jail(name, networks, json!({"host": "a"})))
+            .expect("a jail");
+        assert_eq!(nics(&world, name), expected, "{name}");
+    }
+    let attachment = &world.binding("j0").expect("bound").attachments[0];
+    assert_eq!(attachment.mac, None, "it keeps its own");
+    let (_, reason, message) = world.scheduled("j2");
+    assert_eq!(reason, "NicsExhausted");
+    let who = "em0 by jail j0, igb2 by jail j1, igb3 by jail j1";
+    assert!(message.contains(who), "{message}");
+    // A restart of the controller and a change of the jail leave it its NIC.
+    world.restart();
+    world
+        .apply(jail(
+            "j0",
+            &["own"],
+            json!({"host": "a", "parameters": {"securelevel": 1}}),
+        ))
+        .expect("a change");
+    assert_eq!(nics(&world, "j0"), ["em0"]);
+    // One that goes makes room, once its host says that nothing of it is left.
+    world.delete(Kind::Jail, "j1").expect("accepted");
+    assert_eq!(nics(&world, "j2"), [""; 0]);
+    world.report("a");
+    world.reconcile();
+    assert_eq!(nics(&world, "j2"), ["igb2"]);
+}
+
+#[test]
+fn a_nic_that_leaves_the_pool_is_exchanged_if_there_is_another() {
+    let mut world = nic_pool(&["igb2", "igb3"]);
+    for name in ["j0", "j1"] {
+        world
+            .apply(jail(name, &["own"], json!({"host": "a"})))
+            .expect("a jail");
+    }
+    assert_eq!(nics(&world, "j1"), ["igb2"]);
+    pool(&mut world, &["igb3"]);
+    world.reconcile();
+    assert_eq!(nics(&world, "j1"), ["igb3"]);
+    // Without another one it keeps what it has, and says so.
+    pool(&mut world, &[]);
+    world.reconcile();
+    assert_eq!(nics(&world, "j1"), ["igb3"]);
+    assert_eq!(world.scheduled("j1").1, "NicsExhausted");
+}
+
+#[test]
+fn a_host_without_such_an_uplink_has_no_nic_and_a_mac_cannot_be_given() {
+    let mut world = nic_pool(&["igb2"]);
+    let mut host = crate::testing::host("a");
+    host["spec"]["uplinks"] = json!({"other": {"interface": "em1"}});
+    world.apply(host).expect("a host");
+    world
+        .apply(jail("j0", &["own"], json!({"host": "a"})))
+        .expect("a jail");
+    let (_, reason, message) = world.scheduled("j0");
+    assert_eq!(reason, "UplinkMissing");
+    assert!(
+        message.contains("none of its uplinks is one of single, spare"),
+        "{message}"
+    );
+    let networks =
+        json!({"networks": [{"network": "own", "interface": "x0", "mac": "02:00:00:00:00:01"}]});
+    let refused = world
+        .apply(jail("j1", &[], networks))
+        .expect_err("it keeps its own");
+    assert!(
+        format!("{refused:?}").contains("keeps its own MAC address"),
+        "{refused:?}"
+    );
+}

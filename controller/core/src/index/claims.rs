@@ -73,6 +73,7 @@ impl Claims {
             | Resource::Port { .. }
             | Resource::PublicAddress { .. }
             | Resource::JailName { .. }
+            | Resource::Nic { .. }
             | Resource::Root { .. } => None,
         })
     }
@@ -160,6 +161,7 @@ impl Claims {
             Resource::Address { .. }
             | Resource::MacNumber(_)
             | Resource::JailName { .. }
+            | Resource::Nic { .. }
             | Resource::Root { .. } => Vec::new(),
         }
     }

@@ -8,6 +8,7 @@ use cellblock_schemas::selector::LabelSelector;
 use cellblock_schemas::{ConditionStatus, Host, Jail};
 
 use super::Index;
+use crate::allocate::nics;
 use crate::claim::Resource;
 use crate::conditions;
 
@@ -181,6 +182,21 @@ impl Index {
         }
         let (mut wanted, _) = wanted_ports(host, jail);
         wanted.extend(root_of(jail, &binding.host));
+        for bound in &binding.attachments {
+            let network = self.network(&bound.network);
+            let Some(mode) = network.and_then(|network| network.spec.passthrough.as_ref()) else {
+                continue;
+            };
+            // A NIC that left its pool.
+            let nic = bound.nic.as_deref();
+            let Some(nic) = nic.filter(|nic| nics(host, mode).contains(nic)) else {
+                return false;
+            };
+            wanted.insert(Resource::Nic {
+                host: binding.host.clone(),
+                interface: nic.to_owned(),
+            });
+        }
         wanted.iter().all(|resource| {
             let claim = self.claims.get(resource);
             claim.is_some_and(|claim| {

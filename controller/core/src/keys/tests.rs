@@ -39,6 +39,10 @@ fn every_resource_comes_back_from_its_key() {
             host: "fbsd-01".to_owned(),
             name: "www".to_owned(),
         },
+        Resource::Nic {
+            host: "fbsd-01".to_owned(),
+            interface: "igb2".to_owned(),
+        },
     ];
     for resource in resources {
         let key = keys().claim(&resource);

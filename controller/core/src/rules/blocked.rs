@@ -47,6 +47,7 @@ pub(super) fn of_jail(host: &Host, jail: &Jail, field: Option<&str>) -> Vec<Prob
                 Resource::Address { .. }
                 | Resource::MacNumber(_)
                 | Resource::JailName { .. }
+                | Resource::Nic { .. }
                 | Resource::Root { .. } => return None,
             };
             let (uplink, block) = closes(host, address, ports)?;

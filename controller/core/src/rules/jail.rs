@@ -63,6 +63,14 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
         if !is_vnet {
             shared_ip(attachment, &field, name, &mut problems);
         }
+        if network.spec.passthrough.is_some() && attachment.mac.is_some() {
+            problems.push(Problem::new(
+                "MacOfNic",
+                format!("{field}.mac"),
+                format!("a jail on the pass-through network {name} has a NIC, which keeps its own MAC address"),
+                "remove it",
+            ));
+        }
         addresses(index, jail, attachment, network, &field, &mut problems);
     }
     macs(index, jail, &mut problems);
@@ -367,6 +375,7 @@ fn taken(
         Resource::Port { .. } | Resource::PublicAddress { .. } => "PortTaken",
         Resource::JailName { .. } => "JailNameTaken",
         Resource::Root { .. } => "RootTaken",
+        Resource::Nic { .. } => "NicTaken",
     };
     let owner = &claim.owner;
     let (since, help) = match claim.retired {

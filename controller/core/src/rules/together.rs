@@ -80,7 +80,7 @@ impl Together {
                 .public_addresses
                 .iter()
                 .any(PublicAddress::is_whole),
-            Resource::JailName { .. } => false,
+            Resource::JailName { .. } | Resource::Nic { .. } => false,
         }
     }
 }

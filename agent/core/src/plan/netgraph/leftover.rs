@@ -119,7 +119,7 @@ impl Planner<'_> {
             let mut links = jail.links().iter();
             links.any(|link| match &link.attach {
                 Attach::Switched(eiface) => eiface.node == node.name,
-                Attach::Bridged { .. } | Attach::Routed { .. } => false,
+                Attach::Bridged { .. } | Attach::Routed { .. } | Attach::Passed(_) => false,
             })
         });
         if wanted || (self.shall_run(uid) && desired.is_none()) {

@@ -12,11 +12,18 @@ use crate::kernel::jail::Addresses;
 const FLAG_NAMES: &[(u32, &str)] = &[
     (0x1, "UP"),
     (0x2, "BROADCAST"),
+    (0x4, "DEBUG"),
     (0x8, "LOOPBACK"),
     (0x40, "RUNNING"),
+    (0x80, "NOARP"),
     (0x100, "PROMISC"),
     (0x800, "SIMPLEX"),
+    (0x1000, "LINK0"),
+    (0x2000, "LINK1"),
+    (0x4000, "LINK2"),
     (0x8000, "MULTICAST"),
+    (0x4_0000, "MONITOR"),
+    (0x8_0000, "STATICARP"),
     (0x100_0000, "LOWER_UP"),
 ];
 
@@ -77,7 +84,7 @@ fn flags(ifnet: &Ifnet) -> u32 {
     set(ifnet.running, 0x40);
     set(ifnet.promiscuous > 0, 0x100);
     set(ifnet.lower_up(), 0x100_0000);
-    value
+    value | ifnet.user_flags
 }
 
 fn options(kernel: &Kernel, ifnet: &Ifnet) -> u32 {

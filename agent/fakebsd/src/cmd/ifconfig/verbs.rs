@@ -7,7 +7,7 @@ mod words;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub(super) use create::{create, reclaim};
-use words::{classful, is_plain_flag, netmask, parse_mac, random_mac, width_error};
+use words::{classful, is_plain_flag, netmask, parse_mac, random_mac, user_flag, width_error};
 
 use super::{Af, status};
 use crate::cmd::Context;
@@ -149,6 +149,11 @@ impl Run<'_> {
             "vlan" | "vlandev" | "vlanproto" | "vlanpcp" => return self.vlan(rest),
             "anycast" => self.pending.anycast = true,
             _ if self.nd_verb(verb) => {}
+            _ if user_flag(verb).is_some() => {
+                let (bit, on) = user_flag(verb).unwrap_or_default();
+                let flags = &mut self.host.kernel.ifnet_mut(self.id).user_flags;
+                *flags = if on { *flags | bit } else { *flags & !bit };
+            }
             _ => match self.bridge_verb(verb, rest)? {
                 Some(taken) => return Ok(taken),
                 None if is_plain_flag(verb) => {}
@@ -338,6 +343,8 @@ impl Run<'_> {
             "auto_linklocal" => nd::AUTO_LINKLOCAL,
             "accept_rtadv" => nd::ACCEPT_RTADV,
             "nud" => nd::PERFORMNUD,
+            "no_radr" => nd::NO_RADR,
+            "no_prefer_iface" => nd::NO_PREFER_IFACE,
             _ => return false,
         };
         let ifnet = self.host.kernel.ifnet_mut(self.id);

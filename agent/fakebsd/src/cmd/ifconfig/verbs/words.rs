@@ -11,8 +11,7 @@ pub(super) fn is_plain_flag(verb: &str) -> bool {
     let word = verb.strip_prefix('-').unwrap_or(verb);
     matches!(
         word,
-        "arp"
-            | "promisc"
+        "promisc"
             | "rxcsum"
             | "txcsum"
             | "rxcsum6"
@@ -25,10 +24,26 @@ pub(super) fn is_plain_flag(verb: &str) -> bool {
             | "vlanhwtso"
             | "vlanhwcsum"
             | "mextpg"
-            | "monitor"
-            | "debug"
-            | "staticarp"
     )
+}
+
+/// The bit of IFF_* that a verb sets or clears and that shows, and whether it sets it (the commands of sbin/ifconfig/ifconfig.c).
+pub(super) fn user_flag(verb: &str) -> Option<(u32, bool)> {
+    let (word, on) = match verb.strip_prefix('-') {
+        Some(word) => (word, false),
+        None => (verb, true),
+    };
+    let bit = match word {
+        "debug" => 0x4,
+        "arp" => return Some((0x80, !on)),
+        "link0" => 0x1000,
+        "link1" => 0x2000,
+        "link2" => 0x4000,
+        "monitor" => 0x4_0000,
+        "staticarp" => 0x8_0000,
+        _ => return None,
+    };
+    Some((bit, on))
 }
 
 pub(super) fn width_error(prefix: &str) -> &'static str {

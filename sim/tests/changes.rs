@@ -573,3 +573,46 @@ fn a_mount_that_somebody_took_away_is_told_until_it_is_back() {
         "started anew, it has it again"
     );
 }
+
+#[test]
+fn what_keeps_a_network_that_nobody_speaks_of_any_more_is_told_of_the_host() {
+    let mut world = World::new(Release::V15_1);
+    let view = jails(&[&[2]]);
+    world.take(view.clone());
+    rest(&mut world);
+    let bridge = names::bridge(&view.networks["switch"].uid);
+    let stranger = world.run("ifconfig epair create");
+    world.run(&format!("ifconfig {bridge} addm {}", stranger.trim()));
+    let mut gone = view;
+    gone.mark.generation.0 += 1;
+    gone.jails.clear();
+    gone.networks.clear();
+    world.take(gone);
+    let report = rest(&mut world);
+    let of_host = |report: &HostReport| {
+        let mut conditions = report.conditions.iter();
+        let ready = conditions.find(|condition| condition.kind == "Ready");
+        ready.expect("it is reported").clone()
+    };
+    let ready = of_host(&report);
+    assert_eq!(ready.status, ConditionStatus::False, "{ready:?}");
+    assert!(ready.message.contains(stranger.trim()), "{ready:?}");
+    world.run(&format!("ifconfig {} destroy", stranger.trim()));
+    let ready = of_host(&rest(&mut world));
+    assert_eq!(ready.status, ConditionStatus::True, "{ready:?}");
+}
+
+#[test]
+fn a_gateway_that_a_stranger_has_is_not_added_a_second_time() {
+    let mut world = World::new(Release::V15_1);
+    world.run("ifconfig bridge create name theirs");
+    world.run("ifconfig theirs inet 10.10.0.1/24 up");
+    let view = jails(&[&[2]]);
+    let bridge = names::bridge(&view.networks["switch"].uid);
+    world.take(view);
+    let report = rest(&mut world);
+    let ready = condition(&report, 0, "Ready");
+    assert_eq!(ready.reason, "AddressTaken", "{ready:?}");
+    assert!(ready.message.contains("theirs"), "{ready:?}");
+    assert_eq!(prefix_on(&world, &bridge, "10.10.0.1"), None);
+}

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use cellblock_controller_core::document;
+use cellblock_controller_core::index::Index;
 use cellblock_proto::v1;
 use cellblock_schemas::selector::LabelSelector;
 use cellblock_schemas::{Kind, Object};
@@ -62,19 +63,15 @@ pub(super) async fn list(
             Some(token)
         }
     };
-    let unchanged = {
+    let token = {
+        // Judged and read under one lock: what is written in between would be on a page of an older revision.
         let index = running.cache.index();
-        token
-            .as_ref()
-            .is_none_or(|token| index.kind_revision(kind) <= token.revision.0)
+        match token {
+            Some(token) if index.kind_revision(kind) > token.revision.0 => token,
+            token => return cached(&index, kind, &selector, page, token.as_ref()),
+        }
     };
-    if unchanged {
-        return cached(running, kind, &selector, page, token.as_ref());
-    }
-    match token {
-        Some(token) => stored(running, kind, &selector, page, token).await,
-        None => cached(running, kind, &selector, page, None),
-    }
+    stored(running, kind, &selector, page, token).await
 }
 
 /// A label selector in Kubernetes' syntax.
@@ -85,13 +82,12 @@ pub(super) fn selector(text: &str) -> Result<LabelSelector, RequestError> {
 }
 
 fn cached(
-    running: &Running,
+    index: &Index,
     kind: Kind,
     selector: &LabelSelector,
     mut page: Page,
     token: Option<&PageToken>,
 ) -> Result<v1::ListResponse, RequestError> {
-    let index = running.cache.index();
     let prefix = index.keys().objects(kind);
     let after = token
         .map(|token| name_in(&prefix, &token.last_key))

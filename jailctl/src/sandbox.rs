@@ -132,10 +132,7 @@ async fn play(
     let target = |jail: &Jail| (Kind::Jail, jail.metadata.name.clone());
     let jails: Vec<(Kind, String)> = running.clone().map(target).collect();
     let publishing: Vec<(Kind, String)> = running
-        .filter(|jail| {
-            let spec = &jail.spec;
-            !(spec.publish.is_empty() && spec.public_addresses.is_empty())
-        })
+        .filter(|jail| jail.spec.is_published())
         .map(target)
         .collect();
     apply::apply(&mut client, documents, &Terms::default(), false, printer).await?;

@@ -118,6 +118,14 @@ pub struct JailSpec {
     pub depends_on: Vec<String>,
 }
 
+impl JailSpec {
+    /// Whether rules of the host's pf lead to the jail: it publishes a port, or has a public address of its own.
+    #[must_use]
+    pub fn is_published(&self) -> bool {
+        !(self.publish.is_empty() && self.public_addresses.is_empty())
+    }
+}
+
 /// A root that exists on the host and is not ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -317,6 +318,18 @@ pub struct Subnet {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub reserve: Vec<AddressRange>,
+}
+
+impl Subnet {
+    /// The addresses that no interface in the subnet has: the network's own and the broadcast address of IPv4, the subnet-router anycast address of IPv6. Prefixes of one or two addresses have
+    /// none (RFC 3021, RFC 6164).
+    pub fn edges(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let net = self.cidr.net();
+        let has_edges = net.max_prefix_len() - net.prefix_len() > 1;
+        let last = matches!(net, IpNet::V4(_)).then(|| net.broadcast());
+        let edges = [Some(net.network()), last];
+        edges.into_iter().flatten().filter(move |_| has_edges)
+    }
 }
 
 /// The default router of a subnet.

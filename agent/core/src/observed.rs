@@ -101,6 +101,16 @@ impl Observed {
             .iter()
             .find(|jail| !jail.dying && jail.name == name)
     }
+
+    /// Whether a route of the host that somebody made goes by the interface. Those that come with an address lead to the link itself, and nobody made them by hand.
+    #[must_use]
+    pub fn leads_a_route(&self, interface: &str) -> bool {
+        let mut routes = self.routes.values().flatten();
+        routes.any(|route| {
+            let is_made = !route.gateway.starts_with("link#") || route.flags.contains('S');
+            route.interface == interface && is_made
+        })
+    }
 }
 
 /// One interface.
@@ -326,6 +336,14 @@ pub struct Route {
     pub flags: String,
     /// The interface.
     pub interface: String,
+}
+
+impl Route {
+    /// The gateway's address; none where the destination is on the link. A link-local one is printed with its interface behind `%`.
+    #[must_use]
+    pub fn next_hop(&self) -> Option<IpAddr> {
+        self.gateway.split('%').next()?.parse().ok()
+    }
 }
 
 /// One mount.

@@ -201,7 +201,7 @@ fn nothing_left(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> bool 
 
 /// Whether a NIC of the jail's has not come back, or is not yet what it was: the next one that it is given to would find it so.
 fn has_nic(findings: &Findings<'_>, jail: &JailView) -> bool {
-    let mut lent = findings.evidence.ledger.nics();
+    let mut lent = findings.index.lent();
     lent.any(|state| {
         let mut attachments = jail.binding.attachments.iter();
         attachments.any(|bound| bound.nic.as_ref() == Some(&state.interface))
@@ -315,11 +315,6 @@ fn restart_cause<'a>(evidence: Evidence<'a>, jail: &JailView) -> Option<&'a str>
     (shall_run && !ours.restart.is_empty()).then_some(ours.restart.as_str())
 }
 
-/// Whether rules of ours lead to the jail: it publishes a port, or has a public address of its own.
-fn has_rules(jail: &JailView) -> bool {
-    !(jail.spec.publish.is_empty() && jail.spec.public_addresses.is_empty())
-}
-
 /// Whether the jail leans on rules of ours: they lead to it, or its network has NAT or keeps its jails apart.
 fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
     let nat = jail
@@ -332,7 +327,7 @@ fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
             egress.is_some_and(|egress| egress.nat.is_some())
                 || network.spec.isolation != Isolation::None
         });
-    nat || has_rules(jail)
+    nat || jail.spec.is_published()
 }
 
 fn ready(jail: &JailView, problem: Option<&Problem>, restart: Option<&str>) -> Condition {
@@ -437,7 +432,7 @@ fn publish_ready(
     anchor: &str,
     runs: bool,
 ) -> Option<Condition> {
-    if !has_rules(jail) || jail.deleting {
+    if !jail.spec.is_published() || jail.deleting {
         return None;
     }
     let subject = Subject::Jail(jail.uid.clone());

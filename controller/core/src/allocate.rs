@@ -17,7 +17,6 @@ use sha2::{Digest, Sha256};
 
 use crate::claim::Resource;
 use crate::index::Index;
-use crate::index::free::{to_address, to_number};
 use crate::waiting::Waiting;
 
 /// The first two octets of the MAC address of a jail's end of a link.
@@ -140,26 +139,16 @@ pub fn allocatable(subnet: &Subnet) -> (Vec<AddressRange>, Vec<AddressRange>) {
             last: gateway.address,
         });
     }
-    let net = subnet.cidr.net();
-    let (family, first) = to_number(net.network());
-    let (_, last) = to_number(net.broadcast());
-    let whole = AddressRange {
-        first: net.network(),
-        last: net.broadcast(),
-    };
-    let edges = match family {
-        _ if last - first < 2 => Vec::new(),
-        Family::Ipv4 => vec![first, last],
-        Family::Ipv6 => vec![first],
-    };
-    holes.extend(edges.into_iter().map(|edge| {
-        let address = to_address(family, edge);
-        AddressRange {
-            first: address,
-            last: address,
-        }
+    holes.extend(subnet.edges().map(|edge| AddressRange {
+        first: edge,
+        last: edge,
     }));
     if subnet.allocate.is_empty() {
+        let net = subnet.cidr.net();
+        let whole = AddressRange {
+            first: net.network(),
+            last: net.broadcast(),
+        };
         (vec![whole], holes)
     } else {
         (subnet.allocate.clone(), holes)
@@ -355,10 +344,11 @@ impl Choice<'_> {
         }
         let before = self.before.and_then(|before| before.nic.as_deref());
         let kept = before.filter(|before| pool.contains(before)).into_iter();
-        let free = kept.chain(pool.iter().copied()).map(|nic| Resource::Nic {
+        let claim = |nic: &str| Resource::Nic {
             host: self.host.to_owned(),
             interface: nic.to_owned(),
-        });
+        };
+        let free = kept.chain(pool.iter().copied()).map(claim);
         let claims = self.index.claims();
         let chosen = free.into_iter().find(|claim| {
             !self.allocation.resources.contains(claim)
@@ -369,20 +359,16 @@ impl Choice<'_> {
             self.allocation.resources.extend(chosen);
             return Ok(nic);
         }
-        let holders = pool.iter().map(|nic| {
-            let claim = Resource::Nic {
-                host: self.host.to_owned(),
-                interface: (*nic).to_owned(),
-            };
-            match claims.in_the_way(&claim, self.owner) {
+        let holders = pool
+            .iter()
+            .map(|nic| match claims.in_the_way(&claim(nic), self.owner) {
                 Some((_, held)) if held.retired.is_some() => format!(
                     "{nic} by {}, which has given it up, but its host has not confirmed that yet",
                     held.owner
                 ),
                 Some((_, held)) => format!("{nic} by {}", held.owner),
                 None => format!("{nic} by another interface of this jail"),
-            }
-        });
+            });
         let holders: Vec<String> = holders.collect();
         let message = format!(
             "every NIC that network {} has on host {} is taken: {}; a NIC goes to one jail: add one to the Host's uplinks, or delete a jail that has one",

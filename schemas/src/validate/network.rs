@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 
 use crate::enforcement::{Enforcement, Feature, enforcement};
 use crate::net::{AddressRange, Family};
@@ -255,7 +254,7 @@ fn validate_gateway(
             format!("{address} is not inside {net}"),
             "give an address of the subnet, or a link-local one",
         );
-    } else if !link_local && is_network_or_broadcast(&net, address) {
+    } else if address.is_ipv4() && subnet.edges().any(|edge| edge == address) {
         findings.add(
             &at,
             format!("{address} is the network's or broadcast address of {net}"),
@@ -460,15 +459,5 @@ pub(super) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
-    }
-}
-
-/// Whether `address` is the first or last address of an IPv4 subnet that has such addresses.
-fn is_network_or_broadcast(net: &IpNet, address: IpAddr) -> bool {
-    match net {
-        IpNet::V4(net) if net.prefix_len() < 31 => {
-            address == IpAddr::V4(net.network()) || address == IpAddr::V4(net.broadcast())
-        }
-        IpNet::V4(_) | IpNet::V6(_) => false,
     }
 }

@@ -52,7 +52,7 @@ impl<'v> Basis<'v> {
             let runs = !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped;
             let spec = &jail.spec;
             let has_public = !spec.public_addresses.is_empty();
-            let has_rules = has_public || !spec.publish.is_empty();
+            let has_rules = spec.is_published();
             let own = Subject::anchor(&names::jail_anchor(&jail.uid)) == *subject;
             // Its way out stands in the anchor of its network.
             let attachments = &jail.binding.attachments;

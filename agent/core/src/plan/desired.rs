@@ -839,7 +839,7 @@ fn is_known_parameter(parameter: &str, kernel: &BTreeSet<String>) -> bool {
 }
 
 /// The addresses of an interface but for link-local ones, in words.
-fn host_addresses(interface: &Interface) -> String {
+pub(super) fn host_addresses(interface: &Interface) -> String {
     let entries = interface.addresses.iter();
     let own = entries.filter(|entry| entry.scope.is_none());
     let own: Vec<String> = own.map(|entry| entry.address.to_string()).collect();

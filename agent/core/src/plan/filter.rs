@@ -131,7 +131,16 @@ impl Planner<'_> {
             .map(|public| (public.inside, public.public))
             .collect();
         for owned in &ledger.owned {
+            let is_wanted = |anchor: &String| {
+                let kept = wanted.get(anchor);
+                kept.is_some_and(|kept| kept.contains(owned))
+            };
             let (anchor, op) = match owned {
+                Owned::Redirect { anchor, .. } | Owned::Translation { anchor, .. }
+                    if is_wanted(anchor) =>
+                {
+                    continue;
+                }
                 Owned::Redirect { label, .. } if self.ends_its_connections(label) => continue,
                 Owned::Redirect { anchor, label } => {
                     let label = label.clone();
@@ -162,12 +171,9 @@ impl Planner<'_> {
                 | Owned::Nic(_)
                 | Owned::Sysctl { .. } => continue,
             };
-            let kept = wanted.get(anchor);
-            if !kept.is_some_and(|kept| kept.contains(owned)) {
-                self.step(Phase::KillStates, &Subject::anchor(anchor), op)
-                    .forget
-                    .push(Record::Owned(owned.clone()));
-            }
+            self.step(Phase::KillStates, &Subject::anchor(anchor), op)
+                .forget
+                .push(Record::Owned(owned.clone()));
         }
     }
 

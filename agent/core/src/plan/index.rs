@@ -3,7 +3,7 @@
 //! Made once per plan; it answers and decides nothing. Where several things have one key they come in the kernel's order, as a scan of the look would find them.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::iter::Peekable;
 use std::net::IpAddr;
 
@@ -12,6 +12,7 @@ use cellblock_schemas::view::HostView;
 
 use crate::ledger::{Ledger, OwnedJail};
 use crate::mark::{Mark, Role};
+use crate::nic::NicState;
 use crate::observed::{Address, Interface, Node, Observed, ObservedJail, Route};
 
 /// How many octets of a text stand in its key: all of an interface's name, and as much of a uid as tells random ones apart.
@@ -86,6 +87,9 @@ pub(crate) struct Index<'a> {
     bridges: ByText<'a, &'a Interface>,
     holders: OnceCell<Multimap<IpAddr, (&'a Interface, &'a Address)>>,
     host_routes: OnceCell<Multimap<IpAddr, &'a Route>>,
+    by_gateway: OnceCell<Multimap<IpAddr, &'a Route>>,
+    mounted: OnceCell<BTreeSet<&'a str>>,
+    lent: OnceCell<Vec<&'a NicState>>,
     living: ByText<'a, &'a ObservedJail>,
     tenants: OnceCell<Multimap<IpAddr, &'a ObservedJail>>,
     incarnations: ByText<'a, &'a ObservedJail>,
@@ -103,6 +107,9 @@ impl<'a> Index<'a> {
             bridges: OnceCell::new(),
             holders: OnceCell::new(),
             host_routes: OnceCell::new(),
+            by_gateway: OnceCell::new(),
+            mounted: OnceCell::new(),
+            lent: OnceCell::new(),
             living: OnceCell::new(),
             tenants: OnceCell::new(),
             incarnations: OnceCell::new(),
@@ -202,6 +209,35 @@ impl<'a> Index<'a> {
             Multimap::new(routes.filter_map(|route| Some((route.destination.parse().ok()?, route))))
         });
         routes.get(*address)
+    }
+
+    /// The host's routes that send to that next hop, in any routing table.
+    pub(crate) fn routes_by<'m>(
+        &'m self,
+        gateway: &'m IpAddr,
+    ) -> impl Iterator<Item = &'a Route> + 'm {
+        let routes = self.by_gateway.get_or_init(|| {
+            let routes = self.observed.routes.values().flatten();
+            Multimap::new(routes.filter_map(|route| Some((route.next_hop()?, route))))
+        });
+        routes.get(*gateway)
+    }
+
+    /// Whether something is mounted there.
+    pub(crate) fn is_mounted(&self, target: &str) -> bool {
+        let mounted = self.mounted.get_or_init(|| {
+            let targets = self.observed.mounts.iter();
+            targets.map(|mount| mount.target.as_str()).collect()
+        });
+        mounted.contains(target)
+    }
+
+    /// The NICs that the ledger says are given to jails.
+    pub(crate) fn lent(&self) -> impl Iterator<Item = &'a NicState> {
+        let lent = self
+            .lent
+            .get_or_init(|| self.owners.ledger.nics().collect());
+        lent.iter().copied()
     }
 
     /// The netgraph node of that name.

@@ -16,7 +16,7 @@ use super::routed::{self, is_link_local};
 use super::teardown::Life;
 use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
-use crate::observed::{Interface, ObservedJail, Vnet};
+use crate::observed::{Interface, ObservedJail, Route, Vnet};
 use crate::op::{Epair, Op, Record, Subject};
 use crate::render::digest::{self, Meaning};
 use crate::render::jailconf;
@@ -226,12 +226,10 @@ impl<'a> Planner<'a> {
         let Some(ours) = self.ledger.jails.get(uid) else {
             return;
         };
-        let mounts = &self.observed.mounts;
-        let stands = |target: &String| mounts.iter().any(|mount| mount.target == *target);
         let missing: Vec<&str> = ours
             .mounts
             .iter()
-            .filter(|target| !stands(target))
+            .filter(|target| !self.index.is_mounted(target))
             .map(String::as_str)
             .collect();
         if !missing.is_empty() {
@@ -792,15 +790,7 @@ impl<'a> Planner<'a> {
         for gateway in &link.gateways {
             let family = Family::of(*gateway);
             let present = default_of(family);
-            let present_gateway = present.map(|route| {
-                route
-                    .gateway
-                    .split('%')
-                    .next()
-                    .unwrap_or_default()
-                    .parse::<IpAddr>()
-            });
-            if present_gateway != Some(Ok(*gateway)) {
+            if present.and_then(Route::next_hop) != Some(*gateway) {
                 let op = Op::SetDefaultRouteInVnet {
                     jail: jail.to_owned(),
                     family,

@@ -390,10 +390,6 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
         let staying = ledger.owned.iter().filter(|owned| !gone.contains(*owned));
         staying.filter_map(Owned::alias).collect::<BTreeSet<_>>()
     });
-    let mounted = LazyCell::new(|| {
-        let targets = observed.mounts.iter().map(|mount| mount.target.as_str());
-        targets.collect::<BTreeSet<_>>()
-    });
     // A node is known for a jail's by the jail's uid.
     let linked = LazyCell::new(|| {
         let nodes = observed.netgraph.nodes.iter();
@@ -422,7 +418,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
                 }
                 && {
                     let mut targets = ours.mounts.iter();
-                    !targets.any(|target| mounted.contains(target.as_str()))
+                    !targets.any(|target| index.is_mounted(target))
                 }
         })
         .map(|(uid, _)| uid.clone())

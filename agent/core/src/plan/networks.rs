@@ -246,11 +246,7 @@ impl<'a> Planner<'a> {
 
     /// Why `address` must not become one of the host's: it is the next hop of a route of the host, which would end at the host itself.
     pub(super) fn router(&self, address: IpAddr) -> Option<String> {
-        let mut routes = self.observed.routes.values().flatten();
-        let route = routes.find(|route| {
-            let gateway = route.gateway.split('%').next().unwrap_or_default();
-            gateway.parse() == Ok(address)
-        })?;
+        let route = self.index.routes_by(&address).next()?;
         Some(format!(
             "{address} is the next hop of the host's route to {} by `{}`, and as an address of the host itself it would cut the host off; keep it out of what is given to jails (subnets[].reserve), or choose another",
             route.destination, route.interface

@@ -4,7 +4,7 @@
 
 use cellblock_schemas::ids::Uid;
 
-use super::desired::{DesiredJail, DesiredLink, DesiredNic};
+use super::desired::{DesiredJail, DesiredLink, DesiredNic, host_addresses};
 use super::index::Index;
 use super::phase::Phase;
 use super::teardown::{BUSY_MS_MAX, DYING_MS_MAX};
@@ -90,7 +90,7 @@ pub(crate) fn is_in_machine<'a>(
 impl<'a> Planner<'a> {
     /// What the ledger remembers of a NIC.
     fn lent(&self, nic: &str) -> Option<&'a NicState> {
-        self.ledger.nics().find(|state| state.interface == nic)
+        self.index.lent().find(|state| state.interface == nic)
     }
 
     fn place(&self, state: &NicState) -> Place<'a> {
@@ -221,16 +221,10 @@ impl<'a> Planner<'a> {
     /// What of the host goes by an interface.
     fn lifeline(&self, found: &Interface) -> Option<String> {
         let name = &found.name;
-        let own = found.addresses.iter().filter(|entry| entry.scope.is_none());
-        let own: Vec<String> = own.map(|entry| entry.address.to_string()).collect();
-        let mut routes = self.observed.routes.values().flatten();
-        let is_led = routes.any(|route| {
-            let is_made = !route.gateway.starts_with("link#") || route.flags.contains('S');
-            route.interface == *name && is_made
-        });
+        let own = host_addresses(found);
         let what = if !own.is_empty() {
-            format!("`{name}` carries {} of the host", own.join(", "))
-        } else if is_led {
+            format!("`{name}` carries {own} of the host")
+        } else if self.observed.leads_a_route(name) {
             format!("a route of the host goes by `{name}`")
         } else {
             return None;
@@ -379,11 +373,15 @@ impl<'a> Planner<'a> {
 
     /// Takes NICs that we lent back out of a jail that is alive, while its processes are there: afterwards they would stay with its network stack for as long as a connection does.
     pub(super) fn plan_return_nics(&mut self, jail: &ObservedJail, goes: impl Fn(&str) -> bool) {
-        let (ledger, observed) = (self.ledger, self.observed);
-        let Some(vnet) = observed.vnets.get(&jail.jid) else {
+        let Some(vnet) = self.observed.vnets.get(&jail.jid) else {
             return;
         };
-        for state in ledger.nics().filter(|state| goes(&state.interface)) {
+        let leaving: Vec<&NicState> = self
+            .index
+            .lent()
+            .filter(|state| goes(&state.interface))
+            .collect();
+        for state in leaving {
             let Some(inside) = vnet.interfaces.iter().find(|inside| state.is(inside)) else {
                 continue;
             };

@@ -176,15 +176,10 @@ impl Planner<'_> {
     }
 
     fn plan_route(&mut self, subject: &Subject, interface: &str, destination: IpAddr, there: bool) {
-        // Without an address as its gateway: on the link itself.
-        let on_link = |gateway: &str| {
-            let gateway = gateway.split('%').next().unwrap_or_default();
-            gateway.parse::<IpAddr>().is_err()
-        };
         let present = self
             .index
             .routes_to(&destination)
-            .map(|found| (found.interface.clone(), on_link(&found.gateway)))
+            .map(|found| (found.interface.clone(), found.next_hop().is_none()))
             .next();
         match present {
             Some((over, true)) if over == interface && there => return,

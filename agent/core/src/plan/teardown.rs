@@ -144,24 +144,18 @@ impl<'a> Planner<'a> {
     /// Of a jail that is dying too, as jail(8) itself does it: a new self starts beside the dying one, and the ledger forgets then what the former one had mounted.
     fn plan_leftover_mounts(&mut self) {
         let (ledger, observed) = (self.ledger, self.observed);
-        for (uid, ours) in &ledger.jails {
-            if !self.is_over(uid) {
+        let over = ledger.jails.iter().filter(|(uid, _)| self.is_over(uid));
+        let left: BTreeMap<&str, &Uid> = over
+            .flat_map(|(uid, ours)| ours.mounts.iter().map(move |target| (target.as_str(), uid)))
+            .collect();
+        for mount in observed.mounts.iter().rev() {
+            let Some(uid) = left.get(mount.target.as_str()) else {
                 continue;
-            }
-            for mount in observed
-                .mounts
-                .iter()
-                .rev()
-                .filter(|mount| ours.mounts.contains(&mount.target))
-            {
-                self.step(
-                    Phase::Unmount,
-                    &Subject::Jail(uid.clone()),
-                    Op::Unmount {
-                        target: mount.target.clone(),
-                    },
-                );
-            }
+            };
+            let op = Op::Unmount {
+                target: mount.target.clone(),
+            };
+            self.step(Phase::Unmount, &Subject::Jail((*uid).clone()), op);
         }
     }
 

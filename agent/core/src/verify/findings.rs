@@ -152,10 +152,11 @@ impl<'a> Findings<'a> {
         let Some(ours) = self.evidence.ledger.jails.get(&jail.uid) else {
             return Vec::new();
         };
-        let bound = jail.binding.attachments.iter();
-        let bound: BTreeSet<IpAddr> = bound
-            .flat_map(|attachment| attachment.addresses.iter().map(|bound| bound.address))
-            .collect();
+        let is_bound = |address: &IpAddr| {
+            let attachments = jail.binding.attachments.iter();
+            let mut bound = attachments.flat_map(|attachment| &attachment.addresses);
+            bound.any(|bound| bound.address == *address)
+        };
         let inside = self.evidence.observed.vnets.get(&running.jid);
         let has = |address: &IpAddr| {
             let mut interfaces = inside.into_iter().flat_map(|vnet| &vnet.interfaces);
@@ -164,7 +165,7 @@ impl<'a> Findings<'a> {
                 || interfaces.any(|interface| interface.address(*address).is_some())
         };
         let started_with = ours.addresses.iter();
-        let given_up = started_with.filter(|address| !bound.contains(address) && has(address));
+        let given_up = started_with.filter(|address| !is_bound(address) && has(address));
         given_up.copied().collect()
     }
 

@@ -163,6 +163,11 @@ fn interfaces(system: &dyn System, drivers: bool) -> Result<Vec<Interface>, Fail
     tracing::warn!(
         "`ifconfig -a` and `-l` name other interfaces: some come and go, or a name or description contains a line end; they are read one by one"
     );
+    let read = if drivers {
+        super::nic
+    } else {
+        super::interface
+    };
     let mut interfaces = Vec::new();
     for name in ifconfig::parse_names(&names) {
         // ifconfig takes it for an option, so nothing but the name can be known.
@@ -174,11 +179,7 @@ fn interfaces(system: &dyn System, drivers: bool) -> Result<Vec<Interface>, Fail
             continue;
         }
         // A name that is listed twice is read twice: two entries of one name are what nobody touches.
-        interfaces.extend(if drivers {
-            super::nic(system, None, name)?
-        } else {
-            super::interface(system, None, name)?
-        });
+        interfaces.extend(read(system, None, name)?);
     }
     Ok(interfaces)
 }

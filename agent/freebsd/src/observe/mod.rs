@@ -67,11 +67,7 @@ fn interface_with(
         arguments.extend(words!["-j", jail]);
     }
     arguments.extend(options.iter().map(|option| (*option).to_owned()));
-    // The root of a jail may have given its interface a name that looks like an option.
-    if name.starts_with('-') {
-        arguments.push("--".to_owned());
-    }
-    arguments.push(name.to_owned());
+    arguments.extend(named(name));
     let command = Command::new(Program::Ifconfig, arguments);
     let output = system.run(&command)?;
     // `interface nosuch0 does not exist` (recording `01`), on 14 too.
@@ -92,6 +88,15 @@ fn interface_with(
             program: "ifconfig",
             what: format!("no interface {name} in what it printed of it"),
         }),
+    }
+}
+
+/// A name that a jail's root may have chosen, as words of ifconfig(8): it may look like an option.
+pub(crate) fn named(name: &str) -> Vec<String> {
+    if name.starts_with('-') {
+        words!["--", name]
+    } else {
+        words![name]
     }
 }
 

@@ -25,8 +25,8 @@ use cellblock_schemas::net::Mac;
 
 use crate::command::{Command, Output, Program, words};
 use crate::error::Failure;
-use crate::observe;
-use crate::system::System;
+use crate::observe::{self, ifconfig};
+use crate::system::{System, succeed};
 use jail::Work;
 
 /// The longest name of an interface: IFNAMSIZ is 16 with its NUL (sys/net/if.h).
@@ -197,6 +197,14 @@ impl Performer<'_> {
     /// An interface of the host; none if there is none of that name.
     fn find(&self, name: &str) -> Result<Option<Interface>, Failure> {
         observe::interface(self.system, None, interface_word(name)?)
+    }
+
+    /// The names of the host's interfaces, one that two have twice.
+    fn names(&self) -> Result<Vec<String>, Failure> {
+        let list = Command::new(Program::Ifconfig, words!["-l"]);
+        let output = succeed(self.system, &list)?;
+        let names = ifconfig::parse_names(&output.stdout);
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 
     /// An interface of the host that must be there.

@@ -9,8 +9,7 @@ use cellblock_agent_core::op::Eiface;
 use super::{Performer, carries, effect, interface_word, word};
 use crate::command::{Command, Program, words};
 use crate::error::Failure;
-use crate::observe::{ifconfig, netgraph};
-use crate::system::succeed;
+use crate::observe::netgraph;
 
 /// The longest name of a node: NG_NODESIZ is 32 with its NUL (sys/netgraph/ng_message.h).
 const NODE_BYTES_MAX: usize = 31;
@@ -239,12 +238,7 @@ impl Performer<'_> {
 
     /// An interface of that name is there, and one only: ifconfig(8) would take the first of two (recording `12`).
     fn only_one(&self, name: &str) -> Result<(), Failure> {
-        let list = Command::new(Program::Ifconfig, ["-l"]);
-        let names = succeed(self.system, &list)?.stdout;
-        let count = ifconfig::parse_names(&names)
-            .into_iter()
-            .filter(|found| *found == name)
-            .count();
+        let count = self.names()?.iter().filter(|found| *found == name).count();
         if count == 1 {
             Ok(())
         } else {

@@ -7,10 +7,9 @@ use cellblock_agent_core::nic::NicState;
 use cellblock_agent_core::observed::Interface;
 
 use super::{Performer, effect, interface_word, jail_word};
-use crate::command::{Command, Program, words};
+use crate::command::words;
 use crate::error::Failure;
 use crate::observe;
-use crate::system::succeed;
 
 impl Performer<'_> {
     /// `-vnet`, after it was given a name inside that nothing else has: `if_vmove_reclaim` asks nobody whether its name is taken where it goes (sys/net/if.c).
@@ -39,7 +38,7 @@ impl Performer<'_> {
                 )));
             }
             let mut arguments = words!["-j", jid.clone()];
-            arguments.extend(named(from));
+            arguments.extend(observe::named(from));
             arguments.extend(words!["name", to]);
             self.ifconfig(arguments)?;
         }
@@ -68,7 +67,7 @@ impl Performer<'_> {
                     "{own} is not called {from:?} any more, or not it alone"
                 )));
             }
-            let mut arguments = named(from);
+            let mut arguments = observe::named(from);
             arguments.extend(words!["name", own]);
             self.ifconfig(arguments)?;
         }
@@ -104,22 +103,5 @@ impl Performer<'_> {
     ) -> Result<Option<Interface>, Failure> {
         let found = observe::nic(self.system, jail, name)?;
         Ok(found.filter(|found| nic.is(found)))
-    }
-
-    /// The names of the host's interfaces.
-    fn names(&self) -> Result<Vec<String>, Failure> {
-        let list = Command::new(Program::Ifconfig, words!["-l"]);
-        let output = succeed(self.system, &list)?;
-        let names = output.stdout.split_whitespace();
-        Ok(names.map(str::to_owned).collect())
-    }
-}
-
-/// A name that a jail's root may have chosen, as words of ifconfig(8).
-fn named(name: &str) -> Vec<String> {
-    if name.starts_with('-') {
-        words!["--", name]
-    } else {
-        words![name]
     }
 }

@@ -146,7 +146,7 @@ impl Performer<'_> {
         let present = self.default_route(jail, family)?;
         if present
             .as_ref()
-            .is_some_and(|route| leads_to(route, gateway))
+            .is_some_and(|route| route.next_hop() == Some(gateway))
         {
             return Ok(());
         }
@@ -168,9 +168,10 @@ impl Performer<'_> {
             }
         }
         let now = self.default_route(jail, family)?;
-        effect(now.is_some_and(|route| leads_to(&route, gateway)), || {
-            format!("jail {jail} has no default route to {gateway}")
-        })
+        effect(
+            now.is_some_and(|route| route.next_hop() == Some(gateway)),
+            || format!("jail {jail} has no default route to {gateway}"),
+        )
     }
 
     fn default_route(&self, jail: &str, family: Family) -> Result<Option<Route>, Failure> {
@@ -197,10 +198,4 @@ impl Performer<'_> {
         self.change(&Command::new(Program::Route, arguments))
             .map(|_| ())
     }
-}
-
-/// Whether the route's gateway is `gateway`; a link-local one is printed with its interface behind `%`.
-fn leads_to(route: &Route, gateway: IpAddr) -> bool {
-    let address = route.gateway.split('%').next().unwrap_or_default();
-    address.parse() == Ok(gateway)
 }

@@ -136,11 +136,15 @@ impl Claims {
                     last: u16::MAX,
                 };
                 let lowest = PortRange { first: 0, last: 0 };
-                // Ranges of one jail may overlap, so that one which ends below ours does not end the search.
-                let overlapping = self.by_resource.range(port(lowest)..=port(highest));
-                let overlapping = overlapping.filter(|(other, _)| {
-                    matches!(other, Resource::Port { ports: other, .. } if other.overlaps(ports))
+                // Ranges of one jail may overlap, so that one which ends below ours does not end the search. Those of two do not: a range that reaches ours from
+                // below the second's would overlap both.
+                let mut below = None;
+                let claims = self.by_resource.range(port(lowest)..=port(highest)).rev();
+                let near = claims.take_while(|(other, claim)| {
+                    let owner = claim.owner.uid();
+                    is_overlapping(other, *ports) || *below.get_or_insert(owner) == owner
                 });
+                let overlapping = near.filter(|(other, _)| is_overlapping(other, *ports));
                 whole.into_iter().chain(overlapping).collect()
             }
             Resource::PublicAddress { host, address } => {
@@ -214,4 +218,8 @@ impl Claims {
         }
         Some(claim)
     }
+}
+
+fn is_overlapping(resource: &Resource, ports: PortRange) -> bool {
+    matches!(resource, Resource::Port { ports: other, .. } if other.overlaps(&ports))
 }

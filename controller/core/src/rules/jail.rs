@@ -1,10 +1,9 @@
 //! What a jail may say given the networks, the hosts and the other jails.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use cellblock_schemas::jail::{Addressing, Attachment};
-use cellblock_schemas::net::{Family, HostAddress};
+use cellblock_schemas::net::HostAddress;
 use cellblock_schemas::network::{Network, NetworkSpec, Scope};
 use cellblock_schemas::{Host, Jail};
 
@@ -287,7 +286,7 @@ fn address(network: &Network, given: &HostAddress, field: &str) -> Option<Proble
             "{address} is the gateway of {} in network {name}",
             subnet.cidr
         )
-    } else if !is_on_loopback(spec) && is_edge(spec, address) {
+    } else if !is_on_loopback(spec) && subnet.edges().any(|edge| edge == address) {
         format!(
             "{address} is the network's own, the broadcast or the subnet-router anycast address of {}",
             subnet.cidr
@@ -400,17 +399,4 @@ fn taken(
 fn is_on_loopback(spec: &NetworkSpec) -> bool {
     let shared = spec.shared_ip.as_ref();
     shared.is_some_and(|shared| shared.loopback.is_some())
-}
-
-/// Whether an address is one that no interface on that subnet can have: the first or last of IPv4, the subnet-router anycast address of IPv6.
-fn is_edge(spec: &NetworkSpec, address: IpAddr) -> bool {
-    spec.subnet_of(address).is_some_and(|subnet| {
-        let net = subnet.cidr.net();
-        match Family::of(address) {
-            Family::Ipv4 => {
-                net.prefix_len() < 31 && (address == net.network() || address == net.broadcast())
-            }
-            Family::Ipv6 => net.prefix_len() < 127 && address == net.network(),
-        }
-    })
 }

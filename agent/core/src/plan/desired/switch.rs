@@ -203,15 +203,9 @@ impl<'a> Resolver<'a, '_> {
             })
             .map(|address| address.to_string())
             .collect();
-        let mut routes = self.observed.routes.values().flatten();
-        // Those that come with an address lead to the link itself, and nobody made them by hand.
-        let is_led = routes.any(|route| {
-            let is_made = !route.gateway.starts_with("link#") || route.flags.contains('S');
-            route.interface == *name && is_made
-        });
         let what = if !own.is_empty() {
             format!("`{name}` carries the host's own {}", own.join(", "))
-        } else if is_led {
+        } else if self.observed.leads_a_route(name) {
             format!("a route of the host goes by `{name}`")
         } else {
             return self.check_above(name);

@@ -11,6 +11,7 @@ use super::rules::leads_to;
 use crate::names;
 use crate::op::Subject;
 use crate::plan::desired::uplink_interface;
+use crate::plan::routed::is_link_local;
 use crate::plan::{Planner, reason};
 use crate::render::pf::{PublicRule, RedirectRule};
 
@@ -104,12 +105,5 @@ impl Planner<'_> {
                 == Some(address)
         });
         own.map(|(interface, _)| interface.name.clone())
-    }
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }

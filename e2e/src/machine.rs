@@ -287,6 +287,8 @@ fn stays(line: &str) -> bool {
         Stays::Modules(names) => line
             .strip_prefix("module ")
             .is_some_and(|module| names.contains(&module)),
+        // A fingerprint names each routing table, and its routes on lines of their own.
+        Stays::Sysctl("net.fibs") => line.starts_with("host fib "),
         Stays::Sysctl(name) => line
             .strip_prefix("sysctl ")
             .and_then(|rest| rest.split_once('='))

@@ -132,3 +132,9 @@ pub fn network_restarts(
         seen(before) != seen(after)
     })
 }
+
+/// Whether a change of a network's routing table restarts a jail that is attached to it: its processes have theirs from when it starts.
+#[must_use]
+pub fn fib_restarts(before: &NetworkSpec, after: &NetworkSpec, jail: &JailSpec) -> bool {
+    before.fib != after.fib && before.shared_ip.is_some() && jail.own_fib().is_none()
+}

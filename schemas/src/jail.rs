@@ -119,6 +119,16 @@ pub struct JailSpec {
 }
 
 impl JailSpec {
+    /// `exec.fib`, if the jail says it itself.
+    #[must_use]
+    pub fn own_fib(&self) -> Option<u16> {
+        match self.parameters.get("exec.fib")? {
+            ParameterValue::Number(fib) => u16::try_from(*fib).ok(),
+            ParameterValue::Text(fib) => fib.parse().ok(),
+            ParameterValue::Flag(_) | ParameterValue::List(_) => None,
+        }
+    }
+
     /// Whether rules of the host's pf lead to the jail: it publishes a port, or has a public address of its own.
     #[must_use]
     pub fn is_published(&self) -> bool {

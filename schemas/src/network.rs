@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
 use crate::ids::Generation;
+use crate::jail::JailSpec;
 use crate::meta::ObjectMeta;
 use crate::net::{AddressRange, Cidr};
 use crate::selector::LabelSelector;
@@ -70,12 +71,21 @@ pub struct NetworkSpec {
     /// The MTU in octets of the network's interfaces. Unless said: 1500, and for loopbacks what the kernel gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// The routing table that jails of this network use.
+    /// The routing table (fib, 1 to 15) that the processes of this shared-IP network's jails send by; one parameter of a jail, `exec.fib`, overrides it. A gateway of a subnet is the
+    /// table's default route; without one, jails are reached by their neighbours and cannot go out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fib: Option<u16>,
     /// The hosts that this network exists on; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_selector: Option<LabelSelector>,
+}
+
+/// The routing table of a jail's processes on these networks: its own, else that of its networks, which admission made one.
+pub fn fib_of<'a>(jail: &JailSpec, networks: impl Iterator<Item = &'a NetworkSpec>) -> u16 {
+    let of_networks = |spec: &NetworkSpec| spec.fib;
+    let own = jail.own_fib();
+    own.or_else(|| networks.filter_map(of_networks).next())
+        .unwrap_or_default()
 }
 
 /// The mode of a network, for code that decides by it.

@@ -37,7 +37,7 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
     findings.0
 }
 
-fn host_rows(spec: &HostSpec) -> [Row<'static>; 4] {
+fn host_rows(spec: &HostSpec) -> [Row<'static>; 3] {
     [
         (
             !spec.addresses.is_empty(),
@@ -49,11 +49,6 @@ fn host_rows(spec: &HostSpec) -> [Row<'static>; 4] {
             spec.pf.anchors == PfAnchors::Manage,
             "pf.anchors",
             "writing the anchor lines into pf.conf (leave it out, and add the lines that the agent names)",
-        ),
-        (
-            spec.fibs.is_some(),
-            "fibs",
-            "raising the number of routing tables",
         ),
     ]
 }
@@ -85,7 +80,11 @@ fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 7] {
             "routed.hostPrefixLength",
             "slices of a routed network's subnets for each host",
         ),
-        (spec.fib.is_some(), "fib", "a routing table per network"),
+        (
+            spec.fib.is_some() && spec.shared_ip.is_none(),
+            "fib",
+            "a routing table for networks of jails with a network stack of their own",
+        ),
         (
             spec.subnets.iter().any(has_link_local_gateway),
             "subnets",

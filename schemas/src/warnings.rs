@@ -17,6 +17,9 @@ use crate::violation::Warning;
 #[cfg(test)]
 mod tests;
 
+/// What a routing table does not do.
+const STEERS: &str = "a routing table steers what a jail's processes send and does not contain them: setfib(2) needs no privilege, so that any of them can take another table";
+
 /// The warnings that one object gives by itself.
 #[must_use]
 pub fn warnings(object: &Object) -> Vec<Warning> {
@@ -31,7 +34,13 @@ pub fn warnings_with<'a>(
 ) -> Vec<Warning> {
     let mut found = Vec::new();
     match object {
-        Object::Host(_) | Object::Network(_) => {}
+        Object::Host(_) => {}
+        Object::Network(network) => {
+            if network.spec.fib.is_some() {
+                let field = FieldPath::new("spec").field("fib");
+                warn(&mut found, &field, STEERS);
+            }
+        }
         Object::Jail(jail) => {
             public_first_address(&jail.spec, network, &mut found);
             for check in [
@@ -236,8 +245,7 @@ fn sources(spec: &JailSpec, found: &mut Vec<Warning>) {
 
 fn fib(spec: &JailSpec, found: &mut Vec<Warning>) {
     if spec.parameters.contains_key("exec.fib") {
-        let message = "exec.fib steers what exec.start runs and does not contain it: setfib(2) needs no privilege, so that any process of the jail can take another routing table";
-        warn(found, &parameter("exec.fib"), message);
+        warn(found, &parameter("exec.fib"), STEERS);
     }
 }
 

@@ -14,6 +14,10 @@ const WARNED: &[(&str, &[&str])] = &[
         &["ip4: inherit gives the jail", "ip6: inherit gives the jail"],
     ),
     (
+        "n12-routing-tables",
+        &["a routing table steers", "a routing table steers"],
+    ),
+    (
         "n13-source-address",
         &["ip4.saddrsel acts on this jail alone"],
     ),

@@ -61,6 +61,7 @@ pub fn build(networks: &NetSketches, sketches: &[Option<Sketch>; 4]) -> HostView
                 ("unplugged".to_owned(), uplink("igb7", None)),
                 ("pool".to_owned(), pool()),
             ]),
+            fibs: networks[1].private.then_some(networks::FIB + 1),
             ..HostSpec::default()
         },
         ..HostView::default()

@@ -384,13 +384,14 @@ impl World {
     }
 
     /// The host once duplicate address detection has ended and pf has forgotten what was taken out of it, as [`World::fingerprint`] tells, less what depends on how often the agent was
-    /// killed: whether a console log was written, the numbers that the kernel counts up (the scope in a link-local route is the interface's index), and the numbers of hooks at a netgraph switch.
+    /// killed: whether a console log was written, how many routing tables there are (what is in them counts), the numbers that the kernel counts up (the scope in a link-local route is the interface's index), and the numbers of hooks at a netgraph switch.
     pub fn settled(&mut self) -> Vec<String> {
         self.sleep(SETTLE_MS);
         // The emulated purge thread has run when pf is next looked at.
         let _ = self.observe();
         let lines = self.fingerprint();
-        let lines = lines.iter().filter(|line| !line.contains(".console "));
+        let stays = |line: &&String| line.contains(".console ") || line.starts_with("host fib ");
+        let lines = lines.iter().filter(|line| !stays(line));
         lines
             .map(|line| without_link_numbers(&without_scope(line)))
             .collect()

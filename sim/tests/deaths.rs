@@ -160,6 +160,7 @@ examples! {
     n08_bridge "networking/n08-bridge"
     n09_netgraph_uplink "networking/n09-netgraph-uplink"
     n10_netgraph_internal "networking/n10-netgraph-internal"
+    n12_routing_tables "networking/n12-routing-tables"
     n13_source_address "networking/n13-source-address"
     n16_one_to_one_nat "networking/n16-one-to-one-nat"
     n17_duplicate_addresses "networking/n17-duplicate-addresses"

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::execute::LedgerFile;
 use crate::host::HostError;
 use crate::nic::NicState;
+use crate::op::TableRoute;
 use crate::shared::Shared;
 
 pub mod journal;
@@ -154,6 +155,8 @@ pub enum Owned {
         /// The host end of the jail's link.
         interface: String,
     },
+    /// A route in one of the host's routing tables but the first.
+    TableRoute(TableRoute),
     /// An interface of the host whose ng_ether(4) hooks we connected to a netgraph switch of ours.
     #[serde(rename_all = "camelCase")]
     NgUplink {

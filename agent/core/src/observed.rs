@@ -7,8 +7,10 @@ use std::net::IpAddr;
 
 use cellblock_schemas::host::HostFacts;
 use cellblock_schemas::net::{Family, Mac};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::op::Via;
 use crate::words::Words;
 
 /// One look at a host.
@@ -339,6 +341,26 @@ pub struct Route {
 }
 
 impl Route {
+    /// Where it leads; none for a destination with a scope.
+    #[must_use]
+    pub fn prefix(&self) -> Option<IpNet> {
+        match (self.destination.as_str(), self.family) {
+            ("default", Family::Ipv4) => Some(Ipv4Net::default().into()),
+            ("default", Family::Ipv6) => Some(Ipv6Net::default().into()),
+            (net, _) if net.contains('/') => net.parse().ok(),
+            (address, _) => address.parse().ok().map(|address: IpAddr| address.into()),
+        }
+    }
+
+    /// Which way it leads.
+    #[must_use]
+    pub fn way(&self) -> Option<Via> {
+        Some(match self.next_hop() {
+            Some(gateway) => Via::Gateway(gateway),
+            None => Via::Interface(self.interface.clone()),
+        })
+    }
+
     /// The gateway's address; none where the destination is on the link. A link-local one is printed with its interface behind `%`.
     #[must_use]
     pub fn next_hop(&self) -> Option<IpAddr> {

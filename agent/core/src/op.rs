@@ -15,7 +15,8 @@ mod words;
 
 use crate::ledger::{Owned, OwnedJail};
 use crate::nic::NicState;
-use crate::observed::{EtherSettings, SwitchSettings};
+use crate::observed::{EtherSettings, Route, SwitchSettings};
+use crate::render::jailconf::LOOPBACK;
 
 /// What to do next, why not more, and for what reason.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,6 +92,12 @@ impl Subject {
     #[must_use]
     pub fn address(interface: &str, address: IpAddr) -> Self {
         Self::HostPart(format!("address {address} of {interface}"))
+    }
+
+    /// What all jails with that routing table need in it.
+    #[must_use]
+    pub fn table(fib: u16) -> Self {
+        Self::HostPart(format!("routing table {fib}"))
     }
 
     /// `host`, `network` or `jail`.
@@ -337,6 +344,16 @@ pub enum Op {
         /// The host end.
         interface: String,
     },
+    /// Adds a route to one of the host's routing tables but the first.
+    AddTableRoute {
+        /// The route.
+        route: TableRoute,
+    },
+    /// Takes such a route away.
+    RemoveTableRoute {
+        /// The route.
+        route: TableRoute,
+    },
     /// Destroys an interface of ours, if it still carries exactly this description.
     DestroyInterface {
         /// The interface.
@@ -532,8 +549,56 @@ impl Op {
                 | Self::RemoveAddress { .. }
                 | Self::RemoveAddressInVnet { .. }
                 | Self::RemoveRoute { .. }
+                | Self::RemoveTableRoute { .. }
                 | Self::RemoveFile { .. }
         )
+    }
+}
+
+/// A route in one of the host's routing tables (fibs) but the first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TableRoute {
+    /// The table, from 1.
+    pub fib: u16,
+    /// Where it leads.
+    pub destination: IpNet,
+    /// Which way.
+    pub via: Via,
+}
+
+impl TableRoute {
+    /// Whether the route that stands there leads the same way.
+    #[must_use]
+    pub fn is(&self, present: &Route) -> bool {
+        present.way().as_ref() == Some(&self.via)
+    }
+}
+
+/// Which way a route leads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Via {
+    /// Straight to the link.
+    Interface(String),
+    /// To a router.
+    Gateway(IpAddr),
+}
+
+impl Via {
+    /// To the host itself.
+    #[must_use]
+    pub fn loopback() -> Self {
+        Self::Interface(LOOPBACK.to_owned())
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interface(interface) => write!(f, "over {interface}"),
+            Self::Gateway(gateway) => write!(f, "by {gateway}"),
+        }
     }
 }
 

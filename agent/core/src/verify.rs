@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::names;
 use crate::observed::{Observed, ObservedJail};
 use crate::op::{Blocked, Plan, Subject};
-use crate::plan::{nics, reason};
+use crate::plan::{nics, reason, tables};
 
 mod findings;
 mod networks;
@@ -223,6 +223,10 @@ fn problem(
             subjects.push(Subject::Network(network.uid.clone()));
             subjects.push(Subject::anchor(&names::network_anchor(&network.uid)));
         }
+    }
+    let fib = tables::fib(view, jail);
+    if fib > 0 {
+        subjects.extend([Subject::sysctl(tables::FIBS), Subject::table(fib)]);
     }
     // Also where it publishes nothing any more: until the rules are gone, its former ports are not free.
     subjects.push(Subject::anchor(anchor));

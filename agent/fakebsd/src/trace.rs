@@ -91,8 +91,8 @@ pub struct Probe {
     pub source: Option<IpAddr>,
     /// Uid of the sending process; root if not said.
     pub user: Option<u32>,
-    /// The routing table of the sending process, as setfib(1) sets it.
-    pub fib: u32,
+    /// The routing table of the sending process, as setfib(1) sets it; none: that of a jail's daemons, and of the host the first.
+    pub fib: Option<u32>,
     /// Who listens.
     pub listening: Listening,
     /// Networks that the outside sends to this host, beside the addresses that answer on the wire itself.
@@ -100,7 +100,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// A probe by root, in fib 0, with a listener everywhere.
+    /// A probe by root, with a listener everywhere.
     pub fn new(from: Origin, to: IpAddr, protocol: Protocol, port: u16) -> Self {
         Self {
             from,
@@ -109,7 +109,7 @@ impl Probe {
             port,
             source: None,
             user: None,
-            fib: 0,
+            fib: None,
             listening: Listening::default(),
             routed_here: Vec::new(),
         }

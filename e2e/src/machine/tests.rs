@@ -11,7 +11,7 @@ fn what_the_list_has_is_passed_over() {
     for line in [
         "module if_bridge",
         "module ng_ether",
-        "sysctl net.fibs=2",
+        "host fib 1",
         "host pf anchor cellblock",
         "file of the agent ledger.json",
     ] {
@@ -24,7 +24,6 @@ fn what_the_list_does_not_have_is_told() {
     for line in [
         "module if_vlan",
         "module if_bridge2",
-        "sysctl net.fibs_max=2",
         "sysctl net.inet.ip.forwarding=1",
         "host pf anchor cellblock/j07",
         "host pf anchor stranger/cellblock",
@@ -33,7 +32,8 @@ fn what_the_list_does_not_have_is_told() {
         "www pf anchor cellblock",
         "file of the agent core",
         "file /var/db/cellblock/jails/www.conf \"\"",
-        "host fib 1",
+        "www fib 1",
+        "host route 1 10.0.2.0/24 link 801 vtnet0",
     ] {
         assert_eq!(new(line), [format!("+ {line}")]);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use crate::host::{BlockedPorts, HostSpec, Lagg, LaggProtocol, SysctlValue, Uplink};
 use crate::net::Family;
@@ -15,6 +16,9 @@ const KEY_DIGITS: usize = 64;
 
 /// Sysctls whose value can only be raised while the system runs (`sysctl_fibs` in sys/net/route/route_tables.c, `sysctl_kern_securelvl` in sys/kern/kern_mib.c), so that what they were could not be put back.
 const RAISED_ONLY: [&str; 2] = ["net.fibs", "kern.securelevel"];
+
+/// How many routing tables an agent gives its host: it reads no more than these.
+const FIBS: RangeInclusive<u16> = 1..=16;
 
 pub(super) fn validate(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     let uplinks = path.field("uplinks");
@@ -75,11 +79,15 @@ pub(super) fn validate(spec: &HostSpec, path: &FieldPath, findings: &mut Finding
     for (name, value) in &spec.sysctls {
         sysctl(name, value, &path.field("sysctls").key(name), findings);
     }
-    if spec.fibs == Some(0) {
+    if spec.fibs.is_some_and(|fibs| !FIBS.contains(&fibs)) {
         findings.add(
             &path.field("fibs"),
-            "a host has at least one routing table",
-            "1 or more",
+            format!(
+                "a host can be given {} to {} routing tables",
+                FIBS.start(),
+                FIBS.end()
+            ),
+            "write one more than the highest fib of its networks: the first table is 0",
         );
     }
     for (index, taint) in spec.taints.iter().enumerate() {
@@ -351,7 +359,11 @@ fn sysctl(name: &str, value: &SysctlValue, path: &FieldPath, findings: &mut Find
         findings.add(
             path,
             format!("{name} can only be raised while the host runs, so it could not be put back"),
-            "set it in the host's /etc/sysctl.conf or /boot/loader.conf",
+            if name == "net.fibs" {
+                "say how many with spec.fibs"
+            } else {
+                "set it in the host's /etc/sysctl.conf or /boot/loader.conf"
+            },
         );
     }
     if let SysctlValue::Text(text) = value

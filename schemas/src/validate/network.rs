@@ -1,7 +1,7 @@
 //! Rules for a Network: one mode, subnets that make sense, gateways and ranges inside them.
 
 use std::net::IpAddr;
-
+use std::ops::RangeInclusive;
 
 use crate::enforcement::{Enforcement, Feature, enforcement};
 use crate::net::{AddressRange, Family};
@@ -11,6 +11,9 @@ use crate::network::{
 use crate::path::FieldPath;
 use crate::validate::{exactly_one, names, reserved, selector};
 use crate::violation::Findings;
+
+/// The routing tables that a network may name: an agent reads and mends that many, and `net.fibs` beyond is for who routes by himself.
+const FIBS: RangeInclusive<u16> = 1..=15;
 
 /// The least MTU an interface takes (IF_MINMTU, sys/net/if_var.h).
 const MTU_MIN: u32 = 72;
@@ -42,6 +45,7 @@ pub(super) fn validate(spec: &NetworkSpec, path: &FieldPath, findings: &mut Find
         validate_nat(spec, nat, &path.field("egress").field("nat"), findings);
     }
     mtu(spec, &path.field("mtu"), findings);
+    fib(spec, &path.field("fib"), findings);
     if let Some(hosts) = &spec.host_selector {
         selector(hosts, &path.field("hostSelector"), findings);
     }
@@ -274,9 +278,14 @@ fn validate_gateway(
         }
     }
     match spec.mode() {
-        Some(Mode::SharedIp(_)) => {
+        Some(Mode::SharedIp(shared)) if shared.uplink.is_none() || spec.fib.is_none() => {
             let message = "jails of a sharedIP network use the host's routes, so that a gateway would be without effect";
-            findings.add(path, message, "remove it");
+            let help = if shared.uplink.is_some() {
+                "remove it, or give the network a routing table (fib), whose default route it is then"
+            } else {
+                "remove it"
+            };
+            findings.add(path, message, help);
         }
         Some(mode)
             if mode.is_on_the_wire() && spec.gateway_owner(gateway) == GatewayOwner::Host =>
@@ -417,6 +426,18 @@ fn validate_nat(spec: &NetworkSpec, nat: &Nat, path: &FieldPath, findings: &mut 
             refusal.message
         );
         findings.add(path, message, refusal.help);
+    }
+}
+
+fn fib(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
+    if spec.fib.is_some_and(|fib| !FIBS.contains(&fib)) {
+        let message = format!(
+            "the number of a routing table of a network is {} to {}",
+            FIBS.start(),
+            FIBS.end()
+        );
+        let help = "leave it out for 0, which every process has that nobody gave another";
+        findings.add(path, message, help);
     }
 }
 

@@ -522,3 +522,47 @@ fn metadata_follows_kubernetes() {
         ]
     );
 }
+
+#[test]
+fn routing_tables_have_numbers_that_an_agent_reads() {
+    let shared = |fib: u16| json!({ "sharedIP": { "uplink": "x" }, "fib": fib });
+    for (fib, refused) in [(0, true), (1, false), (15, false), (16, true)] {
+        let expected = ["spec.fib"];
+        let expected = if refused { &expected[..] } else { &[] };
+        assert_eq!(fields(Kind::Network, shared(fib)), expected, "{fib}");
+    }
+    for (fibs, refused) in [(0, true), (1, false), (16, false), (17, true)] {
+        let found = fields(Kind::Host, json!({ "fibs": fibs }));
+        assert_eq!(!found.is_empty(), refused, "{fibs}: {found:?}");
+    }
+}
+
+#[test]
+fn shared_addresses_have_a_gateway_only_with_a_routing_table_on_a_wire() {
+    let gateway = |owner: Option<&str>| {
+        let mut gateway = json!({ "address": "10.0.2.1" });
+        if let Some(owner) = owner {
+            gateway["owner"] = json!(owner);
+        }
+        json!([{ "cidr": "10.0.2.0/24", "gateway": gateway }])
+    };
+    let shared = |mode: Value, fib: Option<u16>, subnets: Value| {
+        let mut spec = json!({ "sharedIP": mode, "subnets": subnets });
+        if let Some(fib) = fib {
+            spec["fib"] = json!(fib);
+        }
+        fields(Kind::Network, spec)
+    };
+    let uplink = json!({ "uplink": "x" });
+    assert_eq!(shared(uplink.clone(), Some(1), gateway(None)), [""; 0]);
+    let at = ["spec.subnets[0].gateway"];
+    assert_eq!(shared(uplink.clone(), None, gateway(None)), at);
+    assert_eq!(
+        shared(json!({ "loopback": {} }), Some(1), gateway(None)),
+        at
+    );
+    assert_eq!(
+        shared(uplink, Some(1), gateway(Some("host"))),
+        ["spec.subnets[0].gateway.owner"]
+    );
+}

@@ -137,3 +137,19 @@ fn private_ranges_are_known() {
         assert!(is_public(address.parse().expect(address)), "{address}");
     }
 }
+
+#[test]
+fn a_networks_routing_table_is_no_fence() {
+    let network = |spec: Value| {
+        let document = json!({ "metadata": { "name": "x" }, "spec": spec });
+        crate::structural::read(Kind::Network, document).expect("the shape is right")
+    };
+    let with = warnings(&network(json!({ "sharedIP": { "uplink": "x" }, "fib": 1 })));
+    assert_eq!(with.len(), 1);
+    assert_eq!(with[0].field, "spec.fib");
+    assert!(with[0].message.contains("setfib(2)"), "{}", with[0].message);
+    assert_eq!(
+        warnings(&network(json!({ "sharedIP": { "uplink": "x" } }))),
+        []
+    );
+}

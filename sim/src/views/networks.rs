@@ -19,6 +19,9 @@ pub const NETWORKS: [&str; 8] = [
 /// The network of NICs that are passed through.
 pub const PASSED: &str = "own";
 
+/// The routing table of jails on a NIC, where they have one of their own.
+pub(super) const FIB: u16 = 1;
+
 /// A sketch of each of [`NETWORKS`].
 pub type NetSketches = [NetSketch; NETWORKS.len()];
 
@@ -139,6 +142,8 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
                 uplink: Some(shared_uplink(sketch).to_owned()),
             }),
             subnets: subnets(sketch, ("10.0.2.0", 24), ("fd00:2::", 64), None),
+            // Not by chance, so that what is in `laws.proptest-regressions` stays what it was.
+            fib: sketch.private.then_some(FIB),
             ..NetworkSpec::default()
         },
         2 => NetworkSpec {

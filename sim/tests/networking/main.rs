@@ -17,6 +17,7 @@ mod netgraph;
 mod one_to_one;
 mod routed;
 mod shared_ip;
+mod tables;
 
 /// How many passes a host may take to come to rest.
 const ROUNDS_MAX: usize = 200;

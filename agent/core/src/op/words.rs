@@ -108,6 +108,16 @@ impl fmt::Display for Op {
                 destination,
                 interface,
             } => write!(f, "remove route to {destination} over {interface}"),
+            Self::AddTableRoute { route } => write!(
+                f,
+                "add route to {} {} to routing table {}",
+                route.destination, route.via, route.fib
+            ),
+            Self::RemoveTableRoute { route } => write!(
+                f,
+                "remove route to {} {} from routing table {}",
+                route.destination, route.via, route.fib
+            ),
             Self::DestroyInterface { name, description } => {
                 write!(f, "destroy {name} ({description})")
             }

@@ -6,6 +6,7 @@ use cellblock_schemas::view::{HostView, JailView, NetworkView};
 
 use crate::names;
 use crate::op::Subject;
+use crate::plan::tables;
 
 /// The parts of a view that a subject's steps follow from.
 #[derive(Debug, Default, PartialEq)]
@@ -61,7 +62,8 @@ impl<'v> Basis<'v> {
                     let mut names = attachments.iter().map(|attachment| &attachment.network);
                     names.any(|name| *name == network.name)
                 });
-            runs && (has_rules && own || leaves)
+            let of_table = Subject::table(tables::fib(view, jail)) == *subject;
+            runs && (has_rules && own || leaves || of_table)
         }));
     }
 

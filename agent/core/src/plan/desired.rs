@@ -17,7 +17,7 @@ mod switch;
 use super::index::Index;
 use super::roots::Roots;
 use super::routed::{self, HostEnd};
-use super::{Blocks, Settings, reason};
+use super::{Blocks, Settings, reason, tables};
 use crate::ledger::Ledger;
 use crate::mark::{Mark, Role};
 use crate::names;
@@ -118,6 +118,8 @@ pub struct DesiredJail<'a> {
     pub aliases: Vec<DesiredAlias>,
     /// The networks that it leans on.
     pub networks: BTreeSet<Uid>,
+    /// The routing table of its processes.
+    pub fib: u16,
 }
 
 /// How a jail is attached.
@@ -131,6 +133,8 @@ pub enum Networking {
         ip4: Vec<IpAddr>,
         /// `ip6.addr`, in order.
         ip6: Vec<IpAddr>,
+        /// `exec.fib` by its networks' word; none: the first table, or the jail's own parameter.
+        fib: Option<u16>,
     },
     /// A network stack of its own.
     Vnet {
@@ -559,6 +563,7 @@ impl<'a> Resolver<'a, '_> {
                 }
             }
         }
+        self.check_fib(jail, &subject);
         if self.blocked.list.len() > blocked_before {
             return;
         }
@@ -598,8 +603,24 @@ impl<'a> Resolver<'a, '_> {
                 networking,
                 aliases,
                 networks,
+                fib: tables::fib(self.view, jail),
             },
         );
+    }
+
+    fn check_fib(&mut self, jail: &JailView, subject: &Subject) {
+        let fib = tables::fib(self.view, jail);
+        match tables::count(self.view, self.observed) {
+            Some(count) if fib >= count => {
+                let message = format!(
+                    "the jail's routing table is {fib}, and host `{}` has {count} (net.fibs), numbered from 0; set spec.fibs of the Host to {} or more",
+                    self.view.host_name,
+                    fib + 1
+                );
+                self.block(subject.clone(), reason::FIB_MISSING, message);
+            }
+            Some(_) | None => {}
+        }
     }
 
     fn check_parameters(&mut self, jail: &JailView, subject: &Subject) {
@@ -684,7 +705,9 @@ impl<'a> Resolver<'a, '_> {
         } else if aliases.is_empty() {
             (Networking::None, aliases)
         } else {
-            (Networking::Shared { ip4, ip6 }, aliases)
+            let own = jail.spec.own_fib();
+            let fib = Some(tables::fib(self.view, jail)).filter(|fib| *fib > 0 && own.is_none());
+            (Networking::Shared { ip4, ip6, fib }, aliases)
         }
     }
 

@@ -168,6 +168,7 @@ impl Planner<'_> {
                 | Owned::NgUplink { .. }
                 | Owned::NgEther { .. }
                 | Owned::Route { .. }
+                | Owned::TableRoute(_)
                 | Owned::Nic(_)
                 | Owned::Sysctl { .. } => continue,
             };

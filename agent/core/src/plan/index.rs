@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
+use ipnet::IpNet;
 
 use crate::ledger::{Ledger, OwnedJail};
 use crate::mark::{Mark, Role};
@@ -88,6 +89,7 @@ pub(crate) struct Index<'a> {
     holders: OnceCell<Multimap<IpAddr, (&'a Interface, &'a Address)>>,
     host_routes: OnceCell<Multimap<IpAddr, &'a Route>>,
     by_gateway: OnceCell<Multimap<IpAddr, &'a Route>>,
+    table_routes: OnceCell<BTreeMap<(u16, IpNet), &'a Route>>,
     mounted: OnceCell<BTreeSet<&'a str>>,
     lent: OnceCell<Vec<&'a NicState>>,
     living: ByText<'a, &'a ObservedJail>,
@@ -108,6 +110,7 @@ impl<'a> Index<'a> {
             holders: OnceCell::new(),
             host_routes: OnceCell::new(),
             by_gateway: OnceCell::new(),
+            table_routes: OnceCell::new(),
             mounted: OnceCell::new(),
             lent: OnceCell::new(),
             living: OnceCell::new(),
@@ -221,6 +224,18 @@ impl<'a> Index<'a> {
             Multimap::new(routes.filter_map(|route| Some((route.next_hop()?, route))))
         });
         routes.get(*gateway)
+    }
+
+    /// The host's route to exactly that prefix, in a routing table but the first.
+    pub(crate) fn table_route(&self, fib: u16, to: IpNet) -> Option<&'a Route> {
+        let routes = self.table_routes.get_or_init(|| {
+            let tables = self.observed.routes.range(1..);
+            let routes = tables.flat_map(|(fib, routes)| routes.iter().map(move |r| (*fib, r)));
+            routes
+                .filter_map(|(fib, route)| Some(((fib, route.prefix()?), route)))
+                .collect()
+        });
+        routes.get(&(fib, to)).copied()
     }
 
     /// Whether something is mounted there.

@@ -325,9 +325,11 @@ impl<'a> Planner<'a> {
         };
         let entry = self.entry_of_start(uid, jail);
         self.plan_former_states(uid, &entry);
-        let needs = jail.nics().map(nics::subject);
+        let needs: Vec<Subject> = jail.nics().map(nics::subject).collect();
+        let tables = self.table_needs(jail);
         let step = self.step(Phase::StartJail, &subject, op);
         step.needs.extend(needs);
+        step.needs.extend(tables);
         step.record.push(Record::Jail(uid.clone(), entry));
         step.record.extend(records);
     }

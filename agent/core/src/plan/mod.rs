@@ -24,6 +24,7 @@ mod restore;
 mod roots;
 mod routed;
 mod sysctls;
+pub(crate) mod tables;
 mod teardown;
 
 use std::cell::LazyCell;
@@ -41,6 +42,7 @@ use crate::op::{Blocked, Op, Plan, Step, Subject, Waiting};
 use desired::Desired;
 use index::{Cursor, Index, Owners};
 use phase::Phase;
+use tables::Tables;
 
 /// How long the hooks of a jail may take, in milliseconds.
 pub(crate) const BUSY_MS_MAX: u64 = teardown::BUSY_MS_MAX;
@@ -73,6 +75,10 @@ pub mod reason {
     pub const UPLINK_HAS_ADDRESSES: &str = "UplinkHasAddresses";
     /// The NIC is in another jail.
     pub const NIC_IN_USE: &str = "NicInUse";
+    /// The host has no routing table of that number.
+    pub const FIB_MISSING: &str = "FibMissing";
+    /// In the jail's routing table a route leads another way than the jail needs it to.
+    pub const ROUTE_TAKEN: &str = "RouteTaken";
     /// The uplink is a member of somebody else's bridge.
     pub const UPLINK_IN_USE: &str = "UplinkInUse";
     /// The kernel does not know this jail parameter.
@@ -161,6 +167,7 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         "net.inet6.ip6.forwarding",
         "net.link.bridge.member_ifaddrs",
         netgraph::RECVSPACE,
+        tables::FIBS,
     ] {
         wanted.sysctls.insert(oid.to_owned());
     }
@@ -214,6 +221,7 @@ pub fn plan(view: &HostView, observed: &Observed, ledger: &Ledger, settings: &Se
     planner.plan_teardown();
     planner.plan_withdrawn_sysctls();
     planner.plan_networks();
+    planner.plan_tables();
     planner.plan_jails();
     planner.plan_filter();
     planner.finish()
@@ -227,6 +235,7 @@ struct Planner<'a> {
     settings: &'a Settings,
     index: Index<'a>,
     desired: Desired<'a>,
+    tables: Tables,
     steps: Vec<(Phase, Step)>,
     /// Names of the interfaces and netgraph nodes that the steps so far destroy.
     going: BTreeSet<String>,
@@ -249,13 +258,14 @@ impl<'a> Planner<'a> {
     ) -> Self {
         let index = Index::new(view, observed, ledger);
         let (desired, blocked) = desired::resolve(view, observed, &index, ledger, settings);
-        Self {
+        let mut planner = Self {
             view,
             observed,
             ledger,
             settings,
             index,
             desired,
+            tables: Tables::new(),
             steps: Vec::new(),
             going: BTreeSet::new(),
             nodes: observed.netgraph.nodes.len(),
@@ -263,7 +273,9 @@ impl<'a> Planner<'a> {
             waiting: Vec::new(),
             waits_for_dying: BTreeSet::new(),
             blocked,
-        }
+        };
+        planner.resolve_tables();
+        planner
     }
 
     fn step(&mut self, phase: Phase, subject: &Subject, op: Op) -> &mut Step {
@@ -507,6 +519,7 @@ fn still_there<'a>(
             let node = index.node(&names::ether_node(interface));
             unread || node.is_some_and(|node| node.kind == "ether") || is_hooked(interface)
         }
+        Owned::TableRoute(route) => tables::stands(index, route),
         Owned::Nic(state) => nics::is_lent(observed, index, state),
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),
     }

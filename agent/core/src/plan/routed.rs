@@ -267,6 +267,7 @@ impl Planner<'_> {
                 | Owned::NgUplink { .. }
                 | Owned::NgEther { .. }
                 | Owned::Nic(_)
+                | Owned::TableRoute(_)
                 | Owned::Sysctl { .. } => continue,
             };
             let Some(uid) = self.goes_on(interface) else {
@@ -321,6 +322,7 @@ impl DesiredLink {
             | Owned::NgUplink { .. }
             | Owned::NgEther { .. }
             | Owned::Nic(_)
+            | Owned::TableRoute(_)
             | Owned::Sysctl { .. } => false,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cellblock_schemas::view::HostView;
 
 use super::phase::Phase;
-use super::{Planner, reason};
+use super::{Planner, reason, tables};
 use crate::ledger::{Ledger, Owned};
 use crate::observed::Observed;
 use crate::op::{Op, Record, Step, Subject};
@@ -63,6 +63,23 @@ impl Planner<'_> {
         let view = self.view;
         for (oid, value) in &view.host.sysctls {
             self.plan_declared(oid, value.to_string());
+        }
+        self.plan_fibs();
+    }
+
+    /// More routing tables. The kernel lets their number grow only (recording `04`), so that there is nothing to remember.
+    fn plan_fibs(&mut self) {
+        let Some(wanted) = self.view.host.fibs else {
+            return;
+        };
+        let present = self.observed.sysctls.get(tables::FIBS);
+        let present = present.and_then(|present| present.as_ref()?.parse::<u16>().ok());
+        if present.is_some_and(|present| present < wanted) {
+            let op = Op::SetSysctl {
+                oid: tables::FIBS.to_owned(),
+                value: wanted.to_string(),
+            };
+            self.step(Phase::Sysctl, &Subject::sysctl(tables::FIBS), op);
         }
     }
 

@@ -17,6 +17,9 @@ use crate::plan::desired::Networking;
 /// The version of the digest's form, at its beginning. A later form must be able to compute the ones before, or every jail of every host would restart with the agent.
 const FORM: &str = "1";
 
+/// The fields that say with which routing table a jail was started.
+pub const FIB_FIELDS: [&str; 2] = ["exec.fib", "spec.parameters.exec.fib"];
+
 /// How much of a value is remembered and told, in characters; the rest is a digest of the whole.
 const TOLD_CHARS_MAX: usize = 60;
 
@@ -59,11 +62,14 @@ impl Meaning {
         let texts = |addresses: &[IpAddr]| addresses.iter().map(IpAddr::to_string).collect();
         match networking {
             Networking::None => {}
-            Networking::Shared { ip4, ip6 } => {
+            Networking::Shared { ip4, ip6, fib } => {
                 for (field, addresses) in [("ip4.addr", ip4), ("ip6.addr", ip6)] {
                     if !addresses.is_empty() {
                         put(field, texts(addresses));
                     }
+                }
+                if let Some(fib) = fib {
+                    put("exec.fib", vec![fib.to_string()]);
                 }
             }
             Networking::Vnet { links } => {

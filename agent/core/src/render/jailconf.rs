@@ -116,7 +116,7 @@ impl Text {
     fn networking(&mut self, name: &str, networking: &Networking) {
         match networking {
             Networking::None => {}
-            Networking::Shared { ip4, ip6 } => {
+            Networking::Shared { ip4, ip6, fib } => {
                 for (parameter, addresses) in [("ip4.addr", ip4), ("ip6.addr", ip6)] {
                     if !addresses.is_empty() {
                         let list: Vec<String> = addresses
@@ -125,6 +125,9 @@ impl Text {
                             .collect();
                         self.line(format_args!("{parameter} = {}", list.join(", ")));
                     }
+                }
+                if let Some(fib) = fib {
+                    self.line(format_args!("exec.fib = {fib}"));
                 }
             }
             Networking::Vnet { links } => {

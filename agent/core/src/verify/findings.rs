@@ -185,6 +185,7 @@ impl<'a> Findings<'a> {
             | Owned::NgEther { .. }
             | Owned::Redirect { .. }
             | Owned::Route { .. }
+            | Owned::TableRoute(_)
             | Owned::Sysctl { .. }
             | Owned::Nic(_)
             | Owned::Translation { .. } => None,

@@ -27,7 +27,7 @@ fn probe(host: &Emulator, context: &Context, to: IpAddr, protocol: Protocol, por
     let jail = host.kernel.jail(context.jid);
     let from = jail.map_or(Origin::Host, |jail| Origin::Jail(jail.name.clone()));
     Probe {
-        fib: context.fib,
+        fib: Some(context.fib),
         listening: Listening::Emulated,
         ..Probe::new(from, to, protocol, port)
     }

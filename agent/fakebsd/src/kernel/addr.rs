@@ -281,6 +281,9 @@ impl Kernel {
         }
         self.inet_forget(id, address);
         self.inet_scrub_prefix(id, &entry);
+        if !elsewhere {
+            self.routes_forget_source(vnet, address);
+        }
         Ok(())
     }
 

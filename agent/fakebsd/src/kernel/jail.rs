@@ -141,6 +141,8 @@ pub(crate) struct Jail {
     pub(crate) meta: String,
     pub(crate) env: String,
     pub(crate) processes: BTreeSet<u32>,
+    /// The routing table of the processes that `exec.start` left, as `exec.fib` says.
+    pub(crate) fib: u32,
 }
 
 /// All jails with the ways to find them. The host itself is not among them; its jid is 0.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Kernel;
-use super::addr::{embed_scope, mask4, mask6};
+use super::addr::{Inet, embed_scope, mask4, mask6};
 use super::errno::Errno;
 use super::ifnet::IfId;
 use super::vnet::VnetId;
@@ -50,6 +50,14 @@ impl RouteKey {
         }
     }
 
+    /// The key of an address for itself, without a scope.
+    fn host(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::new(Family::Inet, u128::from(u32::from(address)), 32),
+            IpAddr::V6(address) => Self::new(Family::Inet6, u128::from(address), 128),
+        }
+    }
+
     /// Order of the radix tree's walk: by address, longest prefix first.
     fn place(self) -> (u128, Reverse<u8>) {
         (self.address, Reverse(self.prefix))
@@ -85,6 +93,7 @@ pub(crate) struct Rib {
     nexthops: BTreeMap<NexthopKey, (u32, u32)>,
     free_nexthops: BTreeSet<u32>,
     by_interface: BTreeMap<IfId, BTreeSet<(u128, Reverse<u8>)>>,
+    by_source: BTreeMap<u128, BTreeSet<(u128, Reverse<u8>)>>,
 }
 
 impl Rib {
@@ -121,6 +130,10 @@ impl Rib {
             .entry(route.interface)
             .or_default()
             .insert(place);
+        self.by_source
+            .entry(route.source)
+            .or_default()
+            .insert(place);
         self.routes.insert(place, route);
     }
 
@@ -131,6 +144,12 @@ impl Rib {
             places.remove(&place);
             if places.is_empty() {
                 self.by_interface.remove(&route.interface);
+            }
+        }
+        if let Some(places) = self.by_source.get_mut(&route.source) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.by_source.remove(&route.source);
             }
         }
         Some(route)
@@ -231,6 +250,17 @@ impl Kernel {
         }
     }
 
+    /// Takes away every route whose source is an address that goes, somebody's static ones among them, in all fibs (in_ifadown, sys/netinet/in_rmx.c; seen on 15.1). IPv6 has no such thing.
+    pub(crate) fn routes_forget_source(&mut self, vnet: VnetId, address: Ipv4Addr) {
+        let source = u128::from(u32::from(address));
+        for tables in &mut self.vnet_mut(vnet).fibs {
+            let rib = tables.rib_mut(Family::Inet);
+            for place in rib.by_source.get(&source).cloned().unwrap_or_default() {
+                rib.remove(place);
+            }
+        }
+    }
+
     /// Longest match.
     pub(crate) fn route_lookup(
         &self,
@@ -286,18 +316,28 @@ impl Kernel {
         if self.route_exists(vnet, fib, key) {
             return Err(Errno::EEXIST);
         }
-        let source = self.source_on(interface, key.family);
+        let towards = match gateway {
+            Gateway::Address(address) => RouteKey::host(address),
+            Gateway::Link => key,
+        };
+        let source = self.source_on(interface, towards);
         self.route_install(vnet, fib, key, gateway, flags | rtf::UP, interface, source);
         Ok(())
     }
 
-    fn source_on(&self, id: IfId, family: Family) -> u128 {
+    /// The address of the interface that packets of the route have: the first whose prefix covers where it leads, else its first (ifaof_ifpforaddr, sys/net/if.c).
+    fn source_on(&self, id: IfId, towards: RouteKey) -> u128 {
         let ifnet = self.ifnet(id);
-        match family {
-            Family::Inet => ifnet
-                .inet
-                .first()
-                .map_or(0, |entry| u128::from(u32::from(entry.address))),
+        match towards.family {
+            Family::Inet => {
+                let covers = |entry: &&Inet| {
+                    let mask = u128::from(mask4(entry.prefix));
+                    (u128::from(u32::from(entry.address)) ^ towards.address) & mask == 0
+                };
+                let first = ifnet.inet.first();
+                let entry = ifnet.inet.iter().find(covers).or(first);
+                entry.map_or(0, |entry| u128::from(u32::from(entry.address)))
+            }
             Family::Inet6 => ifnet.inet6.first().map_or(0, |entry| {
                 u128::from(embed_scope(entry.address, ifnet.index))
             }),

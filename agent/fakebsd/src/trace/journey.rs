@@ -7,7 +7,7 @@ use super::link::{End, Survey, Wire, holds};
 use super::render::end;
 use super::source::{choose, jail_view};
 use super::stack::{Opening, unscoped};
-use super::{Cause, Hop, Listener, Origin, Probe, Protocol, Sent, Through, Trace, Verdict};
+use super::{Cause, Hop, Listener, Origin, Place, Probe, Protocol, Sent, Through, Trace, Verdict};
 use crate::emulator::Emulator;
 use crate::kernel::Kernel;
 use crate::kernel::ifnet::{Driver, IfId, Mac};
@@ -230,10 +230,12 @@ impl<'a> Journey<'a> {
             Origin::Host | Origin::Outside { .. } => None,
         };
         let stack = jail.map_or(HOST, |jail| jail.stack);
-        if self.kernel().vnet(stack).fibs.len() <= probe.fib as usize {
+        let of_daemons = || jail.map_or(0, |jail| jail.fib);
+        let fib = probe.fib.unwrap_or_else(of_daemons);
+        if self.kernel().vnet(stack).fibs.len() <= fib as usize {
             return Err(Stop::Lost(
                 Cause::NoSuchPlace,
-                format!("there is no fib {}", probe.fib),
+                format!("there is no fib {fib}"),
             ));
         }
         let name = jail.map_or_else(|| "host".to_owned(), |jail| format!("jail {}", jail.name));
@@ -241,7 +243,7 @@ impl<'a> Journey<'a> {
             name,
             stack,
             jail,
-            fib: probe.fib,
+            fib,
         })
     }
 
@@ -329,10 +331,14 @@ impl<'a> Journey<'a> {
             Arrival::Stack {
                 stack, interface, ..
             } => {
-                // An echo is answered in the table of the interface, a listener's answer in its process's own: the first.
-                let fib = match probe.protocol {
-                    Protocol::Icmp => self.kernel().ifnet(*interface).fib,
-                    Protocol::Tcp | Protocol::Udp => 0,
+                // An echo is answered in the table of the interface, a connection in that of its listener (`solisten_clone`, sys/kern/uipc_socket.c).
+                let fib = match (probe.protocol, &by.place) {
+                    (Protocol::Icmp, _) => self.kernel().ifnet(*interface).fib,
+                    (Protocol::Tcp | Protocol::Udp, Place::Jail(name)) => {
+                        let jail = self.kernel().find_jail(0, name);
+                        jail.map_or(0, |jail| jail.fib)
+                    }
+                    (Protocol::Tcp | Protocol::Udp, Place::Host | Place::Outside(_)) => 0,
                 };
                 let sender = Sender {
                     name: by.place.to_string(),

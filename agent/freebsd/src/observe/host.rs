@@ -12,7 +12,7 @@ use cellblock_agent_core::render::pf::ISOLATED_TABLE;
 use cellblock_schemas::host::{HostFacts, InterfaceFact};
 use cellblock_schemas::net::HostAddress;
 
-use super::{ifconfig, jls, mount, netgraph, netstat, pf, sysctl, vnet};
+use super::{ifconfig, jls, mount, netgraph, pf, sysctl, vnet};
 use crate::command::{Command, Program, words};
 use crate::error::Failure;
 use crate::system::{System, succeed};
@@ -193,11 +193,7 @@ fn routes(
         .and_then(|text| text.parse().ok())
         .unwrap_or(1);
     (0..fibs.min(FIBS_MAX))
-        .map(|fib| {
-            let arguments = words!["-rnW", "-F", fib.to_string(), "--libxo", "json"];
-            let output = succeed(system, &Command::new(Program::Netstat, arguments))?;
-            Ok((fib, netstat::parse(&output.stdout)?))
-        })
+        .map(|fib| Ok((fib, super::table(system, fib)?)))
         .collect()
 }
 

@@ -23,7 +23,7 @@ pub(crate) use host::{CONF, JID, STDERR, anchors, holds_nothing, look, show as s
 pub(crate) use vnet::routes as vnet_routes;
 pub(crate) use work::{Orphan, kill_command, orphans};
 
-use cellblock_agent_core::observed::{Interface, ObservedJail};
+use cellblock_agent_core::observed::{Interface, ObservedJail, Route};
 
 use crate::command::{Command, Program, words};
 use crate::error::Failure;
@@ -89,6 +89,13 @@ fn interface_with(
             what: format!("no interface {name} in what it printed of it"),
         }),
     }
+}
+
+/// A routing table of the host.
+pub(crate) fn table(system: &dyn System, fib: u16) -> Result<Vec<Route>, Failure> {
+    let arguments = words!["-rnW", "-F", fib.to_string(), "--libxo", "json"];
+    let output = succeed(system, &Command::new(Program::Netstat, arguments))?;
+    netstat::parse(&output.stdout)
 }
 
 /// A name that a jail's root may have chosen, as words of ifconfig(8): it may look like an option.

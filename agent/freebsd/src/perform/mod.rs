@@ -97,6 +97,8 @@ impl Performer<'_> {
                 destination,
                 interface,
             } => self.remove_route(*destination, interface),
+            Op::AddTableRoute { route } => self.add_table_route(route),
+            Op::RemoveTableRoute { route } => self.remove_table_route(route),
             Op::DestroyInterface { name, description } => self.destroy_interface(name, description),
             Op::WriteFile { path, content } => self.write_file(path, content),
             Op::RemoveFile { path } => self.remove_file(path),

@@ -1,12 +1,17 @@
-//! Routes to single addresses: of the host to its jails over routed links, and inside a jail to a gateway that no prefix covers.
+//! Routes to single addresses, of the host to its jails over routed links, and inside a jail to a gateway that no prefix covers; and routes in the host's other routing tables.
 //!
 //! `-iface`, as in recording `04`, for both families: the route says that the address is on the link. Each is read back by `route get`.
 
 use std::net::IpAddr;
 
+use cellblock_agent_core::observed::Route;
+use cellblock_agent_core::op::{TableRoute, Via};
+use ipnet::IpNet;
+
 use super::{Performer, effect, interface_word, jail_word};
 use crate::command::{Command, Program, words};
 use crate::error::Failure;
+use crate::observe;
 
 /// A route to exactly one address, as `route get` shows it.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +66,60 @@ impl Performer<'_> {
         })
     }
 
+    /// After its interface has the address: without one of the family the route would have the link's as its source.
+    pub(super) fn add_table_route(&self, wanted: &TableRoute) -> Result<(), Failure> {
+        match self.table_route(wanted)? {
+            Some(found) if wanted.is(&found) => return Ok(()),
+            Some(found) => {
+                return Err(Failure::Changed(format!(
+                    "routing table {} has a route to {} by {} ({}) by now",
+                    wanted.fib, wanted.destination, found.gateway, found.interface
+                )));
+            }
+            None => {}
+        }
+        let mut arguments = table_words("add", wanted);
+        match &wanted.via {
+            Via::Interface(interface) => {
+                arguments.extend(words!["-iface", interface_word(interface)?]);
+            }
+            Via::Gateway(gateway) => arguments.push(gateway.to_string()),
+        }
+        self.change(&Command::new(Program::Route, arguments))?;
+        let now = self.table_route(wanted)?;
+        effect(now.is_some_and(|now| wanted.is(&now)), || {
+            format!(
+                "routing table {} has no route to {} {}",
+                wanted.fib, wanted.destination, wanted.via
+            )
+        })
+    }
+
+    /// Absent is fine, and so is another one, which is not the one that was meant.
+    pub(super) fn remove_table_route(&self, leaving: &TableRoute) -> Result<(), Failure> {
+        let stands = |found: Option<Route>| found.is_some_and(|found| leaving.is(&found));
+        if !stands(self.table_route(leaving)?) {
+            return Ok(());
+        }
+        self.change(&Command::new(
+            Program::Route,
+            table_words("delete", leaving),
+        ))?;
+        effect(!stands(self.table_route(leaving)?), || {
+            format!(
+                "routing table {} still has the route to {} {}",
+                leaving.fib, leaving.destination, leaving.via
+            )
+        })
+    }
+
+    /// The route to exactly that destination. netstat(1) tells it from one to a larger net, which `route get` would answer with.
+    fn table_route(&self, route: &TableRoute) -> Result<Option<Route>, Failure> {
+        let routes = observe::table(self.system, route.fib)?;
+        let mut routes = routes.into_iter();
+        Ok(routes.find(|found| found.prefix() == Some(route.destination)))
+    }
+
     fn route_to(&self, jail: Option<&str>, destination: IpAddr) -> Result<Option<Found>, Failure> {
         let command = Command::new(Program::Route, route_words(jail, "get", destination)?);
         let output = self.system.run(&command)?;
@@ -73,6 +132,23 @@ impl Performer<'_> {
             Err(Failure::refused(&command, &output))
         }
     }
+}
+
+/// `-n VERB -fib FIB [-inet6] default | -host ADDRESS | -net PREFIX`, as seen on 15.1.
+fn table_words(verb: &str, route: &TableRoute) -> Vec<String> {
+    let mut arguments = words!["-n", verb, "-fib", route.fib.to_string()];
+    let to = route.destination;
+    if matches!(to, IpNet::V6(_)) {
+        arguments.push("-inet6".to_owned());
+    }
+    if to.prefix_len() == 0 {
+        arguments.push("default".to_owned());
+    } else if to.prefix_len() == to.max_prefix_len() {
+        arguments.extend(words!["-host", to.addr().to_string()]);
+    } else {
+        arguments.extend(words!["-net", to.to_string()]);
+    }
+    arguments
 }
 
 /// `[-j JAIL] -n VERB [-inet6] -host ADDRESS`

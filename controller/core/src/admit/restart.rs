@@ -1,6 +1,6 @@
 //! Who is told that a change restarts a jail, before anything happens: the words around the one table, `cellblock_schemas::change`.
 
-use cellblock_schemas::change::{Started, network_restarts};
+use cellblock_schemas::change::{Started, fib_restarts, network_restarts};
 use cellblock_schemas::jail::{Jail, RunPolicy};
 use cellblock_schemas::{Object, Warning};
 
@@ -15,29 +15,50 @@ pub(super) fn warnings(index: &Index, before: &Object, after: &Object) -> Vec<Wa
         (Object::Jail(before), Object::Jail(after)) => of_jail(before, after),
         (Object::Network(before), Object::Network(after)) => {
             let name = &before.metadata.name;
-            let jails: Vec<&str> = index
-                .jails_of_network(name)
-                .filter(|jail| runs(jail))
-                .filter(|jail| {
-                    jail.binding().is_some_and(|binding| {
-                        network_restarts(name, &before.spec, &after.spec, binding)
-                    })
+            let gateway = |jail: &Jail| {
+                jail.binding().is_some_and(|binding| {
+                    network_restarts(name, &before.spec, &after.spec, binding)
                 })
-                .map(|jail| jail.metadata.name.as_str())
-                .collect();
-            if jails.is_empty() {
-                return Vec::new();
-            }
-            vec![Warning {
-                field: "spec.subnets".to_owned(),
-                message: format!(
-                    "this restarts {}: the gateway is the default gateway of a jail with a network stack of its own, which is set when it starts",
-                    named(&jails)
-                ),
-            }]
+            };
+            let fib = |jail: &Jail| fib_restarts(&before.spec, &after.spec, &jail.spec);
+            let of_gateway = of_network(
+                index,
+                name,
+                "spec.subnets",
+                "the gateway is the default gateway of a jail with a network stack of its own",
+                gateway,
+            );
+            let of_fib = of_network(
+                index,
+                name,
+                "spec.fib",
+                "it is the routing table of a jail's processes",
+                fib,
+            );
+            of_gateway.into_iter().chain(of_fib).collect()
         }
         (Object::Host(_) | Object::Network(_) | Object::Jail(_), _) => Vec::new(),
     }
+}
+
+/// The warning about those jails of a network that a change of `field` restarts.
+fn of_network(
+    index: &Index,
+    name: &str,
+    field: &str,
+    what: &str,
+    restarts: impl Fn(&Jail) -> bool,
+) -> Option<Warning> {
+    let jails = index.jails_of_network(name).filter(|jail| runs(jail));
+    let jails = jails.filter(|jail| restarts(jail));
+    let jails: Vec<&str> = jails.map(|jail| jail.metadata.name.as_str()).collect();
+    (!jails.is_empty()).then(|| Warning {
+        field: field.to_owned(),
+        message: format!(
+            "this restarts {}: {what}, which is set when it starts",
+            named(&jails)
+        ),
+    })
 }
 
 fn of_jail(before: &Jail, after: &Jail) -> Vec<Warning> {

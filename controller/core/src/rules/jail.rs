@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cellblock_schemas::jail::{Addressing, Attachment};
+use cellblock_schemas::jail::{Addressing, Attachment, JailSpec};
 use cellblock_schemas::net::HostAddress;
 use cellblock_schemas::network::{Network, NetworkSpec, Scope};
 use cellblock_schemas::{Host, Jail};
@@ -72,6 +72,7 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
         }
         addresses(index, jail, attachment, network, &field, &mut problems);
     }
+    problems.extend(fibs_mixed(index, &jail.spec, None));
     macs(index, jail, &mut problems);
     super::enforced::of_jail(index, jail, &mut problems);
     let published = jail.spec.publish.iter().map(|publish| publish.ports.len());
@@ -111,6 +112,43 @@ fn macs(index: &Others<'_>, jail: &Jail, problems: &mut Vec<Problem>) {
         };
         problems.push(Problem::new("MacTaken", field, message, OTHER_MAC));
     }
+}
+
+/// The processes of a jail have one routing table. `changed` is a network as it shall be.
+pub(super) fn fibs_mixed(
+    index: &Index,
+    jail: &JailSpec,
+    changed: Option<&Network>,
+) -> Option<Problem> {
+    if jail.own_fib().is_some() {
+        return None;
+    }
+    let mut first: Option<(&str, u16)> = None;
+    for (place, attachment) in jail.networks.iter().enumerate() {
+        let changed = changed.filter(|changed| changed.metadata.name == attachment.network);
+        let Some(network) = changed.or_else(|| index.network(&attachment.network)) else {
+            continue;
+        };
+        let (name, fib) = (
+            network.metadata.name.as_str(),
+            network.spec.fib.unwrap_or_default(),
+        );
+        match first {
+            None => first = Some((name, fib)),
+            Some((_, other)) if other == fib => {}
+            Some((other_name, other)) => {
+                return Some(Problem::new(
+                    "FibsMixed",
+                    format!("spec.networks[{place}].network"),
+                    format!(
+                        "the processes of a jail have one routing table, but network {other_name} is for table {other} and network {name} for table {fib}"
+                    ),
+                    "say which with the jail's parameter exec.fib, or attach it to networks of one fib",
+                ));
+            }
+        }
+    }
+    None
 }
 
 /// A jail has either a network stack of its own or the host's.

@@ -40,7 +40,24 @@ pub(crate) fn network(index: &Index, network: &Network, before: Option<&Network>
         problems.extend(left_outside(network, address, &claim.owner));
     }
     super::enforced::of_network(index, network, &mut problems);
+    if before.spec.fib != network.spec.fib {
+        problems.extend(fibs_mixed(index, network));
+    }
     problems
+}
+
+/// A jail whose other networks are of another routing table.
+fn fibs_mixed(index: &Index, network: &Network) -> Option<Problem> {
+    let mut jails = index.jails_of_network(&network.metadata.name);
+    jails.find_map(|jail| {
+        let found = super::jail::fibs_mixed(index, &jail.spec, Some(network))?;
+        Some(Problem::new(
+            found.reason,
+            "spec.fib",
+            format!("jail {}: {}", jail.metadata.name, found.message),
+            &found.help,
+        ))
+    })
 }
 
 /// Hosts with jails of a network that its new selector would leave out: the jails would stay there all the same.

@@ -32,6 +32,7 @@ fn shared_ip_jail_has_its_addresses_in_order() {
             "203.0.113.10".parse().expect("an address"),
         ],
         ip6: vec!["fd00:20::3".parse().expect("an address")],
+        fib: None,
     };
     let conf = render(
         &jail(&[("securelevel", ParameterValue::Number(3))]),

@@ -454,13 +454,15 @@ impl<'r, 'a> Work<'r, 'a> {
         let mut context = run.context.clone();
         if let Some(jid) = self.jid.filter(|_| inside) {
             context = context.inside(&run.host.kernel, jid);
-            if let Some(fib) =
-                value(&run.jails[self.at], "exec.fib").and_then(|text| text.parse::<u32>().ok())
-            {
+            let fib = value(&run.jails[self.at], "exec.fib");
+            if let Some(fib) = fib.and_then(|text| text.parse::<u32>().ok()) {
                 if fib as usize >= run.host.kernel.vnet(run.context.stack).fibs.len() {
                     return complaint("setfib: Invalid argument".into());
                 }
                 context.fib = fib;
+                if let Some(jail) = run.host.kernel.jails.all.get_mut(&jid) {
+                    jail.fib = fib;
+                }
             }
         } else {
             let jail = &run.jails[self.at];

@@ -371,6 +371,7 @@ impl Kernel {
             cpuset,
             meta: String::new(),
             env: String::new(),
+            fib: 0,
             processes: BTreeSet::new(),
         }
     }

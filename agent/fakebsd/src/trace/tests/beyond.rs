@@ -333,7 +333,7 @@ fn what_does_not_exist_is_named() {
         Cause::NoSuchPlace,
     );
     let probe = Probe {
-        fib: 7,
+        fib: Some(7),
         ..Probe::tcp(Origin::Host, ip("192.0.2.3"), 80)
     };
     assert_lost(&host.trace(&probe), Cause::NoSuchPlace);
@@ -446,4 +446,34 @@ fn a_gateway_answers_only_whom_it_reaches_without_one() {
     assert_reached(&reaches(&host), &Place::Host, "fd00:41::10");
     let trace = tcp(&host, Origin::Host, "fd00:41::10", 80);
     assert_reached(&trace, &place("a"), "fd00::1");
+}
+
+#[test]
+fn routes_go_with_the_address_that_is_their_source() {
+    // As seen on 15.1: `route add -iface` takes the first address of the interface whose prefix covers the destination.
+    let mut host = host(
+        "sysctl net.fibs=2
+        ifconfig vtnet1 inet 203.0.113.9/32 up
+        ifconfig vtnet1 inet 203.0.113.1/24 alias
+        route -n add -fib 1 -net 203.0.113.0/24 -iface vtnet1
+        route -n add -fib 1 -host 203.0.113.9 -iface lo0
+        route -n add -fib 1 default 203.0.113.100",
+    );
+    let table = |host: &mut Emulator| {
+        let text = host.sh("netstat -rn -F 1 -f inet").stdout;
+        let routes = text.lines().skip(4);
+        let first = routes.filter_map(|line| line.split_whitespace().next().map(str::to_owned));
+        first.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        table(&mut host),
+        ["default", "203.0.113.0/24", "203.0.113.9"]
+    );
+    host.sh("ifconfig vtnet1 inet 203.0.113.9 -alias");
+    assert_eq!(
+        table(&mut host),
+        ["default", "203.0.113.0/24", "203.0.113.9"]
+    );
+    host.sh("ifconfig vtnet1 inet 203.0.113.1 -alias");
+    assert_eq!(table(&mut host), ["203.0.113.9"]);
 }

@@ -44,11 +44,11 @@ fn saw(entry: Option<&Entry>) -> Option<Saw> {
 /// The probe that a recorded command amounts to, if it is a ping or a connection.
 fn probe(recorded: &Recorded) -> Option<Probe> {
     let mut words: &[String] = &recorded.argv;
-    let (mut from, mut fib) = (Origin::Host, 0);
+    let (mut from, mut fib) = (Origin::Host, None);
     loop {
         words = match words {
             [program, value, rest @ ..] if program == "setfib" => {
-                fib = value.parse().ok()?;
+                fib = Some(value.parse().ok()?);
                 rest
             }
             [program, jail, rest @ ..] if program == "jexec" => {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cellblock_agent_core::host::Host as _;
 use cellblock_agent_core::mark::Mark;
-use cellblock_agent_core::op::Op;
+use cellblock_agent_core::op::{Op, TableRoute, Via};
 use cellblock_schemas::net::Family;
 
 use super::{BRIDGE, Bench, FOLDER, add_member, bridge, epair};
@@ -95,6 +95,9 @@ fn ops() -> Vec<Op> {
         Op::AddRoute { destination: ip("10.41.0.10"), interface: epair().host_end },
         Op::AddLinkRouteInVnet { jail: jail.clone(), destination: ip("10.41.0.1"), interface: "vnet0".to_owned() },
         Op::RemoveRoute { destination: ip("10.41.0.10"), interface: epair().host_end },
+        Op::SetSysctl { oid: "net.fibs".to_owned(), value: "2".to_owned() },
+        Op::AddTableRoute { route: table_route() },
+        Op::RemoveTableRoute { route: table_route() },
         Op::LoadAnchor { anchor: "cellblock/n1".to_owned(), rules: "table <t> persist { 192.0.2.1 }\nblock in quick inet from <t> to any label \"cellblock:cfg:aa\"\n".to_owned() },
         Op::ClearAnchor { anchor: "cellblock/n1".to_owned() },
         Op::StopJail { name: jail, jid: 1, conf: Some(conf.clone()), restart: None },
@@ -102,6 +105,14 @@ fn ops() -> Vec<Op> {
         Op::RemoveAddress { interface: BRIDGE.to_owned(), address: ip("fd00:10::1"), prefix_length: 64 },
         Op::RemoveFile { path: conf },
     ]
+}
+
+fn table_route() -> TableRoute {
+    TableRoute {
+        fib: 1,
+        destination: "10.0.2.0/24".parse().expect("a prefix"),
+        via: Via::Interface("vtnet0".to_owned()),
+    }
 }
 
 #[test]

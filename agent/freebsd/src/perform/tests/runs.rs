@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cellblock_agent_core::op::Op;
+use cellblock_agent_core::op::{Op, TableRoute, Via};
 use cellblock_fakebsd::Release;
 use cellblock_schemas::net::Family;
 
@@ -316,6 +316,64 @@ fn routes_to_single_addresses_come_and_go() {
         .collect();
     assert!(left.contains(&"10.41.0.99"), "a stranger's stays: {left:?}");
     assert!(!left.contains(&"10.41.0.10") && !left.contains(&"fd00:41::10"));
+}
+
+#[test]
+fn routes_of_another_table_are_told_from_wider_ones() {
+    let bench = Bench::new();
+    bench.sh("sysctl net.fibs=2");
+    bench.sh("ifconfig vtnet0 inet6 -ifdisabled fd00:2::15/64");
+    let via = |name: &str| Via::Interface(name.to_owned());
+    let route = |destination: &str, via: Via| TableRoute {
+        fib: 1,
+        destination: destination.parse().expect("a prefix"),
+        via,
+    };
+    let add = |route: &TableRoute| Op::AddTableRoute {
+        route: route.clone(),
+    };
+    let routes = [
+        route("10.0.2.0/24", via("vtnet0")),
+        route("10.0.2.40/32", via("lo0")),
+        route("fd00:2::/64", via("vtnet0")),
+        route("fd00:2::40/128", via("lo0")),
+        route("0.0.0.0/0", Via::Gateway(ip("10.0.2.2"))),
+        route("::/0", Via::Gateway(ip("fd00:2::1"))),
+    ];
+    let without_link = bench.perform(&add(&routes[4]));
+    assert_eq!(
+        without_link.expect_err("no link to the router").reason,
+        "CommandFailed"
+    );
+    for route in &routes {
+        bench.do_twice(&add(route));
+    }
+    let other = bench.perform(&add(&route("0.0.0.0/0", Via::Gateway(ip("10.0.2.3")))));
+    assert_eq!(other.expect_err("it leads elsewhere").reason, "Changed");
+    let no_table = TableRoute {
+        fib: 2,
+        ..routes[0].clone()
+    };
+    bench
+        .perform(&add(&no_table))
+        .expect_err("there is no such table");
+    let remove = |route: &TableRoute| Op::RemoveTableRoute {
+        route: route.clone(),
+    };
+    // Not ours, and so left.
+    bench.do_twice(&remove(&route("10.0.2.40/32", via("vtnet0"))));
+    let destinations = |bench: &Bench| bench.observe().routes[&1].len();
+    assert_eq!(destinations(&bench), routes.len());
+    let first = bench.observe().routes[&0].clone();
+    for route in routes.iter().rev() {
+        bench.do_twice(&remove(route));
+    }
+    assert_eq!(destinations(&bench), 0);
+    assert_eq!(
+        bench.observe().routes[&0],
+        first,
+        "the first table is the host's"
+    );
 }
 
 #[test]

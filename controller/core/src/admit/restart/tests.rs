@@ -3,7 +3,7 @@
 use cellblock_schemas::Kind;
 use serde_json::json;
 
-use crate::testing::{World, bridge, jail};
+use crate::testing::{World, bridge, jail, shared};
 
 fn running() -> World {
     let mut world = World::with_hosts(&["a"]);
@@ -67,4 +67,25 @@ fn a_networks_new_gateway_names_the_jails() {
         warnings[0].starts_with("spec.subnets: this restarts jail www:"),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn a_networks_new_routing_table_names_the_jails_without_one_of_their_own() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(shared("nic")).expect("a network");
+    let own = json!({"parameters": {"exec.fib": 3}});
+    for (name, spec) in [("www", json!({})), ("db", own)] {
+        world.apply(jail(name, &["nic"], spec)).expect("a jail");
+    }
+    let mut network = shared("nic");
+    network["spec"]["fib"] = json!(1);
+    assert_eq!(
+        warned(&mut world, network.clone()),
+        [
+            "spec.fib: this restarts jail www: it is the routing table of a jail's processes, which is set when it starts"
+        ]
+    );
+    // Its gateway is a route of the host, which is changed while the jails run.
+    network["spec"]["subnets"][0]["gateway"] = json!({"address": "192.0.2.14"});
+    assert_eq!(warned(&mut world, network), [""; 0]);
 }

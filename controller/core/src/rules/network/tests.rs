@@ -161,3 +161,31 @@ fn an_address_that_is_claimed_meanwhile_does_not_become_the_gateway() {
     let write = admitted.write.expect("something to write");
     assert!(!world.commit(&write), "decided from what is no longer true");
 }
+
+#[test]
+fn the_networks_of_a_jail_are_of_one_routing_table() {
+    let mut world = World::with_hosts(&["a"]);
+    for (name, cidr) in [("one", "10.10.0.0/24"), ("other", "10.11.0.0/24")] {
+        world.apply(on_the_wire(name, cidr)).expect("a network");
+    }
+    let both = ["one", "other"];
+    world
+        .apply(jail("www", &both, json!({})))
+        .expect("both have the first table");
+    let mut network = on_the_wire("other", "10.11.0.0/24");
+    network["spec"]["fib"] = json!(2);
+    let refused = world.apply(network.clone()).expect_err("of two tables");
+    assert_eq!(refused.violations[0].field, "spec.fib");
+    assert_eq!(
+        refused.violations[0].message,
+        "jail www: the processes of a jail have one routing table, but network one is for table 0 and network other for table 2"
+    );
+    // A jail that says which is of that one.
+    let own = json!({"parameters": {"exec.fib": 2}});
+    world.apply(jail("www", &both, own)).expect("it says which");
+    world.apply(network).expect("nobody else is on both");
+    let refused = world
+        .apply(jail("db", &both, json!({})))
+        .expect_err("of two tables");
+    assert_eq!(refused.violations[0].field, "spec.networks[1].network");
+}

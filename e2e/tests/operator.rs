@@ -1,6 +1,6 @@
 //! What an operator types: the forms of naming objects, comparing before applying, waiting, and watching while a controller is restarted.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use cellblock_e2e::{CONVERGE, Fleet, Options, eventually};
@@ -112,6 +112,19 @@ fn waiting_takes_kubectls_goals_and_several_objects() -> anyhow::Result<()> {
     }
     let hosts = ["wait", "jail/www", "host/fbsd-01", "--for", "create"];
     fleet.jailctl(&hosts)?.ok()?;
+    // Of a manifest all that is in it.
+    let network = "apiVersion: cellblock.dev/v1alpha1\nkind: Network\nmetadata: {name: inside}\nspec:\n  sharedIP: {loopback: {}}\n  subnets: [{cidr: 192.0.2.0/28}]\n";
+    let both = format!("{JAIL}---\n{network}");
+    let absent = ["wait", "-f", "-", "--for", "create", "--timeout", "1s"];
+    let said = fleet.jailctl_with(&absent, &both)?.refused()?;
+    said.says(&[
+        "network/inside: does not exist",
+        "1 of 2 not there after 1 s",
+    ])?;
+    fleet.apply(network)?;
+    let said = fleet.jailctl_with(&["wait", "-f", "-", "--for", "create"], &both)?;
+    said.ok()?
+        .says(&["jail/www created", "network/inside created"])?;
     let slip = ["wait", "jail/wwv", "--timeout", "1s"];
     fleet.jailctl(&slip)?.refused()?.says(&[
         "jail/wwv: does not exist; did you mean `www`?",
@@ -196,5 +209,25 @@ fn a_wait_ends_in_time_although_the_controller_hangs() -> anyhow::Result<()> {
     fleet
         .jailctl(&["wait", "jail/www", "--timeout", "30s"])?
         .ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_request_ends_although_the_controller_hangs() -> anyhow::Result<()> {
+    let fleet = fleet()?;
+    let id = fleet.controller.id().context("it runs")?;
+    let id = i32::try_from(id)
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("a process id")?;
+    kill_process(id, Signal::STOP)?;
+    let began = Instant::now();
+    let said = fleet.jailctl(&["get", "jails"]);
+    let took = began.elapsed();
+    kill_process(id, Signal::CONT)?;
+    said?.refused()?;
+    // Asked after 10 s whether it is there, and given 10 s to say so.
+    ensure!(took < Duration::from_secs(40), "{took:?}");
+    fleet.jailctl(&["get", "jails"])?.ok()?;
     Ok(())
 }

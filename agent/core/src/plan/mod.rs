@@ -24,7 +24,7 @@ mod restore;
 mod roots;
 mod routed;
 mod sysctls;
-pub(crate) mod tables;
+pub mod tables;
 mod teardown;
 
 use std::cell::LazyCell;

@@ -25,6 +25,9 @@ use crate::render::digest;
 /// How many tables there are.
 pub(crate) const FIBS: &str = "net.fibs";
 
+/// How many tables are looked at, and mended: `net.fibs` may be 65,536. A jail that names a higher one routes by itself.
+pub const FIBS_MAX: u16 = 16;
+
 /// Routes by table and destination.
 pub(super) type Tables = BTreeMap<(u16, IpNet), WantedRoute>;
 
@@ -97,7 +100,7 @@ impl<'a> Planner<'a> {
         let mut tables = Tables::new();
         let mut blocked = Vec::new();
         for (uid, jail) in &self.desired.jails {
-            if jail.fib == 0 || jail.aliases.is_empty() {
+            if !(1..FIBS_MAX).contains(&jail.fib) || jail.aliases.is_empty() {
                 continue;
             }
             let taken = self

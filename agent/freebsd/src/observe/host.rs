@@ -8,6 +8,7 @@ use cellblock_agent_core::names::ANCHOR_ROOT;
 use cellblock_agent_core::observed::{
     Directory, Interface, Netgraph, Observed, ObservedJail, Pf, Route,
 };
+use cellblock_agent_core::plan::tables::FIBS_MAX;
 use cellblock_agent_core::render::pf::ISOLATED_TABLE;
 use cellblock_schemas::host::{HostFacts, InterfaceFact};
 use cellblock_schemas::net::HostAddress;
@@ -19,9 +20,6 @@ use crate::system::{System, succeed};
 
 /// How often the list of interfaces is read again because interfaces came and went between two commands, before it is read one by one.
 const LIST_TRIES: usize = 3;
-
-/// How many routing tables are read: `net.fibs` may be 65,536, and tables above these are nobody's here.
-const FIBS_MAX: u16 = 16;
 
 /// Oids that every look needs.
 const OIDS: [&str; 7] = [

@@ -95,6 +95,13 @@ impl Kernel {
                 "Interface is already a member of another bridge",
             ));
         }
+        // A port of a lagg is of a type of its own (`lagg_port_create`, sys/net/if_lagg.c).
+        if ifnet.lagg.is_some() {
+            return Err(Refusal::because(
+                Errno::EINVAL,
+                "Unsupported interface type",
+            ));
+        }
         match &ifnet.driver {
             Driver::Bridge(_) | Driver::Loopback => {
                 return Err(Refusal::because(

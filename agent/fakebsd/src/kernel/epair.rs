@@ -183,10 +183,8 @@ impl Kernel {
                 self.detach(id);
                 Ok(())
             }
-            Driver::Lagg(softc) => {
-                for port in softc.ports.clone() {
-                    self.lagg_drop_port(id, port);
-                }
+            Driver::Lagg(_) => {
+                self.lagg_release(id);
                 self.detach(id);
                 Ok(())
             }

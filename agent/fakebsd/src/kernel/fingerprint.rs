@@ -164,9 +164,12 @@ impl Kernel {
                     .iter()
                     .map(|id| self.ifnet(*id).name.as_str())
                     .collect();
+                let master = softc.primary.map(|id| self.ifnet(id).name.as_str());
                 lines.push(format!(
-                    "{stack} if {name} lagg {} {ports:?}",
-                    softc.protocol
+                    "{stack} if {name} lagg {} {} {ports:?} {}",
+                    softc.protocol,
+                    softc.hash,
+                    master.unwrap_or_default()
                 ));
             }
             Driver::Vlan(softc) => {

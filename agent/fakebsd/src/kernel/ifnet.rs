@@ -376,13 +376,16 @@ impl Kernel {
     /// SIOCSIFFLAGS with IFF_UP.
     pub(crate) fn set_up(&mut self, id: IfId, up: bool) {
         let ifnet = self.ifnet_mut(id);
-        let was = ifnet.up;
+        let (was, was_running) = (ifnet.up, ifnet.running);
         ifnet.up = up;
         match &ifnet.driver {
             Driver::Nic | Driver::Bridge(_) | Driver::Lagg(_) | Driver::Eiface { .. } => {
                 ifnet.running = up
             }
             Driver::Loopback | Driver::Epair { .. } | Driver::Vlan(_) => {}
+        }
+        if up != was_running && self.lagg(id).is_some() {
+            self.lagg_ports_up(id, up);
         }
         if up && !was {
             self.inet_interface_up(id);
@@ -401,14 +404,21 @@ impl Kernel {
         if ifnet.bridge.is_some() {
             return Err(Errno::EOPNOTSUPP);
         }
+        if ifnet.lagg.is_some() {
+            return Err(Errno::EINVAL);
+        }
         match &ifnet.driver {
+            Driver::Lagg(_) => {
+                self.lagg_set_mtu(id, mtu);
+                return Ok(());
+            }
             Driver::Bridge(softc) if !softc.members.is_empty() => {
                 return self.bridge_set_mtu(id, mtu);
             }
             Driver::Vlan(softc) => {
                 if softc
                     .parent
-                    .is_some_and(|parent| self.ifnet(parent).mtu < mtu)
+                    .is_none_or(|parent| self.ifnet(parent).mtu < mtu)
                 {
                     return Err(Errno::EINVAL);
                 }
@@ -418,7 +428,6 @@ impl Kernel {
             | Driver::Loopback
             | Driver::Epair { .. }
             | Driver::Bridge(_)
-            | Driver::Lagg(_)
             | Driver::Eiface { .. } => {}
         }
         self.ifnet_mut(id).mtu = mtu;

@@ -36,12 +36,32 @@ impl Kernel {
         if tag == 0 || tag > 4094 {
             return Err(Errno::EINVAL);
         }
-        if self.vlan_exists(parent, tag) {
+        if self.ifnet(parent).is_loopback() {
+            return Err(Errno::EPROTONOSUPPORT);
+        }
+        // On its own parent it takes another tag where it stands; another parent only once it has none (`vlan_config`, sys/net/if_vlan.c).
+        let standing = self.vlan(id).cloned().unwrap_or_default();
+        if standing.parent.is_some_and(|other| other != parent) {
+            return Err(Errno::EBUSY);
+        }
+        let is_so = standing.parent == Some(parent) && standing.tag == tag;
+        if !is_so && self.vlan_exists(parent, tag) {
             return Err(Errno::EEXIST);
         }
-        let (mac, mtu, running, vnet) = {
+        if standing.parent == Some(parent) {
+            let vnet = self.ifnet(parent).vnet;
+            let vlans = &mut self.vnet_mut(vnet).vlans;
+            vlans.remove(&(parent, standing.tag));
+            vlans.insert((parent, tag), id);
+            self.ifnet_mut(id).driver = Driver::Vlan(VlanSoftc {
+                tag,
+                parent: Some(parent),
+            });
+            return Ok(());
+        }
+        let (mac, mtu, vnet) = {
             let ifnet = self.ifnet(parent);
-            (ifnet.mac, ifnet.mtu, ifnet.running, ifnet.vnet)
+            (ifnet.mac, ifnet.mtu, ifnet.vnet)
         };
         let ifnet = self.ifnet_mut(id);
         ifnet.driver = Driver::Vlan(VlanSoftc {
@@ -51,7 +71,7 @@ impl Kernel {
         ifnet.mac = mac;
         ifnet.hardware_mac = mac;
         ifnet.mtu = mtu;
-        ifnet.running = running;
+        ifnet.running = true;
         self.vnet_mut(vnet).vlans.insert((parent, tag), id);
         Ok(())
     }
@@ -86,6 +106,21 @@ impl Kernel {
         Ok(id)
     }
 
+    /// SIOCSETVLAN without a parent, and what happens when the parent departs: it keeps its MAC address (`vlan_unconfig_locked`).
+    pub(crate) fn vlan_unconfigure(&mut self, id: IfId) {
+        let Some(softc) = self.vlan(id).cloned() else {
+            return;
+        };
+        if let Some(parent) = softc.parent {
+            let vnet = self.ifnet(parent).vnet;
+            self.vnet_mut(vnet).vlans.remove(&(parent, softc.tag));
+        }
+        let ifnet = self.ifnet_mut(id);
+        ifnet.driver = Driver::Vlan(VlanSoftc::default());
+        ifnet.running = false;
+        ifnet.mtu = 1500;
+    }
+
     /// Forgets the tag table's entries of a departing interface: its own, or those of the vlans it carries.
     pub(crate) fn vlan_parent_departed(&mut self, id: IfId) {
         let vnet = self.ifnet(id).vnet;
@@ -97,17 +132,14 @@ impl Kernel {
             self.vnet_mut(vnet).vlans.remove(&(parent, tag));
             return;
         }
-        let carried: Vec<(u16, IfId)> = self
+        let carried: Vec<IfId> = self
             .vnet(vnet)
             .vlans
             .range((id, 0)..=(id, u16::MAX))
-            .map(|((_, tag), child)| (*tag, *child))
+            .map(|(_, child)| *child)
             .collect();
-        for (tag, child) in carried {
-            self.vnet_mut(vnet).vlans.remove(&(id, tag));
-            let ifnet = self.ifnet_mut(child);
-            ifnet.driver = Driver::Vlan(VlanSoftc::default());
-            ifnet.running = false;
+        for child in carried {
+            self.vlan_unconfigure(child);
         }
     }
 }

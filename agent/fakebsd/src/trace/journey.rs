@@ -382,7 +382,11 @@ impl<'a> Journey<'a> {
             {
                 *ttl
             }
-            (Start::Wire(from), Arrival::Wire { wire, .. }) if from == wire => 0,
+            (Start::Wire(from), Arrival::Wire { wire, .. })
+                if from.is_same(*wire, self.kernel()) =>
+            {
+                0
+            }
             (_, Arrival::Stack { stack, .. }) => {
                 return astray(format!("the answer ends at {}", self.owner(*stack)));
             }

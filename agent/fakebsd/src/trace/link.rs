@@ -54,14 +54,19 @@ impl Wire {
                 let tag = Some(softc.tag);
                 Self::of(kernel, softc.parent?).map(|wire| Self { tag, ..wire })
             }
-            Driver::Lagg(softc) => {
-                let active = softc.ports.iter().find(|port| kernel.ifnet(**port).up);
-                Self::of(kernel, *active?)
-            }
+            Driver::Lagg(_) => Self::of(kernel, kernel.lagg_sender(id)?),
             Driver::Loopback | Driver::Epair { .. } | Driver::Bridge(_) | Driver::Eiface { .. } => {
                 None
             }
         }
+    }
+
+    /// Whether both lead to one place: the switch behind the ports of a lagg is one.
+    pub(super) fn is_same(self, other: Self, kernel: &Kernel) -> bool {
+        let lagg = kernel.ifnet(self.card).lagg;
+        let is_near =
+            self.card == other.card || lagg.is_some() && lagg == kernel.ifnet(other.card).lagg;
+        is_near && self.tag == other.tag
     }
 
     /// The card's name, or its driver's where a jail has it, with the tag as vlan(4) writes it.
@@ -269,13 +274,10 @@ impl<'a> Survey<'a> {
                 self.arrive(*peer, tag, path);
             }
             Driver::Bridge(_) => self.members_out(id, tag, &path),
-            Driver::Lagg(softc) => {
-                let active = softc.ports.iter().find(|port| self.kernel.ifnet(**port).up);
-                match active {
-                    Some(port) => self.medium(*port, tag, path),
-                    None => self.stop(id, format!("{} has no port that is up", ifnet.name)),
-                }
-            }
+            Driver::Lagg(_) => match self.kernel.lagg_sender(id) {
+                Some(port) => self.medium(port, tag, path),
+                None => self.stop(id, format!("{} has no port that is active", ifnet.name)),
+            },
             Driver::Vlan(softc) => match softc.parent {
                 Some(parent) => self.medium(parent, Some(softc.tag), path),
                 None => self.stop(id, format!("{} has no parent interface", ifnet.name)),
@@ -306,13 +308,21 @@ impl<'a> Survey<'a> {
             return self.stop(id, format!("{} is down", ifnet.name));
         }
         if let Some(lagg) = ifnet.lagg {
+            if !self.kernel.lagg_takes(lagg, id) {
+                let why = format!("{} takes nothing in by {}", self.name(lagg), ifnet.name);
+                return self.stop(id, why);
+            }
             return self.arrive(lagg, tag, path);
         }
         if let Some((peer, hook)) = self.ether_hook(id, "lower") {
             return self.lower(id, (ifnet.vnet, peer, &hook), tag, path);
         }
-        let vlan = tag.and_then(|tag| self.kernel.vnet(ifnet.vnet).vlans.get(&(id, tag)));
+        let vlans = &self.kernel.vnet(ifnet.vnet).vlans;
+        let vlan = tag.and_then(|tag| vlans.get(&(id, tag)));
+        // Where any vlan stands upon a member, the bridge leaves it all frames with a tag (`bridge_input`, sys/net/if_bridge.c).
+        let is_trunk = vlans.range((id, 0)..=(id, u16::MAX)).next().is_some();
         let bridge = ifnet.bridge.filter(|bridge| self.kernel.ifnet(*bridge).up);
+        let bridge = bridge.filter(|_| tag.is_none() || !is_trunk);
         match (vlan, bridge) {
             (Some(vlan), _) => self.arrive(*vlan, None, path),
             (None, Some(bridge)) => self.bridge_input(bridge, id, tag, path),

@@ -65,6 +65,15 @@ const MEMBER_FLAG_NAMES: &[(u32, &str)] = &[
     (0x100, "AUTOPTP"),
 ];
 
+/// LAGG_PORT_* by bit (`LAGG_PORT_BITS`, sys/net/if_lagg.h).
+const PORT_FLAG_NAMES: &[(u32, &str)] = &[
+    (0x1, "MASTER"),
+    (0x2, "STACK"),
+    (0x4, "ACTIVE"),
+    (0x8, "COLLECTING"),
+    (0x10, "DISTRIBUTING"),
+];
+
 /// `1c3<LEARNING,DISCOVER,…>`.
 fn bits(value: u32, names: &[(u32, &str)]) -> String {
     let set: Vec<&str> = names
@@ -75,14 +84,25 @@ fn bits(value: u32, names: &[(u32, &str)]) -> String {
     format!("{value:x}<{}>", set.join(","))
 }
 
-fn flags(ifnet: &Ifnet) -> u32 {
+/// Whether anybody has asked an interface, or what stands upon it, for promiscuous mode: vlans and laggs pass it on (`vlan_setflags`, sys/net/if_vlan.c; `lagg_setflags`, sys/net/if_lagg.c).
+fn is_promiscuous(kernel: &Kernel, ifnet: &Ifnet) -> bool {
+    let vlans = &kernel.vnet(ifnet.vnet).vlans;
+    let mut vlans = vlans.range((ifnet.id, 0)..=(ifnet.id, u16::MAX));
+    ifnet.promiscuous > 0
+        || vlans.any(|(_, vlan)| is_promiscuous(kernel, kernel.ifnet(*vlan)))
+        || ifnet
+            .lagg
+            .is_some_and(|lagg| is_promiscuous(kernel, kernel.ifnet(lagg)))
+}
+
+fn flags(kernel: &Kernel, ifnet: &Ifnet) -> u32 {
     let mut value = 0x8000;
     let mut set = |on: bool, bit: u32| value |= if on { bit } else { 0 };
     set(ifnet.up, 0x1);
     set(ifnet.is_loopback(), 0x8);
     set(!ifnet.is_loopback(), 0x802);
     set(ifnet.running, 0x40);
-    set(ifnet.promiscuous > 0, 0x100);
+    set(is_promiscuous(kernel, ifnet), 0x100);
     set(ifnet.lower_up(), 0x100_0000);
     value | ifnet.user_flags
 }
@@ -198,7 +218,7 @@ pub(super) fn print(kernel: &Kernel, context: &Context, id: IfId, af: Option<Af>
     let mut lines = vec![format!(
         "{}: flags={} metric 0 mtu {}",
         ifnet.name,
-        bits(flags(ifnet), FLAG_NAMES),
+        bits(flags(kernel, ifnet), FLAG_NAMES),
         ifnet.mtu
     )];
     if let Some(description) = &ifnet.description {
@@ -266,11 +286,16 @@ fn other_lines(kernel: &Kernel, ifnet: &Ifnet) -> Vec<String> {
         lines.push(format!("\tgroups: {}", groups.join(" ")));
     }
     if let Driver::Vlan(softc) = &ifnet.driver {
+        let protocol = if softc.parent.is_some() {
+            "802.1q"
+        } else {
+            "0x0000"
+        };
         let parent = softc
             .parent
             .map_or("<none>", |id| kernel.ifnet(id).name.as_str());
         lines.push(format!(
-            "\tvlan: {} vlanproto: 802.1q vlanpcp: 0 parent interface: {parent}",
+            "\tvlan: {} vlanproto: {protocol} vlanpcp: 0 parent interface: {parent}",
             softc.tag
         ));
     }
@@ -291,7 +316,11 @@ fn media(kernel: &Kernel, ifnet: &Ifnet) -> Option<(&'static str, bool)> {
     match &ifnet.driver {
         Driver::Nic => Some(("Ethernet autoselect (10Gbase-T <full-duplex>)", true)),
         Driver::Epair { .. } => Some(("Ethernet 10Gbase-T (10Gbase-T <full-duplex>)", true)),
-        Driver::Lagg(softc) => Some(("Ethernet autoselect", !softc.ports.is_empty())),
+        Driver::Lagg(softc) => {
+            let mut ports = softc.ports.iter();
+            let is_active = ports.any(|port| kernel.ifnet(*port).up);
+            Some(("Ethernet autoselect", is_active))
+        }
         Driver::Vlan(softc) => softc
             .parent
             .and_then(|parent| media(kernel, kernel.ifnet(parent))),
@@ -367,13 +396,12 @@ fn lagg_lines(kernel: &Kernel, id: IfId) -> Vec<String> {
     let Some(softc) = kernel.lagg(id) else {
         return Vec::new();
     };
-    let mut lines = vec![format!("\tlaggproto {} lagghash l2,l3,l4", softc.protocol)];
-    for (place, port) in softc.ports.iter().enumerate() {
-        let flags = if place == 0 {
-            "5<MASTER,ACTIVE>"
-        } else {
-            "0<>"
-        };
+    let mut lines = vec![format!(
+        "\tlaggproto {} lagghash {}",
+        softc.protocol, softc.hash
+    )];
+    for port in &softc.ports {
+        let flags = bits(kernel.lagg_port_flags(id, *port), PORT_FLAG_NAMES);
         lines.push(format!(
             "\tlaggport: {} flags={flags}",
             kernel.ifnet(*port).name

@@ -147,6 +147,11 @@ impl Run<'_> {
                 return self.lagg(verb, argument()?).map(|()| 1);
             }
             "vlan" | "vlandev" | "vlanproto" | "vlanpcp" => return self.vlan(rest),
+            // With or without the parent's name behind it (sbin/ifconfig/ifvlan.c).
+            "-vlandev" => {
+                self.host.kernel.vlan_unconfigure(self.id);
+                return Ok(rest.len().min(1));
+            }
             "anycast" => self.pending.anycast = true,
             _ if self.nd_verb(verb) => {}
             _ if user_flag(verb).is_some() => {
@@ -195,7 +200,6 @@ impl Run<'_> {
 
     fn up(&mut self, up: bool) {
         self.host.kernel.set_up(self.id, up);
-        self.host.kernel.lagg_ports_up(self.id, up);
     }
 
     fn rename(&mut self, name: &str) -> Verdict<()> {
@@ -231,7 +235,11 @@ impl Run<'_> {
                 Errno::EINVAL.text()
             ));
         }
-        self.host.kernel.ifnet_mut(self.id).mac = Some(mac);
+        self.host.kernel.set_mac(self.id, Some(mac));
+        let ports = self.host.kernel.lagg(self.id);
+        for port in ports.map(|softc| softc.ports.clone()).unwrap_or_default() {
+            self.host.kernel.set_mac(port, Some(mac));
+        }
         Ok(())
     }
 
@@ -279,14 +287,12 @@ impl Run<'_> {
                 )),
             },
             "-laggport" => {
-                let port = self
-                    .host
-                    .kernel
-                    .ifunit(self.context.stack, argument)
-                    .filter(|id| self.host.kernel.ifnet(*id).lagg == Some(self.id));
-                let Some(port) = port else {
-                    return Err(format!("SIOCSLAGGDELPORT: {}", Errno::ENOENT.text()));
-                };
+                let refused = |error| failure(error, "SIOCSLAGGDELPORT");
+                let port = self.host.kernel.ifunit(self.context.stack, argument);
+                let port = port.ok_or_else(|| refused(Errno::EINVAL))?;
+                if self.host.kernel.ifnet(port).lagg != Some(self.id) {
+                    return Err(refused(Errno::ENOENT));
+                }
                 self.host.kernel.lagg_drop_port(self.id, port);
                 Ok(())
             }
@@ -302,7 +308,17 @@ impl Run<'_> {
                 self.host.kernel.lagg_set_protocol(self.id, argument);
                 Ok(())
             }
-            _ => Ok(()),
+            _ => {
+                let layers: Vec<&str> = argument.split(',').collect();
+                if let Some(other) = layers
+                    .iter()
+                    .find(|one| !matches!(**one, "l2" | "l3" | "l4"))
+                {
+                    return Err(format!("Invalid lagghash option: {other}"));
+                }
+                self.host.kernel.lagg_set_hash(self.id, &layers);
+                Ok(())
+            }
         }
     }
 
@@ -316,7 +332,7 @@ impl Run<'_> {
             .host
             .kernel
             .ifunit(self.context.stack, parent)
-            .ok_or_else(|| failure(Errno::ENXIO, "SIOCSETVLAN"))?;
+            .ok_or_else(|| failure(Errno::ENOENT, "SIOCSETVLAN"))?;
         let tag = tag
             .parse()
             .map_err(|_| format!("invalid value for vlan: {tag}"))?;

@@ -78,6 +78,9 @@ fn create_vlan<'a>(
     if tag == 0 || tag > 4094 {
         return (Err(Errno::EINVAL), words);
     }
+    if host.kernel.ifnet(parent).is_loopback() {
+        return (Err(Errno::EPROTONOSUPPORT), words);
+    }
     if host.kernel.vlan_exists(parent, tag) {
         return (Err(Errno::EEXIST), words);
     }

@@ -107,16 +107,16 @@ pub struct Uplink {
     pub host_addresses: Option<HostAddresses>,
 }
 
-/// An aggregate of NICs, as ifconfig(8) says it.
+/// An aggregate of NICs, as ifconfig(8) says it. One that exists and is equal is used and left as it is; otherwise it is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lagg {
     /// `laggproto`.
     pub protocol: LaggProtocol,
-    /// `laggport`s; order matters for failover.
+    /// `laggport`s, each a NIC that nothing else uses. With failover the first is the one that is preferred; which of the others takes over goes by the kernel's numbers of the interfaces.
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub ports: Vec<String>,
-    /// `lagghash`, such as `l2,l3,l4`.
+    /// `lagghash`, such as `l2,l3,l4`; absent: what the kernel has, or what it has been set to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
 }
@@ -135,7 +135,7 @@ pub enum LaggProtocol {
     Roundrobin,
 }
 
-/// A VLAN on another uplink.
+/// A VLAN on another uplink. One that exists with this tag on that interface is used and left as it is; otherwise it is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Vlan {

@@ -55,9 +55,7 @@ fn host_rows(spec: &HostSpec) -> [Row<'static>; 3] {
 
 fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     for (name, uplink) in &spec.uplinks {
-        let table: [Row<'_>; 4] = [
-            (uplink.lagg.is_some(), "lagg", "making a lagg(4)"),
-            (uplink.vlan.is_some(), "vlan", "making a vlan(4)"),
+        let table: [Row<'_>; 2] = [
             (uplink.scrub.is_some(), "scrub", "pf's scrub"),
             (
                 uplink.host_addresses.is_some(),

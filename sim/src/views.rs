@@ -9,7 +9,9 @@ mod networks;
 use std::collections::BTreeMap;
 
 use cellblock_agent_core::pass::withdrawn;
-use cellblock_schemas::host::{BlockedPorts, HostSpec, SysctlValue, Uplink, ViewMark};
+use cellblock_schemas::host::{
+    BlockedPorts, HostSpec, Lagg, LaggProtocol, SysctlValue, Uplink, ViewMark, Vlan,
+};
 use cellblock_schemas::ids::{ClusterUid, Generation, Uid};
 use cellblock_schemas::net::{PortRange, Protocol};
 use cellblock_schemas::view::{HostView, JailView};
@@ -66,6 +68,7 @@ pub fn build(networks: &NetSketches, sketches: &[Option<Sketch>; 4]) -> HostView
         },
         ..HostView::default()
     };
+    view.host.uplinks.extend(made(networks));
     for (index, sketch) in sketches.iter().enumerate() {
         let Some(sketch) = sketch else { continue };
         for network in &sketch.networks {
@@ -162,6 +165,47 @@ fn external() -> Uplink {
         );
     }
     external
+}
+
+/// A lagg and two vlans on it, where a network leans on one of them. Not by chance either: what they are like follows from the networks.
+fn made(networks: &NetSketches) -> Vec<(String, Uplink)> {
+    let [_, shared, _, lan, ..] = networks;
+    if !(networks::is_upon_lagg(shared) || networks::is_upon_lagg(lan)) {
+        return Vec::new();
+    }
+    let (protocol, hash) = match lan.families {
+        Families::Both => (LaggProtocol::Failover, None),
+        Families::Ipv4 => (LaggProtocol::Lacp, Some("l2,l3".to_owned())),
+        Families::Ipv6 => (LaggProtocol::Roundrobin, None),
+    };
+    let mut ports = vec!["vtnet6".to_owned(), "vtnet7".to_owned()];
+    if lan.private {
+        ports.reverse();
+    }
+    if lan.odd_owner {
+        ports.truncate(1);
+    }
+    let wan = Uplink {
+        lagg: Some(Lagg {
+            protocol,
+            ports,
+            hash,
+        }),
+        ..Uplink::default()
+    };
+    let vlan = |id| Uplink {
+        vlan: Some(Vlan {
+            id,
+            uplink: "wan".to_owned(),
+        }),
+        ..Uplink::default()
+    };
+    let (one, other) = if lan.nat { (30, 31) } else { (31, 30) };
+    vec![
+        ("wan".to_owned(), wan),
+        ("tagged".to_owned(), vlan(one)),
+        ("tagged-too".to_owned(), vlan(other)),
+    ]
 }
 
 fn pool() -> Uplink {

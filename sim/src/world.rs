@@ -85,8 +85,8 @@ impl World {
     #[must_use]
     pub fn new(release: Release) -> Self {
         let mut hardware = HardwareProfile::recorded();
-        // Two cards that nothing but jails is given.
-        hardware.nics.extend([4, 5].map(|number| Nic {
+        // Two cards that nothing but jails is given, and two for a lagg.
+        hardware.nics.extend([4, 5, 6, 7].map(|number| Nic {
             name: format!("vtnet{number}"),
             mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56 + number],
             inet: Vec::new(),
@@ -112,6 +112,8 @@ impl World {
             "kldload -n pf",
             "kldload -n if_bridge",
             "kldload -n if_epair",
+            "kldload -n if_lagg",
+            "kldload -n if_vlan",
             "kldload -n ng_ether",
             "kldload -n ng_bridge",
             "kldload -n ng_eiface",

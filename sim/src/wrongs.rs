@@ -1,6 +1,6 @@
 //! What must not be seen on a host at any moment, whatever crashes, fails or is done to it by hand: an address or a MAC address twice, and a host that its agent has cut off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use cellblock_agent_core::observed::{Interface, Observed};
@@ -40,8 +40,18 @@ fn macs(observed: &Observed) -> Vec<(String, String)> {
         let interfaces = vnet.interfaces.iter();
         interfaces.map(move |interface| (interface, format!("{} in {jid}", interface.name)))
     });
+    // A lagg and its ports have one, and so has a vlan with what it stands upon.
+    let laggs = observed
+        .interfaces
+        .iter()
+        .filter_map(|one| one.lagg.as_ref());
+    let ports: BTreeSet<&str> = laggs
+        .flat_map(|lagg| lagg.ports.keys())
+        .map(String::as_str)
+        .collect();
     let outside = observed.interfaces.iter();
     outside
+        .filter(|one| one.lagg.is_none() && one.vlan.is_none() && !ports.contains(&*one.name))
         .map(|interface| (interface, interface.name.clone()))
         .chain(inside)
         .filter_map(|(interface, place)| Some((interface.mac?.to_string(), place)))
@@ -75,6 +85,14 @@ fn cut_off(observed: &Observed) -> Vec<String> {
     let mut bridges = observed.interfaces.iter();
     if bridges.any(|bridge| bridge.members.contains_key(name)) {
         wrongs.push(format!("{name} is in a bridge with the host's own address"));
+    }
+    let mut laggs = observed.interfaces.iter();
+    if laggs.any(|one| {
+        one.lagg
+            .as_ref()
+            .is_some_and(|lagg| lagg.ports.contains_key(name))
+    }) {
+        wrongs.push(format!("{name} is in a lagg with the host's own address"));
     }
     let routes = observed.routes.get(&0).into_iter().flatten();
     if !routes

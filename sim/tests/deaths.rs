@@ -160,6 +160,8 @@ examples! {
     n08_bridge "networking/n08-bridge"
     n09_netgraph_uplink "networking/n09-netgraph-uplink"
     n10_netgraph_internal "networking/n10-netgraph-internal"
+    n11_lagg "networking/n11-lagg"
+    n11_lagg_netgraph "networking/n11-lagg-netgraph"
     n12_routing_tables "networking/n12-routing-tables"
     n13_source_address "networking/n13-source-address"
     n16_one_to_one_nat "networking/n16-one-to-one-nat"

@@ -175,6 +175,17 @@ pub enum Owned {
         /// `getautosrc` before.
         autosrc: bool,
     },
+    /// An interface of the host that we made a port of a lagg of ours, with what the lagg may change of it: its MAC address comes back by itself when it leaves, its MTU does not
+    /// (`lagg_port_create`, `lagg_port_destroy`, sys/net/if_lagg.c).
+    #[serde(rename_all = "camelCase")]
+    LaggPort {
+        /// The lagg.
+        lagg: String,
+        /// The port.
+        port: String,
+        /// Its MTU before.
+        mtu: u32,
+    },
     /// A sysctl that the Host declares, with the value that it had before.
     #[serde(rename_all = "camelCase")]
     Sysctl {

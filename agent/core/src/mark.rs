@@ -14,6 +14,10 @@ pub enum Role {
     Loopback,
     /// The host's own interface at a network's netgraph switch.
     Port,
+    /// The lagg of a Host's uplink, with the uplink's name.
+    Lagg(String),
+    /// The vlan of a Host's uplink, with the uplink's name.
+    Vlan(String),
     /// The host end of a jail's epair, with the attachment's interface name.
     HostEnd(String),
     /// The jail's interface: its end of an epair, or its ng_eiface, with the attachment's interface name.
@@ -25,7 +29,7 @@ pub enum Role {
 pub struct Mark {
     /// The cluster that the object belongs to.
     pub cluster: ClusterUid,
-    /// The Network or Jail that the object belongs to.
+    /// The Network, Jail or Host that the object belongs to.
     pub uid: Uid,
     /// What it is for.
     pub role: Role,
@@ -44,6 +48,8 @@ enum WrittenRole<'a> {
     Bridge,
     Loopback,
     Port,
+    Lagg(&'a str),
+    Vlan(&'a str),
     HostEnd(&'a str),
     JailEnd(&'a str),
 }
@@ -62,6 +68,8 @@ impl<'a> Written<'a> {
             ("bridge", None) => WrittenRole::Bridge,
             ("loopback", None) => WrittenRole::Loopback,
             ("port", None) => WrittenRole::Port,
+            ("lagg", Some(uplink)) => WrittenRole::Lagg(uplink),
+            ("vlan", Some(uplink)) => WrittenRole::Vlan(uplink),
             ("host", Some(interface)) => WrittenRole::HostEnd(interface),
             ("jail", Some(interface)) => WrittenRole::JailEnd(interface),
             _ => return None,
@@ -90,6 +98,8 @@ impl<'a> Written<'a> {
                 WrittenRole::Bridge => Role::Bridge,
                 WrittenRole::Loopback => Role::Loopback,
                 WrittenRole::Port => Role::Port,
+                WrittenRole::Lagg(uplink) => Role::Lagg(uplink.to_owned()),
+                WrittenRole::Vlan(uplink) => Role::Vlan(uplink.to_owned()),
                 WrittenRole::HostEnd(interface) => Role::HostEnd(interface.to_owned()),
                 WrittenRole::JailEnd(interface) => Role::JailEnd(interface.to_owned()),
             },
@@ -112,6 +122,8 @@ impl Mark {
             Role::Bridge => format!("cellblock:{cluster}:{uid}:bridge {readable}"),
             Role::Loopback => format!("cellblock:{cluster}:{uid}:loopback {readable}"),
             Role::Port => format!("cellblock:{cluster}:{uid}:port {readable}"),
+            Role::Lagg(uplink) => format!("cellblock:{cluster}:{uid}:lagg:{uplink} {readable}"),
+            Role::Vlan(uplink) => format!("cellblock:{cluster}:{uid}:vlan:{uplink} {readable}"),
             Role::HostEnd(interface) => {
                 format!("cellblock:{cluster}:{uid}:host:{interface} {readable}")
             }

@@ -43,6 +43,18 @@ pub fn loopback(network: &Uid) -> String {
     format!("cb{}lo", hash(&[network.as_str()]))
 }
 
+/// The lagg(4) of an uplink of a Host.
+#[must_use]
+pub fn lagg(host: &Uid, uplink: &str) -> String {
+    format!("cb{}lg", hash(&[host.as_str(), uplink]))
+}
+
+/// The vlan(4) of an uplink of a Host.
+#[must_use]
+pub fn vlan(host: &Uid, uplink: &str) -> String {
+    format!("cb{}vl", hash(&[host.as_str(), uplink]))
+}
+
 /// The host's own interface at the netgraph switch of a network, which carries its gateways.
 #[must_use]
 pub fn switch_port(network: &Uid) -> String {

@@ -141,6 +141,12 @@ pub struct Interface {
     pub members: BTreeMap<String, Member>,
     /// The interfaces that it is made upon: a vlan's parent, the ports of a lagg.
     pub below: Words,
+    /// What a lagg(4) says of itself; none for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lagg: Option<Box<Lagg>>,
+    /// What a vlan(4) says of itself; none for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<Box<Vlan>>,
     /// The words of `nd6 options`.
     pub nd6: Words,
     /// `fib:`, 0 unless shown.
@@ -168,6 +174,36 @@ impl Interface {
             IpAddr::V4(_) => false,
         })
     }
+}
+
+/// What a lagg(4) says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lagg {
+    /// `laggproto`
+    pub protocol: String,
+    /// `lagghash`
+    pub hash: String,
+    /// `laggport:` lines, by port, with the words of its flags: `MASTER`, `ACTIVE` … Their order is that of the kernel's interface numbers (`lagg_port_create`, sys/net/if_lagg.c).
+    pub ports: BTreeMap<String, Words>,
+}
+
+impl Lagg {
+    /// The port that a failover lagg prefers: the first that it was given.
+    #[must_use]
+    pub fn master(&self) -> Option<&str> {
+        let mut ports = self.ports.iter();
+        let master = ports.find(|(_, flags)| flags.contains("MASTER"));
+        master.map(|(port, _)| port.as_str())
+    }
+}
+
+/// What a vlan(4) says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vlan {
+    /// The VLAN id; 0 without a parent.
+    pub id: u16,
+    /// The interface that carries it.
+    pub parent: Option<String>,
 }
 
 /// One address of an interface.

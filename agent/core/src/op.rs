@@ -201,6 +201,54 @@ pub enum Op {
         /// Its MAC address.
         mac: Mac,
     },
+    /// A lagg(4), named and marked, without ports, up.
+    CreateLagg {
+        /// Its name.
+        name: String,
+        /// Its mark.
+        description: String,
+    },
+    /// `laggproto`, `lagghash`, `laggport` and `-laggport`: what of them is not so.
+    SetLagg {
+        /// The lagg.
+        name: String,
+        /// `laggproto`
+        protocol: &'static str,
+        /// `lagghash`; none: as it is.
+        hash: Option<String>,
+        /// Ports that it shall have, each up; the first is the one that `failover` prefers.
+        ports: Vec<String>,
+        /// Ports that it shall lose.
+        remove: Vec<String>,
+    },
+    /// `-laggport`: a port leaves, and stays up, which it would not if its lagg were destroyed (`lagg_if_updown`, sys/net/if_lagg.c).
+    RemovePort {
+        /// The lagg.
+        lagg: String,
+        /// The port.
+        port: String,
+    },
+    /// A vlan(4), named and marked, without a parent, up.
+    CreateVlan {
+        /// Its name.
+        name: String,
+        /// Its mark.
+        description: String,
+    },
+    /// `vlan` and `vlandev`, where it stands.
+    SetVlan {
+        /// The vlan.
+        name: String,
+        /// The VLAN id.
+        id: u16,
+        /// The interface that carries it.
+        parent: String,
+    },
+    /// `-vlandev`: the tag is free for another vlan.
+    UnsetVlan {
+        /// The vlan.
+        name: String,
+    },
     /// Sets the MAC address of a bridge of ours that drifted.
     SetMac {
         /// The interface.

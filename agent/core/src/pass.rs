@@ -13,6 +13,7 @@ use cellblock_schemas::view::HostView;
 use crate::execute::{LedgerFile, Outcome, agreed, execute};
 use crate::host::{Host, HostError, Retry};
 use crate::ledger::{Change, Ledger};
+use crate::mark::Mark;
 use crate::observed::Observed;
 use crate::op::{Plan, Step, Subject, Waiting};
 use crate::plan::memory::Remembered;
@@ -350,7 +351,7 @@ fn held(
     })
 }
 
-/// What a host has that an agent without a ledger did not make, in words: jails, bridges, epairs, netgraph switches and their interfaces, marked or not.
+/// What a host has that an agent without a ledger did not make, in words: jails, bridges, epairs, netgraph switches and their interfaces, marked or not, and marked laggs and vlans.
 ///
 /// Marks count too: where there are marks and no ledger, the ledger was lost, and only the operator can say that they are this agent's.
 #[must_use]
@@ -363,7 +364,12 @@ pub fn strangers(observed: &Observed) -> Vec<String> {
         .interfaces
         .iter()
         .filter(|interface| {
-            interface.groups.contains("bridge") || interface.groups.contains("epair")
+            let description = interface.description.as_deref();
+            let is_marked = description.and_then(Mark::parse).is_some();
+            let made = interface.lagg.is_some() || interface.vlan.is_some();
+            interface.groups.contains("bridge")
+                || interface.groups.contains("epair")
+                || made && is_marked
         })
         .map(|interface| format!("interface {}", interface.name));
     let nodes = observed

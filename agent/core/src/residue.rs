@@ -24,11 +24,14 @@ pub enum Stays {
 /// What stays, and why.
 pub const RESIDUE: [(Stays, &str); 5] = [
     (
-        // if_bridge brings bridgestp with it (`MODULE_DEPEND`, sys/net/if_bridge.c).
+        // if_bridge brings bridgestp with it, if_lagg brings if_infiniband (`MODULE_DEPEND`, sys/net/if_bridge.c, if_lagg.c).
         Stays::Modules(&[
             "bridgestp",
             "if_bridge",
             "if_epair",
+            "if_infiniband",
+            "if_lagg",
+            "if_vlan",
             "netgraph",
             "ng_bridge",
             "ng_eiface",

@@ -15,6 +15,8 @@ fn mark() -> impl Strategy<Value = Mark> {
         Just(Role::Bridge),
         Just(Role::Loopback),
         Just(Role::Port),
+        WORD.prop_map(Role::Lagg),
+        WORD.prop_map(Role::Vlan),
         WORD.prop_map(Role::HostEnd),
         WORD.prop_map(Role::JailEnd),
     ];

@@ -96,12 +96,15 @@ fn end<'a>(jail: &'a Jail, machines: &Machines<'a>) -> Option<End<'a>> {
     })
 }
 
-/// The cards that a host's uplinks are.
+/// The cards, laggs and vlans that a host's uplinks are.
 fn cards(hosts: &[Host], name: &str) -> Vec<String> {
     let host = hosts.iter().find(|host| host.metadata.name == name);
-    let uplinks = host.into_iter().flat_map(|host| host.spec.uplinks.values());
-    let mut cards: Vec<String> = uplinks
-        .filter_map(|uplink| uplink.interface.clone())
+    let mut cards: Vec<String> = host
+        .into_iter()
+        .flat_map(|host| {
+            let names = host.spec.uplinks.keys();
+            names.filter_map(|name| super::reach::interface(host, name))
+        })
         .collect();
     cards.sort();
     cards.dedup();

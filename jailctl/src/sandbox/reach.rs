@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cellblock_agent::emulated::Live;
+use cellblock_agent_core::names;
 use cellblock_fakebsd::trace::{Origin, Place, Probe, Protocol, Verdict};
 use cellblock_schemas::Kind;
 use cellblock_schemas::host::Host;
@@ -99,11 +100,24 @@ fn sample(public: &PublicAddress) -> Publish {
     }
 }
 
+/// The interface that an uplink is: by name, or the lagg or vlan that the host's agent makes for it.
+pub(super) fn interface(host: &Host, name: &str) -> Option<String> {
+    let uplink = host.spec.uplinks.get(name)?;
+    let uid = &host.metadata.uid;
+    if uplink.lagg.is_some() {
+        Some(names::lagg(uid, name))
+    } else if uplink.vlan.is_some() {
+        Some(names::vlan(uid, name))
+    } else {
+        uplink.interface.clone()
+    }
+}
+
 /// The trace of the first port of each range of one publication, from outside.
 fn published(host: &Host, jail: &Jail, publish: &Publish, machine: &Live, report: &mut Report) {
     let (jail_name, host_name) = (&jail.metadata.name, &host.metadata.name);
     let uplink = host.spec.uplinks.get(&publish.uplink);
-    let interface = uplink.and_then(|uplink| uplink.interface.as_ref());
+    let interface = interface(host, &publish.uplink);
     let (Some(uplink), Some(interface)) = (uplink, interface) else {
         report.astray.push(format!(
             "`{}` of jail {jail_name} is published nowhere: host {host_name} has no uplink `{}` with an interface",

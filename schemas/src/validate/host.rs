@@ -14,6 +14,9 @@ use crate::violation::Findings;
 /// The hexadecimal digits of a SHA-256.
 const KEY_DIGITS: usize = 64;
 
+/// `LAGG_MAX_PORTS`, sys/net/if_lagg.h.
+const LAGG_PORTS_MAX: usize = 32;
+
 /// Sysctls whose value can only be raised while the system runs (`sysctl_fibs` in sys/net/route/route_tables.c, `sysctl_kern_securelvl` in sys/kern/kern_mib.c), so that what they were could not be put back.
 const RAISED_ONLY: [&str; 2] = ["net.fibs", "kern.securelevel"];
 
@@ -28,6 +31,7 @@ pub(super) fn validate(spec: &HostSpec, path: &FieldPath, findings: &mut Finding
         validate_uplink(spec, name, uplink, &at, findings);
     }
     claimed_nics(spec, &uplinks, findings);
+    claimed_tags(spec, &uplinks, findings);
     for (name, address) in &spec.addresses {
         let at = path.field("addresses").key(name);
         findings.check(&at, names::entry(name));
@@ -218,6 +222,13 @@ fn validate_lagg(lagg: &Lagg, path: &FieldPath, findings: &mut Findings) {
     if lagg.ports.is_empty() {
         findings.add(&ports, "an aggregate needs a port", "name at least one NIC");
     }
+    if lagg.ports.len() > LAGG_PORTS_MAX {
+        findings.add(
+            &ports,
+            format!("{} ports", lagg.ports.len()),
+            format!("at most {LAGG_PORTS_MAX}"),
+        );
+    }
     for (index, port) in lagg.ports.iter().enumerate() {
         findings.check(&ports.index(index), names::host_interface(port));
         if let Some(first) = lagg.ports[..index].iter().position(|other| other == port) {
@@ -230,14 +241,17 @@ fn validate_lagg(lagg: &Lagg, path: &FieldPath, findings: &mut Findings) {
     }
     let Some(hash) = &lagg.hash else { return };
     let at = path.field("hash");
-    let fits = hash
-        .split(',')
-        .all(|layer| matches!(layer, "l2" | "l3" | "l4"));
+    // In the order in which ifconfig(8) prints them, so that what is read back is what was written.
+    let layers: Vec<&str> = hash.split(',').collect();
+    let fits = layers
+        .iter()
+        .all(|layer| matches!(*layer, "l2" | "l3" | "l4"))
+        && layers.windows(2).all(|pair| pair[0] < pair[1]);
     if !fits {
         findings.add(
             &at,
             format!("`{}` is not a hash of a lagg", cut(hash)),
-            "l2, l3, l4, or several of them: l3,l4",
+            "l2, l3, l4, or several of them in this order: l3,l4",
         );
     }
     match lagg.protocol {
@@ -326,6 +340,28 @@ fn claimed_nics(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
                 format!("`{nic}` is taken by {earlier}"),
                 "a NIC of a lagg or a pass-through pool belongs to it alone",
             );
+        }
+    }
+}
+
+/// An interface carries each VLAN once (EEXIST, `vlan_inshash`, sys/net/if_vlan.c), whatever the names of the uplinks that it is.
+fn claimed_tags(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
+    let mut tags: BTreeMap<(&str, u16), FieldPath> = BTreeMap::new();
+    for (name, uplink) in &spec.uplinks {
+        let Some(vlan) = &uplink.vlan else { continue };
+        let at = path.key(name).field("vlan");
+        let carrier = spec.uplinks.get(&vlan.uplink);
+        let interface = carrier.and_then(|carrier| carrier.interface.as_deref());
+        let key = (interface.unwrap_or(&vlan.uplink), vlan.id);
+        match tags.get(&key) {
+            Some(first) => findings.add(
+                &at.field("id"),
+                format!("VLAN {} of `{}` is {first} already", vlan.id, key.0),
+                "name one uplink in both networks, or give another VLAN id",
+            ),
+            None => {
+                tags.insert(key, at);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Generated networks: both shared-IP modes, a switch inside the host, a bridge with an uplink, routed links of both kinds, and netgraph switches inside the host and with an uplink, each in many shapes.
+//! Generated networks: both shared-IP modes, a switch inside the host, a bridge with an uplink, which may be a lagg or a vlan on it, routed links of both kinds, and netgraph switches inside the host and with an uplink, each in many shapes.
 
 use std::net::IpAddr;
 
@@ -260,6 +260,7 @@ fn routed(sketch: &NetSketch, link: RoutedLink, mut subnets: Vec<Subnet>) -> Net
 /// A shared-IP network never stands on the NICs that bridges take: the controller refuses that. It may stand on the one that a netgraph switch has.
 fn shared_uplink(sketch: &NetSketch) -> &'static str {
     match sketch.uplink {
+        "third" if is_upon_lagg(sketch) => "tagged-too",
         "third" => "third",
         "unplugged" => "unplugged",
         _ => "external",
@@ -269,9 +270,16 @@ fn shared_uplink(sketch: &NetSketch) -> &'static str {
 /// A bridge never takes the NIC of a netgraph switch: of two switches at one NIC the agent refuses the second.
 fn bridged_uplink(sketch: &NetSketch) -> &'static str {
     match sketch.uplink {
+        "third" if is_upon_lagg(sketch) => "tagged",
+        "spare" if is_upon_lagg(sketch) => "wan",
         "third" => "fourth",
         uplink => uplink,
     }
+}
+
+/// Whether a network with an uplink has the lagg, or a vlan on it.
+pub(super) fn is_upon_lagg(sketch: &NetSketch) -> bool {
+    sketch.narrow && matches!(sketch.uplink, "third" | "spare")
 }
 
 fn egress(sketch: &NetSketch) -> Option<Egress> {

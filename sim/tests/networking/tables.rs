@@ -86,12 +86,12 @@ fn n12_routes_of_a_table_that_are_gone_come_back() {
         before,
         [
             "10.0.2.0/24 link#1 US",
-            "10.0.2.15 link#7 UHS",
-            "10.0.2.40 link#7 UHS",
-            "127.0.0.1 link#7 UHS",
-            "::1 link#7 UHS",
+            "10.0.2.15 link#9 UHS",
+            "10.0.2.40 link#9 UHS",
+            "127.0.0.1 link#9 UHS",
+            "::1 link#9 UHS",
             "fd00:12::/64 link#1 US",
-            "fd00:12::40 link#7 UHS",
+            "fd00:12::40 link#9 UHS",
         ]
     );
     row.world.run("route -n delete -fib 1 -net 10.0.2.0/24");

@@ -18,6 +18,34 @@ impl fmt::Display for Op {
                 description,
                 mac,
             } => write!(f, "create bridge {name} {mac} ({description})"),
+            Self::CreateLagg { name, description } => {
+                write!(f, "create lagg {name} ({description})")
+            }
+            Self::SetLagg {
+                name,
+                protocol,
+                hash,
+                ports,
+                remove,
+            } => {
+                write!(f, "set lagg {name}: {protocol}")?;
+                if let Some(hash) = hash {
+                    write!(f, ", hash {hash}")?;
+                }
+                write!(f, ", ports {}", ports.join(", "))?;
+                if !remove.is_empty() {
+                    write!(f, ", without {}", remove.join(", "))?;
+                }
+                Ok(())
+            }
+            Self::RemovePort { lagg, port } => write!(f, "take {port} out of lagg {lagg}"),
+            Self::CreateVlan { name, description } => {
+                write!(f, "create vlan {name} ({description})")
+            }
+            Self::SetVlan { name, id, parent } => {
+                write!(f, "set vlan {name}: VLAN {id} on {parent}")
+            }
+            Self::UnsetVlan { name } => write!(f, "take the tag off vlan {name}"),
             Self::SetMac { interface, mac } => write!(f, "set MAC address of {interface} to {mac}"),
             Self::SetMtu { interface, mtu } => write!(f, "set MTU of {interface} to {mtu}"),
             Self::CreateEpair(epair) => write!(

@@ -13,6 +13,7 @@ use cellblock_schemas::validate::parameters;
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
 
 mod switch;
+pub(super) mod uplink;
 
 use super::index::Index;
 use super::roots::Roots;
@@ -22,8 +23,9 @@ use crate::ledger::Ledger;
 use crate::mark::{Mark, Role};
 use crate::names;
 use crate::observed::{EtherSettings, Interface, Observed};
-use crate::op::{Blocked, Epair, Subject};
+use crate::op::{Blocked, Epair, Subject, Waiting};
 use crate::render::jailconf::{self, JailConf};
+use uplink::Uplinks;
 
 /// The MTU of our interfaces unless the Network or its uplink says otherwise, in octets.
 const MTU_DEFAULT: u32 = 1500;
@@ -31,8 +33,13 @@ const MTU_DEFAULT: u32 = 1500;
 /// The devfs ruleset of jail(8) where `mount.devfs` stands without `devfs_ruleset` (usr.sbin/jail/command.c).
 const DEVFS_RULESET_DEFAULT: i64 = 4;
 
+/// How long a network waits for a lagg or a vlan that is made first, in milliseconds: what it stands upon may have to leave something else, each in a pass of its own.
+const PENDING_MS_MAX: u64 = 60_000;
+
 /// What shall stand.
 pub struct Desired<'a> {
+    /// Laggs and vlans.
+    pub uplinks: Uplinks<'a>,
     /// Loopbacks by name.
     pub loopbacks: BTreeMap<String, DesiredLoopback<'a>>,
     /// Bridges by name.
@@ -232,22 +239,21 @@ pub struct DesiredNic {
     pub mtu: Option<u32>,
 }
 
-/// The interface of a named uplink, if this host has it.
+/// The interface of an uplink that is one by name, if this host has it.
 ///
 /// # Errors
 /// A message that names what is there instead.
-pub(super) fn uplink_interface(
+pub(super) fn plain_interface(
     view: &HostView,
     observed: &Observed,
     index: &Index<'_>,
     uplink: &str,
 ) -> Result<String, String> {
     let Some(spec) = view.host.uplinks.get(uplink) else {
-        let known: Vec<&str> = view.host.uplinks.keys().map(String::as_str).collect();
         return Err(format!(
             "host `{}` has no uplink `{uplink}` (it has: {}); add it to the Host's spec.uplinks",
             view.host_name,
-            list_or_none(&known)
+            uplink::known(&view.host.uplinks)
         ));
     };
     let Some(interface) = &spec.interface else {
@@ -293,7 +299,7 @@ pub(super) fn resolve<'a>(
     index: &Index<'a>,
     ledger: &'a Ledger,
     settings: &'a Settings,
-) -> (Desired<'a>, Blocks) {
+) -> (Desired<'a>, Blocks, Vec<Waiting>) {
     let mut resolver = Resolver {
         view,
         observed,
@@ -302,13 +308,16 @@ pub(super) fn resolve<'a>(
         settings,
         roots: Roots::new(view, observed, index, ledger, settings),
         desired: Desired {
+            uplinks: Uplinks::default(),
             loopbacks: BTreeMap::new(),
             bridges: BTreeMap::new(),
             switches: BTreeMap::new(),
             jails: BTreeMap::new(),
         },
         blocked: Blocks::default(),
+        pending: BTreeMap::new(),
     };
+    resolver.uplinks();
     let mut used = BTreeSet::new();
     for jail in view
         .jails
@@ -336,7 +345,13 @@ pub(super) fn resolve<'a>(
     {
         resolver.jail(jail);
     }
-    (resolver.desired, resolver.blocked)
+    let waiting = resolver.pending.into_iter().map(|(uid, message)| Waiting {
+        subject: Subject::Network(uid),
+        reason: reason::UPLINK_PENDING,
+        message,
+        wait_ms_max: PENDING_MS_MAX,
+    });
+    (resolver.desired, resolver.blocked, waiting.collect())
 }
 
 struct Resolver<'a, 'o> {
@@ -348,6 +363,8 @@ struct Resolver<'a, 'o> {
     roots: Roots<'a, 'o>,
     desired: Desired<'a>,
     blocked: Blocks,
+    /// Networks that wait for their uplink, with what for.
+    pending: BTreeMap<Uid, String>,
 }
 
 impl<'a> Resolver<'a, '_> {
@@ -357,6 +374,11 @@ impl<'a> Resolver<'a, '_> {
             reason,
             message,
         });
+    }
+
+    /// A network's uplink is not there yet; its jails wait with it.
+    fn wait(&mut self, network: &NetworkView, message: String) {
+        self.pending.insert(network.uid.clone(), message);
     }
 
     fn network(&mut self, network: &'a NetworkView) {
@@ -380,9 +402,10 @@ impl<'a> Resolver<'a, '_> {
             }
             Some(Mode::SharedIp(mode)) => {
                 let uplink = mode.uplink.as_deref().unwrap_or_default();
-                if let Err(message) = uplink_interface(self.view, self.observed, self.index, uplink)
-                {
-                    self.block(subject, reason::UPLINK_MISSING, message);
+                match self.uplink_interface(uplink) {
+                    Ok(_) => {}
+                    Err((reason::UPLINK_PENDING, message)) => self.wait(network, message),
+                    Err((reason, message)) => self.block(subject, reason, message),
                 }
             }
             Some(Mode::Bridge(mode)) => {
@@ -393,24 +416,27 @@ impl<'a> Resolver<'a, '_> {
                     );
                     return self.block(subject, reason::REFERENCE_MISSING, message);
                 }
-                let uplink = match mode
-                    .uplink
-                    .as_deref()
-                    .map(|name| uplink_interface(self.view, self.observed, self.index, name))
-                {
+                let uplink = mode.uplink.as_deref().map(|name| {
+                    let interface = self.uplink_interface(name)?;
+                    self.check_uplink(network, &interface)?;
+                    Ok(interface)
+                });
+                let uplink = match uplink {
                     None => None,
                     Some(Ok(interface)) => Some(interface),
-                    Some(Err(message)) => {
-                        return self.block(subject, reason::UPLINK_MISSING, message);
+                    // Until it has it, the bridge lets go of the one that it had.
+                    Some(Err((reason::UPLINK_PENDING, message))) => {
+                        self.wait(network, message);
+                        None
                     }
+                    Some(Err((reason, message))) => return self.block(subject, reason, message),
                 };
-                if let Some(uplink) = &uplink
-                    && let Err((reason, message)) = self.check_uplink(network, uplink)
-                {
-                    return self.block(subject, reason, message);
-                }
+                // While it waits for another uplink it keeps the MTU that it has.
+                let ours = names::bridge(&network.uid);
+                let waits = self.pending.contains_key(&network.uid);
                 let uplink_mtu = uplink
                     .as_deref()
+                    .or_else(|| waits.then_some(ours.as_str()))
                     .and_then(|name| self.index.interface(name))
                     .map(|interface| interface.mtu);
                 let mark = Mark {
@@ -506,13 +532,17 @@ impl<'a> Resolver<'a, '_> {
         let interfaces = self.observed.interfaces.iter();
         for above in interfaces.filter(|interface| interface.below.contains(uplink)) {
             let name = &above.name;
+            if above.groups.contains("lagg") && uplink::marked(above, self.index).is_some() {
+                let message = format!("`{uplink}` leaves lagg `{name}` first");
+                return Err((reason::UPLINK_PENDING, message));
+            }
             if above.groups.contains("lagg") {
                 let message = format!(
                     "`{uplink}` is a port of `{name}`; use `{name}` as the uplink, or take the port out of it"
                 );
                 return Err((reason::UPLINK_IN_USE, message));
             }
-            let own = host_addresses(above);
+            let own = uplink::own_addresses(above, self.ledger);
             if !own.is_empty() {
                 let message = format!(
                     "`{name}`, which stands upon `{uplink}`, carries the host's own {own}; with `{uplink}` in a bridge or at a switch the host could be cut off: use another interface as the uplink"
@@ -536,6 +566,7 @@ impl<'a> Resolver<'a, '_> {
         };
         self.check_parameters(jail, &subject);
         let mut networks = BTreeSet::new();
+        let mut waits = false;
         for attachment in &jail.binding.attachments {
             match self.view.networks.get(&attachment.network) {
                 Some(network) => {
@@ -547,6 +578,7 @@ impl<'a> Resolver<'a, '_> {
                         );
                         self.block(subject.clone(), reason::REFERENCE_MISSING, message);
                     }
+                    waits |= self.pending.contains_key(&network.uid);
                     let on = Subject::Network(network.uid.clone());
                     if let Some(blocked) = self.blocked.of(&on) {
                         let (reason, message) = (
@@ -564,7 +596,7 @@ impl<'a> Resolver<'a, '_> {
             }
         }
         self.check_fib(jail, &subject);
-        if self.blocked.list.len() > blocked_before {
+        if waits || self.blocked.list.len() > blocked_before {
             return;
         }
         let (networking, aliases) = self.networking(jail);
@@ -664,10 +696,7 @@ impl<'a> Resolver<'a, '_> {
             match network.spec.mode() {
                 Some(Mode::SharedIp(mode)) => {
                     let interface = match &mode.uplink {
-                        Some(uplink) => {
-                            uplink_interface(self.view, self.observed, self.index, uplink)
-                                .unwrap_or_default()
-                        }
+                        Some(uplink) => self.uplink_interface(uplink).unwrap_or_default(),
                         None => names::loopback(&network.uid),
                     };
                     let stated = jail.spec.networks.get(index);

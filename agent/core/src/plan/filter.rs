@@ -167,6 +167,7 @@ impl Planner<'_> {
                 | Owned::Member { .. }
                 | Owned::NgUplink { .. }
                 | Owned::NgEther { .. }
+                | Owned::LaggPort { .. }
                 | Owned::Route { .. }
                 | Owned::TableRoute(_)
                 | Owned::Nic(_)

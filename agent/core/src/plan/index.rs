@@ -322,6 +322,8 @@ fn driver(role: &Role) -> &'static str {
         Role::Loopback => "lo",
         // Its interfaces have no group: an ng_eiface is found by its node.
         Role::Port => "ngeth",
+        Role::Lagg(_) => "lagg",
+        Role::Vlan(_) => "vlan",
         Role::HostEnd(_) | Role::JailEnd(_) => "epair",
     }
 }

@@ -26,10 +26,12 @@ mod routed;
 mod sysctls;
 pub mod tables;
 mod teardown;
+mod uplinks;
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use cellblock_schemas::host::Uplink;
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
 
@@ -71,6 +73,8 @@ pub mod reason {
     pub const ADDRESS_TENTATIVE: &str = "AddressTentative";
     /// The Host has no such uplink, or the host has no such interface.
     pub const UPLINK_MISSING: &str = "UplinkMissing";
+    /// The lagg or vlan of the uplink is made first, or what it stands upon leaves something else.
+    pub const UPLINK_PENDING: &str = "UplinkPending";
     /// The uplink carries addresses of the host itself, which must stand on the bridge.
     pub const UPLINK_HAS_ADDRESSES: &str = "UplinkHasAddresses";
     /// The NIC is in another jail.
@@ -204,12 +208,32 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         wanted
             .ether
             .extend(uplink.and_then(|uplink| uplink.interface.clone()));
+        let made = netgraph.and_then(|mode| mode.uplink.as_deref());
+        let made = made.and_then(|name| Some((name, view.host.uplinks.get(name)?)));
+        let made = made.and_then(|(name, uplink)| match uplink {
+            Uplink { lagg: Some(_), .. } => Some(names::lagg(&view.host_uid, name)),
+            Uplink { vlan: Some(_), .. } => Some(names::vlan(&view.host_uid, name)),
+            Uplink { .. } => None,
+        });
+        wanted.ether.extend(made);
     }
     let mut attachments = view
         .jails
         .values()
         .flat_map(|jail| &jail.binding.attachments);
-    wanted.drivers = ledger.nics().next().is_some() || attachments.any(|one| one.nic.is_some());
+    let uplinks = view.host.uplinks.values();
+    let (mut laggs, mut vlans) = (false, false);
+    for uplink in uplinks {
+        laggs |= uplink.lagg.is_some();
+        vlans |= uplink.vlan.is_some();
+    }
+    for (module, needed) in [("if_lagg", laggs), ("if_vlan", vlans)] {
+        wanted.modules.extend(needed.then(|| module.to_owned()));
+    }
+    wanted.drivers = laggs
+        || vlans
+        || ledger.nics().next().is_some()
+        || attachments.any(|one| one.nic.is_some());
     wanted
 }
 
@@ -220,8 +244,10 @@ pub fn plan(view: &HostView, observed: &Observed, ledger: &Ledger, settings: &Se
     planner.plan_sysctls();
     planner.plan_teardown();
     planner.plan_withdrawn_sysctls();
+    planner.plan_uplinks();
     planner.plan_networks();
     planner.plan_tables();
+    planner.plan_leftover_made();
     planner.plan_jails();
     planner.plan_filter();
     planner.finish()
@@ -257,7 +283,8 @@ impl<'a> Planner<'a> {
         settings: &'a Settings,
     ) -> Self {
         let index = Index::new(view, observed, ledger);
-        let (desired, blocked) = desired::resolve(view, observed, &index, ledger, settings);
+        let (desired, blocked, waiting) =
+            desired::resolve(view, observed, &index, ledger, settings);
         let mut planner = Self {
             view,
             observed,
@@ -270,7 +297,7 @@ impl<'a> Planner<'a> {
             going: BTreeSet::new(),
             nodes: observed.netgraph.nodes.len(),
             hooks: BTreeSet::new(),
-            waiting: Vec::new(),
+            waiting,
             waits_for_dying: BTreeSet::new(),
             blocked,
         };
@@ -520,6 +547,15 @@ fn still_there<'a>(
             unread || node.is_some_and(|node| node.kind == "ether") || is_hooked(interface)
         }
         Owned::TableRoute(route) => tables::stands(index, route),
+        Owned::LaggPort { lagg, port, mtu } => {
+            let mut named = index.interfaces_named(lagg);
+            let is_port = named.any(|found| {
+                let lagg = found.lagg.as_ref();
+                lagg.is_some_and(|lagg| lagg.ports.contains_key(port))
+            });
+            let mut named = index.interfaces_named(port);
+            is_port || named.any(|found| found.mtu != *mtu)
+        }
         Owned::Nic(state) => nics::is_lent(observed, index, state),
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),
     }

@@ -278,6 +278,10 @@ impl<'a> Planner<'a> {
 
     /// The host's own NIC is up while it is an uplink.
     pub(super) fn plan_uplink_up(&mut self, subject: &Subject, uplink: &str) {
+        // A lagg or vlan of ours is up because it is.
+        if self.desired.uplinks.of(uplink).is_some() {
+            return;
+        }
         // Of two with that name one came back from a jail: whether ours is up cannot be told then.
         let found = self.index.interface(uplink);
         if let Some(down) = found.filter(|interface| !interface.is_up()) {

@@ -23,17 +23,17 @@ pub(super) enum Phase {
     RemoveAddress,
     /// Epairs and ng_eifaces go after their jails: a jail whose epair went first died 19 s later (freebsd-facts, section 3).
     DestroyEpair,
-    /// A bridge lets go of the host's own NIC before it is destroyed.
+    /// A bridge lets go of the host's own NIC before it is destroyed, a lagg of its ports, a vlan of its tag.
     RemoveMember,
-    /// Bridges, netgraph switches and loopbacks without users.
+    /// Bridges, netgraph switches and loopbacks without users, vlans and laggs that nothing stands upon.
     DestroyInterface,
     /// What the host's own interfaces and sysctls were before.
     Restore,
     /// The last traces of a jail: the states of its addresses, then its file; the ledger forgets it with that.
     RemoveFile,
-    /// Loopbacks, bridges, netgraph switches and the host's interfaces at these.
+    /// Laggs, vlans, loopbacks, bridges, netgraph switches and the host's interfaces at these.
     CreateInterface,
-    /// Their MAC addresses and MTUs.
+    /// Their MAC addresses and MTUs; a lagg's ports, a vlan's tag.
     ShapeInterface,
     /// Uplinks join before jails, so that the bridge's MTU is theirs.
     AddUplink,

@@ -164,6 +164,7 @@ impl Planner<'_> {
             let mut bridges = self.desired.bridges.values();
             let mut aliases = self.desired.jails.values().flat_map(|jail| &jail.aliases);
             let wanted = bridges.any(|bridge| bridge.uplink.as_ref() == Some(interface))
+                || self.desired.uplinks.is_below(interface)
                 || aliases.any(|alias| alias.interface == *interface);
             // One that was renamed at its switch is remembered, see `still_there`.
             if !wanted

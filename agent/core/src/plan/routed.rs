@@ -266,6 +266,7 @@ impl Planner<'_> {
                 | Owned::Translation { .. }
                 | Owned::NgUplink { .. }
                 | Owned::NgEther { .. }
+                | Owned::LaggPort { .. }
                 | Owned::Nic(_)
                 | Owned::TableRoute(_)
                 | Owned::Sysctl { .. } => continue,
@@ -321,6 +322,7 @@ impl DesiredLink {
             | Owned::Translation { .. }
             | Owned::NgUplink { .. }
             | Owned::NgEther { .. }
+            | Owned::LaggPort { .. }
             | Owned::Nic(_)
             | Owned::TableRoute(_)
             | Owned::Sysctl { .. } => false,

@@ -13,7 +13,7 @@ use cellblock_schemas::network::{Mode, fib_of};
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
 use ipnet::IpNet;
 
-use super::desired::{DesiredJail, uplink_interface};
+use super::desired::DesiredJail;
 use super::index::Index;
 use super::phase::Phase;
 use super::{Planner, reason};
@@ -71,8 +71,7 @@ fn on_uplinks<'p>(
             return None;
         };
         let uplink = mode.uplink.as_deref()?;
-        let interface =
-            uplink_interface(planner.view, planner.observed, &planner.index, uplink).ok()?;
+        let interface = planner.uplink_interface(uplink).ok()?;
         let addresses = bound.addresses.iter();
         let families = addresses.map(|bound| Family::of(bound.address)).collect();
         Some((network, interface, families))
@@ -314,7 +313,7 @@ pub(super) fn stands(index: &Index<'_>, route: &TableRoute) -> bool {
 }
 
 /// A destination as netstat(1) prints it.
-fn named(destination: IpNet) -> String {
+pub(super) fn named(destination: IpNet) -> String {
     if destination.prefix_len() == 0 {
         "default".to_owned()
     } else if destination.prefix_len() == destination.max_prefix_len() {

@@ -300,7 +300,11 @@ impl<'a> Planner<'a> {
                     "lo",
                     self.desired.loopbacks.contains_key(&interface.name),
                 ),
-                Role::Port | Role::HostEnd(_) | Role::JailEnd(_) => continue,
+                Role::Port
+                | Role::Lagg(_)
+                | Role::Vlan(_)
+                | Role::HostEnd(_)
+                | Role::JailEnd(_) => continue,
             };
             let half_made = is_driver_name(&interface.name, driver);
             if wanted
@@ -495,7 +499,7 @@ impl<'a> Planner<'a> {
 }
 
 /// Whether `name` is what the driver called a clone that nobody has renamed yet: `epair7a`, `bridge0`, `lo3`.
-fn is_driver_name(name: &str, driver: &str) -> bool {
+pub(super) fn is_driver_name(name: &str, driver: &str) -> bool {
     let Some(rest) = name.strip_prefix(driver) else {
         return false;
     };

@@ -183,6 +183,7 @@ impl<'a> Findings<'a> {
             | Owned::Member { .. }
             | Owned::NgUplink { .. }
             | Owned::NgEther { .. }
+            | Owned::LaggPort { .. }
             | Owned::Redirect { .. }
             | Owned::Route { .. }
             | Owned::TableRoute(_)

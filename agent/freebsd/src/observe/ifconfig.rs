@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use cellblock_agent_core::observed::{Address, Interface, Member};
+use cellblock_agent_core::observed::{Address, Interface, Lagg, Member, Vlan};
 use cellblock_schemas::net::Mac;
 
 /// Reads `ifconfig -a`, or `ifconfig NAME`: every interface in the order printed. Lines that are not known are passed over.
@@ -119,13 +119,34 @@ fn detail(interface: &mut Interface, line: &str) {
                 interface.members.insert(name.to_owned(), Member { flags });
             }
         }
+        // `laggproto failover lagghash l2,l3,l4` (recording `07`). Of two such lines the first stood in the description.
+        Some("laggproto") => {
+            let protocol = words.next().unwrap_or_default().to_owned();
+            let hash = words.skip_while(|word| *word != "lagghash").nth(1);
+            interface.lagg = Some(Box::new(Lagg {
+                protocol,
+                hash: hash.unwrap_or_default().to_owned(),
+                ports: std::collections::BTreeMap::new(),
+            }));
+        }
+        // `laggport: vtnet1 flags=5<MASTER,ACTIVE>`
         Some("laggport:") => {
-            interface.below = interface.below.iter().chain(words.next()).collect();
+            let port = words.next();
+            interface.below = interface.below.iter().chain(port).collect();
+            if let (Some(lagg), Some(port)) = (&mut interface.lagg, port) {
+                let flags = comma_words(between(line, '<', '>')).collect();
+                lagg.ports.insert(port.to_owned(), flags);
+            }
         }
         // `vlan: 30 vlanproto: 802.1q vlanpcp: 0 parent interface: lagg0` (recording `07`), or `<none>` (sbin/ifconfig/ifvlan.c).
         Some("vlan:") => {
+            let id = words.next().and_then(|id| id.parse().ok()).unwrap_or(0);
             let parent = words.skip_while(|word| *word != "interface:").nth(1);
             let parent = parent.filter(|parent| *parent != "<none>");
+            interface.vlan = Some(Box::new(Vlan {
+                id,
+                parent: parent.map(str::to_owned),
+            }));
             interface.below = interface.below.iter().chain(parent).collect();
         }
         Some("nd6") => {

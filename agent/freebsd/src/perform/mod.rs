@@ -9,11 +9,13 @@ mod epair;
 mod file;
 pub(crate) mod jail;
 mod kernel;
+mod lagg;
 mod mount;
 mod netgraph;
 mod nic;
 mod pf;
 mod route;
+mod vlan;
 mod vnet;
 
 use std::sync::Mutex;
@@ -64,6 +66,18 @@ impl Performer<'_> {
                 member,
                 private,
             } => self.set_private(bridge, member, *private),
+            Op::CreateLagg { name, description } => self.create_lagg(name, description),
+            Op::SetLagg {
+                name,
+                protocol,
+                hash,
+                ports,
+                remove,
+            } => self.set_lagg(name, protocol, hash.as_deref(), ports, remove),
+            Op::RemovePort { lagg, port } => self.remove_port(lagg, port),
+            Op::CreateVlan { name, description } => self.create_vlan(name, description),
+            Op::SetVlan { name, id, parent } => self.set_vlan(name, *id, parent),
+            Op::UnsetVlan { name } => self.unset_vlan(name),
             Op::CreateSwitch { switch, settings } => self.create_switch(switch, *settings),
             Op::SetSwitch { switch, settings } => self.set_switch(switch, *settings),
             Op::ConnectUplink { switch, interface } => self.connect_uplink(switch, interface),

@@ -6,6 +6,7 @@ mod network;
 mod nic;
 mod refused;
 mod runs;
+mod uplinks;
 
 use std::sync::Arc;
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use cellblock_schemas::host::LaggProtocol;
 use cellblock_schemas::jail::JailStatus;
 use cellblock_schemas::meta::ObjectMeta;
 use cellblock_schemas::structural::Mistakes;
 use cellblock_schemas::{
-    Host, Jail, Kind, Object, Violation, Warning, default, structural, unsupported, validate,
-    warnings_with,
+    Host, Jail, Kind, Network, Object, Violation, Warning, default, structural, unsupported,
+    validate, warnings_with,
 };
 use serde_json::Value;
 
@@ -236,6 +237,20 @@ pub(super) fn admit(
     {
         let field = format!("spec.{}.uplink", mode.name());
         warnings.extend(no_uplink(draft.index, None, uplink, field));
+        let hosts = draft.index.hosts_by_load();
+        let failover = hosts.filter(|host| is_failover_below(host, network));
+        warnings.extend(failover_warning(
+            failover.map(|host| (host, network)),
+            format!("spec.{}.uplink", mode.name()),
+        ));
+    }
+    if let Object::Host(host) = &draft.object {
+        let networks = draft.index.networks();
+        let failover = networks.filter(|network| is_failover_below(host, network));
+        warnings.extend(failover_warning(
+            failover.map(|network| (host, network)),
+            "spec.uplinks".to_owned(),
+        ));
     }
     if let Object::Jail(jail) = &mut draft.object
         && !deleting
@@ -390,6 +405,30 @@ fn missing(index: &Index, jail: &Jail) -> Vec<Warning> {
         warnings.extend(no_uplink(index, host, &public.uplink, field));
     }
     warnings
+}
+
+/// Whether a network's netgraph switch would stand at a failover lagg of a host.
+fn is_failover_below(host: &Host, network: &Network) -> bool {
+    let mode = network.spec.netgraph.as_ref();
+    let uplink = mode.and_then(|mode| host.spec.uplinks.get(mode.uplink.as_deref()?));
+    let lagg = uplink.and_then(|uplink| uplink.lagg.as_ref());
+    lagg.is_some_and(|lagg| lagg.protocol == LaggProtocol::Failover)
+}
+
+/// What the article behind this arrangement (N11) warns of, once for all hosts and networks that it is about.
+fn failover_warning<'a>(
+    mut found: impl Iterator<Item = (&'a Host, &'a Network)>,
+    field: String,
+) -> Option<Warning> {
+    let (host, network) = found.next()?;
+    let (host, network) = (&host.metadata.name, &network.metadata.name);
+    let uplink = "a failover lagg discards what comes in by another port than the one in use, and on FreeBSD 13.0 a netgraph switch at it was found to run into that: the host could not use the lagg itself and reach the jails (on 15.1 it could); keep the host's own addresses off it, or give the jails a second lagg";
+    Some(Warning {
+        field,
+        message: format!(
+            "the netgraph switch of network {network} on host {host} stands at a failover lagg: {uplink}"
+        ),
+    })
 }
 
 /// An uplink that no Host has, as after a slip of the pen; the one that `host` names, if it is there, counts alone.

@@ -88,7 +88,7 @@ fn left_behind(index: &Index, network: &Network, problems: &mut Vec<Problem>) {
 /// What is wrong with a host's new spec; `before` is what is stored.
 pub(crate) fn host_update(index: &Index, host: &Host, before: Option<&Host>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    super::uplink::of_host(index, host, &mut problems);
+    super::uplink::of_host(index, host, before, &mut problems);
     let was_forgotten = before.is_some_and(|before| before.spec.forgotten);
     if let Some((session, _)) = index.session(&host.metadata.name)
         && host.spec.forgotten

@@ -5,6 +5,8 @@
 //! if_bridge(4) first (`ether_input_internal`, `ether_output`, sys/net/if_ethersubr.c): each would see one half of a conversation. And a member has no addresses of the host
 //! (`net.link.bridge.member_ifaddrs`, sys/netinet/in.c), so those of shared-IP jails cannot stand on it.
 
+use std::fmt;
+
 use cellblock_schemas::network::{Mode, Network, NetworkSpec};
 use cellblock_schemas::{Host, Jail};
 
@@ -15,6 +17,8 @@ use crate::index::Index;
 mod tests;
 
 const REASON: &str = "UplinkTaken";
+
+const VLAN_HELP: &str = "give the netgraph network another uplink than the vlan's, or take the vlan out of the Host's uplinks";
 
 const HELP: &str = "attach the jails to one network, give one of the two another uplink, or keep them on different hosts with hostSelectors that cannot both match";
 
@@ -70,11 +74,60 @@ fn held(spec: &NetworkSpec) -> Option<(Hold, &str)> {
     Some((hold, uplink.as_deref()?))
 }
 
-/// The same with the interface that it is on a host.
-fn held_on<'a>(host: &'a Host, network: &Network) -> Option<(Hold, &'a str)> {
+/// What an uplink is on a host: two that are the same stand in each other's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way<'a> {
+    /// An interface by name, which two uplinks may share.
+    Interface(&'a str),
+    /// The lagg or vlan of an uplink by name, which is that uplink's alone.
+    Made(&'a str),
+}
+
+impl<'a> Way<'a> {
+    fn of(host: &'a Host, uplink: &'a str) -> Option<Self> {
+        let spec = host.spec.uplinks.get(uplink)?;
+        if spec.lagg.is_some() || spec.vlan.is_some() {
+            return Some(Self::Made(uplink));
+        }
+        spec.interface.as_deref().map(Self::Interface)
+    }
+}
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interface(name) => f.write_str(name),
+            Self::Made(uplink) => write!(f, "uplink `{uplink}`"),
+        }
+    }
+}
+
+/// The same with what the uplink is on a host.
+fn held_on<'a>(host: &'a Host, network: &'a Network) -> Option<(Hold, Way<'a>)> {
     let (hold, uplink) = held(&network.spec)?;
-    let uplink = host.spec.uplinks.get(uplink)?;
-    Some((hold, uplink.interface.as_deref()?))
+    Some((hold, Way::of(host, uplink)?))
+}
+
+/// The uplink that is a vlan on what a network's netgraph switch would have all frames of: ng_ether(4) has them before any vlan (`ether_input_internal`, sys/net/if_ethersubr.c).
+fn starved_vlan<'a>(host: &'a Host, network: &'a Network) -> Option<&'a str> {
+    let (Hold::Hooks, way) = held_on(host, network)? else {
+        return None;
+    };
+    let mut uplinks = host.spec.uplinks.iter();
+    let vlan = uplinks.find(|(_, uplink)| {
+        let carrier = uplink.vlan.as_ref().map(|vlan| vlan.uplink.as_str());
+        carrier.and_then(|carrier| Way::of(host, carrier)) == Some(way)
+    });
+    vlan.map(|(name, _)| name.as_str())
+}
+
+/// A netgraph switch at the carrier of a vlan, in words.
+fn starves(host: &Host, network: &Network) -> Option<String> {
+    let vlan = starved_vlan(host, network)?;
+    let (host, network) = (&host.metadata.name, &network.metadata.name);
+    Some(format!(
+        "the netgraph switch of network {network} has all frames that come in by its uplink on host {host}, and uplink `{vlan}`, a vlan on it, would get none"
+    ))
 }
 
 /// Another network in the way of this one's uplink.
@@ -137,13 +190,15 @@ pub(super) fn of_jail(index: &Index, jail: &Jail, host: &Host, problems: &mut Ve
         let Some((_, interface)) = held_on(host, network) else {
             continue;
         };
+        let field = format!("spec.networks[{place}].network");
         if let Some(Rival { words, why, .. }) = Rival::on_host(index, host, network) {
             let message = format!(
                 "network {} needs {interface} of host {name}, which {words}: {why}",
                 network.metadata.name
             );
-            let field = format!("spec.networks[{place}].network");
             problems.push(Problem::new(REASON, field, message, HELP));
+        } else if let Some(message) = starves(host, network) {
+            problems.push(Problem::new(REASON, field, message, VLAN_HELP));
         }
     }
 }
@@ -172,13 +227,42 @@ pub(super) fn of_network(index: &Index, network: &Network, problems: &mut Vec<Pr
         }),
     };
     let field = format!("spec.{}.uplink", mode.name());
-    problems.extend(message.map(|message| Problem::new(REASON, field, message, HELP)));
+    if let Some(message) = message {
+        return problems.push(Problem::new(REASON, field, message, HELP));
+    }
+    let mut hosts = index.hosts_of_network(name);
+    let starved = hosts.find_map(|host| starves(index.host(host)?, network));
+    problems.extend(starved.map(|message| Problem::new(REASON, field, message, VLAN_HELP)));
 }
 
-/// Networks on a host that its new spec would give one interface.
-pub(super) fn of_host(index: &Index, host: &Host, problems: &mut Vec<Problem>) {
-    let present =
-        |network: &&Network| index.has_network(&host.metadata.name, &network.metadata.name);
+/// Networks on a host that its new spec would give one interface, whose uplink it would take away, or whose switch it would put before a vlan.
+pub(super) fn of_host(
+    index: &Index,
+    host: &Host,
+    before: Option<&Host>,
+    problems: &mut Vec<Problem>,
+) {
+    let name = &host.metadata.name;
+    let present = |network: &&Network| index.has_network(name, &network.metadata.name);
+    for network in index.networks().filter(present) {
+        let uplink = held(&network.spec).map(|(_, uplink)| uplink);
+        let had = |uplink: &&str| {
+            before.is_some_and(|before| before.spec.uplinks.contains_key(*uplink))
+                && !host.spec.uplinks.contains_key(*uplink)
+        };
+        if let Some(uplink) = uplink.filter(had) {
+            let message = format!(
+                "network {} has jails on this host and needs uplink `{uplink}`",
+                network.metadata.name
+            );
+            let help =
+                "delete these jails first, give the network another uplink, or keep this one";
+            problems.push(Problem::new("UplinkInUse", "spec.uplinks", message, help));
+        }
+        if let Some(message) = starves(host, network) {
+            problems.push(Problem::new(REASON, "spec.uplinks", message, VLAN_HELP));
+        }
+    }
     let found = index.networks().filter(present).find_map(|network| {
         let (_, interface) = held_on(host, network)?;
         Some((network, interface, Rival::on_host(index, host, network)?))

@@ -4,10 +4,8 @@ use cellblock_schemas::network::Netgraph;
 use cellblock_schemas::view::{JailView, NetworkView};
 
 use super::{
-    Attach, DesiredEiface, DesiredSwitch, MTU_DEFAULT, Resolver, host_gateways, jail_mac,
-    uplink_interface,
+    Attach, DesiredEiface, DesiredSwitch, MTU_DEFAULT, Resolver, host_gateways, jail_mac, uplink,
 };
-use crate::ledger::Owned;
 use crate::mark::{Mark, Role};
 use crate::names::{self, LOWER, Node, UPPER};
 use crate::observed::{EtherSettings, Interface};
@@ -29,10 +27,19 @@ impl<'a> Resolver<'a, '_> {
         let uplink = match &mode.uplink {
             None => None,
             Some(name) => {
-                let interface = uplink_interface(self.view, self.observed, self.index, name)
-                    .map_err(|message| (reason::UPLINK_MISSING, message))?;
-                self.check_switch_uplink(network, &switch, &interface)?;
-                Some(interface)
+                let interface = self.uplink_interface(name).and_then(|interface| {
+                    self.check_switch_uplink(network, &switch, name, &interface)?;
+                    Ok(interface)
+                });
+                match interface {
+                    Ok(interface) => Some(interface),
+                    // Until it has it, the switch lets go of the one that it had.
+                    Err((reason::UPLINK_PENDING, message)) => {
+                        self.wait(network, message);
+                        None
+                    }
+                    Err(refusal) => return Err(refusal),
+                }
             }
         };
         let uplink_mtu = uplink
@@ -138,8 +145,15 @@ impl<'a> Resolver<'a, '_> {
         &self,
         network: &NetworkView,
         switch: &str,
+        name: &str,
         uplink: &str,
     ) -> Result<(), (&'static str, String)> {
+        if self.desired.uplinks.is_adopted(name) {
+            let message = format!(
+                "uplink `{name}` is `{uplink}`, which was not made by us; for a netgraph switch write `interface: {uplink}` instead of what it is made of"
+            );
+            return Err((reason::NOT_CAPABLE, message));
+        }
         let Some(interface) = self.index.interface(uplink) else {
             let message = format!(
                 "two interfaces are called `{uplink}`, one of them came back from a jail; rename or destroy that one"
@@ -172,6 +186,7 @@ impl<'a> Resolver<'a, '_> {
             .is_some_and(|node| is_uplink(node, uplink));
         if !connected {
             self.check_lifeline(interface)?;
+            self.check_vlans(uplink)?;
         }
         match network.spec.mtu {
             Some(mtu) if mtu != interface.mtu => {
@@ -185,30 +200,34 @@ impl<'a> Resolver<'a, '_> {
         }
     }
 
+    /// Whether no vlan stands upon the interface, or shall: a switch has its frames before them (`ether_input_internal`, sys/net/if_ethersubr.c).
+    fn check_vlans(&self, name: &str) -> Result<(), (&'static str, String)> {
+        let mut interfaces = self.observed.interfaces.iter();
+        let standing = interfaces.find(|above| above.vlan.is_some() && above.below.contains(name));
+        let mut made = self.desired.uplinks.made.iter();
+        let wanted = made.find(|made| made.is_upon(name));
+        let wanted = wanted.map(|made| made.interface.as_str());
+        let Some(above) = wanted.or(standing.map(|above| above.name.as_str())) else {
+            return Ok(());
+        };
+        let leaves = wanted.is_none()
+            && standing.is_some_and(|above| uplink::marked(above, self.index).is_some());
+        Err(if leaves {
+            let message = format!("`{above}` leaves `{name}` first");
+            (reason::UPLINK_PENDING, message)
+        } else {
+            let message = format!(
+                "vlan `{above}` stands upon `{name}`, and a netgraph switch has all frames of `{name}` before it; use another interface for one of the two"
+            );
+            (reason::UPLINK_IN_USE, message)
+        })
+    }
+
     /// Whether the host itself lives by the interface: between `lower` and `upper`, and whenever a jail's root sends under the interface's MAC address, its traffic goes nowhere, and nothing would
     /// take the connection back. Addresses of jails, which we put there, are not the host's.
     fn check_lifeline(&self, interface: &Interface) -> Result<(), (&'static str, String)> {
-        let name = &interface.name;
-        let own: Vec<String> = interface
-            .addresses
-            .iter()
-            .filter(|entry| entry.scope.is_none())
-            .map(|entry| entry.address)
-            .filter(|address| {
-                let alias = Owned::Alias {
-                    interface: name.clone(),
-                    address: *address,
-                };
-                !self.ledger.owned.contains(&alias)
-            })
-            .map(|address| address.to_string())
-            .collect();
-        let what = if !own.is_empty() {
-            format!("`{name}` carries the host's own {}", own.join(", "))
-        } else if self.observed.leads_a_route(name) {
-            format!("a route of the host goes by `{name}`")
-        } else {
-            return self.check_above(name);
+        let Some(what) = uplink::lives_by(interface, self.observed, self.ledger) else {
+            return self.check_above(&interface.name);
         };
         let message = format!(
             "{what}; connecting it to a switch could cut the host off, now or whenever a jail's root sends under its MAC address: use another interface as the uplink"

@@ -10,7 +10,6 @@ use super::Rules;
 use super::rules::leads_to;
 use crate::names;
 use crate::op::Subject;
-use crate::plan::desired::uplink_interface;
 use crate::plan::routed::is_link_local;
 use crate::plan::{Planner, reason};
 use crate::render::pf::{PublicRule, RedirectRule};
@@ -54,15 +53,14 @@ impl Planner<'_> {
     ) -> Option<(PublicRule, String)> {
         let subject = Subject::Jail(jail.uid.clone());
         let field = format!("spec.publicAddresses[{}]", public.name);
-        let interface =
-            match uplink_interface(self.view, self.observed, &self.index, &public.uplink) {
-                Ok(interface) => interface,
-                Err(message) => {
-                    let message = format!("{field}: {message}");
-                    self.block(&subject, reason::UPLINK_MISSING, message);
-                    return None;
-                }
-            };
+        let interface = match self.uplink_interface(&public.uplink) {
+            Ok(interface) => interface,
+            Err(message) => {
+                let message = format!("{field}: {message}");
+                self.block(&subject, reason::UPLINK_MISSING, message);
+                return None;
+            }
+        };
         let address = self.public_address(&subject, &public.uplink, &interface, &public.address)?;
         // What the jail sends would leave with a source that nobody answers to.
         self.index.holders(&address).next()?;

@@ -12,7 +12,6 @@ use cellblock_schemas::view::{JailView, NetworkView};
 use super::Rules;
 use crate::names;
 use crate::op::Subject;
-use crate::plan::desired::uplink_interface;
 use crate::plan::{Planner, reason};
 use crate::render::pf::{self, BlockRule, NatRule, RedirectRule};
 
@@ -84,7 +83,7 @@ impl Planner<'_> {
             if uplink.block.is_empty() {
                 continue;
             }
-            let interface = match uplink_interface(view, self.observed, &self.index, name) {
+            let interface = match self.uplink_interface(name) {
                 Ok(interface) => interface,
                 Err(message) => {
                     let message = format!("spec.uplinks[{name}].block: {message}");
@@ -112,7 +111,7 @@ impl Planner<'_> {
 
     fn nat_rules(&mut self, network: &NetworkView, nat: &Nat) -> Vec<NatRule> {
         let subject = Subject::Network(network.uid.clone());
-        let interface = match uplink_interface(self.view, self.observed, &self.index, &nat.uplink) {
+        let interface = match self.uplink_interface(&nat.uplink) {
             Ok(interface) => interface,
             Err(message) => {
                 self.block(
@@ -184,18 +183,17 @@ impl Planner<'_> {
     fn redirect_rules(&mut self, jail: &JailView, publish: &Publish) -> Vec<RedirectRule> {
         let subject = Subject::Jail(jail.uid.clone());
         let field = format!("spec.publish[{}]", publish.name);
-        let interface =
-            match uplink_interface(self.view, self.observed, &self.index, &publish.uplink) {
-                Ok(interface) => interface,
-                Err(message) => {
-                    self.block(
-                        &subject,
-                        reason::UPLINK_MISSING,
-                        format!("{field}: {message}"),
-                    );
-                    return Vec::new();
-                }
-            };
+        let interface = match self.uplink_interface(&publish.uplink) {
+            Ok(interface) => interface,
+            Err(message) => {
+                self.block(
+                    &subject,
+                    reason::UPLINK_MISSING,
+                    format!("{field}: {message}"),
+                );
+                return Vec::new();
+            }
+        };
         let publics: Vec<IpAddr> = match &publish.address {
             Some(name) => self
                 .public_address(&subject, &publish.uplink, &interface, name)

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use cellblock_agent_core::words::Words;
 use proptest::prelude::*;
 
-use super::{is_sound, parse, parse_names};
+use super::{is_sound, parse, parse_names, parse_one};
 use crate::observe::recording::stdout;
 
 fn ip(text: &str) -> IpAddr {
@@ -170,10 +170,30 @@ fn a_lagg_and_a_vlan_say_what_they_stand_upon() {
     assert_eq!(below("ifconfig lagg0"), ["vtnet1", "vtnet2"]);
     assert_eq!(below("ifconfig vlan0"), ["lagg0"]);
     assert_eq!(below("ifconfig lagg0.40"), ["lagg0"]);
+    let lagg = parse_one(&stdout("07-lagg-vlan-passthrough", "ifconfig lagg0", 0))
+        .expect("one")
+        .lagg
+        .expect("a lagg");
+    assert_eq!(
+        (lagg.protocol.as_str(), lagg.hash.as_str()),
+        ("failover", "l2,l3,l4")
+    );
+    assert!(lagg.ports.keys().eq(["vtnet1", "vtnet2"]));
+    assert_eq!(lagg.master(), Some("vtnet1"));
+    let vlan = parse_one(&stdout("07-lagg-vlan-passthrough", "ifconfig lagg0.40", 0))
+        .expect("one")
+        .vlan
+        .expect("a vlan");
+    assert_eq!((vlan.id, vlan.parent.as_deref()), (40, Some("lagg0")));
     let alone = parse(
         "vlan7: flags=0 metric 0 mtu 1500\n\tvlan: 0 vlanproto: 802.1q vlanpcp: 0 parent interface: <none>\n",
     );
     assert!(alone[0].below.is_empty());
+    assert_eq!(alone[0].vlan.as_ref().map(|vlan| vlan.id), Some(0));
+    // What a description says of ports is not believed of a lagg.
+    let forged = "lagg0: flags=0 metric 0 mtu 1500\n\tdescription: x\n\tlaggproto lacp lagghash l2\n\tlaggport: vtnet9 flags=0<>\n\tlaggproto failover lagghash l3\n\tlaggport: vtnet1 flags=5<MASTER,ACTIVE>\n";
+    let lagg = parse(forged).remove(0).lagg.expect("a lagg");
+    assert_eq!((lagg.hash.as_str(), lagg.ports.len()), ("l3", 1));
 }
 
 #[test]

@@ -1,0 +1,459 @@
+//! Laggs and vlans of the Host's uplinks: made, kept as they shall be, and taken away when no uplink declares them any more.
+//!
+//! What the host itself lives by is not changed: nothing would take such a change back.
+
+use super::desired::uplink::{DesiredUplink, Found, Made, lives_by, marked};
+use super::phase::Phase;
+use super::{Planner, reason};
+use crate::ledger::Owned;
+use crate::mark::{Mark, Role};
+use crate::names;
+use crate::observed::{Interface, Lagg};
+use crate::op::{Op, Record, Subject};
+
+/// Whom what is done to an uplink concerns.
+fn subject(uplink: &str) -> Subject {
+    Subject::HostPart(format!("uplink {uplink}"))
+}
+
+impl<'a> Planner<'a> {
+    /// The interface of an uplink, for rules that name it: they may name one that is about to be made.
+    ///
+    /// # Errors
+    /// A message that names what is there instead.
+    pub(super) fn uplink_interface(&self, uplink: &str) -> Result<String, String> {
+        match self.desired.uplinks.found.get(uplink) {
+            Some(Found::Standing(interface) | Found::Pending(interface, _)) => {
+                Ok(interface.clone())
+            }
+            Some(Found::Refused(_, message)) => Err(message.clone()),
+            None => super::desired::plain_interface(self.view, self.observed, &self.index, uplink),
+        }
+    }
+
+    pub(super) fn plan_uplinks(&mut self) {
+        let uplinks = std::mem::take(&mut self.desired.uplinks.made);
+        for uplink in &uplinks {
+            self.plan_module(match uplink.made {
+                Made::Lagg { .. } => "if_lagg",
+                Made::Vlan { .. } => "if_vlan",
+            });
+            let present = self.index.interface(&uplink.interface);
+            match &uplink.made {
+                Made::Lagg {
+                    protocol,
+                    hash,
+                    ports,
+                } => self.plan_lagg(uplink, present, protocol, hash.as_deref(), ports),
+                Made::Vlan { id, parent } => self.plan_vlan(uplink, &uplinks, present, *id, parent),
+            }
+        }
+        self.desired.uplinks.made = uplinks;
+    }
+
+    /// Whether an uplink of ours may be changed; a block says why not.
+    fn may_change(&mut self, uplink: &str, present: &Interface) -> bool {
+        let Some(message) = self.life_upon(present) else {
+            return true;
+        };
+        let message = format!(
+            "spec.uplinks[{uplink}]: {message}; changing `{}` could cut the host off: declare it as it was, or take the host's addresses off it first",
+            present.name
+        );
+        self.block(&Subject::Host, reason::UPLINK_HAS_ADDRESSES, message);
+        false
+    }
+
+    /// What of the host goes by an interface, or by what stands upon it.
+    fn life_upon(&self, found: &Interface) -> Option<String> {
+        let own = lives_by(found, self.observed, self.ledger);
+        own.or_else(|| {
+            let mut above = self.observed.interfaces.iter();
+            above.find_map(|above| {
+                let is_upon = above.below.contains(&found.name)
+                    || above.members.contains_key(&found.name) && above.name != found.name;
+                let is_upon = is_upon && above.below.len() + above.members.len() > 0;
+                is_upon
+                    .then(|| lives_by(above, self.observed, self.ledger))
+                    .flatten()
+            })
+        })
+    }
+
+    fn plan_lagg(
+        &mut self,
+        uplink: &DesiredUplink<'_>,
+        present: Option<&'a Interface>,
+        protocol: &'static str,
+        hash: Option<&str>,
+        ports: &[String],
+    ) {
+        let subject = subject(uplink.uplink);
+        let name = &uplink.interface;
+        let Some(found) = present else {
+            let op = Op::CreateLagg {
+                name: name.clone(),
+                description: uplink.description.clone(),
+            };
+            self.step(Phase::CreateInterface, &subject, op);
+            return self.plan_ports(uplink, None, protocol, hash, ports, Vec::new());
+        };
+        if !found.is_up() {
+            let op = Op::SetUp {
+                interface: name.clone(),
+                up: true,
+            };
+            self.step(Phase::ShapeInterface, &subject, op);
+        }
+        let fresh = Lagg::default();
+        let lagg = found.lagg.as_deref().unwrap_or(&fresh);
+        let remove: Vec<String> = lagg
+            .ports
+            .keys()
+            .filter(|port| !ports.contains(port) && self.is_our_port(name, port))
+            .cloned()
+            .collect();
+        let strangers = lagg.ports.keys();
+        let mut strangers =
+            strangers.filter(|port| !ports.contains(port) && !remove.contains(port));
+        let stranger = strangers.next();
+        if let Some(port) = stranger {
+            let message = format!(
+                "spec.uplinks[{0}]: somebody made `{port}` a port of `{name}`; take it out (ifconfig {name} -laggport {port}), or name it in the lagg's ports",
+                uplink.uplink
+            );
+            self.block(&Subject::Host, reason::UPLINK_IN_USE, message);
+        }
+        // The preferred one may be away; it is the preferred one again when it is back. For another to become it all but that one leave for a moment, which a stranger's port does not.
+        let is_preferred = protocol != "failover"
+            || stranger.is_some()
+            || lagg.master() == ports.first().map(String::as_str);
+        let is_bent = lagg.protocol != protocol
+            || hash.is_some_and(|hash| lagg.hash != hash)
+            || !remove.is_empty()
+            || !is_preferred && !ports.is_empty();
+        let grows = ports.iter().any(|port| !lagg.ports.contains_key(port));
+        if (is_bent || grows) && (!is_bent || self.may_change(uplink.uplink, found)) {
+            return self.plan_ports(uplink, Some(lagg), protocol, hash, ports, remove);
+        }
+        for port in ports {
+            self.plan_uplink_up(&subject, port);
+        }
+    }
+
+    fn is_our_port(&self, of: &str, name: &str) -> bool {
+        let mut owned = self.ledger.owned.iter();
+        owned.any(
+            |owned| matches!(owned, Owned::LaggPort { lagg, port, .. } if lagg == of && port == name),
+        )
+    }
+
+    fn plan_ports(
+        &mut self,
+        uplink: &DesiredUplink<'_>,
+        present: Option<&Lagg>,
+        protocol: &'static str,
+        hash: Option<&str>,
+        ports: &[String],
+        remove: Vec<String>,
+    ) {
+        let name = &uplink.interface;
+        let mut records = Vec::new();
+        for port in ports {
+            let Some(found) = self.index.interface(port) else {
+                continue;
+            };
+            if present.is_none_or(|lagg| !lagg.ports.contains_key(port)) {
+                records.push(Owned::LaggPort {
+                    lagg: name.clone(),
+                    port: port.clone(),
+                    mtu: found.mtu,
+                });
+            }
+            if !found.is_up() {
+                records.push(Owned::BroughtUp {
+                    interface: port.clone(),
+                });
+                if !found.nd6.contains("IFDISABLED") && found.link_local().is_none() {
+                    records.push(Owned::LinkLocal {
+                        interface: port.clone(),
+                    });
+                }
+            }
+        }
+        let op = Op::SetLagg {
+            name: name.clone(),
+            protocol,
+            hash: hash.map(str::to_owned),
+            ports: ports.to_vec(),
+            remove,
+        };
+        self.step(Phase::ShapeInterface, &subject(uplink.uplink), op)
+            .record
+            .extend(records.into_iter().map(Record::Owned));
+    }
+
+    fn plan_vlan(
+        &mut self,
+        uplink: &DesiredUplink<'_>,
+        all: &[DesiredUplink<'_>],
+        present: Option<&'a Interface>,
+        id: u16,
+        parent: &str,
+    ) {
+        let subject = subject(uplink.uplink);
+        let name = &uplink.interface;
+        if all.iter().all(|other| other.interface != parent) {
+            self.plan_uplink_up(&subject, parent);
+        }
+        if let Some(found) = present {
+            if !found.is_up() {
+                let op = Op::SetUp {
+                    interface: name.clone(),
+                    up: true,
+                };
+                self.step(Phase::ShapeInterface, &subject, op);
+            }
+            let is_so = found
+                .vlan
+                .as_ref()
+                .is_some_and(|vlan| vlan.id == id && vlan.parent.as_deref() == Some(parent));
+            if is_so || !self.may_change(uplink.uplink, found) {
+                return;
+            }
+        } else {
+            let op = Op::CreateVlan {
+                name: name.clone(),
+                description: uplink.description.clone(),
+            };
+            self.step(Phase::CreateInterface, &subject, op);
+        }
+        self.plan_free_tag(name, id, parent);
+        let op = Op::SetVlan {
+            name: name.clone(),
+            id,
+            parent: parent.to_owned(),
+        };
+        self.step(Phase::ShapeInterface, &subject, op);
+    }
+
+    /// Another vlan of ours that has the tag, and shall not keep it, gives it up first: two may change places.
+    fn plan_free_tag(&mut self, name: &str, id: u16, parent: &str) {
+        let mut interfaces = self.observed.interfaces.iter();
+        let holder = interfaces.find(|found| {
+            found
+                .vlan
+                .as_ref()
+                .is_some_and(|vlan| vlan.id == id && vlan.parent.as_deref() == Some(parent))
+        });
+        let Some(holder) = holder.filter(|holder| holder.name != name) else {
+            return;
+        };
+        let Some((mark, _)) = marked(holder, &self.index) else {
+            return;
+        };
+        if mark.cluster != self.view.cluster || self.life_upon(holder).is_some() {
+            return;
+        }
+        let uplink = match &mark.role {
+            Role::Vlan(uplink) | Role::Lagg(uplink) => uplink.as_str(),
+            Role::Bridge | Role::Loopback | Role::Port | Role::HostEnd(_) | Role::JailEnd(_) => "",
+        };
+        let op = Op::UnsetVlan {
+            name: holder.name.clone(),
+        };
+        self.step(Phase::RemoveMember, &subject(uplink), op);
+    }
+
+    /// Laggs and vlans of ours that no uplink declares any more, and ports that have left one.
+    pub(super) fn plan_leftover_made(&mut self) {
+        let observed = self.observed;
+        for found in &observed.interfaces {
+            let Some((mark, _)) = marked(found, &self.index) else {
+                continue;
+            };
+            if mark.cluster == self.view.cluster && !self.is_declared(&mark, found) {
+                self.plan_destroy_made(&mark, found);
+            }
+        }
+        self.plan_leftover_ports();
+    }
+
+    /// Whether an uplink of the view is this one, made or not. Where somebody else's is used instead, ours is not.
+    fn is_declared(&self, mark: &Mark, found: &Interface) -> bool {
+        let (uplink, name) = match &mark.role {
+            Role::Lagg(uplink) => (uplink, names::lagg(&mark.uid, uplink)),
+            Role::Vlan(uplink) => (uplink, names::vlan(&mark.uid, uplink)),
+            Role::Bridge | Role::Loopback | Role::Port | Role::HostEnd(_) | Role::JailEnd(_) => {
+                return true;
+            }
+        };
+        // Half made under the driver's name.
+        if found.name != name || mark.uid != self.view.host_uid {
+            return false;
+        }
+        let Some(spec) = self.view.host.uplinks.get(uplink) else {
+            return false;
+        };
+        let is_kind = match mark.role {
+            Role::Lagg(_) => spec.lagg.is_some(),
+            Role::Vlan(_) => spec.vlan.is_some(),
+            Role::Bridge | Role::Loopback | Role::Port | Role::HostEnd(_) | Role::JailEnd(_) => {
+                false
+            }
+        };
+        is_kind && !self.desired.uplinks.is_adopted(uplink)
+    }
+
+    fn plan_destroy_made(&mut self, mark: &Mark, found: &Interface) {
+        let uplink = match &mark.role {
+            Role::Lagg(uplink) | Role::Vlan(uplink) => uplink.as_str(),
+            Role::Bridge | Role::Loopback | Role::Port | Role::HostEnd(_) | Role::JailEnd(_) => "",
+        };
+        let subject = subject(uplink);
+        let name = &found.name;
+        if let Some((reason, message)) = self.strangers_upon(found) {
+            let message = format!("`{name}` is no longer declared, but {message}");
+            return self.block(&Subject::Host, reason, message);
+        }
+        self.plan_off(found);
+        if self.leans_upon(found) {
+            return;
+        }
+        if let Some(lagg) = &found.lagg {
+            for port in lagg.ports.keys() {
+                let op = Op::RemovePort {
+                    lagg: name.clone(),
+                    port: port.clone(),
+                };
+                self.step(Phase::RemoveMember, &subject, op);
+            }
+        }
+        let op = Op::DestroyInterface {
+            name: name.clone(),
+            description: found.description.clone().unwrap_or_default(),
+        };
+        self.step(Phase::DestroyInterface, &subject, op);
+    }
+
+    /// Vlans of ours that stand upon what is to go, and wait for another interface, leave it.
+    fn plan_off(&mut self, found: &Interface) {
+        let observed = self.observed;
+        for above in &observed.interfaces {
+            let stays = || {
+                let made = self.desired.uplinks.of(&above.name);
+                made.is_some_and(|made| made.is_upon(&found.name))
+            };
+            let Some((mark, _)) = marked(above, &self.index).filter(|_| above.vlan.is_some())
+            else {
+                continue;
+            };
+            let is_declared = self.is_declared(&mark, above);
+            if !above.below.contains(&found.name) || !is_declared || stays() {
+                continue;
+            }
+            let op = Op::UnsetVlan {
+                name: above.name.clone(),
+            };
+            self.step(Phase::RemoveMember, &subject(&above.name), op);
+        }
+    }
+
+    /// What somebody else has made of a lagg or vlan of ours.
+    fn strangers_upon(&self, found: &Interface) -> Option<(&'static str, String)> {
+        let name = &found.name;
+        if let Some(message) = self.life_upon(found) {
+            let message = format!("{message}; take that off");
+            return Some((reason::UPLINK_HAS_ADDRESSES, message));
+        }
+        let in_use = |message| Some((reason::UPLINK_IN_USE, message));
+        if let Some(bridge) = self.index.bridge_of(name) {
+            let is_ours = bridge
+                .description
+                .as_deref()
+                .and_then(Mark::parse)
+                .is_some();
+            if !is_ours {
+                return in_use(format!(
+                    "somebody made it a member of bridge `{0}`; take it out (ifconfig {0} deletem {name})",
+                    bridge.name
+                ));
+            }
+        }
+        let mut above = self.observed.interfaces.iter();
+        let above = above.find(|above| above.below.contains(name));
+        if let Some(above) = above.filter(|above| marked(above, &self.index).is_none()) {
+            return in_use(format!(
+                "somebody made `{0}` upon it; destroy that first (ifconfig {0} destroy)",
+                above.name
+            ));
+        }
+        let lagg = found.lagg.as_ref()?;
+        let mut ports = lagg.ports.keys();
+        let port = ports.find(|port| !self.is_our_port(name, port))?;
+        in_use(format!(
+            "somebody made `{port}` a port of it; take it out (ifconfig {name} -laggport {port})"
+        ))
+    }
+
+    /// Whether something of ours still stands upon it, which goes first.
+    fn leans_upon(&self, found: &Interface) -> bool {
+        let name = &found.name;
+        let node = self.index.node(&names::ether_node(name));
+        let mut above = self.observed.interfaces.iter();
+        let mut owned = self.ledger.owned.iter();
+        self.index.bridge_of(name).is_some()
+            || above.any(|above| above.below.contains(name))
+            || node.is_some_and(|node| node.kind == "ether" && !node.hooks.is_empty())
+            || owned.any(|owned| match owned {
+                Owned::Alias { interface, .. }
+                | Owned::Inet6Enabled { interface }
+                | Owned::NgUplink { interface, .. }
+                | Owned::NgEther { interface, .. } => interface == name,
+                Owned::TableRoute(route) => {
+                    let present = self.index.table_route(route.fib, route.destination);
+                    present.is_some_and(|present| present.interface == *name)
+                }
+                Owned::BroughtUp { .. }
+                | Owned::LinkLocal { .. }
+                | Owned::LaggPort { .. }
+                | Owned::Member { .. }
+                | Owned::Redirect { .. }
+                | Owned::Route { .. }
+                | Owned::Sysctl { .. }
+                | Owned::Nic(_)
+                | Owned::Translation { .. } => false,
+            })
+    }
+
+    /// Ports that have left their lagg get their MTU back; their MAC address the kernel has given back.
+    fn plan_leftover_ports(&mut self) {
+        let ledger = self.ledger;
+        for owned in &ledger.owned {
+            let Owned::LaggPort { lagg, port, mtu } = owned else {
+                continue;
+            };
+            let mut interfaces = self.observed.interfaces.iter();
+            let is_port = interfaces.any(|found| {
+                found
+                    .lagg
+                    .as_ref()
+                    .is_some_and(|lagg| lagg.ports.contains_key(port))
+            });
+            let wanted = self.desired.uplinks.of(lagg);
+            let comes_back = wanted.is_some_and(|wanted| wanted.is_upon(port));
+            let found = self.index.interface(port).filter(|found| found.mtu != *mtu);
+            if is_port || comes_back || found.is_none() || self.index.bridge_of(port).is_some() {
+                continue;
+            }
+            let op = Op::SetMtu {
+                interface: port.clone(),
+                mtu: *mtu,
+            };
+            let subject = Subject::HostPart(format!("interface {port}"));
+            self.step(Phase::Restore, &subject, op)
+                .forget
+                .push(Record::Owned(owned.clone()));
+        }
+    }
+}

@@ -18,7 +18,17 @@ pub enum Feature {
     Publish,
     /// `publicAddresses` of a Jail: 1:1 NAT.
     OneToOne,
+    /// `firewall` of a Jail. On a bridge the host's pf sees the jail's frames only with [`MEMBER_FILTER`], which the jail's Host must declare.
+    Firewall,
+    /// `user` and `group` of a rule in `firewall`.
+    SocketOwner,
 }
+
+/// The sysctl with which pf is asked about what goes from member to member of a bridge (`bridge_pfil`, sys/net/if_bridge.c).
+pub const MEMBER_FILTER: &str = "net.link.bridge.pfil_member";
+
+/// The one with which it is asked on the member, too, about what is for the bridge's own stack (`GRAB_OUR_PACKETS`, sys/net/if_bridge.c).
+pub const LOCAL_MEMBER_FILTER: &str = "net.link.bridge.pfil_local_phys";
 
 /// Who enforces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +68,18 @@ const NO_GATEWAY: Refusal = Refusal {
     help: "give a subnet of this family a gateway, which the host then has",
 };
 
+/// Jails of a netgraph switch, which the host's stack has no part in.
+const SWITCHED: Refusal = Refusal {
+    message: "what goes between the jails of a netgraph switch, and to the wire by it, never comes by the host's pf",
+    help: "load rules into the jail's own pf, or use a bridge or a routed network",
+};
+
+/// Sockets of a network stack of their own. `pf_socket_lookup` looks for the socket in the stack that pf filters for (sys/netpfil/pf/pf.c).
+const OTHER_STACK: Refusal = Refusal {
+    message: "the host's pf matches `user` and `group` by the socket, and the sockets of a jail with a network stack of its own are not the host's",
+    help: "use a sharedIP network, or leave `user` and `group` out",
+};
+
 /// Jails with a NIC of their own.
 const OWN_NIC: Refusal = Refusal {
     message: "jails with a NIC of their own are on the wire, and the host's pf never sees their traffic",
@@ -68,8 +90,20 @@ const OWN_NIC: Refusal = Refusal {
 #[must_use]
 pub fn enforcement(spec: &NetworkSpec, feature: Feature, family: Family) -> Enforcement {
     match (spec.mode(), feature) {
-        // Addresses of the host, whose stack it is; and links that lead nowhere but into the host's routing table.
-        (Some(Mode::SharedIp(_) | Mode::Routed(_)) | None, _) => Enforcement::HostPf,
+        // Addresses of the host, whose stack it is.
+        (Some(Mode::SharedIp(_)) | None, _) => Enforcement::HostPf,
+        (
+            Some(Mode::Bridge(_) | Mode::Routed(_) | Mode::Netgraph(_) | Mode::Passthrough(_)),
+            Feature::SocketOwner,
+        ) => Enforcement::Refused(OTHER_STACK),
+        // Links that lead nowhere but into the host's routing table.
+        (
+            Some(Mode::Routed(_)),
+            Feature::EgressNat | Feature::Publish | Feature::OneToOne | Feature::Firewall,
+        ) => Enforcement::HostPf,
+        // The host's end of the epair is a member of the bridge, and pf can be asked about what goes by it.
+        (Some(Mode::Bridge(_)), Feature::Firewall) => Enforcement::HostPf,
+        (Some(Mode::Netgraph(_)), Feature::Firewall) => Enforcement::Refused(SWITCHED),
         (Some(Mode::Bridge(bridge)), Feature::EgressNat | Feature::Publish | Feature::OneToOne) => {
             behind_a_switch(spec, family, bridge.uplink.is_some(), BRIDGED)
         }
@@ -77,9 +111,10 @@ pub fn enforcement(spec: &NetworkSpec, feature: Feature, family: Family) -> Enfo
             Some(Mode::Netgraph(netgraph)),
             Feature::EgressNat | Feature::Publish | Feature::OneToOne,
         ) => behind_a_switch(spec, family, netgraph.uplink.is_some(), HOOKED),
-        (Some(Mode::Passthrough(_)), Feature::EgressNat | Feature::Publish | Feature::OneToOne) => {
-            Enforcement::Refused(OWN_NIC)
-        }
+        (
+            Some(Mode::Passthrough(_)),
+            Feature::EgressNat | Feature::Publish | Feature::OneToOne | Feature::Firewall,
+        ) => Enforcement::Refused(OWN_NIC),
     }
 }
 

@@ -306,7 +306,7 @@ pub struct Mount {
     pub options: Vec<String>,
 }
 
-/// Packet filter rules, in order, the first match decides.
+/// Packet filter rules, in order, the first match decides. What answers a connection that was let through is let through.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Firewall {
@@ -337,10 +337,10 @@ pub struct Rule {
     /// Only on this network's attachment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// Only this protocol: `tcp`, `udp`, `icmp`, `icmp6`, or a name of protocols(5).
+    /// Only this protocol: `tcp`, `udp`, `icmp`, `icmp6`, or a name or number of protocols(5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
-    /// Only these destination ports.
+    /// Only these destination ports: of a published port, that inside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub ports: Vec<PortRange>,
@@ -352,10 +352,10 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub to: Vec<Peer>,
-    /// pf's `user` match, such as `> 1000`; shared-IP jails only.
+    /// pf's `user` match, such as `> 1000`, by the host's names and numbers; tcp and udp of shared-IP jails only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// pf's `group` match; shared-IP jails only.
+    /// pf's `group` match; tcp and udp of shared-IP jails only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
@@ -470,6 +470,42 @@ pub struct BoundAttachment {
     /// The NIC of the host that the jail has (pass-through).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nic: Option<String>,
+}
+
+impl Firewall {
+    /// The rules of both directions, with the name of their list.
+    pub fn rules(&self) -> impl Iterator<Item = (&'static str, usize, &Rule)> {
+        let named = |list: &'static str| move |(place, rule)| (list, place, rule);
+        let ingress = self.ingress.iter().enumerate().map(named("ingress"));
+        ingress.chain(self.egress.iter().enumerate().map(named("egress")))
+    }
+
+    /// The selectors of jails among its peers, each once, in the order of the rules.
+    #[must_use]
+    pub fn selectors(&self) -> Vec<&LabelSelector> {
+        let mut selectors = Vec::new();
+        for (_, _, rule) in self.rules() {
+            for peer in rule.from.iter().chain(&rule.to) {
+                if let Some(jails) = &peer.jails
+                    && !selectors.contains(&jails)
+                {
+                    selectors.push(jails);
+                }
+            }
+        }
+        selectors
+    }
+
+    /// Whether it says anything about what goes by the attachments to a network: a rule that names no network, and a default, are about all of them.
+    #[must_use]
+    pub fn concerns(&self, network: &str) -> bool {
+        self.default_ingress.is_some()
+            || self.default_egress.is_some()
+            || self.rules().any(|(_, _, rule)| {
+                let named = rule.network.as_deref();
+                named.is_none_or(|named| named == network)
+            })
+    }
 }
 
 impl BoundAttachment {

@@ -17,6 +17,7 @@ pub mod meta;
 pub mod net;
 pub mod network;
 pub mod object;
+pub mod owner;
 pub mod report;
 pub mod selector;
 pub mod view;

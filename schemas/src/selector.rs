@@ -10,7 +10,9 @@ mod parse;
 pub use parse::SelectorError;
 
 /// Selects objects by their labels; all parts must match, an empty selector matches everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 // As in Kubernetes (`+structType=atomic`): two managers that each add a requirement would select what neither meant.
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
@@ -25,7 +27,7 @@ pub struct LabelSelector {
 }
 
 /// One requirement on one label.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SelectorRequirement {
     /// The label's key.
@@ -39,7 +41,9 @@ pub struct SelectorRequirement {
 }
 
 /// How a label's value relates to a requirement's values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum SelectorOperator {
     /// The value is one of them.
     In,

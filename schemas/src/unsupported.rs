@@ -116,18 +116,13 @@ fn has_link_local_gateway(subnet: &Subnet) -> bool {
     matches!(gateway, Some(std::net::IpAddr::V6(address)) if address.is_unicast_link_local())
 }
 
-fn jail_rows(spec: &JailSpec) -> [Row<'static>; 8] {
+fn jail_rows(spec: &JailSpec) -> [Row<'static>; 7] {
     [
         (spec.image.is_some(), "image", "roots made of images"),
         (
             spec.mounts.iter().any(|mount| mount.fs_type == "devfs"),
             "mounts",
             "mounts of devfs, which would have no ruleset (set the parameters mount.devfs and devfs_ruleset)",
-        ),
-        (
-            spec.firewall.is_some(),
-            "firewall",
-            "packet filter rules per jail",
         ),
         (!spec.limits.is_empty(), "limits", "resource limits"),
         (spec.probes.is_some(), "probes", "probes"),

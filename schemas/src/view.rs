@@ -2,7 +2,8 @@
 //!
 //! A view never carries status that the agent itself reports, so that a report cannot change the view it answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ use crate::ids::{ClusterUid, Generation, Uid};
 use crate::jail::{Binding, JailSpec};
 use crate::net::Mac;
 use crate::network::NetworkSpec;
+use crate::selector::LabelSelector;
 
 /// Everything that belongs to one host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,9 +76,31 @@ pub struct JailView {
     pub spec: JailSpec,
     /// Its addresses and MACs.
     pub binding: Binding,
+    /// The jails that its firewall selects by labels: one entry for each selector, once, in the order of its rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerView>,
+}
+
+/// Jails that a selector selects, as far as this host can meet them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerView {
+    /// The selector.
+    pub jails: LabelSelector,
+    /// The addresses of the jails that it selects, ascending. Of networks whose addresses stand for themselves on every host, those of this host's jails only.
+    #[serde(default)]
+    pub addresses: BTreeSet<IpAddr>,
 }
 
 impl JailView {
+    /// The addresses of the jails that a selector of its firewall selects.
+    #[must_use]
+    pub fn selected(&self, selector: &LabelSelector) -> Option<&BTreeSet<IpAddr>> {
+        let mut peers = self.peers.iter();
+        let found = peers.find(|peer| peer.jails == *selector)?;
+        Some(&found.addresses)
+    }
+
     /// The name that jls(8) shows.
     #[must_use]
     pub fn jail_name(&self) -> &str {

@@ -12,7 +12,7 @@
 //! $ ifconfig {bridge switch} down    a command on the host, by sh(1); it must succeed
 //! ```
 //!
-//! In braces stand kernel names that follow from uids: `{bridge NETWORK}`, `{loopback NETWORK}`, `{network anchor NETWORK}`, `{host end JAIL INTERFACE}`, `{jail end JAIL INTERFACE}`, `{jail anchor JAIL}`,
+//! In braces stand kernel names that follow from uids: `{bridge NETWORK}`, `{loopback NETWORK}`, `{network anchor NETWORK}`, `{isolation anchor NETWORK}`, `{host end JAIL INTERFACE}`, `{jail end JAIL INTERFACE}`, `{jail anchor JAIL}`,
 //! `{switch node NETWORK}`, `{port node NETWORK}`, `{port NETWORK}`, `{eiface node JAIL INTERFACE}`, `{eiface JAIL INTERFACE}`.
 
 use anyhow::{Context as _, bail, ensure};
@@ -161,6 +161,7 @@ fn kernel_name(name: &str, view: &HostView) -> anyhow::Result<String> {
         ["bridge", of] => names::bridge(network(of)?),
         ["loopback", of] => names::loopback(network(of)?),
         ["network", "anchor", of] => names::network_anchor(network(of)?),
+        ["isolation", "anchor", of] => names::isolation_anchor(network(of)?),
         ["host", "end", of, interface] => names::epair_host_end(jail(of)?, interface),
         ["jail", "end", of, interface] => names::epair_jail_end(jail(of)?, interface),
         ["switch", "node", of] => names::Node::switch(network(of)?).name(&view.cluster),

@@ -9,10 +9,12 @@ mod networks;
 use std::collections::BTreeMap;
 
 use cellblock_agent_core::pass::withdrawn;
+use cellblock_schemas::enforcement::{LOCAL_MEMBER_FILTER, MEMBER_FILTER};
 use cellblock_schemas::host::{
     BlockedPorts, HostSpec, Lagg, LaggProtocol, SysctlValue, Uplink, ViewMark, Vlan,
 };
 use cellblock_schemas::ids::{ClusterUid, Generation, Uid};
+use cellblock_schemas::jail::Firewall;
 use cellblock_schemas::net::{PortRange, Protocol};
 use cellblock_schemas::view::{HostView, JailView};
 use proptest::prelude::*;
@@ -36,6 +38,11 @@ pub fn view() -> BoxedStrategy<HostView> {
             if view.jails.len() % 2 == 1 {
                 let oid = "net.inet.tcp.msl".to_owned();
                 view.host.sysctls = BTreeMap::from([(oid, SysctlValue::Number(20_000))]);
+            } else if view.jails.values().any(|jail| filters_members(&view, jail)) {
+                for oid in [MEMBER_FILTER, LOCAL_MEMBER_FILTER] {
+                    let sysctls = &mut view.host.sysctls;
+                    sysctls.insert(oid.to_owned(), SysctlValue::Number(1));
+                }
             }
             view
         })
@@ -103,6 +110,32 @@ pub fn emptied(view: &HostView) -> HostView {
     withdrawn(&view).expect("the jails were deleted first")
 }
 
+/// Whether a jail's firewall is about members of a bridge.
+fn filters_members(view: &HostView, jail: &JailView) -> bool {
+    let firewall = jail.spec.firewall.as_ref();
+    firewall.is_some_and(|firewall| {
+        let mut networks = jail.spec.networks.iter();
+        networks.any(|attachment| {
+            let network = view.networks.get(&attachment.network);
+            network.is_some_and(|network| network.spec.bridge.is_some())
+                && firewall.concerns(&attachment.network)
+        })
+    })
+}
+
+/// What of a jail's firewall the host of the simulation cannot do.
+fn unfiltered(view: &HostView, jail: &JailView) -> impl Iterator<Item = &'static str> {
+    let declared = view.host.sysctls.contains_key(MEMBER_FILTER);
+    let members = filters_members(view, jail) && !declared;
+    let mut rules = jail.spec.firewall.iter().flat_map(Firewall::rules);
+    let unknown = rules.any(|(_, _, rule)| {
+        let user = rule.user.as_deref();
+        user.is_some_and(|user| user.ends_with(jails::NOBODY))
+    });
+    let members = members.then_some("MemberFilterUndeclared");
+    members.into_iter().chain(unknown.then_some("NameUnknown"))
+}
+
 /// Why the host of the simulation cannot run a jail of this view, as reason codes of which one must be reported; none: it must run.
 #[must_use]
 pub fn obstacles(view: &HostView, jail: &JailView) -> Vec<&'static str> {
@@ -129,6 +162,7 @@ pub fn obstacles(view: &HostView, jail: &JailView) -> Vec<&'static str> {
         .then_some("RootMissing")
         .into_iter()
         .chain(networks)
+        .chain(unfiltered(view, jail))
         .collect()
 }
 

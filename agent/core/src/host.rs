@@ -20,6 +20,12 @@ pub struct Wanted {
     pub modules: BTreeSet<String>,
     /// Whether the drivers of interfaces are to be asked for.
     pub drivers: bool,
+    /// Names of users whose uids are asked for.
+    pub users: BTreeSet<String>,
+    /// Names of groups whose gids are asked for.
+    pub groups: BTreeSet<String>,
+    /// Names of protocols whose numbers are asked for.
+    pub protocols: BTreeSet<String>,
 }
 
 /// What [`Observed::busy`] says of a jail that is being started.

@@ -199,6 +199,23 @@ pub enum Owned {
     },
     /// A NIC of the host that a jail has, or may have, with what it was before.
     Nic(NicState),
+    /// The firewall of a jail, as its rules were loaded: no state stands that they do not permit, unless [`Self::Unchecked`] says otherwise.
+    #[serde(rename_all = "camelCase")]
+    Firewall {
+        /// The jail.
+        jail: Uid,
+        /// A digest of its rules.
+        rules: String,
+        /// A digest of those rules that ask for the owner of a socket, with the others around them; empty where none does.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        owners: String,
+    },
+    /// New rules of a jail's firewall are about to be loaded, and states may stand that they do not permit.
+    #[serde(rename_all = "camelCase")]
+    Unchecked {
+        /// The jail.
+        jail: Uid,
+    },
     /// An outbound NAT that we loaded: states that it made may stand, also when it is gone.
     #[serde(rename_all = "camelCase")]
     Translation {

@@ -10,6 +10,7 @@
 //! What must not live here: running a command (that is `agent/freebsd`), the stream to the controller, the system calls under the ledger's journal (both are `agent`).
 
 pub mod execute;
+pub mod firewall;
 pub mod host;
 pub mod ledger;
 pub mod mark;

@@ -79,7 +79,8 @@ pub const ANCHOR_ROOT: &str = "cellblock";
 /// How many anchors per-jail rules are spread over: few enough for any limit on anchors, many enough that one jail's change reloads few others' rules.
 pub const ANCHOR_BUCKETS: u8 = 64;
 
-/// The pf anchor of what the Host itself declares. Its name comes before all others in order, which is the order in which pf looks into them.
+/// The pf anchor of what the Host itself declares. pf looks into anchors in the order of their names, and what only drops comes before what lets through: this one and those of isolation and of what
+/// jails may not send before those of jails.
 pub const HOST_ANCHOR: &str = "cellblock/host";
 
 /// The pf anchor of a network.
@@ -88,11 +89,26 @@ pub fn network_anchor(network: &Uid) -> String {
     format!("{ANCHOR_ROOT}/n{}", hash(&[network.as_str()]))
 }
 
+/// The pf anchor of the isolation of a network.
+#[must_use]
+pub fn isolation_anchor(network: &Uid) -> String {
+    format!("{ANCHOR_ROOT}/hn{}", hash(&[network.as_str()]))
+}
+
 /// The pf anchor that a jail's own rules stand in.
 #[must_use]
 pub fn jail_anchor(jail: &Uid) -> String {
-    let bucket = Sha256::digest(jail.as_str().as_bytes())[0] % ANCHOR_BUCKETS;
-    format!("{ANCHOR_ROOT}/j{bucket:02}")
+    format!("{ANCHOR_ROOT}/j{:02}", bucket(jail))
+}
+
+/// The pf anchor of what a jail may not send.
+#[must_use]
+pub fn egress_anchor(jail: &Uid) -> String {
+    format!("{ANCHOR_ROOT}/i{:02}", bucket(jail))
+}
+
+fn bucket(jail: &Uid) -> u8 {
+    Sha256::digest(jail.as_str().as_bytes())[0] % ANCHOR_BUCKETS
 }
 
 fn hash(parts: &[&str]) -> String {

@@ -53,6 +53,30 @@ pub struct Observed {
     /// The sizes of the console logs among the files, in octets.
     #[serde(default)]
     pub consoles: BTreeMap<String, u64>,
+    /// The host's numbers of names that were asked for.
+    #[serde(default, skip_serializing_if = "Numbers::is_empty")]
+    pub numbers: Numbers,
+}
+
+/// What getent(1) said of names; none: the host does not know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Numbers {
+    /// Users, with their uids.
+    #[serde(default)]
+    pub users: BTreeMap<String, Option<u32>>,
+    /// Groups, with their gids.
+    #[serde(default)]
+    pub groups: BTreeMap<String, Option<u32>>,
+    /// Protocols.
+    #[serde(default)]
+    pub protocols: BTreeMap<String, Option<u32>>,
+}
+
+impl Numbers {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What stands at a path that shall be a directory.

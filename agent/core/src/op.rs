@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 mod words;
 
+use crate::firewall::JailFirewall;
 use crate::ledger::{Owned, OwnedJail};
 use crate::nic::NicState;
 use crate::observed::{EtherSettings, Route, SwitchSettings};
@@ -575,6 +576,13 @@ pub enum Op {
     KillStatesAmong {
         /// Addresses of jails that must not reach each other any more.
         addresses: Vec<IpAddr>,
+    },
+    /// Kills the states of connections that a jail's firewall does not permit, one by one, whoever's rule made them.
+    KillUnpermitted {
+        /// The firewall.
+        firewall: JailFirewall,
+        /// Whether a rule that asks for the owner of a socket may be newer than a connection.
+        fresh: bool,
     },
     /// `pfctl -k label -k label`: kills the states that rules with this label made. States of a redirect are found by no address inside (recording `09`).
     KillLabelled {

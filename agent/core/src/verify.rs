@@ -17,6 +17,7 @@ use crate::op::{Blocked, Plan, Subject};
 use crate::plan::{nics, reason, tables};
 
 mod findings;
+mod firewall;
 mod networks;
 
 use findings::Findings;
@@ -167,6 +168,7 @@ fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
     let mut conditions = vec![ready(jail, problem.as_ref(), restart)];
     conditions.extend(network_ready(findings, jail, running));
     conditions.extend(publish_ready(findings, jail, &anchor, running.is_some()));
+    conditions.extend(firewall::ready(findings, jail, &anchor));
     JailReport {
         uid: jail.uid.clone(),
         observed_generation: jail.generation,
@@ -191,7 +193,11 @@ fn nothing_left(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> bool 
         .attachments
         .iter()
         .flat_map(|attachment| &attachment.addresses);
-    let subjects = [Subject::Jail(jail.uid.clone()), Subject::anchor(anchor)];
+    let subjects = [
+        Subject::Jail(jail.uid.clone()),
+        Subject::anchor(anchor),
+        Subject::anchor(&names::egress_anchor(&jail.uid)),
+    ];
     !findings.has_end(&jail.uid)
         && !addresses.any(|bound| findings.is_alias(bound.address))
         && !has_nic(findings, jail)
@@ -222,12 +228,14 @@ fn problem(
         if let Some(network) = view.networks.get(&attachment.network) {
             subjects.push(Subject::Network(network.uid.clone()));
             subjects.push(Subject::anchor(&names::network_anchor(&network.uid)));
+            subjects.push(Subject::anchor(&names::isolation_anchor(&network.uid)));
         }
     }
     let fib = tables::fib(view, jail);
     if fib > 0 {
         subjects.extend([Subject::sysctl(tables::FIBS), Subject::table(fib)]);
     }
+    subjects.push(Subject::anchor(&names::egress_anchor(&jail.uid)));
     // Also where it publishes nothing any more: until the rules are gone, its former ports are not free.
     subjects.push(Subject::anchor(anchor));
     let of_block = |blocked: &Blocked| Problem {
@@ -331,7 +339,7 @@ fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
             egress.is_some_and(|egress| egress.nat.is_some())
                 || network.spec.isolation != Isolation::None
         });
-    nat || jail.spec.is_published()
+    nat || jail.spec.is_published() || jail.spec.firewall.is_some()
 }
 
 fn ready(jail: &JailView, problem: Option<&Problem>, restart: Option<&str>) -> Condition {

@@ -3,6 +3,7 @@
 mod cpuset;
 mod devfs;
 mod fileutils;
+mod getent;
 mod ifconfig;
 pub(crate) mod jail;
 mod jailconf;
@@ -163,6 +164,7 @@ pub(crate) fn run_in(
         "jail" => jail::run(host, context, arguments, stdin),
         "jls" => jls::run(host, context, arguments),
         "jexec" => jexec::run(host, context, arguments, stdin),
+        "getent" => getent::run(arguments),
         "setfib" => jexec::setfib(host, context, arguments, stdin),
         "mount" => mount::mount(host, context, arguments),
         "mount_nullfs" => mount::mount_nullfs(host, arguments),

@@ -69,8 +69,8 @@ pub fn is_changing(argv: &[String]) -> bool {
         "cpuset" => !rest.contains(&"-g"),
         "devfs" => !rest.iter().any(|word| matches!(*word, "show" | "showsets")),
         "jls" | "netstat" | "kldstat" | "uname" | "ls" | "cat" | "ps" | "pgrep" | "sockstat"
-        | "arp" | "ping" | "true" | "false" | "echo" | "test" | "[" | "sleep" | "date"
-        | "hostname" | "id" | "stat" | "df" => false,
+        | "getent" | "arp" | "ping" | "true" | "false" | "echo" | "test" | "[" | "sleep"
+        | "date" | "hostname" | "id" | "stat" | "df" => false,
         "jexec" => strip_flags(rest, &["-u", "-U", "-d", "-e"])
             .get(1..)
             .is_some_and(nested_changes),

@@ -13,6 +13,8 @@ pub(crate) const JAIL_TIMEOUT: Duration = Duration::from_secs(600);
 pub enum Program {
     /// devfs(8)
     Devfs,
+    /// getent(1)
+    Getent,
     /// ifconfig(8)
     Ifconfig,
     /// jail(8)
@@ -49,6 +51,7 @@ impl Program {
     pub fn path(self) -> &'static str {
         match self {
             Self::Devfs => "/sbin/devfs",
+            Self::Getent => "/usr/bin/getent",
             Self::Ifconfig => "/sbin/ifconfig",
             Self::Jail => "/usr/sbin/jail",
             Self::Jls => "/usr/sbin/jls",

@@ -8,6 +8,7 @@ mod apply;
 pub mod claims;
 pub mod entry;
 pub mod free;
+mod peers;
 mod realised;
 mod settled;
 
@@ -22,6 +23,7 @@ pub use entry::{Applied, Entry, ObjectEvent, Session, What};
 pub(crate) use settled::public_addresses;
 pub use settled::{root_of, wanted_ports};
 
+use self::peers::Peers;
 use self::realised::Realised;
 use crate::keys::Keys;
 use crate::write::{Expect, Guard, Write};
@@ -47,6 +49,7 @@ pub struct Index {
     orphans: BTreeSet<Uid>,
     view_revisions: BTreeMap<String, u64>,
     realised: BTreeMap<String, Realised>,
+    peers: Peers,
 }
 
 impl Index {
@@ -75,6 +78,7 @@ impl Index {
             orphans: BTreeSet::new(),
             view_revisions: BTreeMap::new(),
             realised: BTreeMap::new(),
+            peers: Peers::default(),
         }
     }
 

@@ -135,7 +135,20 @@ impl Wish {
             };
             document["spec"][field] = json!([entry]);
         }
+        self.select(&mut document);
         document
+    }
+
+    /// Labels, and rules about jails with labels. Not by chance, so that what is in regressions stays what it was.
+    fn select(&self, document: &mut Value) {
+        let role = if self.address.is_some() { "web" } else { "db" };
+        document["metadata"]["labels"] = json!({ "role": role });
+        if let Attached::Lan | Attached::Inside = self.attached {
+            let role = if self.mac.is_some() { "web" } else { "db" };
+            let from = json!([{ "jails": { "matchLabels": { "role": role } } }]);
+            let rule = json!({ "name": "peers", "action": "pass", "from": from });
+            document["spec"]["firewall"] = json!({ "ingress": [rule] });
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod blocked;
 mod enforced;
+mod firewall;
 mod jail;
 mod network;
 mod one_to_one;

@@ -64,6 +64,7 @@ pub fn host_view(index: &Index, host: &str) -> Option<HostView> {
                 deleting: jail.metadata.deletion_timestamp.is_some(),
                 spec: jail.spec.clone(),
                 binding: binding.clone(),
+                peers: index.peers_of(jail, host),
             },
         );
     }

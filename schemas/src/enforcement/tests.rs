@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
-use super::{BRIDGED, Enforcement, Feature, HOOKED, NO_GATEWAY, OWN_NIC, Refusal, enforcement};
+use super::{
+    BRIDGED, Enforcement, Feature, HOOKED, NO_GATEWAY, OTHER_STACK, OWN_NIC, Refusal, SWITCHED,
+    enforcement,
+};
 use crate::net::Family;
 use crate::network::NetworkSpec;
 
@@ -47,6 +50,44 @@ fn every_mode_says_where_or_why_not() {
     for (spec, ipv4, ipv6) in table() {
         for feature in [Feature::EgressNat, Feature::Publish, Feature::OneToOne] {
             for (family, refusal) in [(Family::Ipv4, ipv4), (Family::Ipv6, ipv6)] {
+                let found = enforcement(&network(spec.clone()), feature, family);
+                let expected = refusal.map_or(Enforcement::HostPf, Enforcement::Refused);
+                assert_eq!(found, expected, "{spec} {feature:?} {family:?}");
+            }
+        }
+    }
+}
+
+/// A mode, who enforces a jail's firewall there, and who its `user` and `group`.
+fn firewalls() -> Vec<(Value, Option<Refusal>, Option<Refusal>)> {
+    let subnets = json!([{ "cidr": "10.0.0.0/24" }, { "cidr": "fd00::/64" }]);
+    let network = |mode: &str, settings: Value| json!({ mode: settings, "subnets": subnets });
+    let other = Some(OTHER_STACK);
+    vec![
+        (network("sharedIP", json!({ "loopback": {} })), None, None),
+        (network("sharedIP", json!({ "uplink": "wire" })), None, None),
+        (network("routed", json!({})), None, other),
+        (network("bridge", json!({})), None, other),
+        (network("bridge", json!({ "uplink": "wire" })), None, other),
+        (network("netgraph", json!({})), Some(SWITCHED), other),
+        (
+            network("netgraph", json!({ "uplink": "wire" })),
+            Some(SWITCHED),
+            other,
+        ),
+        (
+            json!({ "passthrough": { "uplinks": ["pool"] } }),
+            Some(OWN_NIC),
+            other,
+        ),
+    ]
+}
+
+#[test]
+fn every_mode_says_who_filters_for_a_jail() {
+    for (spec, rules, owners) in firewalls() {
+        for (feature, refusal) in [(Feature::Firewall, rules), (Feature::SocketOwner, owners)] {
+            for family in [Family::Ipv4, Family::Ipv6] {
                 let found = enforcement(&network(spec.clone()), feature, family);
                 let expected = refusal.map_or(Enforcement::HostPf, Enforcement::Refused);
                 assert_eq!(found, expected, "{spec} {feature:?} {family:?}");

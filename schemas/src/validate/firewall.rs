@@ -1,13 +1,14 @@
 //! Rules for packet filter rules: their form. What a mode can enforce, and what a selector selects, is decided elsewhere.
 
 use crate::jail::{Firewall, JailSpec, Peer, Rule};
+use crate::owner::{IdMatch, is_number};
 use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::validate::{exactly_one, names, publish, selector};
 use crate::violation::Findings;
 
-#[cfg(test)]
-mod tests;
+/// How many rules one jail may have: each stands in pf once for every family and attachment, and before each published port that it lets through.
+const RULES_MAX: usize = 128;
 
 pub(super) fn validate(
     spec: &JailSpec,
@@ -15,6 +16,21 @@ pub(super) fn validate(
     path: &FieldPath,
     findings: &mut Findings,
 ) {
+    if spec.networks.is_empty() {
+        findings.add(
+            path,
+            "the jail is attached to no network, so there is nothing to filter",
+            "attach it to a network, or remove the firewall",
+        );
+    }
+    let rules = firewall.rules().count();
+    if rules > RULES_MAX {
+        findings.add(
+            path,
+            format!("{rules} rules, at most {RULES_MAX} are possible"),
+            "join ports, prefixes and peers in lists",
+        );
+    }
     for (name, rules) in [("ingress", &firewall.ingress), ("egress", &firewall.egress)] {
         let at = path.field(name);
         for (index, rule) in rules.iter().enumerate() {
@@ -56,9 +72,10 @@ fn validate_rule(
     if let Some(name) = protocol
         && (name.is_empty()
             || name.starts_with('-')
-            || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
+            || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            || is_number(name) && name.parse::<u8>().is_err())
     {
-        let help = "tcp, udp, icmp, icmp6, or a name of protocols(5)";
+        let help = "tcp, udp, icmp, icmp6, or a name or a number of protocols(5)";
         findings.add(
             &path.field("protocol"),
             format!("`{}` is not the name of a protocol", cut(name)),
@@ -95,8 +112,15 @@ fn validate_rule(
         }
     }
     for (field, text) in [("user", &rule.user), ("group", &rule.group)] {
+        if text.is_some() && !matches!(protocol, Some("tcp" | "udp")) {
+            findings.add(
+                &path.field(field),
+                "only sockets of tcp and udp are looked for",
+                "name the protocol, in two rules if need be",
+            );
+        }
         if let Some(text) = text
-            && !is_id_match(text)
+            && IdMatch::parse(text).is_none()
         {
             let help = "a name or number, with =, !=, <, <=, > or >= before it if wanted, or a range: `> 1000`, `1000:1999`";
             findings.add(
@@ -129,27 +153,4 @@ fn validate_peer(peer: &Peer, path: &FieldPath, findings: &mut Findings) {
             format!("the network is {}", cidr.net()),
         );
     }
-}
-
-/// pf.conf(5): `user < 1000`, `user root`, `user 1000:1999`, `user 1000><2000`, `user 1000<>2000`. One match, no list.
-fn is_id_match(text: &str) -> bool {
-    let is_id = |id: &str| {
-        let id = id.trim();
-        !id.is_empty()
-            && !id.starts_with('-')
-            && id
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
-    };
-    let text = text.trim();
-    for between in ["><", "<>", ":"] {
-        if let Some((first, last)) = text.split_once(between) {
-            return is_id(first) && is_id(last);
-        }
-    }
-    let rest = ["!=", "<=", ">=", "=", "<", ">"]
-        .iter()
-        .find_map(|operator| text.strip_prefix(operator))
-        .unwrap_or(text);
-    is_id(rest)
 }

@@ -471,6 +471,22 @@ fn public_addresses_have_room_beside_each_other() {
 }
 
 #[test]
+fn a_firewall_has_something_to_filter_and_is_no_longer_than_pf_bears() {
+    let rule = |name: String| json!({ "name": name, "action": "pass", "protocol": "300" });
+    let many: Vec<Value> = (0..129).map(|number| rule(format!("r{number}"))).collect();
+    let spec = json!({ "firewall": { "egress": many } });
+    let found = fields(Kind::Jail, jail(spec));
+    assert_eq!(found[..2], ["spec.firewall", "spec.firewall"]);
+    assert_eq!(found[2], "spec.firewall.egress[0].protocol");
+    let socket = json!({ "name": "a", "action": "block", "protocol": "icmp", "group": "wheel" });
+    let spec = json!({ "networks": [{ "network": "lan" }], "firewall": { "egress": [socket] } });
+    assert_eq!(
+        fields(Kind::Jail, jail(spec)),
+        ["spec.firewall.egress[0].group"]
+    );
+}
+
+#[test]
 fn rules_and_probes_keep_their_form() {
     let spec = json!({
         "networks": [{ "network": "lan" }],
@@ -490,6 +506,7 @@ fn rules_and_probes_keep_their_form() {
             "spec.firewall.ingress[1].network",
             "spec.firewall.ingress[1].protocol",
             "spec.firewall.ingress[1].from[0]",
+            "spec.firewall.ingress[1].user",
             "spec.firewall.ingress[1].user",
             "spec.limits[0]",
             "spec.probes.ready",

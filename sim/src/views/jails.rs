@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use cellblock_schemas::enforcement::{Enforcement, Feature, enforcement};
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::jail::{
-    Attachment, Binding, BoundAttachment, JailSpec, Mount, ParameterValue, PublicAddress, Publish,
-    Root, RunPolicy,
+    Action, Attachment, Binding, BoundAttachment, Firewall, JailSpec, Mount, ParameterValue, Peer,
+    PublicAddress, Publish, Root, Rule, RunPolicy,
 };
 use cellblock_schemas::net::{Family, HostAddress, Mac, PortRange, Protocol};
-use cellblock_schemas::view::JailView;
+use cellblock_schemas::network::NetworkSpec;
+use cellblock_schemas::selector::LabelSelector;
+use cellblock_schemas::view::{JailView, PeerView};
 use proptest::prelude::*;
 
 use super::networks::{NETWORKS, NetSketch, NetSketches, PASSED, network, offset, passed};
@@ -22,6 +24,9 @@ pub(super) const NO_NIC: &str = "igb8";
 
 /// The NICs of the pool, one for each of the first jails.
 pub(super) const NICS: [&str; 3] = ["vtnet4", "vtnet5", NO_NIC];
+
+/// A user whom the host does not know.
+pub(super) const NOBODY: &str = "nosuch";
 
 /// Where the roots are that do not exist.
 pub(super) const NOWHERE: &str = "/nowhere";
@@ -156,13 +161,89 @@ pub(super) fn jail(index: usize, sketch: &Sketch, networks: &NetSketches) -> Jai
             } else {
                 RunPolicy::Running
             },
+            firewall: firewall(sketch, &attachments, networks),
             ..JailSpec::default()
         },
         binding: Binding {
             host: "vm15".to_owned(),
             attachments,
         },
+        peers: vec![PeerView {
+            jails: web(),
+            addresses: ["10.10.0.10", "192.0.2.3", "fd00:40::10"]
+                .into_iter()
+                .map(|address| address.parse().expect("an address"))
+                .collect(),
+        }],
     }
+}
+
+/// Whom the firewalls of generated jails let in.
+fn web() -> LabelSelector {
+    LabelSelector {
+        match_labels: BTreeMap::from([("role".to_owned(), "web".to_owned())]),
+        ..LabelSelector::default()
+    }
+}
+
+/// A firewall for some jails, as their networks can have it: on all of them, or on the first that is filtered. Not by chance, so that what is in `laws.proptest-regressions` stays what it was.
+fn firewall(
+    sketch: &Sketch,
+    attachments: &[BoundAttachment],
+    networks: &NetSketches,
+) -> Option<Firewall> {
+    if sketch.securelevel != 1 {
+        return None;
+    }
+    let is_filtered = |network: &usize| {
+        let spec = network_of(*network, networks);
+        enforcement(&spec, Feature::Firewall, Family::Ipv4) == Enforcement::HostPf
+    };
+    let mut ways = attachments.iter().zip(&sketch.networks);
+    let (first, _) = ways.find(|(_, network)| is_filtered(network))?;
+    let everywhere = sketch.networks.iter().all(is_filtered);
+    let only = (!everywhere).then(|| first.network.clone());
+    let is_shared = sketch.networks.iter().all(|network| *network < 2);
+    let rule = |name: &str, action, ports: &[u16]| Rule {
+        name: name.to_owned(),
+        action,
+        network: only.clone(),
+        protocol: (!ports.is_empty()).then(|| "tcp".to_owned()),
+        ports: ports
+            .iter()
+            .map(|port| PortRange {
+                first: *port,
+                last: *port,
+            })
+            .collect(),
+        from: Vec::new(),
+        to: Vec::new(),
+        user: None,
+        group: None,
+    };
+    let peers = Rule {
+        from: vec![Peer {
+            jails: Some(web()),
+            cidr: None,
+        }],
+        ..rule("peers", Action::Pass, &[])
+    };
+    let user = if sketch.mount { NOBODY } else { "1000" };
+    let smtp = Rule {
+        user: is_shared.then(|| format!("> {user}")),
+        ..rule("smtp", Action::Block, &[25])
+    };
+    let block = |wanted: bool| (wanted && everywhere).then_some(Action::Block);
+    Some(Firewall {
+        ingress: vec![rule("web", Action::Pass, &[80, 8000, 9001]), peers],
+        egress: vec![rule("https", Action::Pass, &[443]), smtp],
+        default_ingress: block(sketch.devfs),
+        default_egress: block(sketch.moved),
+    })
+}
+
+fn network_of(index: usize, networks: &NetSketches) -> NetworkSpec {
+    network(index, &networks[index]).spec
 }
 
 fn parameters(sketch: &Sketch) -> BTreeMap<String, ParameterValue> {

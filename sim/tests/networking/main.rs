@@ -13,6 +13,7 @@ use cellblock_sim::World;
 use cellblock_sim::fleet::Fleet;
 
 mod bridge;
+mod firewall;
 mod lagg;
 mod netgraph;
 mod one_to_one;

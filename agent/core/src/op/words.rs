@@ -242,6 +242,11 @@ impl fmt::Display for Op {
                 let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
                 write!(f, "kill states between {}", addresses.join(", "))
             }
+            Self::KillUnpermitted { firewall, .. } => write!(
+                f,
+                "kill states that the firewall of {} does not permit",
+                firewall.jail
+            ),
             Self::KillLabelled { label } => write!(f, "kill states labelled {label}"),
         }
     }

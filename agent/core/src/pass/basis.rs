@@ -43,18 +43,28 @@ impl<'v> Basis<'v> {
             .find(|(oid, _)| Subject::sysctl(oid) == *subject)
             .map(|(_, value)| value.to_string());
         let networks = view.networks.values();
-        self.networks.extend(
-            networks.filter(|network| {
-                Subject::anchor(&names::network_anchor(&network.uid)) == *subject
-            }),
-        );
+        self.networks.extend(networks.filter(|network| {
+            let anchors = [
+                names::network_anchor(&network.uid),
+                names::isolation_anchor(&network.uid),
+            ];
+            anchors
+                .iter()
+                .any(|anchor| Subject::anchor(anchor) == *subject)
+        }));
         let jails = view.jails.values();
         self.jails.extend(jails.filter(|jail| {
             let runs = !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped;
             let spec = &jail.spec;
-            let has_public = !spec.public_addresses.is_empty();
-            let has_rules = spec.is_published();
-            let own = Subject::anchor(&names::jail_anchor(&jail.uid)) == *subject;
+            let has_public = !spec.public_addresses.is_empty() || spec.firewall.is_some();
+            let has_rules = spec.is_published() || spec.firewall.is_some();
+            let anchors = [
+                names::jail_anchor(&jail.uid),
+                names::egress_anchor(&jail.uid),
+            ];
+            let own = anchors
+                .iter()
+                .any(|anchor| Subject::anchor(anchor) == *subject);
             // Its way out stands in the anchor of its network.
             let attachments = &jail.binding.attachments;
             let leaves = has_public

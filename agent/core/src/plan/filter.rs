@@ -2,6 +2,7 @@
 //!
 //! Rules follow from the view alone, not from what runs: a jail that is blocked keeps its published ports for the moment it comes back.
 
+mod checked;
 mod public;
 mod rules;
 
@@ -13,6 +14,9 @@ use cellblock_schemas::net::Family;
 use cellblock_schemas::network::Mode;
 use cellblock_schemas::view::{JailView, NetworkView};
 
+use checked::unchecked;
+
+use super::firewall::skipped_of;
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::Owned;
@@ -27,38 +31,44 @@ type Rules = BTreeMap<String, AnchorRules>;
 /// Whose states may stand once the rules are loaded, by anchor.
 type States = BTreeMap<String, BTreeSet<Owned>>;
 
-/// Whose states these are.
-fn states_of(rules: &Rules) -> States {
-    let mut states = States::new();
-    for (anchor, rules) in rules {
-        let of_nats = rules.nats.iter().map(|nat| Owned::Translation {
-            anchor: anchor.clone(),
-            from: nat.from,
-            to: nat.to,
-        });
-        let of_ports = rules.redirects.iter().flat_map(|redirect| {
-            redirect.ports.iter().map(|ports| Owned::Redirect {
-                anchor: anchor.clone(),
-                label: redirect.label(ports),
-            })
-        });
-        let of_publics = rules.publics.iter().flat_map(|public| {
-            let label_in = public.whole.then(|| public.label_in());
-            let labels = label_in.into_iter().chain([public.label_out()]);
-            labels.map(|label| Owned::Redirect {
-                anchor: anchor.clone(),
-                label,
-            })
-        });
-        let of_anchor: BTreeSet<Owned> = of_nats.chain(of_ports).chain(of_publics).collect();
-        if !of_anchor.is_empty() {
-            states.insert(anchor.clone(), of_anchor);
-        }
-    }
-    states
-}
-
 impl Planner<'_> {
+    /// Whose states these are.
+    fn states_of(&self, rules: &Rules) -> States {
+        let mut states = States::new();
+        for (anchor, rules) in rules {
+            let of_nats = rules.nats.iter().map(|nat| Owned::Translation {
+                anchor: anchor.clone(),
+                from: nat.from,
+                to: nat.to,
+            });
+            let of_ports = rules.redirects.iter().flat_map(|redirect| {
+                redirect.ports.iter().map(|ports| Owned::Redirect {
+                    anchor: anchor.clone(),
+                    label: redirect.label(ports),
+                })
+            });
+            let of_publics = rules.publics.iter().flat_map(|public| {
+                let label_in = public.whole.then(|| public.label_in());
+                let labels = label_in.into_iter().chain([public.label_out()]);
+                labels.map(|label| Owned::Redirect {
+                    anchor: anchor.clone(),
+                    label,
+                })
+            });
+            let of_firewalls = rules.egress.iter().chain(&rules.ingress);
+            let of_firewalls = of_firewalls.map(|firewall| self.loaded_as(firewall));
+            let of_anchor: BTreeSet<Owned> = of_nats
+                .chain(of_ports)
+                .chain(of_publics)
+                .chain(of_firewalls)
+                .collect();
+            if !of_anchor.is_empty() {
+                states.insert(anchor.clone(), of_anchor);
+            }
+        }
+        states
+    }
+
     pub(super) fn plan_filter(&mut self) {
         let rules = self.rules();
         let wanted: BTreeMap<&str, (AnchorText, &AnchorRules)> = rules
@@ -66,9 +76,10 @@ impl Planner<'_> {
             .filter_map(|(anchor, rules)| Some((anchor.as_str(), (pf::render(rules)?, rules))))
             .collect();
         if self.observed.pf.loaded {
-            let states = states_of(&rules);
+            let states = self.states_of(&rules);
             self.plan_anchors(&wanted, &states);
             self.plan_states(&states, &rules);
+            self.plan_checks(&rules);
         }
         if !wanted.is_empty() {
             self.check_effect(&rules);
@@ -88,6 +99,7 @@ impl Planner<'_> {
             if observed.pf.anchors.get(*anchor) == Some(&text.hash) && known {
                 continue;
             }
+            let unchecked = unchecked(states, ledger);
             let subject = Subject::anchor(anchor);
             let op = Op::LoadAnchor {
                 anchor: (*anchor).to_owned(),
@@ -95,7 +107,7 @@ impl Planner<'_> {
             };
             self.step(Phase::LoadAnchor, &subject, op)
                 .record
-                .extend(states.iter().cloned().map(Record::Owned));
+                .extend(states.iter().cloned().chain(unchecked).map(Record::Owned));
             // A state outlives the rule that would not let it be made any more.
             let addresses = &rules.isolation.addresses;
             if addresses.len() > 1 {
@@ -170,6 +182,8 @@ impl Planner<'_> {
                 | Owned::LaggPort { .. }
                 | Owned::Route { .. }
                 | Owned::TableRoute(_)
+                | Owned::Firewall { .. }
+                | Owned::Unchecked { .. }
                 | Owned::Nic(_)
                 | Owned::Sysctl { .. } => continue,
             };
@@ -302,6 +316,12 @@ impl Planner<'_> {
             if !(rules.isolation.interfaces.is_empty() && rules.blocks.is_empty()) {
                 needed.insert(AnchorReference::Filter);
             }
+            if !(rules.egress.is_empty() && rules.ingress.is_empty()) {
+                needed.insert(AnchorReference::Filter);
+            }
+            if !rules.marked.is_empty() {
+                needed.insert(AnchorReference::Nat);
+            }
         }
         if !needed.is_subset(&pf.references) {
             let lines: Vec<String> = AnchorReference::ALL
@@ -316,10 +336,14 @@ impl Planner<'_> {
             return self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
         }
         let interfaces: BTreeSet<&str> = rules.values().flat_map(interfaces_of).collect();
-        let skipped: Vec<&str> = interfaces
+        let mut skipped: BTreeSet<&str> = interfaces
             .into_iter()
             .filter(|interface| pf.skipped.contains(*interface))
             .collect();
+        for firewall in self.firewalls.values() {
+            skipped.extend(skipped_of(&pf.skipped, firewall));
+        }
+        let skipped: Vec<&str> = skipped.into_iter().collect();
         if !skipped.is_empty() {
             let message = format!(
                 "pf.conf says `set skip on` {}, so rules there have no effect; take it out",
@@ -336,7 +360,9 @@ fn interfaces_of(rules: &AnchorRules) -> impl Iterator<Item = &str> {
     let redirects = rules.redirects.iter().map(|rule| &rule.interface);
     let publics = rules.publics.iter().map(|rule| &rule.interface);
     let blocks = rules.blocks.iter().map(|rule| &rule.interface);
+    let marked = rules.marked.iter().map(|marked| &marked.nat.interface);
     nats.chain(redirects)
+        .chain(marked)
         .chain(publics)
         .chain(blocks)
         .chain(&rules.isolation.interfaces)
@@ -355,15 +381,16 @@ fn is_our_anchor(anchor: &str) -> bool {
         return false;
     };
     match name.split_at_checked(1) {
-        Some(("n", hash)) => {
-            hash.len() == 10
-                && hash
-                    .bytes()
-                    .all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
-        }
-        Some(("j", bucket)) => {
+        Some(("n", hash)) => is_hash(hash),
+        Some(("h", rest)) => rest.strip_prefix('n').is_some_and(is_hash),
+        Some(("i" | "j", bucket)) => {
             bucket.len() == 2 && bucket.bytes().all(|byte| byte.is_ascii_digit())
         }
         Some(_) | None => false,
     }
+}
+
+fn is_hash(text: &str) -> bool {
+    let is_base32 = |byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7');
+    text.len() == 10 && text.bytes().all(is_base32)
 }

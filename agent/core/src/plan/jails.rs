@@ -327,9 +327,11 @@ impl<'a> Planner<'a> {
         self.plan_former_states(uid, &entry);
         let needs: Vec<Subject> = jail.nics().map(nics::subject).collect();
         let tables = self.table_needs(jail);
+        let anchors = self.anchors_of_firewall(uid);
         let step = self.step(Phase::StartJail, &subject, op);
         step.needs.extend(needs);
         step.needs.extend(tables);
+        step.needs.extend(anchors);
         step.record.push(Record::Jail(uid.clone(), entry));
         step.record.extend(records);
     }

@@ -13,6 +13,7 @@
 
 pub mod desired;
 mod filter;
+mod firewall;
 pub(crate) mod index;
 mod jails;
 pub mod memory;
@@ -36,6 +37,7 @@ use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
 
 use crate::execute::LedgerFile;
+use crate::firewall::JailFirewall;
 use crate::host::{HostError, Wanted};
 use crate::ledger::{Change, Ledger, Owned, OwnedJail};
 use crate::names;
@@ -117,6 +119,12 @@ pub mod reason {
     pub const FAMILY_MISMATCH: &str = "FamilyMismatch";
     /// One more interface at a netgraph switch, and the host's netgraph could not be read any more.
     pub const NETGRAPH_FULL: &str = "NetgraphFull";
+    /// A rule of a firewall names a user, a group or a protocol that this host does not know.
+    pub const NAME_UNKNOWN: &str = "NameUnknown";
+    /// A firewall is about a bridge, and the Host does not declare that pf is asked about the members of bridges.
+    pub const MEMBER_FILTER_UNDECLARED: &str = "MemberFilterUndeclared";
+    /// A firewall would not be in force: pf is not enabled, not told to look into our anchors, or skips an interface.
+    pub const FIREWALL_NOT_IN_FORCE: &str = "FirewallNotInForce";
     /// The host's netgraph cannot be read.
     pub const NETGRAPH_UNREAD: &str = "NetgraphUnread";
     /// The view lacks what the object refers to.
@@ -221,6 +229,7 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         .jails
         .values()
         .flat_map(|jail| &jail.binding.attachments);
+    firewall::add_wanted(view, &mut wanted);
     let uplinks = view.host.uplinks.values();
     let (mut laggs, mut vlans) = (false, false);
     for uplink in uplinks {
@@ -248,6 +257,7 @@ pub fn plan(view: &HostView, observed: &Observed, ledger: &Ledger, settings: &Se
     planner.plan_networks();
     planner.plan_tables();
     planner.plan_leftover_made();
+    planner.resolve_firewalls();
     planner.plan_jails();
     planner.plan_filter();
     planner.finish()
@@ -272,6 +282,8 @@ struct Planner<'a> {
     waiting: Vec<Waiting>,
     /// Jails among them that are dying.
     waits_for_dying: BTreeSet<Uid>,
+    /// The firewalls of the jails that shall run.
+    firewalls: BTreeMap<Uid, JailFirewall>,
     blocked: Blocks,
 }
 
@@ -299,6 +311,7 @@ impl<'a> Planner<'a> {
             hooks: BTreeSet::new(),
             waiting,
             waits_for_dying: BTreeSet::new(),
+            firewalls: BTreeMap::new(),
             blocked,
         };
         planner.resolve_tables();
@@ -372,6 +385,12 @@ impl Blocks {
         self.list.push(blocked);
     }
 
+    /// Takes back what was noted since there were so many.
+    fn forget_from(&mut self, count: usize) {
+        self.list.truncate(count);
+        self.first.retain(|_, position| *position < count);
+    }
+
     fn of(&self, subject: &Subject) -> Option<&Blocked> {
         self.first
             .get(subject)
@@ -420,7 +439,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
     let gone: BTreeSet<Owned> = ledger
         .owned
         .iter()
-        .filter(|owned| !still_there(observed, &index, ledger, owned))
+        .filter(|owned| !still_there(view, observed, &index, ledger, owned))
         .chain(sysctls::changed_since(view, observed, ledger))
         .cloned()
         .collect();
@@ -496,6 +515,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
 }
 
 fn still_there<'a>(
+    view: &HostView,
     observed: &'a Observed,
     index: &Index<'a>,
     ledger: &Ledger,
@@ -535,6 +555,11 @@ fn still_there<'a>(
             .interfaces_named(bridge)
             .any(|found| found.members.contains_key(member)),
         Owned::Redirect { .. } | Owned::Translation { .. } => observed.pf.loaded,
+        // Where there is none any more, nothing is left of it but rules, which go by themselves.
+        Owned::Firewall { jail, .. } | Owned::Unchecked { jail } => {
+            let jail = view.jails.get(jail);
+            observed.pf.loaded && jail.is_some_and(|jail| jail.spec.firewall.is_some())
+        }
         Owned::Route {
             destination,
             interface,

@@ -263,6 +263,8 @@ impl Planner<'_> {
                 | Owned::LinkLocal { .. }
                 | Owned::Member { .. }
                 | Owned::Redirect { .. }
+                | Owned::Firewall { .. }
+                | Owned::Unchecked { .. }
                 | Owned::Translation { .. }
                 | Owned::NgUplink { .. }
                 | Owned::NgEther { .. }
@@ -319,6 +321,8 @@ impl DesiredLink {
             | Owned::LinkLocal { .. }
             | Owned::Member { .. }
             | Owned::Redirect { .. }
+            | Owned::Firewall { .. }
+            | Owned::Unchecked { .. }
             | Owned::Translation { .. }
             | Owned::NgUplink { .. }
             | Owned::NgEther { .. }

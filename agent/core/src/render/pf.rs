@@ -2,6 +2,9 @@
 //!
 //! Each anchor carries one rule that matches nothing and whose label states the hash of the text: what is loaded is told by that label, never by a diff of pfctl's print.
 
+mod crossing;
+mod firewall;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -10,6 +13,9 @@ use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::{Family, PortRange, Protocol};
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
+
+use crate::firewall::JailFirewall;
+use crossing::Tables;
 
 /// The label's prefix, before the hash.
 pub const HASH_LABEL: &str = "cellblock:cfg:";
@@ -22,7 +28,7 @@ const NO_INTERFACE: &str = "cbnone0";
 pub struct AnchorText {
     /// What `pfctl -a ANCHOR -f -` reads.
     pub rules: String,
-    /// What the label states: a hash of the text, where there is a table `+` and how many addresses it has, `-`, and how many translations pf makes of it. Rules, translations and tables are kept
+    /// What the label states: a hash of the text, where there are tables `+` and how many addresses they have, `-`, and how many translations pf makes of it. Rules, translations and tables are kept
     /// apart, and the label stands among the rules only: without the numbers, nobody would notice that `pfctl -a ANCHOR -F nat` (recording `15`) or `-F Tables` took the others away.
     pub hash: String,
 }
@@ -46,6 +52,37 @@ pub struct AnchorRules {
     pub isolation: Isolation,
     /// Ports of public addresses that are closed.
     pub blocks: Vec<BlockRule>,
+    /// The ways out of jails whose firewall has a say about them, in the anchor of their network: before its own NAT, which would let everything pass.
+    pub marked: Vec<MarkedNat>,
+    /// Firewalls of jails: what they may not send.
+    pub egress: Vec<JailFirewall>,
+    /// Firewalls of jails: what comes to them.
+    pub ingress: Vec<JailFirewall>,
+}
+
+/// One line of outbound NAT for one address, whose packets are filtered by their tag.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MarkedNat {
+    /// The jail's address.
+    pub inside: IpAddr,
+    /// The NAT of its network.
+    pub nat: NatRule,
+    /// The tag.
+    pub tag: String,
+}
+
+impl MarkedNat {
+    /// The way of a jail's address out by its network's NAT.
+    #[must_use]
+    pub fn new(jail: &Uid, inside: IpAddr, nat: &NatRule) -> Self {
+        let to = nat.to.map(|to| to.to_string()).unwrap_or_default();
+        let parts = ["nat", &nat.interface, &inside.to_string(), &to];
+        Self {
+            inside,
+            nat: nat.clone(),
+            tag: label(jail, &parts),
+        }
+    }
 }
 
 /// Ports of a public address of the host that are closed for what comes in.
@@ -208,10 +245,14 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
         backs,
         isolation,
         blocks,
+        marked,
+        egress,
+        ingress,
     } = anchor;
     if *anchor == AnchorRules::default() {
         return None;
     }
+    let mut tables = Tables::default();
     let mut lines = Vec::new();
     if !isolation.addresses.is_empty() {
         let members: Vec<String> = isolation.addresses.iter().map(IpAddr::to_string).collect();
@@ -221,12 +262,26 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
         ));
     }
     let mut translations: Vec<String> = backs.iter().map(back_line).collect();
+    translations.extend(marked.iter().map(marked_line));
     translations.extend(nats.iter().map(nat_line));
     translations.extend(redirects.iter().flat_map(redirect_lines));
     let whole = publics.iter().filter(|public| public.whole);
     translations.extend(whole.flat_map(binat_lines));
     let translated = translations.len();
+    let filters = lines.len() + translated;
     lines.extend(translations);
+    for jail in egress {
+        lines.extend(firewall::egress_lines(jail, &mut tables));
+    }
+    // Before the ports, which pass by themselves where there is no firewall.
+    for jail in ingress {
+        lines.extend(firewall::ingress_lines(
+            jail,
+            redirects,
+            publics,
+            &mut tables,
+        ));
+    }
     for redirect in redirects {
         pass_lines(&mut lines, redirect);
     }
@@ -236,12 +291,22 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     lines.extend(isolation.interfaces.iter().map(|interface| {
         format!("block drop in quick on {interface} from any to <{ISOLATED_TABLE}>")
     }));
+    // The kernel takes no rule twice, and pfctl says so each time: the second could decide nothing.
+    let mut seen = BTreeSet::new();
+    let mut place = 0;
+    lines.retain(|line| {
+        place += 1;
+        place <= filters || seen.insert(line.clone())
+    });
+    let addresses = isolation.addresses.len() + tables.addresses();
+    // pf.conf(5) wants tables before the rules that name them.
+    let lines: Vec<String> = tables.lines().chain(lines).collect();
     let mut rules = lines.join("\n");
     rules.push('\n');
     let mut hash = data_encoding::HEXLOWER.encode(&Sha256::digest(rules.as_bytes()));
     hash.truncate(16);
-    if !isolation.addresses.is_empty() {
-        write!(hash, "+{}", isolation.addresses.len()).expect("writing to a String cannot fail");
+    if addresses > 0 {
+        write!(hash, "+{addresses}").expect("writing to a String cannot fail");
     }
     write!(hash, "-{translated}").expect("writing to a String cannot fail");
     writeln!(
@@ -252,16 +317,44 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     Some(AnchorText { rules, hash })
 }
 
-fn nat_line(nat: &NatRule) -> String {
-    let family = Family::of(nat.from.addr()).keyword();
-    let to = match nat.to {
+/// A jail's firewall as text, to tell whether it has changed; its ports and public addresses are left out.
+#[must_use]
+pub fn firewall_text(firewall: &JailFirewall) -> String {
+    let mut tables = Tables::default();
+    let mut lines = firewall::egress_lines(firewall, &mut tables);
+    lines.extend(firewall::ingress_lines(firewall, &[], &[], &mut tables));
+    lines.extend(tables.lines());
+    lines.join("\n")
+}
+
+fn target(nat: &NatRule) -> String {
+    match nat.to {
         Some(address) => address.to_string(),
         None => format!("({}:0)", nat.interface),
-    };
+    }
+}
+
+fn nat_line(nat: &NatRule) -> String {
+    let family = Family::of(nat.from.addr()).keyword();
+    let to = target(nat);
     let static_port = if nat.static_port { " static-port" } else { "" };
     format!(
         "nat pass on {} {family} from {} to any -> {to}{static_port}",
         nat.interface, nat.from
+    )
+}
+
+/// The way out of one address, without `pass`: filter rules see what leaves by it, under its new source, and know it by its tag.
+fn marked_line(marked: &MarkedNat) -> String {
+    let nat = &marked.nat;
+    let static_port = if nat.static_port { " static-port" } else { "" };
+    format!(
+        "nat on {} {} from {} to any tag \"{}\" -> {}{static_port}",
+        nat.interface,
+        Family::of(marked.inside).keyword(),
+        marked.inside,
+        marked.tag,
+        target(nat)
     )
 }
 

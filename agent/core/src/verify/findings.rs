@@ -185,6 +185,8 @@ impl<'a> Findings<'a> {
             | Owned::NgEther { .. }
             | Owned::LaggPort { .. }
             | Owned::Redirect { .. }
+            | Owned::Firewall { .. }
+            | Owned::Unchecked { .. }
             | Owned::Route { .. }
             | Owned::TableRoute(_)
             | Owned::Sysctl { .. }

@@ -32,7 +32,7 @@ const IDS: &[(&str, u32)] = &[
     ("nogroup", 65533),
 ];
 
-fn id(name: &str) -> Option<u32> {
+pub(super) fn id(name: &str) -> Option<u32> {
     IDS.iter()
         .find(|(known, _)| *known == name)
         .map(|(_, id)| *id)

@@ -9,7 +9,6 @@ use cellblock_agent_core::observed::{
     Directory, Interface, Netgraph, Observed, ObservedJail, Pf, Route,
 };
 use cellblock_agent_core::plan::tables::FIBS_MAX;
-use cellblock_agent_core::render::pf::ISOLATED_TABLE;
 use cellblock_schemas::host::{HostFacts, InterfaceFact};
 use cellblock_schemas::net::HostAddress;
 
@@ -107,6 +106,7 @@ pub(crate) fn look(
             .map(|oid| (oid.clone(), values.get(oid).cloned()))
             .collect(),
         consoles: consoles(system, &files)?,
+        numbers: super::getent::numbers(system, wanted)?,
         files,
         interfaces,
         jails,
@@ -222,7 +222,7 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
         match pf::parse_hash(&show(system, &anchor, "-sl")?) {
             Some(hash) => {
                 let whole = pf::has_translations(&hash, &show(system, &anchor, "-sn")?)
-                    && has_table(system, &anchor, &hash)?;
+                    && has_tables(system, &anchor, &hash)?;
                 anchors.insert(anchor, if whole { hash } else { String::new() });
             }
             None if holds_nothing(system, &anchor)? => {}
@@ -240,15 +240,23 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
     })
 }
 
-/// Whether the table that an anchor's label speaks of is there with all its addresses.
-fn has_table(system: &dyn System, anchor: &str, hash: &str) -> Result<bool, Failure> {
+/// Whether the tables that an anchor's label speaks of are there with all their addresses.
+fn has_tables(system: &dyn System, anchor: &str, hash: &str) -> Result<bool, Failure> {
     let Some(count) = pf::table_addresses(hash) else {
         return Ok(true);
     };
-    let arguments = ["-a", anchor, "-t", ISOLATED_TABLE, "-T", "show"];
-    // `pfctl: Table does not exist.`, exit status 255 (sbin/pfctl/pfctl_table.c).
-    let output = system.run(&Command::new(Program::Pfctl, arguments))?;
-    Ok(output.is_success() && pf::parse_tables(&output.stdout).len() == count)
+    let tables = show(system, anchor, "-sT")?;
+    let mut found = 0;
+    for table in pf::parse_tables(&tables) {
+        let arguments = ["-a", anchor, "-t", table, "-T", "show"];
+        // `pfctl: Table does not exist.`, exit status 255 (sbin/pfctl/pfctl_table.c).
+        let output = system.run(&Command::new(Program::Pfctl, arguments))?;
+        if !output.is_success() {
+            return Ok(false);
+        }
+        found += pf::parse_tables(&output.stdout).len();
+    }
+    Ok(found == count)
 }
 
 /// What pfctl shows of an anchor; nothing of one that is not there, of which recordings `05` and `12` show exit status 0.

@@ -11,6 +11,7 @@ pub mod netstat;
 pub mod pf;
 pub mod sysctl;
 
+mod getent;
 mod host;
 mod json;
 mod vnet;

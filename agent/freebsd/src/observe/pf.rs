@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use cellblock_agent_core::firewall::Flow;
 use cellblock_agent_core::names::ANCHOR_ROOT;
 use cellblock_agent_core::observed::AnchorReference;
 use cellblock_agent_core::render::pf::HASH_LABEL;
@@ -112,6 +113,82 @@ pub fn parse_translated(
     })
 }
 
+/// Reads `pfctl -vvss`: the states of connections that are not permitted, as `ID/CREATORID`.
+///
+/// Of a state that began with a packet out (`->`) the source stands first, in brackets as it was before it was translated; of one that began with a packet in (`<-`) the destination as it is after
+/// that, in brackets as it was before (`print_state`, sbin/pfctl/pf_print_state.c). `origif`, some lines below, is the interface of that packet.
+#[must_use]
+pub fn parse_unpermitted(text: &str, permits: impl Fn(&Flow) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut flow = None;
+    let mut id = None;
+    let mut settle = |flow: &mut Option<Flow>, id: &mut Option<String>| {
+        if let (Some(flow), Some(id)) = (flow.take(), id.take())
+            && !permits(&flow)
+        {
+            found.push(id);
+        }
+    };
+    for line in text.lines() {
+        if !line.starts_with([' ', '\t']) {
+            settle(&mut flow, &mut id);
+            flow = parse_flow(line);
+            continue;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["id:", number, "creatorid:", creator, ..] => id = Some(format!("{number}/{creator}")),
+            ["origif:", interface, ..] => {
+                if let Some(flow) = &mut flow {
+                    (*interface).clone_into(&mut flow.interface);
+                }
+            }
+            _ => {}
+        }
+    }
+    settle(&mut flow, &mut id);
+    found
+}
+
+/// The first line of a state.
+fn parse_flow(line: &str) -> Option<Flow> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [interface, protocol, ends @ ..] = words.as_slice() else {
+        return None;
+    };
+    let arrow = ends.iter().position(|word| matches!(*word, "->" | "<-"))?;
+    let (left, right) = (&ends[..arrow], &ends[arrow + 1..]);
+    let inward = ends[arrow] == "<-";
+    let is_before = |word: &&&str| word.starts_with('(');
+    // The end that is the host's side of a translation: in brackets where the packet went out, before them where it came in.
+    let (near, far) = if inward {
+        (left.first()?, right.first()?)
+    } else {
+        let near = left.iter().find(is_before).or(left.first())?;
+        (near, right.first()?)
+    };
+    let (from, to) = if inward { (far, near) } else { (near, far) };
+    Some(Flow {
+        interface: (*interface).to_owned(),
+        inward,
+        protocol: (*protocol).to_owned(),
+        from: state_end(from)?,
+        to: state_end(to)?,
+    })
+}
+
+/// Address and port of one end of a state; port 0 where there is none.
+fn state_end(word: &str) -> Option<(IpAddr, u16)> {
+    let address = state_address(word)?;
+    let word = word.trim_matches(['(', ')']);
+    let port = match word.split_once('[') {
+        Some((_, port)) => port.trim_end_matches(']').parse().ok(),
+        None if word.contains('.') => word.split_once(':').and_then(|(_, port)| port.parse().ok()),
+        None => None,
+    };
+    Some((address, port.unwrap_or(0)))
+}
+
 /// The states whose first line is `wanted`, as `ID/CREATORID`.
 fn parse_states(text: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
@@ -143,6 +220,7 @@ fn state_address(word: &str) -> Option<IpAddr> {
         None if word.contains('.') => word.split(':').next()?,
         None => word,
     };
+    let address = address.split('%').next()?;
     address.parse().ok()
 }
 
@@ -165,7 +243,7 @@ pub fn has_translations(hash: &str, text: &str) -> bool {
     stated.is_none_or(|stated: usize| stated == shown)
 }
 
-/// How many addresses the table of an anchor that states `hash` must have; none where it has no table. `pfctl -a ANCHOR -F Tables` takes them away and leaves the rules with the label, which then
+/// How many addresses the tables of an anchor that states `hash` must have; none where it has no table. `pfctl -a ANCHOR -F Tables` takes them away and leaves the rules with the label, which then
 /// match nothing.
 #[must_use]
 pub fn table_addresses(hash: &str) -> Option<usize> {

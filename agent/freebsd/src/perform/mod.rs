@@ -170,6 +170,7 @@ impl Performer<'_> {
             Op::KillTranslated { from, to, except } => self.kill_translated(*from, *to, except),
             Op::RotateConsole { path } => self.rotate_console(path),
             Op::KillStatesAmong { addresses } => self.kill_states_among(addresses),
+            Op::KillUnpermitted { firewall, fresh } => self.kill_unpermitted(firewall, *fresh),
             Op::KillLabelled { label } => self.kill_labelled(label),
         }
     }

@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 
+use cellblock_agent_core::firewall::JailFirewall;
 use cellblock_agent_core::names::ANCHOR_ROOT;
 use ipnet::IpNet;
 
@@ -159,12 +160,36 @@ impl Performer<'_> {
         let command = Command::new(Program::Pfctl, ["-vvss"]);
         let shown = succeed(self.system, &command)?.stdout;
         let left = pf::parse_translated(&shown, from, to, except);
-        for id in left.iter().take(STATES_MAX) {
-            self.kill(words!["-k", "id", "-k", id.clone()])?;
+        self.kill_all(left, || format!("translated from {from}"))
+    }
+
+    /// States that a jail's firewall does not permit, whoever's rule made them: also those of the operator's own rules.
+    pub(super) fn kill_unpermitted(
+        &self,
+        firewall: &JailFirewall,
+        fresh: bool,
+    ) -> Result<(), Failure> {
+        if !self.is_pf_loaded()? {
+            return Ok(());
         }
-        effect(left.len() <= STATES_MAX, || {
-            let left = left.len() - STATES_MAX;
-            format!("{left} states translated from {from} are left for the next try")
+        let command = Command::new(Program::Pfctl, ["-vvss"]);
+        let shown = succeed(self.system, &command)?.stdout;
+        let left = pf::parse_unpermitted(&shown, |flow| firewall.permits(flow, fresh));
+        let jail = &firewall.jail;
+        self.kill_all(left, || {
+            format!("that the firewall of {jail} does not permit")
+        })
+    }
+
+    /// Kills states by their numbers; an error if there are more than one operation may kill.
+    fn kill_all(&self, ids: Vec<String>, which: impl Fn() -> String) -> Result<(), Failure> {
+        let count = ids.len();
+        for id in ids.into_iter().take(STATES_MAX) {
+            self.kill(words!["-k", "id", "-k", id])?;
+        }
+        effect(count <= STATES_MAX, || {
+            let left = count - STATES_MAX;
+            format!("{left} states {} are left for the next try", which())
         })
     }
 

@@ -75,6 +75,7 @@ impl Index {
                 self.orphans.insert(owner);
             }
         }
+        self.peers.prune();
         for host in &touched.applied.hosts {
             self.view_revisions.insert(host.clone(), revision);
         }
@@ -296,6 +297,7 @@ impl Index {
                     self.move_load(host, |jails| jails.remove(&name));
                 }
                 self.count_realised(jail, false);
+                self.forget_peer(jail);
                 self.unsettled.remove(&name);
             }
             Object::Host(_) => {
@@ -330,6 +332,7 @@ impl Index {
                     self.move_load(host, |jails| jails.insert(name.clone()));
                 }
                 self.count_realised(jail, true);
+                self.remember_peer(jail);
             }
             Object::Host(_) => {
                 self.hosts_by_load.insert((self.load(&name), name.clone()));
@@ -368,6 +371,7 @@ impl Index {
                     let bound = before.into_iter().chain(after).filter_map(Jail::binding);
                     hosts.extend(bound.map(|binding| binding.host.clone()));
                 }
+                hosts.extend(self.hosts_of_peer(before, after));
             }
             Object::Host(host) => {
                 let (before, after) = (before.and_then(Entry::host), after.and_then(Entry::host));
@@ -393,6 +397,10 @@ impl Index {
                     let name = &network.metadata.name;
                     let bound = self.jails_of_network(name).filter_map(Jail::binding);
                     hosts.extend(bound.map(|binding| binding.host.clone()));
+                    let scope = |network: &'_ Network| network.spec.effective_scope();
+                    if before.map(scope) != after.map(scope) {
+                        hosts.extend(self.peers.hosts().cloned());
+                    }
                     let selector = |network: &'_ Network| network.spec.host_selector.clone();
                     if before.map(selector) != after.map(selector) {
                         let jails = self.jails_of_network(name);

@@ -4,7 +4,7 @@ use cellblock_schemas::Kind;
 use serde_json::json;
 
 use super::{Event, Index, What};
-use crate::testing::{World, bridge, host, jail};
+use crate::testing::{World, bridge, host, jail, shared};
 
 fn put(key: String, text: &str) -> Event {
     Event::Put {
@@ -124,4 +124,80 @@ fn a_range_of_a_jail_that_ends_lower_hides_no_other_one_of_it() {
     world
         .apply(publish("two", json!([8090])))
         .expect_err("host a may redirect it still");
+}
+
+/// A jail that lets in what has the label `role: web`.
+fn choosy(name: &str, host: &str, network: &str) -> serde_json::Value {
+    let from = json!([{ "jails": { "matchLabels": { "role": "web" } } }]);
+    let rule = json!({ "name": "web", "action": "pass", "from": from });
+    jail(
+        name,
+        &[network],
+        json!({ "host": host, "firewall": { "ingress": [rule] } }),
+    )
+}
+
+fn labelled(mut jail: serde_json::Value, role: &str) -> serde_json::Value {
+    jail["metadata"]["labels"] = json!({ "role": role });
+    jail
+}
+
+#[test]
+fn a_change_of_a_selected_jail_touches_the_hosts_with_rules_about_it_and_no_others() {
+    let mut world = World::with_hosts(&["a", "b", "c"]);
+    world.apply(bridge("lan")).expect("a network");
+    world.apply(choosy("db", "a", "lan")).expect("a jail");
+    let revisions = |world: &World| ["a", "b", "c"].map(|host| world.index.view_revision(host));
+    let selected = |world: &World| {
+        let view = crate::host_view(&world.index, "a").expect("a host");
+        let jail = view.jails.into_values().next().expect("a jail");
+        let addresses = jail.peers.into_iter().flat_map(|peer| peer.addresses);
+        addresses
+            .map(|address| address.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert!(selected(&world).is_empty());
+    let before = revisions(&world);
+    let www = jail("www", &["lan"], json!({ "host": "b" }));
+    world.apply(labelled(www.clone(), "cache")).expect("a jail");
+    assert_eq!(revisions(&world)[0], before[0], "nobody selects it");
+    let before = revisions(&world);
+    world.apply(labelled(www.clone(), "web")).expect("a change");
+    let after = revisions(&world);
+    assert!(after[0] > before[0]);
+    assert_eq!(after[2], before[2]);
+    assert_eq!(selected(&world).len(), 2, "one address of each family");
+    let before = revisions(&world);
+    let mut moved = labelled(www, "web");
+    moved["spec"]["networks"][0]["addresses"] = json!(["10.30.0.99"]);
+    world.apply(moved).expect("a change");
+    world.reconcile();
+    let after = revisions(&world);
+    assert!(after[0] > before[0]);
+    assert_eq!(after[2], before[2]);
+    assert_eq!(selected(&world), ["10.30.0.99"]);
+    // What it reports is nobody else's matter.
+    let before = revisions(&world);
+    world.report("b");
+    assert_eq!(revisions(&world)[0], before[0]);
+}
+
+#[test]
+fn addresses_that_repeat_on_every_host_are_those_of_its_own_jails() {
+    let mut world = World::with_hosts(&["a", "b"]);
+    world.apply(shared("inside")).expect("a network");
+    world.apply(choosy("db", "a", "inside")).expect("a jail");
+    for (name, host) in [("near", "a"), ("far", "b")] {
+        let before = world.index.view_revision("a");
+        let www = jail(name, &["inside"], json!({ "host": host }));
+        world.apply(labelled(www, "web")).expect("a jail");
+        assert_eq!(world.index.view_revision("a") > before, name == "near");
+    }
+    let view = crate::host_view(&world.index, "a").expect("a host");
+    let near = world.address("near").expect("it is bound");
+    let db = view.jails.values().find(|jail| jail.name == "db");
+    let peers = &db.expect("it is bound").peers;
+    assert_eq!(peers.len(), 1);
+    let addresses: Vec<String> = peers[0].addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, [near]);
 }

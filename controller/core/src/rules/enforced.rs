@@ -60,7 +60,9 @@ impl<'a> Wanted<'a> {
     /// The list that it stands in, what it is, and what a jail does with it.
     fn words(&self) -> (&'static str, &'static str, &'static str) {
         match self.feature {
-            Feature::EgressNat | Feature::Publish => ("publish", "port", "publishes"),
+            Feature::EgressNat | Feature::Publish | Feature::Firewall | Feature::SocketOwner => {
+                ("publish", "port", "publishes")
+            }
             Feature::OneToOne => ("publicAddresses", "public address", "has public address"),
         }
     }

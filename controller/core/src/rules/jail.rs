@@ -75,6 +75,7 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
     problems.extend(fibs_mixed(index, &jail.spec, None));
     macs(index, jail, &mut problems);
     super::enforced::of_jail(index, jail, &mut problems);
+    super::firewall::of_jail(index, jail, &mut problems);
     let published = jail.spec.publish.iter().map(|publish| publish.ports.len());
     let public = jail.spec.public_addresses.iter();
     let ranges: usize = published

@@ -51,7 +51,7 @@ impl Planner<'_> {
             if network.spec.isolation == Isolation::Jails
                 && matches!(network.spec.mode(), Some(Mode::Routed(_)))
             {
-                let anchor = names::network_anchor(&network.uid);
+                let anchor = names::isolation_anchor(&network.uid);
                 rules.entry(anchor).or_default().isolation = isolation(network, &jails);
             }
             self.check_forwarding(network, &jails);
@@ -72,6 +72,7 @@ impl Planner<'_> {
             }
             self.add_public_addresses(jail, &mut rules);
         }
+        self.add_firewalls(&mut rules);
         rules
     }
 

@@ -40,14 +40,37 @@ impl Run<'_> {
         }
         let parts = self.parts();
         let now = self.facts.now();
-        for (path, parsed) in &loads {
-            if path == &anchor && path.is_empty() && parts.settings {
+        for (path, parsed) in &mut loads {
+            if *path == anchor && path.is_empty() && parts.settings {
                 self.pf
                     .apply_settings(parsed, self.options.merge, self.facts);
+            }
+            for kind in ORDER {
+                self.drop_identical(parsed.rules.rules_mut(kind));
             }
             self.pf.load(path, parsed, parts, now);
         }
         Ok(())
+    }
+
+    /// The kernel takes a rule once: it refuses an identical one (`EEXIST`, `pf_ioctl_addrule`, sys/netpfil/pf/pf_ioctl.c), and pfctl goes on after it has said so (`pfctl_load_rule`).
+    fn drop_identical(&mut self, rules: &mut Vec<Rule>) {
+        let mut known: Vec<Rule> = Vec::with_capacity(rules.len());
+        let mut taken = Vec::with_capacity(rules.len());
+        for rule in std::mem::take(rules) {
+            let meaning = Rule {
+                number: 0,
+                ..rule.clone()
+            };
+            if rule.anchor_call.is_empty() && known.contains(&meaning) {
+                let text = rule_text(&rule, self.style(), None);
+                self.print(&format!("{text} -- rule was already present"));
+            } else {
+                known.push(meaning);
+                taken.push(rule);
+            }
+        }
+        *rules = taken;
     }
 
     fn read(&mut self, file: &str, anchor: &str) -> Done<Parsed> {

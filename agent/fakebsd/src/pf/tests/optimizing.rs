@@ -26,13 +26,14 @@ fn contained_rules_are_dropped() {
 
 #[test]
 fn labels_keep_rules_as_they_are() {
-    let text = "block in label \"a\"\nblock in label \"a\"\n";
+    let text = "block in label \"a\"\nblock in label \"b\"\nblock in label \"a\"\n";
     assert_eq!(
         loaded(text).1,
         [
             "block drop in all label \"a\"",
-            "block drop in all label \"a\""
-        ]
+            "block drop in all label \"b\""
+        ],
+        "the kernel takes no rule twice"
     );
 }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{
     has_translations, is_no_anchor, is_not_loaded, parse_anchors, parse_enabled, parse_hash,
     parse_references, parse_skipped, parse_states_among, parse_states_of, parse_tables,
-    parse_translated, table_addresses,
+    parse_translated, parse_unpermitted, table_addresses,
 };
 use crate::observe::recording::{stderr, stdout};
 
@@ -208,4 +208,44 @@ fn states_of_a_nat_without_those_of_a_jails_own_address() {
     assert_eq!(found("fd00:20::/64", None, &[]), ["05/aa"]);
     let own6 = [("fd00:20::4", "2001:db8::16")];
     assert_eq!(found("fd00:20::/64", None, &own6), [""; 0]);
+}
+
+#[test]
+fn connections_are_told_from_their_states_and_killed_unless_they_are_permitted() {
+    let state = |first: &str, number: u8| {
+        format!(
+            "{first}\n   [0 + 1]  [0 + 1]\n   age 00:00:01, expires in 00:00:30, 1:0 pkts, 64:0 bytes, rule 1\n   id: 000000000000000{number} creatorid: 5f3ca1e7\n   origif: igb{number}\n"
+        )
+    };
+    let text = [
+        state("all tcp 203.0.113.1:65255 (192.0.2.4:43986) -> 203.0.113.254:25       FIN_WAIT_2:FIN_WAIT_2", 1),
+        state("all tcp 192.0.2.4:80 (203.0.113.1:8080) <- 198.51.100.9:1234       ESTABLISHED:ESTABLISHED", 2),
+        state("igb3 ipv6-icmp fd00::4[5] -> fd00::1[128]       0:0", 3),
+        state("all gre 192.0.2.4 <- 198.51.100.9       SINGLE:NO_TRAFFIC", 4),
+    ]
+    .concat();
+    let mut flows = Vec::new();
+    let seen = std::cell::RefCell::new(&mut flows);
+    let killed = parse_unpermitted(&text, |flow| {
+        let (from, to) = (flow.from, flow.to);
+        let way = if flow.inward { "in" } else { "out" };
+        seen.borrow_mut().push(format!(
+            "{way} {} {} {} {} > {} {}",
+            flow.interface, flow.protocol, from.0, from.1, to.0, to.1
+        ));
+        flow.inward
+    });
+    assert_eq!(
+        killed,
+        ["0000000000000001/5f3ca1e7", "0000000000000003/5f3ca1e7"]
+    );
+    assert_eq!(
+        flows,
+        [
+            "out igb1 tcp 192.0.2.4 43986 > 203.0.113.254 25",
+            "in igb2 tcp 198.51.100.9 1234 > 192.0.2.4 80",
+            "out igb3 ipv6-icmp fd00::4 5 > fd00::1 128",
+            "in igb4 gre 198.51.100.9 0 > 192.0.2.4 0",
+        ]
+    );
 }

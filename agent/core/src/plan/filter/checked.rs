@@ -1,0 +1,172 @@
+//! Firewalls of jails in their anchors, and the states that they do not permit: those end when the rules that say so are loaded, whoever's rules made them, and no others do.
+//!
+//! The ledger knows of rules before they are loaded, and that states are to be checked until they were: wherever the agent dies, they are.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use cellblock_schemas::net::Family;
+use sha2::{Digest, Sha256};
+
+use super::Rules;
+use crate::firewall::{At, JailFirewall, Outward};
+use crate::ledger::{Ledger, Owned};
+use crate::names;
+use crate::op::{Op, Record, Subject};
+use crate::plan::Planner;
+use crate::plan::phase::Phase;
+use crate::render::pf::{self, MarkedNat, NatRule};
+
+/// Firewalls of an anchor that the ledger does not know as they are: until it does, states are to be checked.
+pub(super) fn unchecked(states: &BTreeSet<Owned>, ledger: &Ledger) -> Vec<Owned> {
+    let new = states.iter().filter(|state| !ledger.owned.contains(*state));
+    let jails = new.filter_map(|state| {
+        if let Owned::Firewall { jail, .. } = state {
+            Some(jail.clone())
+        } else {
+            None
+        }
+    });
+    jails.map(|jail| Owned::Unchecked { jail }).collect()
+}
+
+impl Planner<'_> {
+    /// Puts the firewalls into their anchors, with the ways out by which pf sees jails under other addresses.
+    pub(super) fn add_firewalls(&mut self, rules: &mut Rules) {
+        for (uid, firewall) in &mut self.firewalls {
+            add_outward(firewall, self.view, rules);
+            let egress = rules.entry(names::egress_anchor(uid)).or_default();
+            egress.egress.push(firewall.clone());
+            let ingress = rules.entry(names::jail_anchor(uid)).or_default();
+            ingress.ingress.push(firewall.clone());
+        }
+    }
+
+    /// What the ledger says of a firewall.
+    pub(super) fn loaded_as(&self, firewall: &JailFirewall) -> Owned {
+        let jail = self.view.jails.get(&firewall.jail);
+        let spec = jail.and_then(|jail| jail.spec.firewall.as_ref());
+        let owners = if firewall.has_owners() {
+            let ids: Vec<_> = firewall
+                .ingress
+                .list
+                .iter()
+                .chain(&firewall.egress.list)
+                .map(|rule| (rule.user, rule.group))
+                .collect();
+            let text = serde_json::to_string(&spec).expect("a firewall has string keys only");
+            digest(&format!("{text}{ids:?}"))
+        } else {
+            String::new()
+        };
+        Owned::Firewall {
+            jail: firewall.jail.clone(),
+            rules: digest(&pf::firewall_text(firewall)),
+            owners,
+        }
+    }
+
+    /// Ends what firewalls do not permit, where the ledger does not know that it is checked.
+    pub(super) fn plan_checks(&mut self, rules: &Rules) {
+        let ledger = self.ledger;
+        let firewalls = rules.values().flat_map(|rules| &rules.ingress);
+        for firewall in firewalls {
+            let loaded = self.loaded_as(firewall);
+            let former: Vec<&Owned> = ledger
+                .owned
+                .iter()
+                .filter(|owned| {
+                    **owned != loaded
+                        && matches!(owned, Owned::Firewall { jail, .. } if *jail == firewall.jail)
+                })
+                .collect();
+            let unchecked = Owned::Unchecked {
+                jail: firewall.jail.clone(),
+            };
+            let is_checked = ledger.owned.contains(&loaded) && !ledger.owned.contains(&unchecked);
+            if is_checked && former.is_empty() {
+                continue;
+            }
+            let of = |owned: &Owned| {
+                if let Owned::Firewall { owners, .. } = owned {
+                    Some(owners.clone())
+                } else {
+                    None
+                }
+            };
+            let now = of(&loaded);
+            let fresh = former.is_empty() || former.iter().any(|former| of(former) != now);
+            let forget: Vec<Record> = former
+                .into_iter()
+                .cloned()
+                .chain([unchecked])
+                .map(Record::Owned)
+                .collect();
+            let needs = self.anchors_of_firewall(&firewall.jail);
+            let subject = Subject::anchor(&names::jail_anchor(&firewall.jail));
+            let op = Op::KillUnpermitted {
+                firewall: firewall.clone(),
+                fresh,
+            };
+            let step = self.step(Phase::KillStates, &subject, op);
+            step.needs.extend(needs);
+            step.forget.extend(forget);
+        }
+    }
+}
+
+fn digest(text: &str) -> String {
+    let mut hash = data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
+    hash.truncate(16);
+    hash
+}
+
+/// The ways out of a jail with addresses of the host that are translated: pf translates before it filters, so that filter rules know them by a tag.
+fn add_outward(
+    firewall: &mut JailFirewall,
+    view: &cellblock_schemas::view::HostView,
+    rules: &mut Rules,
+) {
+    let egress = firewall.egress.clone();
+    for link in &mut firewall.links {
+        if link.at != At::Stack || !egress.block_on(link) {
+            continue;
+        }
+        let Some(network) = view.networks.get(&link.network) else {
+            continue;
+        };
+        let is_inside = |inside: &IpAddr| link.addresses.contains(inside);
+        let publics = rules.values().flat_map(|rules| &rules.publics);
+        let publics =
+            publics.filter(|public| public.jail == firewall.jail && is_inside(&public.inside));
+        let of_publics: Vec<Outward> = publics
+            .map(|public| Outward {
+                interface: public.interface.clone(),
+                family: Family::of(public.public),
+                tag: public.label_out(),
+                public: Some(public.public),
+            })
+            .collect();
+        let anchor = rules
+            .entry(names::network_anchor(&network.uid))
+            .or_default();
+        let nat_of = |inside: &IpAddr, nat: &&NatRule| nat.from.contains(inside);
+        for inside in &link.addresses {
+            let Some(nat) = anchor.nats.iter().find(|nat| nat_of(inside, nat)).cloned() else {
+                continue;
+            };
+            let marked = MarkedNat::new(&firewall.jail, *inside, &nat);
+            link.outward.push(Outward {
+                interface: nat.interface,
+                family: Family::of(*inside),
+                tag: marked.tag.clone(),
+                public: None,
+            });
+            anchor.marked.push(marked);
+        }
+        link.outward.extend(of_publics);
+        if *anchor == pf::AnchorRules::default() {
+            rules.remove(&names::network_anchor(&network.uid));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Where a jail's traffic passes pf, and a rule about it there in the words of pf.conf(5), with the tables that it needs. What shall be done with it is `firewall`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use cellblock_schemas::net::{Family, PortRange};
+use cellblock_schemas::owner::{IdMatch, Relation};
+use ipnet::IpNet;
+use sha2::{Digest, Sha256};
+
+use super::range;
+use crate::firewall::{At, ICMP, ICMP6, Link, Rule, TCP, UDP};
+
+/// How many base32 characters of a digest stand in the name of a table, of at most 31 (PF_TABLE_NAME_SIZE, sys/netpfil/pf/pf.h).
+const TABLE_CHARS: usize = 16;
+
+/// Tables by name: the name says the content, so that rules about the same addresses share one.
+#[derive(Default)]
+pub(super) struct Tables(BTreeMap<String, BTreeSet<IpNet>>);
+
+impl Tables {
+    /// The lines that define them, members and all, so that they come with the rules in one transaction.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(name, members)| {
+            let members: Vec<String> = members.iter().map(member).collect();
+            format!("table <{name}> const {{ {} }}", members.join(", "))
+        })
+    }
+
+    /// How many addresses they have.
+    pub(super) fn addresses(&self) -> usize {
+        self.0.values().map(BTreeSet::len).sum()
+    }
+
+    /// A way to write these addresses in a rule.
+    fn set(&mut self, members: BTreeSet<IpNet>) -> String {
+        if members.len() == 1 {
+            let mut members = members.iter();
+            return members.next().map(member).unwrap_or_default();
+        }
+        let mut digest = Sha256::new();
+        for member in &members {
+            digest.update(member.to_string().as_bytes());
+            digest.update([0]);
+        }
+        let mut name = data_encoding::BASE32_NOPAD
+            .encode(&digest.finalize())
+            .to_ascii_lowercase();
+        name.truncate(TABLE_CHARS);
+        // A name of digits alone would be read as a number.
+        let name = format!("p{name}");
+        let text = format!("<{name}>");
+        self.0.insert(name, members);
+        text
+    }
+}
+
+/// An address without its prefix length where that says nothing.
+fn member(net: &IpNet) -> String {
+    if net.prefix_len() == net.max_prefix_len() {
+        net.addr().to_string()
+    } else {
+        net.to_string()
+    }
+}
+
+/// One way of a jail's traffic past pf: direction and interface, and the jail's addresses where only these tell it.
+pub(super) struct Crossing<'l> {
+    /// `in` or `out`.
+    pub(super) direction: &'static str,
+    /// The interface; none: any.
+    pub(super) interface: Option<&'l str>,
+    /// The jail's addresses; none: all that passes there is the jail's.
+    pub(super) own: Option<&'l BTreeSet<IpAddr>>,
+    /// Whether the jail is where packets go.
+    pub(super) inward: bool,
+    /// Only what is of this family.
+    pub(super) family: Option<Family>,
+}
+
+pub(super) fn outward(link: &Link) -> Crossing<'_> {
+    match &link.at {
+        At::Stack => Crossing {
+            direction: "out",
+            interface: None,
+            own: Some(&link.addresses),
+            inward: false,
+            family: None,
+        },
+        At::HostEnd(host_end) | At::Member { host_end, .. } => Crossing {
+            direction: "in",
+            interface: Some(host_end),
+            own: None,
+            inward: false,
+            family: None,
+        },
+    }
+}
+
+pub(super) fn inward(link: &Link) -> Vec<Crossing<'_>> {
+    let crossing = |direction, interface, own| Crossing {
+        direction,
+        interface,
+        own,
+        inward: true,
+        family: None,
+    };
+    match &link.at {
+        At::Stack => vec![crossing("in", None, Some(&link.addresses))],
+        At::HostEnd(host_end) => vec![crossing("out", Some(host_end.as_str()), None)],
+        At::Member { host_end, bridge } => {
+            let member = crossing("out", Some(host_end.as_str()), None);
+            let from_host = bridge
+                .as_deref()
+                .map(|bridge| crossing("out", Some(bridge), Some(&link.addresses)));
+            std::iter::once(member).chain(from_host).collect()
+        }
+    }
+}
+
+impl Crossing<'_> {
+    /// `out on igb0`
+    pub(super) fn at(&self) -> String {
+        match self.interface {
+            Some(interface) => format!("{} on {interface}", self.direction),
+            None => self.direction.to_owned(),
+        }
+    }
+
+    pub(super) fn quick(&self) -> String {
+        match self.interface {
+            Some(interface) => format!("{} quick on {interface}", self.direction),
+            None => format!("{} quick", self.direction),
+        }
+    }
+
+    /// What a rule is about here, as pf.conf(5) says it behind the interface: once, or once for each family.
+    pub(super) fn matches(&self, rule: Option<&Rule>, tables: &mut Tables) -> Vec<String> {
+        let peers = rule.and_then(|rule| rule.peers.as_ref());
+        let protocol = rule.and_then(|rule| rule.protocol);
+        let only = match protocol {
+            Some(ICMP) => Some(Family::Ipv4),
+            Some(ICMP6) => Some(Family::Ipv6),
+            Some(_) | None => None,
+        };
+        if self.own.is_none() && peers.is_none() && only.or(self.family).is_none() {
+            return vec![words(None, rule, "any", "any")];
+        }
+        let families = [Family::Ipv4, Family::Ipv6].into_iter();
+        let families = families.filter(|family| {
+            let is_meant = |only: Option<Family>| only.is_none_or(|only| only == *family);
+            is_meant(only) && is_meant(self.family)
+        });
+        let mut lines = Vec::new();
+        for family in families {
+            let own = match self.own {
+                None => Some("any".to_owned()),
+                Some(own) => set_of(own.iter().map(|own| IpNet::from(*own)), family, tables),
+            };
+            let peers = match peers {
+                None => Some("any".to_owned()),
+                Some(peers) => set_of(peers.iter().copied(), family, tables),
+            };
+            // It has no address of the family, or nobody is meant in it.
+            let (Some(own), Some(peers)) = (own, peers) else {
+                continue;
+            };
+            let (from, to) = if self.inward {
+                (&peers, &own)
+            } else {
+                (&own, &peers)
+            };
+            lines.push(words(Some(family), rule, from, to));
+        }
+        lines
+    }
+}
+
+/// Those of a family; none if there are none.
+pub(super) fn set_of(
+    members: impl Iterator<Item = IpNet>,
+    family: Family,
+    tables: &mut Tables,
+) -> Option<String> {
+    let members: BTreeSet<IpNet> = members
+        .filter(|net| Family::of(net.addr()) == family)
+        .collect();
+    (!members.is_empty()).then(|| tables.set(members))
+}
+
+/// `inet proto tcp from any to 192.0.2.3 port { 80, 443 } user > 1000`
+fn words(family: Option<Family>, rule: Option<&Rule>, from: &str, to: &str) -> String {
+    let mut words = Vec::new();
+    words.extend(family.map(|family| family.keyword().to_owned()));
+    let protocol = rule.and_then(|rule| rule.protocol);
+    words.extend(protocol.map(|protocol| format!("proto {}", protocol_word(protocol))));
+    words.push(format!("from {from} to {to}"));
+    if let Some(rule) = rule {
+        words.extend(ports(&rule.ports));
+        words.extend(owners(rule));
+    }
+    words.join(" ")
+}
+
+/// The few that everybody knows by name, and that pfctl(8) must not look up.
+fn protocol_word(protocol: u8) -> String {
+    match protocol {
+        ICMP => "icmp".to_owned(),
+        TCP => "tcp".to_owned(),
+        UDP => "udp".to_owned(),
+        ICMP6 => "ipv6-icmp".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn ports(ports: &[PortRange]) -> Option<String> {
+    match ports {
+        [] => None,
+        [one] => Some(format!("port {}", range(one))),
+        several => {
+            let several: Vec<String> = several.iter().map(range).collect();
+            Some(format!("port {{ {} }}", several.join(", ")))
+        }
+    }
+}
+
+fn owners(rule: &Rule) -> impl Iterator<Item = String> {
+    let user = rule.user.map(|user| format!("user {}", ids(user)));
+    let group = rule.group.map(|group| format!("group {}", ids(group)));
+    user.into_iter().chain(group)
+}
+
+/// An inclusive range has no form of its own behind `user`: the grammar takes `><` and `<>` there (`PORTBINARY`, sbin/pfctl/parse.y), and reads `1000:1999` as a name.
+fn ids(ids: IdMatch<u32>) -> String {
+    let one = |relation: Relation, id: u32| format!("{} {id}", relation.operator());
+    match ids {
+        IdMatch::One(relation, id) => one(relation, id),
+        IdMatch::Within(0, last) => one(Relation::LessOrEqual, last),
+        // One more would be the number of sockets that are not found.
+        IdMatch::Within(first, last) if last >= u32::MAX - 1 => one(Relation::MoreOrEqual, first),
+        IdMatch::Within(first, last) => format!("{} >< {}", first - 1, last + 1),
+        IdMatch::Between(first, last) => format!("{first} >< {last}"),
+        IdMatch::Outside(first, last) => format!("{first} <> {last}"),
+    }
+}

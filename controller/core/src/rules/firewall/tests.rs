@@ -1,0 +1,93 @@
+//! Which firewalls are refused, and for which field.
+
+use serde_json::{Value, json};
+
+use crate::testing::{World, bridge, jail, shared};
+
+fn world() -> World {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("switch")).expect("a network");
+    world.apply(shared("inside")).expect("a network");
+    for (name, mode) in [
+        ("hooks", json!({ "netgraph": {} })),
+        ("wire", json!({ "netgraph": { "uplink": "trunk" } })),
+        ("nics", json!({ "passthrough": { "uplinks": ["pool"] } })),
+        ("links", json!({ "routed": {} })),
+        ("lan", json!({ "bridge": { "uplink": "dmz" } })),
+    ] {
+        let mut network = bridge(name);
+        network["spec"] = mode;
+        if name != "nics" {
+            network["spec"]["subnets"] = json!([{ "cidr": "10.77.0.0/24" }]);
+            network["spec"]["scope"] = json!("host");
+            network["spec"]["hostSelector"] = json!({ "matchLabels": { "only": name } });
+        }
+        world.apply(network).expect("a network");
+    }
+    world
+}
+
+fn fields(networks: &[&str], firewall: Value) -> Vec<String> {
+    let mut world = world();
+    match world.apply(jail("www", networks, json!({ "firewall": firewall }))) {
+        Ok(_) => Vec::new(),
+        Err(rejection) => rejection
+            .violations
+            .into_iter()
+            .map(|violation| violation.field)
+            .collect(),
+    }
+}
+
+#[test]
+fn a_firewall_is_refused_where_pf_never_sees_the_traffic() {
+    let rule = json!({ "ingress": [{ "name": "ssh", "action": "pass" }] });
+    for network in ["hooks", "wire", "nics"] {
+        assert_eq!(
+            fields(&[network], rule.clone()),
+            ["spec.firewall.ingress[0]"],
+            "{network}"
+        );
+        assert_eq!(
+            fields(&[network], json!({ "defaultEgress": "block" })),
+            ["spec.firewall.defaultEgress"],
+            "{network}"
+        );
+    }
+    for network in ["links", "lan", "switch", "inside"] {
+        assert!(fields(&[network], rule.clone()).is_empty(), "{network}");
+    }
+}
+
+#[test]
+fn a_rule_about_one_network_leaves_the_others_alone() {
+    let rule = |network: &str| json!({ "name": "a", "action": "block", "network": network });
+    let on = |network: &str| json!({ "egress": [rule(network)] });
+    assert!(fields(&["links", "hooks"], on("links")).is_empty());
+    assert_eq!(
+        fields(&["links", "hooks"], on("hooks")),
+        ["spec.firewall.egress[0].network"]
+    );
+    let mut all = on("links");
+    all["defaultIngress"] = json!("block");
+    assert_eq!(
+        fields(&["links", "hooks"], all),
+        ["spec.firewall.defaultIngress"]
+    );
+}
+
+#[test]
+fn users_are_matched_where_their_sockets_are() {
+    let owner = |field: &str| {
+        let mut rule = json!({ "name": "a", "action": "block", "protocol": "tcp" });
+        rule[field] = json!("> 1000");
+        json!({ "egress": [rule] })
+    };
+    for field in ["user", "group"] {
+        assert!(fields(&["inside"], owner(field)).is_empty());
+        for network in ["links", "lan", "switch"] {
+            let expected = format!("spec.firewall.egress[0].{field}");
+            assert_eq!(fields(&[network], owner(field)), [expected], "{network}");
+        }
+    }
+}

@@ -419,6 +419,8 @@ impl<'a> Planner<'a> {
                 | Owned::LaggPort { .. }
                 | Owned::Member { .. }
                 | Owned::Redirect { .. }
+                | Owned::Firewall { .. }
+                | Owned::Unchecked { .. }
                 | Owned::Route { .. }
                 | Owned::Sysctl { .. }
                 | Owned::Nic(_)

@@ -153,18 +153,20 @@ impl Crossing<'_> {
         });
         let mut lines = Vec::new();
         for family in families {
-            let own = match self.own {
-                None => Some("any".to_owned()),
-                Some(own) => set_of(own.iter().map(|own| IpNet::from(*own)), family, tables),
-            };
-            let peers = match peers {
-                None => Some("any".to_owned()),
-                Some(peers) => set_of(peers.iter().copied(), family, tables),
-            };
-            // It has no address of the family, or nobody is meant in it.
-            let (Some(own), Some(peers)) = (own, peers) else {
+            let own = self
+                .own
+                .map(|own| of_family(own.iter().map(|own| IpNet::from(*own)), family));
+            let peers = peers.map(|peers| of_family(peers.iter().copied(), family));
+            // It has no address of the family, or nobody is meant in it. Then there is no table either: pf keeps none that no rule names.
+            let is_empty =
+                |set: &Option<BTreeSet<IpNet>>| set.as_ref().is_some_and(BTreeSet::is_empty);
+            if is_empty(&own) || is_empty(&peers) {
                 continue;
+            }
+            let mut written = |set: Option<BTreeSet<IpNet>>| {
+                set.map_or_else(|| "any".to_owned(), |members| tables.set(members))
             };
+            let (own, peers) = (written(own), written(peers));
             let (from, to) = if self.inward {
                 (&peers, &own)
             } else {
@@ -182,10 +184,14 @@ pub(super) fn set_of(
     family: Family,
     tables: &mut Tables,
 ) -> Option<String> {
-    let members: BTreeSet<IpNet> = members
-        .filter(|net| Family::of(net.addr()) == family)
-        .collect();
+    let members = of_family(members, family);
     (!members.is_empty()).then(|| tables.set(members))
+}
+
+fn of_family(members: impl Iterator<Item = IpNet>, family: Family) -> BTreeSet<IpNet> {
+    members
+        .filter(|net| Family::of(net.addr()) == family)
+        .collect()
 }
 
 /// `inet proto tcp from any to 192.0.2.3 port { 80, 443 } user > 1000`

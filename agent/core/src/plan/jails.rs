@@ -1,6 +1,6 @@
 //! Jails: what each needs before it starts, its start, and what drifted around and inside a running one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::ids::Uid;
@@ -334,6 +334,18 @@ impl<'a> Planner<'a> {
         step.needs.extend(anchors);
         step.record.push(Record::Jail(uid.clone(), entry));
         step.record.extend(records);
+        let interfaces: BTreeSet<&str> = jail
+            .aliases
+            .iter()
+            .map(|alias| alias.interface.as_str())
+            .collect();
+        let interfaces = interfaces.into_iter();
+        let uplinks: Vec<Subject> = interfaces
+            .flat_map(|interface| self.uplink_needs(interface))
+            .collect();
+        for (_, step) in &mut self.steps[first..] {
+            step.needs.extend(uplinks.iter().cloned());
+        }
     }
 
     /// What the ledger says of a jail from its start on: with addresses that it had before and that still stand, and with the reason for which it was stopped if this start is the answer to it.

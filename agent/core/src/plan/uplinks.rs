@@ -31,6 +31,21 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// What must have become of an interface before anything is put on it: until a lagg has a port it, and each vlan upon it, has no MAC address, and an IPv6 address would bring a link-local one made
+    /// of nothing.
+    pub(super) fn uplink_needs(&self, interface: &str) -> Vec<Subject> {
+        let mut needs = Vec::new();
+        let mut below = self.desired.uplinks.of(interface);
+        while let Some(uplink) = below {
+            needs.push(subject(uplink.uplink));
+            below = match &uplink.made {
+                Made::Vlan { parent, .. } => self.desired.uplinks.of(parent),
+                Made::Lagg { .. } => None,
+            };
+        }
+        needs
+    }
+
     pub(super) fn plan_uplinks(&mut self) {
         let uplinks = std::mem::take(&mut self.desired.uplinks.made);
         for uplink in &uplinks {

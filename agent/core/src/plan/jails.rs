@@ -324,16 +324,18 @@ impl<'a> Planner<'a> {
             conf: jail.conf_path.clone(),
         };
         let entry = self.entry_of_start(uid, jail);
+        let launch = self.steps.len();
         self.plan_former_states(uid, &entry);
-        let needs: Vec<Subject> = jail.nics().map(nics::subject).collect();
-        let tables = self.table_needs(jail);
-        let anchors = self.anchors_of_firewall(uid);
         let step = self.step(Phase::StartJail, &subject, op);
-        step.needs.extend(needs);
-        step.needs.extend(tables);
-        step.needs.extend(anchors);
         step.record.push(Record::Jail(uid.clone(), entry));
         step.record.extend(records);
+        // What is done for the start alone waits with it, or it would be done over and over meanwhile.
+        let mut needs: Vec<Subject> = jail.nics().map(nics::subject).collect();
+        needs.extend(self.table_needs(jail));
+        needs.extend(self.anchors_of_firewall(uid));
+        for (_, step) in &mut self.steps[launch..] {
+            step.needs.extend(needs.iter().cloned());
+        }
         let interfaces: BTreeSet<&str> = jail
             .aliases
             .iter()

@@ -22,7 +22,7 @@ fn what_the_list_has_is_passed_over() {
 #[test]
 fn what_the_list_does_not_have_is_told() {
     for line in [
-        "module if_vlan",
+        "module ipfw",
         "module if_bridge2",
         "sysctl net.inet.ip.forwarding=1",
         "host pf anchor cellblock/j07",

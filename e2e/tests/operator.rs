@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use cellblock_e2e::{CONVERGE, Fleet, Options, eventually};
+use cellblock_e2e::{CONVERGE, Fleet, Options, Said, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 
 const JAIL: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: www}\nspec:\n  host: fbsd-01\n  root: {path: /jails/www}\n";
@@ -191,9 +191,11 @@ fn words_that_need_no_controller_need_none() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_wait_ends_in_time_although_the_controller_hangs() -> anyhow::Result<()> {
-    let fleet = fleet()?;
+/// What `jailctl` says while the controller is stopped, and how long it takes; the controller goes on afterwards.
+fn while_it_hangs(
+    fleet: &Fleet,
+    arguments: &[&str],
+) -> anyhow::Result<(anyhow::Result<Said>, Duration)> {
     let id = fleet.controller.id().context("it runs")?;
     let id = i32::try_from(id)
         .ok()
@@ -201,9 +203,16 @@ fn a_wait_ends_in_time_although_the_controller_hangs() -> anyhow::Result<()> {
         .context("a process id")?;
     kill_process(id, Signal::STOP)?;
     let began = Instant::now();
-    let said = fleet.jailctl(&["wait", "jail/www", "--timeout", "2s"]);
+    let said = fleet.jailctl(arguments);
     let took = began.elapsed();
     kill_process(id, Signal::CONT)?;
+    Ok((said, took))
+}
+
+#[test]
+fn a_wait_ends_in_time_although_the_controller_hangs() -> anyhow::Result<()> {
+    let fleet = fleet()?;
+    let (said, took) = while_it_hangs(&fleet, &["wait", "jail/www", "--timeout", "2s"])?;
     said?.refused()?.says(&["did not answer within 2 s"])?;
     ensure!(took < CONVERGE, "{took:?}");
     fleet
@@ -215,16 +224,7 @@ fn a_wait_ends_in_time_although_the_controller_hangs() -> anyhow::Result<()> {
 #[test]
 fn a_request_ends_although_the_controller_hangs() -> anyhow::Result<()> {
     let fleet = fleet()?;
-    let id = fleet.controller.id().context("it runs")?;
-    let id = i32::try_from(id)
-        .ok()
-        .and_then(Pid::from_raw)
-        .context("a process id")?;
-    kill_process(id, Signal::STOP)?;
-    let began = Instant::now();
-    let said = fleet.jailctl(&["get", "jails"]);
-    let took = began.elapsed();
-    kill_process(id, Signal::CONT)?;
+    let (said, took) = while_it_hangs(&fleet, &["get", "jails"])?;
     said?.refused()?;
     // Asked after 10 s whether it is there, and given 10 s to say so.
     ensure!(took < Duration::from_secs(40), "{took:?}");

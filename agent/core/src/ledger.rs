@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::execute::LedgerFile;
 use crate::host::HostError;
 use crate::nic::NicState;
+use crate::observed::Route;
 use crate::op::TableRoute;
 use crate::shared::Shared;
 
@@ -362,6 +363,19 @@ impl Contents {
             } else {
                 None
             }
+        })
+    }
+
+    /// Whether we made that route of a routing table.
+    #[must_use]
+    pub fn has_table_route(&self, fib: u16, route: &Route) -> bool {
+        let route = route.prefix().zip(route.way());
+        route.is_some_and(|(destination, via)| {
+            self.owned.contains(&Owned::TableRoute(TableRoute {
+                fib,
+                destination,
+                via,
+            }))
         })
     }
 

@@ -128,14 +128,11 @@ impl Observed {
             .find(|jail| !jail.dying && jail.name == name)
     }
 
-    /// Whether a route of the host that somebody made goes by the interface. Those that come with an address lead to the link itself, and nobody made them by hand.
+    /// Whether a route of the host that somebody made goes by the interface.
     #[must_use]
     pub fn leads_a_route(&self, interface: &str) -> bool {
         let mut routes = self.routes.values().flatten();
-        routes.any(|route| {
-            let is_made = !route.gateway.starts_with("link#") || route.flags.contains('S');
-            route.interface == interface && is_made
-        })
+        routes.any(|route| route.interface == interface && route.is_made())
     }
 }
 
@@ -401,6 +398,12 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether somebody made it: those that come with an address lead to the link itself, and nobody made them by hand.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        !self.gateway.starts_with("link#") || self.flags.contains('S')
+    }
+
     /// Where it leads; none for a destination with a scope.
     #[must_use]
     pub fn prefix(&self) -> Option<IpNet> {

@@ -457,10 +457,7 @@ fn publish_ready(
     // What the jail sends gets its public address in the anchors of its networks.
     let mut anchors = vec![anchor.to_owned()];
     if !jail.spec.public_addresses.is_empty() {
-        let networks = &findings.evidence.view.networks;
-        let attachments = jail.binding.attachments.iter();
-        let attached = attachments.filter_map(|attachment| networks.get(&attachment.network));
-        anchors.extend(attached.map(|network| names::network_anchor(&network.uid)));
+        anchors.extend(findings.network_anchors(jail));
     }
     let subjects: Vec<Subject> = anchors
         .iter()

@@ -14,7 +14,7 @@ use cellblock_schemas::net::Family;
 use cellblock_schemas::network::Mode;
 use cellblock_schemas::view::{JailView, NetworkView};
 
-use checked::unchecked;
+use checked::{Loaded, unchecked};
 
 use super::firewall::skipped_of;
 use super::phase::Phase;
@@ -33,7 +33,7 @@ type States = BTreeMap<String, BTreeSet<Owned>>;
 
 impl Planner<'_> {
     /// Whose states these are.
-    fn states_of(&self, rules: &Rules) -> States {
+    fn states_of(rules: &Rules, firewalls: &Loaded) -> States {
         let mut states = States::new();
         for (anchor, rules) in rules {
             let of_nats = rules.nats.iter().map(|nat| Owned::Translation {
@@ -56,7 +56,8 @@ impl Planner<'_> {
                 })
             });
             let of_firewalls = rules.egress.iter().chain(&rules.ingress);
-            let of_firewalls = of_firewalls.map(|firewall| self.loaded_as(firewall));
+            let of_firewalls =
+                of_firewalls.filter_map(|firewall| firewalls.get(&firewall.jail).cloned());
             let of_anchor: BTreeSet<Owned> = of_nats
                 .chain(of_ports)
                 .chain(of_publics)
@@ -76,10 +77,11 @@ impl Planner<'_> {
             .filter_map(|(anchor, rules)| Some((anchor.as_str(), (pf::render(rules)?, rules))))
             .collect();
         if self.observed.pf.loaded {
-            let states = self.states_of(&rules);
+            let firewalls = self.loaded_as(&rules);
+            let states = Self::states_of(&rules, &firewalls);
             self.plan_anchors(&wanted, &states);
             self.plan_states(&states, &rules);
-            self.plan_checks(&rules);
+            self.plan_checks(&rules, &firewalls);
         }
         if !wanted.is_empty() {
             self.check_effect(&rules);

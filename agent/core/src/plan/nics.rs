@@ -4,6 +4,7 @@
 
 use cellblock_schemas::ids::Uid;
 
+use super::desired::uplink::is_of_driver;
 use super::desired::{DesiredJail, DesiredLink, DesiredNic, host_addresses};
 use super::index::Index;
 use super::phase::Phase;
@@ -239,7 +240,7 @@ impl<'a> Planner<'a> {
         let name = &found.name;
         if let Some(cloner) = CLONERS
             .iter()
-            .find(|cloner| found.groups.contains(cloner) || is_clone(found, cloner))
+            .find(|cloner| found.groups.contains(cloner) || is_of_driver(found, cloner))
         {
             return Some(format!(
                 "`{name}` is no NIC, but made by {cloner}(4); pass a NIC through"
@@ -458,13 +459,4 @@ impl<'a> Planner<'a> {
         }
         true
     }
-}
-
-/// Whether an interface's driver is that cloner.
-fn is_clone(found: &Interface, cloner: &str) -> bool {
-    let unit = found
-        .driver
-        .as_ref()
-        .and_then(|driver| driver.strip_prefix(cloner));
-    unit.is_some_and(|unit| unit.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -227,14 +227,7 @@ impl<'a> Planner<'a> {
             via: via.clone(),
         };
         let present = self.index.table_route(fib, to)?;
-        let is_ours = |via: Via| {
-            let via = TableRoute {
-                via,
-                ..route.clone()
-            };
-            self.ledger.owned.contains(&Owned::TableRoute(via))
-        };
-        if route.is(present) || present.way().is_some_and(is_ours) {
+        if route.is(present) || self.ledger.has_table_route(fib, present) {
             return None;
         }
         Some(format!(

@@ -9,7 +9,7 @@ use cellblock_schemas::view::JailView;
 use crate::host::{HostError, STARTING};
 use crate::ledger::Owned;
 use crate::mark::{Mark, Role};
-use crate::names::Node;
+use crate::names::{self, Node};
 use crate::observed::ObservedJail;
 use crate::op::{Blocked, Op, Subject, Waiting};
 use crate::plan::index::Index;
@@ -197,6 +197,14 @@ impl<'a> Findings<'a> {
         subjects
             .into_iter()
             .find_map(|subject| failed.get(&subject))
+    }
+
+    /// The anchors of a jail's networks, where what leaves by them is translated and marked.
+    pub(super) fn network_anchors(&self, jail: &JailView) -> impl Iterator<Item = String> {
+        let networks = &self.evidence.view.networks;
+        let attachments = jail.binding.attachments.iter();
+        let attached = attachments.filter_map(|attachment| networks.get(&attachment.network));
+        attached.map(|network| names::network_anchor(&network.uid))
     }
 
     /// Whether the ledger has the address as an alias of ours.

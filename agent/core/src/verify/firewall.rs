@@ -27,12 +27,9 @@ pub(super) fn ready(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> O
     .find_map(|reason| findings.blocked_for(&subject, reason))
     .or(findings.pf)
     .map(|blocked| (blocked.reason.to_owned(), blocked.message.clone()));
-    let networks = &findings.evidence.view.networks;
-    let attachments = jail.binding.attachments.iter();
-    let attached = attachments.filter_map(|attachment| networks.get(&attachment.network));
     let mut anchors = vec![names::egress_anchor(&jail.uid), anchor.to_owned()];
     // What leaves by a NAT is marked in the anchor of its network.
-    anchors.extend(attached.map(|network| names::network_anchor(&network.uid)));
+    anchors.extend(findings.network_anchors(jail));
     let subjects: Vec<Subject> = anchors
         .iter()
         .map(|anchor| Subject::anchor(anchor))

@@ -10,10 +10,10 @@ use super::{Resolver, list_or_none};
 use crate::ledger::{Ledger, Owned};
 use crate::mark::{Mark, Role, Written};
 use crate::names::{self, LOWER, UPPER};
-use crate::observed::{Interface, Observed, Route};
+use crate::observed::{Interface, Observed};
 use crate::op::Subject;
 use crate::plan::index::Index;
-use crate::plan::{reason, tables};
+use crate::plan::reason;
 
 /// Interfaces that no lagg takes: they are no Ethernet (EPROTONOSUPPORT), or a lagg themselves (EINVAL; `lagg_port_create`, sys/net/if_lagg.c).
 const NO_PORTS: [&str; 7] = ["bridge", "gif", "gre", "lagg", "lo", "tun", "wg"];
@@ -150,21 +150,10 @@ pub(in crate::plan) fn lives_by(
     }
     let tables = observed.routes.iter();
     let mut routes = tables.flat_map(|(fib, routes)| routes.iter().map(move |route| (*fib, route)));
-    // Those that come with an address lead to the link itself, and nobody made them by hand; those of jails' tables we made.
     let is_led = routes.any(|(fib, route)| {
-        let is_made = !route.gateway.starts_with("link#") || route.flags.contains('S');
-        route.interface == *name && is_made && !is_our_route(ledger, fib, route)
+        route.interface == *name && route.is_made() && !ledger.has_table_route(fib, route)
     });
     is_led.then(|| format!("a route of the host goes by `{name}`"))
-}
-
-/// Whether we made a route of a jail's table.
-fn is_our_route(ledger: &Ledger, fib: u16, route: &Route) -> bool {
-    let mut owned = ledger.owned.iter();
-    owned.any(|owned| {
-        matches!(owned, Owned::TableRoute(ours)
-            if ours.fib == fib && ours.is(route) && tables::named(ours.destination) == route.destination)
-    })
 }
 
 /// The marked lagg or vlan that an interface is, by mark, name and driver.

@@ -2,9 +2,10 @@
 //!
 //! The ledger knows of rules before they are loaded, and that states are to be checked until they were: wherever the agent dies, they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::Family;
 use sha2::{Digest, Sha256};
 
@@ -16,6 +17,9 @@ use crate::op::{Op, Record, Subject};
 use crate::plan::Planner;
 use crate::plan::phase::Phase;
 use crate::render::pf::{self, MarkedNat, NatRule};
+
+/// What the ledger is to say of each jail's firewall.
+pub(super) type Loaded = BTreeMap<Uid, Owned>;
 
 /// Firewalls of an anchor that the ledger does not know as they are: until it does, states are to be checked.
 pub(super) fn unchecked(states: &BTreeSet<Owned>, ledger: &Ledger) -> Vec<Owned> {
@@ -42,8 +46,14 @@ impl Planner<'_> {
         }
     }
 
-    /// What the ledger says of a firewall.
-    pub(super) fn loaded_as(&self, firewall: &JailFirewall) -> Owned {
+    /// What the ledger is to say of each firewall.
+    pub(super) fn loaded_as(&self, rules: &Rules) -> Loaded {
+        let firewalls = rules.values().flat_map(|rules| &rules.ingress);
+        let loaded = firewalls.map(|firewall| (firewall.jail.clone(), self.loaded(firewall)));
+        loaded.collect()
+    }
+
+    fn loaded(&self, firewall: &JailFirewall) -> Owned {
         let jail = self.view.jails.get(&firewall.jail);
         let spec = jail.and_then(|jail| jail.spec.firewall.as_ref());
         let owners = if firewall.has_owners() {
@@ -67,23 +77,24 @@ impl Planner<'_> {
     }
 
     /// Ends what firewalls do not permit, where the ledger does not know that it is checked.
-    pub(super) fn plan_checks(&mut self, rules: &Rules) {
+    pub(super) fn plan_checks(&mut self, rules: &Rules, firewalls: &Loaded) {
         let ledger = self.ledger;
-        let firewalls = rules.values().flat_map(|rules| &rules.ingress);
-        for firewall in firewalls {
-            let loaded = self.loaded_as(firewall);
-            let former: Vec<&Owned> = ledger
-                .owned
-                .iter()
-                .filter(|owned| {
-                    **owned != loaded
-                        && matches!(owned, Owned::Firewall { jail, .. } if *jail == firewall.jail)
-                })
-                .collect();
+        let mut known: BTreeMap<&Uid, Vec<&Owned>> = BTreeMap::new();
+        for owned in &ledger.owned {
+            if let Owned::Firewall { jail, .. } = owned {
+                known.entry(jail).or_default().push(owned);
+            }
+        }
+        for firewall in rules.values().flat_map(|rules| &rules.ingress) {
+            let Some(loaded) = firewalls.get(&firewall.jail) else {
+                continue;
+            };
+            let mut former = known.remove(&firewall.jail).unwrap_or_default();
+            former.retain(|owned| *owned != loaded);
             let unchecked = Owned::Unchecked {
                 jail: firewall.jail.clone(),
             };
-            let is_checked = ledger.owned.contains(&loaded) && !ledger.owned.contains(&unchecked);
+            let is_checked = ledger.owned.contains(loaded) && !ledger.owned.contains(&unchecked);
             if is_checked && former.is_empty() {
                 continue;
             }
@@ -94,7 +105,7 @@ impl Planner<'_> {
                     None
                 }
             };
-            let now = of(&loaded);
+            let now = of(loaded);
             let fresh = former.is_empty() || former.iter().any(|former| of(former) != now);
             let forget: Vec<Record> = former
                 .into_iter()
@@ -136,7 +147,8 @@ fn add_outward(
             continue;
         };
         let is_inside = |inside: &IpAddr| link.addresses.contains(inside);
-        let publics = rules.values().flat_map(|rules| &rules.publics);
+        let own = rules.get(&names::jail_anchor(&firewall.jail));
+        let publics = own.into_iter().flat_map(|own| &own.publics);
         let publics =
             publics.filter(|public| public.jail == firewall.jail && is_inside(&public.inside));
         let of_publics: Vec<Outward> = publics

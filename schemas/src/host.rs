@@ -99,7 +99,7 @@ pub struct Uplink {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub block: Vec<BlockedPorts>,
-    /// pf's `scrub` on this uplink.
+    /// What pf changes in packets that come in or leave by this uplink, the host's own among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<Scrub>,
     /// Who moves the host's own addresses when a bridge takes the NIC.
@@ -162,17 +162,17 @@ pub struct BlockedPorts {
     pub address: Option<String>,
 }
 
-/// pf's `scrub` options.
+/// pf's `scrub` options, of which at least one is named.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Scrub {
-    /// `max-mss`.
+    /// `max-mss`: TCP connections that are made from now on send segments of at most so many octets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_mss: Option<u16>,
-    /// `no-df`.
+    /// `no-df`: IPv4 packets may be fragmented.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_df: bool,
-    /// `random-id`.
+    /// `random-id`: IPv4 packets that are no fragments get another identification.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub random_id: bool,
 }

@@ -55,14 +55,11 @@ fn host_rows(spec: &HostSpec) -> [Row<'static>; 3] {
 
 fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     for (name, uplink) in &spec.uplinks {
-        let table: [Row<'_>; 2] = [
-            (uplink.scrub.is_some(), "scrub", "pf's scrub"),
-            (
-                uplink.host_addresses.is_some(),
-                "hostAddresses",
-                "moving the host's own addresses onto a bridge",
-            ),
-        ];
+        let table: [Row<'_>; 1] = [(
+            uplink.host_addresses.is_some(),
+            "hostAddresses",
+            "moving the host's own addresses onto a bridge",
+        )];
         rows(&table, &path.key(name), findings);
     }
 }

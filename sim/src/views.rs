@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use cellblock_agent_core::pass::withdrawn;
 use cellblock_schemas::enforcement::{LOCAL_MEMBER_FILTER, MEMBER_FILTER};
 use cellblock_schemas::host::{
-    BlockedPorts, HostSpec, Lagg, LaggProtocol, SysctlValue, Uplink, ViewMark, Vlan,
+    BlockedPorts, HostSpec, Lagg, LaggProtocol, Scrub, SysctlValue, Uplink, ViewMark, Vlan,
 };
 use cellblock_schemas::ids::{ClusterUid, Generation, Uid};
 use cellblock_schemas::jail::Firewall;
@@ -32,6 +32,7 @@ pub fn view() -> BoxedStrategy<HostView> {
         .prop_map(|(networks, sketches, closed)| {
             let mut view = build(&networks, &sketches);
             if let Some(external) = view.host.uplinks.get_mut("external") {
+                external.scrub = scrub(&closed);
                 external.block = closed;
             }
             // Not by chance, so that what is in `laws.proptest-regressions` stays what it was.
@@ -181,6 +182,16 @@ fn closed() -> impl Strategy<Value = Vec<BlockedPorts>> {
             address,
         };
         closed.into_iter().enumerate().map(entry).collect()
+    })
+}
+
+/// What the Host has scrubbed: not by chance either, but as what it closes.
+fn scrub(closed: &[BlockedPorts]) -> Option<Scrub> {
+    let last = closed.last()?;
+    Some(Scrub {
+        max_mss: last.address.is_some().then_some(1452),
+        no_df: last.protocol == Protocol::Udp,
+        random_id: last.address.is_none(),
     })
 }
 

@@ -169,7 +169,7 @@ examples! {
     n16_one_to_one_nat "networking/n16-one-to-one-nat"
     n17_duplicate_addresses "networking/n17-duplicate-addresses"
     n18_jails_together "networking/n18-jails-together"
-    n20_closed_ports "networking/n20-closed-ports"
+    n20_host_rules "networking/n20-host-rules"
     www_bridge "www-bridge.yaml"
     www_shared_ip "www-shared-ip.yaml"
 }

@@ -49,10 +49,10 @@ fn what_is_realised_passes() {
 fn every_row_is_told_with_its_field() {
     let host = json!({
         "uplinks": { "u": {
-            "scrub": {}, "hostAddresses": "kept" } },
+            "hostAddresses": "kept" } },
         "addresses": { "node": "10.0.0.1" }, "storage": { "path": "/a" }, "pf": { "anchors": "manage" },
     });
-    assert_eq!(fields(Kind::Host, host).len(), 5);
+    assert_eq!(fields(Kind::Host, host).len(), 4);
     let network = json!({
         "routed": { "hostPrefixLength": {} }, "fib": 1, "isolation": "spoof",
         "bridge": { "stp": true, "untagged": 5 },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use crate::host::{BlockedPorts, HostSpec, Lagg, LaggProtocol, SysctlValue, Uplink};
+use crate::host::{BlockedPorts, HostSpec, Lagg, LaggProtocol, Scrub, SysctlValue, Uplink};
 use crate::net::Family;
 use crate::path::FieldPath;
 use crate::structural::cut;
@@ -16,6 +16,9 @@ const KEY_DIGITS: usize = 64;
 
 /// `LAGG_MAX_PORTS`, sys/net/if_lagg.h.
 const LAGG_PORTS_MAX: usize = 32;
+
+/// `net.inet.tcp.minmss` as it comes (TCP_MINMSS, sys/netinet/tcp.h): FreeBSD's TCP makes no smaller segments, whatever it is offered.
+const MSS_MIN: u16 = 216;
 
 /// Sysctls whose value can only be raised while the system runs (`sysctl_fibs` in sys/net/route/route_tables.c, `sysctl_kern_securelvl` in sys/kern/kern_mib.c), so that what they were could not be put back.
 const RAISED_ONLY: [&str; 2] = ["net.fibs", "kern.securelevel"];
@@ -32,6 +35,7 @@ pub(super) fn validate(spec: &HostSpec, path: &FieldPath, findings: &mut Finding
     }
     claimed_nics(spec, &uplinks, findings);
     claimed_tags(spec, &uplinks, findings);
+    scrubbed_once(spec, &uplinks, findings);
     for (name, address) in &spec.addresses {
         let at = path.field("addresses").key(name);
         findings.check(&at, names::entry(name));
@@ -163,16 +167,57 @@ fn validate_uplink(
     for (index, block) in uplink.block.iter().enumerate() {
         validate_block(uplink, block, &path.field("block").index(index), findings);
     }
-    if uplink
-        .scrub
-        .as_ref()
-        .is_some_and(|scrub| scrub.max_mss == Some(0))
-    {
+    if let Some(scrub) = &uplink.scrub {
+        validate_scrub(uplink, scrub, &path.field("scrub"), findings);
+    }
+}
+
+fn validate_scrub(uplink: &Uplink, scrub: &Scrub, path: &FieldPath, findings: &mut Findings) {
+    if *scrub == Scrub::default() {
         findings.add(
-            &path.field("scrub").field("maxMss"),
-            "0 would let no segment through",
-            "1 or more",
+            path,
+            "changes nothing",
+            "name at least one of maxMss, noDf and randomId (what puts fragments together is `set reassemble yes` in pf.conf)",
         );
+    }
+    if !uplink.interfaces.is_empty() {
+        findings.add(
+            path,
+            "the NICs of a pool go to jails, and the host's pf sees nothing of them",
+            "remove it, or name an uplink with one interface",
+        );
+    }
+    if let Some(size) = scrub.max_mss.filter(|size| *size < MSS_MIN) {
+        findings.add(
+            &path.field("maxMss"),
+            format!("{size} is less than any TCP sends"),
+            format!("{MSS_MIN} or more; 1452 is usual behind PPPoE"),
+        );
+    }
+}
+
+/// Scrubbing is an interface's, whatever the names of the uplinks that it is.
+fn scrubbed_once(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
+    let mut scrubbed: BTreeMap<&str, FieldPath> = BTreeMap::new();
+    for (name, uplink) in &spec.uplinks {
+        let Some(interface) = uplink
+            .interface
+            .as_deref()
+            .filter(|_| uplink.scrub.is_some())
+        else {
+            continue;
+        };
+        let at = path.key(name).field("scrub");
+        match scrubbed.get(interface) {
+            Some(first) => findings.add(
+                &at,
+                format!("what comes in and leaves by {interface} is {first}'s to change"),
+                "say all of it in one of the two uplinks",
+            ),
+            None => {
+                scrubbed.insert(interface, at);
+            }
+        }
     }
 }
 

@@ -583,3 +583,26 @@ fn shared_addresses_have_a_gateway_only_with_a_routing_table_on_a_wire() {
         ["spec.subnets[0].gateway.owner"]
     );
 }
+
+#[test]
+fn what_an_uplink_scrubs_is_said_once_and_is_something() {
+    let spec = json!({ "uplinks": {
+        "empty": { "interface": "igb0", "scrub": {} },
+        "once": { "interface": "igb1", "scrub": { "maxMss": 215 } },
+        "pool": { "interfaces": ["igb2"], "scrub": { "noDf": true } },
+        "twice": { "interface": "igb1", "scrub": { "randomId": true } },
+    } });
+    let lines = found(Kind::Host, "h", spec);
+    let expected = [
+        "spec.uplinks[empty].scrub: changes nothing",
+        "spec.uplinks[once].scrub.maxMss: 215 is less than any TCP sends",
+        "spec.uplinks[pool].scrub: the NICs of a pool go to jails",
+        "spec.uplinks[twice].scrub: what comes in and leaves by igb1 is spec.uplinks[once].scrub's to change",
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+    let host = json!({ "uplinks": { "a": { "interface": "igb0", "scrub": { "maxMss": 216 } } } });
+    assert_eq!(found(Kind::Host, "h", host), [""; 0]);
+}

@@ -216,7 +216,7 @@ fn n17_an_address_of_somebody_else_on_the_wire_starts_nothing() {
     assert!(row.world.observe().jail("www").is_some());
 }
 
-const N20: &str = "n20-closed-ports/closed-ports.yaml";
+const N20: &str = "n20-host-rules/host-rules.yaml";
 
 #[test]
 fn n20_a_closed_port_of_the_public_address() {
@@ -249,8 +249,58 @@ fn n20_a_closed_port_of_the_public_address() {
     row.change(&without);
     let emulator = row.world.host.emulator().sh("pfctl -a cellblock/host -sr");
     assert!(emulator.stdout.contains("8113"), "{}", emulator.stdout);
-    let begin = without.find("      block:").expect("the block");
-    let end = without.find("---").expect("the end of the Host");
-    row.change(&format!("{}{}", &without[..begin], &without[end..]));
+    row.change(&without_host_rules(&without));
+    row.take_away();
+}
+
+/// The manifest without what the Host does beside: that stands with or without jails.
+fn without_host_rules(manifest: &str) -> String {
+    let block = manifest.find("      block:").expect("closed ports");
+    let begin = manifest.find("      scrub:").unwrap_or(block);
+    let end = manifest.find("---").expect("the end of the Host");
+    format!("{}{}", &manifest[..begin], &manifest[end..])
+}
+
+/// What pf does to the packet beside passing it, at the crossings that a trace tells of.
+fn scrubbed(trace: &Trace) -> Vec<&str> {
+    assert!(trace.reached(), "{trace}");
+    let hops = trace.hops.iter().map(|hop| hop.what.as_str());
+    hops.filter_map(|what| Some(what.split_once("scrub: ")?.1))
+        .collect()
+}
+
+#[test]
+fn n20_what_the_uplink_scrubs() {
+    let mut row = Row::up(N20);
+    let wire = outside("vtnet0", "10.0.2.2");
+    let (host, dick) = (Origin::Host, jail("dick"));
+    let by_nat = row.tcp(&dick, "10.0.2.2", 443);
+    reached(&by_nat, &behind("vtnet0"), "10.0.2.15");
+    let traces = [
+        by_nat,
+        row.tcp(&host, "10.0.2.2", 443),
+        row.tcp(&wire, "10.0.2.15", 80),
+    ];
+    for trace in traces {
+        let words = scrubbed(&trace);
+        assert_eq!(words.len(), 1, "{trace}");
+        assert!(words[0].starts_with("no-df max-mss 1452"), "{trace}");
+    }
+    // From jail to host nothing goes by the uplink.
+    assert_eq!(scrubbed(&row.tcp(&dick, "10.0.2.15", 22)), [""; 0]);
+    // Connections that are made from now on.
+    let other = manifest(N20).replace("maxMss: 1452, noDf: true", "maxMss: 1400, randomId: true");
+    row.change(&other);
+    let trace = row.tcp(&host, "10.0.2.3", 443);
+    assert!(
+        scrubbed(&trace)[0].starts_with("random-id max-mss 1400"),
+        "{trace}"
+    );
+    let without = manifest(N20).replace("      scrub: {maxMss: 1452, noDf: true}\n", "");
+    row.change(&without);
+    for (from, to, port) in [(&host, "10.0.2.4", 443), (&dick, "10.0.2.4", 443)] {
+        assert_eq!(scrubbed(&row.tcp(from, to, port)), [""; 0]);
+    }
+    row.change(&without_host_rules(&without));
     row.take_away();
 }

@@ -315,7 +315,8 @@ impl Planner<'_> {
             if !rules.redirects.is_empty() {
                 needed.extend([AnchorReference::Rdr, AnchorReference::Filter]);
             }
-            if !(rules.isolation.interfaces.is_empty() && rules.blocks.is_empty()) {
+            let of_host = rules.blocks.is_empty() && rules.scrubs.is_empty();
+            if !(rules.isolation.interfaces.is_empty() && of_host) {
                 needed.insert(AnchorReference::Filter);
             }
             if !(rules.egress.is_empty() && rules.ingress.is_empty()) {
@@ -362,11 +363,13 @@ fn interfaces_of(rules: &AnchorRules) -> impl Iterator<Item = &str> {
     let redirects = rules.redirects.iter().map(|rule| &rule.interface);
     let publics = rules.publics.iter().map(|rule| &rule.interface);
     let blocks = rules.blocks.iter().map(|rule| &rule.interface);
+    let scrubs = rules.scrubs.iter().map(|rule| &rule.interface);
     let marked = rules.marked.iter().map(|marked| &marked.nat.interface);
     nats.chain(redirects)
         .chain(marked)
         .chain(publics)
         .chain(blocks)
+        .chain(scrubs)
         .chain(&rules.isolation.interfaces)
         .map(String::as_str)
 }

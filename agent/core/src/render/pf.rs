@@ -33,6 +33,9 @@ pub struct AnchorText {
     pub hash: String,
 }
 
+/// The tag of what a network's NAT has translated and filter rules see.
+const NAT_TAG: &str = "cellblock:nat";
+
 /// The table of the jails that must not reach each other, local to its network's anchor.
 pub const ISOLATED_TABLE: &str = "isolated";
 
@@ -52,6 +55,8 @@ pub struct AnchorRules {
     pub isolation: Isolation,
     /// Ports of public addresses that are closed.
     pub blocks: Vec<BlockRule>,
+    /// What is changed in packets that come in and leave.
+    pub scrubs: Vec<ScrubRule>,
     /// The ways out of jails whose firewall has a say about them, in the anchor of their network: before its own NAT, which would let everything pass.
     pub marked: Vec<MarkedNat>,
     /// Firewalls of jails: what they may not send.
@@ -98,6 +103,21 @@ pub struct BlockRule {
     pub ports: Vec<PortRange>,
 }
 
+/// What is changed in every packet that comes in or leaves by an uplink, the host's own among them.
+///
+/// A `match` rule: `scrub` rules have an effect in the main ruleset alone (`pf_normalize_ip`, sys/netpfil/pf/pf_norm.c), which is the operator's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScrubRule {
+    /// The interface.
+    pub interface: String,
+    /// `max-mss`
+    pub max_mss: Option<u16>,
+    /// `no-df`
+    pub no_df: bool,
+    /// `random-id`
+    pub random_id: bool,
+}
+
 /// Jails of a network that must not reach each other, each behind an interface of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Isolation {
@@ -118,6 +138,8 @@ pub struct NatRule {
     pub to: Option<IpAddr>,
     /// `static-port`
     pub static_port: bool,
+    /// Whether the filter rules see what is translated, because one of them changes it: what `nat pass` lets through is looked at by none (`pf_test_rule`, sys/netpfil/pf/pf.c).
+    pub filtered: bool,
 }
 
 /// One published set of ports.
@@ -245,6 +267,7 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
         backs,
         isolation,
         blocks,
+        scrubs,
         marked,
         egress,
         ingress,
@@ -287,6 +310,9 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     }
     lines.extend(publics.iter().flat_map(public_lines));
     lines.extend(blocks.iter().flat_map(block_lines));
+    lines.extend(scrubs.iter().map(scrub_line));
+    let filtered = nats.iter().filter(|nat| nat.filtered);
+    lines.extend(filtered.map(nat_pass_line));
     // Whatever source a jail's root takes: what comes from its link is not let through to another jail of the network.
     lines.extend(isolation.interfaces.iter().map(|interface| {
         format!("block drop in quick on {interface} from any to <{ISOLATED_TABLE}>")
@@ -338,9 +364,40 @@ fn nat_line(nat: &NatRule) -> String {
     let family = Family::of(nat.from.addr()).keyword();
     let to = target(nat);
     let static_port = if nat.static_port { " static-port" } else { "" };
+    let (pass, tag) = if nat.filtered {
+        ("", format!(" tag \"{NAT_TAG}\""))
+    } else {
+        (" pass", String::new())
+    };
     format!(
-        "nat pass on {} {family} from {} to any -> {to}{static_port}",
+        "nat{pass} on {} {family} from {} to any{tag} -> {to}{static_port}",
         nat.interface, nat.from
+    )
+}
+
+/// Passes what its NAT has translated. `flags any`, as `nat pass` does: a connection that lost its state goes on.
+fn nat_pass_line(nat: &NatRule) -> String {
+    let family = Family::of(nat.from.addr()).keyword();
+    format!(
+        "pass out quick on {} {family} all flags any tagged \"{NAT_TAG}\" keep state",
+        nat.interface
+    )
+}
+
+fn scrub_line(scrub: &ScrubRule) -> String {
+    let max_mss = scrub.max_mss.map(|size| format!("max-mss {size}"));
+    let options: Vec<String> = [
+        scrub.no_df.then(|| "no-df".to_owned()),
+        scrub.random_id.then(|| "random-id".to_owned()),
+        max_mss,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    format!(
+        "match on {} all scrub ({})",
+        scrub.interface,
+        options.join(" ")
     )
 }
 

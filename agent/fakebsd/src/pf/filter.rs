@@ -11,6 +11,7 @@ use super::rule::{Action, Direction, Return, RouteKind, Rule};
 
 mod matching;
 mod pool;
+mod scrub;
 mod track;
 mod walk;
 
@@ -257,6 +258,8 @@ impl Pf {
                 }
             }
         }
+        let scrubbed = findings.scrub.words(packet);
+        findings.trail.extend(scrubbed);
         let forward = |one: &Found| one.rule.route_kind == Some(RouteKind::RouteTo);
         let route = route.filter(|_| deciding.as_ref().is_some_and(forward));
         Verdict {
@@ -380,6 +383,7 @@ impl Pf {
                 .map(|one| one.found.id.clone()),
             matches: findings.matches.iter().map(|one| one.id.clone()).collect(),
             labels,
+            scrub: findings.scrub.clone(),
             route: hop,
             flags: [
                 rule.state.no_sync,
@@ -440,12 +444,14 @@ impl Pf {
         } else {
             "answers a known connection"
         };
+        let scrubbed = snapshot.scrub.words(packet);
+        let explanation = [format!("{how} (state {id:016x})")].into_iter();
         Verdict {
             action: VerdictAction::Pass,
             packet: changed,
             state: Some(id),
             route: None,
-            explanation: vec![format!("{how} (state {id:016x})")],
+            explanation: explanation.chain(scrubbed).collect(),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use cellblock_schemas::enforcement::MEMBER_FILTER;
 use cellblock_schemas::network::{Mode, Network, NetworkSpec};
 use cellblock_schemas::{Host, Jail};
 
@@ -17,6 +18,8 @@ use crate::index::Index;
 mod tests;
 
 const REASON: &str = "UplinkTaken";
+
+const SCRUB_HELP: &str = "take `scrub` out of the Host's uplink, give the network another one, or declare net.link.bridge.pfil_member: 1 in the Host's sysctls";
 
 const VLAN_HELP: &str = "give the netgraph network another uplink than the vlan's, or take the vlan out of the Host's uplinks";
 
@@ -121,13 +124,58 @@ fn starved_vlan<'a>(host: &'a Host, network: &'a Network) -> Option<&'a str> {
     vlan.map(|(name, _)| name.as_str())
 }
 
-/// A netgraph switch at the carrier of a vlan, in words.
-fn starves(host: &Host, network: &Network) -> Option<String> {
-    let vlan = starved_vlan(host, network)?;
-    let (host, network) = (&host.metadata.name, &network.metadata.name);
-    Some(format!(
-        "the netgraph switch of network {network} has all frames that come in by its uplink on host {host}, and uplink `{vlan}`, a vlan on it, would get none"
-    ))
+/// Something that a Host says of its uplinks and that a network there would leave without effect.
+struct Idle {
+    reason: &'static str,
+    message: String,
+    help: &'static str,
+}
+
+impl Idle {
+    fn of(host: &Host, network: &Network) -> Option<Self> {
+        Self::vlan(host, network).or_else(|| Self::scrub(host, network))
+    }
+
+    /// A vlan whose carrier is at a netgraph switch.
+    fn vlan(host: &Host, network: &Network) -> Option<Self> {
+        let vlan = starved_vlan(host, network)?;
+        let (host, network) = (&host.metadata.name, &network.metadata.name);
+        let message = format!(
+            "the netgraph switch of network {network} has all frames that come in by its uplink on host {host}, and uplink `{vlan}`, a vlan on it, would get none"
+        );
+        Some(Self {
+            reason: REASON,
+            message,
+            help: VLAN_HELP,
+        })
+    }
+
+    /// What pf is to change on a member of a bridge, where it is not asked about any frame (`bridge_pfil`, sys/net/if_bridge.c).
+    fn scrub(host: &Host, network: &Network) -> Option<Self> {
+        let (Hold::Member, way) = held_on(host, network)? else {
+            return None;
+        };
+        let declared = host.spec.sysctls.get(MEMBER_FILTER);
+        if declared.is_some_and(|value| value.to_string() == "1") {
+            return None;
+        }
+        let mut uplinks = host.spec.uplinks.iter();
+        let (uplink, _) = uplinks
+            .find(|(name, uplink)| uplink.scrub.is_some() && Way::of(host, name) == Some(way))?;
+        let (host, network) = (&host.metadata.name, &network.metadata.name);
+        let message = format!(
+            "uplink `{uplink}` of host {host} is a member of the bridge of network {network}, where pf changes no frame, and its scrub would have no effect"
+        );
+        Some(Self {
+            reason: "NotEnforceable",
+            message,
+            help: SCRUB_HELP,
+        })
+    }
+
+    fn problem(self, field: impl Into<String>) -> Problem {
+        Problem::new(self.reason, field, self.message, self.help)
+    }
 }
 
 /// Another network in the way of this one's uplink.
@@ -197,8 +245,8 @@ pub(super) fn of_jail(index: &Index, jail: &Jail, host: &Host, problems: &mut Ve
                 network.metadata.name
             );
             problems.push(Problem::new(REASON, field, message, HELP));
-        } else if let Some(message) = starves(host, network) {
-            problems.push(Problem::new(REASON, field, message, VLAN_HELP));
+        } else if let Some(idle) = Idle::of(host, network) {
+            problems.push(idle.problem(field));
         }
     }
 }
@@ -231,11 +279,11 @@ pub(super) fn of_network(index: &Index, network: &Network, problems: &mut Vec<Pr
         return problems.push(Problem::new(REASON, field, message, HELP));
     }
     let mut hosts = index.hosts_of_network(name);
-    let starved = hosts.find_map(|host| starves(index.host(host)?, network));
-    problems.extend(starved.map(|message| Problem::new(REASON, field, message, VLAN_HELP)));
+    let idle = hosts.find_map(|host| Idle::of(index.host(host)?, network));
+    problems.extend(idle.map(|idle| idle.problem(field)));
 }
 
-/// Networks on a host that its new spec would give one interface, whose uplink it would take away, or whose switch it would put before a vlan.
+/// Networks on a host that its new spec would give one interface, whose uplink it would take away, or whose way there would leave something that it says of the uplink without effect.
 pub(super) fn of_host(
     index: &Index,
     host: &Host,
@@ -259,9 +307,7 @@ pub(super) fn of_host(
                 "delete these jails first, give the network another uplink, or keep this one";
             problems.push(Problem::new("UplinkInUse", "spec.uplinks", message, help));
         }
-        if let Some(message) = starves(host, network) {
-            problems.push(Problem::new(REASON, "spec.uplinks", message, VLAN_HELP));
-        }
+        problems.extend(Idle::of(host, network).map(|idle| idle.problem("spec.uplinks")));
     }
     let found = index.networks().filter(present).find_map(|network| {
         let (_, interface) = held_on(host, network)?;

@@ -13,7 +13,7 @@ use super::Rules;
 use crate::names;
 use crate::op::Subject;
 use crate::plan::{Planner, reason};
-use crate::render::pf::{self, BlockRule, NatRule, RedirectRule};
+use crate::render::pf::{self, BlockRule, NatRule, RedirectRule, ScrubRule};
 
 impl Planner<'_> {
     pub(super) fn rules(&mut self) -> Rules {
@@ -56,10 +56,10 @@ impl Planner<'_> {
             }
             self.check_forwarding(network, &jails);
         }
-        let blocks = self.block_rules();
-        if !blocks.is_empty() {
-            let anchor = names::HOST_ANCHOR.to_owned();
-            rules.entry(anchor).or_default().blocks = blocks;
+        let (blocks, scrubs) = (self.block_rules(), self.scrub_rules());
+        if !(blocks.is_empty() && scrubs.is_empty()) {
+            let host = rules.entry(names::HOST_ANCHOR.to_owned()).or_default();
+            (host.blocks, host.scrubs) = (blocks, scrubs);
         }
         for jail in jails {
             for publish in &jail.spec.publish {
@@ -84,13 +84,8 @@ impl Planner<'_> {
             if uplink.block.is_empty() {
                 continue;
             }
-            let interface = match self.uplink_interface(name) {
-                Ok(interface) => interface,
-                Err(message) => {
-                    let message = format!("spec.uplinks[{name}].block: {message}");
-                    self.block(&Subject::Host, reason::UPLINK_MISSING, message);
-                    continue;
-                }
+            let Some(interface) = self.interface_for(name, "block") else {
+                continue;
             };
             for block in &uplink.block {
                 let closed = uplink.public_addresses.iter().filter(|(address, _)| {
@@ -108,6 +103,44 @@ impl Planner<'_> {
             }
         }
         rules
+    }
+
+    /// What the Host wants changed in packets, likewise.
+    fn scrub_rules(&mut self) -> Vec<ScrubRule> {
+        let mut rules = Vec::new();
+        for (name, uplink) in &self.view.host.uplinks {
+            if let Some(scrub) = &uplink.scrub
+                && let Some(interface) = self.interface_for(name, "scrub")
+            {
+                rules.push(ScrubRule {
+                    interface,
+                    max_mss: scrub.max_mss,
+                    no_df: scrub.no_df,
+                    random_id: scrub.random_id,
+                });
+            }
+        }
+        rules
+    }
+
+    /// Whether the Host wants something changed in what leaves by an interface.
+    fn is_scrubbed(&self, interface: &str) -> bool {
+        let mut uplinks = self.view.host.uplinks.iter();
+        uplinks.any(|(name, uplink)| {
+            uplink.scrub.is_some() && self.uplink_interface(name).as_deref() == Ok(interface)
+        })
+    }
+
+    /// The interface of an uplink that a field of it is about.
+    fn interface_for(&mut self, uplink: &str, field: &str) -> Option<String> {
+        match self.uplink_interface(uplink) {
+            Ok(interface) => Some(interface),
+            Err(message) => {
+                let message = format!("spec.uplinks[{uplink}].{field}: {message}");
+                self.block(&Subject::Host, reason::UPLINK_MISSING, message);
+                None
+            }
+        }
     }
 
     fn nat_rules(&mut self, network: &NetworkView, nat: &Nat) -> Vec<NatRule> {
@@ -150,6 +183,7 @@ impl Planner<'_> {
                 from: subnet.cidr.net(),
                 to,
                 static_port: nat.static_port,
+                filtered: self.is_scrubbed(&interface),
             });
         }
         rules

@@ -12,6 +12,7 @@ fn the_article_behind_nat() {
             from: "192.0.2.0/28".parse().expect("a prefix"),
             to: Some("203.0.113.1".parse().expect("an address")),
             static_port: false,
+            filtered: false,
         }],
         redirects: vec![
             RedirectRule {
@@ -195,6 +196,7 @@ fn the_way_out_of_a_jail_with_some_ports_comes_before_its_networks_nat() {
             from: "192.0.2.0/28".parse().expect("a prefix"),
             to: Some("203.0.113.1".parse().expect("an address")),
             static_port: false,
+            filtered: false,
         }],
         backs: vec![rule.clone()],
         ..AnchorRules::default()
@@ -252,4 +254,49 @@ fn a_public_addresss_labels_are_other_ones_wherever_the_rule_is() {
         assert!(!labels[..index].contains(label), "{label}");
         assert_eq!(jail_of_label(label), Some("dick-uid"));
     }
+}
+
+#[test]
+fn what_an_uplink_scrubs_is_seen_by_what_leaves_by_nat() {
+    let nat = |from: &str, to: &str| NatRule {
+        interface: "igb0".to_owned(),
+        from: from.parse().expect("a prefix"),
+        to: Some(to.parse().expect("an address")),
+        static_port: false,
+        filtered: true,
+    };
+    let network = render(&AnchorRules {
+        nats: vec![
+            nat("192.0.2.0/28", "203.0.113.1"),
+            nat("fd00::/64", "2001:db8::1"),
+        ],
+        ..AnchorRules::default()
+    })
+    .expect("rules");
+    let lines: Vec<&str> = network.rules.lines().collect();
+    assert_eq!(
+        lines[..4],
+        [
+            "nat on igb0 inet from 192.0.2.0/28 to any tag \"cellblock:nat\" -> 203.0.113.1",
+            "nat on igb0 inet6 from fd00::/64 to any tag \"cellblock:nat\" -> 2001:db8::1",
+            "pass out quick on igb0 inet all flags any tagged \"cellblock:nat\" keep state",
+            "pass out quick on igb0 inet6 all flags any tagged \"cellblock:nat\" keep state",
+        ]
+    );
+    let scrub = |max_mss, no_df, random_id| {
+        let rule = ScrubRule {
+            interface: "igb0".to_owned(),
+            max_mss,
+            no_df,
+            random_id,
+        };
+        let host = AnchorRules {
+            scrubs: vec![rule],
+            ..AnchorRules::default()
+        };
+        render(&host).expect("rules").rules
+    };
+    let all = scrub(Some(1452), true, true);
+    assert!(all.starts_with("match on igb0 all scrub (no-df random-id max-mss 1452)\n"));
+    assert!(scrub(None, true, false).starts_with("match on igb0 all scrub (no-df)\n"));
 }

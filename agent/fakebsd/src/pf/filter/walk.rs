@@ -7,7 +7,7 @@ use super::pool::{self, Chosen};
 use super::{Packet, place, ports_of};
 use crate::pf::facts::{NetFacts, Release};
 use crate::pf::kernel::{KernelRule, Pf, RuleId};
-use crate::pf::rule::{Action, Direction, KeepState, Rule, RulesetKind};
+use crate::pf::rule::{Action, Direction, KeepState, Rule, RulesetKind, ScrubActions};
 
 /// The place of `map-failed` among the reasons.
 pub(super) const MAP_FAILED: usize = 15;
@@ -53,6 +53,8 @@ pub(super) struct Findings {
     pub(super) found: Option<Found>,
     pub(super) translated: Option<Translated>,
     pub(super) matches: Vec<Matched>,
+    /// What the rules that matched do to the packet beside.
+    pub(super) scrub: ScrubActions,
     /// Source and destination as translated.
     pub(super) current: (End, End),
     pub(super) tag: Option<String>,
@@ -94,6 +96,7 @@ pub(super) struct Walk<'a> {
     pub(super) found: Option<Found>,
     pub(super) translated: Option<Translated>,
     pub(super) matches: Vec<Matched>,
+    pub(super) scrub: ScrubActions,
     pub(super) tag: Option<String>,
     pub(super) trail: Vec<String>,
 }
@@ -118,6 +121,7 @@ impl<'a> Walk<'a> {
             found: None,
             translated: None,
             matches: Vec::new(),
+            scrub: ScrubActions::default(),
             tag: packet.tag.clone(),
             trail: Vec::new(),
         }
@@ -129,6 +133,7 @@ impl<'a> Walk<'a> {
             found: self.found,
             translated: self.translated,
             matches: self.matches,
+            scrub: self.scrub,
             current: self.current,
             tag: self.tag,
             trail: self.trail,
@@ -270,6 +275,7 @@ impl<'a> Walk<'a> {
         let Some(found) = self.found.clone() else {
             return Ok(());
         };
+        self.scrub.add(&found.rule.scrub);
         self.translate_by(&found)
     }
 
@@ -345,6 +351,7 @@ impl<'a> Walk<'a> {
                     let translates = !kernel.rule.nat.addresses.is_empty()
                         || !kernel.rule.rdr.addresses.is_empty();
                     self.translate_by(&found)?;
+                    self.scrub.add(&found.rule.scrub);
                     self.matches.push(Matched {
                         id: found.id,
                         translates,

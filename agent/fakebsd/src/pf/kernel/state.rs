@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::pf::rule::Direction;
+use crate::pf::rule::{Direction, ScrubActions};
 
 use super::RuleId;
 
@@ -48,6 +48,8 @@ pub struct State {
     pub matches: Vec<RuleId>,
     /// Labels of its rule, kept beyond the rule's life.
     pub labels: Vec<String>,
+    /// What its packets are scrubbed of.
+    pub scrub: ScrubActions,
     /// Address of `route-to` or `reply-to`.
     pub route: Option<IpAddr>,
     /// `no-sync`, `sloppy`, `pflow`, `allow-opts`.

@@ -9,7 +9,7 @@ use super::{Done, Run};
 use crate::pf::facts::Release;
 use crate::pf::kernel::State;
 use crate::pf::names::{self, LIMITS, TIMEOUTS};
-use crate::pf::rule::Direction;
+use crate::pf::rule::{Direction, ScrubActions};
 
 #[rustfmt::skip]
 const TCP_STATES: [&str; 11] = [
@@ -189,6 +189,7 @@ impl Run<'_> {
         for (_, word) in words.iter().filter(|(set, _)| *set) {
             line.push_str(&format!(", {word}"));
         }
+        line.push_str(&scrub_words(&state.scrub));
         self.print(&line);
         if self.options.verbose > 1 {
             let route = state
@@ -324,4 +325,22 @@ pub(super) fn clock(time: Duration) -> String {
         seconds / 60 % 60,
         seconds % 60
     )
+}
+
+/// What the packets of a state are scrubbed of, in the order of `print_state` (sbin/pfctl/pf_print_state.c).
+fn scrub_words(scrub: &ScrubActions) -> String {
+    let number = |word: &str, value: u16| (value != 0).then(|| format!("{word} {value}"));
+    let words = [
+        scrub.no_df.then(|| "no-df".to_owned()),
+        scrub.set_tos.map(|tos| format!("set-tos {tos:#04x}")),
+        scrub.random_id.then(|| "random-id".to_owned()),
+        scrub.reassemble_tcp.then(|| "reassemble-tcp".to_owned()),
+        scrub
+            .set_prio
+            .map(|(low, high)| format!("set-prio ({low:#04x} {high:#04x})")),
+        number("min-ttl", scrub.min_ttl.into()),
+        number("max-mss", scrub.max_mss),
+    ];
+    let words = words.into_iter().flatten();
+    words.map(|word| format!(", {word}")).collect()
 }

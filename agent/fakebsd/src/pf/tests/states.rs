@@ -235,3 +235,46 @@ fn an_emptied_anchor_goes_once_its_old_rules_are_purged() {
     rig.host.now += Duration::from_secs(21);
     assert_eq!(rig.print(&["-sA"]), "");
 }
+
+#[test]
+fn a_match_rule_scrubs_all_of_a_connection_but_not_what_a_nat_passes() {
+    let out = || {
+        syn(
+            Direction::Out,
+            "epair0a",
+            ("192.0.2.3", 27_120),
+            ("203.0.113.100", 9002),
+        )
+    };
+    let words = "scrub: no-df random-id max-mss 1300";
+    let told = |verdict: &crate::pf::Verdict| verdict.explanation.iter().any(|why| why == words);
+    let mut rig = Rig::with_anchors();
+    let scrub = "match on epair0a all scrub (no-df random-id max-mss 1300)\n";
+    rig.load("cellblock/host", scrub);
+    let nat = "nat pass on epair0a inet from 192.0.2.0/28 to any -> 203.0.113.1\n";
+    rig.load("cellblock/n4", nat);
+    assert!(!told(&rig.filter(&out())), "no filter rule sees it");
+    rig.run(&["-F", "states"], "");
+    rig.load(
+        "cellblock/n4",
+        "nat on epair0a inet from 192.0.2.0/28 to any tag \"cellblock:nat\" -> 203.0.113.1\n\
+         pass out quick on epair0a inet all flags any tagged \"cellblock:nat\" keep state\n",
+    );
+    let verdict = rig.filter(&out());
+    assert!(told(&verdict), "{:?}", verdict.explanation);
+    assert!(told(&rig.filter(&answer(&verdict.packet))));
+    // As 15.1 prints it, but for the number of the anchor's rule.
+    let states = rig.print(&["-vss"]);
+    assert!(
+        states.contains(", rule 0, no-df, random-id, max-mss 1300\n"),
+        "{states}"
+    );
+    // An IPv6 packet has neither a fragment bit nor an identification.
+    let six = rig.filter(&syn(
+        Direction::Out,
+        "epair0a",
+        ("2001:db8::1", 27_120),
+        ("2001:db8::2", 9002),
+    ));
+    assert!(six.explanation.contains(&"scrub: max-mss 1300".to_owned()));
+}

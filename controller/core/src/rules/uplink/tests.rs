@@ -163,3 +163,38 @@ fn networks_without_an_uplink_share_nothing() {
             .expect("both have addresses on one NIC");
     }
 }
+
+#[test]
+fn an_uplink_is_not_scrubbed_where_pf_changes_nothing() {
+    let mut world = World::new();
+    let mut one = host("a");
+    one["spec"]["uplinks"]["wire"] = json!({ "interface": "igb1", "scrub": { "maxMss": 1452 } });
+    one["spec"]["uplinks"]["same"] = json!({ "interface": "igb1" });
+    world.apply(one.clone()).expect("a host");
+    world.hear("a");
+    world
+        .apply(on("lan", "bridge", "same", "10.30.0.0/24"))
+        .expect("a network");
+    world
+        .apply(jail("one", &["lan"], json!({})))
+        .expect("a jail");
+    let (_, reason, message) = world.scheduled("one");
+    assert_eq!(reason, "NoHostFits");
+    let why = "uplink `wire` of host a is a member of the bridge of network lan";
+    assert!(message.contains(why), "{message}");
+    // Where pf is asked about members it changes their frames.
+    one["spec"]["sysctls"] = json!({ "net.link.bridge.pfil_member": 1 });
+    world.apply(one.clone()).expect("pf is asked");
+    world.reconcile();
+    assert_eq!(world.scheduled("one").1, "Bound");
+    one["spec"]["sysctls"] = json!({});
+    let refused = world.apply(one.clone()).expect_err("it is asked no more");
+    assert_eq!(refused.violations[0].field, "spec.uplinks");
+    let message = &refused.violations[0].message;
+    assert!(
+        message.ends_with("its scrub would have no effect"),
+        "{message}"
+    );
+    one["spec"]["uplinks"]["wire"] = json!({ "interface": "igb1" });
+    world.apply(one).expect("nothing is to be scrubbed");
+}

@@ -116,6 +116,18 @@ impl<Id: Copy> IdMatch<Id> {
     }
 }
 
+impl IdMatch<u32> {
+    /// Whether no id at all can match: a range whose ends have changed places.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        match self {
+            Self::One(_, _) | Self::Outside(_, _) => false,
+            Self::Within(first, last) => first > last,
+            Self::Between(first, last) => last.saturating_sub(first) < 2,
+        }
+    }
+}
+
 /// Whether an id is written as a number.
 #[must_use]
 pub fn is_number(id: &str) -> bool {

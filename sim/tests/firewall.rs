@@ -19,6 +19,9 @@ use proptest::prelude::*;
 /// The host's end of the jail's link.
 const HOST_END: &str = "cbaaaaaaaaaaa";
 
+/// The host's end of another jail's link.
+const NEIGHBOUR: &str = "cbccccccccccc";
+
 /// The bridge of its network.
 const BRIDGE: &str = "cbbbbbbbbbbbr";
 
@@ -49,11 +52,16 @@ impl NetFacts for Stack {
         vec!["lo0".to_owned()]
     }
     fn interface(&self, name: &str) -> Option<Interface> {
-        (name == "lo0").then(|| Interface {
+        let (index, group) = match name {
+            "lo0" => (1, "lo"),
+            NEIGHBOUR => (2, "epair"),
+            _ => return None,
+        };
+        Some(Interface {
             name: name.to_owned(),
-            index: 1,
-            groups: vec!["lo".to_owned()],
-            loopback: true,
+            index,
+            groups: vec![group.to_owned()],
+            loopback: group == "lo",
             ..Interface::default()
         })
     }
@@ -164,6 +172,7 @@ fn packet(crossing: (Direction, &str), protocol: u8, from: IpAddr, to: IpAddr) -
         destination_port: 0,
         flags: if protocol == TCP { SYN } else { 0 },
         icmp: None,
+        fragment: false,
         user: None,
         group: None,
         length: 64,
@@ -195,7 +204,6 @@ fn neighbours_and_the_paths_mtu_are_found_whatever_is_blocked() {
                 for (protocol, own, other, what) in [
                     (ICMP6, "fd00::5", "fd00::6", icmp(135, 0)),
                     (ICMP6, "fd00::5", "fd00::6", icmp(136, 0)),
-                    (ICMP6, "fd00::5", "fd00::6", icmp(134, 0)),
                     (ICMP6, "fd00::5", "2001:db8::9", icmp(2, 0)),
                     (ICMP, "10.0.0.5", "192.0.2.9", icmp(3, 4)),
                 ] {
@@ -231,7 +239,42 @@ fn neighbours_and_the_paths_mtu_are_found_whatever_is_blocked() {
                         verdict.explanation
                     );
                 }
+                // A router is heard, and nobody makes himself one.
+                let (from, to) = ends("fd00::5", "fd00::6");
+                let advertised = Packet {
+                    icmp: icmp(134, 0),
+                    ..packet(crossing, ICMP6, from, to)
+                };
+                assert_eq!(pf.filter(&stack, &advertised).passes(), inward, "{at:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn nobody_else_comes_under_the_jails_address() {
+    let open = || Rules {
+        list: Vec::new(),
+        passes_rest: true,
+    };
+    for release in [Release::V14, Release::V15] {
+        let stack = Stack(release);
+        for (at, is_told) in places().into_iter().zip([true, true, false, false]) {
+            let mut pf = filter(&firewall(at.clone(), shut(), open()), &stack);
+            let forged = Packet {
+                source_port: 53,
+                destination_port: 1024,
+                ..packet(
+                    (Direction::In, NEIGHBOUR),
+                    UDP,
+                    ip("10.0.0.5"),
+                    ip("10.0.0.6"),
+                )
+            };
+            assert_eq!(pf.filter(&stack, &forged).passes(), !is_told, "{at:?}");
+            // Its own way is open.
+            let own = packet(crossing(&at, false), UDP, ip("10.0.0.5"), ip("10.0.0.6"));
+            assert!(pf.filter(&stack, &own).passes(), "{at:?}");
         }
     }
 }
@@ -289,21 +332,18 @@ fn rule() -> impl Strategy<Value = Rule> {
     let transport = prop_oneof![Just(TCP), Just(UDP)];
     let ports = prop_oneof![
         Just(vec![]),
-        Just(vec![PortRange {
-            first: 80,
-            last: 80
-        }]),
-        Just(vec![
-            PortRange {
-                first: 20,
-                last: 90
-            },
-            PortRange {
-                first: 443,
-                last: 443
-            }
-        ]),
+        Just(vec![(80, 80)]),
+        Just(vec![(25, 25)]),
+        Just(vec![(25, 25), (80, 80)]),
+        Just(vec![(80, 80), (443, 443)]),
+        Just(vec![(20, 90), (443, 443)]),
     ];
+    let ports = ports.prop_map(|ports| {
+        let ports = ports.into_iter();
+        ports
+            .map(|(first, last)| PortRange { first, last })
+            .collect::<Vec<_>>()
+    });
     let user = prop_oneof![
         Just(IdMatch::One(Relation::More, 1000)),
         Just(IdMatch::One(Relation::Equal, 80)),
@@ -432,6 +472,44 @@ proptest! {
         // Whoever it was, what some user may not have does not outlive new rules, and what it was let in by does not end it.
         if one.permits(&flow, true) {
             prop_assert!(known.permits(&flow, true));
+        }
+    }
+
+    /// A fragment shows neither ports nor a socket, so it passes only where every port and every user would.
+    #[test]
+    fn nobody_passes_by_fragments(
+        ingress in rules(),
+        egress in rules(),
+        place in 0..4_usize,
+        inward in any::<bool>(),
+        other in 0..2_usize,
+        protocol in prop_oneof![Just(TCP), Just(UDP)],
+    ) {
+        let at = places()[place].clone();
+        let stack = Stack(Release::V15);
+        let one = firewall(at.clone(), ingress, egress);
+        let mut pf = filter(&one, &stack);
+        let (own, other) = (ip(OWN[0]), ip(OTHERS[other]));
+        let (from, to) = if inward { (other, own) } else { (own, other) };
+        let crossing = crossing(&at, inward);
+        let fragment = Packet { fragment: true, flags: 0, ..packet(crossing, protocol, from, to) };
+        let passes = pf.filter(&stack, &fragment).passes();
+        for port in [25, 80, 443, 8080] {
+            for user in [0, 80, 500, 1001] {
+                let flow = Flow {
+                    interface: crossing.1.to_owned(),
+                    inward: crossing.0 == Direction::In,
+                    protocol: words(protocol),
+                    from: (from, 49152),
+                    to: (to, port),
+                };
+                let known = JailFirewall {
+                    ingress: for_user(&one.ingress, user),
+                    egress: for_user(&one.egress, user),
+                    ..one.clone()
+                };
+                prop_assert!(!passes || known.permits(&flow, true), "{:?} {} {:?}", flow, user, one);
+            }
         }
     }
 }

@@ -140,7 +140,8 @@ impl Rules {
 }
 
 impl Rule {
-    fn has_owner(&self) -> bool {
+    /// Whether it asks for the owner of a socket.
+    pub(crate) fn has_owner(&self) -> bool {
         self.user.is_some() || self.group.is_some()
     }
 }

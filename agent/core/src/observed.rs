@@ -451,10 +451,38 @@ pub struct Pf {
     pub enabled: bool,
     /// Which of `nat-anchor`, `rdr-anchor`, `binat-anchor`, `anchor` with `"cellblock/*"` stand in the *main* ruleset. After `pfctl -F all` ours look whole and nothing refers to them (recording `12`).
     pub references: BTreeSet<AnchorReference>,
+    /// Rules of the main ruleset that keep whole directions or interfaces from ever reaching our `anchor`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before_us: Vec<QuickRule>,
     /// Interfaces with `(skip)`.
     pub skipped: BTreeSet<String>,
     /// Anchors below `cellblock/`, with the hash that their label states; an empty text where no such label stands.
     pub anchors: BTreeMap<String, String>,
+}
+
+/// A `quick` rule before `anchor "cellblock/*"` that asks for no address, protocol, port or tag: of what it is about, none of our rules is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuickRule {
+    /// As pfctl(8) prints it.
+    pub text: String,
+    /// Whether it passes, or drops.
+    pub passes: bool,
+    /// `in` (true), `out` (false), or both.
+    pub inward: Option<bool>,
+    /// The interface or group; none: all.
+    pub interface: Option<String>,
+}
+
+impl QuickRule {
+    /// Whether it is about what goes that way by an interface. Groups of interfaces are not looked up: a rule about one is about its members only, which `pfctl -sr` does not tell.
+    #[must_use]
+    pub fn is_about(&self, inward: bool, interface: &str) -> bool {
+        self.inward.is_none_or(|only| only == inward)
+            && self
+                .interface
+                .as_deref()
+                .is_none_or(|only| only == interface)
+    }
 }
 
 /// The four kinds of references to anchors. `nat-anchor` does not cover `binat` (recording `09`).

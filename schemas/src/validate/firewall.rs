@@ -73,7 +73,8 @@ fn validate_rule(
         && (name.is_empty()
             || name.starts_with('-')
             || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-            || is_number(name) && name.parse::<u8>().is_err())
+            || is_number(name) && !name.parse::<u8>().is_ok_and(|number| number > 0)
+            || name == "ip")
     {
         let help = "tcp, udp, icmp, icmp6, or a name or a number of protocols(5)";
         findings.add(
@@ -119,8 +120,17 @@ fn validate_rule(
                 "name the protocol, in two rules if need be",
             );
         }
+        let parsed = text.as_deref().and_then(IdMatch::parse);
+        let numbers = parsed.and_then(|ids| ids.resolve(|id| id.parse().ok()));
+        if numbers.is_some_and(IdMatch::<u32>::is_empty) {
+            findings.add(
+                &path.field(field),
+                "nobody is in this range",
+                "the smaller number comes first",
+            );
+        }
         if let Some(text) = text
-            && IdMatch::parse(text).is_none()
+            && parsed.is_none()
         {
             let help = "a name or number, with =, !=, <, <=, > or >= before it if wanted, or a range: `> 1000`, `1000:1999`";
             findings.add(

@@ -291,7 +291,7 @@ fn n14_no_jail_starts_before_its_rules_are_loaded() {
     let mut row = Row::new(N14);
     let anchor = cellblock_agent_core::names::egress_anchor(&uid(&row, "shell"));
     row.world.host.emulator().fail_next(
-        &format!("pfctl -a {anchor} -f -"),
+        &format!("pfctl -o none -a {anchor} -f -"),
         1,
         "pfctl: DIOCADDRULE: Cannot allocate memory",
     );
@@ -323,4 +323,113 @@ fn n15_rules_and_tables_that_somebody_flushes_come_back() {
 fn uid(row: &Row, name: &str) -> cellblock_schemas::Uid {
     let jail = row.fleet.index.jail(name).expect("the example has it");
     jail.metadata.uid.clone()
+}
+
+/// What a jail's condition says after a pass.
+fn told(row: &mut Row, name: &str, kind: &str) -> String {
+    let rest = row
+        .world
+        .converge(super::ROUNDS_MAX)
+        .expect("it comes to rest");
+    let uid = uid(row, name);
+    let mut jails = rest.last.report.jails.into_iter();
+    let jail = jails.find(|jail| jail.uid == uid).expect("it is reported");
+    let mut conditions = jail.conditions.into_iter();
+    let found = conditions.find(|condition| condition.kind == kind);
+    found
+        .map(|found| format!("{}: {}", found.reason, found.message))
+        .unwrap_or_default()
+}
+
+#[test]
+fn n15_a_jail_on_a_bridge_does_not_start_before_pf_is_asked_about_members() {
+    let mut row = Row::new(N15);
+    row.world.run("kldunload if_bridge");
+    let member_filter = |row: &Row| {
+        row.world
+            .observe()
+            .sysctls
+            .get("net.link.bridge.pfil_member")
+            .cloned()
+            .flatten()
+    };
+    let bridged: Vec<String> = row
+        .fleet
+        .index
+        .jails_of_host(super::HOST)
+        .filter(|jail| {
+            jail.spec
+                .networks
+                .iter()
+                .any(|network| network.network == "switch")
+        })
+        .map(|jail| jail.metadata.name.clone())
+        .collect();
+    assert!(!bridged.is_empty());
+    let mut passes = 0;
+    loop {
+        let asked = member_filter(&row);
+        let observed = row.world.observe();
+        let runs = bridged.iter().any(|name| observed.jail(name).is_some());
+        assert!(!runs || asked.as_deref() == Some("1"), "{asked:?}");
+        if runs || passes > 10 {
+            break;
+        }
+        row.world.pass().expect("nothing fails");
+        passes += 1;
+    }
+    assert!(passes <= 10, "it starts in the end");
+    row.rest();
+    row.world.run("sysctl net.link.bridge.pfil_member=0");
+    row.rest();
+    assert_eq!(member_filter(&row).as_deref(), Some("1"), "it is put back");
+    row.take_away();
+}
+
+#[test]
+fn n15_a_quick_rule_before_the_anchor_is_told() {
+    let mut row = Row::up(N15);
+    let conf = row.world.host.emulator().sh("cat /etc/pf.conf").stdout;
+    let load = |row: &Row, conf: &str| {
+        row.world
+            .host
+            .emulator()
+            .files
+            .write("/etc/pf.conf", conf)
+            .expect("a file");
+        row.world.run("pfctl -f /etc/pf.conf");
+    };
+    let line = "anchor \"cellblock/*\"\n";
+    let at = conf.rfind(line).expect("the anchor stands in pf.conf");
+    // Whatever interface it is, a jail with addresses of the host may be reached by it.
+    for (rule, is_told, is_hosts) in [
+        ("pass out quick all", true, true),
+        ("pass quick on epair all", true, true),
+        ("pass in quick on vtnet3 all", false, true),
+        ("pass out quick proto tcp", false, false),
+        ("block drop in quick on vtnet3 all", false, false),
+        ("block drop in quick on vtnet0 all", false, true),
+    ] {
+        load(&row, &format!("{}{rule}\n{}", &conf[..at], &conf[at..]));
+        let said = told(&mut row, "db", "FirewallReady");
+        assert_eq!(
+            said.starts_with("FirewallNotInForce"),
+            is_told,
+            "{rule}: {said}"
+        );
+        let host = row.world.pass().expect("a look").report.conditions;
+        let effective = host
+            .iter()
+            .find(|condition| condition.kind == "PfEffective")
+            .expect("it is told");
+        assert_eq!(
+            effective.message.contains("`quick` rules stand before"),
+            is_hosts,
+            "{rule}: {}",
+            effective.message
+        );
+    }
+    load(&row, &conf);
+    row.rest();
+    row.take_away();
 }

@@ -16,12 +16,12 @@ use cellblock_schemas::view::{JailView, NetworkView};
 
 use checked::{Loaded, unchecked};
 
-use super::firewall::skipped_of;
+use super::firewall::{is_passed_by, skipped_of};
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::Owned;
 use crate::names;
-use crate::observed::AnchorReference;
+use crate::observed::{AnchorReference, QuickRule};
 use crate::op::{Op, Record, Subject};
 use crate::render::pf::{self, AnchorRules, AnchorText};
 
@@ -352,9 +352,75 @@ impl Planner<'_> {
                 "pf.conf says `set skip on` {}, so rules there have no effect; take it out",
                 skipped.join(", ")
             );
+            return self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
+        }
+        self.check_reached(rules);
+    }
+
+    /// Rules of the operator that decide before ours are asked: one that passes, where ours would drop or change something, and one that drops, where ours would pass.
+    fn check_reached(&mut self, rules: &Rules) {
+        let pf = &self.observed.pf;
+        let stakes: Vec<Stake<'_>> = rules.values().flat_map(stakes_of).collect();
+        let is_in_the_way = |rule: &&QuickRule| {
+            let mut stakes = stakes.iter();
+            let mut firewalls = self.firewalls.values();
+            stakes.any(|stake| {
+                rule.passes != stake.passes && rule.is_about(stake.inward, stake.interface)
+            }) || firewalls.any(|firewall| is_passed_by(rule, firewall))
+        };
+        let before: Vec<&str> = pf
+            .before_us
+            .iter()
+            .filter(is_in_the_way)
+            .map(|rule| rule.text.as_str())
+            .collect();
+        if !before.is_empty() {
+            let message = format!(
+                "in pf's main ruleset `quick` rules stand before `anchor \"{}/*\"`, and of what they are about ours are never asked; put the anchor before them in /etc/pf.conf and run `service pf reload`: {}",
+                names::ANCHOR_ROOT,
+                before.join(" | ")
+            );
             self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
         }
     }
+}
+
+/// Something that rules of ours decide, and that a rule before them would take from them.
+struct Stake<'r> {
+    inward: bool,
+    interface: &'r str,
+    /// Whether they pass it, or drop or change it.
+    passes: bool,
+}
+
+/// What the rules of an anchor decide about, but for firewalls, of which jails are told one by one.
+fn stakes_of(rules: &AnchorRules) -> Vec<Stake<'_>> {
+    let stake = |inward, interface, passes| Stake {
+        inward,
+        interface,
+        passes,
+    };
+    let mut stakes = Vec::new();
+    for redirect in &rules.redirects {
+        stakes.push(stake(true, redirect.interface.as_str(), true));
+        let way = redirect.forwarded_by.as_deref();
+        stakes.extend(way.map(|way| stake(false, way, true)));
+    }
+    for public in &rules.publics {
+        stakes.push(stake(false, public.interface.as_str(), true));
+        if public.whole {
+            stakes.push(stake(true, public.interface.as_str(), true));
+            let way = public.forwarded_by.as_deref();
+            stakes.extend(way.map(|way| stake(false, way, true)));
+        }
+    }
+    let closed = rules.blocks.iter().map(|block| &block.interface);
+    let closed = closed.chain(&rules.isolation.interfaces);
+    stakes.extend(closed.map(|interface| stake(true, interface, false)));
+    for scrub in &rules.scrubs {
+        stakes.extend([true, false].map(|inward| stake(inward, &scrub.interface, false)));
+    }
+    stakes
 }
 
 /// The interfaces that the rules of an anchor stand on.

@@ -18,7 +18,7 @@ use super::{Planner, reason};
 use crate::firewall::{At, ICMP, ICMP6, JailFirewall, Link, Rule, Rules, TCP, UDP};
 use crate::host::Wanted;
 use crate::names;
-use crate::observed::AnchorReference;
+use crate::observed::{AnchorReference, QuickRule};
 use crate::op::Subject;
 
 /// Adds the names that the host must be asked for.
@@ -179,21 +179,27 @@ impl Planner<'_> {
         let numbers = &self.observed.numbers;
         let mut unknown = Vec::new();
         let mut owner_of = |what: &str, text: &Option<String>, known: &BTreeMap<_, Option<u32>>| {
-            let found = IdMatch::parse(text.as_deref()?)?;
-            found.resolve(|id| {
+            let text = text.as_deref()?;
+            let found = IdMatch::parse(text)?.resolve(|id| {
                 let known = || known.get(id).copied().flatten();
                 let number = id.parse().ok().or_else(known);
                 if number.is_none() {
                     unknown.push(format!("{what} `{id}`"));
                 }
                 number
-            })
+            })?;
+            if found.is_empty() {
+                unknown.push(format!("{what} in `{text}`"));
+                return None;
+            }
+            Some(found)
         };
         let user = owner_of("user", &rule.user, &numbers.users);
         let group = owner_of("group", &rule.group, &numbers.groups);
         let protocol = rule.protocol.as_deref().and_then(|name| {
             let known = || u8::try_from((*numbers.protocols.get(name)?)?).ok();
-            let number = number_of(name).or_else(known);
+            // pfctl(8) takes no 0 (`protoval`, sbin/pfctl/parse.y), which some names mean.
+            let number = number_of(name).or_else(known).filter(|number| *number > 0);
             if number.is_none() {
                 unknown.push(format!("protocol `{name}`"));
             }
@@ -240,11 +246,34 @@ impl Planner<'_> {
         anchors.map(|anchor| Subject::anchor(&anchor)).collect()
     }
 
+    /// The sysctl that the Host declares for a jail on a bridge and that is not so yet, or no more: it comes with if_bridge, which a host without bridges may not have loaded.
+    fn unasked_of(&self, firewall: &JailFirewall) -> Option<&'static str> {
+        let members = firewall.links.iter().filter_map(|link| match &link.at {
+            At::Member { bridge, .. } => Some(bridge.is_some()),
+            At::Stack | At::HostEnd(_) => None,
+        });
+        let needed =
+            members.flat_map(|is_host| [(MEMBER_FILTER, true), (LOCAL_MEMBER_FILTER, is_host)]);
+        let mut needed = needed.filter(|(_, needed)| *needed);
+        let found = needed.find(|(oid, _)| {
+            let found = self.observed.sysctls.get(*oid);
+            is_declared(self.view, oid) && found.is_none_or(|found| found.as_deref() != Some("1"))
+        });
+        found.map(|(oid, _)| oid)
+    }
+
     /// Whether rules could be in force; where they could not, the jail does not start, and one that runs is told.
     fn check_in_force(&mut self, uid: &Uid, firewall: &JailFirewall) {
         let pf = &self.observed.pf;
         let skipped = skipped_of(&pf.skipped, firewall);
-        let cause = if !pf.loaded || !pf.enabled {
+        let unasked = self.unasked_of(firewall);
+        let cause = if let Some(oid) = unasked {
+            let message = format!(
+                "spec.firewall would not be in force: {oid} is not 1 on this host as its Host declares; until it is, pf is not asked about members of bridges"
+            );
+            let subject = Subject::Jail(uid.clone());
+            return self.block(&subject, reason::FIREWALL_NOT_IN_FORCE, message);
+        } else if !pf.loaded || !pf.enabled {
             "pf is not enabled on this host".to_owned()
         } else if !pf.references.contains(&AnchorReference::Filter) {
             format!(
@@ -253,6 +282,16 @@ impl Planner<'_> {
             )
         } else if !skipped.is_empty() {
             format!("pf.conf says `set skip on` {}", skipped.join(", "))
+        } else if let Some(rule) = pf
+            .before_us
+            .iter()
+            .find(|rule| is_passed_by(rule, firewall))
+        {
+            format!(
+                "pf's main ruleset has `{}` before `anchor \"{}/*\"`",
+                rule.text,
+                names::ANCHOR_ROOT
+            )
         } else {
             return;
         };
@@ -262,6 +301,31 @@ impl Planner<'_> {
         let subject = Subject::Jail(uid.clone());
         self.block(&subject, reason::FIREWALL_NOT_IN_FORCE, message);
     }
+}
+
+/// Whether a rule before our anchor passes something that the firewall would drop.
+pub(super) fn is_passed_by(rule: &QuickRule, firewall: &JailFirewall) -> bool {
+    let mut links = firewall.links.iter();
+    rule.passes
+        && links.any(|link| {
+            let drops = |inward: bool, rules: &Rules| {
+                let is_that_way = rule.inward.is_none_or(|only| only == inward);
+                is_that_way && rules.block_on(link)
+            };
+            // At a link's host end the jail's packets come in.
+            let sends = link.at.host_end().is_some();
+            let ways = drops(sends, &firewall.egress) || drops(!sends, &firewall.ingress);
+            let interface = rule.interface.as_deref();
+            // The groups that the kernel puts them into (sys/net/if_epair.c, sys/net/if_bridge.c).
+            ways && interface.is_none_or(|interface| match &link.at {
+                At::Stack => true,
+                At::HostEnd(host_end) => interface == host_end || interface == "epair",
+                At::Member { host_end, bridge } => {
+                    let at_bridge = interface == "bridge" || bridge.as_deref() == Some(interface);
+                    interface == host_end || interface == "epair" || bridge.is_some() && at_bridge
+                }
+            })
+        })
 }
 
 /// The interfaces among `skipped` by which something could pass a firewall by. A jail with addresses of the host may send by any, and the loopback is where jails of one host meet.

@@ -148,7 +148,11 @@ impl<'a> Planner<'a> {
             || !remove.is_empty()
             || !is_preferred && !ports.is_empty();
         let grows = ports.iter().any(|port| !lagg.ports.contains_key(port));
-        if (is_bent || grows) && (!is_bent || self.may_change(uplink.uplink, found)) {
+        // A port that has fallen out comes back; a new one is given its share of what the host lives by.
+        let is_new =
+            |port: &String| !lagg.ports.contains_key(port) && !self.is_our_port(name, port);
+        let changes = is_bent || ports.iter().any(is_new);
+        if (is_bent || grows) && (!changes || self.may_change(uplink.uplink, found)) {
             return self.plan_ports(uplink, Some(lagg), protocol, hash, ports, remove);
         }
         for port in ports {
@@ -236,7 +240,20 @@ impl<'a> Planner<'a> {
             if is_so || !self.may_change(uplink.uplink, found) {
                 return;
             }
-        } else {
+        }
+        // Two names of one interface, which admission does not know to be one.
+        let twin = all.iter().find(|other| {
+            let has_tag = other.made.is_vlan_of(id, parent);
+            has_tag && other.interface < *name
+        });
+        if let Some(twin) = twin {
+            let message = format!(
+                "spec.uplinks[{}]: VLAN {id} of `{parent}` is uplink `{}` already; name one uplink in both networks, or give another VLAN id",
+                uplink.uplink, twin.uplink
+            );
+            return self.block(&subject, reason::UPLINK_IN_USE, message);
+        }
+        if present.is_none() {
             let op = Op::CreateVlan {
                 name: name.clone(),
                 description: uplink.description.clone(),

@@ -58,6 +58,8 @@ pub struct Packet {
     pub flags: u16,
     /// ICMP, if it is that.
     pub icmp: Option<Icmp>,
+    /// A part of a packet that nobody has put together (`PF_VPROTO_FRAGMENT`): pf sees addresses and protocol of it, makes no state of it and knows none.
+    pub fragment: bool,
     /// Uid of the local socket that sends or would receive it, if there is one.
     pub user: Option<u32>,
     /// Its gid.
@@ -203,9 +205,10 @@ impl Pf {
             return pass(format!("pf skips {}", packet.interface));
         }
         self.statistics.searches += 1;
-        if let Some(id) = self
-            .states
-            .find(&key_of(packet), packet.direction, &packet.interface)
+        if !packet.fragment
+            && let Some(id) = self
+                .states
+                .find(&key_of(packet), packet.direction, &packet.interface)
         {
             return self.follow(facts, packet, id);
         }

@@ -293,6 +293,7 @@ impl<'a> Journey<'a> {
             destination_port: ports.1,
             flags,
             icmp,
+            fragment: false,
             user,
             group: Some(0),
             length: LENGTH,
@@ -447,6 +448,7 @@ fn answer(request: &Packet) -> Packet {
             0
         },
         icmp,
+        fragment: false,
         received_on: None,
         tag: None,
         user: Some(0),

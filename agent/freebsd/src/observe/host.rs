@@ -211,11 +211,10 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
         program: "pfctl",
         what: "no Status line in -s info".to_owned(),
     })?;
-    let mut references = BTreeSet::new();
-    for show in ["-sr", "-sn"] {
-        let output = succeed(system, &Command::new(Program::Pfctl, [show]))?;
-        references.extend(pf::parse_references(&output.stdout));
-    }
+    let rules = succeed(system, &Command::new(Program::Pfctl, ["-sr"]))?;
+    let translations = succeed(system, &Command::new(Program::Pfctl, ["-sn"]))?;
+    let mut references = pf::parse_references(&rules.stdout);
+    references.extend(pf::parse_references(&translations.stdout));
     let interfaces = succeed(system, &Command::new(Program::Pfctl, ["-vsI"]))?;
     let mut anchors = BTreeMap::new();
     for anchor in self::anchors(system)? {
@@ -235,6 +234,7 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
         loaded: true,
         enabled,
         references,
+        before_us: pf::parse_before_us(&rules.stdout),
         skipped: pf::parse_skipped(&interfaces.stdout),
         anchors,
     })

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use cellblock_agent_core::firewall::Flow;
 use cellblock_agent_core::names::ANCHOR_ROOT;
-use cellblock_agent_core::observed::AnchorReference;
+use cellblock_agent_core::observed::{AnchorReference, QuickRule};
 use cellblock_agent_core::render::pf::HASH_LABEL;
 use ipnet::IpNet;
 
@@ -51,6 +51,80 @@ pub fn parse_references(text: &str) -> BTreeSet<AnchorReference> {
             whole.then_some(reference)
         })
         .collect()
+}
+
+/// Reads `pfctl -sr` of the main ruleset: the `quick` rules before our `anchor` that ask for nothing but a direction, an interface and a family (`print_rule`, sbin/pfctl/pfctl_parser.c). None where the
+/// anchor is not there at all.
+#[must_use]
+pub fn parse_before_us(text: &str) -> Vec<QuickRule> {
+    let anchor = format!("anchor \"{ANCHOR_ROOT}/*\"");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let Some(place) = lines.iter().position(|line| line.starts_with(&anchor)) else {
+        return Vec::new();
+    };
+    lines[..place]
+        .iter()
+        .filter_map(|line| quick_rule(line))
+        .collect()
+}
+
+fn quick_rule(line: &str) -> Option<QuickRule> {
+    let mut words = line.split_whitespace().peekable();
+    let passes = match words.next()? {
+        "pass" => true,
+        "block" => false,
+        _ => return None,
+    };
+    if !passes {
+        // `drop`, `return`, `return-rst(ttl 5)`, `return-icmp(port-unr, port-unr)` …
+        while words
+            .next_if(|word| !matches!(*word, "in" | "out" | "quick" | "log" | "on" | "all"))
+            .is_some()
+        {}
+    }
+    let inward = words
+        .next_if(|word| matches!(*word, "in" | "out"))
+        .map(|word| word == "in");
+    if words.next_if_eq(&"log").is_some() && words.peek().is_some_and(|word| word.starts_with('('))
+    {
+        // `(all, to pflog1)`
+        while !words.next()?.ends_with(')') {}
+    }
+    words.next_if_eq(&"quick")?;
+    let mut interface = None;
+    if words.next_if_eq(&"on").is_some() {
+        interface = Some(words.next().filter(|word| *word != "!")?.to_owned());
+    }
+    words.next_if(|word| matches!(*word, "inet" | "inet6"));
+    words.next_if_eq(&"all")?;
+    // What is behind narrows the rule, or says what else is done with what it matches.
+    let narrows = [
+        "flags",
+        "user",
+        "group",
+        "icmp-type",
+        "icmp6-type",
+        "tos",
+        "tagged",
+        "!",
+        "fragment",
+        "os",
+        "received-on",
+        "probability",
+        "prio",
+    ];
+    let rest: Vec<&str> = words.collect();
+    let is_narrow = rest.iter().enumerate().any(|(place, word)| {
+        let is_any_flags =
+            *word == "flags" && matches!(rest.get(place + 1), Some(&("any" | "S/SA")));
+        narrows.contains(word) && !is_any_flags
+    });
+    (!is_narrow).then(|| QuickRule {
+        text: line.to_owned(),
+        passes,
+        inward,
+        interface,
+    })
 }
 
 /// Reads `pfctl -vsI`: the interfaces and groups on which pf does nothing.

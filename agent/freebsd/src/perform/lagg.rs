@@ -32,19 +32,22 @@ impl Performer<'_> {
         if let Some(hash) = hash.filter(|hash| now.hash != *hash) {
             self.ifconfig(words![name, "lagghash", hash])?;
         }
+        let mut refused = Ok(());
         if let Some(first) = ports.first().filter(|_| protocol == "failover") {
-            self.add_port(name, first)?;
+            refused = self.add_port(name, first);
             let now = self.lagg(name)?;
             let all_ours = |port: &String| ports.contains(port) || remove.contains(port);
-            if now.master() != Some(first) && now.ports.keys().all(all_ours) {
+            if refused.is_ok() && now.master() != Some(first) && now.ports.keys().all(all_ours) {
                 for port in now.ports.keys().filter(|port| *port != first) {
                     self.remove_port(name, port)?;
                 }
             }
         }
+        // One that the kernel refuses keeps no other from joining.
         for port in ports {
-            self.add_port(name, port)?;
+            refused = refused.and(self.add_port(name, port));
         }
+        refused?;
         for port in remove {
             self.remove_port(name, port)?;
         }

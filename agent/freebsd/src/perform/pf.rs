@@ -38,7 +38,11 @@ impl Performer<'_> {
     pub(super) fn load_anchor(&self, anchor: &str, rules: &str) -> Result<(), Failure> {
         let anchor = anchor_word(anchor)?;
         let _one_at_a_time = self.pf.lock().unwrap_or_else(PoisonError::into_inner);
-        let check = Command::new(Program::Pfctl, ["-a", anchor, "-n", "-f", "-"]).stdin(rules);
+        let check = Command::new(
+            Program::Pfctl,
+            ["-o", "none", "-a", anchor, "-n", "-f", "-"],
+        )
+        .stdin(rules);
         let output = self.system.run(&check)?;
         if !output.is_success() {
             return Err(rejected(anchor, &check, &output));
@@ -71,9 +75,12 @@ impl Performer<'_> {
         effect(empty, || format!("anchor {anchor} still holds something"))
     }
 
+    /// As it is written (`-o none`): pfctl(8) would leave out rules that others cover, whose tables then are none, and make tables of its own (`optimize_superblock`, sbin/pfctl/pfctl_optimize.c).
+    ///
     /// One transaction. Meeting somebody else's, pfctl loses its ticket and says `DIOCXCOMMIT: Device busy`; a moment later it gets another.
     fn load(&self, anchor: &str, rules: &str) -> Result<(), Failure> {
-        let command = Command::new(Program::Pfctl, ["-a", anchor, "-f", "-"]).stdin(rules);
+        let command =
+            Command::new(Program::Pfctl, ["-o", "none", "-a", anchor, "-f", "-"]).stdin(rules);
         let mut pause = LOAD_PAUSE;
         for left in (0..LOAD_TRIES).rev() {
             let output = self.run(&command)?;

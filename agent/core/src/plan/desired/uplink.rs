@@ -52,6 +52,17 @@ pub enum Made {
     },
 }
 
+impl Made {
+    /// Whether it is this VLAN of that interface.
+    #[must_use]
+    pub fn is_vlan_of(&self, of: u16, on: &str) -> bool {
+        match self {
+            Self::Lagg { .. } => false,
+            Self::Vlan { id, parent, .. } => *id == of && parent == on,
+        }
+    }
+}
+
 impl DesiredUplink<'_> {
     /// Whether it is made upon that interface.
     #[must_use]

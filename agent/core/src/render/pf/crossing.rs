@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use cellblock_schemas::net::{Family, PortRange};
+use cellblock_schemas::net::Family;
 use cellblock_schemas::owner::{IdMatch, Relation};
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
@@ -144,7 +144,7 @@ impl Crossing<'_> {
             Some(_) | None => None,
         };
         if self.own.is_none() && peers.is_none() && only.or(self.family).is_none() {
-            return vec![words(None, rule, "any", "any")];
+            return words(None, rule, "any", "any");
         }
         let families = [Family::Ipv4, Family::Ipv6].into_iter();
         let families = families.filter(|family| {
@@ -172,7 +172,25 @@ impl Crossing<'_> {
             } else {
                 (&own, &peers)
             };
-            lines.push(words(Some(family), rule, from, to));
+            lines.extend(words(Some(family), rule, from, to));
+        }
+        lines
+    }
+
+    /// The same for a rule that drops. Of a fragment pf sees neither ports nor a socket, and a rule that asks for these is not about it (PF_VPROTO_FRAGMENT, sys/netpfil/pf/pf.c): whoever fragments
+    /// would pass. Nothing puts IPv4 fragments together before that unless pf.conf says `set reassemble yes`.
+    pub(super) fn matches_of_drop(&self, rule: Option<&Rule>, tables: &mut Tables) -> Vec<String> {
+        let mut lines = self.matches(rule, tables);
+        let narrow = rule.filter(|rule| !rule.ports.is_empty() || rule.has_owner());
+        let whole = narrow.map(|rule| Rule {
+            ports: Vec::new(),
+            user: None,
+            group: None,
+            ..rule.clone()
+        });
+        if whole.is_some() {
+            let whole = self.matches(whole.as_ref(), tables).into_iter();
+            lines.extend(whole.map(|line| format!("{line} fragment")));
         }
         lines
     }
@@ -194,18 +212,24 @@ fn of_family(members: impl Iterator<Item = IpNet>, family: Family) -> BTreeSet<I
         .collect()
 }
 
-/// `inet proto tcp from any to 192.0.2.3 port { 80, 443 } user > 1000`
-fn words(family: Option<Family>, rule: Option<&Rule>, from: &str, to: &str) -> String {
+/// `inet proto tcp from any to 192.0.2.3 port 80 user > 1000`, once for each of the ports: pfctl(8) would make as many rules of a list, of which the kernel leaves out those that it has already.
+fn words(family: Option<Family>, rule: Option<&Rule>, from: &str, to: &str) -> Vec<String> {
     let mut words = Vec::new();
     words.extend(family.map(|family| family.keyword().to_owned()));
     let protocol = rule.and_then(|rule| rule.protocol);
     words.extend(protocol.map(|protocol| format!("proto {}", protocol_word(protocol))));
     words.push(format!("from {from} to {to}"));
-    if let Some(rule) = rule {
-        words.extend(ports(&rule.ports));
-        words.extend(owners(rule));
+    let words = words.join(" ");
+    let owners: String = rule.map(owners).unwrap_or_default();
+    match rule.map(|rule| rule.ports.as_slice()).unwrap_or_default() {
+        [] => vec![format!("{words}{owners}")],
+        ports => {
+            let ports = ports.iter().map(range);
+            ports
+                .map(|ports| format!("{words} port {ports}{owners}"))
+                .collect()
+        }
     }
-    words.join(" ")
 }
 
 /// The few that everybody knows by name, and that pfctl(8) must not look up.
@@ -219,21 +243,10 @@ fn protocol_word(protocol: u8) -> String {
     }
 }
 
-fn ports(ports: &[PortRange]) -> Option<String> {
-    match ports {
-        [] => None,
-        [one] => Some(format!("port {}", range(one))),
-        several => {
-            let several: Vec<String> = several.iter().map(range).collect();
-            Some(format!("port {{ {} }}", several.join(", ")))
-        }
-    }
-}
-
-fn owners(rule: &Rule) -> impl Iterator<Item = String> {
-    let user = rule.user.map(|user| format!("user {}", ids(user)));
-    let group = rule.group.map(|group| format!("group {}", ids(group)));
-    user.into_iter().chain(group)
+fn owners(rule: &Rule) -> String {
+    let user = rule.user.map(|user| format!(" user {}", ids(user)));
+    let group = rule.group.map(|group| format!(" group {}", ids(group)));
+    user.into_iter().chain(group).collect()
 }
 
 /// An inclusive range has no form of its own behind `user`: the grammar takes `><` and `<>` there (`PORTBINARY`, sbin/pfctl/parse.y), and reads `1000:1999` as a name.

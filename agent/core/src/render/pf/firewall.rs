@@ -25,7 +25,10 @@ const ALLOWED: &str = "cellblock:pass";
 
 /// What never depends on a rule: without neighbour discovery nobody speaks IPv6 (RFC 4861), and without these errors nobody learns the path's MTU (RFC 8201, RFC 1191). Errors about a connection
 /// that pf has a state of pass with that state anyhow.
-const NEIGHBOURS: &str = "icmp6-type { toobig, routersol, routeradv, neighbrsol, neighbradv }";
+const NEIGHBOURS: &str = "icmp6-type { toobig, routersol, neighbrsol, neighbradv }";
+
+/// What a router says, which a jail may hear and not say: one that says it makes itself the router of all others.
+const ROUTER: &str = "icmp6-type routeradv";
 const TOO_BIG: &str = "icmp-type unreach code needfrag";
 
 /// Multicast listener discovery, by which a switch learns where solicitations must go (RFC 4541); it has a router alert option, and pf drops packets with options unless told otherwise.
@@ -37,6 +40,9 @@ pub(super) fn egress_lines(firewall: &JailFirewall, tables: &mut Tables) -> Vec<
     let is_shared = firewall.links.iter().any(|link| link.at == At::Stack);
     if is_shared {
         lines.extend(own_lines(firewall, tables));
+    }
+    for link in &firewall.links {
+        lines.extend(forged_lines(link, tables));
     }
     for link in &firewall.links {
         lines.extend(exempt_lines(link, tables));
@@ -56,7 +62,7 @@ pub(super) fn egress_lines(firewall: &JailFirewall, tables: &mut Tables) -> Vec<
         let rules = rules.map(|rule| (Some(rule), rule.passes));
         for (rule, passes) in rules.chain([(None, firewall.egress.passes_rest)]) {
             let tag = if passes { ALLOWED } else { DENIED };
-            for matches in crossing.matches(rule, tables) {
+            for matches in about(&crossing, rule, passes, tables) {
                 if decided.insert(matches.clone()) {
                     chain.push(format!("match {} {matches} tag \"{tag}\"", crossing.at()));
                 }
@@ -88,13 +94,37 @@ fn own_lines(firewall: &JailFirewall, tables: &mut Tables) -> Vec<String> {
     lines.collect()
 }
 
+/// What comes in under an address of the jail by a way that it does not come by. pf finds states whichever way their first packet went (`pf_find_state`, sys/netpfil/pf/pf.c): a packet that
+/// another jail's root forged would make the state that lets the next ones in. On a bridge any member may take any address, and nothing here tells them apart. What a jail of the host's stack sends
+/// to many comes back in by the NIC (`if_simloop`, sys/net/if_ethersubr.c), so of those only the ways of other jails are closed: the groups `epair` and `bridge`.
+fn forged_lines(link: &Link, tables: &mut Tables) -> Vec<String> {
+    let ways = match &link.at {
+        At::Stack => vec!["epair".to_owned(), "bridge".to_owned()],
+        At::HostEnd(host_end) => vec![format!("! {host_end}")],
+        At::Member { .. } => return Vec::new(),
+    };
+    let mut lines = Vec::new();
+    for way in ways {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let own = link.addresses.iter().map(|own| IpNet::from(*own));
+            lines.extend(set_of(own, family, tables).map(|own| {
+                let family = family.keyword();
+                format!("block drop in quick on {way} {family} from {own} to any")
+            }));
+        }
+    }
+    lines
+}
+
 /// Neighbour discovery, and what the path's MTU is learnt by.
 fn exempt_lines(link: &Link, tables: &mut Tables) -> Vec<String> {
     let mut lines = Vec::new();
     let out = outward(link);
     let is_member = matches!(link.at, At::Member { .. });
     for crossing in std::iter::once(out).chain(inward(link)) {
-        for (protocol, types) in [(ICMP6, NEIGHBOURS), (ICMP, TOO_BIG)] {
+        let heard = crossing.inward.then_some((ICMP6, ROUTER));
+        let always = [(ICMP6, NEIGHBOURS), (ICMP, TOO_BIG)];
+        for (protocol, types) in always.into_iter().chain(heard) {
             let rule = of_protocol(protocol);
             let matches = crossing.matches(Some(&rule), tables).into_iter();
             lines
@@ -149,7 +179,7 @@ fn outward_lines(
             (true, None) => ("pass", " keep state".to_owned()),
             (false, _) => ("block drop", String::new()),
         };
-        let matches = crossing.matches(rule, tables).into_iter();
+        let matches = about(&crossing, rule, passes, tables).into_iter();
         lines.extend(matches.map(|matches| {
             format!(
                 "{action} {} {matches} tagged \"{tag}\"{keeps}",
@@ -201,7 +231,7 @@ pub(super) fn ingress_lines(
                     }
                 }
                 let (action, keeps) = words_of(rule.passes);
-                let matches = crossing.matches(Some(rule), tables).into_iter();
+                let matches = about(&crossing, Some(rule), rule.passes, tables).into_iter();
                 lines.extend(
                     matches
                         .map(|matches| format!("{action} {} {matches}{keeps}", crossing.quick())),
@@ -213,6 +243,20 @@ pub(super) fn ingress_lines(
         lines.extend(rest_lines(&outward(link), true, tables));
     }
     lines
+}
+
+/// What a rule that passes or drops is about.
+fn about(
+    crossing: &Crossing<'_>,
+    rule: Option<&Rule>,
+    passes: bool,
+    tables: &mut Tables,
+) -> Vec<String> {
+    if passes {
+        crossing.matches(rule, tables)
+    } else {
+        crossing.matches_of_drop(rule, tables)
+    }
 }
 
 fn words_of(passes: bool) -> (&'static str, &'static str) {

@@ -99,7 +99,15 @@ impl Walk<'_> {
         if !self.address_matches(&rule.destination, destination.0, false) {
             return Some(Skip::Destination);
         }
-        if matches!(self.packet.protocol, 6 | 17 | 132) {
+        if self.packet.fragment {
+            let asks_for_ports = rule.source.port.is_some() || rule.destination.port.is_some();
+            let asks_for_flags = self.packet.protocol == 6 && rule.flag_set != 0;
+            let asks_for_icmp = rule.icmp_type != 0 || rule.icmp_code != 0;
+            let asks_for_owner = rule.user.is_some() || rule.group.is_some();
+            if asks_for_ports || asks_for_flags || asks_for_icmp || asks_for_owner {
+                return Some(Skip::Nothing);
+            }
+        } else if matches!(self.packet.protocol, 6 | 17 | 132) {
             if self.packet.protocol == 6 && rule.flag_set & self.packet.flags != rule.flags {
                 return Some(Skip::Nothing);
             }
@@ -125,7 +133,8 @@ impl Walk<'_> {
         let size =
             rule.max_packet_size != 0 && self.packet.length > u32::from(rule.max_packet_size);
         let odds = rule.probability != 0 && rule.probability <= self.draw();
-        let tos = rule.tos != 0 || rule.prio.is_some() || rule.fragment || rule.os.is_some();
+        let fragment = rule.fragment && !self.packet.fragment;
+        let tos = rule.tos != 0 || rule.prio.is_some() || fragment || rule.os.is_some();
         let elsewhere = !rule.received_on.is_empty()
             && (self.packet.received_on.as_deref() == Some(rule.received_on.as_str()))
                 == rule.received_on_negated;

@@ -31,9 +31,10 @@ pub(super) fn echo(protocol: u8, icmp_type: u8) -> Option<(u8, bool)> {
 
 /// An ICMP error has no state of its own.
 pub(super) fn makes_state(packet: &Packet) -> bool {
-    packet
-        .icmp
-        .is_none_or(|icmp| echo(packet.protocol, icmp.icmp_type).is_some())
+    !packet.fragment
+        && packet
+            .icmp
+            .is_none_or(|icmp| echo(packet.protocol, icmp.icmp_type).is_some())
 }
 
 pub(super) fn first_progress(protocol: u8) -> [u8; 2] {

@@ -195,6 +195,7 @@ pub(super) fn syn(
         destination_port: to.1,
         flags: SYN,
         icmp: None,
+        fragment: false,
         user: None,
         group: None,
         length: 60,
@@ -223,6 +224,7 @@ pub(super) fn answer(packet: &Packet) -> Packet {
         destination_port: packet.source_port,
         flags: SYN | ACK,
         icmp,
+        fragment: false,
         ..packet.clone()
     }
 }
@@ -239,6 +241,7 @@ pub(super) fn ping(direction: Direction, interface: &str, from: &str, to: &str, 
         protocol,
         flags: 0,
         icmp,
+        fragment: false,
         ..syn(direction, interface, (from, 0), (to, 0))
     }
 }

@@ -7,8 +7,8 @@ use cellblock_agent_core::observed::AnchorReference;
 use proptest::prelude::*;
 
 use super::{
-    has_translations, is_no_anchor, is_not_loaded, parse_anchors, parse_enabled, parse_hash,
-    parse_references, parse_skipped, parse_states_among, parse_states_of, parse_tables,
+    has_translations, is_no_anchor, is_not_loaded, parse_anchors, parse_before_us, parse_enabled,
+    parse_hash, parse_references, parse_skipped, parse_states_among, parse_states_of, parse_tables,
     parse_translated, parse_unpermitted, table_addresses,
 };
 use crate::observe::recording::{stderr, stdout};
@@ -61,6 +61,60 @@ fn references_in_the_main_ruleset() {
     ] {
         assert_eq!(parse_references(partial), BTreeSet::new(), "{partial}");
     }
+}
+
+#[test]
+fn quick_rules_before_our_anchor() {
+    let told = |text: &str| {
+        let rules = parse_before_us(&format!(
+            "{text}\nanchor \"cellblock/*\" all\npass quick all\n"
+        ));
+        rules
+            .into_iter()
+            .map(|rule| (rule.passes, rule.inward, rule.interface))
+            .collect::<Vec<_>>()
+    };
+    let lo = || Some("lo0".to_owned());
+    for (line, expected) in [
+        ("pass quick all flags S/SA keep state", (true, None, None)),
+        (
+            "pass quick on lo0 all flags S/SA keep state",
+            (true, None, lo()),
+        ),
+        (
+            "pass out quick inet all flags S/SA keep state",
+            (true, Some(false), None),
+        ),
+        (
+            "block drop in log quick on lo0 inet6 all",
+            (false, Some(true), lo()),
+        ),
+        (
+            "block return in log (all, to pflog1) quick all label \"x\"",
+            (false, Some(true), None),
+        ),
+        (
+            "block return-icmp(port-unr, port-unr) quick all",
+            (false, None, None),
+        ),
+        ("pass quick all no state", (true, None, None)),
+    ] {
+        assert_eq!(told(line), [expected], "{line}");
+    }
+    for line in [
+        "pass all flags S/SA keep state",
+        "pass in quick on em0 proto tcp from any to any port = ssh flags S/SA keep state",
+        "block drop quick from <bad> to any",
+        "pass quick proto icmp all keep state",
+        "pass quick on ! em0 all flags S/SA keep state",
+        "pass quick all flags S/SA keep state tagged x",
+        "block drop quick all fragment",
+        "match in all scrub( no-df)",
+        "anchor \"other\" quick all",
+    ] {
+        assert_eq!(told(line), [], "{line}");
+    }
+    assert_eq!(parse_before_us("pass quick all\n"), []);
 }
 
 #[test]
@@ -163,7 +217,7 @@ fn tables() {
 proptest! {
     #[test]
     fn hostile_text_never_panics(text in "\\PC*") {
-        let _ = (parse_enabled(&text), parse_references(&text), parse_skipped(&text), parse_anchors(&text), parse_hash(&text), parse_tables(&text), parse_states_of(&text, IpAddr::from([192, 0, 2, 3])), has_translations(&text, &text));
+        let _ = (parse_before_us(&text), parse_enabled(&text), parse_references(&text), parse_skipped(&text), parse_anchors(&text), parse_hash(&text), parse_tables(&text), parse_states_of(&text, IpAddr::from([192, 0, 2, 3])), has_translations(&text, &text));
     }
 }
 

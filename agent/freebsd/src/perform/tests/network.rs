@@ -412,7 +412,7 @@ fn a_load_that_meets_another_transaction_is_tried_again() {
     let bench = Bench::new();
     bench.start_pf();
     bench.emulated.emulator().fail_next(
-        "pfctl -a cellblock/n1 -f -",
+        "pfctl -o none -a cellblock/n1 -f -",
         1,
         "pfctl: DIOCXCOMMIT: Device busy",
     );

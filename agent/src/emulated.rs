@@ -132,7 +132,15 @@ pub fn prepared(name: &str, seed: u64) -> anyhow::Result<Emulator> {
             0x56 + u8::try_from(index).unwrap_or_default(),
         ];
     }
-    let mut emulator = Emulator::new(Release::V15_1, hardware);
+    prepared_as(Release::V15_1, hardware)
+}
+
+/// The same on other hardware, or of another release.
+///
+/// # Errors
+/// The emulator refuses one of the commands.
+pub fn prepared_as(release: Release, hardware: HardwareProfile) -> anyhow::Result<Emulator> {
+    let mut emulator = Emulator::new(release, hardware);
     let text = "nat-anchor \"cellblock/*\"\nrdr-anchor \"cellblock/*\"\nbinat-anchor \"cellblock/*\"\nanchor \"cellblock/*\"\npass\n";
     for directory in ["/etc", "/jails", "/tmp", "/var/db/cellblock/jails"] {
         emulator

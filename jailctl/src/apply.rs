@@ -193,14 +193,12 @@ fn refusal(document: &Document, result: &wire::ApplyResult, printer: &Printer) {
     if result.outcome() != Outcome::Refused {
         return;
     }
-    for violation in &result.violations {
-        let diagnostic = document.diagnostic(&Violation {
-            field: violation.field.clone(),
-            message: violation.message.clone(),
-            help: violation.help.clone(),
-        });
-        printer.rendered(&diagnostic.render(printer.is_interactive()));
-    }
+    let violations = result.violations.iter().map(|violation| Violation {
+        field: violation.field.clone(),
+        message: violation.message.clone(),
+        help: violation.help.clone(),
+    });
+    input::refusal(document, &violations.collect::<Vec<_>>(), printer);
 }
 
 /// `Err` if an object was refused, with what became of the others.

@@ -43,6 +43,8 @@ pub enum Command {
     Delete(Delete),
     /// Wait until objects are in a state
     Wait(Wait),
+    /// Print what an agent does for objects, as an operator would have written it: commands, pf rules, ngctl scripts, jail.conf
+    Render(Render),
     /// Explain a kind or a field of it, as in jail.spec.networks
     Explain(Explain),
     /// Pause, resume and approve hosts; what stays behind on one
@@ -185,6 +187,23 @@ pub struct Wait {
     /// How long, as in 90s or 5m
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
+}
+
+/// `render`
+#[derive(Clone, Debug, Args)]
+pub struct Render {
+    /// A kind, and names; no name: all of the kind that there are. Or KIND/NAME, as -o name prints it
+    #[arg(
+        value_name = "KIND [NAME…] | KIND/NAME…",
+        required_unless_present = "filenames"
+    )]
+    pub words: Vec<String>,
+    /// Manifests, in place of a controller; without words everything in them.
+    #[command(flatten)]
+    pub files: Files,
+    /// As a document
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Encoding>,
 }
 
 /// `host`

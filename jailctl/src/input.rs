@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use cellblock_schemas::Violation;
 use cellblock_schemas::manifest::{self, Diagnostic, Document, File, MANIFEST_BYTES_MAX};
 
 use crate::printer::Printer;
@@ -16,6 +17,18 @@ mod tests;
 /// # Errors
 /// A file cannot be read, or a manifest has a mistake; then nothing may be applied.
 pub fn read(filenames: &[PathBuf], printer: &Printer) -> anyhow::Result<Vec<Document>> {
+    read_for(filenames, "applied", printer)
+}
+
+/// [`read`] for something else than being applied, as a participle.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_for(
+    filenames: &[PathBuf],
+    what: &str,
+    printer: &Printer,
+) -> anyhow::Result<Vec<Document>> {
     if filenames.is_empty() {
         bail!("no manifest is named; give -f FILE, -f DIRECTORY, or -f - for standard input");
     }
@@ -37,7 +50,7 @@ pub fn read(filenames: &[PathBuf], printer: &Printer) -> anyhow::Result<Vec<Docu
     let (documents, found) = judge(&files);
     diagnostics.extend(found);
     if !diagnostics.is_empty() {
-        bail!(failed(&diagnostics, printer));
+        bail!(failed(&diagnostics, what, printer));
     }
     if documents.is_empty() {
         bail!(
@@ -58,8 +71,16 @@ fn judge(files: &[File<'_>]) -> (Vec<Document>, Vec<Diagnostic>) {
     (documents, diagnostics)
 }
 
+/// Prints why an object was refused, each reason with its place in the manifest.
+pub fn refusal(document: &Document, violations: &[Violation], printer: &Printer) {
+    for violation in violations {
+        let diagnostic = document.diagnostic(violation);
+        printer.rendered(&diagnostic.render(printer.is_interactive()));
+    }
+}
+
 /// Prints diagnostics; what to end with.
-pub fn failed(diagnostics: &[Diagnostic], printer: &Printer) -> String {
+fn failed(diagnostics: &[Diagnostic], what: &str, printer: &Printer) -> String {
     for diagnostic in diagnostics {
         printer.rendered(&diagnostic.render(printer.is_interactive()));
     }
@@ -68,7 +89,7 @@ pub fn failed(diagnostics: &[Diagnostic], printer: &Printer) -> String {
     } else {
         format!("{} errors", diagnostics.len())
     };
-    format!("{errors} in the manifests; nothing was applied")
+    format!("{errors} in the manifests; nothing was {what}")
 }
 
 fn names(filenames: &[PathBuf]) -> String {

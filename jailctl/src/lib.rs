@@ -1,7 +1,7 @@
 //! `jailctl`: the command line. Typed arguments become typed requests; one file prints.
 //!
 //! ```text
-//! args ──► apply | diff | get | describe | delete | wait | host | version | sandbox ──► client (gRPC) ──► controller
+//! args ──► apply | diff | get | describe | delete | wait | host | version | render | sandbox ──► client (gRPC) ──► controller
 //!                 │                                                            │
 //!                 └── manifests (schemas::manifest)                            └──► printer ──► terminal or script
 //! ```
@@ -19,6 +19,7 @@ pub mod host;
 pub mod input;
 pub mod output;
 pub mod printer;
+pub mod render;
 pub mod sandbox;
 pub mod table;
 pub mod target;
@@ -99,6 +100,14 @@ async fn perform(cli: Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
             printer
                 .raw(&String::from_utf8_lossy(&script))
                 .map_err(anyhow::Error::from)
+        }
+        Command::Render(arguments) => {
+            let is_whole = render::run(&connection, &arguments, printer).await?;
+            return Ok(if is_whole {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
         Command::Diff(arguments) => {
             let differs = diff::run(&mut connection.client()?, &arguments, printer).await?;

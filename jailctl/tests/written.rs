@@ -12,7 +12,7 @@ use cellblock_controller::{Config, Controller};
 const LAN: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Network\nmetadata: {name: lan}\nspec: {bridge: {}, scope: host, subnets: [{cidr: 10.30.0.0/24}]}\n";
 
 /// What every command is asked with in the tests: all that write a result.
-const WORDS: [&[&str]; 11] = [
+const WORDS: [&[&str]; 13] = [
     &["get", "all", "-o", "json"],
     &["get", "all", "-o", "yaml"],
     &["get", "all", "-o", "jsonpath={.items}"],
@@ -22,6 +22,8 @@ const WORDS: [&[&str]; 11] = [
     &["version"],
     &["completion", "bash"],
     &["host", "residue"],
+    &["render", "network", "lan"],
+    &["render", "network", "lan", "-o", "yaml"],
     &["--version"],
     &["get", "--help"],
 ];

@@ -19,6 +19,7 @@ mod netgraph;
 mod one_to_one;
 mod routed;
 mod shared_ip;
+mod six_modes;
 mod tables;
 
 /// How many passes a host may take to come to rest.
@@ -37,8 +38,13 @@ struct Row {
 impl Row {
     /// The example's manifest, given to a host on which nothing has been done yet.
     fn new(path: &str) -> Self {
+        Self::of(&manifest(path))
+    }
+
+    /// The same with any manifest.
+    fn of(manifest: &str) -> Self {
         let mut fleet = Fleet::default();
-        fleet.apply(&manifest(path)).expect("it is admitted");
+        fleet.apply(manifest).expect("it is admitted");
         let mut world = World::new(Release::V15_1);
         for jail in fleet.index.jails_of_host(HOST) {
             let root = &jail.spec.root.as_ref().expect("a root").path;

@@ -22,6 +22,8 @@ pub enum Feature {
     Firewall,
     /// `user` and `group` of a rule in `firewall`.
     SocketOwner,
+    /// `isolation: jails` of a Network.
+    Isolation,
 }
 
 /// The sysctl with which pf is asked about what goes from member to member of a bridge (`bridge_pfil`, sys/net/if_bridge.c).
@@ -35,8 +37,21 @@ pub const LOCAL_MEMBER_FILTER: &str = "net.link.bridge.pfil_local_phys";
 pub enum Enforcement {
     /// The host's pf: every packet in question is routed by the host, or is the host's own.
     HostPf,
+    /// if_bridge(4), whose private members get no frames of each other; and the host's pf where the host is their router.
+    PrivateMembers,
     /// Nobody, and why.
     Refused(Refusal),
+}
+
+impl Enforcement {
+    /// Why nobody does; none where somebody does.
+    #[must_use]
+    pub fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::HostPf | Self::PrivateMembers => None,
+            Self::Refused(refusal) => Some(refusal),
+        }
+    }
 }
 
 /// Why nobody can enforce a feature, and what to do instead.
@@ -86,6 +101,18 @@ const OWN_NIC: Refusal = Refusal {
     help: "let the router outside do it, or use another mode",
 };
 
+/// Jails of a netgraph switch, of which none can be kept from another: ng_bridge(4) sends a frame to the link that its address was learnt on, whichever it came by (sys/netgraph/ng_bridge.c).
+const NO_PRIVATE_LINKS: Refusal = Refusal {
+    message: "ng_bridge(4) has no private links, and the host's pf never sees what goes by it from jail to jail",
+    help: "use a bridge or a routed network, or give each jail a switch of its own",
+};
+
+/// Jails with a NIC of their own, which meet outside.
+const OUTSIDE: Refusal = Refusal {
+    message: "jails with a NIC of their own meet at a switch outside, which this host has no part in",
+    help: "let that switch keep its ports apart, or use another mode",
+};
+
 /// Who enforces `feature` for what the jails of a network send and get in `family`.
 #[must_use]
 pub fn enforcement(spec: &NetworkSpec, feature: Feature, family: Family) -> Enforcement {
@@ -96,6 +123,10 @@ pub fn enforcement(spec: &NetworkSpec, feature: Feature, family: Family) -> Enfo
             Some(Mode::Bridge(_) | Mode::Routed(_) | Mode::Netgraph(_) | Mode::Passthrough(_)),
             Feature::SocketOwner,
         ) => Enforcement::Refused(OTHER_STACK),
+        (Some(Mode::Routed(_)), Feature::Isolation) => Enforcement::HostPf,
+        (Some(Mode::Bridge(_)), Feature::Isolation) => Enforcement::PrivateMembers,
+        (Some(Mode::Netgraph(_)), Feature::Isolation) => Enforcement::Refused(NO_PRIVATE_LINKS),
+        (Some(Mode::Passthrough(_)), Feature::Isolation) => Enforcement::Refused(OUTSIDE),
         // Links that lead nowhere but into the host's routing table.
         (
             Some(Mode::Routed(_)),

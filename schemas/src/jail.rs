@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::condition::Condition;
 use crate::ids::Generation;
 use crate::meta::ObjectMeta;
-use crate::net::{Cidr, Family, HostAddress, Mac, PortRange, Protocol};
+use crate::net::{Cidr, Family, HostAddress, Mac, PortRange, Protocol, is_link_local};
 use crate::selector::{LabelSelector, Toleration};
 
 mod probe;
@@ -509,12 +509,12 @@ impl Firewall {
 }
 
 impl BoundAttachment {
-    /// The first address of `family`.
+    /// The first address of `family` that something can be led to: a link-local one is reached on its own link only.
     #[must_use]
     pub fn address_of(&self, family: Family) -> Option<std::net::IpAddr> {
         self.addresses
             .iter()
             .map(|address| address.address)
-            .find(|address| Family::of(*address) == family)
+            .find(|address| Family::of(*address) == family && !is_link_local(*address))
     }
 }

@@ -3,7 +3,7 @@
 //! All of them are strings in JSON, parsed and printed here and nowhere else.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -49,6 +49,15 @@ impl Family {
             Self::Ipv6 => 128,
         }
     }
+}
+
+/// The address that the kernel gives to every loopback that comes up (recording `03`).
+pub const LOOPBACK_LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
+
+/// Whether an IPv6 address means something on its own link only.
+#[must_use]
+pub fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// A transport protocol that has ports.

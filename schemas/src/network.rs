@@ -10,7 +10,7 @@ use crate::condition::Condition;
 use crate::ids::Generation;
 use crate::jail::JailSpec;
 use crate::meta::ObjectMeta;
-use crate::net::{AddressRange, Cidr};
+use crate::net::{AddressRange, Cidr, LOOPBACK_LINK_LOCAL, is_link_local};
 use crate::selector::LabelSelector;
 
 /// The host's link-local address on every unnumbered routed link, which is the jail's IPv6 gateway.
@@ -315,7 +315,7 @@ pub struct Passthrough {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Subnet {
-    /// The prefix, without host bits; the merge key.
+    /// The prefix, without host bits; the merge key. On a loopback of a sharedIP network it may be fe80::/64 or a part of it: IPv6 loopback addresses of the jails.
     pub cidr: Cidr,
     /// The default router of jails in this subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -331,13 +331,22 @@ pub struct Subnet {
 }
 
 impl Subnet {
-    /// The addresses that no interface in the subnet has: the network's own and the broadcast address of IPv4, the subnet-router anycast address of IPv6. Prefixes of one or two addresses have
-    /// none (RFC 3021, RFC 6164).
+    /// Whether its addresses are link-local: they are no other interface's, and nothing translates or redirects them.
+    #[must_use]
+    pub fn is_link_local(&self) -> bool {
+        is_link_local(self.cidr.net().addr())
+    }
+
+    /// The addresses that no interface in the subnet has, or that the kernel gives by itself: the network's own and the broadcast address of IPv4, the subnet-router anycast address of IPv6, and of
+    /// link-local ones the loopback's. Prefixes of one or two addresses have none (RFC 3021, RFC 6164).
     pub fn edges(&self) -> impl Iterator<Item = IpAddr> + use<> {
         let net = self.cidr.net();
         let has_edges = net.max_prefix_len() - net.prefix_len() > 1;
         let last = matches!(net, IpNet::V4(_)).then(|| net.broadcast());
-        let edges = [Some(net.network()), last];
+        let loopback = net
+            .contains(&LOOPBACK_LINK_LOCAL)
+            .then_some(LOOPBACK_LINK_LOCAL);
+        let edges = [Some(net.network()), last, loopback];
         edges.into_iter().flatten().filter(move |_| has_edges)
     }
 }

@@ -66,7 +66,6 @@ fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
 
 fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 7] {
     let bridge = spec.bridge.as_ref();
-    let isolates_links = spec.routed.is_some() && spec.isolation == Isolation::Jails;
     [
         (
             spec.routed
@@ -91,9 +90,9 @@ fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 7] {
             "an MTU for shared-IP networks, whose addresses stand on an interface of the host",
         ),
         (
-            spec.isolation != Isolation::None && !isolates_links,
+            spec.isolation == Isolation::Spoof,
             "isolation",
-            "isolation other than `none` (`jails` is realised for routed networks)",
+            "`spoof`, keeping jails to their own MAC and IP addresses (`jails` is realised)",
         ),
         (
             bridge.is_some_and(|bridge| bridge.stp),

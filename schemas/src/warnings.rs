@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::jail::{Addressing, JailSpec, ParameterValue};
 use crate::net::{Family, HostAddress};
-use crate::network::{Mode, NetworkSpec};
+use crate::network::{Isolation, Mode, NetworkSpec};
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::suggest;
@@ -40,6 +40,7 @@ pub fn warnings_with<'a>(
                 let field = FieldPath::new("spec").field("fib");
                 warn(&mut found, &field, STEERS);
             }
+            apart_on_a_wire(&network.spec, &mut found);
         }
         Object::Jail(jail) => {
             public_first_address(&jail.spec, network, &mut found);
@@ -83,6 +84,18 @@ fn warn(found: &mut Vec<Warning>, field: &FieldPath, message: impl Into<String>)
         field: field.as_str().to_owned(),
         message: message.into(),
     });
+}
+
+/// What this host keeps apart may still meet outside of it.
+fn apart_on_a_wire(spec: &NetworkSpec, found: &mut Vec<Warning>) {
+    let uplink = spec.mode().and_then(|mode| mode.uplink());
+    if let (Isolation::Jails, Some(uplink)) = (spec.isolation, uplink) {
+        let message = format!(
+            "keeps the jails of each host apart; by the wire of `{uplink}` they reach those of other hosts, and what a router or switch there sends back: have its ports kept apart too"
+        );
+        let field = FieldPath::new("spec").field("isolation");
+        warn(found, &field, message);
+    }
 }
 
 fn parameter(name: &str) -> FieldPath {

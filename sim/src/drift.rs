@@ -65,7 +65,7 @@ pub enum Hand {
     RemoveAlias(u8),
     /// An anchor of ours is flushed.
     FlushAnchor(u8),
-    /// A member is taken out of a bridge of ours.
+    /// A member is taken out of a bridge of ours, or is not private any more.
     RemoveMember(u8),
     /// A netgraph node of ours is shut down.
     ShutdownNode(u8),
@@ -133,6 +133,10 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
                     "ifconfig {interface} inet 10.0.2.{} -alias",
                     50 + index
                 ));
+                emulator.sh(&format!(
+                    "ifconfig {interface} inet6 fe80::{} -alias",
+                    3 + index
+                ));
             }
         }
         Hand::FlushAnchor(pick) => {
@@ -147,7 +151,8 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
                 names.into_iter().partition(|name| name.ends_with("br"));
             if let (Some(bridge), false) = (bridges.first(), members.is_empty()) {
                 let member = &members[usize::from(pick) % members.len()];
-                emulator.sh(&format!("ifconfig {bridge} deletem {member}"));
+                let what = if pick & 1 == 0 { "deletem" } else { "-private" };
+                emulator.sh(&format!("ifconfig {bridge} {what} {member}"));
             }
         }
         Hand::ShutdownNode(pick) => {

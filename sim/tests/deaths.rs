@@ -155,6 +155,8 @@ examples! {
     n01_shared_ip "networking/n01-shared-ip"
     n02_internal_first "networking/n02-internal-first"
     n03_loopback_nat "networking/n03-loopback-nat"
+    n04_own_loopback "networking/n04-own-loopback"
+    n05_ipv6_loopback "networking/n05-ipv6-loopback"
     n06_passthrough "networking/n06-passthrough"
     n07_routed "networking/n07-routed"
     n08_bridge "networking/n08-bridge"

@@ -3,15 +3,18 @@
 //! `PROPTEST_CASES` says how many cases each runs: 256 in CI, 10,000 in the nightly run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use cellblock_agent_core::ledger::Contents;
 use cellblock_agent_core::pass::{ViewRefused, accept};
 use cellblock_agent_core::plan::{Settings, plan};
 use cellblock_fakebsd::Release;
+use cellblock_fakebsd::trace::{Origin, Probe};
 use cellblock_schemas::condition::ConditionStatus;
 use cellblock_schemas::ids::Generation;
 use cellblock_schemas::jail::RunPolicy;
-use cellblock_schemas::view::HostView;
+use cellblock_schemas::network::Isolation;
+use cellblock_schemas::view::{HostView, JailView};
 use cellblock_sim::World;
 use cellblock_sim::crash::Moment;
 use cellblock_sim::drift::{Hand, TAKEN, act, hand, make_strangers, take_addresses};
@@ -90,7 +93,59 @@ fn assert_outcome(world: &mut World) -> Result<(), TestCaseError> {
         }
         prop_assert_eq!(report.gone, jail.deleting, "{} is to go", jail.name);
     }
+    let ready = passed.report.jails.iter().filter(|report| {
+        let mut conditions = report.conditions.iter();
+        conditions.any(|found| found.kind == "Ready" && found.status == ConditionStatus::True)
+    });
+    let ready: Vec<&JailView> = ready.map(|report| &world.view.jails[&report.uid]).collect();
+    assert_apart(world, &ready)
+}
+
+/// No jail of an isolated network reaches another's address there, and each with addresses of the host reaches its own.
+fn assert_apart(world: &World, jails: &[&JailView]) -> Result<(), TestCaseError> {
+    let observed = world.observe();
+    let emulator = world.host.emulator();
+    let networks = world.view.networks.values();
+    for network in networks.filter(|network| network.spec.isolation == Isolation::Jails) {
+        for (from, to) in jails
+            .iter()
+            .flat_map(|from| jails.iter().map(move |to| (from, to)))
+        {
+            let is_here = |jail: &JailView| {
+                let mut attachments = jail.binding.attachments.iter();
+                attachments.any(|bound| bound.network == network.name)
+            };
+            if !(is_here(from) && is_here(to)) {
+                continue;
+            }
+            let attachments = to.binding.attachments.iter();
+            let here = attachments.filter(|bound| bound.network == network.name);
+            for bound in here.flat_map(|bound| &bound.addresses) {
+                let running = observed.jail(to.jail_name()).expect("it is ready");
+                let address = scoped(bound.address, running.zones.get(&bound.address));
+                let origin = Origin::Jail(from.jail_name().to_owned());
+                let trace = emulator.trace(&Probe::tcp(origin, address, 80));
+                let is_own = from.uid == to.uid;
+                prop_assert!(
+                    trace.reached() == is_own || is_own && network.spec.shared_ip.is_none(),
+                    "{} on {}: {trace}",
+                    from.name,
+                    network.name
+                );
+            }
+        }
+    }
     Ok(())
+}
+
+/// An address as a socket has it.
+fn scoped(address: IpAddr, zone: Option<&u32>) -> IpAddr {
+    match (address, zone) {
+        (IpAddr::V6(address), Some(zone)) => {
+            IpAddr::V6((address.to_bits() | u128::from(*zone) << 96).into())
+        }
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => address,
+    }
 }
 
 /// Everything of ours is gone, console logs too, and everything else is there.

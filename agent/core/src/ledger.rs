@@ -217,6 +217,12 @@ pub enum Owned {
         /// The jail.
         jail: Uid,
     },
+    /// New rules that keep the jails of a network apart are about to be loaded, and states may stand that they do not permit.
+    #[serde(rename_all = "camelCase")]
+    UncheckedNetwork {
+        /// The network.
+        network: Uid,
+    },
     /// An outbound NAT that we loaded: states that it made may stand, also when it is gone.
     #[serde(rename_all = "camelCase")]
     Translation {

@@ -12,6 +12,7 @@
 pub mod execute;
 pub mod firewall;
 pub mod host;
+pub mod isolation;
 pub mod ledger;
 pub mod mark;
 pub mod names;

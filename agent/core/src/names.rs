@@ -43,6 +43,15 @@ pub fn loopback(network: &Uid) -> String {
     format!("cb{}lo", hash(&[network.as_str()]))
 }
 
+/// Whether an interface has the name of a cloned lo(4) of some network.
+#[must_use]
+pub fn is_loopback(name: &str) -> bool {
+    let hash = name
+        .strip_prefix("cb")
+        .and_then(|rest| rest.strip_suffix("lo"));
+    hash.is_some_and(|hash| hash.len() == HASH_CHARS)
+}
+
 /// The lagg(4) of an uplink of a Host.
 #[must_use]
 pub fn lagg(host: &Uid, uplink: &str) -> String {

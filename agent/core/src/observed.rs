@@ -172,6 +172,9 @@ pub struct Interface {
     pub nd6: Words,
     /// `fib:`, 0 unless shown.
     pub fib: u16,
+    /// Its number in the kernel: `scopeid` of a link-local address, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
 }
 
 impl Interface {
@@ -268,6 +271,9 @@ pub struct ObservedJail {
     pub ip4: Vec<IpAddr>,
     /// `ip6.addr`, in order, without embedded scope.
     pub ip6: Vec<IpAddr>,
+    /// The embedded scopes of link-local ones: the number of the interface that each was given for, which need not be there any more.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub zones: BTreeMap<IpAddr, u32>,
     /// Our line in `meta`, where the kernel has meta (15): `<cluster>:<uid>:<digest>`. Its own root cannot read or change it.
     pub meta: Option<JailMeta>,
 }

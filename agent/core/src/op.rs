@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 mod words;
 
 use crate::firewall::JailFirewall;
+use crate::isolation::Isolation;
 use crate::ledger::{Owned, OwnedJail};
 use crate::nic::NicState;
 use crate::observed::{EtherSettings, Route, SwitchSettings};
@@ -572,10 +573,10 @@ pub enum Op {
         /// Its path.
         path: String,
     },
-    /// Kills the states that have two of these addresses at their ends, and no others.
-    KillStatesAmong {
-        /// Addresses of jails that must not reach each other any more.
-        addresses: Vec<IpAddr>,
+    /// Kills the states of connections between jails that must not reach each other, one by one, whoever's rule made them.
+    KillBetween {
+        /// The jails.
+        isolation: Isolation,
     },
     /// Kills the states of connections that a jail's firewall does not permit, one by one, whoever's rule made them.
     KillUnpermitted {

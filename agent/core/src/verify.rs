@@ -5,11 +5,11 @@
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::ids::Generation;
 use cellblock_schemas::jail::RunPolicy;
-use cellblock_schemas::network::Isolation;
 use cellblock_schemas::report::{HostReport, JailReport};
 use cellblock_schemas::view::{HostView, JailView};
 
 use crate::execute::Outcome;
+use crate::isolation::by_pf;
 use crate::ledger::Ledger;
 use crate::names;
 use crate::observed::{Observed, ObservedJail};
@@ -336,8 +336,7 @@ fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
         .filter_map(|attachment| evidence.view.networks.get(&attachment.network))
         .any(|network| {
             let egress = network.spec.egress.as_ref();
-            egress.is_some_and(|egress| egress.nat.is_some())
-                || network.spec.isolation != Isolation::None
+            egress.is_some_and(|egress| egress.nat.is_some()) || by_pf(&network.spec)
         });
     nat || jail.spec.is_published() || jail.spec.firewall.is_some()
 }

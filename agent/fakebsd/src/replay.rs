@@ -83,6 +83,10 @@ pub const TRANSCRIPTS: &[(&str, &str)] = &[
         "17-netgraph-agent.txt",
         include_str!("../transcripts/17-netgraph-agent.txt"),
     ),
+    (
+        "18-isolation.txt",
+        include_str!("../transcripts/18-isolation.txt"),
+    ),
 ];
 
 /// Commands that are run but not judged: `file | command | reason` a line.

@@ -130,7 +130,7 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         | Op::ClearAnchor { .. }
         | Op::KillStates { .. }
         | Op::KillTranslated { .. }
-        | Op::KillStatesAmong { .. }
+        | Op::KillBetween { .. }
         | Op::KillUnpermitted { .. }
         | Op::KillLabelled { .. } => Section::Pf,
         Op::WriteFile { .. } | Op::RemoveFile { .. } | Op::RotateConsole { .. } => Section::Files,

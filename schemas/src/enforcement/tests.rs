@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    BRIDGED, Enforcement, Feature, HOOKED, NO_GATEWAY, OTHER_STACK, OWN_NIC, Refusal, SWITCHED,
-    enforcement,
+    BRIDGED, Enforcement, Feature, HOOKED, NO_GATEWAY, NO_PRIVATE_LINKS, OTHER_STACK, OUTSIDE,
+    OWN_NIC, Refusal, SWITCHED, enforcement,
 };
 use crate::net::Family;
 use crate::network::NetworkSpec;
@@ -92,6 +92,35 @@ fn every_mode_says_who_filters_for_a_jail() {
                 let expected = refusal.map_or(Enforcement::HostPf, Enforcement::Refused);
                 assert_eq!(found, expected, "{spec} {feature:?} {family:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn every_mode_says_who_keeps_jails_apart() {
+    let (pf, members) = (Enforcement::HostPf, Enforcement::PrivateMembers);
+    for (mode, expected) in [
+        (json!({ "sharedIP": { "loopback": {} } }), pf),
+        (json!({ "sharedIP": { "uplink": "wire" } }), pf),
+        (json!({ "routed": {} }), pf),
+        (json!({ "bridge": {} }), members),
+        (json!({ "bridge": { "uplink": "wire" } }), members),
+        (
+            json!({ "netgraph": {} }),
+            Enforcement::Refused(NO_PRIVATE_LINKS),
+        ),
+        (
+            json!({ "netgraph": { "uplink": "wire" } }),
+            Enforcement::Refused(NO_PRIVATE_LINKS),
+        ),
+        (
+            json!({ "passthrough": { "uplinks": ["pool"] } }),
+            Enforcement::Refused(OUTSIDE),
+        ),
+    ] {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let found = enforcement(&network(mode.clone()), Feature::Isolation, family);
+            assert_eq!(found, expected, "{mode}");
         }
     }
 }

@@ -63,6 +63,10 @@ fn every_row_is_told_with_its_field() {
     assert_eq!(fields(Kind::Network, network), ["spec.mtu"]);
     let routed = json!({ "routed": {}, "isolation": "jails" });
     assert_eq!(self::fields(Kind::Network, routed), ["spec.scope"]);
+    for mode in ["sharedIP", "bridge"] {
+        let network = json!({ mode: {}, "isolation": "jails" });
+        assert_eq!(self::fields(Kind::Network, network), [""; 0]);
+    }
     let routed = json!({ "routed": {}, "isolation": "spoof", "scope": "host" });
     assert_eq!(self::fields(Kind::Network, routed), ["spec.isolation"]);
     let jail = json!({

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use crate::enforcement::{Enforcement, Feature, enforcement};
+use ipnet::IpNet;
+
+use crate::enforcement::{Feature, enforcement};
 use crate::net::{AddressRange, Family};
 use crate::network::{
-    Bridge, Gateway, GatewayOwner, Mode, Nat, NetworkSpec, Routed, RoutedLink, Subnet,
+    Bridge, Gateway, GatewayOwner, Isolation, Mode, Nat, NetworkSpec, Routed, RoutedLink, Subnet,
 };
 use crate::path::FieldPath;
 use crate::validate::{exactly_one, names, reserved, selector};
@@ -44,6 +46,7 @@ pub(super) fn validate(spec: &NetworkSpec, path: &FieldPath, findings: &mut Find
     if let Some(nat) = spec.egress.as_ref().and_then(|egress| egress.nat.as_ref()) {
         validate_nat(spec, nat, &path.field("egress").field("nat"), findings);
     }
+    isolation(spec, &path.field("isolation"), findings);
     mtu(spec, &path.field("mtu"), findings);
     fib(spec, &path.field("fib"), findings);
     if let Some(hosts) = &spec.host_selector {
@@ -200,7 +203,12 @@ fn validate_subnet(spec: &NetworkSpec, subnet: &Subnet, path: &FieldPath, findin
         );
     }
     let own_stack = !matches!(spec.mode(), Some(Mode::SharedIp(_)) | None);
-    if let Some((prefix, why)) = reserved::of_net(net, own_stack) {
+    let is_loopback =
+        matches!(spec.mode(), Some(Mode::SharedIp(shared)) if shared.uplink.is_none());
+    let is_loopback_local = is_loopback && IpNet::V6(reserved::LOOPBACK_LOCAL).contains(&net);
+    if is_loopback_local {
+        loopback_local(spec, path, findings);
+    } else if let Some((prefix, why)) = reserved::of_net(net, own_stack) {
         findings.add(
             &path.field("cidr"),
             format!("jails cannot have {net}: {prefix} {why}"),
@@ -232,6 +240,17 @@ fn validate_subnet(spec: &NetworkSpec, subnet: &Subnet, path: &FieldPath, findin
     }
     if let Some(gateway) = &subnet.gateway {
         validate_gateway(spec, subnet, gateway, &path.field("gateway"), findings);
+    }
+}
+
+/// A link-local subnet on a loopback: the jails' own ::1, and nothing more.
+fn loopback_local(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
+    if spec.fib.is_some() {
+        findings.add(
+            &path.field("cidr"),
+            "link-local addresses are reached by the first routing table only",
+            "leave fib out, or give another prefix",
+        );
     }
 }
 
@@ -386,7 +405,7 @@ fn validate_nat(spec: &NetworkSpec, nat: &Nat, path: &FieldPath, findings: &mut 
     let has_ipv6 = spec
         .subnets
         .iter()
-        .any(|subnet| subnet.cidr.family() == Family::Ipv6);
+        .any(|subnet| subnet.cidr.family() == Family::Ipv6 && !subnet.is_link_local());
     if nat.address6.is_some() && !has_ipv6 {
         findings.add(
             &path.field("address6"),
@@ -413,18 +432,32 @@ fn validate_nat(spec: &NetworkSpec, nat: &Nat, path: &FieldPath, findings: &mut 
     let refusal = translated
         .into_iter()
         .filter(|(is_translated, _)| *is_translated)
-        .find_map(
-            |(_, family)| match enforcement(spec, Feature::EgressNat, family) {
-                Enforcement::HostPf => None,
-                Enforcement::Refused(refusal) => Some((family, refusal)),
-            },
-        );
+        .find_map(|(_, family)| {
+            let refusal = enforcement(spec, Feature::EgressNat, family).refusal()?;
+            Some((family, refusal))
+        });
     if let Some((family, refusal)) = refusal {
         let message = format!(
             "nothing could translate {} addresses: {}",
             family.keyword(),
             refusal.message
         );
+        findings.add(path, message, refusal.help);
+    }
+}
+
+/// Jails that nobody could keep apart.
+fn isolation(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
+    match spec.isolation {
+        Isolation::Jails => {}
+        // What is not realised is refused elsewhere.
+        Isolation::None | Isolation::Spoof => return,
+    }
+    let families = [Family::Ipv4, Family::Ipv6].into_iter();
+    let mut refusals =
+        families.filter_map(|family| enforcement(spec, Feature::Isolation, family).refusal());
+    if let Some(refusal) = refusals.next() {
+        let message = format!("nothing could keep the jails apart: {}", refusal.message);
         findings.add(path, message, refusal.help);
     }
 }

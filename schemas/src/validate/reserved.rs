@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::net::LOOPBACK_LINK_LOCAL;
+
 /// IPv4. What the kernel does not forward: `in_canforward`, sys/netinet/in.c.
 const INET: [(Ipv4Net, &str); 3] = [
     (
@@ -26,6 +28,10 @@ const LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
 /// The host's own loopback addresses.
 const HOST: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 32);
 
+/// Link-local addresses that jails may have on a cloned loopback of theirs. The kernel keeps the interface's index where the others have bits of the prefix (`in6_setscope`, sys/netinet6/scope6.c).
+pub(super) const LOOPBACK_LOCAL: Ipv6Net =
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 64);
+
 const INET6: [(Ipv6Net, &str); 5] = [
     (
         Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128),
@@ -41,7 +47,7 @@ const INET6: [(Ipv6Net, &str); 5] = [
     ),
     (
         Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
-        "is link-local: every interface has an address of it by itself",
+        "is link-local: every interface has an address of it by itself (fe80::/64 or a part of it may be a subnet of a sharedIP loopback network)",
     ),
     (
         Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
@@ -66,7 +72,11 @@ pub(super) fn of_net(net: IpNet, own_stack: bool) -> Option<(IpNet, &'static str
         .find(|(reserved, _)| reserved.contains(&net) || net.contains(reserved))
 }
 
-/// The same of one address, whatever stack the jail has.
+/// The same of one address, whatever stack and network the jail has.
 pub(super) fn of_address(address: IpAddr) -> Option<(IpNet, &'static str)> {
-    of_net(address.into(), false)
+    if address == LOOPBACK_LINK_LOCAL {
+        return Some((address.into(), "is the loopback's own"));
+    }
+    let on_loopback = IpNet::V6(LOOPBACK_LOCAL).contains(&address);
+    of_net(address.into(), false).filter(|_| !on_loopback)
 }

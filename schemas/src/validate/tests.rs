@@ -172,8 +172,14 @@ fn no_jail_has_a_reserved_address() {
         ("bridge", json!({}), "169.254.0.0/24", false),
         ("bridge", json!({}), "2001:db8::/64", false),
         ("sharedIP", lo1.clone(), "127.0.1.0/24", false),
-        ("sharedIP", lo1, "127.0.0.0/24", true),
-        ("sharedIP", shared, "::1/128", true),
+        ("sharedIP", lo1.clone(), "127.0.0.0/24", true),
+        ("sharedIP", shared.clone(), "::1/128", true),
+        ("sharedIP", shared, "fe80::/64", true),
+        ("sharedIP", lo1.clone(), "fe80::/64", false),
+        ("sharedIP", lo1.clone(), "fe80::a:0:0:0/80", false),
+        // The kernel keeps the number of the interface there.
+        ("sharedIP", lo1.clone(), "fe80:1::/64", true),
+        ("sharedIP", lo1, "fe80::/10", true),
     ] {
         let found = fields(
             Kind::Network,
@@ -189,7 +195,9 @@ fn no_jail_has_a_reserved_address() {
     for (address, refused) in [
         ("127.0.0.1", true),
         ("0.0.0.0", true),
-        ("fe80::2", true),
+        ("fe80::1", true),
+        ("fe80:1::2", true),
+        ("fe80::2", false),
         ("127.0.1.1", false),
     ] {
         let found = fields(
@@ -605,4 +613,45 @@ fn what_an_uplink_scrubs_is_said_once_and_is_something() {
     }
     let host = json!({ "uplinks": { "a": { "interface": "igb0", "scrub": { "maxMss": 216 } } } });
     assert_eq!(found(Kind::Host, "h", host), [""; 0]);
+}
+
+#[test]
+fn link_local_addresses_on_a_loopback_lead_nowhere_else() {
+    let own = |more: Value| {
+        let mut spec =
+            json!({ "sharedIP": { "loopback": {} }, "subnets": [{ "cidr": "fe80::/64" }] });
+        for (field, value) in more.as_object().expect("fields") {
+            spec[field] = value.clone();
+        }
+        fields(Kind::Network, spec)
+    };
+    assert_eq!(own(json!({})), [""; 0]);
+    assert_eq!(own(json!({ "fib": 1 })), ["spec.subnets[0].cidr"]);
+    let nat = json!({ "egress": { "nat": { "uplink": "x", "address6": "main6" } } });
+    assert_eq!(own(nat), ["spec.egress.nat.address6"]);
+}
+
+#[test]
+fn isolation_that_nothing_could_bring_about() {
+    let apart = |mode: &str, settings: Value| {
+        let subnets = json!([{ "cidr": "10.0.0.0/24" }]);
+        let spec = json!({ mode: settings, "subnets": subnets, "isolation": "jails" });
+        fields(Kind::Network, spec)
+    };
+    for (mode, settings) in [
+        ("netgraph", json!({})),
+        ("netgraph", json!({ "uplink": "x" })),
+        ("passthrough", json!({ "uplinks": ["x"] })),
+    ] {
+        assert_eq!(apart(mode, settings), ["spec.isolation"], "{mode}");
+    }
+    for (mode, settings) in [
+        ("sharedIP", json!({ "loopback": {} })),
+        ("sharedIP", json!({ "uplink": "x" })),
+        ("bridge", json!({})),
+        ("bridge", json!({ "uplink": "x" })),
+        ("routed", json!({})),
+    ] {
+        assert_eq!(apart(mode, settings), [""; 0], "{mode}");
+    }
 }

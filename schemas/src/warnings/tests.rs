@@ -153,3 +153,19 @@ fn a_networks_routing_table_is_no_fence() {
         []
     );
 }
+
+#[test]
+fn what_a_host_keeps_apart_may_meet_on_the_wire() {
+    let fields = |mode: &str, settings: Value| -> Vec<String> {
+        let spec = json!({ mode: settings, "isolation": "jails" });
+        let document = json!({ "metadata": { "name": "x" }, "spec": spec });
+        let network = crate::structural::read(Kind::Network, document).expect("the shape is right");
+        let warnings = warnings(&network).into_iter();
+        warnings.map(|warning| warning.field).collect()
+    };
+    for mode in ["bridge", "sharedIP"] {
+        assert_eq!(fields(mode, json!({ "uplink": "x" })), ["spec.isolation"]);
+    }
+    assert_eq!(fields("bridge", json!({})), [""; 0]);
+    assert_eq!(fields("sharedIP", json!({ "loopback": {} })), [""; 0]);
+}

@@ -14,7 +14,9 @@ use cellblock_schemas::selector::LabelSelector;
 use cellblock_schemas::view::{JailView, PeerView};
 use proptest::prelude::*;
 
-use super::networks::{NETWORKS, NetSketch, NetSketches, PASSED, network, offset, passed};
+use super::networks::{
+    NETWORKS, NetSketch, NetSketches, PASSED, loopback6, network, offset, passed,
+};
 
 /// The names, and the roots below /jails, of generated jails.
 pub const JAILS: [&str; 4] = ["a", "b", "c", "d"];
@@ -363,7 +365,7 @@ fn stated(bound: &BoundAttachment) -> Attachment {
 fn bound(number: usize, network: usize, sketch: &NetSketch) -> BoundAttachment {
     let octet = |number: usize| u8::try_from(number).expect("small");
     let (base4, base6, first, prefix4, prefix6) = match network {
-        0 => ("192.0.2.0", "fd00:20::", 3, 32, 128),
+        0 => ("192.0.2.0", loopback6(sketch), 3, 32, 128),
         1 => ("10.0.2.0", "fd00:2::", 50, 32, 128),
         2 => ("10.10.0.0", "fd00:10::", 10, 24, 64),
         4 => ("10.40.0.0", "fd00:40::", 10, 32, 128),

@@ -55,7 +55,7 @@ pub struct NetSketch {
     pub narrow: bool,
     /// The last octet of the gateways; none: no gateway, or what a routed network has unless said.
     pub gateway: Option<u8>,
-    /// The host has the gateways although there is an uplink, or somebody else although there is none.
+    /// The host has the gateways although there is an uplink, or somebody else although there is none; the addresses on the loopback are link-local.
     pub odd_owner: bool,
     /// In octets.
     pub mtu: Option<u32>,
@@ -132,8 +132,9 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
                 loopback: Some(Loopback {}),
                 uplink: None,
             }),
-            subnets: subnets(sketch, ("192.0.2.0", 28), ("fd00:20::", 64), None),
+            subnets: subnets(sketch, ("192.0.2.0", 28), (loopback6(sketch), 64), None),
             egress: egress(sketch),
+            isolation: isolation(sketch.private),
             ..NetworkSpec::default()
         },
         1 => NetworkSpec {
@@ -144,13 +145,15 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
             subnets: subnets(sketch, ("10.0.2.0", 24), ("fd00:2::", 64), None),
             // Not by chance, so that what is in `laws.proptest-regressions` stays what it was.
             fib: sketch.private.then_some(FIB),
+            isolation: isolation(!sketch.nat),
             ..NetworkSpec::default()
         },
         2 => NetworkSpec {
             bridge: Some(Bridge {
-                private_members: sketch.private,
+                private_members: sketch.private && !sketch.nat,
                 ..Bridge::default()
             }),
+            isolation: isolation(sketch.private && sketch.nat),
             subnets: subnets(
                 sketch,
                 ("10.10.0.0", 24),
@@ -164,9 +167,10 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
         3 => NetworkSpec {
             bridge: Some(Bridge {
                 uplink: Some(bridged_uplink(sketch).to_owned()),
-                private_members: sketch.private,
+                private_members: sketch.private && !sketch.nat,
                 ..Bridge::default()
             }),
+            isolation: isolation(sketch.private && sketch.nat),
             subnets: subnets(sketch, ("10.30.0.0", 24), ("2001:db8:30::", 64), None),
             // All members have the MTU of the uplink.
             mtu: sketch.mtu.map(|_| 1500),
@@ -246,14 +250,27 @@ fn routed(sketch: &NetSketch, link: RoutedLink, mut subnets: Vec<Subnet>) -> Net
             ..Routed::default()
         }),
         subnets,
-        isolation: if sketch.private {
-            Isolation::Jails
-        } else {
-            Isolation::default()
-        },
+        isolation: isolation(sketch.private),
         egress: egress(sketch),
         mtu: sketch.mtu,
         ..NetworkSpec::default()
+    }
+}
+
+/// The IPv6 addresses on the loopback: unique local ones, or link-local ones.
+pub(super) fn loopback6(sketch: &NetSketch) -> &'static str {
+    if sketch.odd_owner {
+        "fe80::"
+    } else {
+        "fd00:20::"
+    }
+}
+
+fn isolation(apart: bool) -> Isolation {
+    if apart {
+        Isolation::Jails
+    } else {
+        Isolation::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! N8, N17 and N18: switches inside the host and at a NIC.
 
-use cellblock_fakebsd::trace::Place;
+use cellblock_fakebsd::trace::{Origin, Place, Probe};
 
 use super::{Row, behind, in_jail, jail, manifest, outside};
 
@@ -41,6 +41,11 @@ fn n08_switches_with_and_without_an_uplink() {
 
 const N18: &str = "n18-jails-together/jails-together.yaml";
 
+/// The example with jails that are not kept apart.
+fn open() -> String {
+    manifest(N18).replace("isolation: jails", "isolation: none")
+}
+
 #[test]
 fn n18_jails_reach_each_other_over_a_network_of_their_own() {
     let mut row = Row::up(N18);
@@ -55,8 +60,8 @@ fn n18_jails_reach_each_other_over_a_network_of_their_own() {
     }
     row.reaches(&www, "10.18.1.1", 22, &Place::Host, "10.18.1.10");
     row.reaches(&tenant, "fd00:18:1::1", 22, &Place::Host, "fd00:18:1::12");
-    // The private members are what keeps them apart.
-    row.change(&manifest(N18).replace("{privateMembers: true}", "{}"));
+    // The isolation is what keeps them apart.
+    row.change(&open());
     for (address, seen) in private.into_iter().zip(["10.18.1.10", "fd00:18:1::10"]) {
         row.reaches(&www, address, 80, &in_jail("tenant"), seen);
     }
@@ -64,5 +69,105 @@ fn n18_jails_reach_each_other_over_a_network_of_their_own() {
     for address in private {
         row.lost(&www, address, 80);
     }
+    row.take_away();
+}
+
+/// What the roots of two jails can do about private members: send to the gateway what is for the other.
+fn go_around(row: &Row) {
+    row.world.run("sysctl net.inet.ip.forwarding=1");
+    row.world.run("sysctl net.inet6.ip6.forwarding=1");
+    for (name, other) in [("www", "12"), ("tenant", "10")] {
+        for (family, prefix) in [("inet", "10.18.1."), ("inet6", "fd00:18:1::")] {
+            let to = format!("{prefix}{other} {prefix}1");
+            row.world
+                .run(&format!("route -j {name} -n add -{family} -host {to}"));
+        }
+    }
+}
+
+#[test]
+fn n18_no_way_around_private_members_by_the_host() {
+    let mut row = Row::up(N18);
+    let www = jail("www");
+    let private = ["10.18.1.12", "fd00:18:1::12"];
+    // Private members alone do not keep them apart.
+    row.change(&open().replacen(
+        "bridge: {}\n  subnets:\n  - {cidr: 10.18.1",
+        "bridge: {privateMembers: true}\n  subnets:\n  - {cidr: 10.18.1",
+        1,
+    ));
+    go_around(&row);
+    for (address, seen) in private.into_iter().zip(["10.18.1.10", "fd00:18:1::10"]) {
+        row.reaches(&www, address, 80, &in_jail("tenant"), seen);
+    }
+    row.change(&manifest(N18));
+    for address in private {
+        row.blocked(&www, address, 80);
+    }
+    // Whatever address the other's root takes, and whatever its own.
+    row.world
+        .run("ifconfig -j tenant front0 inet 10.18.1.77/24 alias");
+    row.world
+        .run("route -j www -n add -host 10.18.1.77 10.18.1.1");
+    row.blocked(&www, "10.18.1.77", 80);
+    row.world
+        .run("ifconfig -j www front0 inet 192.0.2.9/32 alias");
+    let probe = Probe {
+        source: Some("192.0.2.9".parse().expect("an address")),
+        ..Probe::tcp(www.clone(), "10.18.1.12".parse().expect("an address"), 80)
+    };
+    let trace = row.trace(&probe);
+    assert_eq!(trace.summary(), "blocked", "{trace}");
+    row.reaches(&www, "10.18.1.1", 22, &Place::Host, "10.18.1.10");
+    row.reaches(
+        &Origin::Host,
+        "10.18.1.12",
+        80,
+        &in_jail("tenant"),
+        "10.18.1.1",
+    );
+    row.reaches(&www, "10.18.0.11", 80, &in_jail("db"), "10.18.0.10");
+    row.world.run("sysctl net.inet.ip.forwarding=0");
+    row.world.run("sysctl net.inet6.ip6.forwarding=0");
+    row.take_away();
+}
+
+#[test]
+fn n18_what_somebody_makes_of_it_is_mended() {
+    let mut row = Row::up(N18);
+    let www = jail("www");
+    let names = row.world.run("ifconfig -l");
+    let mut bridges = names.split_whitespace().filter(|name| name.ends_with("br"));
+    let apart = bridges.find(|name| {
+        row.world
+            .run(&format!("ifconfig {name}"))
+            .contains("PRIVATE")
+    });
+    let apart = apart.expect("a bridge with private members").to_owned();
+    let shown = row.world.run(&format!("ifconfig {apart}"));
+    let members = shown
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("member: "));
+    let members: Vec<&str> = members
+        .filter_map(|rest| rest.split_whitespace().next())
+        .collect();
+    assert_eq!(members.len(), 3);
+    let anchors = row.world.run("pfctl -a cellblock -sA");
+    let anchor = anchors.trim().to_owned();
+    for member in members {
+        row.world
+            .run(&format!("ifconfig {apart} -private {member}"));
+    }
+    row.reaches(&www, "10.18.1.12", 80, &in_jail("tenant"), "10.18.1.10");
+    row.rest();
+    row.lost(&www, "10.18.1.12", 80);
+    for what in ["rules", "Tables"] {
+        row.world.run(&format!("pfctl -a {anchor} -F {what}"));
+        row.rest();
+    }
+    go_around(&row);
+    row.blocked(&www, "10.18.1.12", 80);
+    row.world.run("sysctl net.inet.ip.forwarding=0");
+    row.world.run("sysctl net.inet6.ip6.forwarding=0");
     row.take_away();
 }

@@ -14,6 +14,7 @@ use cellblock_sim::fleet::Fleet;
 
 mod bridge;
 mod firewall;
+mod isolation;
 mod lagg;
 mod netgraph;
 mod one_to_one;

@@ -238,7 +238,8 @@ impl fmt::Display for Op {
                 write!(f, "kill states translated from {from} to {to}")
             }
             Self::RotateConsole { path } => write!(f, "rotate {path}"),
-            Self::KillStatesAmong { addresses } => {
+            Self::KillBetween { isolation } => {
+                let addresses = isolation.addresses();
                 let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
                 write!(f, "kill states between {}", addresses.join(", "))
             }

@@ -72,8 +72,13 @@ impl<'v> Basis<'v> {
                     let mut names = attachments.iter().map(|attachment| &attachment.network);
                     names.any(|name| *name == network.name)
                 });
+            let apart = self.networks.iter().any(|network| {
+                let anchor = names::isolation_anchor(&network.uid);
+                let mut names = attachments.iter().map(|attachment| &attachment.network);
+                Subject::anchor(&anchor) == *subject && names.any(|name| *name == network.name)
+            });
             let of_table = Subject::table(tables::fib(view, jail)) == *subject;
-            runs && (has_rules && own || leaves || of_table)
+            runs && (has_rules && own || leaves || apart || of_table)
         }));
     }
 

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::{BoundAttachment, ParameterValue, RunPolicy};
-use cellblock_schemas::net::{Family, Mac};
-use cellblock_schemas::network::{GatewayOwner, Mode, Subnet};
+use cellblock_schemas::net::{Family, Mac, is_link_local};
+use cellblock_schemas::network::{GatewayOwner, Isolation, Mode, Subnet};
 use cellblock_schemas::validate::parameters;
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
 
@@ -22,7 +22,7 @@ use super::{Blocks, Settings, reason, tables};
 use crate::ledger::Ledger;
 use crate::mark::{Mark, Role};
 use crate::names;
-use crate::observed::{EtherSettings, Interface, Observed};
+use crate::observed::{EtherSettings, Interface, Observed, ObservedJail};
 use crate::op::{Blocked, Epair, Subject, Waiting};
 use crate::render::jailconf::{self, JailConf};
 use uplink::Uplinks;
@@ -138,8 +138,10 @@ pub enum Networking {
     Shared {
         /// `ip4.addr`, in order.
         ip4: Vec<IpAddr>,
-        /// `ip6.addr`, in order.
+        /// `ip6.addr`, in order, without scopes.
         ip6: Vec<IpAddr>,
+        /// The loopbacks that the link-local ones among them are on.
+        zones: BTreeMap<IpAddr, Zone>,
         /// `exec.fib` by its networks' word; none: the first table, or the jail's own parameter.
         fib: Option<u16>,
     },
@@ -148,6 +150,45 @@ pub enum Networking {
         /// Its interfaces, in order.
         links: Vec<DesiredLink>,
     },
+}
+
+/// What a link-local address is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// The interface.
+    pub interface: String,
+    /// Its number in the kernel, which an address inside has in its second group (recording `12`): another one after each boot, so it is looked up and never remembered. None: it is not known yet.
+    pub index: Option<u32>,
+}
+
+impl Networking {
+    fn zones(&self) -> impl Iterator<Item = (&IpAddr, &Zone)> {
+        let zones = match self {
+            Self::Shared { zones, .. } => Some(zones),
+            Self::None | Self::Vnet { .. } => None,
+        };
+        zones.into_iter().flatten()
+    }
+
+    /// An interface whose index is part of an address, and not known yet.
+    pub(super) fn unknown_zone(&self) -> Option<&str> {
+        let mut zones = self.zones().map(|(_, zone)| zone);
+        let unknown = zones.find(|zone| zone.index.is_none())?;
+        Some(&unknown.interface)
+    }
+
+    /// Why a running jail cannot use a link-local address of its own: the interface was made anew since.
+    pub(super) fn other_zone(&self, running: &ObservedJail) -> Option<String> {
+        self.zones().find_map(|(address, zone)| {
+            let (now, started) = (zone.index?, running.zones.get(address)?);
+            (now != *started).then(|| {
+                format!(
+                    "`{}` was made anew: it is interface {now} now, and {address} of the jail is on interface {started}",
+                    zone.interface
+                )
+            })
+        })
+    }
 }
 
 /// An address on an interface of the host.
@@ -452,7 +493,7 @@ impl<'a> Resolver<'a, '_> {
                         mtu: network.spec.mtu.or(uplink_mtu).unwrap_or(MTU_DEFAULT),
                         uplink,
                         addresses: host_gateways(network),
-                        private: mode.private_members,
+                        private: mode.private_members || network.spec.isolation == Isolation::Jails,
                     },
                 );
             }
@@ -688,7 +729,7 @@ impl<'a> Resolver<'a, '_> {
     fn networking(&self, jail: &JailView) -> (Networking, Vec<DesiredAlias>) {
         let mut aliases = Vec::new();
         let mut links = Vec::with_capacity(jail.binding.attachments.len());
-        let (mut ip4, mut ip6) = (Vec::new(), Vec::new());
+        let (mut ip4, mut ip6, mut zones) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (index, attachment) in jail.binding.attachments.iter().enumerate() {
             let Some(network) = self.view.networks.get(&attachment.network) else {
                 continue;
@@ -719,6 +760,9 @@ impl<'a> Resolver<'a, '_> {
                             Family::Ipv4 => ip4.push(bound.address),
                             Family::Ipv6 => ip6.push(bound.address),
                         }
+                        if is_link_local(bound.address) {
+                            zones.insert(bound.address, self.zone(&interface));
+                        }
                     }
                 }
                 Some(
@@ -736,7 +780,23 @@ impl<'a> Resolver<'a, '_> {
         } else {
             let own = jail.spec.own_fib();
             let fib = Some(tables::fib(self.view, jail)).filter(|fib| *fib > 0 && own.is_none());
-            (Networking::Shared { ip4, ip6, fib }, aliases)
+            let networking = Networking::Shared {
+                ip4,
+                ip6,
+                zones,
+                fib,
+            };
+            (networking, aliases)
+        }
+    }
+
+    fn zone(&self, interface: &str) -> Zone {
+        Zone {
+            interface: interface.to_owned(),
+            index: self
+                .index
+                .interface(interface)
+                .and_then(|found| found.index),
         }
     }
 

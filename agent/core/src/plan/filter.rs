@@ -3,6 +3,7 @@
 //! Rules follow from the view alone, not from what runs: a jail that is blocked keeps its published ports for the moment it comes back.
 
 mod checked;
+mod isolation;
 mod public;
 mod rules;
 
@@ -19,6 +20,7 @@ use checked::{Loaded, unchecked};
 use super::firewall::{is_passed_by, skipped_of};
 use super::phase::Phase;
 use super::{Planner, reason};
+use crate::isolation::Isolation;
 use crate::ledger::Owned;
 use crate::names;
 use crate::observed::{AnchorReference, QuickRule};
@@ -98,27 +100,22 @@ impl Planner<'_> {
             let states = states.get(*anchor).unwrap_or(&none);
             // Rules that the ledger does not know are loaded once more, so that it knows whose states to kill one day.
             let known = states.iter().all(|state| ledger.owned.contains(state));
-            if observed.pf.anchors.get(*anchor) == Some(&text.hash) && known {
-                continue;
+            let loaded = observed.pf.anchors.get(*anchor) == Some(&text.hash) && known;
+            if !loaded {
+                let mut records: Vec<Owned> = states.iter().cloned().collect();
+                records.extend(unchecked(states, ledger));
+                if rules.isolation.is_some() {
+                    records.extend(self.unchecked_network(anchor));
+                }
+                let op = Op::LoadAnchor {
+                    anchor: (*anchor).to_owned(),
+                    rules: text.rules.clone(),
+                };
+                let step = self.step(Phase::LoadAnchor, &Subject::anchor(anchor), op);
+                step.record.extend(records.into_iter().map(Record::Owned));
             }
-            let unchecked = unchecked(states, ledger);
-            let subject = Subject::anchor(anchor);
-            let op = Op::LoadAnchor {
-                anchor: (*anchor).to_owned(),
-                rules: text.rules.clone(),
-            };
-            self.step(Phase::LoadAnchor, &subject, op)
-                .record
-                .extend(states.iter().cloned().chain(unchecked).map(Record::Owned));
-            // A state outlives the rule that would not let it be made any more.
-            let addresses = &rules.isolation.addresses;
-            if addresses.len() > 1 {
-                let addresses = addresses.iter().copied().collect();
-                self.step(
-                    Phase::KillStates,
-                    &subject,
-                    Op::KillStatesAmong { addresses },
-                );
+            if let Some(isolation) = &rules.isolation {
+                self.plan_apart(anchor, isolation, loaded);
             }
         }
         for anchor in observed.pf.anchors.keys() {
@@ -186,6 +183,7 @@ impl Planner<'_> {
                 | Owned::TableRoute(_)
                 | Owned::Firewall { .. }
                 | Owned::Unchecked { .. }
+                | Owned::UncheckedNetwork { .. }
                 | Owned::Nic(_)
                 | Owned::Sysctl { .. } => continue,
             };
@@ -316,7 +314,7 @@ impl Planner<'_> {
                 needed.extend([AnchorReference::Rdr, AnchorReference::Filter]);
             }
             let of_host = rules.blocks.is_empty() && rules.scrubs.is_empty();
-            if !(rules.isolation.interfaces.is_empty() && of_host) {
+            if rules.isolation.is_some() || !of_host {
                 needed.insert(AnchorReference::Filter);
             }
             if !(rules.egress.is_empty() && rules.ingress.is_empty()) {
@@ -414,8 +412,11 @@ fn stakes_of(rules: &AnchorRules) -> Vec<Stake<'_>> {
             stakes.extend(way.map(|way| stake(false, way, true)));
         }
     }
-    let closed = rules.blocks.iter().map(|block| &block.interface);
-    let closed = closed.chain(&rules.isolation.interfaces);
+    let closed = rules.blocks.iter().map(|block| block.interface.as_str());
+    // What goes by a loopback would have to be passed both ways.
+    let apart = rules.isolation.iter();
+    let apart = apart.flat_map(|isolation| isolation.interfaces().chain(isolation.groups()));
+    let closed = closed.chain(apart);
     stakes.extend(closed.map(|interface| stake(true, interface, false)));
     for scrub in &rules.scrubs {
         stakes.extend([true, false].map(|inward| stake(inward, &scrub.interface, false)));
@@ -431,13 +432,14 @@ fn interfaces_of(rules: &AnchorRules) -> impl Iterator<Item = &str> {
     let blocks = rules.blocks.iter().map(|rule| &rule.interface);
     let scrubs = rules.scrubs.iter().map(|rule| &rule.interface);
     let marked = rules.marked.iter().map(|marked| &marked.nat.interface);
+    let isolation = rules.isolation.iter().flat_map(Isolation::interfaces);
     nats.chain(redirects)
         .chain(marked)
         .chain(publics)
         .chain(blocks)
         .chain(scrubs)
-        .chain(&rules.isolation.interfaces)
         .map(String::as_str)
+        .chain(isolation)
 }
 
 /// Whether the anchor has a name that only we give: the Host's, a network's or a bucket's.

@@ -5,24 +5,26 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::RestartPolicy;
-use cellblock_schemas::net::Family;
+use cellblock_schemas::net::{Family, is_link_local};
 use cellblock_schemas::validate::parameters;
 
 use super::desired::{Attach, DesiredAlias, DesiredJail, DesiredLink, Networking};
 use super::networks::Standing;
 use super::nics;
 use super::phase::Phase;
-use super::routed::{self, is_link_local};
 use super::teardown::Life;
 use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
-use crate::observed::{Interface, ObservedJail, Route, Vnet};
+use crate::observed::{Address, Interface, ObservedJail, Route, Vnet};
 use crate::op::{Epair, Op, Record, Subject};
 use crate::render::digest::{self, Meaning};
 use crate::render::jailconf;
 
 /// Why a jail is started again whose last start was cut off.
 const CUT_OFF: &str = "its last start did not come to its end";
+
+/// An interface that is made, or gets its first address, shows its index in the next look.
+const SCOPE_MS_MAX: u64 = 5_000;
 
 /// DAD takes about a second (recording `12`); the kernel may delay its probe by another.
 const DAD_MS_MAX: u64 = 5_000;
@@ -61,7 +63,7 @@ impl DesiredJail<'_> {
             .links()
             .iter()
             .flat_map(|link| link.addresses.iter().map(|(address, _)| *address))
-            .filter(|address| !routed::is_link_local(*address));
+            .filter(|address| !is_link_local(*address));
         self.aliases
             .iter()
             .map(|alias| alias.address)
@@ -158,21 +160,10 @@ impl<'a> Planner<'a> {
             let ours = self.ledger.jails.get(uid);
             let before = ours.map_or(&unknown, |ours| &ours.fields);
             let cause = digest::cause(before, &jail.fields());
-            if jail.view.spec.restart_policy == RestartPolicy::Never {
-                let message = format!(
-                    "the change needs a restart ({cause}), and spec.restartPolicy is Never; restart it, or change the policy"
-                );
-                return self.block(&subject, reason::RESTART_NEEDED, message);
-            }
-            let mut aliases = jail.aliases.iter();
-            let mut links = jail.links().iter();
-            if let Some(message) = aliases
-                .find_map(|alias| self.stranger_at(alias))
-                .or_else(|| links.find_map(|link| self.stranger_beside(link)))
-            {
-                return self.block(&subject, reason::ADDRESS_TAKEN, message);
-            }
-            return self.plan_stop(uid, running, Some(cause));
+            return self.plan_restart(uid, jail, running, cause);
+        }
+        if let Some(cause) = jail.networking.other_zone(running) {
+            return self.plan_restart(uid, jail, running, cause);
         }
         self.check_mounts(uid, running);
         if !self.ledger.jails.contains_key(uid) {
@@ -192,7 +183,7 @@ impl<'a> Planner<'a> {
             let step = self.step(Phase::WriteFile, &subject, op);
             step.record.push(record);
             step.record.extend(nics);
-        } else {
+        } else if jail.networking.unknown_zone().is_none() {
             self.plan_file(&subject, jail);
         }
         for alias in &jail.aliases {
@@ -219,6 +210,32 @@ impl<'a> Planner<'a> {
         if !jail.links().is_empty() {
             self.plan_loopback_inside(&subject, jail.view.jail_name(), running);
         }
+    }
+
+    /// Stops a jail to start it again, unless that is not wanted or could not be done.
+    fn plan_restart(
+        &mut self,
+        uid: &Uid,
+        jail: &DesiredJail<'a>,
+        running: &'a ObservedJail,
+        cause: String,
+    ) {
+        let subject = Subject::Jail(uid.clone());
+        if jail.view.spec.restart_policy == RestartPolicy::Never {
+            let message = format!(
+                "the change needs a restart ({cause}), and spec.restartPolicy is Never; restart it, or change the policy"
+            );
+            return self.block(&subject, reason::RESTART_NEEDED, message);
+        }
+        let mut aliases = jail.aliases.iter();
+        let mut links = jail.links().iter();
+        if let Some(message) = aliases
+            .find_map(|alias| self.stranger_at(alias))
+            .or_else(|| links.find_map(|link| self.stranger_beside(link)))
+        {
+            return self.block(&subject, reason::ADDRESS_TAKEN, message);
+        }
+        self.plan_stop(uid, running, Some(cause));
     }
 
     /// Mounts of a running jail that somebody has taken away. Nothing mounts them again beneath programs that run: it is told.
@@ -315,6 +332,13 @@ impl<'a> Planner<'a> {
             self.waiting.truncate(waiting);
             return;
         }
+        if let Some(interface) = jail.networking.unknown_zone() {
+            let message = format!(
+                "the index of `{interface}`, which is part of the jail's link-local addresses"
+            );
+            self.wait(&subject, reason::SCOPE_PENDING, message, SCOPE_MS_MAX);
+            return;
+        }
         self.plan_file(&subject, jail);
         if self.waiting.len() > waiting {
             return;
@@ -333,6 +357,7 @@ impl<'a> Planner<'a> {
         let mut needs: Vec<Subject> = jail.nics().map(nics::subject).collect();
         needs.extend(self.table_needs(jail));
         needs.extend(self.anchors_of_firewall(uid));
+        needs.extend(self.anchors_of_isolation(uid));
         for (_, step) in &mut self.steps[launch..] {
             step.needs.extend(needs.iter().cloned());
         }
@@ -393,18 +418,18 @@ impl<'a> Planner<'a> {
 
     /// The stranger who has an address that a jail needs, so that stopping it to start it anew would only stop it. What is ours may move in the very plan.
     fn stranger_at(&self, alias: &DesiredAlias) -> Option<String> {
-        let mut tenants = self.index.tenants(&alias.address);
+        let mut tenants = self.tenants(alias);
         if let Some(jail) = tenants.find(|jail| self.index.owner_of(jail).is_none()) {
             return Some(format!(
                 "{} is an address of jail `{}` (jid {}) on this host; the jail runs on as it was",
                 alias.address, jail.name, jail.jid
             ));
         }
-        let mut holders = self.index.holders(&alias.address);
+        let mut holders = self.holders(alias);
         let found = holders.find(|(found, _)| !self.is_owned_address(&found.name, alias.address));
         let Some((interface, _)) = found else {
-            let standing = self.index.holders(&alias.address).next().is_some();
-            return self.router(alias.address).filter(|_| !standing);
+            let standing = self.holders(alias).next().is_some();
+            return self.router_at(alias).filter(|_| !standing);
         };
         Some(format!(
             "{} is on `{}` and was not put there by us; take it off (and out of rc.conf), or give the jail another address; the jail runs on as it was",
@@ -428,12 +453,39 @@ impl<'a> Planner<'a> {
         })
     }
 
+    /// The interfaces that have the address: of a link-local one, the one that it shall be on, since it means nothing beside it.
+    fn holders<'m>(
+        &'m self,
+        alias: &'m DesiredAlias,
+    ) -> impl Iterator<Item = (&'a Interface, &'a Address)> + 'm {
+        let holders = self.index.holders(&alias.address);
+        holders.filter(|(found, _)| !is_link_local(alias.address) || found.name == alias.interface)
+    }
+
+    /// The living jails that have the address: of a link-local one, those that have it on the same interface.
+    fn tenants<'m>(
+        &'m self,
+        alias: &'m DesiredAlias,
+    ) -> impl Iterator<Item = &'a ObservedJail> + 'm {
+        let interface = self.index.interface(&alias.interface);
+        let index = interface.and_then(|interface| interface.index);
+        let tenants = self.index.tenants(&alias.address);
+        tenants.filter(move |jail| {
+            !is_link_local(alias.address) || jail.zones.get(&alias.address).copied() == index
+        })
+    }
+
+    /// Why an alias must not become an address of the host. Next hops on other links are not it.
+    fn router_at(&self, alias: &DesiredAlias) -> Option<String> {
+        self.router(alias.address)
+            .filter(|_| !is_link_local(alias.address))
+    }
+
     /// An alias that a jail needs. `running`: the jail holds the address already.
     fn plan_alias(&mut self, uid: &Uid, alias: &DesiredAlias, running: bool) {
         let subject = Subject::Jail(uid.clone());
         let holder = self
-            .index
-            .tenants(&alias.address)
+            .tenants(alias)
             .find(|jail| self.index.owner_of(jail) != Some(uid.as_str()));
         if let Some(holder) = holder {
             let message = format!(
@@ -450,7 +502,7 @@ impl<'a> Planner<'a> {
             return self.block(&subject, reason::AMBIGUOUS_INTERFACE, message);
         }
         // One of ours goes in this very plan, before it is added where it shall be.
-        let elsewhere = self.index.holders(&alias.address).find(|(interface, _)| {
+        let elsewhere = self.holders(alias).find(|(interface, _)| {
             interface.name != alias.interface
                 && !self.is_owned_address(&interface.name, alias.address)
         });
@@ -487,7 +539,7 @@ impl<'a> Planner<'a> {
             }
             Some(entry) if entry.tentative => self.wait_for_dad(&subject, alias),
             Some(_) => {}
-            None => match self.router(alias.address) {
+            None => match self.router_at(alias) {
                 Some(message) => self.block(&subject, reason::ADDRESS_TAKEN, message),
                 None => {
                     self.plan_add_alias(&subject, alias, self.index.interface(&alias.interface));
@@ -813,7 +865,7 @@ impl<'a> Planner<'a> {
                     jail: jail.to_owned(),
                     family,
                     gateway: *gateway,
-                    scope: routed::is_link_local(*gateway).then(|| link.interface.clone()),
+                    scope: is_link_local(*gateway).then(|| link.interface.clone()),
                     replace: present.is_some(),
                 };
                 self.step(Phase::RepairVnet, subject, op);

@@ -39,6 +39,7 @@ use cellblock_schemas::view::HostView;
 use crate::execute::LedgerFile;
 use crate::firewall::JailFirewall;
 use crate::host::{HostError, Wanted};
+use crate::isolation::by_pf;
 use crate::ledger::{Change, Ledger, Owned, OwnedJail};
 use crate::names;
 use crate::observed::{Interface, Observed, ObservedJail};
@@ -73,6 +74,8 @@ pub mod reason {
     pub const ADDRESS_DUPLICATED: &str = "AddressDuplicated";
     /// Duplicate address detection has not finished.
     pub const ADDRESS_TENTATIVE: &str = "AddressTentative";
+    /// The index of the loopback that a jail's link-local addresses are on is not known yet.
+    pub const SCOPE_PENDING: &str = "ScopePending";
     /// The Host has no such uplink, or the host has no such interface.
     pub const UPLINK_MISSING: &str = "UplinkMissing";
     /// The lagg or vlan of the uplink is made first, or what it stands upon leaves something else.
@@ -559,6 +562,11 @@ fn still_there<'a>(
         Owned::Firewall { jail, .. } | Owned::Unchecked { jail } => {
             let jail = view.jails.get(jail);
             observed.pf.loaded && jail.is_some_and(|jail| jail.spec.firewall.is_some())
+        }
+        Owned::UncheckedNetwork { network } => {
+            let mut networks = view.networks.values();
+            let network = networks.find(|found| found.uid == *network);
+            observed.pf.loaded && network.is_some_and(|network| by_pf(&network.spec))
         }
         Owned::Route {
             destination,

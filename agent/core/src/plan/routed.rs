@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::BoundAttachment;
-use cellblock_schemas::net::Family;
+use cellblock_schemas::net::{Family, is_link_local};
 use cellblock_schemas::network::{HOST_LINK_LOCAL, Mode, NetworkSpec};
 
 use super::desired::{Attach, DesiredLink};
@@ -88,10 +88,6 @@ pub(super) fn sides(spec: &NetworkSpec, attachment: &BoundAttachment) -> Option<
         sides.host.routes.push(address);
     }
     Some(sides)
-}
-
-pub(super) fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 impl Planner<'_> {
@@ -265,6 +261,7 @@ impl Planner<'_> {
                 | Owned::Redirect { .. }
                 | Owned::Firewall { .. }
                 | Owned::Unchecked { .. }
+                | Owned::UncheckedNetwork { .. }
                 | Owned::Translation { .. }
                 | Owned::NgUplink { .. }
                 | Owned::NgEther { .. }
@@ -323,6 +320,7 @@ impl DesiredLink {
             | Owned::Redirect { .. }
             | Owned::Firewall { .. }
             | Owned::Unchecked { .. }
+            | Owned::UncheckedNetwork { .. }
             | Owned::Translation { .. }
             | Owned::NgUplink { .. }
             | Owned::NgEther { .. }

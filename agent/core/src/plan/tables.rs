@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::net::Family;
+use cellblock_schemas::net::{Family, is_link_local};
 use cellblock_schemas::network::{Mode, fib_of};
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
 use ipnet::IpNet;
@@ -134,7 +134,9 @@ impl<'a> Planner<'a> {
             routes.push(((fib, destination), WantedRoute { via, subject }));
         };
         let own = Subject::Jail(uid.clone());
-        for alias in &jail.aliases {
+        // Link-local addresses are reached by the first table only; admission refuses them in others.
+        let aliases = jail.aliases.iter();
+        for alias in aliases.filter(|alias| !is_link_local(alias.address)) {
             let family = Family::of(alias.address);
             push(loopback(family), Via::loopback(), &all);
             push(alias.address.into(), self.own_way(&alias.interface), &own);

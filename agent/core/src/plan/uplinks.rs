@@ -453,6 +453,7 @@ impl<'a> Planner<'a> {
                 | Owned::Redirect { .. }
                 | Owned::Firewall { .. }
                 | Owned::Unchecked { .. }
+                | Owned::UncheckedNetwork { .. }
                 | Owned::Route { .. }
                 | Owned::Sysctl { .. }
                 | Owned::Nic(_)

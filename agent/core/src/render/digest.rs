@@ -62,7 +62,8 @@ impl Meaning {
         let texts = |addresses: &[IpAddr]| addresses.iter().map(IpAddr::to_string).collect();
         match networking {
             Networking::None => {}
-            Networking::Shared { ip4, ip6, fib } => {
+            // Without the numbers of interfaces, which change with every boot.
+            Networking::Shared { ip4, ip6, fib, .. } => {
                 for (field, addresses) in [("ip4.addr", ip4), ("ip6.addr", ip6)] {
                     if !addresses.is_empty() {
                         put(field, texts(addresses));

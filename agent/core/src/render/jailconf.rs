@@ -10,7 +10,7 @@ use cellblock_schemas::net::Family;
 use cellblock_schemas::view::JailView;
 
 use crate::observed::JailMeta;
-use crate::plan::desired::{Attach, DesiredLink, Networking};
+use crate::plan::desired::{Attach, DesiredLink, Networking, Zone};
 use crate::render::digest::Meaning;
 
 /// The loopback that every network stack is born with, without an address and down.
@@ -116,11 +116,17 @@ impl Text {
     fn networking(&mut self, name: &str, networking: &Networking) {
         match networking {
             Networking::None => {}
-            Networking::Shared { ip4, ip6, fib } => {
+            Networking::Shared {
+                ip4,
+                ip6,
+                zones,
+                fib,
+            } => {
                 for (parameter, addresses) in [("ip4.addr", ip4), ("ip6.addr", ip6)] {
                     if !addresses.is_empty() {
                         let list: Vec<String> = addresses
                             .iter()
+                            .map(|address| within(*address, zones.get(address)))
                             .map(|address| Quoted(address).to_string())
                             .collect();
                         self.line(format_args!("{parameter} = {}", list.join(", ")));
@@ -211,6 +217,16 @@ impl Text {
                 }
             }
         }
+    }
+}
+
+/// An address as the kernel's jails have it: jail(8) reads no `%lo1`, and the number of the interface stands in the second group (recording `12`).
+fn within(address: IpAddr, zone: Option<&Zone>) -> IpAddr {
+    match (address, zone.and_then(|zone| zone.index)) {
+        (IpAddr::V6(address), Some(index)) => {
+            IpAddr::V6((address.to_bits() | u128::from(index) << 96).into())
+        }
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => address,
     }
 }
 

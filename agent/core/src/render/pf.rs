@@ -4,6 +4,7 @@
 
 mod crossing;
 mod firewall;
+mod isolation;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use crate::firewall::JailFirewall;
+use crate::isolation::Isolation;
 use crossing::Tables;
 
 /// The label's prefix, before the hash.
@@ -36,9 +38,6 @@ pub struct AnchorText {
 /// The tag of what a network's NAT has translated and filter rules see.
 const NAT_TAG: &str = "cellblock:nat";
 
-/// The table of the jails that must not reach each other, local to its network's anchor.
-pub const ISOLATED_TABLE: &str = "isolated";
-
 /// Everything that shall stand in one anchor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnchorRules {
@@ -52,7 +51,7 @@ pub struct AnchorRules {
     /// the first and 15.1 the last (`pf_match_translation_rule`, sys/netpfil/pf/pf_lb.c); within one anchor both take the first.
     pub backs: Vec<PublicRule>,
     /// Jails that must not reach each other.
-    pub isolation: Isolation,
+    pub isolation: Option<Isolation>,
     /// Ports of public addresses that are closed.
     pub blocks: Vec<BlockRule>,
     /// What is changed in packets that come in and leave.
@@ -116,15 +115,6 @@ pub struct ScrubRule {
     pub no_df: bool,
     /// `random-id`
     pub random_id: bool,
-}
-
-/// Jails of a network that must not reach each other, each behind an interface of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Isolation {
-    /// Their addresses.
-    pub addresses: BTreeSet<IpAddr>,
-    /// The host ends of their links.
-    pub interfaces: BTreeSet<String>,
 }
 
 /// One line of outbound NAT.
@@ -277,12 +267,11 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     }
     let mut tables = Tables::default();
     let mut lines = Vec::new();
-    if !isolation.addresses.is_empty() {
-        let members: Vec<String> = isolation.addresses.iter().map(IpAddr::to_string).collect();
-        lines.push(format!(
-            "table <{ISOLATED_TABLE}> const {{ {} }}",
-            members.join(", ")
-        ));
+    let isolation = isolation
+        .as_ref()
+        .map(|isolation| isolation::lines(isolation, &mut tables));
+    if let Some(isolation) = &isolation {
+        lines.extend(isolation.tables.iter().cloned());
     }
     let mut translations: Vec<String> = backs.iter().map(back_line).collect();
     translations.extend(marked.iter().map(marked_line));
@@ -313,10 +302,9 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     lines.extend(scrubs.iter().map(scrub_line));
     let filtered = nats.iter().filter(|nat| nat.filtered);
     lines.extend(filtered.map(nat_pass_line));
-    // Whatever source a jail's root takes: what comes from its link is not let through to another jail of the network.
-    lines.extend(isolation.interfaces.iter().map(|interface| {
-        format!("block drop in quick on {interface} from any to <{ISOLATED_TABLE}>")
-    }));
+    if let Some(isolation) = &isolation {
+        lines.extend(isolation.rules.iter().cloned());
+    }
     // The kernel takes no rule twice, and pfctl says so each time: the second could decide nothing.
     let mut seen = BTreeSet::new();
     let mut place = 0;
@@ -324,7 +312,8 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
         place += 1;
         place <= filters || seen.insert(line.clone())
     });
-    let addresses = isolation.addresses.len() + tables.addresses();
+    let isolated = isolation.map_or(0, |isolation| isolation.addresses);
+    let addresses = isolated + tables.addresses();
     // pf.conf(5) wants tables before the rules that name them.
     let lines: Vec<String> = tables.lines().chain(lines).collect();
     let mut rules = lines.join("\n");

@@ -187,6 +187,7 @@ impl<'a> Findings<'a> {
             | Owned::Redirect { .. }
             | Owned::Firewall { .. }
             | Owned::Unchecked { .. }
+            | Owned::UncheckedNetwork { .. }
             | Owned::Route { .. }
             | Owned::TableRoute(_)
             | Owned::Sysctl { .. }

@@ -4,6 +4,7 @@ use cellblock_schemas::condition::ConditionStatus;
 use cellblock_schemas::host::HostNetwork;
 use cellblock_schemas::view::NetworkView;
 
+use crate::isolation::by_pf;
 use crate::names;
 use crate::op::Subject;
 
@@ -33,6 +34,7 @@ fn problem(findings: &Findings<'_>, network: &NetworkView) -> Option<(String, St
     let subjects = [
         Subject::Network(network.uid.clone()),
         Subject::anchor(&names::network_anchor(&network.uid)),
+        Subject::anchor(&names::isolation_anchor(&network.uid)),
     ];
     if let Some(blocked) = findings.blocked(&subjects) {
         return Some((blocked.reason.to_owned(), blocked.message.clone()));
@@ -45,7 +47,7 @@ fn problem(findings: &Findings<'_>, network: &NetworkView) -> Option<(String, St
     }
     let egress = network.spec.egress.as_ref();
     if let Some(blocked) = findings.pf
-        && egress.is_some_and(|egress| egress.nat.is_some())
+        && (egress.is_some_and(|egress| egress.nat.is_some()) || by_pf(&network.spec))
     {
         return Some((blocked.reason.to_owned(), blocked.message.clone()));
     }

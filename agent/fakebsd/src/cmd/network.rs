@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::emulator::{Emulator, Listener};
+use crate::kernel::addr::embed_scope;
 use crate::output::Output;
 use crate::trace::{Cause, Listening, Origin, Probe, Protocol, Verdict};
 
@@ -104,6 +105,16 @@ fn ping(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output 
     output
 }
 
+/// An address as getaddrinfo(3) reads it: a link-local one gets the number of the interface behind its `%`.
+fn scoped(host: &Emulator, context: &Context, text: &str) -> Option<IpAddr> {
+    let Some((address, zone)) = text.split_once('%') else {
+        return text.parse().ok();
+    };
+    let kernel = &host.kernel;
+    let index = kernel.ifnet(kernel.ifunit(context.stack, zone)?).index;
+    Some(IpAddr::V6(embed_scope(address.parse().ok()?, index)))
+}
+
 /// `nc -l address port` leaves a listener; `nc [-w seconds] address port` connects.
 fn netcat(host: &mut Emulator, context: &Context, arguments: &[String], stdin: &str) -> Output {
     let mut operands = Vec::new();
@@ -119,7 +130,7 @@ fn netcat(host: &mut Emulator, context: &Context, arguments: &[String], stdin: &
     let [address, port] = operands[..] else {
         return Output::failure(1, "usage: nc [-l] [-w timeout] address port");
     };
-    let (Ok(address), Ok(port)) = (address.parse::<IpAddr>(), port.parse::<u16>()) else {
+    let (Some(address), Ok(port)) = (scoped(host, context, address), port.parse::<u16>()) else {
         return Output::failure(1, format!("nc: port number invalid: {port}"));
     };
     if listens {

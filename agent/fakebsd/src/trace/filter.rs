@@ -50,7 +50,19 @@ impl Journey<'_> {
                 route: None,
             });
         }
-        let verdict = pf.filter(&facts, &asked);
+        // pf sees link-local addresses as they are in the packet, without what the stack adds to them (recording `18`).
+        let seen = Packet {
+            source: unscoped(asked.source),
+            destination: unscoped(asked.destination),
+            ..asked.clone()
+        };
+        let mut verdict = pf.filter(&facts, &seen);
+        if verdict.packet.source == seen.source {
+            verdict.packet.source = asked.source;
+        }
+        if verdict.packet.destination == seen.destination {
+            verdict.packet.destination = asked.destination;
+        }
         let way = match direction {
             Direction::In => "in",
             Direction::Out => "out",

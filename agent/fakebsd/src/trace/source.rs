@@ -245,12 +245,19 @@ fn choose6(
         IpAddr::V4(_) => address,
     };
     let wanted = bare(to);
+    // Where the destination is the stack's own, the interface that has it counts, not the loopback that leads there (`nh_aifp`; recording `18`).
+    let mut own = kernel.interfaces(sender.stack).filter(|ifnet| {
+        let mut addresses = ifnet.inet6.iter();
+        addresses.any(|entry| embed_scope(entry.address, ifnet.index) == to)
+    });
+    let out = own.next().map_or(route.interface, |ifnet| ifnet.id);
     let may = |ifnet: &Ifnet, entry: &Inet6| {
         let full = IpAddr::V6(embed_scope(entry.address, ifnet.index));
         !entry.tentative
             && !entry.duplicated
             && list.is_none_or(|list| list.contains(&full))
-            && (!entry.is_link_local() || ifnet.id == route.interface || full == IpAddr::V6(to))
+            // An address of another zone than the destination's, or than the interface's, is never taken.
+            && (!(entry.is_link_local() || is_link_local(wanted)) || ifnet.id == out)
     };
     // What rules 2, 5, 8 and 14 compare, in that order; more is better. A scope too small for the destination is worst.
     let rank = |ifnet: &Ifnet, entry: &Inet6| {
@@ -265,7 +272,7 @@ fn choose6(
             entry.address == wanted,
             fit,
             !entry.deprecated,
-            ifnet.id == route.interface,
+            ifnet.id == out,
             ifnet.up,
             matching,
         )

@@ -110,7 +110,10 @@ fn detail(interface: &mut Interface, line: &str) {
         }
         Some("hwaddr") => interface.hwaddr = hwaddr(words.next()),
         Some("inet") => interface.addresses.extend(inet(words)),
-        Some("inet6") => interface.addresses.extend(inet6(words)),
+        Some("inet6") => {
+            interface.index = scope_id(line).or(interface.index);
+            interface.addresses.extend(inet6(words));
+        }
         Some("groups:") => interface.groups = interface.groups.iter().chain(words).collect(),
         Some("member:") => {
             if let Some(name) = words.next() {
@@ -199,6 +202,12 @@ fn inet6<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Address> {
         tentative: flags.contains(&"tentative"),
         duplicated: flags.contains(&"duplicated"),
     })
+}
+
+/// The number behind `scopeid`, which is the interface's own.
+fn scope_id(line: &str) -> Option<u32> {
+    let (_, number) = line.rsplit_once("scopeid 0x")?;
+    u32::from_str_radix(number.trim(), 16).ok()
 }
 
 fn between(text: &str, open: char, close: char) -> &str {

@@ -77,6 +77,7 @@ pub fn parse(text: &str) -> Result<Vec<ObservedJail>, Failure> {
 
 fn jail(printed: &Parameters) -> Result<ObservedJail, Failure> {
     let jid = json::text(&printed.jid);
+    let ip6 = addresses(&printed.ip6);
     Ok(ObservedJail {
         jid: jid
             .parse()
@@ -87,7 +88,11 @@ fn jail(printed: &Parameters) -> Result<ObservedJail, Failure> {
         path: json::text(&printed.path),
         hostname: json::text(&printed.hostname),
         ip4: addresses(&printed.ip4),
-        ip6: addresses(&printed.ip6),
+        zones: ip6
+            .iter()
+            .filter_map(|address| Some((without_scope(*address), scope(*address)?)))
+            .collect(),
+        ip6: ip6.into_iter().map(without_scope).collect(),
         meta: meta(&printed.meta),
     })
 }
@@ -97,8 +102,15 @@ fn addresses(value: &Value) -> Vec<IpAddr> {
     json::text(value)
         .split(',')
         .filter_map(|word| word.trim().parse().ok())
-        .map(without_scope)
         .collect()
+}
+
+/// The index of the interface in a link-local address.
+fn scope(address: IpAddr) -> Option<u32> {
+    match address {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(u32::from(v6.segments()[1])),
+        IpAddr::V6(_) | IpAddr::V4(_) => None,
+    }
 }
 
 /// A link-local address carries the index of its interface in its second group inside the kernel, and jls prints it like that: `fe80:9::cb:1` (recording `12`).

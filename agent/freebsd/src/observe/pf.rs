@@ -326,19 +326,6 @@ pub fn table_addresses(hash: &str) -> Option<usize> {
     count.parse().ok()
 }
 
-/// Reads `pfctl -vvss`: the states that have two of `addresses` at their ends, as `ID/CREATORID`; see [`parse_states_of`].
-#[must_use]
-pub fn parse_states_among(text: &str, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
-    parse_states(text, |line| {
-        let ends: BTreeSet<IpAddr> = line
-            .split_whitespace()
-            .filter_map(state_address)
-            .filter(|address| addresses.contains(address))
-            .collect();
-        ends.len() > 1
-    })
-}
-
 /// Reads `pfctl -a ANCHOR -sT`: the tables.
 #[must_use]
 pub fn parse_tables(text: &str) -> Vec<&str> {

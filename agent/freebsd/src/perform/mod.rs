@@ -169,7 +169,7 @@ impl Performer<'_> {
             Op::KillStates { address } => self.kill_states(*address),
             Op::KillTranslated { from, to, except } => self.kill_translated(*from, *to, except),
             Op::RotateConsole { path } => self.rotate_console(path),
-            Op::KillStatesAmong { addresses } => self.kill_states_among(addresses),
+            Op::KillBetween { isolation } => self.kill_between(isolation),
             Op::KillUnpermitted { firewall, fresh } => self.kill_unpermitted(firewall, *fresh),
             Op::KillLabelled { label } => self.kill_labelled(label),
         }

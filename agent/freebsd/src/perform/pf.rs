@@ -8,8 +8,10 @@ use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 
-use cellblock_agent_core::firewall::JailFirewall;
-use cellblock_agent_core::names::ANCHOR_ROOT;
+use cellblock_agent_core::firewall::{Flow, JailFirewall};
+use cellblock_agent_core::isolation::{FIRST_LOOPBACK, Isolation};
+use cellblock_agent_core::names::{self, ANCHOR_ROOT};
+use cellblock_schemas::net::is_link_local;
 use ipnet::IpNet;
 
 use super::{Performer, effect, word};
@@ -121,23 +123,35 @@ impl Performer<'_> {
 
     /// `pfctl -k ADDRESS`: states whose source it is. With a second `-k` pfctl puts the destination where the source belongs (`pfctl_net_kill_states`, sbin/pfctl/pfctl.c), so it kills
     /// nothing (recording `09`), and a translated source is not seen (recording `15`): what is left of the address goes by its number.
+    ///
+    /// Of a link-local one only those on a loopback are meant: on another link it is somebody else's.
     pub(super) fn kill_states(&self, address: IpAddr) -> Result<(), Failure> {
-        self.kill(words!["-k", address.to_string()])?;
+        if !is_link_local(address) {
+            self.kill(words!["-k", address.to_string()])?;
+        }
         if !self.is_pf_loaded()? {
             return Ok(());
+        }
+        if is_link_local(address) {
+            let states = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
+            let is_kept = |flow: &Flow| {
+                !(is_loopback(&flow.interface) && [flow.from.0, flow.to.0].contains(&address))
+            };
+            let left = pf::parse_unpermitted(&states.stdout, is_kept);
+            return self.kill_all(left, || format!("of {address}"));
         }
         let states = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
         self.kill_numbered(pf::parse_states_of(&states.stdout, address))
     }
 
-    /// States with two of the addresses at their ends. Two `-k` would not find them, see [`Self::kill_states`].
-    pub(super) fn kill_states_among(&self, addresses: &[IpAddr]) -> Result<(), Failure> {
+    /// States between jails that must not reach each other, whoever's rule made them. Two `-k` would not find them, see [`Self::kill_states`].
+    pub(super) fn kill_between(&self, isolation: &Isolation) -> Result<(), Failure> {
         if !self.is_pf_loaded()? {
             return Ok(());
         }
-        let addresses: BTreeSet<IpAddr> = addresses.iter().copied().collect();
         let states = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
-        self.kill_numbered(pf::parse_states_among(&states.stdout, &addresses))
+        let left = pf::parse_unpermitted(&states.stdout, |flow| isolation.permits(flow));
+        self.kill_all(left, || "between isolated jails".to_owned())
     }
 
     fn kill_numbered(&self, ids: Vec<String>) -> Result<(), Failure> {
@@ -216,6 +230,11 @@ impl Performer<'_> {
             Err(Failure::refused(&command, &output))
         }
     }
+}
+
+/// Whether an interface of a state is a loopback: the host's first, by which IPv6 between its addresses goes (recording `18`), or one of ours.
+fn is_loopback(interface: &str) -> bool {
+    interface == FIRST_LOOPBACK || names::is_loopback(interface)
 }
 
 /// An anchor below ours, and no pattern: `*` at its end would mean all of them.

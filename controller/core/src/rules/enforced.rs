@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use cellblock_schemas::enforcement::{Enforcement, Feature, Refusal, enforcement};
+use cellblock_schemas::enforcement::{Feature, Refusal, enforcement};
 use cellblock_schemas::jail::Attachment;
-use cellblock_schemas::net::Family;
+use cellblock_schemas::net::{Family, is_link_local};
 use cellblock_schemas::network::Network;
 use cellblock_schemas::{Host, Jail};
 
@@ -60,9 +60,11 @@ impl<'a> Wanted<'a> {
     /// The list that it stands in, what it is, and what a jail does with it.
     fn words(&self) -> (&'static str, &'static str, &'static str) {
         match self.feature {
-            Feature::EgressNat | Feature::Publish | Feature::Firewall | Feature::SocketOwner => {
-                ("publish", "port", "publishes")
-            }
+            Feature::EgressNat
+            | Feature::Publish
+            | Feature::Firewall
+            | Feature::SocketOwner
+            | Feature::Isolation => ("publish", "port", "publishes"),
             Feature::OneToOne => ("publicAddresses", "public address", "has public address"),
         }
     }
@@ -103,10 +105,7 @@ pub(super) fn meant<'a>(
 fn ways<'a>(jail: &Jail, wanted: &Wanted<'_>, networks: impl Networks<'a>) -> Vec<Way<'a>> {
     let way = |family| {
         let network = meant(jail, wanted.network, family, &networks)?;
-        let refusal = match enforcement(&network.spec, wanted.feature, family) {
-            Enforcement::HostPf => None,
-            Enforcement::Refused(refusal) => Some(refusal),
-        };
+        let refusal = enforcement(&network.spec, wanted.feature, family).refusal();
         Some(Way {
             family,
             network,
@@ -121,11 +120,12 @@ fn has_address(attachment: &Attachment, network: &Network, family: Family) -> bo
     let given = &attachment.addresses;
     if given.is_empty() {
         let mut subnets = network.spec.subnets.iter();
-        return subnets.any(|subnet| subnet.cidr.family() == family);
+        return subnets.any(|subnet| subnet.cidr.family() == family && !subnet.is_link_local());
     }
+    // Nothing can be led to a link-local one.
     given
         .iter()
-        .any(|given| Family::of(given.address) == family)
+        .any(|given| Family::of(given.address) == family && !is_link_local(given.address))
 }
 
 /// Something that would lead nowhere.

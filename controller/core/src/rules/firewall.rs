@@ -1,7 +1,7 @@
 //! Rules of a jail's firewall that nothing on a packet's way could enforce, by the one table of `schemas`.
 
 use cellblock_schemas::Jail;
-use cellblock_schemas::enforcement::{Enforcement, Feature, Refusal, enforcement};
+use cellblock_schemas::enforcement::{Feature, Refusal, enforcement};
 use cellblock_schemas::jail::Firewall;
 use cellblock_schemas::net::Family;
 use cellblock_schemas::network::Network;
@@ -82,8 +82,5 @@ fn socket_owners(index: &Index, jail: &Jail, firewall: &Firewall, problems: &mut
 
 /// Rules are about a network in both families.
 fn refused(network: &Network, feature: Feature) -> Option<Refusal> {
-    match enforcement(&network.spec, feature, Family::Ipv4) {
-        Enforcement::HostPf => None,
-        Enforcement::Refused(refusal) => Some(refusal),
-    }
+    enforcement(&network.spec, feature, Family::Ipv4).refusal()
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cellblock_schemas::jail::{Addressing, Attachment, JailSpec};
-use cellblock_schemas::net::HostAddress;
-use cellblock_schemas::network::{Network, NetworkSpec, Scope};
+use cellblock_schemas::net::{HostAddress, is_link_local};
+use cellblock_schemas::network::{Network, NetworkSpec, Scope, Subnet};
 use cellblock_schemas::{Host, Jail};
 
 use super::{Problem, Together};
@@ -73,6 +73,7 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
         addresses(index, jail, attachment, network, &field, &mut problems);
     }
     problems.extend(fibs_mixed(index, &jail.spec, None));
+    problems.extend(link_local_table(index, &jail.spec));
     macs(index, jail, &mut problems);
     super::enforced::of_jail(index, jail, &mut problems);
     super::firewall::of_jail(index, jail, &mut problems);
@@ -150,6 +151,28 @@ pub(super) fn fibs_mixed(
         }
     }
     None
+}
+
+/// Link-local addresses are reached by the first routing table only.
+fn link_local_table(index: &Index, jail: &JailSpec) -> Option<Problem> {
+    let fib = jail.own_fib().filter(|fib| *fib > 0)?;
+    let mut attachments = jail.networks.iter().enumerate();
+    attachments.find_map(|(place, attachment)| {
+        let network = index.network(&attachment.network)?;
+        let mut subnets = network.spec.subnets.iter();
+        let given = attachment.addresses.is_empty() || attachment.addresses.iter().any(|given| is_link_local(given.address));
+        (given && subnets.any(Subnet::is_link_local)).then(|| {
+            Problem::new(
+                "NotEnforceable",
+                format!("spec.networks[{place}].network"),
+                format!(
+                    "the link-local addresses of network {} are reached by the first routing table only, and the jail's is {fib}",
+                    network.metadata.name
+                ),
+                "leave exec.fib out, or attach it to another network",
+            )
+        })
+    })
 }
 
 /// A jail has either a network stack of its own or the host's.
@@ -289,6 +312,14 @@ fn address(network: &Network, given: &HostAddress, field: &str) -> Option<Proble
     let name = &network.metadata.name;
     let address = given.address;
     let is_vnet = spec.mode().is_some_and(|mode| mode.is_vnet());
+    if spec.subnets.is_empty() && is_link_local(address) {
+        return Some(Problem::new(
+            "AddressOutside",
+            field,
+            format!("network {name} has no link-local subnet for {address}"),
+            "give it fe80::/64, or a part of it, as a subnet; only sharedIP loopback networks can have one",
+        ));
+    }
     if spec.subnets.is_empty() {
         return (is_vnet && given.prefix_length.is_none()).then(|| {
             Problem::new(

@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 
 use cellblock_schemas::jail::PublicAddress;
-use cellblock_schemas::net::Family;
+use cellblock_schemas::net::{Family, is_link_local};
 use cellblock_schemas::view::JailView;
 
 use super::Rules;
 use super::rules::leads_to;
 use crate::names;
 use crate::op::Subject;
-use crate::plan::routed::is_link_local;
 use crate::plan::{Planner, reason};
 use crate::render::pf::{PublicRule, RedirectRule};
 

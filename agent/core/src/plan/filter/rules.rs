@@ -1,19 +1,19 @@
-//! Which rules shall stand in which of our anchors: NAT and isolation of networks, ports that jails publish, ports that the Host closes. Public addresses of jails are in `public`, how rules are loaded
-//! in `filter`.
+//! Which rules shall stand in which of our anchors: NAT of networks, ports that jails publish, ports that the Host closes. Public addresses of jails are in `public`, what keeps jails apart in
+//! `isolation`, how rules are loaded in `filter`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use cellblock_schemas::jail::{BoundAttachment, Publish, RunPolicy};
 use cellblock_schemas::net::Family;
-use cellblock_schemas::network::{Isolation, Mode, Nat};
+use cellblock_schemas::network::{Mode, Nat};
 use cellblock_schemas::view::{JailView, NetworkView};
 
 use super::Rules;
 use crate::names;
 use crate::op::Subject;
 use crate::plan::{Planner, reason};
-use crate::render::pf::{self, BlockRule, NatRule, RedirectRule, ScrubRule};
+use crate::render::pf::{BlockRule, NatRule, RedirectRule, ScrubRule};
 
 impl Planner<'_> {
     pub(super) fn rules(&mut self) -> Rules {
@@ -48,12 +48,6 @@ impl Planner<'_> {
                 let anchor = names::network_anchor(&network.uid);
                 rules.entry(anchor).or_default().nats = nats;
             }
-            if network.spec.isolation == Isolation::Jails
-                && matches!(network.spec.mode(), Some(Mode::Routed(_)))
-            {
-                let anchor = names::isolation_anchor(&network.uid);
-                rules.entry(anchor).or_default().isolation = isolation(network, &jails);
-            }
             self.check_forwarding(network, &jails);
         }
         let (blocks, scrubs) = (self.block_rules(), self.scrub_rules());
@@ -72,6 +66,7 @@ impl Planner<'_> {
             }
             self.add_public_addresses(jail, &mut rules);
         }
+        self.add_isolation(&mut rules);
         self.add_firewalls(&mut rules);
         rules
     }
@@ -157,7 +152,9 @@ impl Planner<'_> {
             }
         };
         let mut rules = Vec::new();
-        for subnet in &network.spec.subnets {
+        // Nothing link-local leaves by another interface.
+        let subnets = network.spec.subnets.iter();
+        for subnet in subnets.filter(|subnet| !subnet.is_link_local()) {
             let name = match subnet.cidr.family() {
                 Family::Ipv4 => nat.address.as_deref(),
                 Family::Ipv6 if nat.address6.is_none() => continue,
@@ -311,19 +308,4 @@ pub(super) fn leads_to<'j>(
     attachments
         .filter(|attachment| network.is_none_or(|network| *network == attachment.network))
         .find_map(|attachment| Some((attachment.address_of(family)?, attachment)))
-}
-
-/// The jails on a network that must not reach each other.
-fn isolation(network: &NetworkView, jails: &[&JailView]) -> pf::Isolation {
-    let mut isolation = pf::Isolation::default();
-    for jail in jails {
-        let attachments = jail.binding.attachments.iter();
-        for attachment in attachments.filter(|attachment| attachment.network == network.name) {
-            let host_end = names::epair_host_end(&jail.uid, &attachment.interface);
-            isolation.interfaces.insert(host_end);
-            let addresses = attachment.addresses.iter().map(|bound| bound.address);
-            isolation.addresses.extend(addresses);
-        }
-    }
-    isolation
 }

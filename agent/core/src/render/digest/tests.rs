@@ -66,6 +66,7 @@ fn digests_of_form_1_stay_what_they_are() {
     let shared = Networking::Shared {
         ip4: vec![address("192.0.2.3"), address("203.0.113.10")],
         ip6: vec![address("fd00:20::3")],
+        zones: BTreeMap::new(),
         fib: None,
     };
     let with_everything = www(&[

@@ -32,6 +32,7 @@ fn shared_ip_jail_has_its_addresses_in_order() {
             "203.0.113.10".parse().expect("an address"),
         ],
         ip6: vec!["fd00:20::3".parse().expect("an address")],
+        zones: BTreeMap::new(),
         fib: None,
     };
     let conf = render(
@@ -103,4 +104,38 @@ fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
         mounted.text
     );
     assert_ne!(base.digest, mounted.digest);
+}
+
+#[test]
+fn link_local_addresses_have_the_number_of_their_interface() {
+    let local: IpAddr = "fe80::cb:3".parse().expect("an address");
+    let networking = |index| Networking::Shared {
+        ip4: Vec::new(),
+        ip6: vec![local, "fd00:20::3".parse().expect("an address")],
+        zones: BTreeMap::from([(
+            local,
+            Zone {
+                interface: "cbxlo".to_owned(),
+                index: Some(index),
+            },
+        )]),
+        fib: None,
+    };
+    let render = |index| {
+        render(
+            &jail(&[]),
+            "/jails/www",
+            "/console",
+            &networking(index),
+            None,
+        )
+    };
+    let conf = render(0x1f);
+    let line = "    ip6.addr = \"fe80:1f::cb:3\", \"fd00:20::3\";\n";
+    assert!(conf.text.contains(line), "{}", conf.text);
+    assert_eq!(
+        conf.digest,
+        render(6).digest,
+        "after a reboot it is the same jail"
+    );
 }

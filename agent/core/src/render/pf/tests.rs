@@ -1,6 +1,9 @@
 //! The article's rules, to the letter, their labels too: a label that changes without its rule having changed ends connections when the agent is updated.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::isolation::{Apart, Crossing};
 
 #[test]
 fn the_article_behind_nat() {
@@ -62,15 +65,111 @@ fn the_article_behind_nat() {
     assert_eq!(render(&AnchorRules::default()), None);
 }
 
+/// Jails with their addresses on the network and elsewhere.
+fn isolation(jails: &[(&str, &[&str], &[&str])], at: Crossing) -> Isolation {
+    let parse = |texts: &[&str]| -> BTreeSet<IpAddr> {
+        let texts = texts.iter();
+        texts
+            .map(|text| text.parse().expect("an address"))
+            .collect()
+    };
+    let jails = jails.iter().map(|(uid, here, elsewhere)| {
+        let here = parse(here);
+        let own = here.union(&parse(elsewhere)).copied().collect();
+        (Uid((*uid).to_owned()), Apart { own, here })
+    });
+    Isolation {
+        jails: jails.collect(),
+        at,
+        beside: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn jails_with_addresses_of_the_host_that_must_not_reach_each_other() {
+    let text = render(&AnchorRules {
+        isolation: Some(isolation(
+            &[
+                ("www", &["127.0.1.3", "fe80::cb:3"], &["203.0.113.3"]),
+                ("db", &["127.0.1.4", "fd00:127::4"], &[]),
+            ],
+            Crossing::Stack {
+                loopback: Some("cbxlo".to_owned()),
+            },
+        )),
+        ..AnchorRules::default()
+    })
+    .expect("rules");
+    let set = text.rules.lines().next().expect("a table of www's own");
+    let name = &set["table <".len()..][..17];
+    let expected = format!(
+        "table <{name}> const {{ 127.0.1.3, 203.0.113.3 }}\n\
+         table <members> const {{ 127.0.1.3, 127.0.1.4, 203.0.113.3, fd00:127::4, fe80::cb:3 }}\n\
+         table <isolated> const {{ 127.0.1.3, 127.0.1.4, fd00:127::4 }}\n\
+         table <isolatedlocal> const {{ fe80::cb:3 }}\n\
+         match on lo inet from 127.0.1.4 to 127.0.1.4 tag \"cellblock:own\"\n\
+         match on lo inet6 from fd00:127::4 to fd00:127::4 tag \"cellblock:own\"\n\
+         match on lo inet from <{name}> to 127.0.1.3 tag \"cellblock:own\"\n\
+         match on lo inet6 from fe80::cb:3 to fe80::cb:3 tag \"cellblock:own\"\n\
+         block drop quick inet from <members> to <isolated> ! tagged \"cellblock:own\"\n\
+         block drop quick inet6 from <members> to <isolated> ! tagged \"cellblock:own\"\n\
+         block drop quick on lo inet6 from <members> to <isolatedlocal> ! tagged \"cellblock:own\"\n\
+         pass in quick on cbnone0 all no state label \"cellblock:cfg:{}\"\n",
+        text.hash
+    );
+    assert_eq!(text.rules, expected);
+    assert!(text.hash.ends_with("+11-0"), "{}", text.hash);
+}
+
+#[test]
+fn the_way_around_private_members_by_the_hosts_own_routing() {
+    let text = render(&AnchorRules {
+        isolation: Some(isolation(
+            &[("www", &["172.16.1.10"], &[])],
+            Crossing::Bridge {
+                interfaces: ["cbxbr", "cbya"].map(str::to_owned).into(),
+                subnets: ["172.16.1.0/24".parse().expect("a prefix")].into(),
+                gateways: ["172.16.1.1".parse().expect("an address")].into(),
+            },
+        )),
+        ..AnchorRules::default()
+    })
+    .expect("rules");
+    let expected = "table <isolated> const { 172.16.1.0/24, !172.16.1.1 }\n\
+         block drop in quick on cbxbr from any to <isolated>\n\
+         block drop in quick on cbya from any to <isolated>\n";
+    assert!(text.rules.starts_with(expected), "{}", text.rules);
+    assert!(text.hash.ends_with("+2-0"), "{}", text.hash);
+}
+
+#[test]
+fn what_isolated_jails_send_by_other_networks() {
+    let links = Crossing::Links(["cbxa".to_owned()].into());
+    let mut isolation = isolation(&[("www", &["10.40.0.10"], &[])], links);
+    let own = ["10.10.0.10", "fd00:10::10"].map(|text| text.parse().expect("an address"));
+    isolation.beside = [("cbxbr".to_owned(), own.into())].into();
+    let text = render(&AnchorRules {
+        isolation: Some(isolation),
+        ..AnchorRules::default()
+    })
+    .expect("rules");
+    let expected = "table <isolated> const { 10.40.0.10 }\n\
+         block drop in quick on cbxa from any to <isolated>\n\
+         block drop in quick on cbxbr inet from 10.10.0.10 to <isolated>\n\
+         block drop in quick on cbxbr inet6 from fd00:10::10 to <isolated>\n";
+    assert!(text.rules.starts_with(expected), "{}", text.rules);
+}
+
 #[test]
 fn jails_that_must_not_reach_each_other() {
     let text = render(&AnchorRules {
-        isolation: Isolation {
-            addresses: ["fd00:40::10", "10.40.0.11", "10.40.0.10"]
-                .map(|text| text.parse().expect("an address"))
-                .into(),
-            interfaces: ["cbya", "cbxa"].map(str::to_owned).into(),
-        },
+        isolation: Some(isolation(
+            &[
+                ("www", &["10.40.0.10", "fd00:40::10"], &[]),
+                ("db", &["10.40.0.11"], &[]),
+            ],
+            Crossing::Links(["cbya", "cbxa"].map(str::to_owned).into()),
+        )),
         ..AnchorRules::default()
     })
     .expect("rules");

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::emulator::Emulator;
 use crate::hardware::HardwareProfile;
+use crate::kernel::addr::embed_scope;
+use crate::kernel::vnet::HOST;
 use crate::release::Release;
 use crate::replay::TRANSCRIPTS;
 use crate::replay::transcript::{self, Entry, Recorded, words};
@@ -42,7 +44,7 @@ fn saw(entry: Option<&Entry>) -> Option<Saw> {
 }
 
 /// The probe that a recorded command amounts to, if it is a ping or a connection.
-fn probe(recorded: &Recorded) -> Option<Probe> {
+fn probe(host: &Emulator, recorded: &Recorded) -> Option<Probe> {
     let mut words: &[String] = &recorded.argv;
     let (mut from, mut fib) = (Origin::Host, None);
     loop {
@@ -68,11 +70,21 @@ fn probe(recorded: &Recorded) -> Option<Probe> {
             Some(Probe { fib, ..probe })
         }
         "nc" => {
-            let probe = Probe::tcp(from, last(1)?.parse().ok()?, last(0)?.parse().ok()?);
+            let probe = Probe::tcp(from, scoped(host, last(1)?)?, last(0)?.parse().ok()?);
             Some(Probe { fib, ..probe })
         }
         _ => None,
     }
+}
+
+/// An address as a socket has it: of a link-local one with the number of the interface behind its `%`.
+fn scoped(host: &Emulator, text: &str) -> Option<IpAddr> {
+    let Some((address, zone)) = text.split_once('%') else {
+        return text.parse().ok();
+    };
+    let kernel = &host.kernel;
+    let index = kernel.ifnet(kernel.ifunit(HOST, zone)?).index;
+    Some(IpAddr::V6(embed_scope(address.parse().ok()?, index)))
 }
 
 fn check(host: &Emulator, file: &str, recorded: &Recorded, probe: &Probe, saw: Option<&Saw>) {
@@ -144,7 +156,7 @@ fn follow(file: &str, text: &str) -> usize {
                     }
                 }
                 let saw = saw(entries.get(at + 1));
-                if let Some(probe) = probe(recorded) {
+                if let Some(probe) = probe(&host, recorded) {
                     check(&host, file, recorded, &probe, saw.as_ref());
                     checked += 1;
                 }
@@ -189,6 +201,11 @@ fn nat_redirects_hairpins_loopback_isolation_and_bridges() {
 #[test]
 fn isolation_and_fibs() {
     assert_eq!(follow_named("12"), 10);
+}
+
+#[test]
+fn jails_that_do_not_reach_each_other() {
+    assert_eq!(follow_named("18"), 45);
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn a_host_as_it_booted() {
     let lo0 = &interfaces[4];
     assert_eq!(lo0.groups, set(&["lo"]));
     assert_eq!(lo0.mac, None);
+    assert_eq!((lo0.index, vtnet0.index), (Some(5), None));
     let addresses: Vec<_> = lo0
         .addresses
         .iter()

@@ -55,6 +55,8 @@ fn addresses_marks_and_scopes() {
             vec!["fe80::cb:1".to_owned(), "fd00::1".to_owned()]
         )
     );
+    let local = "fe80::cb:1".parse().expect("an address");
+    assert_eq!(jails[0].zones, [(local, 9)].into());
 }
 
 #[test]

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::{
     has_translations, is_no_anchor, is_not_loaded, parse_anchors, parse_before_us, parse_enabled,
-    parse_hash, parse_references, parse_skipped, parse_states_among, parse_states_of, parse_tables,
-    parse_translated, parse_unpermitted, table_addresses,
+    parse_hash, parse_references, parse_skipped, parse_states_of, parse_tables, parse_translated,
+    parse_unpermitted, table_addresses,
 };
 use crate::observe::recording::{stderr, stdout};
 
@@ -226,16 +226,6 @@ fn the_label_says_how_many_addresses_its_table_has() {
     assert_eq!(table_addresses("0123456789abcdef+12-3"), Some(12));
     assert_eq!(table_addresses("0123456789abcdef-3"), None);
     assert!(has_translations("0123456789abcdef+12-1", "nat on vtnet0\n"));
-}
-
-#[test]
-fn states_between_two_of_several() {
-    let text = "all tcp 10.40.0.11:80 <- 10.40.0.10:1024       ESTABLISHED:ESTABLISHED\n\
-                \x20  id: 01 creatorid: aa\n\
-                all tcp 10.40.0.10:1024 -> 203.0.113.9:80       ESTABLISHED:ESTABLISHED\n\
-                \x20  id: 02 creatorid: aa\n";
-    let jails = ["10.40.0.10", "10.40.0.11"].map(|text| text.parse().expect("an address"));
-    assert_eq!(parse_states_among(text, &jails.into()), ["01/aa"]);
 }
 
 #[test]

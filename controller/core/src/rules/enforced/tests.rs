@@ -177,3 +177,41 @@ fn a_public_address_needs_an_address_of_the_host_at_the_switch() {
         "{refused}"
     );
 }
+
+/// A loopback network with link-local addresses.
+fn local(name: &str, cidr: &str) -> Value {
+    let mut network = bridge(name);
+    network["spec"] = json!({ "sharedIP": { "loopback": {} }, "subnets": [{ "cidr": cidr }] });
+    network
+}
+
+#[test]
+fn link_local_addresses_are_where_they_can_be() {
+    let mut world = world();
+    world.apply(local("own", "fe80::/64")).expect("a network");
+    world.apply(switch(true, true)).expect("a network");
+    // Neither the anycast address nor the one that the kernel gives.
+    world
+        .apply(jail("www", &["own"], json!({ "host": "a" })))
+        .expect("a jail");
+    world.reconcile();
+    assert_eq!(world.address("www").as_deref(), Some("fe80::2"));
+    let refused = |world: &mut World, document: Value| {
+        let refused = world.apply(document).expect_err("it cannot be");
+        (refused.violations[0].field.clone(), refused.to_string())
+    };
+    let given = |network: &str| {
+        let networks = json!([{ "network": network, "addresses": ["fe80::9"] }]);
+        jail("db", &[], json!({ "host": "a", "networks": networks }))
+    };
+    let (field, _) = refused(&mut world, given("switch"));
+    assert_eq!(field, "spec.networks[0].addresses[0]");
+    let steered = json!({ "host": "a", "parameters": { "exec.fib": 1 } });
+    let (field, text) = refused(&mut world, jail("db", &["own"], steered));
+    assert_eq!(field, "spec.networks[0].network");
+    assert!(text.contains("first routing table only"), "{text}");
+    world.apply(given("own")).expect("a jail");
+    // One host's jails have each address once.
+    let (field, _) = refused(&mut world, local("other", "fe80::a:0:0:0/80"));
+    assert_eq!(field, "spec.subnets[0].cidr");
+}

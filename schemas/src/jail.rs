@@ -342,15 +342,15 @@ pub struct Rule {
     pub protocol: Option<String>,
     /// Only these destination ports: of a published port, that inside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(min = 1), extend("x-kubernetes-list-type" = "atomic"))]
     pub ports: Vec<PortRange>,
     /// Only from these peers (ingress).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(min = 1), extend("x-kubernetes-list-type" = "atomic"))]
     pub from: Vec<Peer>,
     /// Only to these peers (egress).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(min = 1), extend("x-kubernetes-list-type" = "atomic"))]
     pub to: Vec<Peer>,
     /// pf's `user` match, such as `> 1000`, by the host's names and numbers; tcp and udp of shared-IP jails only.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -237,6 +237,11 @@ impl<'a> Walk<'a> {
                 .add(path, message, "split it over several objects");
             return;
         }
+        if items.is_empty() && schema.get("minItems").is_some() {
+            let message = "names nobody and nothing, and without it all are meant";
+            let help = "name at least one, or leave the field out if all are meant";
+            self.findings.add(path, message, help);
+        }
         if let Some(item) = schema.get("items") {
             for (index, value) in items.iter().enumerate() {
                 self.value(item, value, &path.index(index), owner);

@@ -1,6 +1,7 @@
 //! Rules for packet filter rules: their form. What a mode can enforce, and what a selector selects, is decided elsewhere.
 
 use crate::jail::{Firewall, JailSpec, Peer, Rule};
+use crate::net::Family;
 use crate::owner::{IdMatch, is_number};
 use crate::path::FieldPath;
 use crate::structural::cut;
@@ -83,7 +84,8 @@ fn validate_rule(
             help,
         );
     }
-    if !rule.ports.is_empty() && !matches!(protocol, Some("tcp" | "udp")) {
+    let has_ports = matches!(protocol, Some("tcp" | "udp" | "6" | "17"));
+    if !rule.ports.is_empty() && !has_ports {
         findings.add(
             &path.field("ports"),
             "only tcp and udp have ports",
@@ -109,11 +111,13 @@ fn validate_rule(
     }
     for (field, peers) in [("from", &rule.from), ("to", &rule.to)] {
         for (index, peer) in peers.iter().enumerate() {
-            validate_peer(peer, &path.field(field).index(index), findings);
+            let at = path.field(field).index(index);
+            validate_peer(peer, &at, findings);
+            other_family(protocol, peer, &at.field("cidr"), findings);
         }
     }
     for (field, text) in [("user", &rule.user), ("group", &rule.group)] {
-        if text.is_some() && !matches!(protocol, Some("tcp" | "udp")) {
+        if text.is_some() && !has_ports {
             findings.add(
                 &path.field(field),
                 "only sockets of tcp and udp are looked for",
@@ -139,6 +143,25 @@ fn validate_rule(
                 help,
             );
         }
+    }
+}
+
+/// ICMP of one family to nobody but addresses of the other: nothing is like that.
+fn other_family(protocol: Option<&str>, peer: &Peer, path: &FieldPath, findings: &mut Findings) {
+    let meant = match protocol {
+        Some("icmp") => Family::Ipv4,
+        Some("icmp6" | "ipv6-icmp") => Family::Ipv6,
+        Some(_) | None => return,
+    };
+    if peer.cidr.is_some_and(|cidr| cidr.family() != meant) {
+        findings.add(
+            path,
+            format!(
+                "no packet of {} has such an address",
+                protocol.unwrap_or_default()
+            ),
+            "icmp is IPv4's, icmp6 is IPv6's: write two rules for both",
+        );
     }
 }
 

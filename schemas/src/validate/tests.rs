@@ -655,3 +655,48 @@ fn isolation_that_nothing_could_bring_about() {
         assert_eq!(apart(mode, settings), [""; 0], "{mode}");
     }
 }
+
+#[test]
+fn a_rule_about_nobody_is_not_one_about_everybody() {
+    let firewall = |rule: Value| {
+        jail(json!({ "networks": [{ "network": "n" }], "firewall": { "ingress": [rule] } }))
+    };
+    for (list, rule) in [
+        ("from", json!({ "name": "a", "action": "pass", "from": [] })),
+        (
+            "ports",
+            json!({ "name": "a", "action": "pass", "protocol": "tcp", "ports": [] }),
+        ),
+    ] {
+        let document = json!({ "metadata": { "name": "x" }, "spec": firewall(rule) });
+        let refused = crate::structural::read(Kind::Jail, document).expect_err("it is empty");
+        let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        let at = format!("spec.firewall.ingress[0].{list}: names nobody and nothing");
+        assert!(
+            refused.len() == 1 && refused[0].starts_with(&at),
+            "{refused:?}"
+        );
+    }
+    let of_family = |protocol: &str, cidr: &str| {
+        let rule = json!({ "name": "a", "action": "pass", "protocol": protocol, "from": [{ "cidr": cidr }] });
+        found(Kind::Jail, "x", firewall(rule))
+    };
+    let refused = of_family("icmp", "fd00::/64");
+    assert!(refused[0].starts_with("spec.firewall.ingress[0].from[0].cidr: no packet of icmp"));
+    assert_eq!(of_family("icmp6", "10.0.0.0/8").len(), 1);
+    assert_eq!(of_family("icmp6", "fd00::/64"), [""; 0]);
+    let by_number = json!({ "name": "a", "action": "pass", "protocol": "6", "ports": [80] });
+    assert_eq!(found(Kind::Jail, "x", firewall(by_number)), [""; 0]);
+    for protocol in ["0", "ip", "256"] {
+        let rule = json!({ "name": "a", "action": "block", "protocol": protocol });
+        assert_eq!(
+            found(Kind::Jail, "x", firewall(rule)).len(),
+            1,
+            "{protocol}"
+        );
+    }
+    for user in ["2000:1000", "5 >< 6"] {
+        let rule = json!({ "name": "a", "action": "block", "protocol": "tcp", "user": user });
+        assert_eq!(found(Kind::Jail, "x", firewall(rule)).len(), 1, "{user}");
+    }
+}

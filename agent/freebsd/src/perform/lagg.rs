@@ -43,8 +43,11 @@ impl Performer<'_> {
                 }
             }
         }
-        // One that the kernel refuses keeps no other from joining.
+        // One that the kernel refuses keeps no other from joining, but for the first one: the lagg has the MAC address of that for good (`lagg_port_create`, sys/net/if_lagg.c).
         for port in ports {
+            if refused.is_err() && self.lagg(name)?.ports.is_empty() {
+                break;
+            }
             refused = refused.and(self.add_port(name, port));
         }
         refused?;

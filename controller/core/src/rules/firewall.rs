@@ -1,10 +1,12 @@
 //! Rules of a jail's firewall that nothing on a packet's way could enforce, by the one table of `schemas`.
 
-use cellblock_schemas::Jail;
-use cellblock_schemas::enforcement::{Feature, Refusal, enforcement};
+use cellblock_schemas::enforcement::{
+    Feature, LOCAL_MEMBER_FILTER, MEMBER_FILTER, Refusal, enforcement,
+};
 use cellblock_schemas::jail::Firewall;
 use cellblock_schemas::net::Family;
 use cellblock_schemas::network::Network;
+use cellblock_schemas::{Host, Jail};
 
 use super::Problem;
 use crate::index::Index;
@@ -28,6 +30,58 @@ pub(super) fn of_jail(index: &Index, jail: &Jail, problems: &mut Vec<Problem>) {
     });
     problems.extend(refused);
     socket_owners(index, jail, firewall, problems);
+}
+
+/// Jails on bridges whose firewalls would go out of force, because a Host no longer declares what they need.
+pub(super) fn of_host(
+    index: &Index,
+    host: &Host,
+    before: Option<&Host>,
+    problems: &mut Vec<Problem>,
+) {
+    let declares = |host: &Host, oid: &str| {
+        let value = host.spec.sysctls.get(oid);
+        value.is_some_and(|value| value.to_string() == "1")
+    };
+    for oid in [MEMBER_FILTER, LOCAL_MEMBER_FILTER] {
+        let had = before.is_some_and(|before| declares(before, oid));
+        if !had || declares(host, oid) {
+            continue;
+        }
+        let jails = index.jails_of_host(&host.metadata.name);
+        let concerned: Vec<&str> = jails
+            .filter(|jail| is_filtered_by(index, jail, oid))
+            .map(|jail| jail.metadata.name.as_str())
+            .collect();
+        if !concerned.is_empty() {
+            let message = format!(
+                "{oid}: 1 goes, and with it the firewalls of jails on bridges of this host: {}",
+                concerned.join(", ")
+            );
+            let help = "keep the line, or take the firewalls off these jails first";
+            problems.push(Problem::new(REASON, "spec.sysctls", message, help));
+        }
+    }
+}
+
+/// Whether a jail's firewall on a bridge needs the sysctl.
+fn is_filtered_by(index: &Index, jail: &Jail, oid: &str) -> bool {
+    let Some(firewall) = &jail.spec.firewall else {
+        return false;
+    };
+    let mut attachments = jail.spec.networks.iter();
+    attachments.any(|attachment| {
+        let network = index.network(&attachment.network);
+        let network = network.filter(|network| firewall.concerns(&network.metadata.name));
+        network.is_some_and(|network| {
+            let Some(bridge) = &network.spec.bridge else {
+                return false;
+            };
+            let mut subnets = network.spec.subnets.iter();
+            let is_host = bridge.uplink.is_none() && subnets.any(|subnet| subnet.gateway.is_some());
+            oid == MEMBER_FILTER || is_host
+        })
+    })
 }
 
 /// A network on which nothing filters, and where the firewall speaks of it.

@@ -233,6 +233,7 @@ pub(crate) fn on_host(index: &Index, jail: &Jail, host: &str, together: &Togethe
     if let Some(host) = index.host(host) {
         published(index, jail, host, &mut problems);
         super::uplink::of_jail(index, jail, host, &mut problems);
+        super::tables::of_jail(index, jail, host, &mut problems);
         super::enforced::of_jail_on(index, jail, host, &mut problems);
         super::one_to_one::of_jail(index, jail, host, &mut problems);
         problems.extend(super::blocked::of_jail(host, jail, None));

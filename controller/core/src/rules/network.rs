@@ -30,6 +30,7 @@ pub(crate) fn network(index: &Index, network: &Network, before: Option<&Network>
         );
     }
     super::uplink::of_network(index, network, &mut problems);
+    super::tables::of_network(index, network, &mut problems);
     let Some(before) = before else {
         return problems;
     };
@@ -85,10 +86,31 @@ fn left_behind(index: &Index, network: &Network, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Routing tables that a Host no longer declares and that networks with jails there have: they would be gone with the next boot.
+fn fewer_tables(index: &Index, host: &Host, before: Option<&Host>, problems: &mut Vec<Problem>) {
+    let name = &host.metadata.name;
+    let used = index.networks().filter_map(|network| {
+        let fib = network.spec.fib?;
+        let name_of = &network.metadata.name;
+        index.has_network(name, name_of).then_some((fib, name_of))
+    });
+    let Some((fib, network)) = used.max() else {
+        return;
+    };
+    let has = |host: &Host| host.spec.fibs.is_some_and(|fibs| fibs > fib);
+    if before.is_some_and(has) && !has(host) {
+        let message = format!("network {network} has jails on this host and needs table {fib}");
+        let help = format!("{} or more, or delete these jails first", fib + 1);
+        problems.push(Problem::new("FibMissing", "spec.fibs", message, &help));
+    }
+}
+
 /// What is wrong with a host's new spec; `before` is what is stored.
 pub(crate) fn host_update(index: &Index, host: &Host, before: Option<&Host>) -> Vec<Problem> {
     let mut problems = Vec::new();
     super::uplink::of_host(index, host, before, &mut problems);
+    super::firewall::of_host(index, host, before, &mut problems);
+    fewer_tables(index, host, before, &mut problems);
     let was_forgotten = before.is_some_and(|before| before.spec.forgotten);
     if let Some((session, _)) = index.session(&host.metadata.name)
         && host.spec.forgotten

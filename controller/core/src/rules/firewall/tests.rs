@@ -1,8 +1,9 @@
 //! Which firewalls are refused, and for which field.
 
+use cellblock_schemas::enforcement::{LOCAL_MEMBER_FILTER, MEMBER_FILTER};
 use serde_json::{Value, json};
 
-use crate::testing::{World, bridge, jail, shared};
+use crate::testing::{World, bridge, host, jail, shared};
 
 fn world() -> World {
     let mut world = World::with_hosts(&["a"]);
@@ -89,5 +90,31 @@ fn users_are_matched_where_their_sockets_are() {
             let expected = format!("spec.firewall.egress[0].{field}");
             assert_eq!(fields(&[network], owner(field)), [expected], "{network}");
         }
+    }
+}
+
+#[test]
+fn a_host_goes_on_declaring_what_firewalls_on_its_bridges_need() {
+    let mut world = World::new();
+    let mut one = host("a");
+    one["spec"]["sysctls"] = json!({ MEMBER_FILTER: 1, LOCAL_MEMBER_FILTER: 1 });
+    world.apply(one.clone()).expect("a host");
+    world.hear("a");
+    let mut network = bridge("lan");
+    network["spec"] = json!({ "bridge": {}, "subnets": [{ "cidr": "10.30.0.0/24", "gateway": { "address": "10.30.0.1" } }] });
+    world.apply(network).expect("a network");
+    let more = json!({ "firewall": { "defaultIngress": "block" } });
+    world.apply(jail("db", &["lan"], more)).expect("a jail");
+    assert_eq!(world.scheduled("db").1, "Bound");
+    for oid in [MEMBER_FILTER, LOCAL_MEMBER_FILTER] {
+        let mut less = one.clone();
+        less["spec"]["sysctls"][oid] = json!(0);
+        let refused = world.apply(less).expect_err("the firewall needs it");
+        assert_eq!(refused.violations[0].field, "spec.sysctls");
+        let message = &refused.violations[0].message;
+        assert!(
+            message.contains(oid) && message.ends_with(": db"),
+            "{message}"
+        );
     }
 }

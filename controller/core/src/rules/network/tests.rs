@@ -1,7 +1,7 @@
 use cellblock_schemas::Kind;
 use serde_json::{Value, json};
 
-use crate::testing::{World, jail, shared};
+use crate::testing::{World, host, jail, shared};
 
 /// A network of shared addresses on the uplink `external`.
 fn on_the_wire(name: &str, cidr: &str) -> Value {
@@ -188,4 +188,28 @@ fn the_networks_of_a_jail_are_of_one_routing_table() {
         .apply(jail("db", &both, json!({})))
         .expect_err("of two tables");
     assert_eq!(refused.violations[0].field, "spec.networks[1].network");
+}
+
+#[test]
+fn a_host_keeps_the_routing_tables_that_networks_with_jails_have() {
+    let mut world = World::new();
+    let mut one = host("a");
+    one["spec"]["fibs"] = json!(3);
+    world.apply(one.clone()).expect("a host");
+    world.hear("a");
+    let mut network = shared("second");
+    network["spec"]["fib"] = json!(2);
+    world.apply(network).expect("a network");
+    one["spec"]["fibs"] = json!(2);
+    world.apply(one.clone()).expect("nobody has the table yet");
+    one["spec"]["fibs"] = json!(3);
+    world.apply(one.clone()).expect("once more");
+    world
+        .apply(jail("web", &["second"], json!({})))
+        .expect("a jail");
+    assert_eq!(world.scheduled("web").1, "Bound");
+    one["spec"]["fibs"] = json!(2);
+    let refused = world.apply(one).expect_err("the table would be gone");
+    assert_eq!(refused.violations[0].field, "spec.fibs");
+    assert!(refused.violations[0].help.starts_with("3 or more"));
 }

@@ -42,11 +42,26 @@ fn explain(path: &str, recursive: bool) -> anyhow::Result<Vec<String>> {
         match walk.field(at, name) {
             Some(field) => at = field,
             None => {
-                // A parameter's name has dots of its own: what is left is one key of a map.
-                if let Some(value) = walk.map_value(at) {
-                    at = value;
-                    rest.clear();
-                    continue;
+                let entry = walk.map_value(at);
+                let fields = entry.map(|entry| walk.names(entry)).unwrap_or_default();
+                if let Some(entry) = entry {
+                    if fields.is_empty() {
+                        // A parameter's name has dots of its own: what is left is one key of a map.
+                        at = entry;
+                        rest.clear();
+                        continue;
+                    }
+                    // `uplinks.scrub`, `uplinks.external.scrub`: with or without the name of an entry.
+                    if let Some(field) = walk.field(entry, name) {
+                        at = field;
+                        passed = format!("{passed}.{name}");
+                        continue;
+                    }
+                    if suggest::nearest(name, fields.iter().copied()).is_none() {
+                        at = entry;
+                        passed = format!("{passed}.{name}");
+                        continue;
+                    }
                 }
                 let names = walk.names(at);
                 let help = suggest::help(name, &names, "it has");

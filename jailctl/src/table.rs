@@ -54,16 +54,18 @@ fn columns(kind: Kind, wide: bool) -> &'static [&'static str] {
             "ROOT",
             "REASON",
         ],
-        (Kind::Network, false) => &["NAME", "MODE", "UPLINK", "SUBNETS", "AGE"],
+        (Kind::Network, false) => &["NAME", "MODE", "READY", "UPLINK", "SUBNETS", "AGE"],
         (Kind::Network, true) => &[
             "NAME",
             "MODE",
+            "READY",
             "UPLINK",
             "SUBNETS",
             "AGE",
             "SCOPE",
             "NAT",
             "ISOLATION",
+            "REASON",
         ],
         (Kind::Host, false) => &["NAME", "READY", "JAILS", "RELEASE", "AGE"],
         (Kind::Host, true) => &[
@@ -141,9 +143,16 @@ fn network_cells(network: &Network) -> Vec<Cell> {
     };
     let nat = spec.egress.as_ref().and_then(|egress| egress.nat.as_ref());
     let subnets = spec.subnets.iter();
+    let status = network.status.clone().unwrap_or_default();
+    let (ready, reason) = ready(&status.conditions);
     vec![
         Cell::name(&network.metadata.name),
         Cell::text(mode.map(|mode| mode.name()).unwrap_or_default().to_owned()),
+        Cell::text(if network.metadata.deletion_timestamp.is_some() {
+            format!("{ready} (deleting)")
+        } else {
+            ready
+        }),
         Cell::text(
             mode.and_then(|mode| mode.uplink().map(str::to_owned))
                 .unwrap_or_default(),
@@ -153,6 +162,7 @@ fn network_cells(network: &Network) -> Vec<Cell> {
         Cell::text(scope.to_owned()),
         Cell::text(nat.map(|nat| nat.uplink.clone()).unwrap_or_default()),
         Cell::text(isolation.to_owned()),
+        Cell::text(reason),
     ]
 }
 
@@ -188,12 +198,13 @@ fn ready(conditions: &[Condition]) -> (String, String) {
         .iter()
         .find(|condition| condition.kind == "Ready")
     else {
-        let scheduled = conditions
+        // A jail that no host has yet, and a host that was never heard of.
+        let before = conditions
             .iter()
-            .find(|condition| condition.kind == "Scheduled");
+            .find(|condition| matches!(condition.kind.as_str(), "Scheduled" | "Heard"));
         return (
             "Unknown".to_owned(),
-            scheduled
+            before
                 .map(|condition| condition.reason.clone())
                 .unwrap_or_default(),
         );

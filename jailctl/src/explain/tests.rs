@@ -76,3 +76,24 @@ fn a_slip_is_met_with_the_nearest_name() {
         assert!(error.to_string().contains(expected), "{path}: {error}");
     }
 }
+
+#[test]
+fn what_entries_of_a_map_have_is_explained_with_and_without_their_names() {
+    for path in [
+        "host.spec.uplinks.scrub",
+        "host.spec.uplinks.external.scrub",
+        "host.spec.uplinks[external].scrub",
+    ] {
+        let told = text(path);
+        assert!(told.contains("FIELD:") && told.contains("maxMss"), "{told}");
+    }
+    assert!(text("host.spec.uplinks.external").contains("publicAddresses"));
+    for path in [
+        "host.spec.uplinks.scrubb",
+        "host.spec.uplinks.x.scrub.maxMs",
+    ] {
+        let refused = explain(path, false).expect_err("there is no such field");
+        assert!(refused.to_string().contains("did you mean"), "{refused}");
+    }
+    explain("host.spec.uplinks.x.y", false).expect_err("an uplink has no `y`");
+}

@@ -2,7 +2,7 @@
 
 use cellblock_fakebsd::trace::{Place, Probe};
 
-use super::{HOST, ROUNDS_MAX, Row, behind, in_jail, jail, manifest, outside, reached};
+use super::{ROUNDS_MAX, Row, behind, in_jail, jail, manifest, outside, reached};
 
 const N12: &str = "n12-routing-tables/routing-tables.yaml";
 const FAR: &str = "198.51.100.1";
@@ -137,11 +137,7 @@ fn n12_a_strangers_default_route_is_respected() {
 
 #[test]
 fn n12_a_table_that_the_host_has_not_blocks_its_jails_and_no_other() {
-    let mut row = Row::new(N12);
-    let two = manifest(N12).replace("fibs: 3 ", "fibs: 2 ");
-    row.fleet.apply(&two).expect("it is admitted");
-    row.world
-        .take(row.fleet.view(HOST).expect("the host is there"));
+    let mut row = Row::of(&manifest(N12).replace("fibs: 3 ", "fibs: 2 "));
     let rest = row.world.converge(ROUNDS_MAX).expect("it comes to rest");
     let jails = &rest.last.report.jails;
     let messages: Vec<&str> = jails

@@ -32,6 +32,16 @@ pub const MEMBER_FILTER: &str = "net.link.bridge.pfil_member";
 /// The one with which it is asked on the member, too, about what is for the bridge's own stack (`GRAB_OUR_PACKETS`, sys/net/if_bridge.c).
 pub const LOCAL_MEMBER_FILTER: &str = "net.link.bridge.pfil_local_phys";
 
+/// The sysctls that a firewall of a jail on the network needs: none but on a bridge. The host has an address at a bridge without uplink only.
+pub fn member_filters(spec: &NetworkSpec) -> impl Iterator<Item = &'static str> {
+    let bridge = spec.bridge.as_ref();
+    let mut subnets = spec.subnets.iter();
+    let is_host = bridge.is_some_and(|bridge| bridge.uplink.is_none())
+        && subnets.any(|subnet| subnet.gateway.is_some());
+    let local = is_host.then_some(LOCAL_MEMBER_FILTER);
+    bridge.map(|_| MEMBER_FILTER).into_iter().chain(local)
+}
+
 /// Who enforces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforcement {
@@ -165,7 +175,9 @@ fn behind_a_switch(
     }
 }
 
-fn has_host_gateway(spec: &NetworkSpec, family: Family) -> bool {
+/// Whether the host itself is the gateway of a subnet of the family.
+#[must_use]
+pub fn has_host_gateway(spec: &NetworkSpec, family: Family) -> bool {
     let gateways = spec
         .subnets
         .iter()

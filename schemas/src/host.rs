@@ -75,6 +75,15 @@ pub struct HostSpec {
     pub key_fingerprint: Option<String>,
 }
 
+impl HostSpec {
+    /// Whether a sysctl that turns something on is declared to be on.
+    #[must_use]
+    pub fn declares_on(&self, oid: &str) -> bool {
+        let value = self.sysctls.get(oid);
+        value.is_some_and(|value| value.to_string() == "1")
+    }
+}
+
 /// One way to the outside. Exactly one of `interface`, `interfaces`, `lagg`, `vlan`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use cellblock_schemas::enforcement::has_host_gateway;
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::net::is_link_local;
-use cellblock_schemas::network::{self, GatewayOwner, Mode, NetworkSpec};
+use cellblock_schemas::net::{Family, is_link_local};
+use cellblock_schemas::network::{self, Mode, NetworkSpec};
 use ipnet::IpNet;
 
 use crate::firewall::Flow;
@@ -31,14 +32,9 @@ pub fn by_pf(spec: &NetworkSpec) -> bool {
     wanted
         && match spec.mode() {
             Some(Mode::SharedIp(_) | Mode::Routed(_)) => true,
-            Some(Mode::Bridge(_)) => {
-                let gateways = spec
-                    .subnets
-                    .iter()
-                    .filter_map(|subnet| subnet.gateway.as_ref());
-                let mut owners = gateways.map(|gateway| spec.gateway_owner(gateway));
-                owners.any(|owner| owner == GatewayOwner::Host)
-            }
+            Some(Mode::Bridge(_)) => [Family::Ipv4, Family::Ipv6]
+                .into_iter()
+                .any(|family| has_host_gateway(spec, family)),
             Some(Mode::Netgraph(_) | Mode::Passthrough(_)) | None => false,
         }
 }
@@ -46,6 +42,8 @@ pub fn by_pf(spec: &NetworkSpec) -> bool {
 /// Jails of one network.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Isolation {
+    /// The network.
+    pub network: Uid,
     /// The jails.
     pub jails: BTreeMap<Uid, Apart>,
     /// Where what they send passes pf.

@@ -42,6 +42,7 @@ fn jails() -> BTreeMap<Uid, Apart> {
 #[test]
 fn jails_with_addresses_of_the_host() {
     let isolation = Isolation {
+        network: Uid("net".to_owned()),
         jails: jails(),
         at: Crossing::Stack {
             loopback: Some("cbxlo".to_owned()),
@@ -65,6 +66,7 @@ fn jails_with_addresses_of_the_host() {
 #[test]
 fn jails_of_a_bridge_by_way_of_the_host() {
     let isolation = Isolation {
+        network: Uid("net".to_owned()),
         jails: [(Uid("www".to_owned()), apart(&["172.16.1.10"], &[]))].into(),
         at: Crossing::Bridge {
             interfaces: ["cbxbr".to_owned()].into(),

@@ -104,9 +104,7 @@ impl Planner<'_> {
             if !loaded {
                 let mut records: Vec<Owned> = states.iter().cloned().collect();
                 records.extend(unchecked(states, ledger));
-                if rules.isolation.is_some() {
-                    records.extend(self.unchecked_network(anchor));
-                }
+                records.extend(rules.isolation.as_ref().map(isolation::unchecked));
                 let op = Op::LoadAnchor {
                     anchor: (*anchor).to_owned(),
                     rules: text.rules.clone(),
@@ -266,12 +264,7 @@ impl Planner<'_> {
                 .sysctls
                 .get(oid)
                 .is_some_and(|value| value.as_deref() == Some("1"));
-            let declared = self
-                .view
-                .host
-                .sysctls
-                .get(oid)
-                .is_some_and(|value| value.to_string() == "1");
+            let declared = self.view.host.declares_on(oid);
             if needed && has_family && !forwards && !declared {
                 let message = format!(
                     "{oid} is 0, so nothing is forwarded between `{}` and the outside; run `sysctl {oid}=1` and put `{oid}=1` into /etc/sysctl.conf",

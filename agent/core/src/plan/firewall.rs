@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use cellblock_schemas::enforcement::{LOCAL_MEMBER_FILTER, MEMBER_FILTER};
-use cellblock_schemas::host::SysctlValue;
+use cellblock_schemas::enforcement::{LOCAL_MEMBER_FILTER, member_filters};
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::{self, Action, BoundAttachment, Firewall, Peer};
 use cellblock_schemas::network::Mode;
@@ -55,12 +54,6 @@ fn number_of(protocol: &str) -> Option<u8> {
         "icmp6" | "ipv6-icmp" => Some(ICMP6),
         other => other.parse().ok(),
     }
-}
-
-/// Whether the Host declares the sysctl as 1.
-fn is_declared(view: &HostView, oid: &str) -> bool {
-    let value = view.host.sysctls.get(oid);
-    value.map(SysctlValue::to_string).as_deref() == Some("1")
 }
 
 impl Planner<'_> {
@@ -143,15 +136,10 @@ impl Planner<'_> {
 
     /// The bridge of a network by which the host itself reaches the jail. That pf is asked about its members at all must have been declared: it changes what the operator's own rules see.
     fn filtered_bridge(&mut self, jail: &JailView, network: &NetworkView) -> Option<String> {
-        let mode = network.spec.bridge.as_ref()?;
-        let mut subnets = network.spec.subnets.iter();
-        // The host has an address at a bridge without uplink only.
-        let is_host = mode.uplink.is_none() && subnets.any(|subnet| subnet.gateway.is_some());
-        let oids = [(MEMBER_FILTER, true), (LOCAL_MEMBER_FILTER, is_host)];
-        let missing: Vec<String> = oids
-            .into_iter()
-            .filter(|(oid, needed)| *needed && !is_declared(self.view, oid))
-            .map(|(oid, _)| format!("{oid}: 1"))
+        let host = &self.view.host;
+        let missing: Vec<String> = member_filters(&network.spec)
+            .filter(|oid| !host.declares_on(oid))
+            .map(|oid| format!("{oid}: 1"))
             .collect();
         if !missing.is_empty() {
             let message = format!(
@@ -163,6 +151,7 @@ impl Planner<'_> {
             let subject = Subject::Jail(jail.uid.clone());
             self.block(&subject, reason::MEMBER_FILTER_UNDECLARED, message);
         }
+        let is_host = member_filters(&network.spec).any(|oid| oid == LOCAL_MEMBER_FILTER);
         is_host.then(|| names::bridge(&network.uid))
     }
 
@@ -248,18 +237,14 @@ impl Planner<'_> {
 
     /// The sysctl that the Host declares for a jail on a bridge and that is not so yet, or no more: it comes with if_bridge, which a host without bridges may not have loaded.
     fn unasked_of(&self, firewall: &JailFirewall) -> Option<&'static str> {
-        let members = firewall.links.iter().filter_map(|link| match &link.at {
-            At::Member { bridge, .. } => Some(bridge.is_some()),
-            At::Stack | At::HostEnd(_) => None,
-        });
-        let needed =
-            members.flat_map(|is_host| [(MEMBER_FILTER, true), (LOCAL_MEMBER_FILTER, is_host)]);
-        let mut needed = needed.filter(|(_, needed)| *needed);
-        let found = needed.find(|(oid, _)| {
+        let networks = firewall.links.iter();
+        let networks = networks.filter_map(|link| self.view.networks.get(&link.network));
+        let mut needed = networks.flat_map(|network| member_filters(&network.spec));
+        needed.find(|oid| {
             let found = self.observed.sysctls.get(*oid);
-            is_declared(self.view, oid) && found.is_none_or(|found| found.as_deref() != Some("1"))
-        });
-        found.map(|(oid, _)| oid)
+            self.view.host.declares_on(oid)
+                && found.is_none_or(|found| found.as_deref() != Some("1"))
+        })
     }
 
     /// Whether rules could be in force; where they could not, the jail does not start, and one that runs is told.

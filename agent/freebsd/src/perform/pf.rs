@@ -121,6 +121,15 @@ impl Performer<'_> {
         Err(Failure::refused(&command, &output))
     }
 
+    /// What `pfctl -vvss` shows; none where pf is not loaded, and there are no states.
+    fn states(&self) -> Result<Option<String>, Failure> {
+        if !self.is_pf_loaded()? {
+            return Ok(None);
+        }
+        let shown = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
+        Ok(Some(shown.stdout))
+    }
+
     /// `pfctl -k ADDRESS`: states whose source it is. With a second `-k` pfctl puts the destination where the source belongs (`pfctl_net_kill_states`, sbin/pfctl/pfctl.c), so it kills
     /// nothing (recording `09`), and a translated source is not seen (recording `15`): what is left of the address goes by its number.
     ///
@@ -129,28 +138,25 @@ impl Performer<'_> {
         if !is_link_local(address) {
             self.kill(words!["-k", address.to_string()])?;
         }
-        if !self.is_pf_loaded()? {
+        let Some(states) = self.states()? else {
             return Ok(());
-        }
+        };
         if is_link_local(address) {
-            let states = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
             let is_kept = |flow: &Flow| {
                 !(is_loopback(&flow.interface) && [flow.from.0, flow.to.0].contains(&address))
             };
-            let left = pf::parse_unpermitted(&states.stdout, is_kept);
+            let left = pf::parse_unpermitted(&states, is_kept);
             return self.kill_all(left, || format!("of {address}"));
         }
-        let states = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
-        self.kill_numbered(pf::parse_states_of(&states.stdout, address))
+        self.kill_numbered(pf::parse_states_of(&states, address))
     }
 
     /// States between jails that must not reach each other, whoever's rule made them. Two `-k` would not find them, see [`Self::kill_states`].
     pub(super) fn kill_between(&self, isolation: &Isolation) -> Result<(), Failure> {
-        if !self.is_pf_loaded()? {
+        let Some(states) = self.states()? else {
             return Ok(());
-        }
-        let states = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
-        let left = pf::parse_unpermitted(&states.stdout, |flow| isolation.permits(flow));
+        };
+        let left = pf::parse_unpermitted(&states, |flow| isolation.permits(flow));
         self.kill_all(left, || "between isolated jails".to_owned())
     }
 
@@ -175,12 +181,10 @@ impl Performer<'_> {
         to: Option<IpAddr>,
         except: &BTreeSet<(IpAddr, IpAddr)>,
     ) -> Result<(), Failure> {
-        if !self.is_pf_loaded()? {
+        let Some(states) = self.states()? else {
             return Ok(());
-        }
-        let command = Command::new(Program::Pfctl, ["-vvss"]);
-        let shown = succeed(self.system, &command)?.stdout;
-        let left = pf::parse_translated(&shown, from, to, except);
+        };
+        let left = pf::parse_translated(&states, from, to, except);
         self.kill_all(left, || format!("translated from {from}"))
     }
 
@@ -190,12 +194,10 @@ impl Performer<'_> {
         firewall: &JailFirewall,
         fresh: bool,
     ) -> Result<(), Failure> {
-        if !self.is_pf_loaded()? {
+        let Some(states) = self.states()? else {
             return Ok(());
-        }
-        let command = Command::new(Program::Pfctl, ["-vvss"]);
-        let shown = succeed(self.system, &command)?.stdout;
-        let left = pf::parse_unpermitted(&shown, |flow| firewall.permits(flow, fresh));
+        };
+        let left = pf::parse_unpermitted(&states, |flow| firewall.permits(flow, fresh));
         let jail = &firewall.jail;
         self.kill_all(left, || {
             format!("that the firewall of {jail} does not permit")

@@ -1,7 +1,7 @@
 //! Rules of a jail's firewall that nothing on a packet's way could enforce, by the one table of `schemas`.
 
 use cellblock_schemas::enforcement::{
-    Feature, LOCAL_MEMBER_FILTER, MEMBER_FILTER, Refusal, enforcement,
+    Feature, LOCAL_MEMBER_FILTER, MEMBER_FILTER, Refusal, enforcement, member_filters,
 };
 use cellblock_schemas::jail::Firewall;
 use cellblock_schemas::net::Family;
@@ -39,13 +39,9 @@ pub(super) fn of_host(
     before: Option<&Host>,
     problems: &mut Vec<Problem>,
 ) {
-    let declares = |host: &Host, oid: &str| {
-        let value = host.spec.sysctls.get(oid);
-        value.is_some_and(|value| value.to_string() == "1")
-    };
     for oid in [MEMBER_FILTER, LOCAL_MEMBER_FILTER] {
-        let had = before.is_some_and(|before| declares(before, oid));
-        if !had || declares(host, oid) {
+        let had = before.is_some_and(|before| before.spec.declares_on(oid));
+        if !had || host.spec.declares_on(oid) {
             continue;
         }
         let jails = index.jails_of_host(&host.metadata.name);
@@ -73,14 +69,7 @@ fn is_filtered_by(index: &Index, jail: &Jail, oid: &str) -> bool {
     attachments.any(|attachment| {
         let network = index.network(&attachment.network);
         let network = network.filter(|network| firewall.concerns(&network.metadata.name));
-        network.is_some_and(|network| {
-            let Some(bridge) = &network.spec.bridge else {
-                return false;
-            };
-            let mut subnets = network.spec.subnets.iter();
-            let is_host = bridge.uplink.is_none() && subnets.any(|subnet| subnet.gateway.is_some());
-            oid == MEMBER_FILTER || is_host
-        })
+        network.is_some_and(|network| member_filters(&network.spec).any(|needed| needed == oid))
     })
 }
 

@@ -155,8 +155,7 @@ impl Idle {
         let (Hold::Member, way) = held_on(host, network)? else {
             return None;
         };
-        let declared = host.spec.sysctls.get(MEMBER_FILTER);
-        if declared.is_some_and(|value| value.to_string() == "1") {
+        if host.spec.declares_on(MEMBER_FILTER) {
             return None;
         }
         let mut uplinks = host.spec.uplinks.iter();

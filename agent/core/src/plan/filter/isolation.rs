@@ -61,7 +61,12 @@ impl Planner<'_> {
             Mode::Bridge(_) => bridge(network, host_ends),
             Mode::Netgraph(_) | Mode::Passthrough(_) => return None,
         };
-        (!jails.is_empty()).then_some(Isolation { jails, at, beside })
+        (!jails.is_empty()).then(|| Isolation {
+            network: network.uid.clone(),
+            jails,
+            at,
+            beside,
+        })
     }
 
     /// By which interfaces the host gets what a jail sends on one of its networks: ends of links are its own, and at the host's place at a switch others are, too.
@@ -94,20 +99,9 @@ impl Planner<'_> {
         }
     }
 
-    /// What to note before an anchor is loaded that keeps jails apart.
-    pub(super) fn unchecked_network(&self, anchor: &str) -> Option<Owned> {
-        let mut networks = self.view.networks.values();
-        let network = networks.find(|network| names::isolation_anchor(&network.uid) == anchor)?;
-        Some(Owned::UncheckedNetwork {
-            network: network.uid.clone(),
-        })
-    }
-
     /// Ends connections between jails that must not reach each other: a state outlives the rule that would not let it be made any more.
     pub(super) fn plan_apart(&mut self, anchor: &str, isolation: &Isolation, loaded: bool) {
-        let Some(unchecked) = self.unchecked_network(anchor) else {
-            return;
-        };
+        let unchecked = unchecked(isolation);
         if loaded && !self.ledger.owned.contains(&unchecked) {
             return;
         }
@@ -127,6 +121,13 @@ impl Planner<'_> {
             .filter(|network| by_pf(&network.spec))
             .map(|network| Subject::anchor(&names::isolation_anchor(&network.uid)))
             .collect()
+    }
+}
+
+/// What the ledger is to say before an anchor is loaded that keeps jails apart.
+pub(super) fn unchecked(isolation: &Isolation) -> Owned {
+    Owned::UncheckedNetwork {
+        network: isolation.network.clone(),
     }
 }
 

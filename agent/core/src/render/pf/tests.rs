@@ -79,6 +79,7 @@ fn isolation(jails: &[(&str, &[&str], &[&str])], at: Crossing) -> Isolation {
         (Uid((*uid).to_owned()), Apart { own, here })
     });
     Isolation {
+        network: Uid("net".to_owned()),
         jails: jails.collect(),
         at,
         beside: BTreeMap::new(),

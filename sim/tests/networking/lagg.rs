@@ -420,3 +420,49 @@ fn n11_what_the_host_lives_by_is_no_port() {
     row.rest();
     take_away(row);
 }
+
+#[test]
+fn n11_a_lagg_that_the_host_lives_by_gets_no_new_port() {
+    let one = manifest(N11).replace("[vtnet1, vtnet2]", "[vtnet1]");
+    let mut row = Row::of(&one);
+    row.rest();
+    let office = made(&row, "office");
+    row.world
+        .run(&format!("ifconfig {office} inet 10.30.0.7/24"));
+    let (_, reason, message) = host_says(&mut row, &manifest(N11));
+    assert_eq!(reason, "UplinkHasAddresses", "{message}");
+    assert!(!shown(&row, "wan").contains("vtnet2"));
+    row.world
+        .run(&format!("ifconfig {office} inet 10.30.0.7 -alias"));
+    let (status, _, message) = host_says(&mut row, &manifest(N11));
+    assert_eq!(status, ConditionStatus::True, "{message}");
+    has(&row, "wan", "laggport: vtnet2");
+    // So is one that has fallen out: it is told, and comes back once nobody lives by the lagg.
+    row.world
+        .run(&format!("ifconfig {office} inet 10.30.0.7/24"));
+    let wan = made(&row, "wan");
+    row.world.run(&format!("ifconfig {wan} -laggport vtnet2"));
+    let (_, reason, message) = host_says(&mut row, &manifest(N11));
+    assert_eq!(reason, "UplinkHasAddresses", "{message}");
+    row.world
+        .run(&format!("ifconfig {office} inet 10.30.0.7 -alias"));
+    row.rest();
+    has(&row, "wan", "laggport: vtnet2");
+    take_away(row);
+}
+
+#[test]
+fn n11_two_names_of_one_vlan_do_not_take_it_from_each_other() {
+    let text = manifest(N11).replace(
+        "    spare:\n",
+        "    again: {interface: lagg0}\n    twin: {vlan: {id: 30, uplink: again}}\n    spare:\n",
+    );
+    assert_ne!(text, manifest(N11));
+    let mut row = Row::new(N11);
+    row.world
+        .run("ifconfig lagg create laggproto failover laggport vtnet1 laggport vtnet2 up");
+    let (status, _, message) = host_says(&mut row, &text);
+    assert_eq!(status, ConditionStatus::True, "{message}");
+    let tagged = row.world.run("ifconfig -a");
+    assert_eq!(tagged.matches("vlan: 30 ").count(), 1, "{tagged}");
+}

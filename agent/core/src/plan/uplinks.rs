@@ -148,11 +148,8 @@ impl<'a> Planner<'a> {
             || !remove.is_empty()
             || !is_preferred && !ports.is_empty();
         let grows = ports.iter().any(|port| !lagg.ports.contains_key(port));
-        // A port that has fallen out comes back; a new one is given its share of what the host lives by.
-        let is_new =
-            |port: &String| !lagg.ports.contains_key(port) && !self.is_our_port(name, port);
-        let changes = is_bent || ports.iter().any(is_new);
-        if (is_bent || grows) && (!changes || self.may_change(uplink.uplink, found)) {
+        // A new port is given its share of what the host lives by; so is one that fell out, which the ledger has forgotten.
+        if (is_bent || grows) && self.may_change(uplink.uplink, found) {
             return self.plan_ports(uplink, Some(lagg), protocol, hash, ports, remove);
         }
         for port in ports {

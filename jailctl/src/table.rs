@@ -93,9 +93,10 @@ fn jail_cells(jail: &Jail) -> Vec<Cell> {
         .as_ref()
         .map(|binding| binding.attachments.as_slice())
         .unwrap_or_default();
-    let addresses = attachments
-        .iter()
-        .flat_map(|attachment| &attachment.addresses)
+    let bound = attachments.iter().flat_map(|bound| &bound.addresses);
+    let observed = status.interfaces.iter().flat_map(|one| &one.addresses);
+    let addresses = bound
+        .chain(observed)
         .map(|bound| bound.address.to_string())
         .collect();
     let (ready, reason) = ready(&status.conditions);

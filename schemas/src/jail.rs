@@ -175,7 +175,7 @@ pub struct Attachment {
     /// The interface's name inside a VNET jail, at most 15 characters; the merge key. Unless said: the network's name, shortened.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub interface: String,
-    /// Static addresses; absent: one is allocated from each of the network's subnets.
+    /// Static addresses; absent: one is allocated from each of the network's subnets, but for those of a family that `addressing` gets otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub addresses: Vec<HostAddress>,
@@ -201,6 +201,19 @@ impl Attachment {
             Some(addressing) => addressing,
         }
     }
+
+    /// Whether addresses of the family come from the wire or from the jail itself, so that nobody knows them before they are there. Those of the other family are given or allocated as usual.
+    #[must_use]
+    pub fn is_dynamic(&self, family: Family) -> bool {
+        match (self.effective_addressing(), family) {
+            (Addressing::Dhcp, Family::Ipv4)
+            | (Addressing::Slaac, Family::Ipv6)
+            | (Addressing::Jail, _) => true,
+            (Addressing::Dhcp, Family::Ipv6)
+            | (Addressing::Slaac, Family::Ipv4)
+            | (Addressing::Allocate | Addressing::Static, _) => false,
+        }
+    }
 }
 
 /// Where an attachment's addresses come from.
@@ -211,11 +224,11 @@ pub enum Addressing {
     Allocate,
     /// As given.
     Static,
-    /// By dhclient(8) in the jail.
+    /// IPv4 by dhclient(8), which runs in the jail from before `exec.start` on.
     Dhcp,
-    /// By router advertisements.
+    /// IPv6 by router advertisements, asked for by rtsol(8) in the jail before `exec.start`.
     Slaac,
-    /// By the jail itself.
+    /// By the jail itself: the interface has none when `exec.start` begins.
     Jail,
 }
 
@@ -438,6 +451,22 @@ pub struct JailStatus {
     /// The jid, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jid: Option<u32>,
+    /// While it runs: what was observed on interfaces whose addresses the wire or the jail itself gives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub interfaces: Vec<ObservedInterface>,
+}
+
+/// An interface of a running jail, and what was observed on it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedInterface {
+    /// Its name inside the jail.
+    pub name: String,
+    /// Its addresses but for link-local ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub addresses: Vec<HostAddress>,
 }
 
 /// A jail's host and addresses.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::condition::Condition;
 use crate::host::{HostFacts, HostNetwork, ViewMark};
 use crate::ids::{Generation, Uid};
+use crate::jail::ObservedInterface;
 
 /// One report. A full report replaces everything known of the host; a partial one only the jails that it names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct JailReport {
     /// The jid, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jid: Option<u32>,
+    /// See `JailStatus::interfaces`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<ObservedInterface>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
     /// True: nothing of this jail is left on the host, so that the controller may take the object and its addresses back.

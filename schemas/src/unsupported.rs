@@ -3,7 +3,7 @@
 //! One list per kind, meant to shrink. A row says whether the object asks for the feature, where, and what it is.
 
 use crate::host::{HostSpec, PfAnchors};
-use crate::jail::{Addressing, JailSpec, RestartPolicy, RunPolicy};
+use crate::jail::{JailSpec, RestartPolicy, RunPolicy};
 use crate::network::{Isolation, NetworkSpec, Scope, Subnet};
 use crate::object::Object;
 use crate::path::FieldPath;
@@ -29,10 +29,7 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
             rows(&network_rows(&network.spec), &path, &mut findings);
             across_hosts(&network.spec, &path, &mut findings);
         }
-        Object::Jail(jail) => {
-            rows(&jail_rows(&jail.spec), &path, &mut findings);
-            attachments(&jail.spec, &path.field("networks"), &mut findings);
-        }
+        Object::Jail(jail) => rows(&jail_rows(&jail.spec), &path, &mut findings),
     }
     findings.0
 }
@@ -138,18 +135,6 @@ fn jail_rows(spec: &JailSpec) -> [Row<'static>; 7] {
             "dependencies between jails",
         ),
     ]
-}
-
-fn attachments(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
-    for (index, attachment) in spec.networks.iter().enumerate() {
-        let what = match attachment.effective_addressing() {
-            Addressing::Allocate | Addressing::Static => continue,
-            Addressing::Dhcp => "addresses by DHCP",
-            Addressing::Slaac => "addresses by router advertisements",
-            Addressing::Jail => "addresses that the jail gives itself",
-        };
-        rows(&[(true, "addressing", what)], &path.index(index), findings);
-    }
 }
 
 fn rows(table: &[Row<'_>], path: &FieldPath, findings: &mut Findings) {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::{HostSpec, ViewMark};
 use crate::ids::{ClusterUid, Generation, Uid};
-use crate::jail::{Binding, JailSpec};
+use crate::jail::{Addressing, Attachment, Binding, JailSpec};
 use crate::net::Mac;
 use crate::network::NetworkSpec;
 use crate::selector::LabelSelector;
@@ -99,6 +99,13 @@ impl JailView {
         let mut peers = self.peers.iter();
         let found = peers.find(|peer| peer.jails == *selector)?;
         Some(&found.addresses)
+    }
+
+    /// Where the addresses of its attachment at `place` come from.
+    #[must_use]
+    pub fn addressing(&self, place: usize) -> Addressing {
+        let attachment = self.spec.networks.get(place);
+        attachment.map_or(Addressing::Allocate, Attachment::effective_addressing)
     }
 
     /// The name that jls(8) shows.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::pass::{Memory, Passed, pass};
 use cellblock_agent_core::plan::Settings;
 use cellblock_fakebsd::hardware::Nic;
+use cellblock_fakebsd::outside::{DhcpServer, Router};
 use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
 use cellblock_freebsd::FreeBsd;
 use cellblock_freebsd::emulated::Emulated;
@@ -23,6 +25,15 @@ use cellblock_schemas::view::HostView;
 use crate::crash::{Crashing, Disk, Fuse, Moment};
 use crate::trouble::Trouble;
 use crate::wrongs::wrongs;
+
+/// The card behind which a router advertises and a DHCP server answers.
+pub const WIRE: &str = "vtnet1";
+
+/// That router.
+pub const ROUTER: Router = Router {
+    link_local: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1),
+    prefix: Ipv6Addr::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 0),
+};
 
 /// The agent's folder on an emulated host.
 pub const FOLDER: &str = "/var/db/cellblock";
@@ -108,6 +119,9 @@ impl World {
             .files
             .write("/etc/pf.conf", PF_CONF)
             .expect("an empty file tree takes a file");
+        emulator.add_router(WIRE, None, ROUTER);
+        let (first, router) = ([198, 51, 100, 100].into(), [198, 51, 100, 1].into());
+        emulator.add_dhcp_server(WIRE, None, DhcpServer::new(first, 24, router));
         for line in [
             "kldload -n pf",
             "kldload -n if_bridge",
@@ -122,6 +136,7 @@ impl World {
             "sysctl net.inet6.ip6.forwarding=1",
             "devfs rule -s 4 add path null unhide",
             "devfs rule -s 5 add path null unhide",
+            "devfs rule -s 40 add path bpf* unhide",
         ] {
             let output = emulator.sh(line);
             assert_eq!(output.status, 0, "{line}: {}", output.stderr);

@@ -160,6 +160,7 @@ examples! {
     n06_passthrough "networking/n06-passthrough"
     n07_routed "networking/n07-routed"
     n08_bridge "networking/n08-bridge"
+    n08_dynamic_addresses "networking/n08-dynamic-addresses"
     n09_netgraph_uplink "networking/n09-netgraph-uplink"
     n10_netgraph_internal "networking/n10-netgraph-internal"
     n11_lagg "networking/n11-lagg"

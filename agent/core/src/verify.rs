@@ -16,6 +16,7 @@ use crate::observed::{Observed, ObservedJail};
 use crate::op::{Blocked, Plan, Subject};
 use crate::plan::{nics, reason, tables};
 
+mod dynamic;
 mod findings;
 mod firewall;
 mod networks;
@@ -174,6 +175,9 @@ fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
         observed_generation: jail.generation,
         phase: phase.to_owned(),
         jid: running.map(|running| running.jid),
+        interfaces: running
+            .map(|running| dynamic::observed(evidence.observed, jail, running))
+            .unwrap_or_default(),
         conditions,
         gone,
     }
@@ -416,6 +420,7 @@ fn network_ready(
             !held && !inside
         })
         .map(|(_, address)| address.to_string())
+        .chain(dynamic::missing(evidence.observed, jail, running))
         .collect();
     Some(if missing.is_empty() {
         condition(

@@ -1,5 +1,6 @@
 //! Which program answers which argv, and in whose name it runs. Each program has a file of its own below this one.
 
+mod asking;
 mod cpuset;
 mod devfs;
 mod fileutils;
@@ -104,6 +105,7 @@ const IN_BIN: &[&str] = &[
 
 const IN_SBIN: &[&str] = &[
     "devfs",
+    "dhclient",
     "ifconfig",
     "kldload",
     "kldstat",
@@ -114,6 +116,7 @@ const IN_SBIN: &[&str] = &[
     "pfctl",
     "ping",
     "route",
+    "rtsol",
     "sysctl",
     "umount",
     "zfs",
@@ -176,6 +179,8 @@ pub(crate) fn run_in(
         "ngctl" => ngctl::run(host, context, arguments, stdin),
         "zfs" => zfs::run(host, context, arguments, stdin),
         "zpool" => zpool::run(host, arguments),
+        "rtsol" => asking::rtsol(host, context, arguments),
+        "dhclient" => asking::dhclient(host, context, arguments),
         "sh" => shell::run(host, context, arguments, stdin),
         "ping" | "nc" | "sockstat" | "arp" => {
             network::run(host, context, program, arguments, stdin)

@@ -19,6 +19,7 @@ use crate::kernel::Kernel;
 use crate::kernel::vnet::HOST;
 use crate::log::{LoggedCommand, is_changing};
 use crate::output::Output;
+use crate::outside::Outside;
 use crate::release::Release;
 
 /// A TCP socket that waits for connections.
@@ -58,6 +59,8 @@ pub struct Emulator {
     /// The port of the last connection made from here.
     last_port: u16,
     hardware: HardwareProfile,
+    /// Who answers on the wires.
+    pub(crate) outside: Outside,
 }
 
 impl Emulator {
@@ -79,6 +82,7 @@ impl Emulator {
             last_port: 0,
             listeners: BTreeMap::new(),
             hardware,
+            outside: Outside::default(),
         };
         for (disk, pool) in pools.iter().enumerate() {
             let words =

@@ -20,6 +20,7 @@ pub mod hardware;
 pub mod kernel;
 pub mod log;
 pub mod output;
+pub mod outside;
 pub mod pf;
 pub mod release;
 pub mod replay;

@@ -19,6 +19,8 @@ pub enum Program {
     Ifconfig,
     /// jail(8)
     Jail,
+    /// jexec(8)
+    Jexec,
     /// jls(8)
     Jls,
     /// kldload(8)
@@ -54,6 +56,7 @@ impl Program {
             Self::Getent => "/usr/bin/getent",
             Self::Ifconfig => "/sbin/ifconfig",
             Self::Jail => "/usr/sbin/jail",
+            Self::Jexec => "/usr/sbin/jexec",
             Self::Jls => "/usr/sbin/jls",
             Self::Kldload => "/sbin/kldload",
             Self::Kldstat => "/sbin/kldstat",

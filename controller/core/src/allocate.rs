@@ -181,10 +181,10 @@ struct Choice<'a> {
 
 impl Choice<'_> {
     fn attachment(&mut self) -> Result<BoundAttachment, Waiting> {
-        let addresses = match self.attachment.effective_addressing() {
-            Addressing::Static => self.given(),
-            Addressing::Allocate => self.allocated()?,
-            Addressing::Dhcp | Addressing::Slaac | Addressing::Jail => Vec::new(),
+        let addresses = if self.attachment.addresses.is_empty() {
+            self.allocated()?
+        } else {
+            self.given()
         };
         let nic = match &self.network.spec.passthrough {
             Some(mode) => Some(self.nic(mode)?),
@@ -226,17 +226,20 @@ impl Choice<'_> {
         }
     }
 
-    /// One address of each subnet.
+    /// One address of each subnet whose family is not the wire's or the jail's to give.
     fn allocated(&mut self) -> Result<Vec<HostAddress>, Waiting> {
         let name = &self.network.metadata.name;
-        if self.network.spec.subnets.is_empty() {
+        let is_allocated = self.attachment.effective_addressing() == Addressing::Allocate;
+        if self.network.spec.subnets.is_empty() && is_allocated {
             return Err(Waiting::new(
                 "NoSubnets",
                 format!("network {name} has no subnets to allocate an address from"),
             ));
         }
         let mut addresses = Vec::new();
-        for subnet in &self.network.spec.subnets {
+        let attachment = self.attachment;
+        let subnets = self.network.spec.subnets.iter();
+        for subnet in subnets.filter(|subnet| !attachment.is_dynamic(subnet.cidr.family())) {
             let address = self
                 .kept(subnet)
                 .or_else(|| self.free(subnet))

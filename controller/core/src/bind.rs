@@ -143,6 +143,7 @@ pub(crate) fn leave(index: &Index, jail: &mut Jail, alone: bool, write: &mut Wri
     if let Some(status) = &mut jail.status {
         status.binding = None;
         status.jid = None;
+        status.interfaces.clear();
         status.phase.clear();
         let own = |kind: &str| conditions::OWN.contains(&kind);
         status.conditions.retain(|condition| own(&condition.kind));

@@ -43,6 +43,7 @@ fn fold_jail(index: &Index, host: &str, report: &JailReport, now: Timestamp) -> 
         status.observed_generation = report.observed_generation;
         status.phase.clone_from(&report.phase);
         status.jid = report.jid;
+        status.interfaces.clone_from(&report.interfaces);
         fold_conditions(&mut status.conditions, &report.conditions, now);
         if gone {
             status.binding = None;

@@ -220,6 +220,7 @@ impl World {
             observed_generation: jail.generation,
             phase: if jail.deleting { "Dying" } else { "Running" }.to_owned(),
             jid: (!jail.deleting).then_some(7),
+            interfaces: Vec::new(),
             conditions: vec![Condition {
                 kind: "Ready".to_owned(),
                 status: if jail.deleting {

@@ -144,6 +144,8 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         | Op::RemoveAddressInVnet { .. }
         | Op::SetMtuInVnet { .. }
         | Op::UpInVnet { .. }
+        | Op::AcceptRtadvInVnet { .. }
+        | Op::AskInVnet { .. }
         | Op::AddLinkRouteInVnet { .. }
         | Op::SetDefaultRouteInVnet { .. } => Section::Jail,
     }

@@ -147,6 +147,11 @@ fn networks(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
             }
         }
         attached_addresses(attachment, &at, &mut addresses, findings);
+        if attachment.effective_addressing() == Addressing::Dhcp && !shows_bpf(spec) {
+            let message = "dhclient(8) reads /dev/bpf, which no ruleset of /etc/defaults/devfs.rules shows to a jail";
+            let help = "set the parameters mount.devfs and devfs_ruleset, the latter to a ruleset of your own that has: add path 'bpf*' unhide";
+            findings.add(&at.field("addressing"), message, help);
+        }
         if let Some(mac) = attachment.mac {
             let [first, ..] = mac.0;
             if first & 1 == 1 || mac.0 == [0; 6] {
@@ -173,6 +178,13 @@ fn networks(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
     }
 }
 
+/// Whether the jail's /dev may have bpf(4): not by one of the rulesets 1 to 5 that FreeBSD brings, nor by none, which is the fourth.
+fn shows_bpf(spec: &JailSpec) -> bool {
+    let ruleset = parameters::number(spec, "devfs_ruleset");
+    parameters::is_on(spec, "mount.devfs")
+        && ruleset.is_some_and(|ruleset| !(1..=5).contains(&ruleset))
+}
+
 fn attached_addresses(
     attachment: &Attachment,
     path: &FieldPath,
@@ -185,18 +197,19 @@ fn attached_addresses(
             let help = "give spec.networks[].addresses, or write `addressing: allocate`";
             findings.add(&path.field("addressing"), "`static` needs addresses", help);
         }
-        addressing @ (Addressing::Dhcp | Addressing::Slaac | Addressing::Jail) if given => {
-            let message = format!(
-                "addresses are given, but `addressing` says that they come by {addressing:?}"
-            )
-            .to_lowercase();
-            findings.add(&path.field("addressing"), message, "keep one of the two");
+        addressing @ (Addressing::Dhcp | Addressing::Slaac | Addressing::Jail) => {
+            let mut given = attachment.addresses.iter();
+            let given = given.find(|given| attachment.is_dynamic(Family::of(given.address)));
+            if let Some(given) = given {
+                let by = format!("{addressing:?}").to_lowercase();
+                let message = format!(
+                    "{} is given, but `addressing` says that such addresses come by {by}",
+                    given.address
+                );
+                findings.add(&path.field("addressing"), message, "keep one of the two");
+            }
         }
-        Addressing::Static
-        | Addressing::Allocate
-        | Addressing::Dhcp
-        | Addressing::Slaac
-        | Addressing::Jail => {}
+        Addressing::Static | Addressing::Allocate => {}
     }
     for (index, address) in attachment.addresses.iter().enumerate() {
         let at = path.field("addresses").index(index);

@@ -328,6 +328,8 @@ fn attachments_have_their_own_interfaces_and_addresses() {
         { "network": "lan", "interface": "lo0", "addresses": ["10.0.0.5", "::", "224.0.0.1"], "mac": "01:00:00:00:00:00", "defaultRoute": true },
         { "network": "lan", "interface": "42", "addressing": "static" },
         { "network": "lan", "interface": "x", "addressing": "dhcp", "addresses": ["10.0.0.7"] },
+        { "network": "lan", "interface": "y", "addressing": "slaac", "addresses": ["10.0.0.8"] },
+        { "network": "lan", "interface": "z", "addressing": "jail", "addresses": ["fd00::8"] },
     ]);
     assert_eq!(
         fields(Kind::Jail, jail(json!({ "networks": networks }))),
@@ -343,7 +345,30 @@ fn attachments_have_their_own_interfaces_and_addresses() {
             "spec.networks[2].interface",
             "spec.networks[2].addressing",
             "spec.networks[3].addressing",
+            "spec.networks[3].addressing",
+            "spec.networks[5].addressing",
         ]
+    );
+}
+
+#[test]
+fn dhcp_needs_a_ruleset_that_shows_bpf() {
+    let asked = |parameters: Value| {
+        let networks = json!([{ "network": "lan", "addressing": "dhcp" }]);
+        let jail = jail(json!({ "networks": networks, "parameters": parameters }));
+        fields(Kind::Jail, jail)
+    };
+    let refused = ["spec.networks[0].addressing"];
+    assert_eq!(asked(json!({})), refused);
+    assert_eq!(asked(json!({ "mount.devfs": true })), refused);
+    assert_eq!(
+        asked(json!({ "mount.devfs": true, "devfs_ruleset": 5 })),
+        refused
+    );
+    assert_eq!(asked(json!({ "devfs_ruleset": 40 })), refused);
+    assert_eq!(
+        asked(json!({ "mount.devfs": true, "devfs_ruleset": 40 })),
+        [""; 0]
     );
 }
 

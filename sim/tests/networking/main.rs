@@ -13,6 +13,7 @@ use cellblock_sim::World;
 use cellblock_sim::fleet::Fleet;
 
 mod bridge;
+mod dynamic;
 mod firewall;
 mod isolation;
 mod lagg;

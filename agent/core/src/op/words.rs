@@ -202,6 +202,17 @@ impl fmt::Display for Op {
                 mtu,
             } => write!(f, "in jail {jail}: set the MTU of {interface} to {mtu}"),
             Self::UpInVnet { jail, interface } => write!(f, "in jail {jail}: bring {interface} up"),
+            Self::AcceptRtadvInVnet { jail, interface } => {
+                write!(
+                    f,
+                    "in jail {jail}: accept router advertisements on {interface}"
+                )
+            }
+            Self::AskInVnet {
+                jail,
+                interface,
+                program,
+            } => write!(f, "in jail {jail}: run {} {interface}", program.path()),
             Self::AddLinkRouteInVnet {
                 jail,
                 destination,

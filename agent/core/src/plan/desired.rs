@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::jail::{BoundAttachment, ParameterValue, RunPolicy};
+use cellblock_schemas::jail::{Addressing, BoundAttachment, ParameterValue, RunPolicy};
 use cellblock_schemas::net::{Family, Mac, is_link_local};
 use cellblock_schemas::network::{GatewayOwner, Isolation, Mode, Subnet};
 use cellblock_schemas::validate::parameters;
@@ -209,7 +209,9 @@ pub struct DesiredLink {
     pub interface: String,
     /// What it is, and what it is attached to.
     pub attach: Attach,
-    /// Its addresses with prefix lengths, in order.
+    /// Where others than `addresses` come from.
+    pub addressing: Addressing,
+    /// Its addresses with prefix lengths, in order: those that are known.
     pub addresses: Vec<(IpAddr, u8)>,
     /// Addresses that it reaches on the link though no prefix of it covers them.
     pub on_link: Vec<IpAddr>,
@@ -866,6 +868,7 @@ impl<'a> Resolver<'a, '_> {
         DesiredLink {
             interface: attachment.interface.clone(),
             attach,
+            addressing: jail.addressing(index),
             addresses: of_link.into_iter().chain(bound).collect(),
             on_link,
             gateways: [Family::Ipv4, Family::Ipv6]

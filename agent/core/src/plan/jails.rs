@@ -16,7 +16,7 @@ use super::teardown::Life;
 use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
 use crate::observed::{Address, Interface, ObservedJail, Route, Vnet};
-use crate::op::{Epair, Op, Record, Subject};
+use crate::op::{Asker, Epair, Op, Record, Subject};
 use crate::render::digest::{self, Meaning};
 use crate::render::jailconf;
 
@@ -836,6 +836,7 @@ impl<'a> Planner<'a> {
             };
             self.step(Phase::RepairVnet, subject, op);
         }
+        self.plan_asked_for(subject, jail, link, end);
         let default_of = |family| {
             let mut routes = vnet.routes.iter();
             routes.find(|route| route.family == family && route.destination == "default")
@@ -870,6 +871,39 @@ impl<'a> Planner<'a> {
                 };
                 self.step(Phase::RepairVnet, subject, op);
             }
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// What brings a running jail's interface addresses that nobody knows yet. A fresh one asks as at the jail's start; for another a program of the jail is not run: what was begun goes on,
+    /// and routers advertise without being asked too.
+    fn plan_asked_for(
+        &mut self,
+        subject: &Subject,
+        jail: &str,
+        link: &DesiredLink,
+        end: Option<&Interface>,
+    ) {
+        let Some(program) = Asker::of(link.addressing) else {
+            return;
+        };
+        let takes =
+            |end: &Interface| end.nd6.contains("ACCEPT_RTADV") && !end.nd6.contains("IFDISABLED");
+        if program == Asker::Rtsol && !end.is_some_and(takes) {
+            let op = Op::AcceptRtadvInVnet {
+                jail: jail.to_owned(),
+                interface: link.interface.clone(),
+            };
+            self.step(Phase::RepairVnet, subject, op);
+        }
+        if end.is_none() {
+            let op = Op::AskInVnet {
+                jail: jail.to_owned(),
+                interface: link.interface.clone(),
+                program,
+            };
+            self.step(Phase::RepairVnet, subject, op);
         }
     }
 }

@@ -5,11 +5,12 @@
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 
-use cellblock_schemas::jail::ParameterValue;
+use cellblock_schemas::jail::{Addressing, ParameterValue};
 use cellblock_schemas::net::Family;
 use cellblock_schemas::view::JailView;
 
 use crate::observed::JailMeta;
+use crate::op::Asker;
 use crate::plan::desired::{Attach, DesiredLink, Networking, Zone};
 use crate::render::digest::Meaning;
 
@@ -18,6 +19,10 @@ pub const LOOPBACK: &str = "lo0";
 
 /// The prefix length of 127.0.0.1 on it.
 pub const LOOPBACK_PREFIX_LENGTH: u8 = 8;
+
+/// What an interface is told that gets addresses by router advertisements. A first interface of its kind in a stack is `IFDISABLED` (recording `02`). Without `no_dad` an address would be
+/// tentative for a second, and daemons would meet it so: `in6if_do_dad` in `in6_update_ifa` (sys/netinet6/in6.c), by which `in6_ifadd` (sys/netinet6/nd6_rtr.c) goes too.
+pub const ACCEPT_RTADV: &str = "inet6 no_dad accept_rtadv -ifdisabled up";
 
 /// A rendered jail.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,7 +178,13 @@ impl Text {
                     )),
                 }
             }
-            self.created(format_args!("/sbin/ifconfig -j {name} {interface} up"));
+            let up = match link.addressing {
+                Addressing::Slaac => ACCEPT_RTADV,
+                Addressing::Allocate | Addressing::Static | Addressing::Dhcp | Addressing::Jail => {
+                    "up"
+                }
+            };
+            self.created(format_args!("/sbin/ifconfig -j {name} {interface} {up}"));
             for address in &link.on_link {
                 self.created(format_args!(
                     "/sbin/route -j {name} -q -n add -host {address} -iface {interface}"
@@ -183,6 +194,15 @@ impl Text {
         for link in links {
             for gateway in &link.gateways {
                 self.default_route(name, &link.interface, *gateway);
+            }
+        }
+        for link in links {
+            if let Some(program) = Asker::of(link.addressing) {
+                self.created(format_args!(
+                    "/usr/sbin/jexec {name} {} {}",
+                    program.path(),
+                    link.interface
+                ));
             }
         }
     }

@@ -34,7 +34,7 @@ fn probe(host: &Emulator, context: &Context, to: IpAddr, protocol: Protocol, por
     }
 }
 
-fn pass(host: &mut Emulator, time: Duration) {
+pub(super) fn pass(host: &mut Emulator, time: Duration) {
     match host.detached {
         Some(elapsed) => host.detached = Some(elapsed + time),
         None => host.advance(time),

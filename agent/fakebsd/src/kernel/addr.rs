@@ -1,6 +1,7 @@
 //! Addresses of interfaces and the routes that come with them: what both families share, and IPv4 (sys/netinet/in.c).
 //! IPv6 stands in `inet6`.
 
+mod autoconf;
 mod inet6;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -30,6 +31,8 @@ pub(crate) struct Inet6 {
     pub(crate) duplicated: bool,
     pub(crate) anycast: bool,
     pub(crate) deprecated: bool,
+    /// IN6_IFF_AUTOCONF: made of a router's advertisement.
+    pub(crate) autoconf: bool,
 }
 
 impl Inet6 {

@@ -253,6 +253,9 @@ impl Kernel {
 
     /// Takes everything away that hangs on an interface in its stack: memberships, addresses, routes, groups.
     fn strip(&mut self, id: IfId) {
+        let ifnet = self.ifnet(id);
+        let (vnet, name) = (ifnet.vnet, ifnet.name.clone());
+        self.announce_departure(vnet, &name);
         if let Some(bridge) = self.ifnet(id).bridge {
             self.bridge_drop_member(bridge, id);
         }
@@ -342,6 +345,7 @@ impl Kernel {
         if self.ifunit(vnet, name).is_some() {
             return Err(Errno::EEXIST);
         }
+        self.announce_departure(vnet, &old);
         let stack = self.vnet_mut(vnet);
         stack.forget_name(&old, order);
         stack

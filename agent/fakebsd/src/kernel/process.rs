@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Kernel;
 use super::ifnet::{Driver, IfId};
 use super::timer::Timer;
-use super::vnet::VnetId;
+use super::vnet::{HOST, VnetId};
 
 /// One process in a jail.
 #[derive(Clone, Debug)]
@@ -39,6 +39,11 @@ pub(crate) struct Connection {
     pub(crate) forgotten: Duration,
 }
 
+/// The command line of the dhclient(8) that holds an interface.
+pub(crate) fn dhclient(interface: &str) -> String {
+    format!("dhclient: {interface}")
+}
+
 impl Kernel {
     /// Starts a process; with a lifetime it ends by itself.
     pub(crate) fn spawn(
@@ -65,6 +70,23 @@ impl Kernel {
             self.schedule(lifetime, Timer::ProcessExits { pid });
         }
         pid
+    }
+
+    /// RTM_IFANNOUNCE of an interface that leaves a stack or its name: a dhclient(8) that holds it ends (`routehandler`, sbin/dhclient/dhclient.c).
+    pub(crate) fn announce_departure(&mut self, stack: VnetId, interface: &str) {
+        let command = dhclient(interface);
+        let is_of = |process: &Process| {
+            let jail = self.jail(process.jid);
+            process.command == command && jail.map_or(HOST, |jail| jail.stack) == stack
+        };
+        let processes = self.processes.iter();
+        let held: Vec<u32> = processes
+            .filter(|(_, process)| is_of(process))
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in held {
+            self.process_exits(pid);
+        }
     }
 
     /// A process ends; a jail that does not persist ends with its last one.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::stack::unscoped;
+use crate::emulator::Emulator;
 use crate::kernel::Kernel;
 use crate::kernel::bridge::{Member, flag};
 use crate::kernel::ifnet::{Driver, IfId, nd};
@@ -114,6 +115,18 @@ pub(super) fn holds(kernel: &Kernel, id: IfId, address: IpAddr) -> bool {
             };
             ifnet.nd & nd::IFDISABLED == 0 && ifnet.inet6.iter().any(|entry| usable(&entry))
         }
+    }
+}
+
+impl Emulator {
+    /// The wires that a broadcast from an interface's own stack gets to: the card, and the tag that it has there.
+    pub(crate) fn wires_of(&self, id: IfId) -> Vec<(String, Option<u16>)> {
+        let survey = Survey::from_stack(&self.kernel, id);
+        let wires = survey.ways().iter().filter_map(|way| match way.end {
+            End::Wire(wire) => Some((self.kernel.ifnet(wire.card).name.clone(), wire.tag)),
+            End::Station(_) => None,
+        });
+        wires.collect()
     }
 }
 

@@ -446,3 +446,58 @@ fn a_host_without_such_an_uplink_has_no_nic_and_a_mac_cannot_be_given() {
         "{refused:?}"
     );
 }
+
+/// The addresses of a jail on a dual-stack bridge, or the fields for which it is refused.
+fn asked(mode: &str, attachment: &Value, more: &Value) -> Result<Vec<String>, Vec<String>> {
+    let mut world = World::with_hosts(&["a"]);
+    let subnets = json!([{"cidr": "10.0.0.0/24"}, {"cidr": "fd00:9::/64"}]);
+    let network = network("lan", mode, "host", subnets);
+    world.apply(network).expect("a network");
+    let mut document = jail("www", &["lan"], more.clone());
+    document["spec"]["networks"] = json!([attachment]);
+    match world.apply(document) {
+        Ok(_) => {
+            let binding = world.binding("www").expect("it is bound");
+            let bound = binding
+                .attachments
+                .iter()
+                .flat_map(|bound| &bound.addresses);
+            Ok(bound.map(|bound| bound.address.to_string()).collect())
+        }
+        Err(refused) => {
+            let violations = refused.violations.into_iter();
+            Err(violations.map(|violation| violation.field).collect())
+        }
+    }
+}
+
+#[test]
+fn what_the_wire_gives_is_not_allocated() {
+    let devfs = json!({"parameters": {"mount.devfs": true, "devfs_ruleset": 40}});
+    for (addressing, given) in [
+        ("allocate", vec!["10.0.0.1", "fd00:9::1"]),
+        ("slaac", vec!["10.0.0.1"]),
+        ("dhcp", vec!["fd00:9::1"]),
+        ("jail", Vec::new()),
+    ] {
+        let attachment = json!({"network": "lan", "addressing": addressing});
+        let addresses = asked("bridge", &attachment, &devfs);
+        assert_eq!(addresses.expect("admitted"), given, "{addressing}");
+    }
+    let attachment = json!({"network": "lan", "addressing": "slaac", "addresses": ["10.0.0.7"]});
+    assert_eq!(
+        asked("bridge", &attachment, &json!({})).expect("admitted"),
+        ["10.0.0.7"]
+    );
+}
+
+#[test]
+fn nobody_may_count_on_addresses_that_come_later() {
+    let slaac = json!({"network": "lan", "addressing": "slaac"});
+    let refused = ["spec.networks[0].addressing".to_owned()];
+    let links = asked("routed", &slaac, &json!({}));
+    assert_eq!(links.expect_err("refused"), refused);
+    let firewall = json!({"firewall": {"defaultIngress": "block"}});
+    let asked = asked("bridge", &slaac, &firewall);
+    assert_eq!(asked.expect_err("refused"), refused);
+}

@@ -19,6 +19,7 @@ fn about(world: &World, name: &str, conditions: Vec<Condition>, gone: bool) -> H
             observed_generation: Generation(1),
             phase: "Running".to_owned(),
             jid: Some(7),
+            interfaces: Vec::new(),
             conditions,
             gone,
         }],

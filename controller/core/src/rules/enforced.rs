@@ -118,6 +118,9 @@ fn ways<'a>(jail: &Jail, wanted: &Wanted<'_>, networks: impl Networks<'a>) -> Ve
 
 fn has_address(attachment: &Attachment, network: &Network, family: Family) -> bool {
     let given = &attachment.addresses;
+    if attachment.is_dynamic(family) {
+        return false;
+    }
     if given.is_empty() {
         let mut subnets = network.spec.subnets.iter();
         return subnets.any(|subnet| subnet.cidr.family() == family && !subnet.is_link_local());

@@ -9,6 +9,7 @@ use cellblock_schemas::network::Network;
 use cellblock_schemas::{Host, Jail};
 
 use super::Problem;
+use super::jail::is_dynamic;
 use crate::index::Index;
 
 #[cfg(test)]
@@ -29,7 +30,22 @@ pub(super) fn of_jail(index: &Index, jail: &Jail, problems: &mut Vec<Problem>) {
         is_concerned.then(|| unfiltered(firewall, network, refusal))
     });
     problems.extend(refused);
+    problems.extend(unknown_addresses(jail, firewall));
     socket_owners(index, jail, firewall, problems);
+}
+
+/// An attachment whose addresses nobody knows beforehand. The rules are about what comes from and goes to the jail's addresses, and a jail does not start before they are in force.
+fn unknown_addresses(jail: &Jail, firewall: &Firewall) -> Option<Problem> {
+    let mut attachments = jail.spec.networks.iter().enumerate();
+    let (place, attachment) = attachments
+        .find(|(_, attachment)| is_dynamic(attachment) && firewall.concerns(&attachment.network))?;
+    let message = format!(
+        "the firewall is about the jail's addresses on network {}, and those are not known before it runs",
+        attachment.network
+    );
+    let help = "use allocate or static, or let the rules name other networks";
+    let field = format!("spec.networks[{place}].addressing");
+    Some(Problem::new(REASON, field, message, help))
 }
 
 /// Jails on bridges whose firewalls would go out of force, because a Host no longer declares what they need.

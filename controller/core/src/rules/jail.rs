@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cellblock_schemas::jail::{Addressing, Attachment, JailSpec};
-use cellblock_schemas::net::{HostAddress, is_link_local};
+use cellblock_schemas::net::{Family, HostAddress, is_link_local};
 use cellblock_schemas::network::{Network, NetworkSpec, Scope, Subnet};
 use cellblock_schemas::{Host, Jail};
 
@@ -61,6 +61,14 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
         let is_vnet = network.spec.mode().is_some_and(|mode| mode.is_vnet());
         if !is_vnet {
             shared_ip(attachment, &field, name, &mut problems);
+        }
+        if network.spec.routed.is_some() && is_dynamic(attachment) {
+            problems.push(Problem::new(
+                "NotEnforceable",
+                format!("{field}.addressing"),
+                format!("the routes of routed network {name} lead to the addresses that its jails are given, and nobody would know those that come later"),
+                "use allocate or static, or attach it to a bridge",
+            ));
         }
         if network.spec.passthrough.is_some() && attachment.mac.is_some() {
             problems.push(Problem::new(
@@ -248,6 +256,14 @@ pub(crate) fn publish_problems(host: &Host, jail: &Jail) -> Vec<String> {
     sentences
         .map(|problem| format!("{}: {}", problem.field, problem.message))
         .collect()
+}
+
+/// Whether addresses of either family come from the wire or from the jail itself.
+pub(super) fn is_dynamic(attachment: &Attachment) -> bool {
+    let families = [Family::Ipv4, Family::Ipv6];
+    families
+        .into_iter()
+        .any(|family| attachment.is_dynamic(family))
 }
 
 /// A shared-IP jail has the host's stack: nothing of its own on the link.

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use cellblock_schemas::jail::{Addressing, PublicAddress};
+use cellblock_schemas::jail::PublicAddress;
+use cellblock_schemas::net::Family;
 use cellblock_schemas::{Jail, Kind, Object, default, structural};
 use serde_json::Value;
 
@@ -50,14 +51,11 @@ impl Together {
                 .networks
                 .iter()
                 .filter(|attachment| attachment.network == *network)
-                .any(|attachment| match attachment.effective_addressing() {
-                    Addressing::Static => attachment
-                        .addresses
-                        .iter()
-                        .any(|given| given.address == *address),
+                .any(|attachment| {
+                    let given = &attachment.addresses;
                     // What was allocated is kept.
-                    Addressing::Allocate => true,
-                    Addressing::Dhcp | Addressing::Slaac | Addressing::Jail => false,
+                    let is_kept = given.is_empty() && !attachment.is_dynamic(Family::of(*address));
+                    is_kept || given.iter().any(|given| given.address == *address)
                 }),
             // Without a given address an attachment may keep the number.
             Resource::MacNumber(_) => jail.spec.networks.iter().all(|attachment| {

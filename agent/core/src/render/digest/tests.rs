@@ -1,7 +1,7 @@
 //! The digest to the letter. It is carried by running jails: **a digest that changes here restarts every such jail of every host when the agent is updated.** If that is what you want,
 //! raise the form's version and keep computing the old one; if not, mend the code, not this file.
 
-use cellblock_schemas::jail::{JailSpec, Mount};
+use cellblock_schemas::jail::{Addressing, JailSpec, Mount};
 use cellblock_schemas::view::JailView;
 
 use super::*;
@@ -47,6 +47,7 @@ fn vnet(prefix_length: u8, gateways: &[&str]) -> Networking {
                 epair: epair(),
                 bridge: "cbaaaaaaaaaabr".to_owned(),
             },
+            addressing: Addressing::Static,
             on_link: Vec::new(),
             addresses: vec![
                 (address("10.10.0.10"), prefix_length),

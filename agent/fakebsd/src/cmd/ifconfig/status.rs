@@ -183,6 +183,7 @@ fn address_lines(kernel: &Kernel, context: &Context, ifnet: &Ifnet) -> Lines {
                 (entry.tentative, " tentative"),
                 (entry.duplicated, " duplicated"),
                 (entry.deprecated, " deprecated"),
+                (entry.autoconf, " autoconf"),
             ] {
                 line.push_str(if on { word } else { "" });
             }

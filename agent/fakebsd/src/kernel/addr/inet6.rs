@@ -91,7 +91,7 @@ impl Kernel {
     }
 
     /// in6_update_ifa: links the address, starts DAD, installs the prefix's and the address's own route.
-    fn attach_inet6(&mut self, id: IfId, address: Ipv6Addr, prefix: u8, anycast: bool) {
+    pub(super) fn attach_inet6(&mut self, id: IfId, address: Ipv6Addr, prefix: u8, anycast: bool) {
         let first = self.ifnet(id).inet6.is_empty();
         let does_dad =
             !self.ifnet(id).is_loopback() && self.ifnet(id).nd & (nd::IFDISABLED | nd::NO_DAD) == 0;
@@ -103,6 +103,7 @@ impl Kernel {
             duplicated: false,
             anycast,
             deprecated: false,
+            autoconf: false,
         });
         let (vnet, fib, index) = (
             self.ifnet(id).vnet,

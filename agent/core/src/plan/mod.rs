@@ -581,10 +581,16 @@ fn still_there<'a>(
         }
         Owned::TableRoute(route) => tables::stands(index, route),
         Owned::LaggPort { lagg, port, mtu } => {
+            // One that fell out of a lagg that still stands is put back, unless the Host has it no more.
+            let is_declared = view.host.uplinks.iter().any(|(uplink, spec)| {
+                let declared = spec.lagg.as_ref();
+                declared.is_some_and(|declared| declared.ports.contains(port))
+                    && names::lagg(&view.host_uid, uplink) == *lagg
+            });
             let mut named = index.interfaces_named(lagg);
             let is_port = named.any(|found| {
                 let lagg = found.lagg.as_ref();
-                lagg.is_some_and(|lagg| lagg.ports.contains_key(port))
+                is_declared || lagg.is_some_and(|lagg| lagg.ports.contains_key(port))
             });
             let mut named = index.interfaces_named(port);
             is_port || named.any(|found| found.mtu != *mtu)

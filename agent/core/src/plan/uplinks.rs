@@ -147,9 +147,13 @@ impl<'a> Planner<'a> {
             || hash.is_some_and(|hash| lagg.hash != hash)
             || !remove.is_empty()
             || !is_preferred && !ports.is_empty();
-        let grows = ports.iter().any(|port| !lagg.ports.contains_key(port));
-        // A new port is given its share of what the host lives by; so is one that fell out, which the ledger has forgotten.
-        if (is_bent || grows) && self.may_change(uplink.uplink, found) {
+        let away = ports.iter().filter(|port| !lagg.ports.contains_key(*port));
+        // A new port is given its share of what the host lives by. One of ours that fell out had it already.
+        let (fallen, new): (Vec<_>, Vec<_>) = away.partition(|port| self.is_our_port(name, port));
+        let is_changed = is_bent || !new.is_empty();
+        if (is_changed || !fallen.is_empty())
+            && (!is_changed || self.may_change(uplink.uplink, found))
+        {
             return self.plan_ports(uplink, Some(lagg), protocol, hash, ports, remove);
         }
         for port in ports {
@@ -179,7 +183,9 @@ impl<'a> Planner<'a> {
             let Some(found) = self.index.interface(port) else {
                 continue;
             };
-            if present.is_none_or(|lagg| !lagg.ports.contains_key(port)) {
+            let is_port = present.is_some_and(|lagg| lagg.ports.contains_key(port));
+            // One that fell out still has the MTU of the lagg, and not the one that it gets back.
+            if !is_port && !self.is_our_port(name, port) {
                 records.push(Owned::LaggPort {
                     lagg: name.clone(),
                     port: port.clone(),

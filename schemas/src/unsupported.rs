@@ -61,7 +61,7 @@ fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     }
 }
 
-fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 7] {
+fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 6] {
     let bridge = spec.bridge.as_ref();
     [
         (
@@ -90,11 +90,6 @@ fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 7] {
             spec.isolation == Isolation::Spoof,
             "isolation",
             "`spoof`, keeping jails to their own MAC and IP addresses (`jails` is realised)",
-        ),
-        (
-            bridge.is_some_and(|bridge| bridge.stp),
-            "bridge.stp",
-            "spanning tree on the uplink's member",
         ),
         (
             bridge.is_some_and(|bridge| bridge.untagged.is_some()),

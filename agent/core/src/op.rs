@@ -18,7 +18,7 @@ use crate::firewall::JailFirewall;
 use crate::isolation::Isolation;
 use crate::ledger::{Owned, OwnedJail};
 use crate::nic::NicState;
-use crate::observed::{EtherSettings, Route, SwitchSettings};
+use crate::observed::{EtherSettings, Member, Route, SwitchSettings};
 use crate::render::jailconf::LOOPBACK;
 
 /// What to do next, why not more, and for what reason.
@@ -111,6 +111,36 @@ impl Subject {
             Self::Network(_) => "network",
             Self::Jail(_) => "jail",
         }
+    }
+}
+
+/// A flag of a member of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemberFlag {
+    /// It gets nothing from other private members.
+    Private,
+    /// It takes part in the spanning tree.
+    Stp,
+}
+
+impl MemberFlag {
+    /// The word of ifconfig(8).
+    #[must_use]
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Stp => "stp",
+        }
+    }
+
+    /// Whether a member has it.
+    #[must_use]
+    pub fn is_of(self, member: &Member) -> bool {
+        let shown = match self {
+            Self::Private => "PRIVATE",
+            Self::Stp => "STP",
+        };
+        member.flags.contains(shown)
     }
 }
 
@@ -370,14 +400,16 @@ pub enum Op {
         /// Its type: `bridge` or `eiface`.
         kind: &'static str,
     },
-    /// `private` or `-private`
-    SetPrivate {
+    /// `private` or `-private`, `stp` or `-stp`
+    SetMemberFlag {
         /// The bridge.
         bridge: String,
         /// The member.
         member: String,
+        /// The flag.
+        flag: MemberFlag,
         /// Which.
-        private: bool,
+        on: bool,
     },
     /// `up` or `down`
     SetUp {

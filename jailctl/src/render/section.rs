@@ -120,7 +120,7 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         | Op::CreateEpair(_)
         | Op::AddMember { .. }
         | Op::RemoveMember { .. }
-        | Op::SetPrivate { .. }
+        | Op::SetMemberFlag { .. }
         | Op::RestoreNic { .. } => Section::Interfaces,
         Op::AddRoute { .. }
         | Op::RemoveRoute { .. }

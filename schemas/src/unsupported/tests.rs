@@ -58,7 +58,7 @@ fn every_row_is_told_with_its_field() {
         "bridge": { "stp": true, "untagged": 5 },
         "subnets": [{ "cidr": "fd00::/64", "gateway": { "address": "fe80::1" } }],
     });
-    assert_eq!(fields(Kind::Network, network).len(), 6);
+    assert_eq!(fields(Kind::Network, network).len(), 5);
     let network = json!({ "sharedIP": { "loopback": {} }, "mtu": 1400, "fib": 1 });
     assert_eq!(fields(Kind::Network, network), ["spec.mtu"]);
     let routed = json!({ "routed": {}, "isolation": "jails" });

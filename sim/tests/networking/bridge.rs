@@ -39,6 +39,36 @@ fn n08_switches_with_and_without_an_uplink() {
     row.take_away();
 }
 
+#[test]
+fn n08_an_uplink_takes_part_in_the_spanning_tree() {
+    let mut row = Row::up(N8);
+    let member = |row: &Row| {
+        let shown = row.world.run("ifconfig -a");
+        let from = shown
+            .find("member: vtnet1")
+            .expect("the uplink is a member");
+        shown[from..].lines().next().map(str::to_owned)
+    };
+    let takes_part = |row: &Row| member(row).is_some_and(|line| line.contains("STP"));
+    assert!(!takes_part(&row));
+    let asked = manifest(N8).replace("{uplink: wire}", "{uplink: wire, stp: true}");
+    assert_ne!(asked, manifest(N8));
+    row.change(&asked);
+    assert!(takes_part(&row));
+    let bridges = row.world.run("ifconfig -g bridge");
+    for bridge in bridges.split_whitespace() {
+        let shown = row.world.run(&format!("ifconfig {bridge}"));
+        if shown.contains("member: vtnet1") {
+            row.world.run(&format!("ifconfig {bridge} -stp vtnet1"));
+        }
+    }
+    row.rest();
+    assert!(takes_part(&row));
+    row.change(&manifest(N8));
+    assert!(!takes_part(&row));
+    row.take_away();
+}
+
 const N18: &str = "n18-jails-together/jails-together.yaml";
 
 /// The example with jails that are not kept apart.

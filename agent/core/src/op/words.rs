@@ -98,15 +98,17 @@ impl fmt::Display for Op {
                 write!(f, "disconnect ng_eiface {node} from its switch")
             }
             Self::ShutdownNode { node, kind } => write!(f, "shut down ng_{kind} {node}"),
-            Self::SetPrivate {
+            Self::SetMemberFlag {
                 bridge,
                 member,
-                private,
+                flag,
+                on,
             } => {
+                let sign = if *on { "" } else { "-" };
                 write!(
                     f,
-                    "make {member} {} in bridge {bridge}",
-                    if *private { "private" } else { "not private" }
+                    "set {sign}{} of {member} in bridge {bridge}",
+                    flag.verb()
                 )
             }
             Self::SetUp { interface, up } => {

@@ -72,6 +72,8 @@ pub struct DesiredBridge<'a> {
     pub addresses: Vec<(IpAddr, u8)>,
     /// Members cannot talk to each other.
     pub private: bool,
+    /// The uplink's member takes part in the spanning tree.
+    pub stp: bool,
 }
 
 /// A netgraph switch.
@@ -496,6 +498,7 @@ impl<'a> Resolver<'a, '_> {
                         uplink,
                         addresses: host_gateways(network),
                         private: mode.private_members || network.spec.isolation == Isolation::Jails,
+                        stp: mode.stp,
                     },
                 );
             }

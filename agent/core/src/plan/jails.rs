@@ -16,7 +16,7 @@ use super::teardown::Life;
 use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
 use crate::observed::{Address, Interface, ObservedJail, Route, Vnet};
-use crate::op::{Asker, Epair, Op, Record, Subject};
+use crate::op::{Asker, Epair, MemberFlag, Op, Record, Subject};
 use crate::render::digest::{self, Meaning};
 use crate::render::jailconf;
 
@@ -691,11 +691,12 @@ impl<'a> Planner<'a> {
             };
             self.step(Phase::AddMember, subject, op);
         }
-        if present.is_some_and(|present| present.flags.contains("PRIVATE")) != private {
-            let op = Op::SetPrivate {
+        if present.is_some_and(|present| MemberFlag::Private.is_of(present)) != private {
+            let op = Op::SetMemberFlag {
                 bridge: on.to_owned(),
                 member: member.clone(),
-                private,
+                flag: MemberFlag::Private,
+                on: private,
             };
             self.step(Phase::AddMember, subject, op);
         }

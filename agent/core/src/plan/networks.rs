@@ -7,7 +7,7 @@ use super::{Planner, reason};
 use crate::ledger::Owned;
 use crate::mark::Written;
 use crate::observed::Interface;
-use crate::op::{Op, Record, Subject};
+use crate::op::{MemberFlag, Op, Record, Subject};
 
 /// What stands under a name that we want.
 pub(super) enum Standing<'a> {
@@ -121,7 +121,7 @@ impl<'a> Planner<'a> {
             .network
             .bridge_mac
             .expect("resolve blocks a bridge without MAC address");
-        let (gateways, mtu) = (bridge.addresses.clone(), bridge.mtu);
+        let (gateways, mtu, stp) = (bridge.addresses.clone(), bridge.mtu, bridge.stp);
         let present = match self.standing(&subject, name, &description) {
             Standing::Taken => return,
             Standing::Nothing => {
@@ -169,7 +169,7 @@ impl<'a> Planner<'a> {
             }
         };
         if let Some(uplink) = uplink {
-            self.plan_uplink(&subject, name, &uplink, present);
+            self.plan_uplink(&subject, name, &uplink, stp, present);
         }
         self.plan_old_members(&subject, name, present);
         self.plan_gateways(&subject, name, &gateways, present);
@@ -258,10 +258,12 @@ impl<'a> Planner<'a> {
         subject: &Subject,
         bridge: &str,
         uplink: &str,
+        stp: bool,
         present: Option<&Interface>,
     ) {
         self.plan_uplink_up(subject, uplink);
-        if !present.is_some_and(|interface| interface.members.contains_key(uplink)) {
+        let member = present.and_then(|interface| interface.members.get(uplink));
+        if member.is_none() {
             let owned = Owned::Member {
                 bridge: bridge.to_owned(),
                 member: uplink.to_owned(),
@@ -273,6 +275,15 @@ impl<'a> Planner<'a> {
             self.step(Phase::AddUplink, subject, op)
                 .record
                 .push(Record::Owned(owned));
+        }
+        if member.is_some_and(|member| MemberFlag::Stp.is_of(member)) != stp {
+            let op = Op::SetMemberFlag {
+                bridge: bridge.to_owned(),
+                member: uplink.to_owned(),
+                flag: MemberFlag::Stp,
+                on: stp,
+            };
+            self.step(Phase::AddUplink, subject, op);
         }
     }
 

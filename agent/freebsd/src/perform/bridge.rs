@@ -1,13 +1,11 @@
 //! if_bridge(4): the bridge and its members.
 
+use cellblock_agent_core::op::MemberFlag;
 use cellblock_schemas::net::Mac;
 
 use super::{Performer, carries, effect, interface_word};
 use crate::command::words;
 use crate::error::Failure;
-
-/// The flag of a member that does not talk to other private members.
-const PRIVATE: &str = "PRIVATE";
 
 impl Performer<'_> {
     /// A bridge with its own MAC address: by itself it would take one of 65,536 (`ether_gen_addr`, sys/net/if_ethersubr.c).
@@ -51,26 +49,27 @@ impl Performer<'_> {
         })
     }
 
-    pub(super) fn set_private(
+    pub(super) fn set_member_flag(
         &self,
         bridge: &str,
         member: &str,
-        private: bool,
+        flag: MemberFlag,
+        on: bool,
     ) -> Result<(), Failure> {
         let member = interface_word(member)?;
         let state = || -> Result<bool, Failure> {
             let bridge_now = self.expect(bridge)?;
-            let flags = bridge_now.members.get(member).map(|member| &member.flags);
-            let flags = flags
+            let found = bridge_now.members.get(member);
+            let found = found
                 .ok_or_else(|| Failure::Changed(format!("{member} is no member of {bridge}")))?;
-            Ok(flags.contains(PRIVATE))
+            Ok(flag.is_of(found))
         };
-        if state()? == private {
+        if state()? == on {
             return Ok(());
         }
-        let verb = if private { "private" } else { "-private" };
-        self.ifconfig(words![bridge, verb, member])?;
-        effect(state()? == private, || {
+        let verb = format!("{}{}", if on { "" } else { "-" }, flag.verb());
+        self.ifconfig(words![bridge, verb.as_str(), member])?;
+        effect(state()? == on, || {
             format!("{member} on {bridge} has not become {verb}")
         })
     }

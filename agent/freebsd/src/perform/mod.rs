@@ -61,11 +61,12 @@ impl Performer<'_> {
             Op::CreateEpair(epair) => self.create_epair(epair),
             Op::AddMember { bridge, member } => self.add_member(bridge, member),
             Op::RemoveMember { bridge, member } => self.remove_member(bridge, member),
-            Op::SetPrivate {
+            Op::SetMemberFlag {
                 bridge,
                 member,
-                private,
-            } => self.set_private(bridge, member, *private),
+                flag,
+                on,
+            } => self.set_member_flag(bridge, member, *flag, *on),
             Op::CreateLagg { name, description } => self.create_lagg(name, description),
             Op::SetLagg {
                 name,

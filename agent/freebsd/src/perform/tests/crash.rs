@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cellblock_agent_core::host::Host as _;
 use cellblock_agent_core::mark::Mark;
-use cellblock_agent_core::op::{Op, TableRoute, Via};
+use cellblock_agent_core::op::{MemberFlag, Op, TableRoute, Via};
 use cellblock_schemas::net::Family;
 
 use super::{BRIDGE, Bench, FOLDER, add_member, bridge, epair};
@@ -83,7 +83,7 @@ fn ops() -> Vec<Op> {
         Op::CreateLoopback { name: "cbinside00lo".to_owned(), description: "cellblock:c1:inside:loopback inside".to_owned() },
         Op::CreateEpair(epair()),
         add_member(),
-        Op::SetPrivate { bridge: BRIDGE.to_owned(), member: epair().host_end, private: true },
+        Op::SetMemberFlag { bridge: BRIDGE.to_owned(), member: epair().host_end, flag: MemberFlag::Private, on: true },
         Op::WriteFile { path: conf.clone(), content },
         Op::StartJail { name: jail.clone(), conf: conf.clone() },
         Op::MoveToVnet { interface: epair().jail_end, jail: jail.clone() },

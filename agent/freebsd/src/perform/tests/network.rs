@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use cellblock_agent_core::observed::AnchorReference;
-use cellblock_agent_core::op::Op;
+use cellblock_agent_core::op::{MemberFlag, Op};
 use cellblock_fakebsd::Release;
 
 use super::{BRIDGE, BRIDGE_MARK, Bench, FOLDER, add_member, bridge, epair, mac};
@@ -119,18 +119,17 @@ fn members_come_are_private_and_go() {
         1450,
         "the first member's MTU is the bridge's"
     );
-    for private in [true, false] {
-        bench.do_twice(&Op::SetPrivate {
-            bridge: BRIDGE.to_owned(),
-            member: epair().host_end,
-            private,
-        });
-        assert_eq!(
-            bench.interface(BRIDGE).members[&epair().host_end]
-                .flags
-                .contains("PRIVATE"),
-            private
-        );
+    for (flag, shown) in [(MemberFlag::Private, "PRIVATE"), (MemberFlag::Stp, "STP")] {
+        for on in [true, false] {
+            bench.do_twice(&Op::SetMemberFlag {
+                bridge: BRIDGE.to_owned(),
+                member: epair().host_end,
+                flag,
+                on,
+            });
+            let member = &bench.interface(BRIDGE).members[&epair().host_end];
+            assert_eq!(member.flags.contains(shown), on);
+        }
     }
     bench.do_twice(&Op::RemoveMember {
         bridge: BRIDGE.to_owned(),

@@ -7,7 +7,6 @@ use std::fmt;
 use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::jail::Addressing;
 use cellblock_schemas::net::{Family, Mac};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -141,36 +140,6 @@ impl MemberFlag {
             Self::Stp => "STP",
         };
         member.flags.contains(shown)
-    }
-}
-
-/// A program that asks the wire for an address, by name. It is the jail's own, and runs in the jail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Asker {
-    /// dhclient(8), which goes on as a daemon of the jail.
-    Dhclient,
-    /// rtsol(8), which ends with the first advertisement, and without one after three solicitations, 4 seconds apart (usr.sbin/rtsold/rtsold.c).
-    Rtsol,
-}
-
-impl Asker {
-    /// The program that an attachment needs.
-    #[must_use]
-    pub fn of(addressing: Addressing) -> Option<Self> {
-        match addressing {
-            Addressing::Dhcp => Some(Self::Dhclient),
-            Addressing::Slaac => Some(Self::Rtsol),
-            Addressing::Allocate | Addressing::Static | Addressing::Jail => None,
-        }
-    }
-
-    /// Its path in the jail.
-    #[must_use]
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Dhclient => "/sbin/dhclient",
-            Self::Rtsol => "/sbin/rtsol",
-        }
     }
 }
 
@@ -589,15 +558,6 @@ pub enum Op {
         jail: String,
         /// The interface.
         interface: String,
-    },
-    /// Runs a program of the jail that asks the wire for an address.
-    AskInVnet {
-        /// The jail's name.
-        jail: String,
-        /// The interface.
-        interface: String,
-        /// The program.
-        program: Asker,
     },
     /// A route inside a VNET jail to an address that is on the link though no prefix of the interface covers it: the gateway of an unnumbered link.
     AddLinkRouteInVnet {

@@ -19,8 +19,6 @@ pub enum Program {
     Ifconfig,
     /// jail(8)
     Jail,
-    /// jexec(8)
-    Jexec,
     /// jls(8)
     Jls,
     /// kldload(8)
@@ -56,7 +54,6 @@ impl Program {
             Self::Getent => "/usr/bin/getent",
             Self::Ifconfig => "/sbin/ifconfig",
             Self::Jail => "/usr/sbin/jail",
-            Self::Jexec => "/usr/sbin/jexec",
             Self::Jls => "/usr/sbin/jls",
             Self::Kldload => "/sbin/kldload",
             Self::Kldstat => "/sbin/kldstat",

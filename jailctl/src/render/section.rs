@@ -145,7 +145,6 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         | Op::SetMtuInVnet { .. }
         | Op::UpInVnet { .. }
         | Op::AcceptRtadvInVnet { .. }
-        | Op::AskInVnet { .. }
         | Op::AddLinkRouteInVnet { .. }
         | Op::SetDefaultRouteInVnet { .. } => Section::Jail,
     }

@@ -111,13 +111,14 @@ fn by_hand(view: &HostView, page: &Page) -> anyhow::Result<Emulator> {
     Ok(host)
 }
 
-/// A host as it is once everything has settled, less the files that jail(8) writes, and nodes of ng_ether(4) that nothing is connected to: a NIC that has become the port of a lagg before the module is
+/// A host as it is once everything has settled, less what the jails' own programs and jail(8) leave: processes and files; and nodes of ng_ether(4) that nothing is connected to: a NIC that has become the port of a lagg before the module is
 /// loaded gets none.
 fn settled(mut host: Emulator) -> Vec<String> {
     host.advance(Duration::from_secs(60));
     let lines = host.fingerprint().into_iter();
     let left_out = [".jid ", ".console ", " ether {} "];
     lines
+        .filter(|line| !line.starts_with("process "))
         .filter(|line| !left_out.iter().any(|part| line.contains(part)))
         .collect()
 }

@@ -147,11 +147,7 @@ fn networks(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
             }
         }
         attached_addresses(attachment, &at, &mut addresses, findings);
-        if attachment.effective_addressing() == Addressing::Dhcp && !shows_bpf(spec) {
-            let message = "dhclient(8) reads /dev/bpf, which no ruleset of /etc/defaults/devfs.rules shows to a jail";
-            let help = "set the parameters mount.devfs and devfs_ruleset, the latter to a ruleset of your own that has: add path 'bpf*' unhide";
-            findings.add(&at.field("addressing"), message, help);
-        }
+        asks_the_wire(spec, attachment, &at, findings);
         if let Some(mac) = attachment.mac {
             let [first, ..] = mac.0;
             if first & 1 == 1 || mac.0 == [0; 6] {
@@ -178,11 +174,46 @@ fn networks(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
     }
 }
 
-/// Whether the jail's /dev may have bpf(4): not by one of the rulesets 1 to 5 that FreeBSD brings, nor by none, which is the fourth.
-fn shows_bpf(spec: &JailSpec) -> bool {
+/// What rtsol(8) and dhclient(8) need to run in the jail: both /dev/null (`stdnull` of lib/libcasper/libcasper/service.c), the latter bpf(4) too, which is in none of the rulesets 1 to 5 that
+/// FreeBSD brings; the rights of root; and the router's default route, which comes with the address.
+fn asks_the_wire(
+    spec: &JailSpec,
+    attachment: &Attachment,
+    at: &FieldPath,
+    findings: &mut Findings,
+) {
+    let program = match attachment.effective_addressing() {
+        Addressing::Dhcp => "dhclient(8)",
+        Addressing::Slaac => "rtsol(8)",
+        Addressing::Allocate | Addressing::Static | Addressing::Jail => return,
+    };
+    let field = at.field("addressing");
     let ruleset = parameters::number(spec, "devfs_ruleset");
-    parameters::is_on(spec, "mount.devfs")
-        && ruleset.is_some_and(|ruleset| !(1..=5).contains(&ruleset))
+    let hides_bpf = ruleset.is_none_or(|ruleset| (1..=5).contains(&ruleset));
+    if !parameters::is_on(spec, "mount.devfs") {
+        let message = format!("{program} needs a /dev in the jail");
+        findings.add(&field, message, "set the parameter mount.devfs");
+    } else if attachment.effective_addressing() == Addressing::Dhcp && hides_bpf {
+        let message = format!(
+            "{program} reads /dev/bpf, which no ruleset of /etc/defaults/devfs.rules shows to a jail"
+        );
+        let help = "set the parameter devfs_ruleset to a ruleset of your own that has: add path 'bpf*' unhide";
+        findings.add(&field, message, help);
+    }
+    if spec.parameters.contains_key("exec.jail_user") {
+        let message =
+            format!("{program} runs as the jail's root, but exec.jail_user names another");
+        findings.add(
+            &field,
+            message,
+            "remove exec.jail_user, or let the jail's exec.start change the user",
+        );
+    }
+    if attachment.default_route == Some(false) {
+        let message = format!("{program} brings the router's default route along");
+        let help = "leave it out, or use allocate, static or jail";
+        findings.add(&at.field("defaultRoute"), message, help);
+    }
 }
 
 fn attached_addresses(

@@ -346,8 +346,31 @@ fn attachments_have_their_own_interfaces_and_addresses() {
             "spec.networks[2].addressing",
             "spec.networks[3].addressing",
             "spec.networks[3].addressing",
+            "spec.networks[4].addressing",
             "spec.networks[5].addressing",
         ]
+    );
+}
+
+#[test]
+fn who_asks_the_wire_needs_a_dev_and_root() {
+    let asked = |attachment: Value, parameters: Value| {
+        let jail = jail(json!({ "networks": [attachment], "parameters": parameters }));
+        fields(Kind::Jail, jail)
+    };
+    let slaac = json!({ "network": "lan", "addressing": "slaac" });
+    let refused = ["spec.networks[0].addressing"];
+    assert_eq!(asked(slaac.clone(), json!({})), refused);
+    assert_eq!(
+        asked(slaac.clone(), json!({ "mount.devfs": true })),
+        [""; 0]
+    );
+    let user = json!({ "mount.devfs": true, "exec.jail_user": "www" });
+    assert_eq!(asked(slaac, user), refused);
+    let elsewhere = json!({ "network": "lan", "addressing": "slaac", "defaultRoute": false });
+    assert_eq!(
+        asked(elsewhere, json!({ "mount.devfs": true })),
+        ["spec.networks[0].defaultRoute"]
     );
 }
 

@@ -102,7 +102,7 @@ fn n08_what_has_not_come_is_told_and_comes_later() {
     assert_eq!(status, ConditionStatus::False);
     assert_eq!(
         message,
-        "not in the jail: lan0: an IPv6 address by router advertisement: no router has advertised a prefix"
+        "not in the jail: lan0: an IPv6 address by router advertisement: no router has advertised a prefix of 64 bits"
     );
     assert_eq!(network_ready(&mut row, "guest").0, ConditionStatus::True);
     row.lost(&jail("www"), "2001:db8:ffff::9", 443);
@@ -118,13 +118,19 @@ fn n08_what_has_not_come_is_told_and_comes_later() {
 }
 
 #[test]
-fn n08_a_fresh_interface_asks_again() {
+fn n08_a_fresh_interface_takes_what_routers_say() {
     let mut row = Row::up(N8);
     let before = (own(&row, "www", true), own(&row, "guest", false));
     let interfaces = row.world.run("ifconfig -g epair");
     for end in interfaces.split_whitespace() {
         row.world.run(&format!("ifconfig {end} destroy"));
     }
+    let _ = network_ready(&mut row, "guest");
+    row.world.host.emulator().advertise();
+    let (status, message) = network_ready(&mut row, "guest");
+    assert_eq!(status, ConditionStatus::False, "{message}");
+    assert!(message.contains("dhclient(8) does not run"), "{message}");
+    row.world.run("jexec guest /sbin/dhclient lan0");
     row.rest();
     let after = (own(&row, "www", true), own(&row, "guest", false));
     assert_eq!(before, after);

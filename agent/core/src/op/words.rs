@@ -210,11 +210,6 @@ impl fmt::Display for Op {
                     "in jail {jail}: accept router advertisements on {interface}"
                 )
             }
-            Self::AskInVnet {
-                jail,
-                interface,
-                program,
-            } => write!(f, "in jail {jail}: run {} {interface}", program.path()),
             Self::AddLinkRouteInVnet {
                 jail,
                 destination,

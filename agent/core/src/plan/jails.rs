@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::jail::RestartPolicy;
+use cellblock_schemas::jail::{Addressing, RestartPolicy};
 use cellblock_schemas::net::{Family, is_link_local};
 use cellblock_schemas::validate::parameters;
 
@@ -16,7 +16,7 @@ use super::teardown::Life;
 use super::{Planner, reason};
 use crate::ledger::{Owned, OwnedJail};
 use crate::observed::{Address, Interface, ObservedJail, Route, Vnet};
-use crate::op::{Asker, Epair, MemberFlag, Op, Record, Subject};
+use crate::op::{Epair, MemberFlag, Op, Record, Subject};
 use crate::render::digest::{self, Meaning};
 use crate::render::jailconf;
 
@@ -837,7 +837,16 @@ impl<'a> Planner<'a> {
             };
             self.step(Phase::RepairVnet, subject, op);
         }
-        self.plan_asked_for(subject, jail, link, end);
+        let accepts =
+            |end: &Interface| end.nd6.contains("ACCEPT_RTADV") && !end.nd6.contains("IFDISABLED");
+        // Routers advertise without being asked, too. A program of the jail is not run here.
+        if link.addressing == Addressing::Slaac && !end.is_some_and(accepts) {
+            let op = Op::AcceptRtadvInVnet {
+                jail: jail.to_owned(),
+                interface: link.interface.clone(),
+            };
+            self.step(Phase::RepairVnet, subject, op);
+        }
         let default_of = |family| {
             let mut routes = vnet.routes.iter();
             routes.find(|route| route.family == family && route.destination == "default")
@@ -872,39 +881,6 @@ impl<'a> Planner<'a> {
                 };
                 self.step(Phase::RepairVnet, subject, op);
             }
-        }
-    }
-}
-
-impl Planner<'_> {
-    /// What brings a running jail's interface addresses that nobody knows yet. A fresh one asks as at the jail's start; for another a program of the jail is not run: what was begun goes on,
-    /// and routers advertise without being asked too.
-    fn plan_asked_for(
-        &mut self,
-        subject: &Subject,
-        jail: &str,
-        link: &DesiredLink,
-        end: Option<&Interface>,
-    ) {
-        let Some(program) = Asker::of(link.addressing) else {
-            return;
-        };
-        let takes =
-            |end: &Interface| end.nd6.contains("ACCEPT_RTADV") && !end.nd6.contains("IFDISABLED");
-        if program == Asker::Rtsol && !end.is_some_and(takes) {
-            let op = Op::AcceptRtadvInVnet {
-                jail: jail.to_owned(),
-                interface: link.interface.clone(),
-            };
-            self.step(Phase::RepairVnet, subject, op);
-        }
-        if end.is_none() {
-            let op = Op::AskInVnet {
-                jail: jail.to_owned(),
-                interface: link.interface.clone(),
-                program,
-            };
-            self.step(Phase::RepairVnet, subject, op);
         }
     }
 }

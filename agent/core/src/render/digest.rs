@@ -12,8 +12,8 @@ use cellblock_schemas::jail::ParameterValue;
 use cellblock_schemas::view::JailView;
 use sha2::{Digest as _, Sha256};
 
-use crate::op::Asker;
 use crate::plan::desired::Networking;
+use crate::render::jailconf::asker;
 
 /// The version of the digest's form, at its beginning. A later form must be able to compute the ones before, or every jail of every host would restart with the agent.
 const FORM: &str = "1";
@@ -81,11 +81,8 @@ impl Meaning {
                     let addresses: Vec<IpAddr> =
                         link.addresses.iter().map(|(address, _)| *address).collect();
                     put(&format!("{field}.addresses"), texts(&addresses));
-                    if let Some(program) = Asker::of(link.addressing) {
-                        put(
-                            &format!("{field}.addressing"),
-                            vec![program.path().to_owned()],
-                        );
+                    if let Some(program) = asker(link.addressing) {
+                        put(&format!("{field}.addressing"), vec![program.to_owned()]);
                     }
                     // The manifest's own; one that was allocated stays with the jail.
                     let stated = jail.spec.networks.iter();

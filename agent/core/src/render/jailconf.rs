@@ -10,7 +10,6 @@ use cellblock_schemas::net::Family;
 use cellblock_schemas::view::JailView;
 
 use crate::observed::JailMeta;
-use crate::op::Asker;
 use crate::plan::desired::{Attach, DesiredLink, Networking, Zone};
 use crate::render::digest::Meaning;
 
@@ -23,6 +22,17 @@ pub const LOOPBACK_PREFIX_LENGTH: u8 = 8;
 /// What an interface is told that gets addresses by router advertisements. A first interface of its kind in a stack is `IFDISABLED` (recording `02`). Without `no_dad` an address would be
 /// tentative for a second, and daemons would meet it so: `in6if_do_dad` in `in6_update_ifa` (sys/netinet6/in6.c), by which `in6_ifadd` (sys/netinet6/nd6_rtr.c) goes too.
 pub const ACCEPT_RTADV: &str = "inet6 no_dad accept_rtadv -ifdisabled up";
+
+/// The program of the jail that asks the wire for an address. rtsol(8) ends with the first advertisement, and without one after three solicitations, 4 seconds apart (usr.sbin/rtsold/rtsold.c);
+/// dhclient(8) goes on as a daemon, with a lease or, after a minute, without.
+#[must_use]
+pub fn asker(addressing: Addressing) -> Option<&'static str> {
+    match addressing {
+        Addressing::Dhcp => Some("/sbin/dhclient"),
+        Addressing::Slaac => Some("/sbin/rtsol"),
+        Addressing::Allocate | Addressing::Static | Addressing::Jail => None,
+    }
+}
 
 /// A rendered jail.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,13 +206,11 @@ impl Text {
                 self.default_route(name, &link.interface, *gateway);
             }
         }
+        // By the jail's own shell, and before what the operator has there: its output goes to the console, and a jail whose wire does not answer starts all the same.
         for link in links {
-            if let Some(program) = Asker::of(link.addressing) {
-                self.created(format_args!(
-                    "/usr/sbin/jexec {name} {} {}",
-                    program.path(),
-                    link.interface
-                ));
+            if let Some(program) = asker(link.addressing) {
+                let command = format!("{program} {} || true", link.interface);
+                self.line(format_args!("exec.start += {}", Quoted(command)));
             }
         }
     }

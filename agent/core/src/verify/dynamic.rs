@@ -53,8 +53,8 @@ pub(super) fn missing(observed: &Observed, jail: &JailView, running: &ObservedJa
     attachments
         .filter_map(|(place, bound)| {
             let (family, source) = match jail.addressing(place) {
-                Addressing::Dhcp => (Family::Ipv4, "an IPv4 address by DHCP: no server answered, or dhclient(8) does not run in the jail"),
-                Addressing::Slaac => (Family::Ipv6, "an IPv6 address by router advertisement: no router has advertised a prefix"),
+                Addressing::Dhcp => (Family::Ipv4, "an IPv4 address by DHCP: no server answered, or dhclient(8) does not run in the jail (its console says why)"),
+                Addressing::Slaac => (Family::Ipv6, "an IPv6 address by router advertisement: no router has advertised a prefix of 64 bits"),
                 Addressing::Allocate | Addressing::Static | Addressing::Jail => return None,
             };
             let mut found = interfaces.iter().filter(|found| found.name == bound.interface);

@@ -148,11 +148,6 @@ impl Performer<'_> {
             } => self.set_mtu_in_vnet(jail, interface, *mtu),
             Op::UpInVnet { jail, interface } => self.up_in_vnet(jail, interface),
             Op::AcceptRtadvInVnet { jail, interface } => self.accept_rtadv_in_vnet(jail, interface),
-            Op::AskInVnet {
-                jail,
-                interface,
-                program,
-            } => self.ask_in_vnet(jail, interface, *program),
             Op::AddLinkRouteInVnet {
                 jail,
                 destination,

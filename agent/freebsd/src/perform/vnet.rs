@@ -1,12 +1,10 @@
-//! Inside VNET jails, from outside with `-j`: the jail's own binaries are not run, but for those that ask the wire for an address.
+//! Inside VNET jails, from outside with `-j`: the jail's own binaries are never run.
 //!
 //! The jail's root may have renamed or changed everything in there; what is asked for is made so again, and what cannot be found is an error.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use cellblock_agent_core::observed::{Interface, Route};
-use cellblock_agent_core::op::Asker;
 use cellblock_agent_core::render::jailconf;
 use cellblock_schemas::net::Family;
 
@@ -15,9 +13,6 @@ use super::{Performer, effect, interface_word, jail_word};
 use crate::command::{Command, Program, words};
 use crate::error::Failure;
 use crate::observe;
-
-/// How long a program of a jail may take, whatever its root made of it: three solicitations, 4 seconds apart, and a second before the first (usr.sbin/rtsold/rtsold.c).
-const ASKING_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Performer<'_> {
     fn find_in(&self, jail: &str, interface: &str) -> Result<Option<Interface>, Failure> {
@@ -151,25 +146,6 @@ impl Performer<'_> {
         effect(accepts(&self.expect_in(jail, interface)?), || {
             format!("{interface} in jail {jail} takes no router advertisements")
         })
-    }
-
-    /// Whether an answer comes is the wire's matter, and is seen at the next look.
-    pub(super) fn ask_in_vnet(
-        &self,
-        jail: &str,
-        interface: &str,
-        program: Asker,
-    ) -> Result<(), Failure> {
-        self.expect_in(jail, interface)?;
-        let mut arguments = words![jail_word(jail)?, program.path()];
-        match program {
-            Asker::Rtsol => {}
-            // At once in the background: other jails wait for this step.
-            Asker::Dhclient => arguments.push("-b".to_owned()),
-        }
-        arguments.push(interface.to_owned());
-        let command = Command::new(Program::Jexec, arguments).timeout(ASKING_TIMEOUT);
-        self.run(&command).map(|_| ())
     }
 
     /// `way` is the gateway as route(8) is told it, a link-local one with its interface behind `%`.

@@ -486,7 +486,7 @@ fn what_the_wire_gives_is_not_allocated() {
     }
     let attachment = json!({"network": "lan", "addressing": "slaac", "addresses": ["10.0.0.7"]});
     assert_eq!(
-        asked("bridge", &attachment, &json!({})).expect("admitted"),
+        asked("bridge", &attachment, &devfs).expect("admitted"),
         ["10.0.0.7"]
     );
 }
@@ -495,9 +495,11 @@ fn what_the_wire_gives_is_not_allocated() {
 fn nobody_may_count_on_addresses_that_come_later() {
     let slaac = json!({"network": "lan", "addressing": "slaac"});
     let refused = ["spec.networks[0].addressing".to_owned()];
-    let links = asked("routed", &slaac, &json!({}));
+    let devfs = json!({"parameters": {"mount.devfs": true}});
+    let links = asked("routed", &slaac, &devfs);
     assert_eq!(links.expect_err("refused"), refused);
-    let firewall = json!({"firewall": {"defaultIngress": "block"}});
+    let mut firewall = devfs;
+    firewall["firewall"] = json!({"defaultIngress": "block"});
     let asked = asked("bridge", &slaac, &firewall);
     assert_eq!(asked.expect_err("refused"), refused);
 }

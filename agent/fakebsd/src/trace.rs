@@ -20,6 +20,7 @@ mod listener;
 mod neighbour;
 mod reachability;
 mod render;
+pub mod segment;
 mod source;
 mod stack;
 

@@ -44,7 +44,7 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    fn verdict(self, returning: bool) -> Verdict {
+    pub(super) fn verdict(self, returning: bool) -> Verdict {
         let way = if returning { "on the way back, " } else { "" };
         match self {
             Self::Blocked(by) => Verdict::Blocked {
@@ -67,12 +67,16 @@ pub(super) enum Arrival {
         packet: Packet,
         ttl: u8,
     },
-    /// At a machine behind a card.
-    Wire { wire: Wire, packet: Packet },
+    /// At a machine behind a card: the one that answers for the next hop.
+    Wire {
+        wire: Wire,
+        packet: Packet,
+        next: IpAddr,
+    },
 }
 
 /// Where the probe started, once it is known to exist.
-enum Start<'a> {
+pub(super) enum Start<'a> {
     Process(Sender<'a>),
     Wire(Wire),
 }
@@ -84,8 +88,8 @@ pub(super) struct Journey<'a> {
     pub(super) hops: Vec<Hop>,
     /// Uid of the socket that the packet under way is for.
     pub(super) receiver: Option<u32>,
-    through: Vec<Through>,
-    returning: bool,
+    pub(super) through: Vec<Through>,
+    pub(super) returning: bool,
     learned: Vec<Learned>,
     port: u16,
 }
@@ -186,7 +190,7 @@ impl<'a> Journey<'a> {
     }
 
     /// The way there: where it started, the packet as it was made, and where it arrived.
-    fn there(&mut self, probe: &Probe) -> Result<(Start<'a>, Packet, Arrival), Stop> {
+    pub(super) fn there(&mut self, probe: &Probe) -> Result<(Start<'a>, Packet, Arrival), Stop> {
         // Whoever listens does so as root, for what pf's `user` makes of it.
         self.receiver = Some(0);
         match &probe.from {
@@ -247,7 +251,7 @@ impl<'a> Journey<'a> {
         })
     }
 
-    fn wire(&self, name: &str) -> Result<Wire, Stop> {
+    pub(super) fn wire(&self, name: &str) -> Result<Wire, Stop> {
         let missing = |why: &str| Stop::Lost(Cause::NoSuchPlace, format!("{name} {why}"));
         let kernel = self.kernel();
         // A card that a jail has is known by what its driver calls it.
@@ -312,8 +316,20 @@ impl<'a> Journey<'a> {
         by: &Listener,
         arrival: &Arrival,
     ) -> Result<u8, Stop> {
+        let returned = self.answered(probe, asked, by, arrival)?;
+        self.check_return(start, asked, returned)
+    }
+
+    /// Where the answer arrives.
+    pub(super) fn answered(
+        &mut self,
+        probe: &Probe,
+        asked: &Packet,
+        by: &Listener,
+        arrival: &Arrival,
+    ) -> Result<Arrival, Stop> {
         let packet = answer(arrival.packet());
-        let returned = match arrival {
+        match arrival {
             Arrival::Wire { wire, .. } => {
                 self.receiver = asked.user;
                 let routed = probe
@@ -327,7 +343,7 @@ impl<'a> Journey<'a> {
                     );
                     return Err(Stop::Lost(Cause::WrongWayBack, why));
                 }
-                self.enter(*wire, packet, routed)?
+                self.enter(*wire, packet, routed)
             }
             Arrival::Stack {
                 stack, interface, ..
@@ -355,13 +371,12 @@ impl<'a> Journey<'a> {
                         words,
                     },
                     packet,
-                )?
+                )
             }
-        };
-        self.check_return(start, asked, returned)
+        }
     }
 
-    fn on_the_wire(&self, wire: Wire, address: IpAddr) -> bool {
+    pub(super) fn on_the_wire(&self, wire: Wire, address: IpAddr) -> bool {
         let survey = Survey::from_wire(self.kernel(), wire);
         survey.ways().iter().any(|way| match way.end {
             End::Station(id) => holds(self.kernel(), id, address),
@@ -370,7 +385,7 @@ impl<'a> Journey<'a> {
     }
 
     /// The answer must come to who asked, from the address that was asked.
-    fn check_return(
+    pub(super) fn check_return(
         &self,
         start: &Start<'_>,
         asked: &Packet,

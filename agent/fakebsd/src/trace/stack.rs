@@ -147,7 +147,36 @@ impl Journey<'_> {
         let (interface, packet) = self.follow(None, &way, packet)?;
         match interface {
             End::Station(id) => self.travel(At::Input(id), packet, None),
-            End::Wire(wire) => Ok(Arrival::Wire { wire, packet }),
+            End::Wire(wire) => Ok(Arrival::Wire {
+                wire,
+                packet,
+                next: to,
+            }),
+        }
+    }
+
+    /// In from the wire, sent there by another emulated host to the one that answers for `next`.
+    pub(super) fn take_over(
+        &mut self,
+        wire: Wire,
+        packet: Packet,
+        next: IpAddr,
+    ) -> Result<Arrival, Stop> {
+        let kernel = self.kernel();
+        let survey = Survey::from_wire(kernel, wire);
+        let name = wire.name(kernel);
+        let station = survey
+            .towards(next)
+            .filter(|way| matches!(way.end, End::Station(_)));
+        let Some(way) = station.cloned() else {
+            let why = format!("nobody behind {name} answers for {next}");
+            return Err(Stop::Lost(Cause::NobodyThere, why));
+        };
+        let what = format!("comes in from the wire for {next}, {}", ends(&packet));
+        self.hop(format!("interface {name}"), what);
+        match self.follow(None, &way, packet)? {
+            (End::Station(id), packet) => self.travel(At::Input(id), packet, None),
+            (End::Wire(wire), packet) => Ok(Arrival::Wire { wire, packet, next }),
         }
     }
 
@@ -159,13 +188,13 @@ impl Journey<'_> {
     ) -> Result<Arrival, Stop> {
         let (mut at, mut packet, mut opening, mut ttl) = (at, packet, opening, HOPS_MAX);
         loop {
-            let (end, next) = match at {
+            let ((end, packet_now), hop) = match at {
                 At::Output { stack, fib } => self.output(stack, fib, packet, opening.take())?,
                 At::Via {
                     stack,
                     interface,
                     next,
-                } => self.output_via(stack, interface, next, packet)?,
+                } => (self.output_via(stack, interface, next, packet)?, next),
                 At::Input(id) => {
                     let (interface, next) = (id, packet);
                     match self.input(interface, next)? {
@@ -191,22 +220,25 @@ impl Journey<'_> {
                     }
                 }
             };
-            packet = next;
+            packet = packet_now;
             match end {
                 End::Station(id) => at = At::Input(id),
-                End::Wire(wire) => return Ok(Arrival::Wire { wire, packet }),
+                End::Wire(wire) => {
+                    let next = unscoped(hop);
+                    return Ok(Arrival::Wire { wire, packet, next });
+                }
             }
         }
     }
 
-    /// ip_output: route, pf, link. A destination that pf changes is routed again.
+    /// ip_output: route, pf, link; and the next hop. A destination that pf changes is routed again.
     fn output(
         &mut self,
         stack: VnetId,
         fib: u32,
         packet: Packet,
         opening: Option<&Opening<'_>>,
-    ) -> Result<(End, Packet), Stop> {
+    ) -> Result<((End, Packet), IpAddr), Stop> {
         let (interface, next, how) = self.route(
             stack,
             fib,
@@ -234,7 +266,7 @@ impl Journey<'_> {
         } else if packet.destination != before {
             (interface, next, _) = self.route(stack, fib, packet.destination, None)?;
         }
-        self.transmit(stack, interface, next, packet)
+        Ok((self.transmit(stack, interface, next, packet)?, next))
     }
 
     /// pf_route: straight out of an interface, through its pf once more.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::condition::{Condition, ConditionStatus};
 use crate::ids::{Generation, Uid};
 use crate::meta::ObjectMeta;
-use crate::net::{HostAddress, Mac, PortRange, Protocol};
+use crate::net::{Family, HostAddress, Mac, PortRange, Protocol};
 use crate::selector::Taint;
 
 /// One FreeBSD machine that runs an agent.
@@ -39,7 +39,7 @@ pub struct HostSpec {
     /// Named ways to the outside; Networks name uplinks, never NICs, so that one Network serves hosts with different hardware.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub uplinks: BTreeMap<String, Uplink>,
-    /// Named addresses of the host itself; `node` and `node6` are the next hops of routed networks.
+    /// Addresses of the host itself, on a link that its neighbours share: `node` (IPv4) and `node6` (IPv6), by which other hosts reach its jails on routed networks that span hosts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub addresses: BTreeMap<String, IpAddr>,
     /// Where jails' roots and images live; needed only for jails with an image.
@@ -76,11 +76,26 @@ pub struct HostSpec {
 }
 
 impl HostSpec {
+    /// The address by which other hosts reach this one's jails on networks that span hosts.
+    #[must_use]
+    pub fn node(&self, family: Family) -> Option<IpAddr> {
+        self.addresses.get(node_field(family)).copied()
+    }
+
     /// Whether a sysctl that turns something on is declared to be on.
     #[must_use]
     pub fn declares_on(&self, oid: &str) -> bool {
         let value = self.sysctls.get(oid);
         value.is_some_and(|value| value.to_string() == "1")
+    }
+}
+
+/// The entry of `addresses` with the node address of a family.
+#[must_use]
+pub fn node_field(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "node",
+        Family::Ipv6 => "node6",
     }
 }
 

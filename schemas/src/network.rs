@@ -10,7 +10,7 @@ use crate::condition::Condition;
 use crate::ids::Generation;
 use crate::jail::JailSpec;
 use crate::meta::ObjectMeta;
-use crate::net::{AddressRange, Cidr, LOOPBACK_LINK_LOCAL, is_link_local};
+use crate::net::{AddressRange, Cidr, Family, LOOPBACK_LINK_LOCAL, is_link_local};
 use crate::selector::LabelSelector;
 
 /// The host's link-local address on every unnumbered routed link, which is the jail's IPv6 gateway.
@@ -207,6 +207,38 @@ impl NetworkSpec {
         }
     }
 
+    /// The prefix length of each host's slices of this network's subnets of a family; none where each host has the subnets for itself, and in other modes.
+    #[must_use]
+    pub fn slice_length(&self, family: Family) -> Option<u8> {
+        let Some(Mode::Routed(routed)) = self.mode() else {
+            return None;
+        };
+        let lengths = routed.host_prefix_length.as_ref()?;
+        match (self.effective_scope(), family) {
+            (Scope::Host, _) => None,
+            (Scope::Fleet, Family::Ipv4) => lengths.ipv4,
+            (Scope::Fleet, Family::Ipv6) => lengths.ipv6,
+        }
+    }
+
+    /// The slice that an address lies in, if the network's subnets are divided among hosts.
+    #[must_use]
+    pub fn slice_of(&self, address: IpAddr) -> Option<IpNet> {
+        let length = self.slice_length(Family::of(address))?;
+        let net = IpNet::new(address, length).ok()?.trunc();
+        let subnet = self.subnet_of(address)?.cidr.net();
+        subnet.contains(&net).then_some(net)
+    }
+
+    /// Whether the network's subnets are divided among hosts, with routes between them.
+    #[must_use]
+    pub fn spans_hosts(&self) -> bool {
+        let families = [Family::Ipv4, Family::Ipv6];
+        families
+            .into_iter()
+            .any(|family| self.slice_length(family).is_some())
+    }
+
     /// The subnet that `address` lies in.
     #[must_use]
     pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
@@ -255,7 +287,8 @@ pub struct Bridge {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Routed {
-    /// The size of each host's slice of the subnets.
+    /// The size of the slices that hosts get of the subnets, for each family of them. The other hosts have one route to a slice, by the node address of the Host that has it (`addresses`). Needed, and
+    /// of use, where the network spans hosts (`scope: fleet`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_prefix_length: Option<HostPrefixLength>,
     /// How the two ends are addressed.
@@ -263,14 +296,14 @@ pub struct Routed {
     pub link: RoutedLink,
 }
 
-/// The size of a host's slice, per family.
+/// The prefix length of a host's slices, per family.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostPrefixLength {
-    /// IPv4
+    /// That of IPv4 subnets, such as 27.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv4: Option<u8>,
-    /// IPv6
+    /// That of IPv6 subnets, such as 80.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<u8>,
 }

@@ -2,9 +2,10 @@
 //!
 //! One list per kind, meant to shrink. A row says whether the object asks for the feature, where, and what it is.
 
-use crate::host::{HostSpec, PfAnchors};
+use crate::host::{HostSpec, PfAnchors, node_field};
 use crate::jail::{JailSpec, RestartPolicy, RunPolicy};
-use crate::network::{Isolation, NetworkSpec, Scope, Subnet};
+use crate::net::Family;
+use crate::network::{Isolation, NetworkSpec, Subnet};
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::violation::{Findings, Violation};
@@ -27,7 +28,6 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
         }
         Object::Network(network) => {
             rows(&network_rows(&network.spec), &path, &mut findings);
-            across_hosts(&network.spec, &path, &mut findings);
         }
         Object::Jail(jail) => rows(&jail_rows(&jail.spec), &path, &mut findings),
     }
@@ -37,9 +37,9 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
 fn host_rows(spec: &HostSpec) -> [Row<'static>; 3] {
     [
         (
-            !spec.addresses.is_empty(),
+            spec.addresses.keys().any(|name| !is_node(name)),
             "addresses",
-            "next hops of routed networks",
+            "other addresses of a host than `node` and `node6`",
         ),
         (spec.storage.is_some(), "storage", "roots made of images"),
         (
@@ -48,6 +48,11 @@ fn host_rows(spec: &HostSpec) -> [Row<'static>; 3] {
             "writing the anchor lines into pf.conf (leave it out, and add the lines that the agent names)",
         ),
     ]
+}
+
+fn is_node(name: &str) -> bool {
+    let mut families = [Family::Ipv4, Family::Ipv6].into_iter();
+    families.any(|family| node_field(family) == name)
 }
 
 fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
@@ -61,16 +66,9 @@ fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     }
 }
 
-fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 6] {
+fn network_rows(spec: &NetworkSpec) -> [Row<'static>; 5] {
     let bridge = spec.bridge.as_ref();
     [
-        (
-            spec.routed
-                .as_ref()
-                .is_some_and(|routed| routed.host_prefix_length.is_some()),
-            "routed.hostPrefixLength",
-            "slices of a routed network's subnets for each host",
-        ),
         (
             spec.fib.is_some() && spec.shared_ip.is_none(),
             "fib",
@@ -139,17 +137,6 @@ fn rows(table: &[Row<'_>], path: &FieldPath, findings: &mut Findings) {
             &path.field(field),
             message,
             "leave it out: it is refused so that nothing is silently without effect",
-        );
-    }
-}
-
-/// Jails of one routed network on several hosts would not reach each other: there are no routes between hosts yet.
-fn across_hosts(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
-    if spec.routed.is_some() && spec.effective_scope() == Scope::Fleet {
-        findings.add(
-            &path.field("scope"),
-            "not yet realised by this release: a routed network that spans hosts, with routes between them",
-            "write `scope: host`: each host then has these subnets for itself",
         );
     }
 }

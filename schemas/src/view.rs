@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::{HostSpec, ViewMark};
 use crate::ids::{ClusterUid, Generation, Uid};
 use crate::jail::{Addressing, Attachment, Binding, JailSpec};
-use crate::net::Mac;
+use crate::net::{Cidr, Mac};
 use crate::network::NetworkSpec;
 use crate::selector::LabelSelector;
 
@@ -57,6 +57,21 @@ pub struct NetworkView {
     /// The MAC address of this host's bridge for the network, or of its own interface at the netgraph switch, claimed in the store; none where the mode has neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge_mac: Option<Mac>,
+    /// What other hosts have of its subnets, ascending; empty where the network does not span hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<SliceView>,
+}
+
+/// A part of a network's subnets whose addresses are those of another host's jails.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SliceView {
+    /// The prefix.
+    pub cidr: Cidr,
+    /// The Host's name.
+    pub host: String,
+    /// Its node address of that family.
+    pub next_hop: IpAddr,
 }
 
 /// One jail of one host.

@@ -71,15 +71,29 @@ pub enum Crossing {
     },
     /// At the host's ends of their links, on whatever network.
     Links(BTreeSet<String>),
-    /// At a bridge, on the way to the host: each is a private member, and what is left is the way by the host's own routing.
-    Bridge {
-        /// The bridge, and its members: a frame for the MAC address of one of them comes in there (`GRAB_OUR_PACKETS`, sys/net/if_bridge.c; recording `18`).
+    /// At the host's ends of links, and the bridge that they are members of, where the others are behind the host's own routing: at a bridge each is a private member, and in a network that spans
+    /// hosts others are on other hosts.
+    Routed {
+        /// The ends, and the bridge: a frame for the MAC address of a member comes in by that (`GRAB_OUR_PACKETS`, sys/net/if_bridge.c; recording `18`).
         interfaces: BTreeSet<String>,
-        /// What the host routes to the bridge: whatever address another jail's root takes there.
+        /// What the host routes there: whatever address another jail's root takes, and whatever another host's jail has.
         subnets: BTreeSet<IpNet>,
         /// The host's own addresses among these.
         gateways: BTreeSet<IpAddr>,
+        /// Whether all others of the subnets are jails', here and on other hosts: there may be a connection of theirs on any interface.
+        spanning: bool,
     },
+}
+
+impl Crossing {
+    /// Whether others are on other hosts.
+    #[must_use]
+    pub fn is_spanning(&self) -> bool {
+        match self {
+            Self::Stack { .. } | Self::Links(_) => false,
+            Self::Routed { spanning, .. } => *spanning,
+        }
+    }
 }
 
 impl Isolation {
@@ -87,7 +101,7 @@ impl Isolation {
     pub fn interfaces(&self) -> impl Iterator<Item = &str> {
         let (named, loopback): (_, Option<&String>) = match &self.at {
             Crossing::Stack { loopback } => (None, loopback.as_ref()),
-            Crossing::Links(interfaces) | Crossing::Bridge { interfaces, .. } => {
+            Crossing::Links(interfaces) | Crossing::Routed { interfaces, .. } => {
                 (Some(interfaces), None)
             }
         };
@@ -106,7 +120,7 @@ impl Isolation {
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         let groups: &[&str] = match self.at {
             Crossing::Stack { .. } => &[],
-            Crossing::Links(_) | Crossing::Bridge { .. } => &["epair", "bridge"],
+            Crossing::Links(_) | Crossing::Routed { .. } => &["epair", "bridge"],
         };
         groups.iter().copied()
     }
@@ -129,7 +143,24 @@ impl Isolation {
             (Some((sender, _)), Some((target, _))) => sender != target,
             (Some(_) | None, None) | (None, Some(_)) => false,
         };
-        !(leads_on || between && self.is_here(flow))
+        let across = self.is_of_others(from) && self.is_of_others(to);
+        !(leads_on || across || between && self.is_here(flow))
+    }
+
+    /// Whether an address is that of a jail of the network, wherever that is, by the address alone. No jail speaks to itself by the host.
+    fn is_of_others(&self, address: IpAddr) -> bool {
+        match &self.at {
+            Crossing::Stack { .. } | Crossing::Links(_) => false,
+            Crossing::Routed {
+                subnets,
+                gateways,
+                spanning,
+                ..
+            } => {
+                let is_inside = subnets.iter().any(|net| net.contains(&address));
+                *spanning && is_inside && !gateways.contains(&address)
+            }
+        }
     }
 
     /// Whether what comes in by an interface of jails is for another one.
@@ -140,10 +171,11 @@ impl Isolation {
                 let mut jails = self.jails.values();
                 interfaces.contains(interface) && jails.any(|jail| jail.here.contains(&to))
             }
-            Crossing::Bridge {
+            Crossing::Routed {
                 interfaces,
                 subnets,
                 gateways,
+                spanning: _,
             } => {
                 let routed = subnets.iter().any(|net| net.contains(&to));
                 interfaces.contains(interface) && routed && !gateways.contains(&to)
@@ -157,7 +189,7 @@ impl Isolation {
             Crossing::Stack { .. } if is_link_local(flow.to.0) => self
                 .interfaces()
                 .any(|interface| interface == flow.interface),
-            Crossing::Stack { .. } | Crossing::Links(_) | Crossing::Bridge { .. } => true,
+            Crossing::Stack { .. } | Crossing::Links(_) | Crossing::Routed { .. } => true,
         }
     }
 }

@@ -156,7 +156,7 @@ pub enum Owned {
         /// The host end of the jail's link.
         interface: String,
     },
-    /// A route in one of the host's routing tables but the first.
+    /// A route in one of the host's routing tables: what jails with a table of their own need, and the way to other hosts' jails.
     TableRoute(TableRoute),
     /// An interface of the host whose ng_ether(4) hooks we connected to a netgraph switch of ours.
     #[serde(rename_all = "camelCase")]

@@ -651,11 +651,11 @@ impl Op {
     }
 }
 
-/// A route in one of the host's routing tables (fibs) but the first.
+/// A route in one of the host's routing tables (fibs).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TableRoute {
-    /// The table, from 1.
+    /// The table; the first, 0, for what other hosts have of networks that span hosts.
     pub fib: u16,
     /// Where it leads.
     pub destination: IpNet,

@@ -149,6 +149,7 @@ fn changes() -> Vec<Change> {
         (
             name.to_owned(),
             NetworkView {
+                slices: Vec::new(),
                 name: name.to_owned(),
                 ..NetworkView::default()
             },

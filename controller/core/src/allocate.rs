@@ -13,10 +13,13 @@ use cellblock_schemas::network::{
     Mode, Network, NetworkSpec, Passthrough, RoutedLink, Scope, Subnet,
 };
 use cellblock_schemas::{Host, Jail, Uid};
+use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use crate::claim::Resource;
 use crate::index::Index;
+use crate::index::free::{to_address, to_number};
+use crate::slices::{self, Holder};
 use crate::waiting::Waiting;
 
 /// The first two octets of the MAC address of a jail's end of a link.
@@ -37,6 +40,8 @@ pub struct Allocation {
     pub resources: BTreeSet<Resource>,
     /// Bridges that do not have a MAC number yet: the network's name, its uid, the number.
     pub bridges: Vec<(String, Uid, u32)>,
+    /// Slices that the host does not have yet, with the network's name.
+    pub slices: BTreeSet<(String, IpNet)>,
 }
 
 /// Chooses everything for `jail` on `host`. `networks` are the jail's, one per attachment.
@@ -218,8 +223,14 @@ impl Choice<'_> {
         addresses
     }
 
-    /// Claims an address, and that of the host's end of its link where that is one of the network's too.
+    /// Claims an address, and that of the host's end of its link where that is one of the network's too; and for the host the slice that they are of.
     fn claim(&mut self, address: IpAddr) {
+        if let Some(slice) = self.network.spec.slice_of(address)
+            && slices::holder(self.index, self.network, self.host, slice) != Holder::Own
+        {
+            let name = self.network.metadata.name.clone();
+            self.allocation.slices.insert((name, slice));
+        }
         for address in with_partner(&self.network.spec, address) {
             let claim = address_claim(self.network, self.host, address);
             self.allocation.resources.insert(claim);
@@ -244,13 +255,17 @@ impl Choice<'_> {
                 .kept(subnet)
                 .or_else(|| self.free(subnet))
                 .ok_or_else(|| {
-                    Waiting::new(
-                        "AddressesExhausted",
-                        format!(
+                    let message = match self.network.spec.slice_length(subnet.cidr.family()) {
+                        None => format!(
                             "no free address is left in {} of network {name}",
                             subnet.cidr
                         ),
-                    )
+                        Some(length) => format!(
+                            "no free address is left in the slices of {} that host {} has of network {name}, and no other /{length} of it is free; add a subnet",
+                            subnet.cidr, self.host
+                        ),
+                    };
+                    Waiting::new("AddressesExhausted", message)
                 })?;
             self.claim(address);
             addresses.push(HostAddress {
@@ -270,6 +285,7 @@ impl Choice<'_> {
             .map(|address| address.address)
             .filter(|address| subnet.cidr.net().contains(address))
             .filter(|address| Some(*address) != gateway)
+            .filter(|address| self.may_be_here(*address))
             .find(|address| {
                 with_partner(&self.network.spec, *address).all(|address| {
                     let claim = address_claim(self.network, self.host, address);
@@ -277,6 +293,17 @@ impl Choice<'_> {
                         && self.index.claims().in_the_way(&claim, self.owner).is_none()
                 })
             })
+    }
+
+    /// Whether no other host has the slice that an address is of.
+    fn may_be_here(&self, address: IpAddr) -> bool {
+        let slice = self.network.spec.slice_of(address);
+        slice.is_none_or(
+            |slice| match slices::holder(self.index, self.network, self.host, slice) {
+                Holder::Nobody | Holder::Own | Holder::Idle => true,
+                Holder::Other(_) => false,
+            },
+        )
     }
 
     fn free(&self, subnet: &Subnet) -> Option<IpAddr> {
@@ -299,7 +326,8 @@ impl Choice<'_> {
                 | Resource::PublicAddress { .. }
                 | Resource::JailName { .. }
                 | Resource::Nic { .. }
-                | Resource::Root { .. } => None,
+                | Resource::Root { .. }
+                | Resource::Slice { .. } => None,
             });
         holes.extend(own);
         let host = scope_host(&self.network.spec, self.host);
@@ -311,13 +339,78 @@ impl Choice<'_> {
             .spec
             .partner(subnet.cidr.net().addr())
             .is_some();
-        ranges.iter().find_map(|range| {
+        let next = |range: &AddressRange| {
             if paired {
                 used.next_free_pair(range, &holes)
             } else {
                 used.next_free(range, &holes)
             }
-        })
+        };
+        if self
+            .network
+            .spec
+            .slice_length(subnet.cidr.family())
+            .is_none()
+        {
+            return ranges.iter().find_map(next);
+        }
+        let own = self.own_slices(subnet);
+        let within = ranges.iter().flat_map(|range| {
+            let own = own.iter().map(|slice| slices::range(*slice));
+            own.filter_map(|slice| common(&slice, range))
+        });
+        let former = slices::misfits(self.index, self.network);
+        let new = |wanted: Holder| {
+            let is_wanted = |slice: IpNet| {
+                let fits = |other: &IpNet| !other.contains(&slice) && !slice.contains(other);
+                former.iter().all(fits)
+                    && slices::holder(self.index, self.network, self.host, slice) == wanted
+            };
+            ranges
+                .iter()
+                .find_map(|range| self.beginning(range, &next, &is_wanted))
+        };
+        let mut within = within;
+        within
+            .find_map(|range| next(&range))
+            .or_else(|| new(Holder::Nobody))
+            .or_else(|| new(Holder::Idle))
+    }
+
+    /// The slices of a subnet that the host has, or gets with this jail, ascending.
+    fn own_slices(&self, subnet: &Subnet) -> BTreeSet<IpNet> {
+        let name = &self.network.metadata.name;
+        let held = self.index.claims().slices(name).map(|(net, _)| net);
+        let held = held
+            .filter(|net| slices::holder(self.index, self.network, self.host, *net) == Holder::Own);
+        let new = self.allocation.slices.iter();
+        let new = new.filter(|(of, _)| of == name).map(|(_, net)| *net);
+        let is_fit = |net: &IpNet| self.network.spec.slice_of(net.addr()) == Some(*net);
+        held.chain(new)
+            .filter(|net| subnet.cidr.net().contains(net) && is_fit(net))
+            .collect()
+    }
+
+    /// The first free address of the first slice in a range that is wanted. Each round leaves a slice behind that somebody has.
+    fn beginning(
+        &self,
+        range: &AddressRange,
+        next: &impl Fn(&AddressRange) -> Option<IpAddr>,
+        is_wanted: &impl Fn(IpNet) -> bool,
+    ) -> Option<IpAddr> {
+        let mut rest = *range;
+        loop {
+            let address = next(&rest)?;
+            let slice = self.network.spec.slice_of(address)?;
+            if is_wanted(slice) {
+                return Some(address);
+            }
+            if slice.broadcast() >= rest.last {
+                return None;
+            }
+            let (family, last) = to_number(slice.broadcast());
+            rest.first = to_address(family, last.checked_add(1)?);
+        }
     }
 
     /// The prefix length that an address gets on its interface: that of a single address where the address is an alias of
@@ -452,6 +545,14 @@ impl Choice<'_> {
             number = number.wrapping_add(1);
         }
     }
+}
+
+/// The addresses that two ranges have in common.
+fn common(one: &AddressRange, other: &AddressRange) -> Option<AddressRange> {
+    one.overlaps(other).then(|| AddressRange {
+        first: one.first.max(other.first),
+        last: one.last.min(other.last),
+    })
 }
 
 fn mac(prefix: [u8; 2], number: u32) -> Mac {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use cellblock_schemas::jail::{Binding, JailStatus};
 use cellblock_schemas::network::Network;
 use cellblock_schemas::{ConditionStatus, Host, Jail, Kind, Uid};
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::allocate::allocate;
@@ -14,6 +15,7 @@ use crate::conditions;
 use crate::index::{self, Index, wanted_ports};
 use crate::place::{self, Rejected};
 use crate::rules::{self, Problem, Together};
+use crate::slices;
 use crate::waiting::Waiting;
 use crate::write::{Guard, Write};
 
@@ -36,6 +38,8 @@ pub struct Decision {
     pub resources: BTreeSet<Resource>,
     /// Bridges that do not have a MAC number yet: the network's name, its uid, the number.
     pub bridges: Vec<(String, Uid, u32)>,
+    /// Slices that the host does not have yet, with the network's name.
+    pub slices: BTreeSet<(String, IpNet)>,
 }
 
 /// Whether a jail is bound to a host that the operator has given up.
@@ -214,7 +218,7 @@ fn decide_on(
     let kept = held
         .filter(|(resource, _)| !resources.contains(resource))
         .count();
-    if kept + resources.len() > CLAIMS_MAX {
+    if kept + resources.len() + allocation.slices.len() > CLAIMS_MAX {
         return Err(Waiting::new(
             "TooManyClaims",
             format!(
@@ -230,6 +234,7 @@ fn decide_on(
         },
         resources,
         bridges: allocation.bridges,
+        slices: allocation.slices,
     })
 }
 
@@ -262,7 +267,8 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
             Resource::MacNumber(_)
             | Resource::JailName { .. }
             | Resource::Nic { .. }
-            | Resource::Root { .. } => {}
+            | Resource::Root { .. }
+            | Resource::Slice { .. } => {}
         }
     }
     for (resource, held) in index.claims().of(&jail.metadata.uid) {
@@ -290,6 +296,12 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
         claimed = true;
     }
     let host = &decision.binding.host;
+    for (network, net) in &decision.slices {
+        if let Some(network) = index.network(network) {
+            slices::claim(index, network, host, *net, write);
+            claimed = true;
+        }
+    }
     let guards = [
         (ports, Guard::Ports(host.clone())),
         (

@@ -1,4 +1,4 @@
-//! Claims: who holds an address, a MAC number, a host port, a jail name or a NIC. Each is one key that is created only if absent,
+//! Claims: who holds an address, a slice of a subnet, a MAC number, a host port, a jail name or a NIC. Each is one key that is created only if absent,
 //! in the transaction of the object it is for, so that no crash and no second controller can give it away twice.
 //!
 //! Only the values and their text forms live here; choosing them is `allocate`'s part.
@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use cellblock_schemas::net::{Mac, PortRange, Protocol};
 use cellblock_schemas::{Generation, Uid};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Something of which there is only one. The order groups what is searched together.
@@ -62,6 +63,13 @@ pub enum Resource {
         /// The directory, absolute and in its shortest form.
         path: String,
     },
+    /// A part of a network's subnets whose addresses are those of one host's jails.
+    Slice {
+        /// The Network's name.
+        network: String,
+        /// The prefix.
+        net: IpNet,
+    },
 }
 
 impl Resource {
@@ -93,6 +101,7 @@ impl Resource {
             Self::JailName { host, .. } => format!("name/{host}"),
             Self::Root { host, .. } => format!("root/{host}"),
             Self::Nic { host, .. } => format!("nic/{host}"),
+            Self::Slice { network, .. } => format!("slice/{network}"),
         }
     }
 
@@ -113,6 +122,7 @@ impl Resource {
             Self::JailName { name, .. } => name.clone(),
             Self::Nic { interface, .. } => interface.clone(),
             Self::Root { path, .. } => path.replace('%', "%25").replace('/', "%2F"),
+            Self::Slice { net, .. } => net.to_string().replace('/', ","),
         }
     }
 
@@ -154,6 +164,10 @@ impl Resource {
                 host: host.to_owned(),
                 interface: value.to_owned(),
             }),
+            ("slice", Some(network)) => Some(Self::Slice {
+                network: network.to_owned(),
+                net: value.replace(',', "/").parse().ok()?,
+            }),
             ("name", Some(host)) => Some(Self::JailName {
                 host: host.to_owned(),
                 name: value.to_owned(),
@@ -183,6 +197,7 @@ impl std::fmt::Display for Resource {
             Self::JailName { name, .. } => write!(f, "jail name {name}"),
             Self::Root { path, .. } => write!(f, "root {path}"),
             Self::Nic { host, interface } => write!(f, "NIC {interface} of host {host}"),
+            Self::Slice { network, net } => write!(f, "slice {net} of network {network}"),
         }
     }
 }
@@ -219,6 +234,15 @@ pub enum Owner {
         /// The Host's name.
         host: String,
     },
+    /// The jails of a network on one host.
+    Slice {
+        /// The Network's name.
+        network: String,
+        /// The Network's uid.
+        uid: Uid,
+        /// The Host's name.
+        host: String,
+    },
 }
 
 impl Owner {
@@ -226,7 +250,18 @@ impl Owner {
     #[must_use]
     pub fn uid(&self) -> &Uid {
         match self {
-            Self::Jail { uid, .. } | Self::Bridge { uid, .. } => uid,
+            Self::Jail { uid, .. } | Self::Bridge { uid, .. } | Self::Slice { uid, .. } => uid,
+        }
+    }
+}
+
+impl Owner {
+    /// The host that a slice is for.
+    #[must_use]
+    pub fn slice_host(&self) -> Option<&str> {
+        match self {
+            Self::Slice { host, .. } => Some(host),
+            Self::Jail { .. } | Self::Bridge { .. } => None,
         }
     }
 }
@@ -237,6 +272,9 @@ impl std::fmt::Display for Owner {
             Self::Jail { name, .. } => write!(f, "jail {name}"),
             Self::Bridge { network, host, .. } => {
                 write!(f, "the bridge of network {network} on {host}")
+            }
+            Self::Slice { network, host, .. } => {
+                write!(f, "the jails of network {network} on {host}")
             }
         }
     }

@@ -108,6 +108,7 @@ impl Wish {
         let networks = match self.attached {
             Attached::Nothing => json!([]),
             Attached::Lan => attachment("lan", given("10.30.0")),
+            Attached::Inside if self.is_spanning() => attachment("span", given("10.40.0")),
             Attached::Inside => json!([{"network": "inside"}]),
             // 10.10.0.10 to 10.10.0.15 lie in some of the prefixes.
             Attached::Wire(wire) => attachment(WIRE[wire], given("10.10.0")),
@@ -137,6 +138,11 @@ impl Wish {
         }
         self.select(&mut document);
         document
+    }
+
+    /// Whether it is on the network that spans hosts. Not by chance, as below.
+    fn is_spanning(&self) -> bool {
+        self.mac.is_some()
     }
 
     /// Labels, and rules about jails with labels. Not by chance, so that what is in regressions stays what it was.
@@ -223,9 +229,29 @@ struct History {
     live: BTreeMap<String, BTreeMap<Uid, Uses>>,
 }
 
+/// A host that others can reach the jails of.
+fn node(place: usize) -> Value {
+    let mut document = host(HOSTS[place]);
+    document["spec"]["addresses"] = json!({"node": format!("198.51.100.{}", place + 1)});
+    document
+}
+
+/// A routed network with as many slices as there are hosts and one more, of few addresses each.
+fn span() -> Value {
+    let mut document = shared("span");
+    document["spec"] = json!({
+        "routed": {"hostPrefixLength": {"ipv4": 30}}, "scope": "fleet", "subnets": [{"cidr": "10.40.0.0/28"}],
+    });
+    document
+}
+
 impl History {
     fn new() -> Self {
         let mut world = World::with_hosts(&HOSTS);
+        for place in 0..HOSTS.len() {
+            world.apply(node(place)).expect("the host is right");
+        }
+        world.apply(span()).expect("a network");
         world.apply(bridge("lan")).expect("a network");
         world.apply(shared("inside")).expect("a network");
         let east = Wire {
@@ -261,7 +287,7 @@ impl History {
             }
             Step::Reconcile => self.world.reconcile(),
             Step::Cordon(name, cordoned) => {
-                let mut document = host(HOSTS[*name]);
+                let mut document = node(*name);
                 document["spec"]["unschedulable"] = json!(cordoned);
                 self.world
                     .apply(document)
@@ -324,6 +350,43 @@ impl History {
     }
 }
 
+impl History {
+    /// What a jail has of the network that spans hosts is of a slice of its host's, by decision and in fact: the routes of the others lead there.
+    fn in_their_slices(&self) -> Result<(), TestCaseError> {
+        let index = &self.world.index;
+        let decided = index.list(Kind::Jail, None);
+        let decided = decided.filter_map(|entry| entry.jail()?.binding());
+        let decided = decided.flat_map(|binding| {
+            let bound = binding.attachments.iter();
+            let bound = bound.filter(|bound| bound.network == "span");
+            let addresses = bound.flat_map(|bound| &bound.addresses);
+            addresses.map(|bound| (binding.host.as_str(), bound.address))
+        });
+        let live = self.live.iter().flat_map(|(host, jails)| {
+            let uses = jails.values().flatten();
+            uses.filter_map(move |resource| {
+                let Resource::Address {
+                    network, address, ..
+                } = resource
+                else {
+                    return None;
+                };
+                (network == "span").then_some((host.as_str(), *address))
+            })
+        });
+        for (host, address) in decided.chain(live) {
+            let slices = index.claims().slices("span");
+            let mut holders = slices.filter(|(net, _)| net.contains(&address));
+            let holder = holders
+                .next()
+                .and_then(|(_, claim)| claim.owner.slice_host());
+            prop_assert_eq!(holder, Some(host), "{} of {}", address, host);
+            prop_assert!(holders.next().is_none(), "slices do not overlap");
+        }
+        Ok(())
+    }
+}
+
 /// Everything that a binding uses, single ports one by one.
 fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
     let mut uses = Uses::new();
@@ -365,7 +428,8 @@ fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
                 | Resource::MacNumber(_)
                 | Resource::JailName { .. }
                 | Resource::Nic { .. }
-                | Resource::Root { .. } => continue,
+                | Resource::Root { .. }
+                | Resource::Slice { .. } => continue,
             };
             uses.extend((ports.first..=ports.last).map(|port| Resource::Port {
                 host: host.clone(),
@@ -409,6 +473,7 @@ proptest! {
         for step in &steps {
             history.take(step);
             history.never_twice()?;
+            history.in_their_slices()?;
         }
     }
 
@@ -426,7 +491,7 @@ proptest! {
         }
         history.world.reconcile();
         prop_assert_eq!(history.world.index.count(Kind::Jail), 0);
-        for network in ["lan", "inside"] {
+        for network in ["lan", "inside", "span"] {
             history.world.delete(Kind::Network, network).expect("accepted");
         }
         for network in WIRE {

@@ -34,6 +34,7 @@ mod laws;
 pub mod place;
 pub mod reconcile;
 pub mod rules;
+mod slices;
 #[cfg(test)]
 mod testing;
 pub mod view;

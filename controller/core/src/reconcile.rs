@@ -5,6 +5,7 @@
 //! is taken, so that steps may be taken one after the other, in any order, more than once, and by several controllers.
 
 use cellblock_schemas::{ConditionStatus, Host, HostStatus, Kind, Object, Uid};
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::admit::draft::Draft;
@@ -12,6 +13,7 @@ use crate::admit::finish;
 use crate::bind;
 use crate::conditions;
 use crate::index::Index;
+use crate::slices;
 use crate::write::Write;
 
 mod realise;
@@ -30,6 +32,8 @@ pub enum Item {
     Unsettled(String),
     /// A host whose `Heard` condition is not what its session says.
     Heard(String),
+    /// A slice of a network's subnets, by the network's name, that its host does not need any more.
+    Slice(String, IpNet),
     /// A network whose status does not say how many jails are attached, or where it is realised.
     Network(String),
 }
@@ -53,8 +57,11 @@ pub fn due(index: &Index) -> Vec<Item> {
         .networks()
         .filter(|network| !realise::says(index, network));
     let networks = networks.map(|network| Item::Network(network.metadata.name.clone()));
+    let slices = slices::needless(index);
+    let slices = slices.map(|(network, net)| Item::Slice(network.to_owned(), net));
     deleting
         .chain(orphans)
+        .chain(slices)
         .chain(unsettled)
         .chain(heard)
         .chain(networks)
@@ -67,6 +74,7 @@ pub fn step(index: &Index, item: &Item, now: Timestamp) -> Option<Write> {
     match item {
         Item::Deleting(kind, name) => finish(index, *kind, name, now),
         Item::Orphan(uid) => orphan(index, uid),
+        Item::Slice(network, net) => slices::release(index, network, *net),
         Item::Unsettled(name) => unsettled(index, name, now),
         Item::Heard(name) => heard(index, name, now),
         Item::Network(name) => realise::network(index, name, now),

@@ -7,6 +7,7 @@ mod firewall;
 mod jail;
 mod network;
 mod one_to_one;
+mod slices;
 mod tables;
 mod together;
 mod uplink;

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::allocate::bridge_mac;
 use crate::index::Index;
+use crate::slices;
 
 /// A SHA-256.
 pub type Hash = [u8; 32];
@@ -93,6 +94,7 @@ fn network_view(index: &Index, name: &str, host: &str) -> Option<NetworkView> {
         generation: network.metadata.generation,
         spec: network.spec.clone(),
         bridge_mac: index.claims().bridge(uid, host).map(bridge_mac),
+        slices: slices::of_others(index, network, host),
     })
 }
 

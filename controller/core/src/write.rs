@@ -47,6 +47,8 @@ pub enum Guard {
     Addresses(String),
     /// The published ports and public addresses of one host.
     Ports(String),
+    /// The node addresses of all hosts, and the networks that span hosts.
+    Nodes,
     /// Which bridge has which uplink of one host.
     Uplinks(String),
 }
@@ -57,6 +59,7 @@ impl Guard {
     pub fn name(&self) -> String {
         match self {
             Self::Networks => "networks".to_owned(),
+            Self::Nodes => "nodes".to_owned(),
             Self::Addresses(network) => format!("addresses/{network}"),
             Self::Ports(host) => format!("ports/{host}"),
             Self::Uplinks(host) => format!("uplinks/{host}"),

@@ -224,7 +224,7 @@ fn told(view: &HostView, facts: &HostFacts) -> Fresh {
     }
 }
 
-/// What the Host declares. Addresses that are given to jails stand behind the others: the first is the one that the host sends from.
+/// What the Host declares. Addresses that are given to jails stand behind the others: the first is the one that the host sends from. Node addresses are taken to be on the first uplink.
 fn declared(view: &HostView) -> Fresh {
     let publics = view
         .jails
@@ -251,6 +251,13 @@ fn declared(view: &HostView) -> Fresh {
             .partition(|(address, _)| is_jails(address));
         for (_, address) in own.into_iter().chain(jails) {
             port.add(*address);
+        }
+    }
+    let mut uplinks = view.host.uplinks.values();
+    let first = uplinks.find_map(|uplink| uplink.interface.as_ref());
+    if let Some(port) = first.and_then(|first| ports.get_mut(first)) {
+        for address in view.host.addresses.values() {
+            port.add_on_link(*address);
         }
     }
     Fresh {
@@ -283,6 +290,18 @@ impl Port {
             (Family::Ipv4, true) => 24,
             (Family::Ipv6, true) => 64,
             (Family::Ipv4 | Family::Ipv6, false) => family.host_prefix_length(),
+        };
+        self.addresses.push((address, length));
+    }
+
+    /// An address by which neighbours reach the host has its segment's prefix.
+    fn add_on_link(&mut self, address: IpAddr) {
+        if self.addresses.iter().any(|(known, _)| *known == address) {
+            return;
+        }
+        let length = match Family::of(address) {
+            Family::Ipv4 => 24,
+            Family::Ipv6 => 64,
         };
         self.addresses.push((address, length));
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use crate::host::{BlockedPorts, HostSpec, Lagg, LaggProtocol, Scrub, SysctlValue, Uplink};
-use crate::net::Family;
+use crate::net::{Family, is_link_local};
 use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::validate::{exactly_one, names, paths};
@@ -40,6 +40,13 @@ pub(super) fn validate(spec: &HostSpec, path: &FieldPath, findings: &mut Finding
         let at = path.field("addresses").key(name);
         findings.check(&at, names::entry(name));
         unicast(*address, &at, findings);
+        if is_link_local(*address) {
+            findings.add(
+                &at,
+                format!("{address} is on every link, and other hosts would have to know which"),
+                "give an address that is the host's own on the link that it shares with the others",
+            );
+        }
     }
     for (name, family) in [("node", Family::Ipv4), ("node6", Family::Ipv6)] {
         if spec

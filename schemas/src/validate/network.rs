@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use crate::enforcement::{Feature, enforcement};
 use crate::net::{AddressRange, Family};
 use crate::network::{
-    Bridge, Gateway, GatewayOwner, Isolation, Mode, Nat, NetworkSpec, Routed, RoutedLink, Subnet,
+    Bridge, Gateway, GatewayOwner, Isolation, Mode, Nat, NetworkSpec, Routed, RoutedLink, Scope,
+    Subnet,
 };
 use crate::path::FieldPath;
 use crate::validate::{exactly_one, names, reserved, selector};
@@ -148,18 +149,68 @@ fn validate_routed(spec: &NetworkSpec, routed: &Routed, path: &FieldPath, findin
             findings,
         );
     }
-    let Some(lengths) = &routed.host_prefix_length else {
+    let at = path.field("routed").field("hostPrefixLength");
+    match spec.effective_scope() {
+        Scope::Fleet => {
+            for family in [Family::Ipv4, Family::Ipv6] {
+                slices(spec, routed, family, &at, findings);
+            }
+        }
+        Scope::Host if routed.host_prefix_length.is_some() => findings.add(
+            &at,
+            "divides the subnets among hosts, but each host has them for itself",
+            "remove it, or write `scope: fleet`",
+        ),
+        Scope::Host => {}
+    }
+}
+
+/// The slices that hosts get of the subnets of one family.
+fn slices(
+    spec: &NetworkSpec,
+    routed: &Routed,
+    family: Family,
+    path: &FieldPath,
+    findings: &mut Findings,
+) {
+    let lengths = routed.host_prefix_length.clone().unwrap_or_default();
+    let (name, length) = match family {
+        Family::Ipv4 => ("ipv4", lengths.ipv4),
+        Family::Ipv6 => ("ipv6", lengths.ipv6),
+    };
+    let at = path.field(name);
+    let nets = spec.subnets.iter().map(|subnet| subnet.cidr.net());
+    let mut nets = nets.filter(|net| Family::of(net.addr()) == family);
+    let Some(length) = length else {
+        if let Some(net) = nets.next() {
+            let message = format!(
+                "a network that spans hosts is divided among them, and nothing says into how large slices of {net}"
+            );
+            let help = "give the prefix length of a host's slice, or write `scope: host`: each host then has these subnets for itself";
+            findings.add(&at, message, help);
+        }
         return;
     };
-    let at = path.field("routed").field("hostPrefixLength");
-    for (name, length, most) in [("ipv4", lengths.ipv4, 32), ("ipv6", lengths.ipv6, 128)] {
-        if length.is_some_and(|length| !(1..=most).contains(&length)) {
-            findings.add(
-                &at.field(name),
-                "is not a prefix length of that family",
-                format!("1 to {most}"),
-            );
-        }
+    // A link with numbered ends is within one slice.
+    let most = match routed.link {
+        RoutedLink::Unnumbered => family.host_prefix_length(),
+        RoutedLink::PointToPoint => family.host_prefix_length() - 1,
+    };
+    if !(1..=most).contains(&length) {
+        let message = "is not a prefix length of slices of that family with this kind of link";
+        return findings.add(&at, message, format!("1 to {most}"));
+    }
+    let nets: Vec<IpNet> = nets.collect();
+    if nets.is_empty() {
+        let message = format!("there is no {name} subnet to divide");
+        findings.add(&at, message, "remove it, or add a subnet");
+    }
+    if let Some(net) = nets.iter().find(|net| net.prefix_len() > length) {
+        findings.add(
+            &at,
+            format!("a /{length} is larger than {net}, of which it shall be a slice"),
+            format!("{} to {most}", net.prefix_len()),
+        );
     }
 }
 

@@ -100,6 +100,80 @@ fn networks_have_one_mode() {
 }
 
 #[test]
+fn a_routed_network_that_spans_hosts_says_what_each_gets_of_it() {
+    let network = |lengths: Value, link: &str, scope: &str| {
+        let subnets = json!([{ "cidr": "10.40.0.0/22" }, { "cidr": "10.41.0.0/24" }, { "cidr": "fd00:40::/64" }]);
+        let routed = json!({ "link": link, "hostPrefixLength": lengths });
+        let routed = if lengths.is_null() {
+            json!({ "link": link })
+        } else {
+            routed
+        };
+        let spec = json!({ "routed": routed, "scope": scope, "subnets": subnets });
+        found(Kind::Network, "n", spec)
+    };
+    let [links, pairs] = ["unnumbered", "pointToPoint"];
+    let fine = json!({ "ipv4": 27, "ipv6": 80 });
+    assert_eq!(network(fine.clone(), links, "fleet"), [""; 0]);
+    assert_eq!(
+        network(json!({ "ipv4": 32, "ipv6": 128 }), links, "fleet"),
+        [""; 0]
+    );
+    assert_eq!(
+        network(json!({ "ipv4": 24, "ipv6": 64 }), pairs, "fleet"),
+        [""; 0]
+    );
+    assert_eq!(network(Value::Null, links, "host"), [""; 0]);
+    let of_hosts = network(fine, links, "host");
+    assert!(
+        of_hosts[0].starts_with("spec.routed.hostPrefixLength: divides the subnets among hosts"),
+        "{of_hosts:?}"
+    );
+    let unsaid = network(Value::Null, links, "fleet");
+    assert_eq!(unsaid.len(), 2, "{unsaid:?}");
+    assert!(unsaid[0].starts_with("spec.routed.hostPrefixLength.ipv4: a network that spans hosts is divided among them, and nothing says into how large slices of 10.40.0.0/22"), "{unsaid:?}");
+    let large = network(json!({ "ipv4": 23, "ipv6": 63 }), links, "fleet");
+    assert_eq!(
+        large,
+        [
+            "spec.routed.hostPrefixLength.ipv4: a /23 is larger than 10.41.0.0/24, of which it shall be a slice (24 to 32)",
+            "spec.routed.hostPrefixLength.ipv6: a /63 is larger than fd00:40::/64, of which it shall be a slice (64 to 128)",
+        ]
+    );
+    // A link has both of its addresses in one slice.
+    assert_eq!(
+        network(json!({ "ipv4": 32, "ipv6": 128 }), pairs, "fleet").len(),
+        2
+    );
+    let alone = json!({ "routed": { "hostPrefixLength": { "ipv4": 27, "ipv6": 80 } }, "subnets": [{ "cidr": "10.40.0.0/22" }] });
+    assert_eq!(
+        fields(Kind::Network, alone),
+        ["spec.routed.hostPrefixLength.ipv6"]
+    );
+}
+
+#[test]
+fn a_node_address_is_one_that_other_hosts_can_send_to() {
+    let fields = |addresses: Value| fields(Kind::Host, json!({ "addresses": addresses }));
+    assert_eq!(
+        fields(json!({ "node": "198.51.100.11", "node6": "2001:db8::11" })),
+        [""; 0]
+    );
+    for (name, address) in [
+        ("node", "fd00::1"),
+        ("node6", "198.51.100.11"),
+        ("node6", "fe80::1"),
+        ("node", "127.0.0.1"),
+    ] {
+        assert_eq!(
+            fields(json!({ name: address })),
+            [format!("spec.addresses[{name}]")],
+            "{address}"
+        );
+    }
+}
+
+#[test]
 fn the_gateways_of_routed_links_are_mostly_given() {
     let subnets = json!([
         { "cidr": "10.0.0.0/24", "gateway": { "address": "10.0.0.1" } },
@@ -107,7 +181,7 @@ fn the_gateways_of_routed_links_are_mostly_given() {
         { "cidr": "10.0.1.1/32" },
     ]);
     let of = |link: &str| {
-        let routed = json!({ "routed": { "link": link }, "subnets": subnets });
+        let routed = json!({ "routed": { "link": link }, "scope": "host", "subnets": subnets });
         fields(Kind::Network, routed)
     };
     assert_eq!(
@@ -686,6 +760,7 @@ fn isolation_that_nothing_could_bring_about() {
         let spec = json!({ mode: settings, "subnets": subnets, "isolation": "jails" });
         fields(Kind::Network, spec)
     };
+    let slices = json!({ "hostPrefixLength": { "ipv4": 27 } });
     for (mode, settings) in [
         ("netgraph", json!({})),
         ("netgraph", json!({ "uplink": "x" })),
@@ -698,7 +773,7 @@ fn isolation_that_nothing_could_bring_about() {
         ("sharedIP", json!({ "uplink": "x" })),
         ("bridge", json!({})),
         ("bridge", json!({ "uplink": "x" })),
-        ("routed", json!({})),
+        ("routed", slices),
     ] {
         assert_eq!(apart(mode, settings), [""; 0], "{mode}");
     }

@@ -1,14 +1,14 @@
 //! Generated networks: both shared-IP modes, a switch inside the host, a bridge with an uplink, which may be a lagg or a vlan on it, routed links of both kinds, and netgraph switches inside the host and with an uplink, each in many shapes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::ids::{Generation, Uid};
-use cellblock_schemas::net::Mac;
+use cellblock_schemas::net::{Cidr, Mac};
 use cellblock_schemas::network::{
-    Bridge, Egress, Gateway, GatewayOwner, Isolation, Loopback, Nat, Netgraph, NetworkSpec,
-    Passthrough, Routed, RoutedLink, SharedIp, Subnet,
+    Bridge, Egress, Gateway, GatewayOwner, HostPrefixLength, Isolation, Loopback, Nat, Netgraph,
+    NetworkSpec, Passthrough, Routed, RoutedLink, SharedIp, Subnet,
 };
-use cellblock_schemas::view::NetworkView;
+use cellblock_schemas::view::{NetworkView, SliceView};
 use proptest::prelude::*;
 
 /// The networks that generated jails are attached to.
@@ -55,7 +55,7 @@ pub struct NetSketch {
     pub narrow: bool,
     /// The last octet of the gateways; none: no gateway, or what a routed network has unless said.
     pub gateway: Option<u8>,
-    /// The host has the gateways although there is an uplink, or somebody else although there is none; the addresses on the loopback are link-local.
+    /// The host has the gateways although there is an uplink, or somebody else although there is none; the addresses on the loopback are link-local; links that the host routes by span hosts.
     pub odd_owner: bool,
     /// In octets.
     pub mtu: Option<u32>,
@@ -207,6 +207,7 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
         },
     };
     NetworkView {
+        slices: slices(&spec),
         name: NETWORKS[index].to_owned(),
         uid: Uid(format!("net-{}", NETWORKS[index])),
         generation: Generation(1),
@@ -223,6 +224,7 @@ pub(super) fn passed(sketch: &NetSketch) -> NetworkView {
         uid: Uid(format!("net-{PASSED}")),
         generation: Generation(1),
         bridge_mac: None,
+        slices: Vec::new(),
         spec: NetworkSpec {
             passthrough: Some(Passthrough {
                 uplinks: vec!["pool".to_owned()],
@@ -247,7 +249,11 @@ fn routed(sketch: &NetSketch, link: RoutedLink, mut subnets: Vec<Subnet>) -> Net
     NetworkSpec {
         routed: Some(Routed {
             link,
-            ..Routed::default()
+            // As for the tables of jails on a NIC.
+            host_prefix_length: sketch.odd_owner.then_some(HostPrefixLength {
+                ipv4: Some(27),
+                ipv6: Some(80),
+            }),
         }),
         subnets,
         isolation: isolation(sketch.private),
@@ -255,6 +261,19 @@ fn routed(sketch: &NetSketch, link: RoutedLink, mut subnets: Vec<Subnet>) -> Net
         mtu: sketch.mtu,
         ..NetworkSpec::default()
     }
+}
+
+/// What another host on the wire has of a network that spans hosts.
+fn slices(spec: &NetworkSpec) -> Vec<SliceView> {
+    let subnets = spec.subnets.iter().map(|subnet| subnet.cidr.net());
+    let bases = subnets.map(|net| offset(&net.addr().to_string(), 96));
+    let slices = bases.filter_map(|base| spec.slice_of(base).filter(|net| net.addr().is_ipv4()));
+    let views = slices.map(|net| SliceView {
+        cidr: Cidr(net),
+        host: "fbsd-02".to_owned(),
+        next_hop: Ipv4Addr::new(10, 0, 2, 22).into(),
+    });
+    views.collect()
 }
 
 /// The IPv6 addresses on the loopback: unique local ones, or link-local ones.

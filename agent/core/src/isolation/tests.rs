@@ -68,10 +68,11 @@ fn jails_of_a_bridge_by_way_of_the_host() {
     let isolation = Isolation {
         network: Uid("net".to_owned()),
         jails: [(Uid("www".to_owned()), apart(&["172.16.1.10"], &[]))].into(),
-        at: Crossing::Bridge {
+        at: Crossing::Routed {
             interfaces: ["cbxbr".to_owned()].into(),
             subnets: ["172.16.1.0/24".parse().expect("a prefix")].into(),
             gateways: ["172.16.1.1".parse().expect("an address")].into(),
+            spanning: false,
         },
         beside: BTreeMap::new(),
     };
@@ -85,6 +86,41 @@ fn jails_of_a_bridge_by_way_of_the_host() {
     assert!(permits("cbxbr", true, "198.51.100.1"), "the outside");
     assert!(permits("cbxbr", false, "172.16.1.10"), "from the host");
     assert!(permits("vtnet0", true, "172.16.1.10"), "a published port");
+}
+
+#[test]
+fn jails_of_a_network_that_spans_hosts() {
+    let isolation = Isolation {
+        network: Uid("net".to_owned()),
+        jails: [(Uid("one".to_owned()), apart(&["10.41.0.3"], &["10.41.0.3"]))].into(),
+        at: Crossing::Routed {
+            interfaces: ["cbxa".to_owned()].into(),
+            subnets: ["10.41.0.0/24".parse().expect("a prefix")].into(),
+            gateways: ["10.41.0.2".parse().expect("an address")].into(),
+            spanning: true,
+        },
+        beside: BTreeMap::new(),
+    };
+    let permits = |interface, inward, from, to| {
+        let both = [(from, to), (to, from)];
+        both.map(|(from, to)| isolation.permits(&flow(interface, inward, from, to)))
+    };
+    // The other's host is behind the wire: on the way out, on the way in, and to a link.
+    for (interface, inward) in [("vtnet0", false), ("vtnet0", true), ("cbxa", false)] {
+        assert_eq!(
+            permits(interface, inward, "10.41.0.3", "10.41.0.17"),
+            [false; 2]
+        );
+        assert_eq!(
+            permits(interface, inward, "10.41.0.3", "198.51.100.1"),
+            [true; 2]
+        );
+    }
+    assert!(
+        permits("cbxa", false, "10.41.0.2", "10.41.0.3")[0],
+        "from the host"
+    );
+    assert!(!permits("cbxa", true, "10.41.0.3", "10.41.0.17")[0]);
 }
 
 #[test]

@@ -411,6 +411,12 @@ fn stakes_of(rules: &AnchorRules) -> Vec<Stake<'_>> {
     let apart = apart.flat_map(|isolation| isolation.interfaces().chain(isolation.groups()));
     let closed = closed.chain(apart);
     stakes.extend(closed.map(|interface| stake(true, interface, false)));
+    let across = rules
+        .isolation
+        .iter()
+        .filter(|isolation| isolation.at.is_spanning());
+    let across = across.flat_map(|isolation| isolation.interfaces().chain(isolation.groups()));
+    stakes.extend(across.map(|interface| stake(false, interface, false)));
     for scrub in &rules.scrubs {
         stakes.extend([true, false].map(|inward| stake(inward, &scrub.interface, false)));
     }

@@ -226,10 +226,10 @@ impl<'a> Index<'a> {
         routes.get(*gateway)
     }
 
-    /// The host's route to exactly that prefix, in a routing table but the first.
+    /// The host's route to exactly that prefix, in a routing table.
     pub(crate) fn table_route(&self, fib: u16, to: IpNet) -> Option<&'a Route> {
         let routes = self.table_routes.get_or_init(|| {
-            let tables = self.observed.routes.range(1..);
+            let tables = self.observed.routes.iter();
             let routes = tables.flat_map(|(fib, routes)| routes.iter().map(move |r| (*fib, r)));
             routes
                 .filter_map(|(fib, route)| Some(((fib, route.prefix()?), route)))

@@ -24,6 +24,7 @@ mod phase;
 mod restore;
 mod roots;
 mod routed;
+pub(crate) mod slices;
 mod sysctls;
 pub mod tables;
 mod teardown;
@@ -86,8 +87,12 @@ pub mod reason {
     pub const NIC_IN_USE: &str = "NicInUse";
     /// The host has no routing table of that number.
     pub const FIB_MISSING: &str = "FibMissing";
-    /// In the jail's routing table a route leads another way than the jail needs it to.
+    /// In a routing table a route leads another way than a jail, or a network that spans hosts, needs it to.
     pub const ROUTE_TAKEN: &str = "RouteTaken";
+    /// The host's own node address is on none of its interfaces.
+    pub const NODE_ADDRESS_MISSING: &str = "NodeAddressMissing";
+    /// Another host's node address lies on no link of this host.
+    pub const NODE_NOT_ON_LINK: &str = "NodeNotOnLink";
     /// The uplink is a member of somebody else's bridge.
     pub const UPLINK_IN_USE: &str = "UplinkInUse";
     /// The kernel does not know this jail parameter.
@@ -263,6 +268,7 @@ pub fn plan(view: &HostView, observed: &Observed, ledger: &Ledger, settings: &Se
     planner.resolve_firewalls();
     planner.plan_jails();
     planner.plan_filter();
+    planner.tell_slices();
     planner.finish()
 }
 

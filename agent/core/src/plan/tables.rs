@@ -1,4 +1,4 @@
-//! Routing tables other than the first (fibs): the routes in them that shared-IP jails need.
+//! Routing tables other than the first (fibs): the routes in them that shared-IP jails need. What `slices` wants of the first is kept here, too.
 //!
 //! What a jail with a table of its own sends goes by that table alone. Unless `net.add_addr_allfibs` is 1 the kernel puts the routes of an interface into the interface's own table only (recording
 //! `04`), and such a jail would reach nobody, itself included. So its table gets what the first one has by itself, and no more: the jail's own addresses and those beside them on the interface, the
@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use super::desired::DesiredJail;
 use super::index::Index;
 use super::phase::Phase;
-use super::{Planner, reason};
+use super::{Planner, reason, slices};
 use crate::ledger::{Owned, OwnedJail};
 use crate::observed::Observed;
 use crate::op::{Op, Record, Subject, TableRoute, Via};
@@ -93,6 +93,12 @@ fn default_route(gateway: IpAddr) -> IpNet {
     IpNet::new_assert(any, 0)
 }
 
+impl WantedRoute {
+    pub(super) fn new(via: Via, subject: Subject) -> Self {
+        Self { via, subject }
+    }
+}
+
 impl<'a> Planner<'a> {
     /// Finds out what shall stand in the tables, and which jails cannot have theirs: these are blocked, and go on as they are if they run.
     pub(super) fn resolve_tables(&mut self) {
@@ -117,6 +123,7 @@ impl<'a> Planner<'a> {
             }
         }
         self.add_neighbours(&mut tables);
+        self.add_slices(&mut tables);
         for (uid, message) in blocked {
             self.desired.jails.remove(&uid);
             self.block(&Subject::Jail(uid), reason::ROUTE_TAKEN, message);
@@ -215,7 +222,12 @@ impl<'a> Planner<'a> {
     }
 
     /// Why a route cannot stand: somebody else's leads there another way, or another jail needs it to.
-    fn in_the_way(&self, tables: &Tables, (fib, to): (u16, IpNet), via: &Via) -> Option<String> {
+    pub(super) fn in_the_way(
+        &self,
+        tables: &Tables,
+        (fib, to): (u16, IpNet),
+        via: &Via,
+    ) -> Option<String> {
         if let Some(other) = tables.get(&(fib, to)).filter(|other| other.via != *via) {
             return Some(format!(
                 "in routing table {fib} {} shall go {via}, and {} by another network with this fib; give one of them another fib",
@@ -232,12 +244,19 @@ impl<'a> Planner<'a> {
         if route.is(present) || self.ledger.has_table_route(fib, present) {
             return None;
         }
+        let help = if fib == 0 {
+            format!("take it away (route delete {})", named(to))
+        } else {
+            format!(
+                "take it away (route delete -fib {fib} {}), or choose another fib",
+                named(to)
+            )
+        };
         Some(format!(
-            "in routing table {fib} somebody's route to {} goes by {} ({}) and not {via}; take it away (route delete -fib {fib} {}), or choose another fib",
+            "in routing table {fib} somebody's route to {} goes by {} ({}) and not {via}; {help}",
             named(to),
             present.gateway,
-            present.interface,
-            present.destination
+            present.interface
         ))
     }
 
@@ -270,13 +289,19 @@ impl<'a> Planner<'a> {
                 continue;
             };
             let wanted = tables.get(&(route.fib, route.destination));
-            if wanted.is_some_and(|wanted| wanted.via == route.via) || held.contains(&route.fib) {
+            // Jails hold the tables that their processes send by; what is forwarded belongs to no jail.
+            let is_held = route.fib > 0 && held.contains(&route.fib);
+            if wanted.is_some_and(|wanted| wanted.via == route.via) || is_held {
                 continue;
             }
+            let subject = match route.fib {
+                0 => slices::subject(route.destination),
+                fib => Subject::table(fib),
+            };
             let op = Op::RemoveTableRoute {
                 route: route.clone(),
             };
-            self.step(Phase::RemoveAddress, &Subject::table(route.fib), op)
+            self.step(Phase::RemoveAddress, &subject, op)
                 .forget
                 .push(Record::Owned(owned.clone()));
         }

@@ -41,6 +41,8 @@ const NAT_TAG: &str = "cellblock:nat";
 /// Everything that shall stand in one anchor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnchorRules {
+    /// The subnets of a network that spans hosts: what its jails send to each other is not translated.
+    pub within: Vec<IpNet>,
     /// Outbound NAT.
     pub nats: Vec<NatRule>,
     /// Published ports.
@@ -168,6 +170,8 @@ pub struct PublicRule {
     pub whole: bool,
     /// The interface that the host forwards to the jail by; none where the address is the host's own (shared IP).
     pub forwarded_by: Option<String>,
+    /// The subnets of the jail's network where that spans hosts: what it sends there keeps its source.
+    pub within: Vec<IpNet>,
 }
 
 impl PublicRule {
@@ -251,6 +255,7 @@ pub(crate) fn jail_of_label(label: &str) -> Option<&str> {
 #[must_use]
 pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     let AnchorRules {
+        within: _,
         nats,
         redirects,
         publics,
@@ -273,7 +278,9 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     if let Some(isolation) = &isolation {
         lines.extend(isolation.tables.iter().cloned());
     }
-    let mut translations: Vec<String> = backs.iter().map(back_line).collect();
+    // Before those that translate: within one anchor the first decides.
+    let mut translations = within_lines(anchor);
+    translations.extend(backs.iter().map(back_line));
     translations.extend(marked.iter().map(marked_line));
     translations.extend(nats.iter().map(nat_line));
     translations.extend(redirects.iter().flat_map(redirect_lines));
@@ -347,6 +354,27 @@ fn target(nat: &NatRule) -> String {
         Some(address) => address.to_string(),
         None => format!("({}:0)", nat.interface),
     }
+}
+
+/// What is not translated by the rules of an anchor, on each interface that one of them is about.
+fn within_lines(anchor: &AnchorRules) -> Vec<String> {
+    let nats = anchor.nats.iter().map(|nat| &nat.interface);
+    let backs = anchor.backs.iter().map(|back| &back.interface);
+    let marked = anchor.marked.iter().map(|marked| &marked.nat.interface);
+    let interfaces: BTreeSet<&String> = nats.chain(backs).chain(marked).collect();
+    let mut lines = Vec::new();
+    for interface in interfaces {
+        for from in &anchor.within {
+            let family = Family::of(from.addr());
+            let to = anchor.within.iter();
+            let to = to.filter(|to| Family::of(to.addr()) == family);
+            lines.extend(to.map(|to| {
+                let family = family.keyword();
+                format!("no nat on {interface} {family} from {from} to {to}")
+            }));
+        }
+    }
+    lines
 }
 
 fn nat_line(nat: &NatRule) -> String {
@@ -444,6 +472,7 @@ fn binat_lines(public: &PublicRule) -> impl Iterator<Item = String> {
         interface,
         public: address,
         inside,
+        within,
         ..
     } = public;
     let family = Family::of(*address);
@@ -458,7 +487,14 @@ fn binat_lines(public: &PublicRule) -> impl Iterator<Item = String> {
         family.keyword(),
         public.label_out()
     );
-    neighbours.into_iter().chain([binat])
+    let within = within
+        .iter()
+        .filter(move |net| Family::of(net.addr()) == family);
+    let within = within.map(move |net| {
+        let family = family.keyword();
+        format!("no binat on {interface} {family} from {inside} to {net}")
+    });
+    neighbours.into_iter().chain(within).chain([binat])
 }
 
 /// The filter rules of a public address: the translation has come first, so that what comes in is for the jail's address already and what goes out has the public one.

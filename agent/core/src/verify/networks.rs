@@ -7,6 +7,7 @@ use cellblock_schemas::view::NetworkView;
 use crate::isolation::by_pf;
 use crate::names;
 use crate::op::Subject;
+use crate::plan::slices;
 
 use super::findings::Findings;
 
@@ -31,11 +32,13 @@ pub(super) fn verify(findings: &Findings<'_>, network: &NetworkView) -> HostNetw
 }
 
 fn problem(findings: &Findings<'_>, network: &NetworkView) -> Option<(String, String)> {
-    let subjects = [
+    let mut subjects = vec![
         Subject::Network(network.uid.clone()),
         Subject::anchor(&names::network_anchor(&network.uid)),
         Subject::anchor(&names::isolation_anchor(&network.uid)),
     ];
+    let slices = network.slices.iter();
+    subjects.extend(slices.map(|slice| slices::subject(slice.cidr.net())));
     if let Some(blocked) = findings.blocked(&subjects) {
         return Some((blocked.reason.to_owned(), blocked.message.clone()));
     }

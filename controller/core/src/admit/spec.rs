@@ -342,12 +342,25 @@ fn guard(draft: &mut Draft<'_>) {
             if !same {
                 // No address that it would leave out, or make the gateway, may be claimed meanwhile.
                 let addresses = Guard::Addresses(network.metadata.name.clone());
-                for guard in [Guard::Networks, addresses] {
+                let spans = network.spec.spans_hosts().then_some(Guard::Nodes);
+                for guard in [Guard::Networks, addresses].into_iter().chain(spans) {
                     draft.index.expect_guard(&mut draft.write, &guard, &uid);
                 }
             }
         }
-        (Object::Host(host), Some(Object::Host(before))) => {
+        (Object::Host(host), before) => {
+            let Some(Object::Host(before)) = before else {
+                if !host.spec.addresses.is_empty() {
+                    let guard = Guard::Nodes;
+                    draft.index.expect_guard(&mut draft.write, &guard, &uid);
+                }
+                return;
+            };
+            if before.spec.addresses != host.spec.addresses {
+                draft
+                    .index
+                    .expect_guard(&mut draft.write, &Guard::Nodes, &uid);
+            }
             if before.spec.uplinks != host.spec.uplinks {
                 let name = &host.metadata.name;
                 for guard in [Guard::Ports(name.clone()), Guard::Uplinks(name.clone())] {
@@ -355,7 +368,7 @@ fn guard(draft: &mut Draft<'_>) {
                 }
             }
         }
-        (Object::Host(_) | Object::Jail(_), _) => {}
+        (Object::Jail(_), _) => {}
     }
 }
 

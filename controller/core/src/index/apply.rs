@@ -169,6 +169,7 @@ impl Index {
                 {
                     touched.applied.hosts.insert(host.clone());
                 }
+                self.touch_slice(touched, &resource);
                 self.claims.insert(resource, claim);
             }
             Place::Guard(name) => {
@@ -202,6 +203,7 @@ impl Index {
                 if let Some(claim) = self.claims.remove(&resource) {
                     touch_owner(touched, &claim);
                 }
+                self.touch_slice(touched, &resource);
             }
             Place::Guard(name) => {
                 self.guards.remove(&name);
@@ -356,6 +358,14 @@ impl Index {
         }
     }
 
+    /// A host with jails of a network has routes to the slices of the others.
+    fn touch_slice(&self, touched: &mut Touched, resource: &Resource) {
+        if let Resource::Slice { network, .. } = resource {
+            let hosts = self.hosts_of_network(network).map(str::to_owned);
+            touched.applied.hosts.extend(hosts);
+        }
+    }
+
     /// Notes whose view and whose settledness a change may have changed.
     fn touch(&self, touched: &mut Touched, before: Option<&Entry>, after: Option<&Entry>) {
         let Some(some) = after.or(before) else {
@@ -379,6 +389,12 @@ impl Index {
                 let seen = before.map(host_in_view) != after.map(host_in_view);
                 if seen {
                     hosts.insert(name.clone());
+                }
+                let addresses = |host: &'_ Host| host.spec.addresses.clone();
+                if before.map(addresses) != after.map(addresses) {
+                    let networks = self.claims.networks_sliced_for(name);
+                    let others = networks.flat_map(|network| self.hosts_of_network(network));
+                    hosts.extend(others.map(str::to_owned));
                 }
                 let labels = |host: &'_ Host| host.metadata.labels.clone();
                 if seen || before.map(labels) != after.map(labels) {
@@ -490,7 +506,7 @@ fn touch_owner(touched: &mut Touched, claim: &Claim) {
         Owner::Jail { name, .. } => {
             touched.jails.insert(name.clone());
         }
-        Owner::Bridge { .. } => {}
+        Owner::Bridge { .. } | Owner::Slice { .. } => {}
     }
 }
 

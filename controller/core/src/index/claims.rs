@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::Uid;
 use cellblock_schemas::net::{PortRange, Protocol};
+use ipnet::{IpNet, Ipv4Net};
 
 use super::free::Used;
 use crate::claim::{Claim, Owner, Resource};
@@ -68,6 +69,50 @@ impl Claims {
                 address,
                 ..
             } if of == network => Some((*address, claim)),
+            Resource::Address { .. }
+            | Resource::MacNumber(_)
+            | Resource::Port { .. }
+            | Resource::PublicAddress { .. }
+            | Resource::JailName { .. }
+            | Resource::Nic { .. }
+            | Resource::Root { .. }
+            | Resource::Slice { .. } => None,
+        })
+    }
+
+    /// The slices of a network's subnets, with who has them, ascending.
+    pub fn slices<'a>(
+        &'a self,
+        network: &'a str,
+    ) -> impl Iterator<Item = (IpNet, &'a Claim)> + use<'a> {
+        let slices = self.slices_from(network);
+        slices.map_while(move |(of, net, claim)| (of == network).then_some((net, claim)))
+    }
+
+    /// The slices of all networks, with the network's name and who has them.
+    pub fn all_slices(&self) -> impl Iterator<Item = (&str, IpNet, &Claim)> {
+        self.slices_from("")
+    }
+
+    /// The networks of whose subnets a host has slices; one with several comes as often.
+    pub(super) fn networks_sliced_for<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> impl Iterator<Item = &'a str> + use<'a> {
+        let slices = self.slices_from("");
+        slices.filter_map(move |(network, _, claim)| {
+            (claim.owner.slice_host() == Some(host)).then_some(network)
+        })
+    }
+
+    fn slices_from(&self, network: &str) -> impl Iterator<Item = (&str, IpNet, &Claim)> + use<'_> {
+        let first = Resource::Slice {
+            network: network.to_owned(),
+            net: Ipv4Net::default().into(),
+        };
+        let rest = self.by_resource.range(first..);
+        rest.filter_map(|(resource, claim)| match resource {
+            Resource::Slice { network, net } => Some((network.as_str(), *net, claim)),
             Resource::Address { .. }
             | Resource::MacNumber(_)
             | Resource::Port { .. }
@@ -166,7 +211,8 @@ impl Claims {
             | Resource::MacNumber(_)
             | Resource::JailName { .. }
             | Resource::Nic { .. }
-            | Resource::Root { .. } => Vec::new(),
+            | Resource::Root { .. }
+            | Resource::Slice { .. } => Vec::new(),
         }
     }
 

@@ -58,6 +58,15 @@ impl Used {
         self.intervals.is_empty()
     }
 
+    /// Whether an address of `range` is used.
+    #[must_use]
+    pub fn any_in(&self, range: &AddressRange) -> bool {
+        let (family, first) = to_number(range.first);
+        let (_, last) = to_number(range.last);
+        let nearest = self.intervals.range(..=(family, last)).next_back();
+        nearest.is_some_and(|((found, _), end)| *found == family && *end >= first)
+    }
+
     /// The lowest address of `range` that is neither used nor in one of `holes`.
     #[must_use]
     pub fn next_free(&self, range: &AddressRange, holes: &[AddressRange]) -> Option<IpAddr> {

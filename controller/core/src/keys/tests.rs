@@ -43,6 +43,14 @@ fn every_resource_comes_back_from_its_key() {
             host: "fbsd-01".to_owned(),
             interface: "igb2".to_owned(),
         },
+        Resource::Slice {
+            network: "span".to_owned(),
+            net: "10.40.0.32/27".parse().expect("a prefix"),
+        },
+        Resource::Slice {
+            network: "span".to_owned(),
+            net: "fd00:40::1:0:0:0/80".parse().expect("a prefix"),
+        },
     ];
     for resource in resources {
         let key = keys().claim(&resource);

@@ -48,7 +48,8 @@ pub(super) fn of_jail(host: &Host, jail: &Jail, field: Option<&str>) -> Vec<Prob
                 | Resource::MacNumber(_)
                 | Resource::JailName { .. }
                 | Resource::Nic { .. }
-                | Resource::Root { .. } => return None,
+                | Resource::Root { .. }
+                | Resource::Slice { .. } => return None,
             };
             let (uplink, block) = closes(host, address, ports)?;
             let (name, own) = (&host.metadata.name, &jail.metadata.name);

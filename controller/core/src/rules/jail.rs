@@ -242,6 +242,7 @@ pub(crate) fn on_host(index: &Index, jail: &Jail, host: &str, together: &Togethe
         published(index, jail, host, &mut problems);
         super::uplink::of_jail(index, jail, host, &mut problems);
         super::tables::of_jail(index, jail, host, &mut problems);
+        super::slices::of_jail(index, jail, host, &mut problems);
         super::enforced::of_jail_on(index, jail, host, &mut problems);
         super::one_to_one::of_jail(index, jail, host, &mut problems);
         problems.extend(super::blocked::of_jail(host, jail, None));
@@ -462,6 +463,7 @@ fn taken(
         Resource::JailName { .. } => "JailNameTaken",
         Resource::Root { .. } => "RootTaken",
         Resource::Nic { .. } => "NicTaken",
+        Resource::Slice { .. } => "SliceTaken",
     };
     let owner = &claim.owner;
     let (since, help) = match claim.retired {

@@ -31,6 +31,7 @@ pub(crate) fn network(index: &Index, network: &Network, before: Option<&Network>
     }
     super::uplink::of_network(index, network, &mut problems);
     super::tables::of_network(index, network, &mut problems);
+    super::slices::of_network(index, network, before, &mut problems);
     let Some(before) = before else {
         return problems;
     };
@@ -110,6 +111,7 @@ pub(crate) fn host_update(index: &Index, host: &Host, before: Option<&Host>) -> 
     let mut problems = Vec::new();
     super::uplink::of_host(index, host, before, &mut problems);
     super::firewall::of_host(index, host, before, &mut problems);
+    super::slices::of_host(index, host, before, &mut problems);
     fewer_tables(index, host, before, &mut problems);
     let was_forgotten = before.is_some_and(|before| before.spec.forgotten);
     if let Some((session, _)) = index.session(&host.metadata.name)

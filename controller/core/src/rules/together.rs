@@ -78,7 +78,7 @@ impl Together {
                 .public_addresses
                 .iter()
                 .any(PublicAddress::is_whole),
-            Resource::JailName { .. } | Resource::Nic { .. } => false,
+            Resource::JailName { .. } | Resource::Nic { .. } | Resource::Slice { .. } => false,
         }
     }
 }

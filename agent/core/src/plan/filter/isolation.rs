@@ -10,6 +10,8 @@ use cellblock_schemas::jail::BoundAttachment;
 use cellblock_schemas::network::{GatewayOwner, Mode};
 use cellblock_schemas::view::{JailView, NetworkView};
 
+use ipnet::IpNet;
+
 use super::Rules;
 use crate::isolation::{Apart, Crossing, Isolation, by_pf};
 use crate::ledger::Owned;
@@ -57,6 +59,9 @@ impl Planner<'_> {
             Mode::SharedIp(mode) => Crossing::Stack {
                 loopback: mode.uplink.is_none().then(|| names::loopback(&network.uid)),
             },
+            Mode::Routed(_) if network.spec.spans_hosts() => {
+                spanning(network, host_ends, jails.values())
+            }
             Mode::Routed(_) => Crossing::Links(host_ends),
             Mode::Bridge(_) => bridge(network, host_ends),
             Mode::Netgraph(_) | Mode::Passthrough(_) => return None,
@@ -138,6 +143,25 @@ fn addresses(jail: &JailView) -> BTreeSet<IpAddr> {
     bound.map(|bound| bound.address).collect()
 }
 
+/// Others are behind links of this host and of other hosts; what the host has itself in the subnets are ends of its links.
+fn spanning<'j>(
+    network: &NetworkView,
+    host_ends: BTreeSet<String>,
+    jails: impl Iterator<Item = &'j Apart>,
+) -> Crossing {
+    let subnets = network.spec.subnets.iter();
+    let own = jails.flat_map(|jail| &jail.here);
+    let gateways = own.filter_map(|address| network.spec.jail_gateway(*address));
+    let subnets: BTreeSet<IpNet> = subnets.map(|subnet| subnet.cidr.net()).collect();
+    let is_inside = |address: &IpAddr| subnets.iter().any(|net| net.contains(address));
+    Crossing::Routed {
+        interfaces: host_ends,
+        gateways: gateways.filter(is_inside).collect(),
+        subnets,
+        spanning: true,
+    }
+}
+
 /// The way around private members: by the host, where it routes to the bridge.
 fn bridge(network: &NetworkView, host_ends: BTreeSet<String>) -> Crossing {
     let mut interfaces = host_ends;
@@ -152,9 +176,10 @@ fn bridge(network: &NetworkView, host_ends: BTreeSet<String>) -> Crossing {
             gateways.insert(gateway.address);
         }
     }
-    Crossing::Bridge {
+    Crossing::Routed {
         interfaces,
         subnets,
         gateways,
+        spanning: false,
     }
 }

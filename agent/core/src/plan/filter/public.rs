@@ -7,7 +7,7 @@ use cellblock_schemas::net::{Family, is_link_local};
 use cellblock_schemas::view::JailView;
 
 use super::Rules;
-use super::rules::leads_to;
+use super::rules::{leads_to, within};
 use crate::names;
 use crate::op::Subject;
 use crate::plan::{Planner, reason};
@@ -39,7 +39,9 @@ impl Planner<'_> {
             }
             own.publics.push(rule.clone());
             if !rule.whole {
-                rules.entry(network_anchor).or_default().backs.push(rule);
+                let network = rules.entry(network_anchor).or_default();
+                network.within.clone_from(&rule.within);
+                network.backs.push(rule);
             }
         }
     }
@@ -88,6 +90,7 @@ impl Planner<'_> {
             inside,
             whole: public.is_whole(),
             forwarded_by: self.forwarded_by(jail, attachment),
+            within: within(network),
         };
         Some((rule, names::network_anchor(&network.uid)))
     }

@@ -8,6 +8,7 @@ use cellblock_schemas::jail::{BoundAttachment, Publish, RunPolicy};
 use cellblock_schemas::net::Family;
 use cellblock_schemas::network::{Mode, Nat};
 use cellblock_schemas::view::{JailView, NetworkView};
+use ipnet::IpNet;
 
 use super::Rules;
 use crate::names;
@@ -45,8 +46,12 @@ impl Planner<'_> {
                 .and_then(|egress| egress.nat.as_ref())
             {
                 let nats = self.nat_rules(network, nat);
-                let anchor = names::network_anchor(&network.uid);
-                rules.entry(anchor).or_default().nats = nats;
+                let anchor = rules.entry(names::network_anchor(&network.uid));
+                let anchor = anchor.or_default();
+                if !nats.is_empty() {
+                    anchor.within = within(network);
+                }
+                anchor.nats = nats;
             }
             self.check_forwarding(network, &jails);
         }
@@ -296,6 +301,15 @@ impl Planner<'_> {
             Mode::SharedIp(_) | Mode::Passthrough(_) => None,
         }
     }
+}
+
+/// The subnets of a network that spans hosts: what goes from one of its jails to another leaves by an uplink and has the jail's address all the same.
+pub(super) fn within(network: &NetworkView) -> Vec<IpNet> {
+    if !network.spec.spans_hosts() {
+        return Vec::new();
+    }
+    let subnets = network.spec.subnets.iter();
+    subnets.map(|subnet| subnet.cidr.net()).collect()
 }
 
 /// The address of the jail that is meant by a network's name, else its first of the family; and the attachment that has it.

@@ -55,10 +55,11 @@ pub(super) fn lines(isolation: &Isolation, sets: &mut Tables) -> Lines {
             link_lines(interfaces, &members, &mut lines);
             beside_lines(isolation, &members, sets, &mut lines);
         }
-        Crossing::Bridge {
+        Crossing::Routed {
             interfaces,
             subnets,
             gateways,
+            spanning,
         } => {
             // Of entries that hold an address the longest decides (pf.conf(5), TABLES).
             let gateways = gateways.iter().map(|gateway| format!("!{gateway}"));
@@ -68,10 +69,21 @@ pub(super) fn lines(isolation: &Isolation, sets: &mut Tables) -> Lines {
                 .chain(gateways)
                 .collect();
             link_lines(interfaces, &members, &mut lines);
+            if *spanning {
+                across_lines(interfaces, &mut lines);
+            }
             beside_lines(isolation, &members, sets, &mut lines);
         }
     }
     lines
+}
+
+/// What another host has let through: it may not have these rules yet, and what it begins meanwhile would have a state here for as long as it lasts.
+fn across_lines(interfaces: &BTreeSet<String>, lines: &mut Lines) {
+    let rules = interfaces.iter().map(|interface| {
+        format!("block drop out quick on {interface} from <{ISOLATED}> to <{ISOLATED}>")
+    });
+    lines.rules.extend(rules);
 }
 
 /// What they send by a switch that others are at, too.

@@ -127,10 +127,11 @@ fn the_way_around_private_members_by_the_hosts_own_routing() {
     let text = render(&AnchorRules {
         isolation: Some(isolation(
             &[("www", &["172.16.1.10"], &[])],
-            Crossing::Bridge {
+            Crossing::Routed {
                 interfaces: ["cbxbr", "cbya"].map(str::to_owned).into(),
                 subnets: ["172.16.1.0/24".parse().expect("a prefix")].into(),
                 gateways: ["172.16.1.1".parse().expect("an address")].into(),
+                spanning: false,
             },
         )),
         ..AnchorRules::default()
@@ -254,7 +255,74 @@ fn public(public: &str, inside: &str, whole: bool, forwarded_by: Option<&str>) -
         inside: inside.parse().expect("an address"),
         whole,
         forwarded_by: forwarded_by.map(str::to_owned),
+        within: Vec::new(),
     }
+}
+
+#[test]
+fn what_a_network_that_spans_hosts_sends_to_itself_keeps_its_source() {
+    let within = ["10.40.0.0/22", "10.42.0.0/24", "fd00:40::/64"];
+    let within: Vec<_> = within
+        .iter()
+        .map(|net| net.parse().expect("a prefix"))
+        .collect();
+    let nat = NatRule {
+        interface: "igb0".to_owned(),
+        from: "10.40.0.0/22".parse().expect("a prefix"),
+        to: Some("203.0.113.1".parse().expect("an address")),
+        static_port: false,
+        filtered: false,
+    };
+    let text = render(&AnchorRules {
+        within: within.clone(),
+        nats: vec![nat],
+        backs: vec![public("203.0.113.2", "10.40.0.4", false, Some("cbxa"))],
+        ..AnchorRules::default()
+    });
+    let text = text.expect("rules").rules;
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("nat")).collect();
+    assert_eq!(
+        lines[..5],
+        [
+            "no nat on igb0 inet from 10.40.0.0/22 to 10.40.0.0/22",
+            "no nat on igb0 inet from 10.40.0.0/22 to 10.42.0.0/24",
+            "no nat on igb0 inet from 10.42.0.0/24 to 10.40.0.0/22",
+            "no nat on igb0 inet from 10.42.0.0/24 to 10.42.0.0/24",
+            "no nat on igb0 inet6 from fd00:40::/64 to fd00:40::/64",
+        ],
+        "{text}"
+    );
+    assert!(
+        lines[5].starts_with("nat on igb0 inet from 10.40.0.4 to any"),
+        "{text}"
+    );
+    assert!(
+        lines[6].starts_with("nat pass on igb0 inet from 10.40.0.0/22 to any"),
+        "{text}"
+    );
+
+    let whole = PublicRule {
+        within,
+        ..public("203.0.113.2", "10.40.0.4", true, Some("cbxa"))
+    };
+    let text = render(&AnchorRules {
+        publics: vec![whole],
+        ..AnchorRules::default()
+    });
+    let text = text.expect("rules").rules;
+    let lines: Vec<&str> = text.lines().take(3).collect();
+    assert_eq!(
+        lines[0],
+        "no binat on igb0 inet from 10.40.0.4 to 10.40.0.0/22"
+    );
+    assert_eq!(
+        lines[1],
+        "no binat on igb0 inet from 10.40.0.4 to 10.42.0.0/24"
+    );
+    assert!(
+        lines[2].starts_with("binat on igb0 inet from 10.40.0.4 to any"),
+        "{text}"
+    );
 }
 
 #[test]

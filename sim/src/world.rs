@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,7 +162,8 @@ impl World {
         }
     }
 
-    /// Puts the public addresses of a Host that are not there yet onto their interfaces, as its operator would: first those called `main…`, the first of IPv6 with its segment's prefix length.
+    /// Puts the public addresses of a Host that are not there yet onto their interfaces, as its operator would: first those called `main…`, the first of IPv6 with its segment's prefix length; and its
+    /// node addresses onto its first uplink that is one interface.
     ///
     /// # Panics
     /// The host refuses one.
@@ -175,27 +176,37 @@ impl World {
             let (first, behind): (Vec<_>, Vec<_>) =
                 names.partition(|(name, _)| name.starts_with("main"));
             for (_, address) in first.into_iter().chain(behind) {
-                let observed = self.observe();
-                let Some(found) = observed.interface(interface) else {
-                    continue;
-                };
-                if found.address(*address).is_some() {
-                    continue;
-                }
-                let is_first = !found.addresses.iter().any(|entry| entry.address.is_ipv6());
-                let length = match Family::of(*address) {
-                    Family::Ipv4 => 32,
-                    Family::Ipv6 if is_first => 64,
-                    Family::Ipv6 => 128,
-                };
-                let keyword = Family::of(*address).keyword();
-                self.run(&format!(
-                    "ifconfig {interface} {keyword} {address}/{length} alias"
-                ));
+                self.add_address(interface, *address);
+            }
+        }
+        let mut uplinks = host.uplinks.values();
+        if let Some(interface) = uplinks.find_map(|uplink| uplink.interface.as_ref()) {
+            for address in host.addresses.values() {
+                self.add_address(interface, *address);
             }
         }
         // Duplicate address detection comes to its end.
         self.host.emulator().advance(Duration::from_secs(5));
+    }
+
+    fn add_address(&self, interface: &str, address: IpAddr) {
+        let observed = self.observe();
+        let Some(found) = observed.interface(interface) else {
+            return;
+        };
+        if found.address(address).is_some() {
+            return;
+        }
+        let is_first = !found.addresses.iter().any(|entry| entry.address.is_ipv6());
+        let length = match Family::of(address) {
+            Family::Ipv4 => 32,
+            Family::Ipv6 if is_first => 64,
+            Family::Ipv6 => 128,
+        };
+        let keyword = Family::of(address).keyword();
+        self.run(&format!(
+            "ifconfig {interface} {keyword} {address}/{length} alias"
+        ));
     }
 
     /// Another host in the same state, with an agent in the same state.

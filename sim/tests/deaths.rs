@@ -159,6 +159,7 @@ examples! {
     n05_ipv6_loopback "networking/n05-ipv6-loopback"
     n06_passthrough "networking/n06-passthrough"
     n07_routed "networking/n07-routed"
+    n07_routed_hosts "networking/n07-routed-hosts"
     n08_bridge "networking/n08-bridge"
     n08_dynamic_addresses "networking/n08-dynamic-addresses"
     n09_netgraph_uplink "networking/n09-netgraph-uplink"

@@ -20,6 +20,7 @@ mod lagg;
 mod netgraph;
 mod one_to_one;
 mod routed;
+mod routed_hosts;
 mod shared_ip;
 mod six_modes;
 mod tables;

@@ -190,6 +190,10 @@ fn address_lines(kernel: &Kernel, context: &Context, ifnet: &Ifnet) -> Lines {
             if entry.is_link_local() {
                 line.push_str(&format!(" scopeid 0x{:x}", ifnet.index));
             }
+            // Lifetimes are shown of addresses that have them; those of rtadvd.conf(5) (seen on 15.1).
+            if entry.autoconf {
+                line.push_str(" pltime 604800 vltime 2592000");
+            }
             line
         });
     Lines {

@@ -3,12 +3,14 @@
 //! One JSON document per line each way. The socket is for tests, the sandbox and trying things out; whoever may connect may do everything.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::IpAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use cellblock_fakebsd::trace::{Listening, Origin, Probe};
 use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
 use cellblock_freebsd::emulated::Emulated;
 use cellblock_freebsd::{Command, Output, System, SystemError};
@@ -72,6 +74,50 @@ pub enum Request {
     ChangingCommands,
     /// Cut the power and boot again, with what rc(8) does then.
     Reboot,
+    /// Follow the beginning of a TCP connection, with a listener everywhere.
+    Trace(Question),
+}
+
+/// The beginning of a TCP connection.
+#[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
+#[serde(rename_all = "camelCase")]
+pub struct Question {
+    /// The jail that it starts in; without it, the host
+    #[arg(long, value_name = "JAIL")]
+    pub from: Option<String>,
+    /// An address that the sender binds to
+    #[arg(long, value_name = "ADDRESS")]
+    pub source: Option<IpAddr>,
+    /// The sender's uid; without it, root's
+    #[arg(long, value_name = "UID")]
+    pub user: Option<u32>,
+    /// The sender's routing table
+    #[arg(long, value_name = "NUMBER")]
+    pub fib: Option<u32>,
+    /// Who listens is bound to 127.0.0.1 or ::1 alone
+    #[arg(long)]
+    pub loopback: bool,
+    /// The address asked for
+    pub to: IpAddr,
+    /// The port asked for
+    pub port: u16,
+}
+
+impl From<&Question> for Probe {
+    fn from(question: &Question) -> Self {
+        let from = question.from.clone().map_or(Origin::Host, Origin::Jail);
+        Self {
+            source: question.source,
+            user: question.user,
+            fib: question.fib,
+            listening: if question.loopback {
+                Listening::Loopback
+            } else {
+                Listening::Everywhere
+            },
+            ..Self::tcp(from, question.to, question.port)
+        }
+    }
 }
 
 /// What it answers.
@@ -101,6 +147,13 @@ pub enum Response {
     Size {
         /// In octets.
         bytes: Option<u64>,
+    },
+    /// What became of a packet.
+    Traced {
+        /// Whether a listener was reached and its answer came back.
+        reached: bool,
+        /// Each hop, and on the last line how it ended.
+        text: String,
     },
     /// Done.
     Done,
@@ -276,6 +329,13 @@ impl Live {
                     lines: Some(changing.map(|logged| logged.argv.join(" ")).collect()),
                 })
             }
+            Request::Trace(question) => {
+                let trace = self.host.emulator().trace(&Probe::from(&question));
+                Ok(Response::Traced {
+                    reached: trace.reached(),
+                    text: trace.to_string(),
+                })
+            }
             Request::Reboot => {
                 let mut emulator = self.host.emulator();
                 emulator.reboot();
@@ -423,6 +483,22 @@ pub fn console(socket: &Path, argv: Vec<String>) -> anyhow::Result<u8> {
     Ok(u8::try_from(output.status).unwrap_or(u8::MAX))
 }
 
+/// Prints the way of a packet on the emulated host that is served on a socket. Returns 0 if it reached somebody who listens, and the answer came back.
+///
+/// # Errors
+/// No host is served there, or the way cannot be written.
+pub fn trace(socket: &Path, question: Question) -> anyhow::Result<u8> {
+    let answer = Remote::new(socket.to_owned())
+        .ask(&Request::Trace(question))
+        .with_context(|| format!("no emulated host answers on {}", socket.display()))?;
+    let Response::Traced { reached, text } = answer else {
+        anyhow::bail!("the emulated host says something else: {answer:?}");
+    };
+    std::io::stdout().write_all(format!("{}\n", text.trim_end()).as_bytes())?;
+    std::io::stdout().flush()?;
+    Ok(u8::from(!reached))
+}
+
 fn serve_one(stream: &UnixStream, host: &Live) -> anyhow::Result<()> {
     let mut writer = stream.try_clone()?;
     for line in BufReader::new(stream).lines() {
@@ -524,6 +600,7 @@ impl System for Remote {
             Response::Content { .. }
             | Response::Lines { .. }
             | Response::Size { .. }
+            | Response::Traced { .. }
             | Response::Done => Err(error(std::io::ErrorKind::InvalidData.into())),
         }
     }

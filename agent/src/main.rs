@@ -64,13 +64,28 @@ enum Action {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// Follow the beginning of a TCP connection on an emulated host; exit status 0 if it gets there, and the answer back
+    Trace {
+        /// The socket that it is served on
+        #[arg(long, value_name = "SOCKET")]
+        socket: PathBuf,
+        #[command(flatten)]
+        question: emulated::Question,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    if let Some(Action::Console { socket, command }) = cli.command {
-        return emulated::console(&socket, command).map(ExitCode::from);
-    }
+    let served = match cli.command {
+        Some(Action::Console { socket, command }) => {
+            return emulated::console(&socket, command).map(ExitCode::from);
+        }
+        Some(Action::Trace { socket, question }) => {
+            return emulated::trace(&socket, question).map(ExitCode::from);
+        }
+        Some(Action::Emulate { socket, seed }) => Some((socket, seed)),
+        None => None,
+    };
     let config = Config::resolve(cli.options)?;
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log).with_context(|| {
         format!(
@@ -83,7 +98,7 @@ fn main() -> anyhow::Result<ExitCode> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    if let Some(Action::Emulate { socket, seed }) = cli.command {
+    if let Some((socket, seed)) = served {
         emulated::serve(
             &socket,
             &emulated::Live::new(emulated::prepared(&config.host_name, seed)?),

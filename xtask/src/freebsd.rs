@@ -6,6 +6,8 @@
 
 mod toolchain;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::{printer, run};
@@ -20,6 +22,11 @@ pub(crate) enum Goal {
     Debug,
     /// Link every program as it would be released.
     Release,
+}
+
+/// Where a build leaves its programs.
+pub(crate) fn programs(profile: &str) -> PathBuf {
+    run::target().join("freebsd").join(TARGET).join(profile)
 }
 
 /// Builds the workspace for FreeBSD and names the programs that were linked.
@@ -56,7 +63,7 @@ pub(crate) fn build(goal: Goal) -> Result<()> {
         Goal::Release => "release",
     };
     for program in ["cellblockd", "cellblock-agent", "jailctl"] {
-        let file = target_folder.join(TARGET).join(profile).join(program);
+        let file = programs(profile).join(program);
         let length = std::fs::metadata(&file).map(|meta| meta.len());
         match length {
             Ok(length) => printer::result(&format!("{} ({length} bytes)", file.display())),

@@ -9,6 +9,7 @@
 //!      ├─► purity      what a pure crate may depend on
 //!      ├─► schemas     the committed JSON Schemas against the types
 //!      ├─► freebsd ──► freebsd/toolchain: a compiler and linker for FreeBSD on any Linux
+//!      ├─► live ─────► the examples on a real FreeBSD host, with a verdict each
 //!      ├─► product     sandbox, replay, bench: the product's own binaries
 //!      └─► prerequisites: protoc and etcd, found or installed
 //!          run: the only place that starts a process      printer: the only place that prints
@@ -16,6 +17,7 @@
 
 mod ci;
 mod freebsd;
+mod live;
 mod prerequisites;
 mod printer;
 mod product;
@@ -84,6 +86,8 @@ enum Task {
         #[arg(long, conflicts_with = "check")]
         debug: bool,
     },
+    /// Run the examples of networking on a real FreeBSD host, reached by the command in CELLBLOCK_LIVE
+    Live(live::Options),
     /// Check that the pure crates depend on nothing that does I/O
     Purity,
     /// Find or install the programs that building and testing need
@@ -126,6 +130,7 @@ fn perform(task: Task) -> Result<()> {
                 (false, false) => Goal::Release,
             })
         }
+        Task::Live(options) => live::live(&options),
         Task::Purity => purity::check(),
         Task::Prerequisites => prerequisites::ensure(FOR_TESTS),
     }

@@ -1,0 +1,257 @@
+# A real host: this script runs there, as root.
+PATH=/sbin:/bin:/usr/sbin:/usr/bin
+export PATH
+
+host() { "$@"; }
+
+facts() {
+    say "system=$(uname -s)"
+    say "release=$(uname -r)"
+    say "uid=$(id -u)"
+    say "vimage=$(sysctl -n kern.features.vimage 2>/dev/null || say 0)"
+    modules=
+    for module in if_epair if_bridge if_lagg if_vlan netgraph ng_bridge ng_eiface ng_ether pf; do
+        if kldstat -q -m "$module" || [ -f "/boot/kernel/$module.ko" ] || [ -f "/boot/modules/$module.ko" ]; then
+            modules="$modules $module"
+        fi
+    done
+    say "modules=$modules"
+    spare=
+    for name in $(ifconfig -l); do
+        is_spare "$name" && spare="$spare $name"
+    done
+    say "nics=$spare"
+    missing=
+    for program in /bin/sh /usr/bin/nc /usr/bin/true; do
+        [ -x "$BASE/$program" ] || missing="$missing $program"
+    done
+    say "missing=$missing"
+    say "pf=$(pf_state)"
+    say "taken=$(foreign)"
+    for program in cellblockd cellblock-agent jailctl; do
+        [ ! -f "$PROGRAMS/$program" ] || say "program=$program $(cksum <"$PROGRAMS/$program")"
+    done
+}
+
+# A card of this machine without addresses, routes, switches.
+is_spare() {
+    case $1 in *[0-9]) ;; *) return 1 ;; esac
+    for group in $(ifconfig "$1" | sed -n 's/.*groups: //p'); do
+        case $group in bridge | edsc | epair | gif | gre | lagg | lo | pflog | stf | tap | tun | vlan | vxlan | wg) return 1 ;; esac
+    done
+    ifconfig "$1" | grep -q 'ether ' || return 1
+    ! ifconfig "$1" | grep -q -e 'inet ' -e 'inet6 [^f]' || return 1
+    ! netstat -rn | awk '{ print $4 }' | grep -qx "$1" || return 1
+    ! ifconfig -a | grep -q -e "member: $1 " -e "laggport: $1 " -e "parent interface: $1\$"
+}
+
+pf_state() {
+    if ! kldstat -q -m pf || ! pfctl -s info 2>/dev/null | grep -q 'Status: Enabled'; then
+        if [ -n "$(pfctl -s rules 2>/dev/null; pfctl -s nat 2>/dev/null)" ]; then say loaded; else say off; fi
+        return
+    fi
+    lines=0
+    for line in nat-anchor rdr-anchor binat-anchor; do
+        pfctl -s nat 2>/dev/null | grep -q "^$line \"cellblock/\\*\"" && lines=$((lines + 1))
+    done
+    pfctl -s rules 2>/dev/null | grep -q '^anchor "cellblock/\*"' && lines=$((lines + 1))
+    if [ $lines -eq 4 ]; then say ours; else say foreign; fi
+}
+
+# What would be in the way: an agent, or something of one.
+foreign() {
+    if pgrep -x cellblock-agent >/dev/null; then
+        say 'a running cellblock-agent'
+    elif ifconfig -a | grep -q 'description: cellblock:'; then
+        say 'interfaces of another agent'
+    elif pfctl -a cellblock -sA 2>/dev/null | grep -q .; then
+        say 'pf anchors of another agent'
+    fi
+}
+
+begin_host() {
+    mkdir -p "$DIR"
+    if [ -f "$DIR/undo" ] || [ -f "$DIR/undo.jails" ]; then
+        say '# what a row before this one left behind is taken away first'
+        sweep
+        undo_all
+    fi
+    rm -rf "$DIR/state" "$DIR/store.redb" "$DIR"/*.pid "$DIR"/*.log
+    : >"$DIR/proven"
+    : >"$DIR/undo"
+    for module in $MODULES; do kldload -n "$module" || needs "the module $module"; done
+    as_found_now >"$DIR/found"
+    case " $NEEDS " in *" pf "*) prepare_pf ;; esac
+}
+
+prepare_pf() {
+    case $(pf_state) in
+    ours) return ;;
+    off) ;;
+    *) needs "the four lines in pf.conf (docs/networking/loopback-nat.md): this host's pf has rules of its own without them" ;;
+    esac
+    undo 'pfctl -q -d; pfctl -q -F rules; pfctl -q -F nat; pfctl -q -F states'
+    say '# pf with the four lines and `pass`'
+    printf '%s\n' 'nat-anchor "cellblock/*"' 'rdr-anchor "cellblock/*"' 'binat-anchor "cellblock/*"' 'anchor "cellblock/*"' 'pass' >"$DIR/pf.conf"
+    must pfctl -q -f "$DIR/pf.conf"
+    must pfctl -q -e
+}
+
+end_host() { :; }
+
+# What is compared when even the row's own world is gone.
+as_found_now() {
+    ifconfig -l
+    jls -d name
+    netstat -rn | awk '{ print $1, $2, $3, $4 }'
+    mount -p
+    pf_state
+    pfctl -a cellblock -sA 2>/dev/null
+    return 0
+}
+
+as_found() {
+    left=20
+    while :; do
+        as_found_now >"$DIR/left"
+        cmp -s "$DIR/found" "$DIR/left" && return 0
+        [ $left -gt 0 ] || break
+        left=$((left - 1))
+        sleep 1
+    done
+    diff "$DIR/found" "$DIR/left" | tr '\n' ' '
+    return 1
+}
+
+root() {
+    [ ! -d "$ROOTS/$1" ] || return
+    mkdir -p "$ROOTS/$1" || fail "no folder $ROOTS/$1"
+    undo "rmdir $ROOTS/$1"
+    undo "! mount -p | awk '{ print \$2 }' | grep -qx $ROOTS/$1 || umount $ROOTS/$1"
+    undo "! mount -p | awk '{ print \$2 }' | grep -qx $ROOTS/$1/dev || umount $ROOTS/$1/dev"
+    must mount_nullfs -o ro "$BASE" "$ROOTS/$1"
+}
+
+files() { cksum /etc/rc.conf /etc/pf.conf /etc/jail.conf /etc/devfs.rules /etc/sysctl.conf 2>/dev/null; }
+
+start_controller() {
+    rm -f "$DIR/store.redb"
+    "$PROGRAMS/cellblockd" --listen "127.0.0.1:$PORT" --store "embedded:$DIR/store.redb" >"$DIR/controller.log" 2>&1 </dev/null &
+    say $! >"$DIR/controller.pid"
+    undo "stop_controller"
+}
+
+start_agent() {
+    mkdir -p "$DIR/state"
+    "$PROGRAMS/cellblock-agent" --controller "http://127.0.0.1:$PORT" --host-name $HOST --state-dir "$DIR/state" --resync-seconds 5 >"$DIR/agent.log" 2>&1 </dev/null &
+    say $! >"$DIR/agent.pid"
+    undo "stop_agent"
+}
+
+# stop NAME: the process that was started under that name, if it is still that program.
+stop() {
+    [ -f "$DIR/$1.pid" ] || return 0
+    pid=$(cat "$DIR/$1.pid")
+    rm -f "$DIR/$1.pid"
+    case $(ps -o comm= -p "$pid" 2>/dev/null) in
+    cellblockd | cellblock-agent) ;;
+    *) return 0 ;;
+    esac
+    kill "$pid" 2>/dev/null
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+        kill -0 "$pid" 2>/dev/null || return 0
+        sleep 1
+    done
+    kill -9 "$pid" 2>/dev/null
+    return 0
+}
+stop_controller() { stop controller; }
+stop_agent() { stop agent; }
+
+# What is left of the example itself when it failed. There was nothing of another agent when the row began, so all of it is ours.
+sweep() {
+    for jail in $(jls -d path name 2>/dev/null | awk -v roots="$ROOTS/" 'index($1, roots) == 1 { print $2 }'); do jail -r "$jail" 2>/dev/null; done
+    for name in $(ifconfig -l); do
+        if ifconfig "$name" 2>/dev/null | grep -q 'description: cellblock:'; then ifconfig "$name" destroy 2>/dev/null; fi
+    done
+    if kldstat -q -m netgraph; then
+        for node in $(ngctl list 2>/dev/null | awk '$1 == "Name:" && $2 ~ /^cb/ { print $2 }'); do ngctl shutdown "$node:" 2>/dev/null; done
+    fi
+    for anchor in $(pfctl -a cellblock -sA 2>/dev/null); do pfctl -q -a "$anchor" -F all 2>/dev/null; done
+    return 0
+}
+
+# at WHO COMMAND…: it runs there.
+at() {
+    place=$1
+    shift
+    if [ "$place" = host ]; then "$@"; else jexec "$place" "$@"; fi
+}
+
+# Listens at $who, asks from $from: 0 if the answer is the listener's. What happened is in $DIR/attempt.
+attempt() {
+    family=-4
+    address=
+    [ "${ONLY:-}" != loopback ] || address=127.0.0.1
+    case $to in
+    *:*)
+        family=-6
+        [ -z "$address" ] || address=::1
+        ;;
+    esac
+    : >"$DIR/heard"
+    # shellcheck disable=SC2086
+    say "hello from $who" | at "$who" nc $family -n -N -l -v $address "$inner" >/dev/null 2>"$DIR/heard" &
+    listener=$!
+    listening=no
+    for try_listen in 1 2 3 4 5 6 7 8 9 10; do
+        if is_listening; then
+            listening=yes
+            break
+        fi
+        sleep 0.5
+    done
+    if [ $listening = no ]; then
+        cat "$DIR/heard"
+        kill $listener 2>/dev/null
+        fail "nobody could listen on port $inner at $who"
+    fi
+    : >"$DIR/answer"
+    run="nc $family -n -N -w 3 ${SOURCE:+-s $SOURCE} $to $port"
+    [ "$from" = host ] || run="jexec ${AS:+-U $AS} $from $run"
+    [ -z "${FIB:-}" ] || run="setfib $FIB $run"
+    $run </dev/null >"$DIR/answer" 2>"$DIR/refusal"
+    answered=$?
+    stop_listening
+    wait $listener 2>/dev/null
+    {
+        say "\$ $run"
+        sed 's/^/> /' "$DIR/answer"
+        sed 's/^/! /' "$DIR/refusal"
+        say "= $answered"
+        say "# $who listened on port $inner, and heard: $(cat "$DIR/heard")"
+    } >"$DIR/attempt"
+    heard=$(sed -n 's/^Connection from \([^ ]*\) .* received!$/\1/p' "$DIR/heard" | sed 's/%.*//')
+    grep -qx "hello from $who" "$DIR/answer"
+}
+
+listeners() {
+    if [ "$who" = host ]; then
+        sockstat -q -l -P tcp -p "$inner"
+    else
+        sockstat -q -l -P tcp -p "$inner" -j "$who"
+    fi | awk '$2 == "nc" { print $3 }'
+}
+
+is_listening() { [ -n "$(listeners)" ]; }
+
+# nc ends by itself after a connection; one that nobody asked has to be ended.
+stop_listening() {
+    for pid in $(listeners); do kill "$pid" 2>/dev/null; done
+}
+
+# link_local JAIL LAST: the jail's link-local address as nc takes it.
+link_local() {
+    name=$(ifconfig -a | awk -v last="$2%" 'index($0, last) { split($2, part, "%"); print part[2] }' | head -n 1)
+    say "fe80::$2%$name"
+}

@@ -1,4 +1,6 @@
 # An emulated host: this script runs on the developer's machine, and every command of the host at the console of the emulator.
+PATIENCE=40
+
 host() { "$PROGRAMS/cellblock-agent" console --socket "$DIR/host.sock" "$@"; }
 
 # What a host of the recordings has.
@@ -31,7 +33,7 @@ end_host() {
 }
 
 as_found_now() {
-    host ifconfig -l
+    host ifconfig -l | tr ' ' '\n' | sort
     host jls -d name
     host netstat -rn | awk '{ print $1, $2, $3, $4 }'
     host mount -p
@@ -83,6 +85,9 @@ stop_agent() {
     stop "$agent"
     agent=
 }
+
+# No connection is made.
+short_waits() { :; }
 
 # The whole machine goes.
 sweep() { :; }

@@ -59,6 +59,7 @@ undo_all() {
 
 is_interface() { host ifconfig "$1" >/dev/null 2>&1; }
 is_jail() { host jls -j "$1" name >/dev/null 2>&1; }
+is_gone() { ! host jls -d name | grep -qx "$1"; }
 remove_jail() { ! is_jail "$1" || host jail -r "$1"; }
 destroy() { ! is_interface "$1" || host ifconfig "$1" destroy; }
 
@@ -128,8 +129,8 @@ wait_for() {
 # Everything of the host that a row could leave behind. Not: modules, net.fibs, the empty anchor `cellblock` (`jailctl host residue`).
 snapshot() {
     {
-        say '# ifconfig -a'
-        host ifconfig -a
+        say '# ifconfig'
+        for name in $(host ifconfig -l | tr ' ' '\n' | sort); do host ifconfig "$name"; done
         say '# jls -d'
         host jls -d name path
         for family in inet inet6; do
@@ -156,6 +157,16 @@ snapshot() {
 same_as_before() {
     snapshot "$DIR/after"
     cmp -s "$DIR/before" "$DIR/after"
+}
+
+# Until the host is as it was before the example, or for $PATIENCE seconds.
+at_rest() {
+    left=$PATIENCE
+    until same_as_before; do
+        [ "$left" -gt 0 ] || break
+        left=$((left - 2))
+        sleep 2
+    done
 }
 
 ctl() { "$PROGRAMS/jailctl" --server "http://127.0.0.1:$PORT" "$@"; }
@@ -190,6 +201,7 @@ up() {
 
 settle() {
     generation=$((generation + 1))
+    short_waits
     must ctl wait -f "$DIR/manifest.yaml" --timeout 120s
 }
 
@@ -304,12 +316,7 @@ lacks() { ! shows "$@"; }
 # take_away: all objects are deleted, and the host is as it was before them.
 take_away() {
     must ctl delete -f "$DIR/original.yaml" --timeout 180s
-    left=60
-    until same_as_before; do
-        [ $left -gt 0 ] || break
-        left=$((left - 2))
-        sleep 2
-    done
+    at_rest
     stop_agent
     stop_controller
     if ! same_as_before; then
@@ -348,16 +355,19 @@ finish() {
     esac
     if [ $snapped = yes ] && [ $taken = no ]; then
         ctl delete -f "$DIR/original.yaml" --timeout 60s >/dev/null 2>&1
-        sleep 3
+        at_rest
     fi
     stop_agent
     stop_controller
     sweep
     undo_all
     end_host
-    case $outcome in
-    failed*) ;;
-    *) leftover=$(as_found) || outcome="failed: the row's own world is not gone: $leftover" ;;
-    esac
+    if ! leftover=$(as_found); then
+        say "left behind: $leftover"
+        case $outcome in
+        failed*) ;;
+        *) outcome="failed: the row's own world is not gone: $leftover" ;;
+        esac
+    fi
     say "verdict: $outcome"
 }

@@ -65,6 +65,9 @@ pub(crate) struct Options {
     /// Take the programs from this folder, instead of building them
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
+    /// Take the rows from this folder, instead of those of the examples
+    #[arg(long, value_name = "FOLDER")]
+    from: Option<PathBuf>,
     /// How many seconds a row may take
     #[arg(long, value_name = "SECONDS", default_value_t = SECONDS)]
     seconds: u64,
@@ -82,7 +85,7 @@ enum Format {
 ///
 /// When a row failed, or the host cannot be reached.
 pub(crate) fn live(options: &Options) -> Result<()> {
-    let all = row::all()?;
+    let all = row::all(options.from.as_deref())?;
     let rows = selected(&all, &options.rows)?;
     if options.list {
         for row in rows {
@@ -134,12 +137,13 @@ fn selected<'a>(all: &'a [Row], names: &[String]) -> Result<Vec<&'a Row>> {
 
 fn emulated(rows: &[&Row], options: &Options) -> Result<Vec<Ended>> {
     let programs = programs::native(options.programs.as_deref())?;
+    let host = Host::new("sh -s");
     rows.iter()
         .map(|row| {
             let folder = script::scratch(&row.name)?;
             let place = Place::emulated(&folder, &programs)?;
-            let host = Host::new("sh -s");
-            let ended = run(row, &host, &place, &["vtnet1", "vtnet2", "vtnet3"], options);
+            let facts = facts(&host, &place)?;
+            let ended = judged(row, &host, &place, &facts, options);
             std::fs::remove_dir_all(&folder)
                 .with_context(|| format!("{} cannot be removed", folder.display()))?;
             ended
@@ -157,32 +161,37 @@ fn real(rows: &[&Row], options: &Options) -> Result<Vec<Ended>> {
         std::env::var(FOLDER).ok().as_deref(),
         std::env::var(BASE).ok().as_deref(),
     )?;
-    let asked = host.run(&script::facts(&place)?, FACTS_TIMEOUT)?;
-    let facts = Facts::parse(&asked.output).with_context(|| {
-        format!(
-            "`{command}` reaches no host: {}\n{}",
-            asked.end, asked.output
-        )
-    })?;
+    let facts = facts(&host, &place).with_context(|| format!("`{command}` reaches no host"))?;
     printer::progress(&format!("the host: {facts}"));
     if rows.iter().any(|row| facts.lacks(&row.needs).is_none()) {
         let folder = programs::freebsd(options.programs.as_deref(), options.debug)?;
         programs::upload(&folder, &place, &facts, &host)?;
     }
-    let spare: Vec<&str> = facts.nics.iter().map(String::as_str).collect();
     rows.iter()
-        .map(|row| match facts.lacks(&row.needs) {
-            Some(what) => Ok(Ended::not_run(row, what)),
-            None => run(row, &host, &place, &spare, options),
-        })
+        .map(|row| judged(row, &host, &place, &facts, options))
         .collect()
 }
 
-fn run(row: &Row, host: &Host, place: &Place, spare: &[&str], options: &Options) -> Result<Ended> {
+fn facts(host: &Host, place: &Place) -> Result<Facts> {
+    let asked = host.run(&script::facts(place)?, FACTS_TIMEOUT)?;
+    Facts::parse(&asked.output).with_context(|| format!("{}\n{}", asked.end, asked.output))
+}
+
+/// The verdict of a row, which is run if the host has what it needs.
+fn judged(
+    row: &Row,
+    host: &Host,
+    place: &Place,
+    facts: &Facts,
+    options: &Options,
+) -> Result<Ended> {
+    if let Some(what) = facts.lacks(&row.needs) {
+        return Ok(Ended::not_run(row, what));
+    }
     printer::progress(&format!("{}: {}", row.name, row.title));
     let begin = Instant::now();
     let ran = host.run(
-        &script::row(row, place, spare)?,
+        &script::row(row, place, &facts.nics)?,
         Duration::from_secs(options.seconds),
     )?;
     let ended = Ended {

@@ -20,6 +20,7 @@ must host ifconfig -j lvwire $NIC3 inet 198.19.0.2 -alias
 must host ifconfig -j lvwire $NIC3 down
 must host ifconfig $NIC3 -vnet lvwire
 remove_jail lvwire
+wait_for 100 'the end of the jail lvwire' is_gone lvwire
 up
 [ $wired = yes ] || say "# $NIC2 and $NIC3 are not on one wire: connections by them are not checked"
 for jail in router probe; do holds "$jail has its card" shows 'inet 198.51.100' host ifconfig -j $jail wire0; done
@@ -46,7 +47,7 @@ must ctl wait jail third --timeout 120s
 holds 'third has a card' shows 'inet 198.51.100' host ifconfig -j third wire0
 must ctl apply -f "$DIR/original.yaml"
 sleep 5
-holds 'probe waits' shows 'probe.*False' ctl get jail probe
+holds 'probe waits' shows NicsExhausted ctl get jail probe -o wide
 must ctl delete jail third --timeout 120s
 must ctl wait jail probe --timeout 120s
 holds 'probe has a card' shows 'inet 198.51.100' host ifconfig -j probe wire0

@@ -1,7 +1,7 @@
 //! Rows, what they need, and what a host has.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -94,13 +94,13 @@ pub(super) fn folder() -> PathBuf {
     run::root().join("xtask/live")
 }
 
-/// All rows, in order of their names.
+/// All rows, in order of their names: those of the examples, or those of a folder.
 ///
 /// # Errors
 ///
 /// When a row cannot be read, or lacks a line at its beginning.
-pub(super) fn all() -> Result<Vec<Row>> {
-    let rows = folder().join("rows");
+pub(super) fn all(from: Option<&Path>) -> Result<Vec<Row>> {
+    let rows = from.map_or_else(|| folder().join("rows"), Path::to_owned);
     let mut files: Vec<PathBuf> = std::fs::read_dir(&rows)
         .with_context(|| format!("{} cannot be listed", rows.display()))?
         .map(|entry| Ok(entry?.path()))

@@ -113,7 +113,7 @@ pub(super) fn facts(place: &Place) -> Result<String> {
 /// # Errors
 ///
 /// When the library or the example cannot be read.
-pub(super) fn row(row: &Row, place: &Place, spare: &[&str]) -> Result<String> {
+pub(super) fn row(row: &Row, place: &Place, spare: &[String]) -> Result<String> {
     let mut text = place.prelude(&format!("row {}", row.name))?;
     for (number, name) in NICS.into_iter().enumerate() {
         let _ = writeln!(text, "NIC{number}={name}");

@@ -37,7 +37,7 @@ as_found_now() {
     host jls -d name
     host netstat -rn | awk '{ print $1, $2, $3, $4 }'
     host mount -p
-    host pfctl -a cellblock -sA
+    anchors
 }
 
 found_again() {

@@ -67,7 +67,7 @@ foreign() {
         say 'a running cellblock-agent'
     elif ifconfig -a | grep -q 'description: cellblock:'; then
         say 'interfaces of another agent'
-    elif pfctl -a cellblock -sA 2>/dev/null | grep -q .; then
+    elif anchors 2>/dev/null | grep -q .; then
         say 'pf anchors of another agent'
     fi
 }
@@ -119,8 +119,7 @@ as_found_now() {
     netstat -rn | awk '{ print $1, $2, $3, $4 }'
     mount -p
     pf_state
-    pfctl -a cellblock -sA 2>/dev/null
-    return 0
+    anchors
 }
 
 as_found() {

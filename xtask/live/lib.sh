@@ -126,6 +126,13 @@ wait_for() {
     done
 }
 
+# What our anchors hold. The name of one that holds nothing stays listed for some seconds.
+anchors() {
+    for anchor in $(host pfctl -a cellblock -sA 2>/dev/null); do
+        for what in rules nat Tables; do host pfctl -a "$anchor" -s $what; done
+    done
+}
+
 # Everything of the host that a row could leave behind. Not: modules, net.fibs, the empty anchor `cellblock` (`jailctl host residue`).
 snapshot() {
     {
@@ -141,8 +148,8 @@ snapshot() {
             say "# pfctl -s $what"
             host pfctl -s $what
         done
-        say '# pfctl -a cellblock -sA'
-        host pfctl -a cellblock -sA
+        say '# anchors'
+        anchors
         say '# ngctl list'
         host ngctl list | awk '$1 == "Name:" && $4 != "socket" { print $2, $4 }' | sort
         say '# mount -p'

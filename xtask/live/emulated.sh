@@ -1,5 +1,5 @@
 # An emulated host: this script runs on the developer's machine, and every command of the host at the console of the emulator.
-PATIENCE=40
+PATIENCE=20
 
 host() { "$PROGRAMS/cellblock-agent" console --socket "$DIR/host.sock" "$@"; }
 

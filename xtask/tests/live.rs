@@ -141,41 +141,41 @@ fn fails(ended: &Ended, reason: &str) -> Result<()> {
 
 const OPEN: &str = "change 's/isolation: jails/isolation: none/'";
 
+/// What N18's example denies, and something that it does not.
+const DENIED: &str = "deny www 10.18.1.12 8080 tenant";
+const ALLOWED: &str = "reach www 10.18.0.11 8080 db";
+
 #[test]
 fn what_is_denied_must_have_succeeded_before() -> Result<()> {
-    let denied = "deny www 10.18.1.12 8080 tenant";
-    let ended = row("unproven", "", &format!("up\n{denied}\ntake_away"))?;
-    fails(&ended, "nothing shows that www could reach tenant")?;
-    // Nor is it a proof that something else did, or the same with the rule in force.
-    let other = "reach www 10.18.0.11 8080 db";
-    let ended = row(
-        "other",
-        "",
-        &format!("up\n{OPEN}\n{other}\nchange\n{denied}\ntake_away"),
-    )?;
-    fails(&ended, "nothing shows that www could reach tenant")?;
-    let ended = row(
-        "same",
-        "",
-        &format!("up\n{other}\ndeny www 10.18.0.11 8080 db\ntake_away"),
-    )?;
-    fails(&ended, "nothing shows that www could reach db")
+    let ended = row("unproven", "", &format!("up\n{DENIED}\ntake_away"))?;
+    fails(&ended, "nothing shows that www could reach tenant")
+}
+
+#[test]
+fn that_something_else_succeeded_is_no_proof() -> Result<()> {
+    let body = format!("up\n{OPEN}\n{ALLOWED}\nchange\n{DENIED}\ntake_away");
+    fails(
+        &row("other", "", &body)?,
+        "nothing shows that www could reach tenant",
+    )
+}
+
+#[test]
+fn that_it_succeeded_with_the_rule_in_force_is_no_proof() -> Result<()> {
+    let body = format!("up\n{ALLOWED}\ndeny www 10.18.0.11 8080 db\ntake_away");
+    fails(
+        &row("same", "", &body)?,
+        "nothing shows that www could reach db",
+    )
 }
 
 #[test]
 fn what_is_reached_although_it_is_denied_is_told_with_its_way() -> Result<()> {
     let reached = "reach www 10.18.1.12 8080 tenant";
-    let denied = "deny www 10.18.1.12 8080 tenant";
-    let again = "change 's/isolation: jails/isolation: none/' 's/10.18.0.0/10.18.8.0/'";
-    let again = again.replace(
-        "10.18.8.0/'",
-        "10.18.0.0/' 's/interface: back0/interface: back1/'",
-    );
-    let ended = row(
-        "leaks",
-        "",
-        &format!("up\n{OPEN}\n{reached}\n{again}\n{denied}\ntake_away"),
-    )?;
+    let again =
+        "change 's/isolation: jails/isolation: none/' 's/interface: back0/interface: back1/'";
+    let body = format!("up\n{OPEN}\n{reached}\n{again}\n{DENIED}\ntake_away");
+    let ended = row("leaks", "", &body)?;
     fails(
         &ended,
         "www reaches tenant by 10.18.1.12 port 8080, which sees 10.18.1.10",
@@ -185,24 +185,27 @@ fn what_is_reached_although_it_is_denied_is_told_with_its_way() -> Result<()> {
         "{}",
         ended.said
     );
-    ensure!(!ended.said.contains("left behind"), "{}", ended.said);
-    Ok(())
+    leaves_nothing(&ended)
 }
 
 #[test]
-fn who_is_not_reached_or_not_seen_as_said_fails_the_row() -> Result<()> {
+fn who_is_not_reached_fails_the_row() -> Result<()> {
     let ended = row(
         "lost",
         "",
         "up\nreach www 10.18.1.12 8080 tenant\ntake_away",
     )?;
-    fails(&ended, "www does not reach tenant by 10.18.1.12 port 8080")?;
-    let ended = row(
-        "seen",
-        "",
-        "up\nreach www 10.18.0.11 8080 db 10.18.0.99\ntake_away",
-    )?;
-    fails(&ended, "db sees 10.18.0.10, not 10.18.0.99")?;
+    fails(&ended, "www does not reach tenant by 10.18.1.12 port 8080")
+}
+
+#[test]
+fn who_is_seen_as_somebody_else_fails_the_row() -> Result<()> {
+    let ended = row("seen", "", &format!("up\n{ALLOWED} 10.18.0.99\ntake_away"))?;
+    fails(&ended, "db sees 10.18.0.10, not 10.18.0.99")
+}
+
+#[test]
+fn a_change_that_changes_nothing_fails_the_row() -> Result<()> {
     let ended = row(
         "idle",
         "",
@@ -212,11 +215,16 @@ fn who_is_not_reached_or_not_seen_as_said_fails_the_row() -> Result<()> {
 }
 
 #[test]
-fn a_trace_that_is_left_fails_the_row() -> Result<()> {
+fn a_trace_of_the_example_fails_the_row() -> Result<()> {
     let made = "undo 'destroy lvtrace'\nmust host ifconfig lo create name lvtrace";
     let ended = row("trace", "", &format!("up\n{made}\ntake_away"))?;
     fails(&ended, "the host is not as it was before the example")?;
     ensure!(ended.said.contains("> lvtrace: flags="), "{}", ended.said);
+    Ok(())
+}
+
+#[test]
+fn a_trace_of_the_rows_own_world_fails_the_row() -> Result<()> {
     let ended = row(
         "world",
         "",
@@ -225,23 +233,39 @@ fn a_trace_that_is_left_fails_the_row() -> Result<()> {
     fails(&ended, "the row's own world is not gone: ")
 }
 
-#[test]
-fn a_row_that_dies_in_the_middle_leaves_nothing() -> Result<()> {
-    let begin = "wire lv0 lvout\nup";
-    let ended = row(
-        "command",
-        "",
-        &format!("{begin}\nmust host ifconfig nothing0 up\ntake_away"),
-    )?;
-    fails(&ended, "`host ifconfig nothing0 up` failed")?;
-    ensure!(!ended.said.contains("left behind"), "{}", ended.said);
-    let ended = row("exit", "", &format!("{begin}\nexit 3"))?;
-    fails(&ended, "the script ended before its last line")?;
-    ensure!(!ended.said.contains("left behind"), "{}", ended.said);
-    let ended = row("killed", "", &format!("{begin}\nkill -TERM $$\nsleep 30"))?;
-    fails(&ended, "the script ended before its last line")?;
+fn leaves_nothing(ended: &Ended) -> Result<()> {
     ensure!(!ended.said.contains("left behind"), "{}", ended.said);
     Ok(())
+}
+
+/// A row with a world and an example, that goes no further than `last`.
+fn ends_with(name: &str, last: &str, reason: &str) -> Result<()> {
+    let ended = row(name, "", &format!("wire lv0 lvout\nup\n{last}\ntake_away"))?;
+    fails(&ended, reason)?;
+    leaves_nothing(&ended)
+}
+
+#[test]
+fn a_row_whose_command_fails_leaves_nothing() -> Result<()> {
+    ends_with(
+        "command",
+        "must host ifconfig nothing0 up",
+        "`host ifconfig nothing0 up` failed",
+    )
+}
+
+#[test]
+fn a_row_that_ends_too_early_leaves_nothing() -> Result<()> {
+    ends_with("exit", "exit 3", "the script ended before its last line")
+}
+
+#[test]
+fn a_row_that_is_interrupted_leaves_nothing() -> Result<()> {
+    ends_with(
+        "killed",
+        "kill -TERM $$\nsleep 30",
+        "the script ended before its last line",
+    )
 }
 
 #[test]

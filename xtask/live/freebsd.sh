@@ -247,12 +247,13 @@ attempt() {
     grep -qx "hello from $who" "$DIR/answer"
 }
 
+# The processes that listen there. sockstat(1) would need a /dev in the jail's root.
 listeners() {
-    if [ "$who" = host ]; then
-        sockstat -q -l -P tcp -p "$inner"
-    else
-        sockstat -q -l -P tcp -p "$inner" -j "$who"
-    fi | awk '$2 == "nc" { print $3 }'
+    jail=$who
+    [ "$who" != host ] || jail=none
+    for pid in $(pgrep -x -j "$jail" nc); do
+        procstat -f "$pid" 2>/dev/null | awk -v port="[:.]$inner\$" -v pid="$pid" '/ TCP / && $(NF - 1) ~ port { print pid }'
+    done
 }
 
 is_listening() { [ -n "$(listeners)" ]; }

@@ -216,7 +216,9 @@ attempt() {
     say "hello from $who" | at "$who" nc $family -n -N -l -v $address "$inner" >/dev/null 2>"$DIR/heard" &
     listener=$!
     listening=no
-    for try_listen in 1 2 3 4 5 6 7 8 9 10; do
+    left_listen=40
+    while [ $left_listen -gt 0 ]; do
+        left_listen=$((left_listen - 1))
         if is_listening; then
             listening=yes
             break

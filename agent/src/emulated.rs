@@ -217,8 +217,10 @@ fn start_up(emulator: &mut Emulator) -> anyhow::Result<()> {
         "pfctl -e -f /etc/pf.conf",
         "sysctl net.inet.ip.forwarding=1",
         "sysctl net.inet6.ip6.forwarding=1",
+        "devfs rule -s 4 add hide",
         "devfs rule -s 4 add path null unhide",
-        "devfs rule -s 5 add path null unhide",
+        "devfs rule -s 5 add include 4",
+        "devfs rule -s 5 add path pf unhide",
     ] {
         let output = emulator.sh(line);
         anyhow::ensure!(

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use cellblock_agent::config::{Config, Options};
 use cellblock_agent::{Agent, emulated};
 use cellblock_agent_core::host::Host;
-use cellblock_freebsd::{FreeBsd, Real, System};
+use cellblock_freebsd::{FreeBsd, Real, System, inside};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -55,6 +55,14 @@ enum Action {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Run the host's pfctl(8) in the network stack of a VNET jail
+    Pfctl {
+        /// The jail, by name or jid
+        jail: String,
+        /// What pfctl(8) is told; a file behind `-f` is one of the host's
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run a command on an emulated host, as at its console
     Console {
         /// The socket that it is served on
@@ -83,6 +91,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Action::Trace { socket, question }) => {
             return emulated::trace(&socket, question).map(ExitCode::from);
         }
+        Some(Action::Pfctl { jail, arguments }) => match inside::pfctl(&jail, &arguments)? {},
         Some(Action::Emulate { socket, seed }) => Some((socket, seed)),
         None => None,
     };

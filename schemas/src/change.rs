@@ -24,6 +24,8 @@ pub struct Started<'a> {
     pub parameters: &'a BTreeMap<String, ParameterValue>,
     /// Its mounts.
     pub mounts: &'a [Mount],
+    /// Whether a firewall stands in its own pf, which is made with it; the rules are loaded while it runs.
+    pub is_filtered_inside: bool,
 }
 
 impl<'a> Started<'a> {
@@ -47,7 +49,7 @@ impl<'a> Started<'a> {
             // Rules in pf and rctl, loaded while it runs.
             publish: _,
             public_addresses: _,
-            firewall: _,
+            firewall: _, // But for whose pf it is, see below.
             limits: _,
             // What is looked at from outside.
             probes: _,
@@ -60,6 +62,7 @@ impl<'a> Started<'a> {
             networks,
             parameters,
             mounts,
+            is_filtered_inside: spec.firewall_inside().is_some(),
         }
     }
 
@@ -91,6 +94,9 @@ impl<'a> Started<'a> {
         );
         if self.mounts != other.mounts {
             fields.push(spec.field("mounts"));
+        }
+        if self.is_filtered_inside != other.is_filtered_inside {
+            fields.push(spec.field("firewall").field("enforcedBy"));
         }
         fields
     }

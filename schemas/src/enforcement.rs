@@ -22,6 +22,8 @@ pub enum Feature {
     Firewall,
     /// `user` and `group` of a rule in `firewall`.
     SocketOwner,
+    /// `firewall` of a Jail with `enforcedBy: jail`, `user` and `group` among its rules: the pf of its own network stack sees all that the jail sends and gets, and has the sockets.
+    FirewallInside,
     /// `isolation: jails` of a Network.
     Isolation,
 }
@@ -49,6 +51,8 @@ pub enum Enforcement {
     HostPf,
     /// if_bridge(4), whose private members get no frames of each other; and the host's pf where the host is their router.
     PrivateMembers,
+    /// The pf of the jail's own network stack, which the jail's root can change.
+    JailPf,
     /// Nobody, and why.
     Refused(Refusal),
 }
@@ -58,7 +62,7 @@ impl Enforcement {
     #[must_use]
     pub fn refusal(self) -> Option<Refusal> {
         match self {
-            Self::HostPf | Self::PrivateMembers => None,
+            Self::HostPf | Self::PrivateMembers | Self::JailPf => None,
             Self::Refused(refusal) => Some(refusal),
         }
     }
@@ -96,13 +100,25 @@ const NO_GATEWAY: Refusal = Refusal {
 /// Jails of a netgraph switch, which the host's stack has no part in.
 const SWITCHED: Refusal = Refusal {
     message: "what goes between the jails of a netgraph switch, and to the wire by it, never comes by the host's pf",
-    help: "load rules into the jail's own pf, or use a bridge or a routed network",
+    help: "set `enforcedBy: jail`, so that the rules stand in the jail's own pf, or use a bridge or a routed network",
 };
 
 /// Sockets of a network stack of their own. `pf_socket_lookup` looks for the socket in the stack that pf filters for (sys/netpfil/pf/pf.c).
 const OTHER_STACK: Refusal = Refusal {
     message: "the host's pf matches `user` and `group` by the socket, and the sockets of a jail with a network stack of its own are not the host's",
-    help: "use a sharedIP network, or leave `user` and `group` out",
+    help: "set `enforcedBy: jail`, so that the rules stand in the jail's own pf, use a sharedIP network, or leave `user` and `group` out",
+};
+
+/// Jails with addresses of the host.
+const NO_STACK: Refusal = Refusal {
+    message: "a jail with addresses of the host has no network stack of its own, and so no pf of its own",
+    help: "leave `enforcedBy` out: the host's pf filters for it",
+};
+
+/// Jails with a NIC of their own, for whom the host's pf shall filter.
+const UNSEEN_NIC: Refusal = Refusal {
+    message: "jails with a NIC of their own are on the wire, and the host's pf never sees their traffic",
+    help: "set `enforcedBy: jail`, so that the rules stand in the jail's own pf, or use another mode",
 };
 
 /// Jails with a NIC of their own.
@@ -127,6 +143,11 @@ const OUTSIDE: Refusal = Refusal {
 #[must_use]
 pub fn enforcement(spec: &NetworkSpec, feature: Feature, family: Family) -> Enforcement {
     match (spec.mode(), feature) {
+        (Some(Mode::SharedIp(_)), Feature::FirewallInside) => Enforcement::Refused(NO_STACK),
+        (
+            Some(Mode::Bridge(_) | Mode::Routed(_) | Mode::Netgraph(_) | Mode::Passthrough(_)),
+            Feature::FirewallInside,
+        ) => Enforcement::JailPf,
         // Addresses of the host, whose stack it is.
         (Some(Mode::SharedIp(_)) | None, _) => Enforcement::HostPf,
         (
@@ -152,10 +173,10 @@ pub fn enforcement(spec: &NetworkSpec, feature: Feature, family: Family) -> Enfo
             Some(Mode::Netgraph(netgraph)),
             Feature::EgressNat | Feature::Publish | Feature::OneToOne,
         ) => behind_a_switch(spec, family, netgraph.uplink.is_some(), HOOKED),
-        (
-            Some(Mode::Passthrough(_)),
-            Feature::EgressNat | Feature::Publish | Feature::OneToOne | Feature::Firewall,
-        ) => Enforcement::Refused(OWN_NIC),
+        (Some(Mode::Passthrough(_)), Feature::EgressNat | Feature::Publish | Feature::OneToOne) => {
+            Enforcement::Refused(OWN_NIC)
+        }
+        (Some(Mode::Passthrough(_)), Feature::Firewall) => Enforcement::Refused(UNSEEN_NIC),
     }
 }
 

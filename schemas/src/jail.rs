@@ -323,6 +323,9 @@ pub struct Mount {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Firewall {
+    /// Whose pf has the rules: the host's, or that of the jail's own network stack, which the jail's root can change.
+    #[serde(default, skip_serializing_if = "EnforcedBy::is_default")]
+    pub enforced_by: EnforcedBy,
     /// Traffic to the jail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -337,6 +340,23 @@ pub struct Firewall {
     /// What happens to traffic that no egress rule matches; pass unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_egress: Option<Action>,
+}
+
+/// Whose pf has the rules of a jail's firewall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EnforcedBy {
+    /// The host's: the jail has no part in it.
+    #[default]
+    Host,
+    /// That of the jail's own network stack (VNET): where the traffic is whatever the network, and the sockets are; no isolation from the jail's root, who can change it.
+    Jail,
+}
+
+impl EnforcedBy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One packet filter rule.
@@ -365,10 +385,10 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1), extend("x-kubernetes-list-type" = "atomic"))]
     pub to: Vec<Peer>,
-    /// pf's `user` match, such as `> 1000`, by the host's names and numbers; tcp and udp of shared-IP jails only.
+    /// pf's `user` match, such as `> 1000`, by the host's names and numbers; tcp and udp, of shared-IP jails or in the jail's own pf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// pf's `group` match; tcp and udp of shared-IP jails only.
+    /// pf's `group` match; tcp and udp, of shared-IP jails or in the jail's own pf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
@@ -499,6 +519,22 @@ pub struct BoundAttachment {
     /// The NIC of the host that the jail has (pass-through).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nic: Option<String>,
+}
+
+impl JailSpec {
+    /// The firewall whose rules stand in the host's pf.
+    #[must_use]
+    pub fn firewall_of_host(&self) -> Option<&Firewall> {
+        let firewall = self.firewall.as_ref();
+        firewall.filter(|firewall| firewall.enforced_by == EnforcedBy::Host)
+    }
+
+    /// The firewall whose rules stand in the jail's own pf.
+    #[must_use]
+    pub fn firewall_inside(&self) -> Option<&Firewall> {
+        let firewall = self.firewall.as_ref();
+        firewall.filter(|firewall| firewall.enforced_by == EnforcedBy::Jail)
+    }
 }
 
 impl Firewall {

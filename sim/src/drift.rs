@@ -203,6 +203,9 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
                 emulator.sh(&format!("ifconfig -j {name} {interface} down"));
             }
             emulator.sh(&format!("route -j {name} -n delete default"));
+            // What its root may do to its own pf, where its devfs shows it.
+            let undone = ["-F all", "-d", "-F rules"][usize::from(pick / 4 % 3)];
+            emulator.sh(&format!("jexec {name} pfctl {undone}"));
         }
         Hand::RemoveRoute(pick) => {
             let index = 10 + pick % 4;
@@ -231,7 +234,10 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
                 "pfctl -e -f /etc/pf.conf",
                 "sysctl net.inet.ip.forwarding=1",
                 "sysctl net.inet6.ip6.forwarding=1",
+                "devfs rule -s 4 add hide",
                 "devfs rule -s 4 add path null unhide",
+                "devfs rule -s 5 add include 4",
+                "devfs rule -s 5 add path pf unhide",
             ] {
                 emulator.sh(line);
             }

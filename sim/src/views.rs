@@ -113,7 +113,7 @@ pub fn emptied(view: &HostView) -> HostView {
 
 /// Whether a jail's firewall is about members of a bridge.
 fn filters_members(view: &HostView, jail: &JailView) -> bool {
-    let firewall = jail.spec.firewall.as_ref();
+    let firewall = jail.spec.firewall_of_host();
     firewall.is_some_and(|firewall| {
         let mut networks = jail.spec.networks.iter();
         networks.any(|attachment| {

@@ -134,8 +134,10 @@ impl World {
             "pfctl -e -f /etc/pf.conf",
             "sysctl net.inet.ip.forwarding=1",
             "sysctl net.inet6.ip6.forwarding=1",
+            "devfs rule -s 4 add hide",
             "devfs rule -s 4 add path null unhide",
-            "devfs rule -s 5 add path null unhide",
+            "devfs rule -s 5 add include 4",
+            "devfs rule -s 5 add path pf unhide",
             "devfs rule -s 40 add path bpf* unhide",
         ] {
             let output = emulator.sh(line);

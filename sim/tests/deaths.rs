@@ -170,6 +170,7 @@ examples! {
     n13_source_address "networking/n13-source-address"
     n14_users "networking/n14-users"
     n15_firewall "networking/n15-firewall"
+    n19_own_pf "networking/n19-own-pf"
     n16_one_to_one_nat "networking/n16-one-to-one-nat"
     n17_duplicate_addresses "networking/n17-duplicate-addresses"
     n18_jails_together "networking/n18-jails-together"

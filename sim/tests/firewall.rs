@@ -22,6 +22,9 @@ const HOST_END: &str = "cbaaaaaaaaaaa";
 /// The host's end of another jail's link.
 const NEIGHBOUR: &str = "cbccccccccccc";
 
+/// The jail's end of it.
+const INSIDE: &str = "net0";
+
 /// The bridge of its network.
 const BRIDGE: &str = "cbbbbbbbbbbbr";
 
@@ -98,6 +101,16 @@ fn filter(firewall: &JailFirewall, stack: &Stack) -> Pf {
         &["pfctl", "-f", "-"],
         "anchor \"cellblock/*\"\n",
     );
+    if firewall
+        .links
+        .iter()
+        .any(|link| link.at == At::Inside(INSIDE.to_owned()))
+    {
+        let text = render::render_inside(firewall).rules;
+        let words = ["pfctl", "-o", "none", "-a", "cellblock/firewall", "-f", "-"];
+        run(&mut pf, stack, &words, &text);
+        return pf;
+    }
     let egress = AnchorRules {
         egress: vec![firewall.clone()],
         ..AnchorRules::default()
@@ -136,7 +149,7 @@ fn shut() -> Rules {
     }
 }
 
-fn places() -> [At; 4] {
+fn places() -> [At; 5] {
     [
         At::Stack,
         At::HostEnd(HOST_END.to_owned()),
@@ -148,6 +161,7 @@ fn places() -> [At; 4] {
             host_end: HOST_END.to_owned(),
             bridge: Some(BRIDGE.to_owned()),
         },
+        At::Inside(INSIDE.to_owned()),
     ]
 }
 
@@ -158,6 +172,8 @@ fn crossing(at: &At, inward: bool) -> (Direction, &'static str) {
         (At::Stack, false) => (Direction::Out, "igb0"),
         (At::HostEnd(_) | At::Member { .. }, true) => (Direction::Out, HOST_END),
         (At::HostEnd(_) | At::Member { .. }, false) => (Direction::In, HOST_END),
+        (At::Inside(_), true) => (Direction::In, INSIDE),
+        (At::Inside(_), false) => (Direction::Out, INSIDE),
     }
 }
 
@@ -259,7 +275,7 @@ fn nobody_else_comes_under_the_jails_address() {
     };
     for release in [Release::V14, Release::V15] {
         let stack = Stack(release);
-        for (at, is_told) in places().into_iter().zip([true, true, false, false]) {
+        for (at, is_told) in places().into_iter().zip([true, true, false, false, false]) {
             let mut pf = filter(&firewall(at.clone(), shut(), open()), &stack);
             let forged = Packet {
                 source_port: 53,
@@ -429,7 +445,7 @@ proptest! {
     fn pf_lets_be_made_what_the_firewall_permits(
         ingress in rules(),
         egress in rules(),
-        place in 0..4_usize,
+        place in 0..5_usize,
         inward in any::<bool>(),
         other in 0..OTHERS.len(),
         protocol in prop_oneof![Just(TCP), Just(UDP), Just(ICMP), Just(47_u8)],

@@ -79,7 +79,7 @@ pub struct Link {
     pub outward: Vec<Outward>,
 }
 
-/// Where a jail's traffic passes the host's pf.
+/// Where a jail's traffic passes the pf that has its rules: the host's, or its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum At {
     /// In the host's own stack, by its addresses, on whatever interface: a NIC, or the loopback that jails of one host meet each other on (recordings `09`, `12`).
@@ -93,6 +93,8 @@ pub enum At {
         /// The bridge, where the host has an address at it: what the host itself sends there passes no member (`bridge_output`, sys/net/if_bridge.c).
         bridge: Option<String>,
     },
+    /// At the jail's own interface, by that name, in the pf of the jail's own stack: what comes in there, the jail gets.
+    Inside(String),
 }
 
 /// A way out under another address.
@@ -113,9 +115,25 @@ impl At {
     #[must_use]
     pub fn host_end(&self) -> Option<&str> {
         match self {
-            Self::Stack => None,
+            Self::Stack | Self::Inside(_) => None,
             Self::HostEnd(host_end) | Self::Member { host_end, .. } => Some(host_end),
         }
+    }
+
+    /// Whether a connection that began there was sent by the jail; none: by its interface alone, nothing says so.
+    fn tells(&self, flow: &Flow) -> Option<bool> {
+        match self {
+            Self::Stack => None,
+            Self::HostEnd(end) | Self::Member { host_end: end, .. } => {
+                (*end == flow.interface).then_some(flow.inward)
+            }
+            Self::Inside(end) => (*end == flow.interface).then_some(!flow.inward),
+        }
+    }
+
+    /// Whether addresses tell, too, whose a connection is. In its own stack a jail speaks with itself by other interfaces, which is nobody's business.
+    fn is_by_address(&self) -> bool {
+        !matches!(self, Self::Inside(_))
     }
 }
 
@@ -191,14 +209,15 @@ impl JailFirewall {
     #[must_use]
     pub fn permits(&self, flow: &Flow, fresh: bool) -> bool {
         let (from, to) = (flow.from.0, flow.to.0);
-        let is_at = |link: &&Link, inward: bool| {
-            flow.inward == inward && link.at.host_end() == Some(flow.interface.as_str())
+        let is_at = |link: &&Link, sent: bool| link.at.tells(flow) == Some(sent);
+        let is_of = |link: &&Link, address: &IpAddr| {
+            link.at.is_by_address() && link.addresses.contains(address)
         };
         if self.own.contains(&from) && self.own.contains(&to) {
             return true;
         }
-        let sends = |link: &&Link| link.addresses.contains(&from) || is_at(link, true);
-        let gets = |link: &&Link| link.addresses.contains(&to) || is_at(link, false);
+        let sends = |link: &&Link| is_of(link, &from) || is_at(link, true);
+        let gets = |link: &&Link| is_of(link, &to) || is_at(link, false);
         let out = self.links.iter().find(sends);
         let into = self.links.iter().find(gets);
         out.is_none_or(|link| permit(&self.egress, link, flow, to, fresh))

@@ -20,6 +20,10 @@ pub struct Wanted {
     pub modules: BTreeSet<String>,
     /// Whether the drivers of interfaces are to be asked for.
     pub drivers: bool,
+    /// Names of VNET jails whose own pf is to be looked at.
+    pub firewalled: BTreeSet<String>,
+    /// Numbers of devfs rulesets that are to be asked whether they hide /dev/pf.
+    pub rulesets: BTreeSet<u32>,
     /// Names of users whose uids are asked for.
     pub users: BTreeSet<String>,
     /// Names of groups whose gids are asked for.

@@ -116,6 +116,9 @@ pub fn egress_anchor(jail: &Uid) -> String {
     format!("{ANCHOR_ROOT}/i{:02}", bucket(jail))
 }
 
+/// The pf anchor of a jail's firewall in the pf of its own stack.
+pub const ANCHOR_INSIDE: &str = "cellblock/firewall";
+
 fn bucket(jail: &Uid) -> u8 {
     Sha256::digest(jail.as_str().as_bytes())[0] % ANCHOR_BUCKETS
 }

@@ -44,6 +44,9 @@ pub struct Observed {
     pub sysctls: BTreeMap<String, Option<String>>,
     /// The numbers of the devfs rulesets that have rules (`devfs rule showsets`).
     pub devfs_rulesets: BTreeSet<u32>,
+    /// Those among them, as far as asked, that hide /dev/pf.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub hides_pf: BTreeSet<u32>,
     /// Parameters that this kernel's jails know (`sysctl -N security.jail.param`, without the prefix).
     pub jail_parameters: BTreeSet<String>,
     /// Files below the agent's folder, by path, with their content; console logs, which jail(8) writes there, with none.
@@ -315,6 +318,21 @@ pub struct Vnet {
     pub interfaces: Vec<Interface>,
     /// Its default routes in fib 0; the others follow from its addresses, or are its root's own matter.
     pub routes: Vec<Route>,
+    /// Its pf, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pf: Option<VnetPf>,
+}
+
+/// The pf of a VNET jail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VnetPf {
+    /// What is seen of it; not `loaded` where the jail has no /dev/pf. Of its anchors, ours alone.
+    pub pf: Pf,
+    /// Whether its main ruleset has no filter rule at all.
+    pub is_bare: bool,
+    /// Why it could not be looked at; then nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// The netgraph of the host's stack.

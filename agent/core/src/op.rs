@@ -588,6 +588,24 @@ pub enum Op {
         /// The whole text, tables with their members included.
         rules: String,
     },
+    /// Loads an anchor of the pf of a VNET jail's own stack, likewise.
+    LoadAnchorInVnet {
+        /// The jail's name.
+        jail: String,
+        /// The anchor.
+        anchor: String,
+        /// The whole text.
+        rules: String,
+    },
+    /// Has the pf of a VNET jail's own stack look into our anchors.
+    RaiseInVnet {
+        /// The jail's name.
+        jail: String,
+        /// The main ruleset, which has no rule, gets the line that refers to them.
+        refer: bool,
+        /// `pfctl -e`
+        enable: bool,
+    },
     /// Empties an anchor: rules, translations, tables.
     ClearAnchor {
         /// The anchor.
@@ -619,6 +637,8 @@ pub enum Op {
     },
     /// Kills the states of connections that a jail's firewall does not permit, one by one, whoever's rule made them.
     KillUnpermitted {
+        /// The VNET jail in whose own pf they are, by name; none: the host's.
+        inside: Option<String>,
         /// The firewall.
         firewall: JailFirewall,
         /// Whether a rule that asks for the owner of a socket may be newer than a connection.

@@ -169,7 +169,7 @@ fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
     let mut conditions = vec![ready(jail, problem.as_ref(), restart)];
     conditions.extend(network_ready(findings, jail, running));
     conditions.extend(publish_ready(findings, jail, &anchor, running.is_some()));
-    conditions.extend(firewall::ready(findings, jail, &anchor));
+    conditions.extend(firewall::ready(findings, jail, &anchor, running));
     JailReport {
         uid: jail.uid.clone(),
         observed_generation: jail.generation,
@@ -342,7 +342,7 @@ fn needs_pf(evidence: Evidence<'_>, jail: &JailView) -> bool {
             let egress = network.spec.egress.as_ref();
             egress.is_some_and(|egress| egress.nat.is_some()) || by_pf(&network.spec)
         });
-    nat || jail.spec.is_published() || jail.spec.firewall.is_some()
+    nat || jail.spec.is_published() || jail.spec.firewall_of_host().is_some()
 }
 
 fn ready(jail: &JailView, problem: Option<&Problem>, restart: Option<&str>) -> Condition {

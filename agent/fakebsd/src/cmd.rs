@@ -1,5 +1,6 @@
 //! Which program answers which argv, and in whose name it runs. Each program has a file of its own below this one.
 
+mod agent;
 mod asking;
 mod cpuset;
 mod devfs;
@@ -123,12 +124,18 @@ const IN_SBIN: &[&str] = &[
     "zpool",
 ];
 
+/// Where the agent is installed, which is no part of the base system.
+const AGENT: &str = "/usr/local/sbin/cellblock-agent";
+
 /// The bare name of a program named by a path at which FreeBSD has it; `None` if it has not.
 fn program_name(word: &str) -> Option<&str> {
     let Some(at) = word.rfind('/') else {
         return Some(word);
     };
     let (directory, name) = word.split_at(at + 1);
+    if word == AGENT {
+        return Some(name);
+    }
     let directory = directory.strip_prefix("/rescue").unwrap_or(directory);
     let home = if IN_BIN.contains(&name) {
         "/bin/"
@@ -175,6 +182,7 @@ pub(crate) fn run_in(
         "devfs" => devfs::run(host, arguments),
         "rctl" => rctl::run(host, arguments),
         "cpuset" => cpuset::run(host, context, arguments),
+        "cellblock-agent" => agent::run(host, context, arguments, stdin),
         "pfctl" => pfctl::run(host, context, arguments, stdin),
         "ngctl" => ngctl::run(host, context, arguments, stdin),
         "zfs" => zfs::run(host, context, arguments, stdin),

@@ -56,6 +56,7 @@ pub fn is_changing(argv: &[String]) -> bool {
             )
         }),
         "pfctl" => pfctl_changes(rest),
+        "cellblock-agent" => rest.get(2..).is_some_and(pfctl_changes),
         "zfs" => rest
             .first()
             .is_some_and(|verb| !matches!(*verb, "list" | "get" | "holds" | "version" | "diff")),

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use cellblock_agent_core::render::jailconf::AGENT;
+
 /// How long a command that only asks or changes the kernel's tables may take. The slowest are listings of thousands of interfaces.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long starting or stopping a jail may take: it runs the jail's own `/etc/rc`, whose services wait for each other.
 pub(crate) const JAIL_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The programs of FreeBSD's base system that are driven, and where they are. There is no other list.
+/// The programs that are driven, of FreeBSD's base system but for one, and where they are. There is no other list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
+    /// The agent's own program, whose `pfctl` runs pfctl(8) in the stack of a jail.
+    Agent,
     /// devfs(8)
     Devfs,
     /// getent(1)
@@ -25,6 +29,8 @@ pub enum Program {
     Kldload,
     /// kldstat(8)
     Kldstat,
+    /// ldd(1)
+    Ldd,
     /// mount(8)
     Mount,
     /// netstat(1)
@@ -50,6 +56,7 @@ impl Program {
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
+            Self::Agent => AGENT,
             Self::Devfs => "/sbin/devfs",
             Self::Getent => "/usr/bin/getent",
             Self::Ifconfig => "/sbin/ifconfig",
@@ -57,6 +64,7 @@ impl Program {
             Self::Jls => "/usr/sbin/jls",
             Self::Kldload => "/sbin/kldload",
             Self::Kldstat => "/sbin/kldstat",
+            Self::Ldd => "/usr/bin/ldd",
             Self::Mount => "/sbin/mount",
             Self::Netstat => "/usr/bin/netstat",
             Self::Ngctl => "/usr/sbin/ngctl",
@@ -101,6 +109,22 @@ impl Command {
             discards_stdout: false,
             stderr_file: None,
         }
+    }
+
+    /// pfctl(8) on the host, or in the stack of the VNET jail `inside`, by name or jid.
+    pub(crate) fn pfctl<I>(inside: Option<&str>, arguments: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let Some(jail) = inside else {
+            return Self::new(Program::Pfctl, arguments);
+        };
+        let words = arguments.into_iter().map(Into::into);
+        let words = ["pfctl".to_owned(), jail.to_owned()]
+            .into_iter()
+            .chain(words);
+        Self::new(Program::Agent, words)
     }
 
     /// With `text` on standard input.

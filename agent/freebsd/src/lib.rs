@@ -21,6 +21,7 @@ pub mod command;
 pub mod emulated;
 pub mod error;
 pub mod host;
+pub mod inside;
 pub mod observe;
 pub mod real;
 pub mod system;

@@ -146,6 +146,8 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         | Op::UpInVnet { .. }
         | Op::AcceptRtadvInVnet { .. }
         | Op::AddLinkRouteInVnet { .. }
-        | Op::SetDefaultRouteInVnet { .. } => Section::Jail,
+        | Op::SetDefaultRouteInVnet { .. }
+        | Op::LoadAnchorInVnet { .. }
+        | Op::RaiseInVnet { .. } => Section::Jail,
     }
 }

@@ -63,7 +63,7 @@ fn of_anchor(view: &HostView, anchor: &str) -> (Vec<Object>, String) {
     let mut jails = Vec::new();
     let mut what = "what comes to";
     for jail in view.jails.values() {
-        let filtered = jail.spec.firewall.is_some();
+        let filtered = jail.spec.firewall_of_host().is_some();
         if names::jail_anchor(&jail.uid) == anchor && (filtered || jail.spec.is_published()) {
             jails.push((Kind::Jail, jail.name.clone()));
         }

@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    BRIDGED, Enforcement, Feature, HOOKED, NO_GATEWAY, NO_PRIVATE_LINKS, OTHER_STACK, OUTSIDE,
-    OWN_NIC, Refusal, SWITCHED, enforcement,
+    BRIDGED, Enforcement, Feature, HOOKED, NO_GATEWAY, NO_PRIVATE_LINKS, NO_STACK, OTHER_STACK,
+    OUTSIDE, OWN_NIC, Refusal, SWITCHED, UNSEEN_NIC, enforcement,
 };
 use crate::net::Family;
 use crate::network::NetworkSpec;
@@ -77,10 +77,25 @@ fn firewalls() -> Vec<(Value, Option<Refusal>, Option<Refusal>)> {
         ),
         (
             json!({ "passthrough": { "uplinks": ["pool"] } }),
-            Some(OWN_NIC),
+            Some(UNSEEN_NIC),
             other,
         ),
     ]
+}
+
+#[test]
+fn every_stack_of_a_jails_own_has_a_pf_of_its_own() {
+    for (spec, _, owners) in firewalls() {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let found = enforcement(&network(spec.clone()), Feature::FirewallInside, family);
+            let expected = if owners.is_some() {
+                Enforcement::JailPf
+            } else {
+                Enforcement::Refused(NO_STACK)
+            };
+            assert_eq!(found, expected, "{spec}");
+        }
+    }
 }
 
 #[test]

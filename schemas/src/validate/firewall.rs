@@ -1,15 +1,18 @@
 //! Rules for packet filter rules: their form. What a mode can enforce, and what a selector selects, is decided elsewhere.
 
-use crate::jail::{Firewall, JailSpec, Peer, Rule};
+use crate::jail::{EnforcedBy, Firewall, JailSpec, Peer, Rule};
 use crate::net::Family;
 use crate::owner::{IdMatch, is_number};
 use crate::path::FieldPath;
 use crate::structural::cut;
-use crate::validate::{exactly_one, names, publish, selector};
+use crate::validate::{exactly_one, names, parameters, publish, selector};
 use crate::violation::Findings;
 
 /// How many rules one jail may have: each stands in pf once for every family and attachment, and before each published port that it lets through.
 const RULES_MAX: usize = 128;
+
+/// From this securelevel on the kernel takes no more rules (`pfioctl`, sys/netpfil/pf/pf_ioctl.c).
+const SECURELEVEL_SEALED: i64 = 3;
 
 pub(super) fn validate(
     spec: &JailSpec,
@@ -23,6 +26,9 @@ pub(super) fn validate(
             "the jail is attached to no network, so there is nothing to filter",
             "attach it to a network, or remove the firewall",
         );
+    }
+    if firewall.enforced_by == EnforcedBy::Jail {
+        validate_inside(spec, &path.field("enforcedBy"), findings);
     }
     let rules = firewall.rules().count();
     if rules > RULES_MAX {
@@ -52,6 +58,25 @@ pub(super) fn validate(
                 );
             }
         }
+    }
+}
+
+/// What the jail's own pf needs: its device in the jail, and that rules can be loaded after the jail was made.
+fn validate_inside(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
+    if !parameters::is_on(spec, "mount.devfs") {
+        findings.add(
+            path,
+            "the jail has no devfs, so nothing can open its /dev/pf",
+            "set the parameters mount.devfs, and devfs_ruleset to a ruleset with `path pf unhide`, such as 5 (devfsrules_jail_vnet)",
+        );
+    }
+    let securelevel = parameters::number(spec, "securelevel");
+    if securelevel.is_some_and(|level| level >= SECURELEVEL_SEALED) {
+        findings.add(
+            path,
+            "in securelevel 3 the kernel takes no more rules of pf from anybody in the jail",
+            "set the parameter securelevel to 2 or less",
+        );
     }
 }
 

@@ -601,6 +601,27 @@ fn public_addresses_have_room_beside_each_other() {
 }
 
 #[test]
+fn a_firewall_inside_needs_a_device_and_a_kernel_that_takes_rules() {
+    let spec = |parameters: Value| {
+        let firewall = json!({ "enforcedBy": "jail", "defaultIngress": "block" });
+        jail(json!({
+            "networks": [{ "network": "lan" }],
+            "parameters": parameters,
+            "firewall": firewall,
+        }))
+    };
+    let fields = |parameters| found(Kind::Jail, "x", spec(parameters)).len();
+    assert_eq!(fields(json!({ "mount.devfs": true, "securelevel": 2 })), 0);
+    assert_eq!(fields(json!({})), 1);
+    let sealed = found(
+        Kind::Jail,
+        "x",
+        spec(json!({ "mount.devfs": true, "securelevel": 3 })),
+    );
+    assert!(sealed[0].contains("securelevel 3"), "{sealed:?}");
+}
+
+#[test]
 fn a_firewall_has_something_to_filter_and_is_no_longer_than_pf_bears() {
     let rule = |name: String| json!({ "name": name, "action": "pass", "protocol": "300" });
     let many: Vec<Value> = (0..129).map(|number| rule(format!("r{number}"))).collect();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cellblock_schemas::enforcement::{Enforcement, Feature, enforcement};
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::jail::{
-    Action, Attachment, Binding, BoundAttachment, Firewall, JailSpec, Mount, ParameterValue, Peer,
-    PublicAddress, Publish, Root, Rule, RunPolicy,
+    Action, Attachment, Binding, BoundAttachment, EnforcedBy, Firewall, JailSpec, Mount,
+    ParameterValue, Peer, PublicAddress, Publish, Root, Rule, RunPolicy,
 };
 use cellblock_schemas::net::{Family, HostAddress, Mac, PortRange, Protocol};
 use cellblock_schemas::network::NetworkSpec;
@@ -142,6 +142,14 @@ pub(super) fn jail(index: usize, sketch: &Sketch, networks: &NetSketches) -> Jai
         .iter()
         .map(|network| bound(number, *network, &networks[*network]))
         .collect();
+    let firewall = firewall(sketch, &attachments, networks);
+    let mut parameters = parameters(sketch);
+    let is_inside = firewall
+        .as_ref()
+        .is_some_and(|firewall| firewall.enforced_by == EnforcedBy::Jail);
+    if is_inside {
+        parameters.insert("devfs_ruleset".to_owned(), ParameterValue::Number(5));
+    }
     JailView {
         name: name.to_owned(),
         uid: Uid(format!("jail-{name}")),
@@ -152,7 +160,7 @@ pub(super) fn jail(index: usize, sketch: &Sketch, networks: &NetSketches) -> Jai
             networks: attachments.iter().map(stated).collect(),
             publish: publish(index, sketch, &attachments, networks),
             public_addresses: public_addresses(index, sketch, &attachments, networks),
-            parameters: parameters(sketch),
+            parameters,
             mounts: if sketch.mount {
                 vec![tmpfs()]
             } else {
@@ -163,7 +171,7 @@ pub(super) fn jail(index: usize, sketch: &Sketch, networks: &NetSketches) -> Jai
             } else {
                 RunPolicy::Running
             },
-            firewall: firewall(sketch, &attachments, networks),
+            firewall,
             ..JailSpec::default()
         },
         binding: Binding {
@@ -201,9 +209,20 @@ fn firewall(
         let spec = network_of(*network, networks);
         enforcement(&spec, Feature::Firewall, Family::Ipv4) == Enforcement::HostPf
     };
+    let is_vnet = |network: &usize| {
+        let spec = network_of(*network, networks);
+        enforcement(&spec, Feature::FirewallInside, Family::Ipv4) == Enforcement::JailPf
+    };
     let mut ways = attachments.iter().zip(&sketch.networks);
-    let (first, _) = ways.find(|(_, network)| is_filtered(network))?;
-    let everywhere = sketch.networks.iter().all(is_filtered);
+    let first = ways.find(|(_, network)| is_filtered(network));
+    // Where the host's pf sees nothing of it, the jail's own does.
+    let is_inside = first.is_none() && sketch.devfs && sketch.networks.iter().all(is_vnet);
+    let (first, _) = first.or(attachments
+        .iter()
+        .zip(&sketch.networks)
+        .next()
+        .filter(|_| is_inside))?;
+    let everywhere = is_inside || sketch.networks.iter().all(is_filtered);
     let only = (!everywhere).then(|| first.network.clone());
     let is_shared = sketch.networks.iter().all(|network| *network < 2);
     let rule = |name: &str, action, ports: &[u16]| Rule {
@@ -232,11 +251,16 @@ fn firewall(
     };
     let user = if sketch.mount { NOBODY } else { "1000" };
     let smtp = Rule {
-        user: is_shared.then(|| format!("> {user}")),
+        user: (is_shared || is_inside).then(|| format!("> {user}")),
         ..rule("smtp", Action::Block, &[25])
     };
     let block = |wanted: bool| (wanted && everywhere).then_some(Action::Block);
     Some(Firewall {
+        enforced_by: if is_inside {
+            EnforcedBy::Jail
+        } else {
+            EnforcedBy::Host
+        },
         ingress: vec![rule("web", Action::Pass, &[80, 8000, 9001]), peers],
         egress: vec![rule("https", Action::Pass, &[443]), smtp],
         default_ingress: block(sketch.devfs),

@@ -19,6 +19,7 @@ mod isolation;
 mod lagg;
 mod netgraph;
 mod one_to_one;
+mod own_pf;
 mod routed;
 mod routed_hosts;
 mod shared_ip;

@@ -235,6 +235,27 @@ impl fmt::Display for Op {
                 "load pf anchor {anchor} ({} rules)",
                 rules.lines().count()
             ),
+            Self::LoadAnchorInVnet {
+                jail,
+                anchor,
+                rules,
+            } => write!(
+                f,
+                "in jail {jail}: load pf anchor {anchor} ({} rules)",
+                rules.lines().count()
+            ),
+            Self::RaiseInVnet {
+                jail,
+                refer,
+                enable,
+            } => {
+                let what = match (refer, enable) {
+                    (true, true) => "refer to our anchors and enable pf",
+                    (true, false) => "refer to our anchors",
+                    (false, _) => "enable pf",
+                };
+                write!(f, "in jail {jail}: {what}")
+            }
             Self::ClearAnchor { anchor } => write!(f, "clear pf anchor {anchor}"),
             Self::KillStates { address } => write!(f, "kill states of {address}"),
             Self::KillTranslated { from, to: None, .. } => {
@@ -251,6 +272,15 @@ impl fmt::Display for Op {
                 let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
                 write!(f, "kill states between {}", addresses.join(", "))
             }
+            Self::KillUnpermitted {
+                inside: Some(jail),
+                firewall,
+                ..
+            } => write!(
+                f,
+                "in jail {jail}: kill states that the firewall of {} does not permit",
+                firewall.jail
+            ),
             Self::KillUnpermitted { firewall, .. } => write!(
                 f,
                 "kill states that the firewall of {} does not permit",

@@ -56,8 +56,8 @@ impl<'v> Basis<'v> {
         self.jails.extend(jails.filter(|jail| {
             let runs = !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped;
             let spec = &jail.spec;
-            let has_public = !spec.public_addresses.is_empty() || spec.firewall.is_some();
-            let has_rules = spec.is_published() || spec.firewall.is_some();
+            let has_public = !spec.public_addresses.is_empty() || spec.firewall_of_host().is_some();
+            let has_rules = spec.is_published() || spec.firewall_of_host().is_some();
             let anchors = [
                 names::jail_anchor(&jail.uid),
                 names::egress_anchor(&jail.uid),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::jail::{Addressing, BoundAttachment, ParameterValue, RunPolicy};
+use cellblock_schemas::jail::{Addressing, BoundAttachment, JailSpec, ParameterValue, RunPolicy};
 use cellblock_schemas::net::{Family, Mac, is_link_local};
 use cellblock_schemas::network::{GatewayOwner, Isolation, Mode, Subnet};
 use cellblock_schemas::validate::parameters;
@@ -662,11 +662,13 @@ impl<'a> Resolver<'a, '_> {
             .jail_parameters
             .contains("meta")
             .then(|| self.view.cluster.as_str());
+        let files = self.settings.pf_files(jail.jail_name());
         let conf = jailconf::render(
             jail,
             &path,
             &self.settings.console(jail.jail_name()),
             &networking,
+            jail.spec.firewall_inside().map(|_| &files),
             cluster,
         );
         let conf_path = self.settings.conf(jail.jail_name());
@@ -713,12 +715,7 @@ impl<'a> Resolver<'a, '_> {
         if !parameters::is_on(&jail.spec, "mount.devfs") {
             return;
         }
-        let ruleset = match jail.spec.parameters.get("devfs_ruleset") {
-            None => DEVFS_RULESET_DEFAULT,
-            Some(ParameterValue::Number(number)) => *number,
-            Some(ParameterValue::Text(text)) => text.parse().unwrap_or(-1),
-            Some(ParameterValue::Flag(_) | ParameterValue::List(_)) => -1,
-        };
+        let ruleset = devfs_ruleset(&jail.spec);
         let loaded = u32::try_from(ruleset)
             .is_ok_and(|ruleset| self.observed.devfs_rulesets.contains(&ruleset));
         if ruleset != 0 && !loaded {
@@ -933,6 +930,16 @@ fn host_gateway(network: &NetworkView, subnet: &Subnet) -> Option<(IpAddr, u8)> 
     let gateway = subnet.gateway.as_ref()?;
     let owner = network.spec.gateway_owner(gateway);
     (owner == GatewayOwner::Host).then(|| (gateway.address, subnet.cidr.net().prefix_len()))
+}
+
+/// The devfs ruleset of a jail that has a devfs.
+pub(super) fn devfs_ruleset(spec: &JailSpec) -> i64 {
+    match spec.parameters.get("devfs_ruleset") {
+        None => DEVFS_RULESET_DEFAULT,
+        Some(ParameterValue::Number(number)) => *number,
+        Some(ParameterValue::Text(text)) => text.parse().unwrap_or(-1),
+        Some(ParameterValue::Flag(_) | ParameterValue::List(_)) => -1,
+    }
 }
 
 /// Whether `parameter` is one of jail(8)'s pseudo-parameters, or one that the kernel has. `no` forms were resolved by admission.

@@ -2,7 +2,7 @@
 //!
 //! Rules follow from the view alone, not from what runs: a jail that is blocked keeps its published ports for the moment it comes back.
 
-mod checked;
+pub(super) mod checked;
 mod isolation;
 mod public;
 mod rules;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use cellblock_schemas::enforcement::{LOCAL_MEMBER_FILTER, member_filters};
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::jail::{self, Action, BoundAttachment, Firewall, Peer};
+use cellblock_schemas::jail::{self, Action, BoundAttachment, EnforcedBy, Firewall, Peer};
 use cellblock_schemas::network::Mode;
 use cellblock_schemas::owner::{self, IdMatch};
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
@@ -70,11 +70,21 @@ impl Planner<'_> {
             }
             let noted = self.blocked.list.len();
             let resolved = self.resolve_firewall(jail, firewall);
-            self.check_in_force(uid, &resolved);
+            let is_inside = firewall.enforced_by == EnforcedBy::Jail;
+            if is_inside {
+                self.check_inside(jail);
+            } else {
+                self.check_in_force(uid, &resolved);
+            }
             if !shall_run {
                 self.blocked.forget_from(noted);
             }
-            self.firewalls.insert(uid.clone(), resolved);
+            let resolved_for = if is_inside {
+                &mut self.inside
+            } else {
+                &mut self.firewalls
+            };
+            resolved_for.insert(uid.clone(), resolved);
         }
     }
 
@@ -82,7 +92,15 @@ impl Planner<'_> {
         let attachments = jail.binding.attachments.iter();
         let concerned = attachments.filter(|bound| firewall.concerns(&bound.network));
         let links = concerned
-            .filter_map(|bound| self.firewalled_link(jail, bound))
+            .filter_map(|bound| match firewall.enforced_by {
+                EnforcedBy::Host => self.firewalled_link(jail, bound),
+                EnforcedBy::Jail => Some(Link {
+                    network: bound.network.clone(),
+                    addresses: addresses(bound).collect(),
+                    at: At::Inside(bound.interface.clone()),
+                    outward: Vec::new(),
+                }),
+            })
             .collect();
         let attachments = jail.binding.attachments.iter();
         let own = attachments.flat_map(addresses).collect();
@@ -304,6 +322,7 @@ pub(super) fn is_passed_by(rule: &QuickRule, firewall: &JailFirewall) -> bool {
             // The groups that the kernel puts them into (sys/net/if_epair.c, sys/net/if_bridge.c).
             ways && interface.is_none_or(|interface| match &link.at {
                 At::Stack => true,
+                At::Inside(end) => interface == end,
                 At::HostEnd(host_end) => interface == host_end || interface == "epair",
                 At::Member { host_end, bridge } => {
                     let at_bridge = interface == "bridge" || bridge.as_deref() == Some(interface);

@@ -210,6 +210,7 @@ impl<'a> Planner<'a> {
         if !jail.links().is_empty() {
             self.plan_loopback_inside(&subject, jail.view.jail_name(), running);
         }
+        self.plan_own_pf(uid, running);
     }
 
     /// Stops a jail to start it again, unless that is not wanted or could not be done.
@@ -300,6 +301,7 @@ impl<'a> Planner<'a> {
             };
             self.step(Phase::WriteFile, subject, op);
         }
+        self.plan_files_inside(subject, jail);
     }
 
     fn plan_start(&mut self, uid: &Uid, jail: &DesiredJail<'a>) {
@@ -349,10 +351,12 @@ impl<'a> Planner<'a> {
         };
         let entry = self.entry_of_start(uid, jail);
         let launch = self.steps.len();
+        let filtered = self.started_inside(uid);
         self.plan_former_states(uid, &entry);
         let step = self.step(Phase::StartJail, &subject, op);
         step.record.push(Record::Jail(uid.clone(), entry));
         step.record.extend(records);
+        step.record.extend(filtered);
         // What is done for the start alone waits with it, or it would be done over and over meanwhile.
         let mut needs: Vec<Subject> = jail.nics().map(nics::subject).collect();
         needs.extend(self.table_needs(jail));

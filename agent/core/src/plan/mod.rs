@@ -15,6 +15,7 @@ pub mod desired;
 mod filter;
 mod firewall;
 pub(crate) mod index;
+mod inside;
 mod jails;
 pub mod memory;
 pub(crate) mod netgraph;
@@ -58,6 +59,12 @@ const JID: &str = ".jid";
 
 /// The suffix of the one with what it complains about, while it works.
 const STDERR: &str = ".stderr";
+
+/// The suffix of the file with the rules for a jail's own pf. No jail of ours has a dot in its name.
+const PF_RULES: &str = ".pf.conf";
+
+/// The suffix of the one with the main ruleset there.
+const PF_MAIN: &str = ".main.conf";
 
 /// Reason codes of waits and blocks, for `docs/` and for `jailctl explain`.
 pub mod reason {
@@ -133,6 +140,8 @@ pub mod reason {
     pub const MEMBER_FILTER_UNDECLARED: &str = "MemberFilterUndeclared";
     /// A firewall would not be in force: pf is not enabled, not told to look into our anchors, or skips an interface.
     pub const FIREWALL_NOT_IN_FORCE: &str = "FirewallNotInForce";
+    /// A firewall shall stand in the jail's own pf, and the jail's devfs ruleset hides its device.
+    pub const PF_HIDDEN: &str = "PfHidden";
     /// The host's netgraph cannot be read.
     pub const NETGRAPH_UNREAD: &str = "NetgraphUnread";
     /// The view lacks what the object refers to.
@@ -167,10 +176,19 @@ impl Settings {
         format!("{}/jails/{jail_name}{JID}", self.folder)
     }
 
+    /// What a jail's own pf is loaded with at its start: the rules, and the main ruleset.
+    #[must_use]
+    pub fn pf_files(&self, jail_name: &str) -> (String, String) {
+        let file = |suffix| format!("{}/jails/{jail_name}{suffix}", self.folder);
+        (file(PF_RULES), file(PF_MAIN))
+    }
+
     /// The jail that a file of ours is of, by its path.
     fn jail_of<'a>(&self, path: &'a str) -> Option<&'a str> {
         let name = path.strip_prefix(&self.folder)?.strip_prefix("/jails/")?;
-        name.strip_suffix(".conf")
+        name.strip_suffix(PF_RULES)
+            .or_else(|| name.strip_suffix(PF_MAIN))
+            .or_else(|| name.strip_suffix(".conf"))
             .or_else(|| name.strip_suffix(".console"))
             .or_else(|| name.strip_suffix(".console.0"))
             .or_else(|| name.strip_suffix(JID))
@@ -238,6 +256,7 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         .values()
         .flat_map(|jail| &jail.binding.attachments);
     firewall::add_wanted(view, &mut wanted);
+    inside::add_wanted(view, &mut wanted);
     let uplinks = view.host.uplinks.values();
     let (mut laggs, mut vlans) = (false, false);
     for uplink in uplinks {
@@ -291,8 +310,10 @@ struct Planner<'a> {
     waiting: Vec<Waiting>,
     /// Jails among them that are dying.
     waits_for_dying: BTreeSet<Uid>,
-    /// The firewalls of the jails that shall run.
+    /// The firewalls of the jails that shall run, in the host's pf.
     firewalls: BTreeMap<Uid, JailFirewall>,
+    /// Those in jails' own.
+    inside: BTreeMap<Uid, JailFirewall>,
     blocked: Blocks,
 }
 
@@ -321,6 +342,7 @@ impl<'a> Planner<'a> {
             waiting,
             waits_for_dying: BTreeSet::new(),
             firewalls: BTreeMap::new(),
+            inside: BTreeMap::new(),
             blocked,
         };
         planner.resolve_tables();

@@ -7,7 +7,7 @@ use cellblock_schemas::jail::RunPolicy;
 
 use super::desired::{DesiredJail, DesiredLink};
 use super::phase::Phase;
-use super::{JID, Planner, STDERR, reason};
+use super::{JID, PF_MAIN, PF_RULES, Planner, STDERR, reason};
 use crate::ledger::{Owned, OwnedJail};
 use crate::mark::{Mark, Role, Written};
 use crate::names;
@@ -433,6 +433,18 @@ impl<'a> Planner<'a> {
         self.step(Phase::RemoveFile, &subject, op);
     }
 
+    /// The rules that a jail's own pf was given at its start, which nobody needs once the next start is without them.
+    fn plan_pf_file(&mut self, path: &str, is_used: bool) {
+        if is_used {
+            return;
+        }
+        let op = Op::RemoveFile {
+            path: path.to_owned(),
+        };
+        let subject = Subject::HostPart(format!("file {path}"));
+        self.step(Phase::RemoveFile, &subject, op);
+    }
+
     fn plan_leftover_files(&mut self) {
         let (ledger, observed) = (self.ledger, self.observed);
         let staying = self.view.jails.values().filter(|jail| !jail.deleting);
@@ -443,6 +455,10 @@ impl<'a> Planner<'a> {
             .filter(|jail| !jail.dying && self.index.owner_of(jail).is_some())
             .map(|jail| jail.name.as_str())
             .collect();
+        let filtered = self.view.jails.values();
+        let filtered =
+            filtered.filter(|jail| !jail.deleting && jail.spec.firewall_inside().is_some());
+        let filtered: BTreeSet<&str> = filtered.map(|jail| jail.jail_name()).collect();
         let mut owners: BTreeMap<&str, (&Uid, &OwnedJail)> = BTreeMap::new();
         for (uid, ours) in &ledger.jails {
             owners.entry(&ours.conf).or_insert((uid, ours));
@@ -455,6 +471,11 @@ impl<'a> Planner<'a> {
             }
             if path.ends_with(STDERR) || path.ends_with(JID) {
                 self.plan_work_file(path, name.filter(|name| present.contains(name)));
+                continue;
+            }
+            if path.ends_with(PF_RULES) || path.ends_with(PF_MAIN) {
+                let is_used = name.is_some_and(|name| filtered.contains(name));
+                self.plan_pf_file(path, is_used);
                 continue;
             }
             if name.is_some_and(|name| staying.contains(name) || present.contains(name)) {

@@ -60,6 +60,9 @@ impl Meaning {
             });
             put("spec.mounts", mounts.collect());
         }
+        if started.is_filtered_inside {
+            put("spec.firewall.enforcedBy", vec!["jail".to_owned()]);
+        }
         let texts = |addresses: &[IpAddr]| addresses.iter().map(IpAddr::to_string).collect();
         match networking {
             Networking::None => {}

@@ -9,12 +9,16 @@ use cellblock_schemas::jail::{Addressing, ParameterValue};
 use cellblock_schemas::net::Family;
 use cellblock_schemas::view::JailView;
 
+use crate::names::ANCHOR_INSIDE;
 use crate::observed::JailMeta;
 use crate::plan::desired::{Attach, DesiredLink, Networking, Zone};
 use crate::render::digest::Meaning;
 
 /// The loopback that every network stack is born with, without an address and down.
 pub const LOOPBACK: &str = "lo0";
+
+/// Where the agent's own program is: its `pfctl` runs the host's pfctl(8) in the stack of a jail.
+pub const AGENT: &str = "/usr/local/sbin/cellblock-agent";
 
 /// The prefix length of 127.0.0.1 on it.
 pub const LOOPBACK_PREFIX_LENGTH: u8 = 8;
@@ -44,7 +48,7 @@ pub struct JailConf {
 }
 
 /// Renders the jail.conf of `jail`. `path` is its root on the host, `console` where the output of its hooks goes unless a parameter
-/// says otherwise; `cluster` is given where the kernel's jails have `meta`.
+/// says otherwise; `pf_files` what the pf of its own stack is loaded with, the rules and the main ruleset; `cluster` is given where the kernel's jails have `meta`.
 ///
 /// Without `exec.consolelog` a daemon that `exec.start` leaves behind would write into jail(8)'s standard output, which ends with jail(8).
 #[must_use]
@@ -53,6 +57,7 @@ pub fn render(
     path: &str,
     console: &str,
     networking: &Networking,
+    pf_files: Option<&(String, String)>,
     cluster: Option<&str>,
 ) -> JailConf {
     let name = jail.jail_name();
@@ -93,6 +98,12 @@ pub fn render(
         text.line(format_args!("mount += {}", Quoted(entry)));
     }
     text.networking(name, networking);
+    if let Some((rules, main)) = pf_files {
+        text.created(format_args!(
+            "{AGENT} pfctl {name} -o none -a {ANCHOR_INSIDE} -f {rules}"
+        ));
+        text.created(format_args!("{AGENT} pfctl {name} -e -R -f {main}"));
+    }
     for (parameter, value) in &jail.spec.parameters {
         text.parameter(parameter, value);
     }

@@ -339,6 +339,23 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     Some(AnchorText { rules, hash })
 }
 
+/// Renders a jail's firewall for the pf of its own stack.
+#[must_use]
+pub fn render_inside(firewall: &JailFirewall) -> AnchorText {
+    let rules = AnchorRules {
+        egress: vec![firewall.clone()],
+        ingress: vec![firewall.clone()],
+        ..AnchorRules::default()
+    };
+    render(&rules).expect("an anchor with a firewall has rules")
+}
+
+/// What a main ruleset without rules of its own gets, so that pf looks into our anchors.
+#[must_use]
+pub fn main_inside() -> String {
+    format!("anchor \"{}/*\"\n", crate::names::ANCHOR_ROOT)
+}
+
 /// A jail's firewall as text, to tell whether it has changed; its ports and public addresses are left out.
 #[must_use]
 pub fn firewall_text(firewall: &JailFirewall) -> String {

@@ -28,6 +28,8 @@ pub(super) struct Findings<'a> {
     waiting: BTreeMap<&'a Subject, (usize, &'a Waiting)>,
     planned: BTreeSet<&'a Subject>,
     loading: BTreeSet<&'a str>,
+    /// Whose own pf a step changes.
+    filtered: BTreeSet<&'a Subject>,
     aliases: BTreeSet<IpAddr>,
     host_ends: BTreeSet<String>,
 }
@@ -62,6 +64,12 @@ impl<'a> Findings<'a> {
                 .steps
                 .iter()
                 .filter_map(|step| loaded(&step.op))
+                .collect(),
+            filtered: plan
+                .steps
+                .iter()
+                .filter(|step| is_filter_inside(&step.op))
+                .map(|step| &step.subject)
                 .collect(),
             aliases: ledger.owned.iter().filter_map(Owned::alias).collect(),
             host_ends: if view.jails.values().any(|jail| jail.deleting) {
@@ -131,6 +139,11 @@ impl<'a> Findings<'a> {
     /// Whether a step loads that pf anchor.
     pub(super) fn is_loading(&self, anchor: &str) -> bool {
         self.loading.contains(anchor)
+    }
+
+    /// Whether a step changes the own pf of a jail.
+    pub(super) fn is_loading_inside(&self, jail: &Subject) -> bool {
+        self.filtered.contains(jail)
     }
 
     /// Addresses of a jail that still stand on the host and must not: those that it had before, and where it does not run all of them.
@@ -227,6 +240,18 @@ impl<'a> Findings<'a> {
                 node.kind == "eiface" && named.is_some_and(|node| node.is_of_jail(uid))
             })
     }
+}
+
+fn is_filter_inside(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::LoadAnchorInVnet { .. }
+            | Op::RaiseInVnet { .. }
+            | Op::KillUnpermitted {
+                inside: Some(_),
+                ..
+            }
+    )
 }
 
 fn loaded(op: &Op) -> Option<&str> {

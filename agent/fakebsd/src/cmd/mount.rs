@@ -10,7 +10,7 @@ use crate::output::Output;
 /// Lists, or mounts one file system.
 pub(crate) fn mount(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output {
     let (mut fstype, mut read_only, mut fstab, mut json) = ("ufs".to_owned(), false, false, false);
-    let mut listing_type = None;
+    let (mut listing_type, mut ruleset) = (None, 0);
     let mut operands = Vec::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
@@ -29,22 +29,34 @@ pub(crate) fn mount(host: &mut Emulator, context: &Context, arguments: &[String]
                 fstype = words.next().cloned().unwrap_or_default();
                 listing_type = Some(fstype.clone());
             }
-            "-o" => {
-                read_only |= words
-                    .next()
-                    .is_some_and(|options| options.split(',').any(|option| option == "ro"))
-            }
             "-r" => read_only = true,
             "-v" | "-f" | "-w" => {}
             option if option.starts_with("-o") => {
-                read_only |= option[2..].split(',').any(|option| option == "ro")
+                let options = match &option[2..] {
+                    "" => words.next().map_or("", String::as_str),
+                    options => options,
+                };
+                for option in options.split(',') {
+                    read_only |= option == "ro";
+                    if let Some(number) = option.strip_prefix("ruleset=") {
+                        ruleset = number.parse().unwrap_or(0);
+                    }
+                }
             }
             operand => operands.push(operand.to_owned()),
         }
     }
     match operands.as_slice() {
         [] => list(host, context, listing_type.as_deref(), fstab, json),
-        [special, node] => attach(host, &fstype, special, node, read_only),
+        [special, node] => {
+            let output = attach(host, &fstype, special, node, read_only);
+            if output.status == 0
+                && let Some(mount) = host.kernel.mounts.last_mut()
+            {
+                mount.ruleset = ruleset;
+            }
+            output
+        }
         [node] => Output::failure(
             1,
             format!("mount: {node}: unknown special file or file system"),

@@ -9,6 +9,7 @@ use crate::files::FileTree;
 use crate::kernel::Kernel;
 use crate::kernel::ifnet::Ifnet;
 use crate::kernel::vnet::VnetId;
+use crate::log::is_changing;
 use crate::output::Output;
 use crate::pf::{self, Interface, InterfaceAddress, NetFacts};
 use crate::release::Release;
@@ -18,7 +19,12 @@ pub(crate) struct Facts<'a> {
     pub(crate) kernel: &'a Kernel,
     pub(crate) files: &'a FileTree,
     pub(crate) stack: VnetId,
+    /// The root of whoever reads files.
+    pub(crate) root: &'a str,
 }
+
+/// Above it the kernel takes no more rules.
+const SECURELEVEL_MAX: i64 = 2;
 
 /// The users and groups of a fresh system that rules may name.
 const IDS: &[(&str, u32)] = &[
@@ -124,7 +130,10 @@ impl NetFacts for Facts<'_> {
     fn read_file(&self, path: &str) -> Option<String> {
         match path {
             "/dev/null" => Some(String::new()),
-            _ => self.files.read_text(path).ok(),
+            _ => {
+                let path = format!("{}{path}", self.root.trim_end_matches('/'));
+                self.files.read_text(&path).ok()
+            }
         }
     }
 
@@ -147,12 +156,22 @@ pub(crate) fn run(
     let argv: Vec<String> = std::iter::once("pfctl".to_owned())
         .chain(arguments.iter().cloned())
         .collect();
+    let jail = host.kernel.jail(context.jid);
+    let root = jail.map_or_else(|| "/".to_owned(), |jail| jail.path.clone());
+    if jail.is_some() && host.kernel.module_loaded("pf") && !host.kernel.shows_device(&root, "pf") {
+        return Output::failure(1, "pfctl: /dev/pf: No such file or directory");
+    }
+    // `pfioctl`, sys/netpfil/pf/pf_ioctl.c: in a jail it is the jail's own that counts.
+    if jail.is_some_and(|jail| jail.securelevel > SECURELEVEL_MAX) && is_changing(&argv) {
+        return Output::failure(1, "pfctl: DIOCXBEGIN: Operation not permitted");
+    }
     // The stack's pf is taken out while it works, so that it can read the rest of the kernel.
     let mut state = std::mem::take(&mut host.kernel.vnet_mut(context.stack).pf);
     let facts = Facts {
         kernel: &host.kernel,
         files: &host.files,
         stack: context.stack,
+        root: &root,
     };
     let output = pf::pfctl(&mut state, &facts, &argv, stdin);
     host.kernel.vnet_mut(context.stack).pf = state;

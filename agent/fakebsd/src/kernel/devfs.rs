@@ -63,7 +63,53 @@ pub(crate) const NODES: &[&str] = &[
     "zero",
 ];
 
+/// How deep rulesets include each other at most (`vfs.devfs.rule_depth`, sys/fs/devfs/devfs_rule.c, has less by default).
+const DEPTH_MAX: u32 = 10;
+
 impl Kernel {
+    /// Whether a process with its root at `root` finds the device node `name` in its /dev: devfs is mounted there, and the rules of its ruleset, applied in their order, leave it visible
+    /// (`devfs_rules_apply`, sys/fs/devfs/devfs_rule.c). A ruleset without rules hides nothing (recording `08`).
+    pub(crate) fn shows_device(&self, root: &str, name: &str) -> bool {
+        let node = format!("{}/dev", root.trim_end_matches('/'));
+        let mount = self
+            .mounted_at(&node)
+            .filter(|mount| mount.fstype == "devfs");
+        mount.is_some_and(|mount| {
+            let mut visible = true;
+            self.apply_ruleset(mount.ruleset, name, &mut visible, DEPTH_MAX);
+            visible
+        })
+    }
+
+    fn apply_ruleset(&self, set: u16, name: &str, visible: &mut bool, depth: u32) {
+        for rule in self.devfs.get(&set).into_iter().flat_map(BTreeMap::values) {
+            let words: Vec<&str> = rule.split_whitespace().collect();
+            let is_about = match words.as_slice() {
+                ["include", other] if depth > 0 => {
+                    let other = other.parse().unwrap_or(0);
+                    self.apply_ruleset(other, name, visible, depth - 1);
+                    continue;
+                }
+                ["path", pattern, ..] => {
+                    let pattern = pattern.trim_matches('\'');
+                    match pattern.strip_suffix('*') {
+                        Some(beginning) => name.starts_with(beginning),
+                        None => pattern == name,
+                    }
+                }
+                ["type", ..] | ["include", ..] => false,
+                _ => true,
+            };
+            if is_about {
+                match words.last() {
+                    Some(&"hide") => *visible = false,
+                    Some(&"unhide") => *visible = true,
+                    Some(_) | None => {}
+                }
+            }
+        }
+    }
+
     /// Adds a rule to a set: at its own number, or a hundred after the last (sbin/devfs/rule.c).
     pub(crate) fn devfs_add_rule(&mut self, set: u16, number: Option<u16>, rule: &str) {
         let rules = self.devfs.entry(set).or_default();

@@ -15,6 +15,8 @@ pub(crate) struct Mount {
     pub(crate) local: bool,
     /// Further words `mount` prints: `noatime`, `nfsv4acls`.
     pub(crate) options: Vec<&'static str>,
+    /// The devfs ruleset that it was mounted with; 0 for none.
+    pub(crate) ruleset: u16,
 }
 
 impl Mount {
@@ -26,6 +28,7 @@ impl Mount {
             read_only,
             local: fstype != "devfs",
             options: Vec::new(),
+            ruleset: 0,
         }
     }
 }

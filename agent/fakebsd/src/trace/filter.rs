@@ -39,6 +39,7 @@ impl Journey<'_> {
             kernel,
             files: &self.host.files,
             stack,
+            root: "/",
         };
         let pf = self
             .pfs

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_agent_core::host::{HostError, Wanted};
 use cellblock_agent_core::mark::Mark;
-use cellblock_agent_core::names::ANCHOR_ROOT;
+use cellblock_agent_core::names::{ANCHOR_INSIDE, ANCHOR_ROOT};
 use cellblock_agent_core::observed::{
-    Directory, Interface, Netgraph, Observed, ObservedJail, Pf, Route,
+    Directory, Interface, Netgraph, Observed, ObservedJail, Pf, Route, VnetPf,
 };
 use cellblock_agent_core::plan::tables::FIBS_MAX;
 use cellblock_schemas::host::{HostFacts, InterfaceFact};
 use cellblock_schemas::net::HostAddress;
 
-use super::{ifconfig, jls, mount, netgraph, pf, sysctl, vnet};
+use super::{devfs, ifconfig, jls, mount, netgraph, pf, sysctl, vnet};
 use crate::command::{Command, Program, words};
 use crate::error::Failure;
 use crate::system::{System, succeed};
@@ -59,9 +59,9 @@ pub(crate) fn look(
     let parameters = Command::new(Program::Sysctl, words!["-N", sysctl::JAIL_PARAMETERS]);
     let jail_parameters = sysctl::parse_jail_parameters(&succeed(system, &parameters)?.stdout);
     let mut jails = jails(system, &jail_parameters)?;
-    let vnets = vnet::look(system, &mut jails, &jail_parameters, wanted.drivers)?;
+    let vnets = vnet::look(system, &mut jails, &jail_parameters, wanted)?;
     let interfaces = interfaces(system, wanted.drivers)?;
-    let pf = packet_filter(system)?;
+    let pf = packet_filter(system, None)?.pf;
     let mounts = Command::new(Program::Mount, ["-p"]);
     let rulesets = Command::new(Program::Devfs, ["rule", "showsets"]);
     let mut modules = BTreeSet::new();
@@ -100,6 +100,7 @@ pub(crate) fn look(
             .lines()
             .filter_map(|line| line.trim().parse().ok())
             .collect(),
+        hides_pf: hides_pf(system, &wanted.rulesets)?,
         sysctls: wanted
             .sysctls
             .iter()
@@ -195,14 +196,27 @@ fn routes(
         .collect()
 }
 
-/// Two commands per anchor read the label and count the translations: `pfctl -a 'cellblock/*' -sr` does not descend (`pfctl_show_rules`, sbin/pfctl/pfctl.c), and `-a '*'` descends only where the main ruleset refers
-/// to our anchors, and into everybody else's too.
-fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
-    let info = Command::new(Program::Pfctl, ["-s", "info"]);
+/// Those of `rulesets` that hide /dev/pf.
+fn hides_pf(system: &dyn System, rulesets: &BTreeSet<u32>) -> Result<BTreeSet<u32>, Failure> {
+    let mut hiding = BTreeSet::new();
+    for ruleset in rulesets {
+        let mut visible = true;
+        devfs::apply(system, *ruleset, "pf", &mut visible, devfs::DEPTH_MAX)?;
+        if !visible {
+            hiding.insert(*ruleset);
+        }
+    }
+    Ok(hiding)
+}
+
+/// The pf of the host, or of the stack of the VNET jail `inside`. Two commands per anchor read the label and count the translations: `pfctl -a 'cellblock/*' -sr` does not descend (`pfctl_show_rules`,
+/// sbin/pfctl/pfctl.c), and `-a '*'` descends only where the main ruleset refers to our anchors, and into everybody else's too.
+pub(crate) fn packet_filter(system: &dyn System, inside: Option<&str>) -> Result<VnetPf, Failure> {
+    let info = Command::pfctl(inside, ["-s", "info"]);
     let output = system.run(&info)?;
     if !output.is_success() {
         return if pf::is_not_loaded(&output.stderr) {
-            Ok(Pf::default())
+            Ok(VnetPf::default())
         } else {
             Err(Failure::refused(&info, &output))
         };
@@ -211,46 +225,59 @@ fn packet_filter(system: &dyn System) -> Result<Pf, Failure> {
         program: "pfctl",
         what: "no Status line in -s info".to_owned(),
     })?;
-    let rules = succeed(system, &Command::new(Program::Pfctl, ["-sr"]))?;
-    let translations = succeed(system, &Command::new(Program::Pfctl, ["-sn"]))?;
+    let rules = succeed(system, &Command::pfctl(inside, ["-sr"]))?;
+    let translations = succeed(system, &Command::pfctl(inside, ["-sn"]))?;
     let mut references = pf::parse_references(&rules.stdout);
     references.extend(pf::parse_references(&translations.stdout));
-    let interfaces = succeed(system, &Command::new(Program::Pfctl, ["-vsI"]))?;
+    let interfaces = succeed(system, &Command::pfctl(inside, ["-vsI"]))?;
     let mut anchors = BTreeMap::new();
-    for anchor in self::anchors(system)? {
-        match pf::parse_hash(&show(system, &anchor, "-sl")?) {
+    let mut listed = self::anchors(system, inside)?;
+    if inside.is_some() {
+        listed.retain(|anchor| anchor == ANCHOR_INSIDE);
+    }
+    for anchor in listed {
+        match pf::parse_hash(&show(system, inside, &anchor, "-sl")?) {
             Some(hash) => {
-                let whole = pf::has_translations(&hash, &show(system, &anchor, "-sn")?)
-                    && has_tables(system, &anchor, &hash)?;
+                let whole = pf::has_translations(&hash, &show(system, inside, &anchor, "-sn")?)
+                    && has_tables(system, inside, &anchor, &hash)?;
                 anchors.insert(anchor, if whole { hash } else { String::new() });
             }
-            None if holds_nothing(system, &anchor)? => {}
+            None if holds_nothing(system, inside, &anchor)? => {}
             None => {
                 anchors.insert(anchor, String::new());
             }
         }
     }
-    Ok(Pf {
-        loaded: true,
-        enabled,
-        references,
-        before_us: pf::parse_before_us(&rules.stdout),
-        skipped: pf::parse_skipped(&interfaces.stdout),
-        anchors,
+    Ok(VnetPf {
+        pf: Pf {
+            loaded: true,
+            enabled,
+            references,
+            before_us: pf::parse_before_us(&rules.stdout),
+            skipped: pf::parse_skipped(&interfaces.stdout),
+            anchors,
+        },
+        is_bare: rules.stdout.trim().is_empty(),
+        unread: None,
     })
 }
 
 /// Whether the tables that an anchor's label speaks of are there with all their addresses.
-fn has_tables(system: &dyn System, anchor: &str, hash: &str) -> Result<bool, Failure> {
+fn has_tables(
+    system: &dyn System,
+    inside: Option<&str>,
+    anchor: &str,
+    hash: &str,
+) -> Result<bool, Failure> {
     let Some(count) = pf::table_addresses(hash) else {
         return Ok(true);
     };
-    let tables = show(system, anchor, "-sT")?;
+    let tables = show(system, inside, anchor, "-sT")?;
     let mut found = 0;
     for table in pf::parse_tables(&tables) {
         let arguments = ["-a", anchor, "-t", table, "-T", "show"];
         // `pfctl: Table does not exist.`, exit status 255 (sbin/pfctl/pfctl_table.c).
-        let output = system.run(&Command::new(Program::Pfctl, arguments))?;
+        let output = system.run(&Command::pfctl(inside, arguments))?;
         if !output.is_success() {
             return Ok(false);
         }
@@ -260,8 +287,13 @@ fn has_tables(system: &dyn System, anchor: &str, hash: &str) -> Result<bool, Fai
 }
 
 /// What pfctl shows of an anchor; nothing of one that is not there, of which recordings `05` and `12` show exit status 0.
-pub(crate) fn show(system: &dyn System, anchor: &str, what: &str) -> Result<String, Failure> {
-    let command = Command::new(Program::Pfctl, ["-a", anchor, what]);
+pub(crate) fn show(
+    system: &dyn System,
+    inside: Option<&str>,
+    anchor: &str,
+    what: &str,
+) -> Result<String, Failure> {
+    let command = Command::pfctl(inside, ["-a", anchor, what]);
     let output = system.run(&command)?;
     if pf::is_no_anchor(&output.stderr) {
         return Ok(String::new());
@@ -275,9 +307,13 @@ pub(crate) fn show(system: &dyn System, anchor: &str, what: &str) -> Result<Stri
 
 /// Whether an anchor has no rules, no translations and no tables. The name of an emptied one stays listed until the kernel has purged its old rules, which may hold tables
 /// (`pf_purge_unlinked_rules`, sys/netpfil/pf/pf.c), and after `pfctl -F all` (recording `05`); it does nothing.
-pub(crate) fn holds_nothing(system: &dyn System, anchor: &str) -> Result<bool, Failure> {
+pub(crate) fn holds_nothing(
+    system: &dyn System,
+    inside: Option<&str>,
+    anchor: &str,
+) -> Result<bool, Failure> {
     for what in ["-sr", "-sn", "-sT"] {
-        if !show(system, anchor, what)?.trim().is_empty() {
+        if !show(system, inside, anchor, what)?.trim().is_empty() {
             return Ok(false);
         }
     }
@@ -285,8 +321,11 @@ pub(crate) fn holds_nothing(system: &dyn System, anchor: &str) -> Result<bool, F
 }
 
 /// The anchors below ours.
-pub(crate) fn anchors(system: &dyn System) -> Result<BTreeSet<String>, Failure> {
-    let command = Command::new(Program::Pfctl, ["-a", ANCHOR_ROOT, "-sA"]);
+pub(crate) fn anchors(
+    system: &dyn System,
+    inside: Option<&str>,
+) -> Result<BTreeSet<String>, Failure> {
+    let command = Command::pfctl(inside, ["-a", ANCHOR_ROOT, "-sA"]);
     let output = system.run(&command)?;
     if pf::is_no_anchor(&output.stderr) {
         return Ok(BTreeSet::new());

@@ -11,6 +11,7 @@ pub mod netstat;
 pub mod pf;
 pub mod sysctl;
 
+mod devfs;
 mod getent;
 mod host;
 mod json;
@@ -20,7 +21,9 @@ mod work;
 #[cfg(test)]
 pub(crate) mod recording;
 
-pub(crate) use host::{CONF, JID, STDERR, anchors, holds_nothing, look, show as show_anchor};
+pub(crate) use host::{
+    CONF, JID, STDERR, anchors, holds_nothing, look, packet_filter, show as show_anchor,
+};
 pub(crate) use vnet::routes as vnet_routes;
 pub(crate) use work::{Orphan, kill_command, orphans};
 

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellblock_agent_core::observed::{Interface, ObservedJail, Route, Vnet};
+use cellblock_agent_core::host::Wanted;
+use cellblock_agent_core::observed::{Interface, ObservedJail, Route, Vnet, VnetPf};
 use cellblock_schemas::net::Family;
 
 use super::{ifconfig, netstat};
@@ -35,13 +36,16 @@ pub(super) fn look(
     system: &dyn System,
     jails: &mut Vec<ObservedJail>,
     known: &BTreeSet<String>,
-    drivers: bool,
+    wanted: &Wanted,
 ) -> Result<BTreeMap<u32, Vnet>, Failure> {
     let mut vnets = BTreeMap::new();
     let mut gone = Vec::new();
     for jail in jails.iter().filter(|jail| jail.vnet && !jail.dying) {
-        match inside(system, jail.jid, drivers) {
-            Ok(Answer::Heard(vnet)) => {
+        match inside(system, jail.jid, wanted.drivers) {
+            Ok(Answer::Heard(mut vnet)) => {
+                if wanted.firewalled.contains(&jail.name) {
+                    vnet.pf = Some(packet_filter(system, jail.jid));
+                }
                 vnets.insert(jail.jid, vnet);
             }
             Ok(Answer::Gone) => gone.push(jail.jid),
@@ -86,9 +90,22 @@ fn inside(system: &dyn System, jid: u32, drivers: bool) -> Result<Answer<Vnet>, 
         return Ok(Answer::Mute);
     }
     Ok(match routes_inside(system, &jail)? {
-        Answer::Heard(routes) => Answer::Heard(Vnet { interfaces, routes }),
+        Answer::Heard(routes) => Answer::Heard(Vnet {
+            interfaces,
+            routes,
+            pf: None,
+        }),
         Answer::Gone => Answer::Gone,
         Answer::Mute => Answer::Mute,
+    })
+}
+
+/// The pf of a jail's own stack. Its root may have seen to it that it cannot be read, which is told of this jail alone.
+fn packet_filter(system: &dyn System, jid: u32) -> VnetPf {
+    let found = super::host::packet_filter(system, Some(&jid.to_string()));
+    found.unwrap_or_else(|failure| VnetPf {
+        unread: Some(failure.to_string()),
+        ..VnetPf::default()
     })
 }
 

@@ -166,13 +166,27 @@ impl Performer<'_> {
                 };
                 self.set_default_route_in_vnet(jail, *family, *gateway, &way, *replace)
             }
-            Op::LoadAnchor { anchor, rules } => self.load_anchor(anchor, rules),
+            Op::LoadAnchor { anchor, rules } => self.load_anchor(None, anchor, rules),
+            Op::LoadAnchorInVnet {
+                jail,
+                anchor,
+                rules,
+            } => self.load_anchor(Some(jail), anchor, rules),
+            Op::RaiseInVnet {
+                jail,
+                refer,
+                enable,
+            } => self.raise_in_vnet(jail, *refer, *enable),
             Op::ClearAnchor { anchor } => self.clear_anchor(anchor),
             Op::KillStates { address } => self.kill_states(*address),
             Op::KillTranslated { from, to, except } => self.kill_translated(*from, *to, except),
             Op::RotateConsole { path } => self.rotate_console(path),
             Op::KillBetween { isolation } => self.kill_between(isolation),
-            Op::KillUnpermitted { firewall, fresh } => self.kill_unpermitted(firewall, *fresh),
+            Op::KillUnpermitted {
+                inside,
+                firewall,
+                fresh,
+            } => self.kill_unpermitted(inside.as_deref(), firewall, *fresh),
             Op::KillLabelled { label } => self.kill_labelled(label),
         }
     }

@@ -1,6 +1,7 @@
 //! pf(4): anchors below our own, each loaded as one transaction; states.
 //!
-//! The main ruleset, `pf -e` and everything outside `cellblock/` are the operator's and are never written.
+//! The main ruleset of the host, `pf -e` there and everything outside `cellblock/` are the operator's and are never written. In the stack of a VNET jail they are its root's: pf is enabled there, and a main ruleset
+//! without any rule gets the line that refers to ours.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,10 +12,12 @@ use std::time::Duration;
 use cellblock_agent_core::firewall::{Flow, JailFirewall};
 use cellblock_agent_core::isolation::{FIRST_LOOPBACK, Isolation};
 use cellblock_agent_core::names::{self, ANCHOR_ROOT};
+use cellblock_agent_core::observed::{AnchorReference, VnetPf};
+use cellblock_agent_core::render::pf::main_inside;
 use cellblock_schemas::net::is_link_local;
 use ipnet::IpNet;
 
-use super::{Performer, effect, word};
+use super::{Performer, effect, jail_word, word};
 use crate::command::{Command, Program, words};
 use crate::error::{Failure, excerpt};
 use crate::observe::{self, pf};
@@ -37,21 +40,26 @@ const ANCHOR_BYTES_MAX: usize = 127;
 
 impl Performer<'_> {
     /// Checks with `-n`, loads, and reads the label back.
-    pub(super) fn load_anchor(&self, anchor: &str, rules: &str) -> Result<(), Failure> {
+    ///
+    /// In the host's pf, or in that of the stack of the VNET jail `inside`.
+    pub(super) fn load_anchor(
+        &self,
+        inside: Option<&str>,
+        anchor: &str,
+        rules: &str,
+    ) -> Result<(), Failure> {
+        let inside = inside.map(jail_word).transpose()?;
         let anchor = anchor_word(anchor)?;
         let _one_at_a_time = self.pf.lock().unwrap_or_else(PoisonError::into_inner);
-        let check = Command::new(
-            Program::Pfctl,
-            ["-o", "none", "-a", anchor, "-n", "-f", "-"],
-        )
-        .stdin(rules);
+        let check = Command::pfctl(inside, ["-o", "none", "-a", anchor, "-n", "-f", "-"]);
+        let check = check.stdin(rules);
         let output = self.system.run(&check)?;
         if !output.is_success() {
             return Err(rejected(anchor, &check, &output));
         }
-        self.load(anchor, rules)?;
+        self.load(inside, anchor, rules)?;
         let wanted = pf::parse_hash(&rules.replace('"', " "));
-        let loaded = pf::parse_hash(&observe::show_anchor(self.system, anchor, "-sl")?);
+        let loaded = pf::parse_hash(&observe::show_anchor(self.system, inside, anchor, "-sl")?);
         effect(loaded == wanted, || {
             format!("anchor {anchor} does not hold the rules that were loaded")
         })
@@ -65,24 +73,23 @@ impl Performer<'_> {
         if !self.is_listed(anchor)? {
             return Ok(());
         }
-        self.load(anchor, "")?;
-        let tables = observe::show_anchor(self.system, anchor, "-sT")?;
+        self.load(None, anchor, "")?;
+        let tables = observe::show_anchor(self.system, None, anchor, "-sT")?;
         if !pf::parse_tables(&tables).is_empty() {
             self.change(&Command::new(
                 Program::Pfctl,
                 ["-a", anchor, "-F", "Tables"],
             ))?;
         }
-        let empty = observe::holds_nothing(self.system, anchor)?;
+        let empty = observe::holds_nothing(self.system, None, anchor)?;
         effect(empty, || format!("anchor {anchor} still holds something"))
     }
 
     /// As it is written (`-o none`): pfctl(8) would leave out rules that others cover, whose tables then are none, and make tables of its own (`optimize_superblock`, sbin/pfctl/pfctl_optimize.c).
     ///
     /// One transaction. Meeting somebody else's, pfctl loses its ticket and says `DIOCXCOMMIT: Device busy`; a moment later it gets another.
-    fn load(&self, anchor: &str, rules: &str) -> Result<(), Failure> {
-        let command =
-            Command::new(Program::Pfctl, ["-o", "none", "-a", anchor, "-f", "-"]).stdin(rules);
+    fn load(&self, inside: Option<&str>, anchor: &str, rules: &str) -> Result<(), Failure> {
+        let command = Command::pfctl(inside, ["-o", "none", "-a", anchor, "-f", "-"]).stdin(rules);
         let mut pause = LOAD_PAUSE;
         for left in (0..LOAD_TRIES).rev() {
             let output = self.run(&command)?;
@@ -101,16 +108,47 @@ impl Performer<'_> {
         Ok(())
     }
 
-    /// Whether the anchor's name is there. Without pf there is none.
-    fn is_listed(&self, anchor: &str) -> Result<bool, Failure> {
-        if !self.is_pf_loaded()? {
-            return Ok(false);
+    /// Has the pf of a jail's own stack look into our anchors. The main ruleset is its root's: it gets our line only while it has no rule at all.
+    pub(super) fn raise_in_vnet(
+        &self,
+        jail: &str,
+        refer: bool,
+        enable: bool,
+    ) -> Result<(), Failure> {
+        let jail = jail_word(jail)?;
+        let _one_at_a_time = self.pf.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = observe::packet_filter(self.system, Some(jail))?;
+        let refers = |found: &VnetPf| found.pf.references.contains(&AnchorReference::Filter);
+        if refer && !refers(&found) {
+            if !found.is_bare {
+                return Err(Failure::Changed(format!(
+                    "pf in jail {jail} has a main ruleset of its root's by now"
+                )));
+            }
+            let load = Command::pfctl(Some(jail), ["-R", "-f", "-"]).stdin(main_inside());
+            self.change(&load)?;
         }
-        Ok(observe::anchors(self.system)?.contains(anchor))
+        if enable && !found.pf.enabled {
+            // It says `pf already enabled` and exits 1 where somebody was quicker (`pfctl_enable`, sbin/pfctl/pfctl.c).
+            self.run(&Command::pfctl(Some(jail), ["-e"]))?;
+        }
+        let now = observe::packet_filter(self.system, Some(jail))?;
+        effect(
+            (!refer || refers(&now)) && (!enable || now.pf.enabled),
+            || format!("pf in jail {jail} is not enabled, or does not refer to our anchors"),
+        )
     }
 
-    fn is_pf_loaded(&self) -> Result<bool, Failure> {
-        let command = Command::new(Program::Pfctl, ["-s", "info"]);
+    /// Whether the anchor's name is there. Without pf there is none.
+    fn is_listed(&self, anchor: &str) -> Result<bool, Failure> {
+        if !self.is_pf_loaded(None)? {
+            return Ok(false);
+        }
+        Ok(observe::anchors(self.system, None)?.contains(anchor))
+    }
+
+    fn is_pf_loaded(&self, inside: Option<&str>) -> Result<bool, Failure> {
+        let command = Command::pfctl(inside, ["-s", "info"]);
         let output = self.system.run(&command)?;
         if output.is_success() {
             return Ok(true);
@@ -122,11 +160,11 @@ impl Performer<'_> {
     }
 
     /// What `pfctl -vvss` shows; none where pf is not loaded, and there are no states.
-    fn states(&self) -> Result<Option<String>, Failure> {
-        if !self.is_pf_loaded()? {
+    fn states(&self, inside: Option<&str>) -> Result<Option<String>, Failure> {
+        if !self.is_pf_loaded(inside)? {
             return Ok(None);
         }
-        let shown = succeed(self.system, &Command::new(Program::Pfctl, ["-vvss"]))?;
+        let shown = succeed(self.system, &Command::pfctl(inside, ["-vvss"]))?;
         Ok(Some(shown.stdout))
     }
 
@@ -136,9 +174,9 @@ impl Performer<'_> {
     /// Of a link-local one only those on a loopback are meant: on another link it is somebody else's.
     pub(super) fn kill_states(&self, address: IpAddr) -> Result<(), Failure> {
         if !is_link_local(address) {
-            self.kill(words!["-k", address.to_string()])?;
+            self.kill(None, words!["-k", address.to_string()])?;
         }
-        let Some(states) = self.states()? else {
+        let Some(states) = self.states(None)? else {
             return Ok(());
         };
         if is_link_local(address) {
@@ -146,18 +184,18 @@ impl Performer<'_> {
                 !(is_loopback(&flow.interface) && [flow.from.0, flow.to.0].contains(&address))
             };
             let left = pf::parse_unpermitted(&states, is_kept);
-            return self.kill_all(left, || format!("of {address}"));
+            return self.kill_all(None, left, || format!("of {address}"));
         }
         self.kill_numbered(pf::parse_states_of(&states, address))
     }
 
     /// States between jails that must not reach each other, whoever's rule made them. Two `-k` would not find them, see [`Self::kill_states`].
     pub(super) fn kill_between(&self, isolation: &Isolation) -> Result<(), Failure> {
-        let Some(states) = self.states()? else {
+        let Some(states) = self.states(None)? else {
             return Ok(());
         };
         let left = pf::parse_unpermitted(&states, |flow| isolation.permits(flow));
-        self.kill_all(left, || "between isolated jails".to_owned())
+        self.kill_all(None, left, || "between isolated jails".to_owned())
     }
 
     fn kill_numbered(&self, ids: Vec<String>) -> Result<(), Failure> {
@@ -168,7 +206,7 @@ impl Performer<'_> {
             );
         }
         for id in ids.into_iter().take(STATES_MAX) {
-            self.kill(words!["-k", "id", "-k", id])?;
+            self.kill(None, words!["-k", "id", "-k", id])?;
         }
         Ok(())
     }
@@ -181,34 +219,41 @@ impl Performer<'_> {
         to: Option<IpAddr>,
         except: &BTreeSet<(IpAddr, IpAddr)>,
     ) -> Result<(), Failure> {
-        let Some(states) = self.states()? else {
+        let Some(states) = self.states(None)? else {
             return Ok(());
         };
         let left = pf::parse_translated(&states, from, to, except);
-        self.kill_all(left, || format!("translated from {from}"))
+        self.kill_all(None, left, || format!("translated from {from}"))
     }
 
     /// States that a jail's firewall does not permit, whoever's rule made them: also those of the operator's own rules.
     pub(super) fn kill_unpermitted(
         &self,
+        inside: Option<&str>,
         firewall: &JailFirewall,
         fresh: bool,
     ) -> Result<(), Failure> {
-        let Some(states) = self.states()? else {
+        let inside = inside.map(jail_word).transpose()?;
+        let Some(states) = self.states(inside)? else {
             return Ok(());
         };
         let left = pf::parse_unpermitted(&states, |flow| firewall.permits(flow, fresh));
         let jail = &firewall.jail;
-        self.kill_all(left, || {
+        self.kill_all(inside, left, || {
             format!("that the firewall of {jail} does not permit")
         })
     }
 
     /// Kills states by their numbers; an error if there are more than one operation may kill.
-    fn kill_all(&self, ids: Vec<String>, which: impl Fn() -> String) -> Result<(), Failure> {
+    fn kill_all(
+        &self,
+        inside: Option<&str>,
+        ids: Vec<String>,
+        which: impl Fn() -> String,
+    ) -> Result<(), Failure> {
         let count = ids.len();
         for id in ids.into_iter().take(STATES_MAX) {
-            self.kill(words!["-k", "id", "-k", id])?;
+            self.kill(inside, words!["-k", "id", "-k", id])?;
         }
         effect(count <= STATES_MAX, || {
             let left = count - STATES_MAX;
@@ -220,11 +265,11 @@ impl Performer<'_> {
     pub(super) fn kill_labelled(&self, label: &str) -> Result<(), Failure> {
         let plain = |c: char| c.is_ascii_graphic();
         let label = word("the label", label, LABEL_BYTES_MAX, plain)?;
-        self.kill(words!["-k", "label", "-k", label])
+        self.kill(None, words!["-k", "label", "-k", label])
     }
 
-    fn kill(&self, arguments: Vec<String>) -> Result<(), Failure> {
-        let command = Command::new(Program::Pfctl, arguments);
+    fn kill(&self, inside: Option<&str>, arguments: Vec<String>) -> Result<(), Failure> {
+        let command = Command::pfctl(inside, arguments);
         let output = self.run(&command)?;
         if output.is_success() || pf::is_not_loaded(&output.stderr) {
             Ok(())

@@ -64,6 +64,7 @@ impl<'a> Wanted<'a> {
             | Feature::Publish
             | Feature::Firewall
             | Feature::SocketOwner
+            | Feature::FirewallInside
             | Feature::Isolation => ("publish", "port", "publishes"),
             Feature::OneToOne => ("publicAddresses", "public address", "has public address"),
         }

@@ -3,7 +3,7 @@
 use cellblock_schemas::enforcement::{
     Feature, LOCAL_MEMBER_FILTER, MEMBER_FILTER, Refusal, enforcement, member_filters,
 };
-use cellblock_schemas::jail::Firewall;
+use cellblock_schemas::jail::{EnforcedBy, Firewall};
 use cellblock_schemas::net::Family;
 use cellblock_schemas::network::Network;
 use cellblock_schemas::{Host, Jail};
@@ -25,13 +25,22 @@ pub(super) fn of_jail(index: &Index, jail: &Jail, problems: &mut Vec<Problem>) {
     let mut attachments = jail.spec.networks.iter();
     let refused = attachments.find_map(|attachment| {
         let network = index.network(&attachment.network)?;
-        let refusal = refused(network, Feature::Firewall)?;
+        let refusal = refused(network, filtering(firewall))?;
         let is_concerned = firewall.concerns(&network.metadata.name);
         is_concerned.then(|| unfiltered(firewall, network, refusal))
     });
     problems.extend(refused);
     problems.extend(unknown_addresses(jail, firewall));
-    socket_owners(index, jail, firewall, problems);
+    if firewall.enforced_by == EnforcedBy::Host {
+        socket_owners(index, jail, firewall, problems);
+    }
+}
+
+fn filtering(firewall: &Firewall) -> Feature {
+    match firewall.enforced_by {
+        EnforcedBy::Host => Feature::Firewall,
+        EnforcedBy::Jail => Feature::FirewallInside,
+    }
 }
 
 /// An attachment whose addresses nobody knows beforehand. The rules are about what comes from and goes to the jail's addresses, and a jail does not start before they are in force.
@@ -78,7 +87,7 @@ pub(super) fn of_host(
 
 /// Whether a jail's firewall on a bridge needs the sysctl.
 fn is_filtered_by(index: &Index, jail: &Jail, oid: &str) -> bool {
-    let Some(firewall) = &jail.spec.firewall else {
+    let Some(firewall) = jail.spec.firewall_of_host() else {
         return false;
     };
     let mut attachments = jail.spec.networks.iter();
@@ -92,6 +101,13 @@ fn is_filtered_by(index: &Index, jail: &Jail, oid: &str) -> bool {
 /// A network on which nothing filters, and where the firewall speaks of it.
 fn unfiltered(firewall: &Firewall, network: &Network, refusal: Refusal) -> Problem {
     let name = &network.metadata.name;
+    if firewall.enforced_by == EnforcedBy::Jail {
+        let message = format!(
+            "nothing could filter on network {name}: {}",
+            refusal.message
+        );
+        return Problem::new(REASON, "spec.firewall.enforcedBy", message, refusal.help);
+    }
     let mut rules = firewall.rules();
     let named = rules.find(|(_, _, rule)| rule.network.as_ref() == Some(name));
     let mut rules = firewall.rules();

@@ -53,7 +53,7 @@ impl Planner<'_> {
         loaded.collect()
     }
 
-    fn loaded(&self, firewall: &JailFirewall) -> Owned {
+    pub(in crate::plan) fn loaded(&self, firewall: &JailFirewall) -> Owned {
         let jail = self.view.jails.get(&firewall.jail);
         let spec = jail.and_then(|jail| jail.spec.firewall.as_ref());
         let owners = if firewall.has_owners() {
@@ -98,24 +98,17 @@ impl Planner<'_> {
             if is_checked && former.is_empty() {
                 continue;
             }
-            let of = |owned: &Owned| {
-                if let Owned::Firewall { owners, .. } = owned {
-                    Some(owners.clone())
-                } else {
-                    None
-                }
-            };
-            let now = of(loaded);
-            let fresh = former.is_empty() || former.iter().any(|former| of(former) != now);
+            let former: Vec<Owned> = former.into_iter().cloned().collect();
+            let fresh = fresh(&former, loaded);
             let forget: Vec<Record> = former
                 .into_iter()
-                .cloned()
                 .chain([unchecked])
                 .map(Record::Owned)
                 .collect();
             let needs = self.anchors_of_firewall(&firewall.jail);
             let subject = Subject::anchor(&names::jail_anchor(&firewall.jail));
             let op = Op::KillUnpermitted {
+                inside: None,
                 firewall: firewall.clone(),
                 fresh,
             };
@@ -124,6 +117,19 @@ impl Planner<'_> {
             step.forget.extend(forget);
         }
     }
+}
+
+/// Whether rules that ask for the owner of a socket may be newer than a connection, by what the ledger says of the jail's rules before.
+pub(in crate::plan) fn fresh(former: &[Owned], loaded: &Owned) -> bool {
+    let of = |owned: &Owned| {
+        if let Owned::Firewall { owners, .. } = owned {
+            Some(owners.clone())
+        } else {
+            None
+        }
+    };
+    let now = of(loaded);
+    former.is_empty() || former.iter().any(|former| of(former) != now)
 }
 
 fn digest(text: &str) -> String {

@@ -40,6 +40,7 @@ fn shared_ip_jail_has_its_addresses_in_order() {
         "/jails/www",
         "/var/db/cellblock/jails/www.console",
         &networking,
+        None,
         Some("c1"),
     );
     assert_eq!(
@@ -60,6 +61,7 @@ fn nothing_breaks_out_of_a_value() {
         "/c",
         &Networking::None,
         None,
+        None,
     );
     assert!(
         conf.text.contains(
@@ -72,7 +74,14 @@ fn nothing_breaks_out_of_a_value() {
 
 #[test]
 fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
-    let base = render(&jail(&[]), "/jails/www", "/c", &Networking::None, None);
+    let base = render(
+        &jail(&[]),
+        "/jails/www",
+        "/c",
+        &Networking::None,
+        None,
+        None,
+    );
     assert_eq!(
         base.digest,
         render(
@@ -80,13 +89,22 @@ fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
             "/jails/www",
             "/elsewhere",
             &Networking::None,
+            None,
             Some("c1")
         )
         .digest
     );
     assert_ne!(
         base.digest,
-        render(&jail(&[]), "/jails/other", "/c", &Networking::None, None).digest
+        render(
+            &jail(&[]),
+            "/jails/other",
+            "/c",
+            &Networking::None,
+            None,
+            None
+        )
+        .digest
     );
     let mut mounted = jail(&[]);
     mounted.spec.mounts.push(Mount {
@@ -95,7 +113,7 @@ fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
         source: Some("/srv/data".to_owned()),
         options: vec!["ro".to_owned()],
     });
-    let mounted = render(&mounted, "/jails/www/", "/c", &Networking::None, None);
+    let mounted = render(&mounted, "/jails/www/", "/c", &Networking::None, None, None);
     assert!(
         mounted
             .text
@@ -127,6 +145,7 @@ fn link_local_addresses_have_the_number_of_their_interface() {
             "/jails/www",
             "/console",
             &networking(index),
+            None,
             None,
         )
     };

@@ -76,6 +76,8 @@ pub(super) struct Crossing<'l> {
     pub(super) inward: bool,
     /// Only what is of this family.
     pub(super) family: Option<Family>,
+    /// Whether pfctl(8) reads it inside a jail, whose protocols(5) is its root's.
+    pub(super) by_number: bool,
 }
 
 pub(super) fn outward(link: &Link) -> Crossing<'_> {
@@ -86,6 +88,15 @@ pub(super) fn outward(link: &Link) -> Crossing<'_> {
             own: Some(&link.addresses),
             inward: false,
             family: None,
+            by_number: false,
+        },
+        At::Inside(interface) => Crossing {
+            direction: "out",
+            interface: Some(interface),
+            own: None,
+            inward: false,
+            family: None,
+            by_number: true,
         },
         At::HostEnd(host_end) | At::Member { host_end, .. } => Crossing {
             direction: "in",
@@ -93,6 +104,7 @@ pub(super) fn outward(link: &Link) -> Crossing<'_> {
             own: None,
             inward: false,
             family: None,
+            by_number: false,
         },
     }
 }
@@ -104,10 +116,15 @@ pub(super) fn inward(link: &Link) -> Vec<Crossing<'_>> {
         own,
         inward: true,
         family: None,
+        by_number: false,
     };
     match &link.at {
         At::Stack => vec![crossing("in", None, Some(&link.addresses))],
         At::HostEnd(host_end) => vec![crossing("out", Some(host_end.as_str()), None)],
+        At::Inside(interface) => vec![Crossing {
+            by_number: true,
+            ..crossing("in", Some(interface.as_str()), None)
+        }],
         At::Member { host_end, bridge } => {
             let member = crossing("out", Some(host_end.as_str()), None);
             let from_host = bridge
@@ -144,7 +161,7 @@ impl Crossing<'_> {
             Some(_) | None => None,
         };
         if self.own.is_none() && peers.is_none() && only.or(self.family).is_none() {
-            return words(None, rule, "any", "any");
+            return self.words(None, rule, "any", "any");
         }
         let families = [Family::Ipv4, Family::Ipv6].into_iter();
         let families = families.filter(|family| {
@@ -172,7 +189,7 @@ impl Crossing<'_> {
             } else {
                 (&own, &peers)
             };
-            lines.extend(words(Some(family), rule, from, to));
+            lines.extend(self.words(Some(family), rule, from, to));
         }
         lines
     }
@@ -194,6 +211,40 @@ impl Crossing<'_> {
         }
         lines
     }
+
+    /// `inet proto tcp from any to 192.0.2.3 port 80 user > 1000`, once for each of the ports: pfctl(8) would make as many rules of a list, of which the kernel leaves out those that it has already.
+    fn words(
+        &self,
+        family: Option<Family>,
+        rule: Option<&Rule>,
+        from: &str,
+        to: &str,
+    ) -> Vec<String> {
+        let mut words = Vec::new();
+        words.extend(family.map(|family| family.keyword().to_owned()));
+        let protocol = rule.and_then(|rule| rule.protocol);
+        words.extend(protocol.map(|protocol| format!("proto {}", self.protocol(protocol))));
+        words.push(format!("from {from} to {to}"));
+        let words = words.join(" ");
+        let owners: String = rule.map(owners).unwrap_or_default();
+        match rule.map(|rule| rule.ports.as_slice()).unwrap_or_default() {
+            [] => vec![format!("{words}{owners}")],
+            ports => {
+                let ports = ports.iter().map(range);
+                ports
+                    .map(|ports| format!("{words} port {ports}{owners}"))
+                    .collect()
+            }
+        }
+    }
+
+    fn protocol(&self, protocol: u8) -> String {
+        if self.by_number {
+            protocol.to_string()
+        } else {
+            protocol_word(protocol)
+        }
+    }
 }
 
 /// Those of a family; none if there are none.
@@ -210,26 +261,6 @@ fn of_family(members: impl Iterator<Item = IpNet>, family: Family) -> BTreeSet<I
     members
         .filter(|net| Family::of(net.addr()) == family)
         .collect()
-}
-
-/// `inet proto tcp from any to 192.0.2.3 port 80 user > 1000`, once for each of the ports: pfctl(8) would make as many rules of a list, of which the kernel leaves out those that it has already.
-fn words(family: Option<Family>, rule: Option<&Rule>, from: &str, to: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    words.extend(family.map(|family| family.keyword().to_owned()));
-    let protocol = rule.and_then(|rule| rule.protocol);
-    words.extend(protocol.map(|protocol| format!("proto {}", protocol_word(protocol))));
-    words.push(format!("from {from} to {to}"));
-    let words = words.join(" ");
-    let owners: String = rule.map(owners).unwrap_or_default();
-    match rule.map(|rule| rule.ports.as_slice()).unwrap_or_default() {
-        [] => vec![format!("{words}{owners}")],
-        ports => {
-            let ports = ports.iter().map(range);
-            ports
-                .map(|ports| format!("{words} port {ports}{owners}"))
-                .collect()
-        }
-    }
 }
 
 /// The few that everybody knows by name, and that pfctl(8) must not look up.

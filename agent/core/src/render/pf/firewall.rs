@@ -101,7 +101,7 @@ fn forged_lines(link: &Link, tables: &mut Tables) -> Vec<String> {
     let ways = match &link.at {
         At::Stack => vec!["epair".to_owned(), "bridge".to_owned()],
         At::HostEnd(host_end) => vec![format!("! {host_end}")],
-        At::Member { .. } => return Vec::new(),
+        At::Member { .. } | At::Inside(_) => return Vec::new(),
     };
     let mut lines = Vec::new();
     for way in ways {
@@ -120,7 +120,8 @@ fn forged_lines(link: &Link, tables: &mut Tables) -> Vec<String> {
 fn exempt_lines(link: &Link, tables: &mut Tables) -> Vec<String> {
     let mut lines = Vec::new();
     let out = outward(link);
-    let is_member = matches!(link.at, At::Member { .. });
+    // At a bridge the jail itself is a listener, and behind its own pf always.
+    let listens = matches!(link.at, At::Member { .. } | At::Inside(_));
     for crossing in std::iter::once(out).chain(inward(link)) {
         let heard = crossing.inward.then_some((ICMP6, ROUTER));
         let always = [(ICMP6, NEIGHBOURS), (ICMP, TOO_BIG)];
@@ -132,7 +133,7 @@ fn exempt_lines(link: &Link, tables: &mut Tables) -> Vec<String> {
                     format!("pass {} {matches} {types} no state", crossing.quick())
                 }));
         }
-        if is_member && crossing.own.is_none() {
+        if listens && crossing.own.is_none() {
             let matches = crossing.matches(Some(&of_protocol(ICMP6)), tables);
             lines.extend(
                 matches
@@ -170,6 +171,7 @@ fn outward_lines(
         own: own.as_ref(),
         inward: false,
         family: Some(way.family),
+        by_number: false,
     };
     let tag = &way.tag;
     let mut lines = Vec::new();
@@ -366,6 +368,7 @@ impl Led<'_> {
             own: Some(&own),
             inward: true,
             family: None,
+            by_number: false,
         };
         let matches = crossing.matches(Some(rule), tables).into_iter();
         matches

@@ -94,6 +94,28 @@ fn users_are_matched_where_their_sockets_are() {
 }
 
 #[test]
+fn in_its_own_pf_a_jail_has_rules_on_every_network_with_a_stack_of_its_own() {
+    let rule = json!({ "name": "a", "action": "block", "protocol": "tcp", "user": "> 1000" });
+    let inside = json!({ "enforcedBy": "jail", "egress": [rule], "defaultIngress": "block" });
+    let found = |networks: &[&str]| {
+        let mut world = world();
+        let more = json!({
+            "firewall": inside,
+            "parameters": { "mount.devfs": true, "devfs_ruleset": 5 },
+        });
+        match world.apply(jail("www", networks, more)) {
+            Ok(_) => Vec::new(),
+            Err(rejection) => rejection.violations,
+        }
+    };
+    for network in ["hooks", "wire", "nics", "links", "lan", "switch"] {
+        assert!(found(&[network]).is_empty(), "{network}");
+    }
+    let refused = found(&["inside"]);
+    assert_eq!(refused[0].field, "spec.firewall.enforcedBy");
+}
+
+#[test]
 fn a_host_goes_on_declaring_what_firewalls_on_its_bridges_need() {
     let mut world = World::new();
     let mut one = host("a");

@@ -1,0 +1,166 @@
+//! The system calls that put a process into a jail and make it another program there. The only unsafe code of the project.
+#![cfg_attr(
+    target_os = "freebsd",
+    expect(
+        unsafe_code,
+        reason = "no safe crate has jail_attach(2) and fexecve(2)"
+    )
+)]
+
+use std::fs::File;
+use std::io;
+
+/// What a program is made of, open.
+#[derive(Debug)]
+#[cfg_attr(
+    not(target_os = "freebsd"),
+    expect(dead_code, reason = "FreeBSD alone has jails")
+)]
+pub(super) struct Parts<'p> {
+    /// The run-time linker.
+    pub(super) linker: &'p File,
+    /// The program.
+    pub(super) program: &'p File,
+    /// Its libraries.
+    pub(super) libraries: &'p [File],
+    /// What it reads; none: what this process does.
+    pub(super) stdin: Option<&'p File>,
+}
+
+#[cfg(target_os = "freebsd")]
+mod system {
+    use std::ffi::{CString, c_char, c_int};
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::AsRawFd as _;
+    use std::ptr;
+
+    use super::Parts;
+
+    // Declared in unistd.h and sys/jail.h of the base system; closefrom(2), dup2(2), fcntl(2), fexecve(2), jail_attach(2).
+    unsafe extern "C" {
+        fn closefrom(lowest: c_int);
+        fn dup2(from: c_int, to: c_int) -> c_int;
+        fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+        fn fexecve(fd: c_int, argv: *const *const c_char, envp: *const *const c_char) -> c_int;
+        fn jail_attach(jid: c_int) -> c_int;
+    }
+
+    /// `F_SETFD` of fcntl.h.
+    const F_SETFD: c_int = 2;
+
+    pub(in super::super) fn close_inherited() {
+        // SAFETY: it runs before this process has opened anything of its own, so that no descriptor that something here owns is closed.
+        unsafe { closefrom(3) }
+    }
+
+    pub(in super::super) fn enter(jid: i32) -> io::Result<()> {
+        // SAFETY: it takes a number and no memory.
+        match unsafe { jail_attach(jid) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    pub(in super::super) fn execute(parts: &Parts<'_>, name: &str, words: &[String]) -> io::Error {
+        match try_execute(parts, name, words) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    fn try_execute(
+        parts: &Parts<'_>,
+        name: &str,
+        words: &[String],
+    ) -> io::Result<std::convert::Infallible> {
+        if let Some(file) = parts.stdin {
+            // SAFETY: both are descriptors of this process, and nothing here owns the standard input.
+            if unsafe { dup2(file.as_raw_fd(), 0) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        keep(parts.program)?;
+        for library in parts.libraries {
+            keep(library)?;
+        }
+        let program = parts.program.as_raw_fd().to_string();
+        let mut argv = vec!["ld-elf.so.1", "-f", &program, "--", name];
+        argv.extend(words.iter().map(String::as_str));
+        let libraries: Vec<String> = parts
+            .libraries
+            .iter()
+            .map(|library| library.as_raw_fd().to_string())
+            .collect();
+        let libraries = format!("LD_PRELOAD_FDS={}", libraries.join(":"));
+        // The jail's libmap.conf(5) is its root's.
+        let environment = [libraries.as_str(), "LD_LIBMAP_DISABLE=1"];
+        let (argv, environment) = (strings(&argv)?, strings(&environment)?);
+        let (argv_words, environment_words) = (pointers(&argv), pointers(&environment));
+        // SAFETY: both are arrays of pointers to strings that live until the call returns, and end with a null pointer.
+        unsafe {
+            fexecve(
+                parts.linker.as_raw_fd(),
+                argv_words.as_ptr(),
+                environment_words.as_ptr(),
+            );
+        }
+        Err(io::Error::last_os_error())
+    }
+
+    /// Lets the next program have it.
+    fn keep(file: &File) -> io::Result<()> {
+        // SAFETY: it takes numbers and no memory.
+        match unsafe { fcntl(file.as_raw_fd(), F_SETFD, 0) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    fn strings(words: &[&str]) -> io::Result<Vec<CString>> {
+        let words = words.iter().map(|word| CString::new(*word));
+        words
+            .collect::<Result<_, _>>()
+            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+    }
+
+    fn pointers(words: &[CString]) -> Vec<*const c_char> {
+        let words = words.iter().map(|word| word.as_ptr());
+        words.chain([ptr::null()]).collect()
+    }
+}
+
+#[cfg(not(target_os = "freebsd"))]
+mod system {
+    use std::io;
+
+    use super::Parts;
+
+    pub(in super::super) fn close_inherited() {}
+
+    pub(in super::super) fn enter(_: i32) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    pub(in super::super) fn execute(_: &Parts<'_>, _: &str, _: &[String]) -> io::Error {
+        io::Error::from(io::ErrorKind::Unsupported)
+    }
+}
+
+/// Closes everything but the standard streams: whoever started this process may have left a directory of the host open.
+pub(super) fn close_inherited() {
+    system::close_inherited();
+}
+
+/// Attaches this process to a jail.
+///
+/// # Errors
+/// There is no such jail, or this process may not.
+pub(super) fn enter(jid: i32) -> io::Result<()> {
+    system::enter(jid)
+}
+
+/// Becomes the program `name` with `words`; returns only where that fails, and why.
+pub(super) fn execute(parts: &Parts<'_>, name: &str, words: &[String]) -> io::Error {
+    system::execute(parts, name, words)
+}

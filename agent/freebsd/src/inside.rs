@@ -4,16 +4,19 @@
 //! pfctl is made of, attaches, and becomes it:
 //!
 //! ```text
-//! host   open ld-elf.so.1, pfctl, its libraries, the file behind -f
-//!        jail_attach(jid)       root, credentials and stack are the jail's (`do_jail_attach`, sys/kern/kern_jail.c)
-//! jail   fexecve(ld-elf.so.1)   with `-f FD` for the program and LD_PRELOAD_FDS for its libraries (rtld(1)): no path is looked up
-//!        pfctl opens /dev/pf    of the jail's devfs; the kernel takes the caller's stack (`CURVNET_SET(TD_TO_VNET(td))`, `pfioctl`, sys/netpfil/pf/pf_ioctl.c), and its
-//!                               netlink commands need PRIV_NETINET_PF, which a VNET jail has (`prison_priv_check`)
+//! host   open /rescue/pfctl, which is static, and the file behind -f
+//!        jail_attach(jid)    root, credentials and stack are the jail's (`do_jail_attach`, sys/kern/kern_jail.c)
+//! jail   fexecve(pfctl)      no path is looked up
+//!        it opens /dev/pf of the jail's devfs; the kernel takes the caller's stack (`CURVNET_SET(TD_TO_VNET(td))`, `pfioctl`, sys/netpfil/pf/pf_ioctl.c), and its
+//!        netlink commands need PRIV_NETINET_PF (sys/netpfil/pf/pf_nl.c), which a VNET jail has (`prison_priv_check`, sys/kern/kern_jail.c)
 //! ```
 //!
-//! /rescue, which is static, has no pfctl (rescue/rescue/Makefile). No directory is left open: by one of the host's, a jail's root would be out of his jail. The files are readable by everybody.
+//! Where /rescue has none, as before 15 and without MK_PF or MK_RESCUE (rescue/rescue/Makefile), it is /sbin/pfctl: the run-time linker is executed with `-f FD` for the program and LD_PRELOAD_FDS for its
+//! libraries (`_rtld`, `load_preload_objects` and `load_object`, libexec/rtld-elf/rtld.c), which looks up no path either. fexecve(2) takes the mark off the process with which the linker would not do so
+//! (P_SUGID, `do_execve`, sys/kern/kern_exec.c).
 //!
-//! A jail without a stack of its own is refused: there /dev/pf is the host's.
+//! No directory is left open: by one of the host's, a jail's root would be out of his jail. The files are readable by everybody. A jail without a stack of its own is refused: there /dev/pf is the
+//! host's.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -27,6 +30,11 @@ use crate::real::Real;
 use crate::system::{System as _, succeed};
 
 mod attach;
+
+use attach::Parts;
+
+/// The static pfctl.
+const STATIC: &str = "/rescue/pfctl";
 
 /// The run-time linker that the kernel would look up inside the jail (PT_INTERP of every dynamic program).
 const LINKER: &str = "/libexec/ld-elf.so.1";
@@ -63,7 +71,7 @@ pub enum InsideError {
         source: io::Error,
     },
     /// The system call failed.
-    #[error("cannot execute {LINKER} in jail {jail}: {source}")]
+    #[error("cannot execute pfctl in jail {jail}: {source}")]
     Execute {
         /// The jail.
         jail: String,
@@ -89,27 +97,30 @@ pub fn pfctl(jail: &str, arguments: &[String]) -> Result<Infallible, InsideError
         }
         Some(_) | None => None,
     };
-    let linker = open(LINKER)?;
-    let program = open(Program::Pfctl.path())?;
-    let libraries = libraries()?;
-    let libraries: Vec<File> = libraries
-        .iter()
-        .map(|path| open(path))
-        .collect::<Result<_, _>>()?;
-    let parts = attach::Parts {
-        linker: &linker,
-        program: &program,
-        libraries: &libraries,
-        stdin: rules.as_ref(),
-    };
-    let name = "pfctl";
+    let parts = parts()?;
     attach::enter(jid).map_err(|source| InsideError::Attach {
         jail: jail.to_owned(),
         source,
     })?;
     Err(InsideError::Execute {
         jail: jail.to_owned(),
-        source: attach::execute(&parts, name, &arguments),
+        source: attach::execute(&parts, rules.as_ref(), "pfctl", &arguments),
+    })
+}
+
+/// pfctl and whatever it is made of.
+fn parts() -> Result<Parts, InsideError> {
+    if let Ok(program) = File::open(STATIC) {
+        return Ok(Parts::Static(program));
+    }
+    let libraries = libraries()?;
+    Ok(Parts::Linked {
+        linker: open(LINKER)?,
+        program: open(Program::Pfctl.path())?,
+        libraries: libraries
+            .iter()
+            .map(|path| open(path))
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -141,9 +141,12 @@ impl Planner<'_> {
 
     /// What the ledger says of other rules of the same jail.
     fn former(&self, loaded: &Owned) -> Vec<Owned> {
-        let of = |owned: &Owned| match owned {
-            Owned::Firewall { jail, .. } => Some(jail.clone()),
-            _ => None,
+        let of = |owned: &Owned| {
+            if let Owned::Firewall { jail, .. } = owned {
+                Some(jail.clone())
+            } else {
+                None
+            }
         };
         let owned = self.ledger.owned.iter();
         let former = owned.filter(|owned| *owned != loaded && of(owned).is_some());

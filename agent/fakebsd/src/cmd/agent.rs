@@ -47,9 +47,10 @@ pub(super) fn run(
         read = match host.files.read_text(path) {
             Ok(text) => text,
             Err(error) => {
-                let why = match error {
-                    FileError::NotFound => Errno::ENOENT.text().to_owned(),
-                    other => other.to_string(),
+                let why = if error == FileError::NotFound {
+                    Errno::ENOENT.text().to_owned()
+                } else {
+                    error.to_string()
                 };
                 return Output::failure(1, format!("cellblock-agent: {path}: {why}"));
             }

@@ -10,25 +10,29 @@
 use std::fs::File;
 use std::io;
 
-/// What a program is made of, open.
+/// A program, open.
 #[derive(Debug)]
 #[cfg_attr(
     not(target_os = "freebsd"),
     expect(dead_code, reason = "FreeBSD alone has jails")
 )]
-pub(super) struct Parts<'p> {
-    /// The run-time linker.
-    pub(super) linker: &'p File,
-    /// The program.
-    pub(super) program: &'p File,
-    /// Its libraries.
-    pub(super) libraries: &'p [File],
-    /// What it reads; none: what this process does.
-    pub(super) stdin: Option<&'p File>,
+pub(super) enum Parts {
+    /// In one file.
+    Static(File),
+    /// In several, which the run-time linker puts together.
+    Linked {
+        /// The linker.
+        linker: File,
+        /// The program.
+        program: File,
+        /// Its libraries.
+        libraries: Vec<File>,
+    },
 }
 
 #[cfg(target_os = "freebsd")]
 mod system {
+    use std::convert::Infallible;
     use std::ffi::{CString, c_char, c_int};
     use std::fs::File;
     use std::io;
@@ -62,45 +66,60 @@ mod system {
         }
     }
 
-    pub(in super::super) fn execute(parts: &Parts<'_>, name: &str, words: &[String]) -> io::Error {
-        match try_execute(parts, name, words) {
+    pub(in super::super) fn execute(
+        parts: &Parts,
+        stdin: Option<&File>,
+        name: &str,
+        words: &[String],
+    ) -> io::Error {
+        match try_execute(parts, stdin, name, words) {
             Ok(never) => match never {},
             Err(error) => error,
         }
     }
 
     fn try_execute(
-        parts: &Parts<'_>,
+        parts: &Parts,
+        stdin: Option<&File>,
         name: &str,
         words: &[String],
-    ) -> io::Result<std::convert::Infallible> {
-        if let Some(file) = parts.stdin {
+    ) -> io::Result<Infallible> {
+        if let Some(file) = stdin {
             // SAFETY: both are descriptors of this process, and nothing here owns the standard input.
             if unsafe { dup2(file.as_raw_fd(), 0) } < 0 {
                 return Err(io::Error::last_os_error());
             }
         }
-        keep(parts.program)?;
-        for library in parts.libraries {
-            keep(library)?;
-        }
-        let program = parts.program.as_raw_fd().to_string();
-        let mut argv = vec!["ld-elf.so.1", "-f", &program, "--", name];
-        argv.extend(words.iter().map(String::as_str));
-        let libraries: Vec<String> = parts
-            .libraries
-            .iter()
-            .map(|library| library.as_raw_fd().to_string())
-            .collect();
-        let libraries = format!("LD_PRELOAD_FDS={}", libraries.join(":"));
-        // The jail's libmap.conf(5) is its root's.
-        let environment = [libraries.as_str(), "LD_LIBMAP_DISABLE=1"];
+        let mut argv = Vec::new();
+        let mut environment = Vec::new();
+        let executed = match parts {
+            Parts::Static(program) => program,
+            Parts::Linked {
+                linker,
+                program,
+                libraries,
+            } => {
+                for file in libraries.iter().chain([program]) {
+                    keep(file)?;
+                }
+                let number = |file: &File| file.as_raw_fd().to_string();
+                let libraries: Vec<String> = libraries.iter().map(number).collect();
+                environment.push(format!("LD_PRELOAD_FDS={}", libraries.join(":")));
+                // The jail's libmap.conf(5) is its root's.
+                environment.push("LD_LIBMAP_DISABLE=1".to_owned());
+                let linker_words = ["ld-elf.so.1", "-f", &number(program), "--"];
+                argv.extend(linker_words.map(str::to_owned));
+                linker
+            }
+        };
+        argv.push(name.to_owned());
+        argv.extend(words.iter().cloned());
         let (argv, environment) = (strings(&argv)?, strings(&environment)?);
         let (argv_words, environment_words) = (pointers(&argv), pointers(&environment));
         // SAFETY: both are arrays of pointers to strings that live until the call returns, and end with a null pointer.
         unsafe {
             fexecve(
-                parts.linker.as_raw_fd(),
+                executed.as_raw_fd(),
                 argv_words.as_ptr(),
                 environment_words.as_ptr(),
             );
@@ -117,8 +136,8 @@ mod system {
         }
     }
 
-    fn strings(words: &[&str]) -> io::Result<Vec<CString>> {
-        let words = words.iter().map(|word| CString::new(*word));
+    fn strings(words: &[String]) -> io::Result<Vec<CString>> {
+        let words = words.iter().map(|word| CString::new(word.as_str()));
         words
             .collect::<Result<_, _>>()
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
@@ -132,6 +151,7 @@ mod system {
 
 #[cfg(not(target_os = "freebsd"))]
 mod system {
+    use std::fs::File;
     use std::io;
 
     use super::Parts;
@@ -142,7 +162,12 @@ mod system {
         Err(io::Error::from(io::ErrorKind::Unsupported))
     }
 
-    pub(in super::super) fn execute(_: &Parts<'_>, _: &str, _: &[String]) -> io::Error {
+    pub(in super::super) fn execute(
+        _: &Parts,
+        _: Option<&File>,
+        _: &str,
+        _: &[String],
+    ) -> io::Error {
         io::Error::from(io::ErrorKind::Unsupported)
     }
 }
@@ -160,7 +185,12 @@ pub(super) fn enter(jid: i32) -> io::Result<()> {
     system::enter(jid)
 }
 
-/// Becomes the program `name` with `words`; returns only where that fails, and why.
-pub(super) fn execute(parts: &Parts<'_>, name: &str, words: &[String]) -> io::Error {
-    system::execute(parts, name, words)
+/// Becomes the program `name` with `words`, which reads `stdin`, or what this process does; returns only where that fails, and why.
+pub(super) fn execute(
+    parts: &Parts,
+    stdin: Option<&File>,
+    name: &str,
+    words: &[String],
+) -> io::Error {
+    system::execute(parts, stdin, name, words)
 }

@@ -362,7 +362,6 @@ fn n19_from_the_hosts_pf_to_the_jails_and_back() {
     let mut row = Row::up(N19);
     let guest = jail("guest");
     let of_host = manifest(N19)
-        .replace("  networks:\n  - {network: links", "  networks:\n  - {network: links")
         .replace(
             "    enforcedBy: jail\n    egress:\n    - {name: root, action: pass, protocol: tcp, user: root}\n    - {name: www, action: pass, protocol: tcp, ports: [80, 443], user: www}\n",
             "    egress:\n    - {name: www, action: pass, protocol: tcp, ports: [80, 443]}\n",

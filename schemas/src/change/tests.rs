@@ -43,6 +43,23 @@ fn ports_and_policies_restart_nothing() {
 }
 
 #[test]
+fn rules_restart_nothing_and_another_pf_does() {
+    let firewall =
+        |by: &str, rules: &str| json!({"firewall": {"enforcedBy": by, "defaultIngress": rules}});
+    let field = ["spec.firewall.enforcedBy"];
+    assert_eq!(
+        differences(firewall("jail", "pass"), firewall("jail", "block")),
+        [""; 0]
+    );
+    assert_eq!(differences(firewall("host", "pass"), json!({})), [""; 0]);
+    assert_eq!(
+        differences(firewall("host", "pass"), firewall("jail", "pass")),
+        field
+    );
+    assert_eq!(differences(firewall("jail", "pass"), json!({})), field);
+}
+
+#[test]
 fn a_prefix_length_restarts_nothing_and_another_address_does() {
     let attached = |address| json!({"networks": [{"network": "n", "addresses": [address]}]});
     let before = attached("10.0.0.7");

@@ -1,6 +1,7 @@
 //! The emulator as its callers use it: faults, log, time, reboot, and behaviour that no recording holds together.
 
 mod netgraph;
+mod own_pf;
 mod uplinks;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ mod crash;
 mod netgraph;
 mod network;
 mod nic;
+mod own_pf;
 mod refused;
 mod runs;
 mod uplinks;

@@ -1,10 +1,12 @@
 //! pfctl(8) in the network stack of a VNET jail: the host's program and libraries, none of the jail's.
 //!
-//! `cellblock-agent pfctl JAIL …` is a process of its own, so that nothing of the agent is in its memory when it enters the jail, whose root may look at it from then on. It opens everything that
-//! pfctl is made of, attaches, and becomes it:
+//! `cellblock-agent pfctl JAIL …` is a process of its own, so that nothing of the agent is in its memory when it enters the jail, whose root may see it and send it signals from then on. It opens
+//! everything that pfctl is made of, parts with what that root could use, attaches, and becomes it:
 //!
 //! ```text
 //! host   open /rescue/pfctl, which is static, and the file behind -f
+//!        cap_rights_limit    a descriptor is good for what pfctl does with it: uid 0 may fchmod(2), fchown(2) and futimes(2) any file that it has open, and in the jail that is his root
+//!        procctl             PROC_TRACE_CTL_DISABLE_EXEC: nobody in the jail traces it, before fexecve(2) or behind it
 //!        jail_attach(jid)    root, credentials and stack are the jail's (`do_jail_attach`, sys/kern/kern_jail.c)
 //! jail   fexecve(pfctl)      no path is looked up
 //!        it opens /dev/pf of the jail's devfs; the kernel takes the caller's stack (`CURVNET_SET(TD_TO_VNET(td))`, `pfioctl`, sys/netpfil/pf/pf_ioctl.c), and its
@@ -15,7 +17,8 @@
 //! libraries (`_rtld`, `load_preload_objects` and `load_object`, libexec/rtld-elf/rtld.c), which looks up no path either. fexecve(2) takes the mark off the process with which the linker would not do so
 //! (P_SUGID, `do_execve`, sys/kern/kern_exec.c).
 //!
-//! No directory is left open: by one of the host's, a jail's root would be out of his jail. The files are readable by everybody. A jail without a stack of its own is refused: there /dev/pf is the
+//! Where one of these fails, as cap_rights_limit(2) does in a kernel without `options CAPABILITIES`, the jail is not entered. No directory is left open: by one of the host's, a jail's root would be out
+//! of his jail. The files are readable by everybody. What it reads is the file behind -f or a pipe, an empty one where it reads nothing; the agent reads by pipes what it writes. A jail without a stack of its own is refused: there /dev/pf is the
 //! host's.
 
 use std::convert::Infallible;
@@ -31,7 +34,7 @@ use crate::system::{System as _, succeed};
 
 mod attach;
 
-use attach::Parts;
+use attach::{Input, Parts, Stopped};
 
 /// The static pfctl.
 const STATIC: &str = "/rescue/pfctl";
@@ -62,6 +65,16 @@ pub enum InsideError {
     /// What makes up pfctl could not be found out.
     #[error("ldd(1) names no library of {}", Program::Pfctl.path())]
     Libraries,
+    /// A system call failed.
+    #[error(
+        "jail {jail} is not entered, because its root could use what cannot be given up: {source}"
+    )]
+    Shed {
+        /// The jail.
+        jail: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The system call failed.
     #[error("cannot attach to jail {jail}: {source}")]
     Attach {
@@ -89,23 +102,24 @@ pub fn pfctl(jail: &str, arguments: &[String]) -> Result<Infallible, InsideError
     let jid = jid_of(jail)?;
     let mut arguments = arguments.to_vec();
     let file = arguments.iter().position(|word| word == "-f");
-    let rules = match file.and_then(|at| arguments.get_mut(at + 1)) {
+    let stdin = match file.and_then(|at| arguments.get_mut(at + 1)) {
         Some(path) if path != "-" => {
             let file = open(path)?;
             "-".clone_into(path);
-            Some(file)
+            Input::File(file)
         }
-        Some(_) | None => None,
+        Some(_) => Input::Given,
+        None => Input::Nothing,
     };
     let parts = parts()?;
-    attach::enter(jid).map_err(|source| InsideError::Attach {
-        jail: jail.to_owned(),
-        source,
-    })?;
-    Err(InsideError::Execute {
-        jail: jail.to_owned(),
-        source: attach::execute(&parts, rules.as_ref(), "pfctl", &arguments),
-    })
+    let jail = jail.to_owned();
+    Err(
+        match attach::execute(jid, &parts, stdin, "pfctl", &arguments) {
+            Stopped::Shed(source) => InsideError::Shed { jail, source },
+            Stopped::Attach(source) => InsideError::Attach { jail, source },
+            Stopped::Execute(source) => InsideError::Execute { jail, source },
+        },
+    )
 }
 
 /// pfctl and whatever it is made of.

@@ -10,6 +10,36 @@
 use std::fs::File;
 use std::io;
 
+/// What the program reads on its standard input.
+#[derive(Debug)]
+#[cfg_attr(
+    not(target_os = "freebsd"),
+    expect(dead_code, reason = "FreeBSD alone has jails")
+)]
+pub(super) enum Input {
+    /// What this process does.
+    Given,
+    /// A file.
+    File(File),
+    /// Nothing.
+    Nothing,
+}
+
+/// What failed, and why.
+#[derive(Debug)]
+#[cfg_attr(
+    not(target_os = "freebsd"),
+    expect(dead_code, reason = "FreeBSD alone has jails")
+)]
+pub(super) enum Stopped {
+    /// To part with what a jail's root could use; the jail was not entered.
+    Shed(io::Error),
+    /// To attach to it.
+    Attach(io::Error),
+    /// To execute the program there.
+    Execute(io::Error),
+}
+
 /// A program, open.
 #[derive(Debug)]
 #[cfg_attr(
@@ -36,60 +66,55 @@ mod system {
     use std::ffi::{CString, c_char, c_int};
     use std::fs::File;
     use std::io;
-    use std::os::fd::AsRawFd as _;
+    use std::mem::MaybeUninit;
+    use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
     use std::ptr;
 
-    use super::Parts;
+    use super::{Input, Parts, Stopped};
 
-    // Declared in unistd.h and sys/jail.h of the base system; closefrom(2), dup2(2), fcntl(2), fexecve(2), jail_attach(2).
-    unsafe extern "C" {
-        fn closefrom(lowest: c_int);
-        fn dup2(from: c_int, to: c_int) -> c_int;
-        fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
-        fn fexecve(fd: c_int, argv: *const *const c_char, envp: *const *const c_char) -> c_int;
-        fn jail_attach(jid: c_int) -> c_int;
-    }
+    /// What is executed, and nothing else: the kernel asks for no more (`do_execve`, sys/kern/kern_exec.c).
+    const EXECUTED: u64 = libc::CAP_FEXECVE;
 
-    /// `F_SETFD` of fcntl.h.
-    const F_SETFD: c_int = 2;
+    /// What the run-time linker does with a program or library: fstat(2), fstatfs(2), and mmap(2) to read and to execute (`_rtld` and `do_load_object`, libexec/rtld-elf/rtld.c; `map_object`,
+    /// libexec/rtld-elf/map_object.c). To duplicate a descriptor needs no right.
+    const LINKED: u64 = libc::CAP_READ
+        | libc::CAP_SEEK
+        | libc::CAP_MMAP
+        | libc::CAP_MMAP_X
+        | libc::CAP_FSTAT
+        | libc::CAP_FSTATFS;
+
+    /// What stdio(3) does with what it reads.
+    const READ: u64 = libc::CAP_READ | libc::CAP_FSTAT;
+
+    /// What stdio(3) does with what it writes.
+    const WRITTEN: u64 = libc::CAP_WRITE | libc::CAP_FSTAT;
 
     pub(in super::super) fn close_inherited() {
         // SAFETY: it runs before this process has opened anything of its own, so that no descriptor that something here owns is closed.
-        unsafe { closefrom(3) }
-    }
-
-    pub(in super::super) fn enter(jid: i32) -> io::Result<()> {
-        // SAFETY: it takes a number and no memory.
-        match unsafe { jail_attach(jid) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+        unsafe { libc::closefrom(3) }
     }
 
     pub(in super::super) fn execute(
+        jid: i32,
         parts: &Parts,
-        stdin: Option<&File>,
+        stdin: Input,
         name: &str,
         words: &[String],
-    ) -> io::Error {
-        match try_execute(parts, stdin, name, words) {
+    ) -> Stopped {
+        match try_execute(jid, parts, stdin, name, words) {
             Ok(never) => match never {},
-            Err(error) => error,
+            Err(stopped) => stopped,
         }
     }
 
     fn try_execute(
+        jid: i32,
         parts: &Parts,
-        stdin: Option<&File>,
+        stdin: Input,
         name: &str,
         words: &[String],
-    ) -> io::Result<Infallible> {
-        if let Some(file) = stdin {
-            // SAFETY: both are descriptors of this process, and nothing here owns the standard input.
-            if unsafe { dup2(file.as_raw_fd(), 0) } < 0 {
-                return Err(io::Error::last_os_error());
-            }
-        }
+    ) -> Result<Infallible, Stopped> {
         let mut argv = Vec::new();
         let mut environment = Vec::new();
         let executed = match parts {
@@ -100,7 +125,8 @@ mod system {
                 libraries,
             } => {
                 for file in libraries.iter().chain([program]) {
-                    keep(file)?;
+                    limit(file.as_raw_fd(), LINKED).map_err(Stopped::Shed)?;
+                    keep(file).map_err(Stopped::Shed)?;
                 }
                 let number = |file: &File| file.as_raw_fd().to_string();
                 let libraries: Vec<String> = libraries.iter().map(number).collect();
@@ -114,23 +140,76 @@ mod system {
         };
         argv.push(name.to_owned());
         argv.extend(words.iter().cloned());
-        let (argv, environment) = (strings(&argv)?, strings(&environment)?);
+        let argv = strings(&argv).map_err(Stopped::Shed)?;
+        let environment = strings(&environment).map_err(Stopped::Shed)?;
         let (argv_words, environment_words) = (pointers(&argv), pointers(&environment));
+        limit(executed.as_raw_fd(), EXECUTED).map_err(Stopped::Shed)?;
+        take(stdin).map_err(Stopped::Shed)?;
+        for (fd, rights) in [(0, READ), (1, WRITTEN), (2, WRITTEN)] {
+            limit(fd, rights).map_err(Stopped::Shed)?;
+        }
+        deny_tracing().map_err(Stopped::Shed)?;
+        // SAFETY: it takes a number and no memory.
+        checked(unsafe { libc::jail_attach(jid) }).map_err(Stopped::Attach)?;
         // SAFETY: both are arrays of pointers to strings that live until the call returns, and end with a null pointer.
         unsafe {
-            fexecve(
+            libc::fexecve(
                 executed.as_raw_fd(),
                 argv_words.as_ptr(),
                 environment_words.as_ptr(),
             );
         }
-        Err(io::Error::last_os_error())
+        Err(Stopped::Execute(io::Error::last_os_error()))
+    }
+
+    /// Nobody without PRIV_DEBUG_DENIED traces this process, reads its memory or duplicates its descriptors from now on, also behind fexecve(2) (P2_NOTRACE and P2_NOTRACE_EXEC: `p_candebug`,
+    /// sys/kern/kern_prot.c; `do_execve`, sys/kern/kern_exec.c). No jail's root has that privilege (`prison_priv_check`, sys/kern/kern_jail.c).
+    fn deny_tracing() -> io::Result<()> {
+        let mut state = libc::PROC_TRACE_CTL_DISABLE_EXEC;
+        // SAFETY: it reads the number that the pointer leads to. The id 0 is this process.
+        checked(unsafe {
+            libc::procctl(
+                libc::P_PID,
+                0,
+                libc::PROC_TRACE_CTL,
+                ptr::from_mut(&mut state).cast(),
+            )
+        })
+    }
+
+    /// Leaves a descriptor `rights`, all of the first index of sys/capsicum.h.
+    fn limit(fd: RawFd, rights: u64) -> io::Result<()> {
+        let mut limited = MaybeUninit::<libc::cap_rights_t>::uninit();
+        // SAFETY: the first call fills what it is given and stops at the 0; the second reads it.
+        checked(unsafe {
+            let version = libc::CAP_RIGHTS_VERSION;
+            libc::__cap_rights_init(version, limited.as_mut_ptr(), rights, 0_u64);
+            libc::cap_rights_limit(fd, limited.as_ptr())
+        })
+    }
+
+    /// Makes it the standard input. What reads nothing has an empty pipe: /dev/null is a file of the host's.
+    fn take(stdin: Input) -> io::Result<()> {
+        let from = match stdin {
+            Input::Given => return Ok(()),
+            Input::File(file) => file.into(),
+            Input::Nothing => OwnedFd::from(io::pipe()?.0),
+        };
+        // SAFETY: both are descriptors of this process, and nothing here owns the standard input.
+        match unsafe { libc::dup2(from.as_raw_fd(), 0) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Lets the next program have it.
     fn keep(file: &File) -> io::Result<()> {
         // SAFETY: it takes numbers and no memory.
-        match unsafe { fcntl(file.as_raw_fd(), F_SETFD, 0) } {
+        checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) })
+    }
+
+    fn checked(result: c_int) -> io::Result<()> {
+        match result {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
@@ -151,24 +230,14 @@ mod system {
 
 #[cfg(not(target_os = "freebsd"))]
 mod system {
-    use std::fs::File;
     use std::io;
 
-    use super::Parts;
+    use super::{Input, Parts, Stopped};
 
     pub(in super::super) fn close_inherited() {}
 
-    pub(in super::super) fn enter(_: i32) -> io::Result<()> {
-        Err(io::Error::from(io::ErrorKind::Unsupported))
-    }
-
-    pub(in super::super) fn execute(
-        _: &Parts,
-        _: Option<&File>,
-        _: &str,
-        _: &[String],
-    ) -> io::Error {
-        io::Error::from(io::ErrorKind::Unsupported)
+    pub(in super::super) fn execute(_: i32, _: &Parts, _: Input, _: &str, _: &[String]) -> Stopped {
+        Stopped::Attach(io::Error::from(io::ErrorKind::Unsupported))
     }
 }
 
@@ -177,20 +246,13 @@ pub(super) fn close_inherited() {
     system::close_inherited();
 }
 
-/// Attaches this process to a jail.
-///
-/// # Errors
-/// There is no such jail, or this process may not.
-pub(super) fn enter(jid: i32) -> io::Result<()> {
-    system::enter(jid)
-}
-
-/// Becomes the program `name` with `words`, which reads `stdin`, or what this process does; returns only where that fails, and why.
+/// Parts with what a jail's root could use, attaches to the jail and becomes the program `name` with `words` there; returns only where that fails.
 pub(super) fn execute(
+    jid: i32,
     parts: &Parts,
-    stdin: Option<&File>,
+    stdin: Input,
     name: &str,
     words: &[String],
-) -> io::Error {
-    system::execute(parts, stdin, name, words)
+) -> Stopped {
+    system::execute(jid, parts, stdin, name, words)
 }

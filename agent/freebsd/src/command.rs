@@ -7,6 +7,9 @@ use cellblock_agent_core::render::jailconf::AGENT;
 /// How long a command that only asks or changes the kernel's tables may take. The slowest are listings of thousands of interfaces.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long pfctl(8) in the stack of a jail may take: it is a process of the jail, whose root can stop it by a signal, and everybody else waits.
+const INSIDE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long starting or stopping a jail may take: it runs the jail's own `/etc/rc`, whose services wait for each other.
 pub(crate) const JAIL_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -124,7 +127,7 @@ impl Command {
         let words = ["pfctl".to_owned(), jail.to_owned()]
             .into_iter()
             .chain(words);
-        Self::new(Program::Agent, words)
+        Self::new(Program::Agent, words).timeout(INSIDE_TIMEOUT)
     }
 
     /// With `text` on standard input.

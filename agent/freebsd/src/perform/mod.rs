@@ -40,7 +40,7 @@ pub(crate) struct Performer<'a> {
     pub(crate) system: &'a dyn System,
     /// The agent's folder: files are written nowhere else.
     pub(crate) folder: &'a str,
-    /// pf takes one transaction at a time: a second pfctl loses its ticket (`DIOCXCOMMIT: Device busy`).
+    /// The host's pf takes one transaction at a time: a second pfctl loses its ticket (`DIOCXCOMMIT: Device busy`).
     pub(crate) pf: &'a Mutex<()>,
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ const LOAD_PAUSE: Duration = Duration::from_millis(20);
 /// How many states of one address are killed one by one, each by a command of a few milliseconds; the others expire within the timeouts of pf.
 const STATES_MAX: usize = 1000;
 
+/// Likewise in the stack of a jail, whose root makes as many as he likes and can have each command take as long as it may.
+const STATES_INSIDE_MAX: usize = 100;
+
 /// Bytes of a label of a rule (PF_RULE_LABEL_SIZE is 64 with its NUL, sys/netpfil/pf/pf.h).
 const LABEL_BYTES_MAX: usize = 63;
 
@@ -50,7 +53,7 @@ impl Performer<'_> {
     ) -> Result<(), Failure> {
         let inside = inside.map(jail_word).transpose()?;
         let anchor = anchor_word(anchor)?;
-        let _one_at_a_time = self.pf.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = inside.is_none().then(|| self.lock());
         let check = Command::pfctl(inside, ["-o", "none", "-a", anchor, "-n", "-f", "-"]);
         let check = check.stdin(rules);
         let output = self.system.run(&check)?;
@@ -69,7 +72,7 @@ impl Performer<'_> {
     /// Tables that are kept though no rule needs them (`persist`) go in a second step; until the kernel has purged the rules that used them, the empty anchor's name stays.
     pub(super) fn clear_anchor(&self, anchor: &str) -> Result<(), Failure> {
         let anchor = anchor_word(anchor)?;
-        let _one_at_a_time = self.pf.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.lock();
         if !self.is_listed(anchor)? {
             return Ok(());
         }
@@ -116,7 +119,6 @@ impl Performer<'_> {
         enable: bool,
     ) -> Result<(), Failure> {
         let jail = jail_word(jail)?;
-        let _one_at_a_time = self.pf.lock().unwrap_or_else(PoisonError::into_inner);
         let found = observe::packet_filter(self.system, Some(jail))?;
         let refers = |found: &VnetPf| found.pf.references.contains(&AnchorReference::Filter);
         if refer && !refers(&found) {
@@ -137,6 +139,11 @@ impl Performer<'_> {
             (!refer || refers(&now)) && (!enable || now.pf.enabled),
             || format!("pf in jail {jail} is not enabled, or does not refer to our anchors"),
         )
+    }
+
+    /// The host's pf, that nobody else changes it meanwhile. A jail's stack has rulesets and tickets of its own (`V_pf_anchors`, sys/netpfil/pf/pf_ruleset.c), and nobody waits for those.
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.pf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the anchor's name is there. Without pf there is none.
@@ -252,11 +259,16 @@ impl Performer<'_> {
         which: impl Fn() -> String,
     ) -> Result<(), Failure> {
         let count = ids.len();
-        for id in ids.into_iter().take(STATES_MAX) {
+        let max = if inside.is_some() {
+            STATES_INSIDE_MAX
+        } else {
+            STATES_MAX
+        };
+        for id in ids.into_iter().take(max) {
             self.kill(inside, words!["-k", "id", "-k", id])?;
         }
-        effect(count <= STATES_MAX, || {
-            let left = count - STATES_MAX;
+        effect(count <= max, || {
+            let left = count - max;
             format!("{left} states {} are left for the next try", which())
         })
     }

@@ -1,11 +1,14 @@
 //! The pf of a VNET jail's own stack.
 
+use std::time::Duration;
+
 use cellblock_agent_core::host::{Host as _, Wanted};
 use cellblock_agent_core::names::ANCHOR_INSIDE;
 use cellblock_agent_core::observed::{Observed, VnetPf};
 use cellblock_agent_core::op::Op;
 
 use super::Bench;
+use crate::command::Command;
 use crate::observe;
 
 const RULES: &str = "block drop in quick on net0 all\npass in quick on cbnone0 all no state label \"cellblock:cfg:0123456789abcdef-0\"\n";
@@ -77,6 +80,13 @@ fn a_main_ruleset_of_the_jails_root_is_not_overwritten() {
         bench.sh("jexec www pfctl -sr"),
         "pass all flags S/SA keep state\n"
     );
+}
+
+#[test]
+fn nobody_waits_long_for_what_a_jails_root_can_stop() {
+    let words = |inside| Command::pfctl(inside, ["-s", "info"]);
+    assert_eq!(words(Some("www")).timeout, Duration::from_secs(5));
+    assert!(words(None).timeout > Duration::from_secs(5));
 }
 
 #[test]

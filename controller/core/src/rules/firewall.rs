@@ -49,7 +49,7 @@ fn unknown_addresses(jail: &Jail, firewall: &Firewall) -> Option<Problem> {
     let (place, attachment) = attachments
         .find(|(_, attachment)| is_dynamic(attachment) && firewall.concerns(&attachment.network))?;
     let message = format!(
-        "the firewall is about the jail's addresses on network {}, and those are not known before it runs",
+        "the firewall is about the jail's addresses on network {}, and those that come by dhcp, slaac or jail are not known before it runs; no firewall has such addresses yet, in the host's pf or in the jail's own",
         attachment.network
     );
     let help = "use allocate or static, or let the rules name other networks";

@@ -2,9 +2,9 @@
 //!
 //! `agent/freebsd` implements it; the core never knows whether a kernel or the emulator is behind it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::observed::Observed;
+use crate::observed::{Observed, ObservedJail};
 use crate::op::Op;
 
 /// What a look at the host shall take in beyond what it always does.
@@ -20,8 +20,8 @@ pub struct Wanted {
     pub modules: BTreeSet<String>,
     /// Whether the drivers of interfaces are to be asked for.
     pub drivers: bool,
-    /// Names of VNET jails whose own pf is to be looked at.
-    pub firewalled: BTreeSet<String>,
+    /// VNET jails whose own pf is to be looked at, by name.
+    pub firewalled: BTreeMap<String, Firewalled>,
     /// Numbers of devfs rulesets that are to be asked whether they hide /dev/pf.
     pub rulesets: BTreeSet<u32>,
     /// Names of users whose uids are asked for.
@@ -30,6 +30,30 @@ pub struct Wanted {
     pub groups: BTreeSet<String>,
     /// Names of protocols whose numbers are asked for.
     pub protocols: BTreeSet<String>,
+}
+
+/// How a jail is told from a stranger of its name, before anything is run in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Firewalled {
+    /// The cluster's uid, in its mark.
+    pub cluster: String,
+    /// The Jail's, likewise.
+    pub uid: String,
+    /// The jid and the root that the ledger has for it; a jid of 0 is not known yet.
+    pub place: Option<(u32, String)>,
+}
+
+impl Firewalled {
+    /// Whether `jail` is the one: where jails have `meta` only that counts, and a jid that the ledger has; elsewhere a start that the ledger has announced too.
+    #[must_use]
+    pub fn is(&self, jail: &ObservedJail, has_meta: bool) -> bool {
+        if let Some(meta) = &jail.meta {
+            return meta.cluster == self.cluster && meta.uid == self.uid;
+        }
+        self.place.as_ref().is_some_and(|(jid, path)| {
+            *jid == jail.jid || *jid == 0 && !has_meta && *path == jail.path
+        })
+    }
 }
 
 /// What [`Observed::busy`] says of a jail that is being started.

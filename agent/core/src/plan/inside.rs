@@ -14,18 +14,26 @@ use super::firewall::is_passed_by;
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::firewall::{At, JailFirewall};
-use crate::host::Wanted;
-use crate::ledger::Owned;
+use crate::host::{Firewalled, Wanted};
+use crate::ledger::{Ledger, Owned};
 use crate::names;
 use crate::observed::{AnchorReference, ObservedJail, VnetPf};
 use crate::op::{Op, Record, Subject};
 use crate::render::pf;
 
 /// Adds the jails whose own pf must be looked at, and the devfs rulesets that must show it.
-pub(super) fn add_wanted(view: &HostView, wanted: &mut Wanted) {
+pub(super) fn add_wanted(view: &HostView, ledger: &Ledger, wanted: &mut Wanted) {
     let inside = view.jails.values();
     for jail in inside.filter(|jail| jail.spec.firewall_inside().is_some()) {
-        wanted.firewalled.insert(jail.jail_name().to_owned());
+        let ours = ledger.jails.get(&jail.uid);
+        let firewalled = Firewalled {
+            cluster: view.cluster.as_str().to_owned(),
+            uid: jail.uid.as_str().to_owned(),
+            place: ours.map(|ours| (ours.jid, ours.path.clone())),
+        };
+        wanted
+            .firewalled
+            .insert(jail.jail_name().to_owned(), firewalled);
         wanted.rulesets.extend(ruleset(&jail.spec));
     }
 }

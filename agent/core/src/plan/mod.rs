@@ -256,7 +256,7 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         .values()
         .flat_map(|jail| &jail.binding.attachments);
     firewall::add_wanted(view, &mut wanted);
-    inside::add_wanted(view, &mut wanted);
+    inside::add_wanted(view, ledger, &mut wanted);
     let uplinks = view.host.uplinks.values();
     let (mut laggs, mut vlans) = (false, false);
     for uplink in uplinks {

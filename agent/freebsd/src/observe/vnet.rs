@@ -38,12 +38,14 @@ pub(super) fn look(
     known: &BTreeSet<String>,
     wanted: &Wanted,
 ) -> Result<BTreeMap<u32, Vnet>, Failure> {
+    let has_meta = known.contains("meta");
     let mut vnets = BTreeMap::new();
     let mut gone = Vec::new();
     for jail in jails.iter().filter(|jail| jail.vnet && !jail.dying) {
         match inside(system, jail.jid, wanted.drivers) {
             Ok(Answer::Heard(mut vnet)) => {
-                if wanted.firewalled.contains(&jail.name) {
+                let firewalled = wanted.firewalled.get(&jail.name);
+                if firewalled.is_some_and(|ours| ours.is(jail, has_meta)) {
                     vnet.pf = Some(packet_filter(system, jail.jid));
                 }
                 vnets.insert(jail.jid, vnet);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use cellblock_agent_core::host::{Host as _, Wanted};
+use cellblock_agent_core::host::{Firewalled, Host as _, Wanted};
 use cellblock_agent_core::names::ANCHOR_INSIDE;
-use cellblock_agent_core::observed::{Observed, VnetPf};
+use cellblock_agent_core::observed::{JailMeta, Observed, ObservedJail, VnetPf};
 use cellblock_agent_core::op::Op;
 
 use super::Bench;
@@ -92,15 +92,24 @@ fn nobody_waits_long_for_what_a_jails_root_can_stop() {
 #[test]
 fn a_look_says_which_rulesets_hide_the_device_and_which_pf_cannot_be_read() {
     let bench = bench();
-    let wanted = Wanted {
+    let jid = bench.observe().jail("www").expect("it runs").jid;
+    let ours = |jid| Firewalled {
+        place: Some((jid, "/jails/www".to_owned())),
+        ..Firewalled::default()
+    };
+    let wanted = |jid| Wanted {
         rulesets: [4, 5, 77].into(),
-        firewalled: ["www".to_owned()].into(),
+        firewalled: [("www".to_owned(), ours(jid))].into(),
         ..Wanted::default()
     };
-    let look = || bench.host.observe(&wanted).expect("a look");
+    let look_for = |jid| bench.host.observe(&wanted(jid)).expect("a look");
+    let look = || look_for(jid);
     let observed = look();
     assert_eq!(observed.hides_pf, [4].into());
-    let jid = observed.jail("www").expect("it runs").jid;
+    for stranger in [0, jid + 1] {
+        let vnets = look_for(stranger).vnets;
+        assert_eq!(vnets[&jid].pf, None, "nothing is run in a stranger's jail");
+    }
     let pf = |observed: &Observed| {
         let pf = observed.vnets.get(&jid).and_then(|vnet| vnet.pf.clone());
         pf.expect("it was asked for")
@@ -116,4 +125,25 @@ fn a_look_says_which_rulesets_hide_the_device_and_which_pf_cannot_be_read() {
     bench.sh("umount /jails/www/dev");
     let gone = pf(&look());
     assert!(!gone.pf.loaded && gone.unread.is_none());
+}
+
+#[test]
+fn only_a_jail_that_is_ours_is_looked_into() {
+    let ours = Firewalled {
+        cluster: "c1".to_owned(),
+        uid: "u1".to_owned(),
+        place: Some((0, "/jails/www".to_owned())),
+    };
+    let marked = |text| ObservedJail {
+        jid: 3,
+        path: "/jails/www".to_owned(),
+        meta: JailMeta::parse(text),
+        ..ObservedJail::default()
+    };
+    assert!(ours.is(&marked("c1:u1:0123456789abcdef"), true));
+    for stranger in ["c2:u1:0123456789abcdef", "c1:u2:0123456789abcdef", ""] {
+        assert!(!ours.is(&marked(stranger), true), "{stranger}");
+    }
+    // Without `meta` there are announced starts.
+    assert!(ours.is(&marked(""), false));
 }

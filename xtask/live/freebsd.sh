@@ -144,6 +144,15 @@ root() {
     must mount_nullfs -o ro "$BASE" "$ROOTS/$1"
 }
 
+# Where a jail.conf calls the agent.
+install_agent() {
+    installed=/usr/local/sbin/cellblock-agent
+    [ ! -e $installed ] || return 0
+    mkdir -p /usr/local/sbin
+    undo "rm $installed"
+    must ln -s "$PROGRAMS/cellblock-agent" $installed
+}
+
 files() { cksum /etc/rc.conf /etc/pf.conf /etc/jail.conf /etc/devfs.rules /etc/sysctl.conf 2>/dev/null; }
 
 start_controller() {

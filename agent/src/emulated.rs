@@ -6,15 +6,21 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use cellblock_fakebsd::trace::{Listening, Origin, Probe};
+use cellblock_fakebsd::trace::{Listening, Origin, Place, Probe, Verdict};
 use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
 use cellblock_freebsd::emulated::Emulated;
 use cellblock_freebsd::{Command, Output, System, SystemError};
 use serde::{Deserialize, Serialize};
+
+use crate::Way;
+
+/// The port that a controller listens on, as an emulated host's network sees it.
+const CONTROLLER_PORT: u16 = 7443;
 
 /// What can be asked of an emulated host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,6 +74,11 @@ pub enum Request {
         /// How much of it, in octets.
         bytes_max: u64,
     },
+    /// Whether the host's network leads to a machine outside.
+    Reaches {
+        /// The machine.
+        outside: Outside,
+    },
     /// Everything that can be observed, as sorted lines.
     Fingerprint,
     /// The commands of a changing kind that were run so far.
@@ -117,6 +128,35 @@ impl From<&Question> for Probe {
             },
             ..Self::tcp(from, question.to, question.port)
         }
+    }
+}
+
+/// A machine on the wire behind one of an emulated host's cards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outside {
+    /// Its address.
+    pub address: IpAddr,
+    /// The port that is asked for.
+    pub port: u16,
+    /// The card, and the VLAN: `vtnet1.30`.
+    pub behind: String,
+}
+
+impl FromStr for Outside {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('@');
+        let read = parts.and_then(|(address, behind)| Some((address.parse().ok()?, behind)));
+        let (address, behind) = read.ok_or_else(|| {
+            format!("`{text}` is no address and card such as 10.0.2.2@vtnet0 or fd00::2@vtnet1.30")
+        })?;
+        Ok(Self {
+            address,
+            port: CONTROLLER_PORT,
+            behind: behind.to_owned(),
+        })
     }
 }
 
@@ -321,6 +361,7 @@ impl Live {
                 .host
                 .rotate_file(&path, &beside, bytes_max)
                 .map(|()| Response::Done),
+            Request::Reaches { outside } => Ok(self.reaches(&outside)),
             Request::Fingerprint => Ok(Response::Lines {
                 lines: Some(self.host.emulator().fingerprint()),
             }),
@@ -354,6 +395,23 @@ impl Live {
             full: error.is_disk_full(),
             message: describe(&error),
         })
+    }
+}
+
+impl Live {
+    fn reaches(&self, outside: &Outside) -> Response {
+        let probe = Probe::tcp(Origin::Host, outside.address, outside.port);
+        let trace = self.host.emulator().trace(&probe);
+        let place = Place::Outside(outside.behind.clone());
+        match &trace.verdict {
+            Verdict::Reached { by, .. } if by.place == place => Response::Done,
+            Verdict::Reached { .. } | Verdict::Blocked { .. } | Verdict::Lost { .. } => {
+                Response::Failed {
+                    full: false,
+                    message: trace.summary(),
+                }
+            }
+        }
     }
 }
 
@@ -551,6 +609,22 @@ impl Remote {
         }
         *connection = Some(reader);
         Ok(serde_json::from_str(&line)?)
+    }
+
+    /// Whether the host's network leads to `outside`, asked each time.
+    #[must_use]
+    pub fn way_to(self: &Arc<Self>, outside: Outside) -> Way {
+        let remote = self.clone();
+        Arc::new(move || {
+            let request = Request::Reaches {
+                outside: outside.clone(),
+            };
+            match remote.ask(&request) {
+                Ok(Response::Failed { message, .. }) => Err(message),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
     }
 
     fn file<T>(

@@ -11,9 +11,11 @@
 
 pub mod config;
 pub mod emulated;
+pub mod guard;
 pub mod identity;
 pub mod ledger_file;
 pub mod mailbox;
+pub mod reach;
 pub mod session;
 pub mod worker;
 
@@ -25,6 +27,19 @@ use tokio::task::JoinHandle;
 use cellblock_agent_core::host::Host;
 
 pub use config::Config;
+pub use guard::Guardian;
+
+/// Whether there is a way to the controllers, beyond what a connection shows.
+pub type Way = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What is around an agent.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Who guards changes that could cut the host off.
+    pub guardian: Guardian,
+    /// What must lead to the controllers before a connection is tried: the network of an emulated host.
+    pub way: Option<Way>,
+}
 
 /// A running agent.
 #[derive(Debug)]
@@ -41,6 +56,22 @@ impl Agent {
     /// # Errors
     /// The ledger or the key is damaged, belongs to another agent that runs, or cannot be written.
     pub fn start(config: Config, host: Arc<dyn Host + Send + Sync>) -> anyhow::Result<Self> {
+        let surroundings = Surroundings {
+            guardian: Guardian::Thread(host.clone()),
+            way: None,
+        };
+        Self::start_in(config, host, surroundings)
+    }
+
+    /// The same in other surroundings than those of a process of its own.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_in(
+        config: Config,
+        host: Arc<dyn Host + Send + Sync>,
+        surroundings: Surroundings,
+    ) -> anyhow::Result<Self> {
         let identity = identity::Identity::load_or_make(&config.state_dir)?;
         let file = ledger_file::File::open(&config.state_dir)?;
         let (stop, stopped) = watch::channel(false);
@@ -49,9 +80,15 @@ impl Agent {
                 "controller {url} is spoken to in clear text: whoever is on the way can tell this host what to run; use https:// and [tls]"
             );
         }
-        let (worker, link) = worker::start(&config, host, file)?;
+        let (reach, reached) = reach::reach();
+        let line = guard::Line::new(&config.state_dir, surroundings.guardian, reach);
+        let beside = session::Beside {
+            reached,
+            way: surroundings.way,
+        };
+        let (worker, link) = worker::start(&config, host, file, line)?;
         let state = link.state.clone();
-        let session = tokio::spawn(session::run(config, identity, link, stopped));
+        let session = tokio::spawn(session::run(config, identity, link, beside, stopped));
         Ok(Self {
             stop,
             state,

@@ -1,13 +1,14 @@
 //! `cellblock-agent`: the agent's command line. It parses, sets up logging, and hands over to the library.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use cellblock_agent::config::{Config, Options};
-use cellblock_agent::{Agent, emulated};
+use cellblock_agent::{Agent, Guardian, Surroundings, Way, emulated, guard};
 use cellblock_agent_core::host::Host;
 use cellblock_freebsd::{FreeBsd, Real, System, inside};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -34,6 +35,13 @@ struct Cli {
     /// Where the emulated host is served [default: emulated.sock in the state folder]
     #[arg(long, value_name = "SOCKET")]
     emulator: Option<PathBuf>,
+    /// Where the controllers are seen from an emulated host, whose network must lead there: an address, and the card (and VLAN) behind which it is, such as 10.0.2.2@vtnet0 or 10.30.0.99@vtnet1.30
+    #[arg(
+        long,
+        env = "CELLBLOCK_AGENT_CONTROLLER_AT",
+        value_name = "ADDRESS@CARD"
+    )]
+    controller_at: Option<emulated::Outside>,
     #[command(subcommand)]
     command: Option<Action>,
 }
@@ -63,6 +71,16 @@ enum Action {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Take back the change whose record is in the state folder, unless it is confirmed; the agent starts this for itself
+    #[command(hide = true)]
+    Guard {
+        /// The folder of the record
+        #[arg(long, value_name = "DIR")]
+        record: PathBuf,
+        /// The agent's folder on the host
+        #[arg(long, value_name = "DIR")]
+        folder: String,
+    },
     /// Run a command on an emulated host, as at its console
     Console {
         /// The socket that it is served on
@@ -91,6 +109,13 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(Action::Trace { socket, question }) => {
             return emulated::trace(&socket, question).map(ExitCode::from);
         }
+        Some(Action::Guard { record, folder }) => {
+            let system: Arc<dyn System> = match cli.emulator {
+                Some(socket) => Arc::new(emulated::Remote::new(socket)),
+                None => Arc::new(Real),
+            };
+            return guard(&record, &FreeBsd::new(system, folder));
+        }
         Some(Action::Pfctl { jail, arguments }) => match inside::pfctl(&jail, &arguments)? {},
         Some(Action::Emulate { socket, seed }) => Some((socket, seed)),
         None => None,
@@ -115,6 +140,8 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut config = config;
+    let mut arguments: Vec<OsString> = Vec::new();
+    let mut way: Option<Way> = None;
     let system: Arc<dyn System> = match cli.host {
         HostKind::Freebsd if !cfg!(target_os = "freebsd") => {
             anyhow::bail!(
@@ -128,8 +155,18 @@ fn main() -> anyhow::Result<ExitCode> {
                 .unwrap_or_else(|| config.state_dir.join("emulated.sock"));
             config.host_folder = Some("/var/db/cellblock".to_owned());
             emulated::start_if_absent(&socket, &config.host_name)?;
-            Arc::new(emulated::Remote::new(socket))
+            arguments.extend(["--emulator".into(), socket.clone().into_os_string()]);
+            let remote = Arc::new(emulated::Remote::new(socket));
+            way = cli.controller_at.map(|outside| remote.way_to(outside));
+            remote
         }
+    };
+    arguments.extend(["guard".into(), "--record".into()]);
+    arguments.push(config.state_dir.clone().into_os_string());
+    arguments.extend(["--folder".into(), config.folder().into()]);
+    let surroundings = Surroundings {
+        guardian: Guardian::Process { arguments },
+        way,
     };
     let host: Arc<dyn Host + Send + Sync> =
         Arc::new(FreeBsd::new(system, config.folder()).with_patience(PATIENCE));
@@ -138,15 +175,31 @@ fn main() -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("the runtime could not be started")?
-        .block_on(run(config, host))?;
+        .block_on(run(config, host, surroundings))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(config: Config, host: Arc<dyn Host + Send + Sync>) -> anyhow::Result<()> {
+/// A process of its own: what ends the agent, its process group or its session does not end it.
+fn guard(record: &Path, host: &dyn Host) -> anyhow::Result<ExitCode> {
+    rustix::process::setsid().context("no session of its own")?;
+    guard::watch(
+        record,
+        host,
+        &mut std::io::stdin().lock(),
+        &mut std::io::stdout().lock(),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(
+    config: Config,
+    host: Arc<dyn Host + Send + Sync>,
+    surroundings: Surroundings,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
     tracing::info!(host = %config.host_name, version = env!("CARGO_PKG_VERSION"), "the agent starts");
-    let mut agent = Agent::start(config, host)?;
+    let mut agent = Agent::start_in(config, host, surroundings)?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

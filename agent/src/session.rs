@@ -15,8 +15,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 
+use crate::Way;
 use crate::config::Config;
 use crate::identity::Identity;
+use crate::reach::Reached;
 use crate::worker::Link;
 
 #[cfg(test)]
@@ -37,17 +39,27 @@ const OUTBOX: usize = 8;
 /// The largest view that is taken, in octets: 10,000 jails of 6 KiB each.
 const VIEW_BYTES_MAX: usize = 64 << 20;
 
+/// What a session has to do with beside the worker and the controller.
+pub struct Beside {
+    /// Who asks for a connection to be made anew.
+    pub reached: Reached,
+    /// What must lead to the controllers before a connection is tried.
+    pub way: Option<Way>,
+}
+
 /// Speaks to controllers until `stopped`.
 pub async fn run(
     config: Config,
     identity: Identity,
     link: Link,
+    beside: Beside,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut session = Session {
         config,
         identity,
         link,
+        beside,
         process: format!("{:016x}", random()),
         base: None,
     };
@@ -59,6 +71,10 @@ pub async fn run(
             _ = stopped.wait_for(|stop| *stop) => return,
         };
         match talked {
+            Ok(Ended::Anew) => {
+                pause = PAUSE_FIRST;
+                continue;
+            }
             Ok(Ended::Broken) => pause = pause_after(began.elapsed(), pause),
             Ok(Ended::ForGood(reason)) => {
                 tracing::error!(controller = %url, "{reason}");
@@ -67,11 +83,16 @@ pub async fn run(
                 return;
             }
             Err(error) => {
-                tracing::warn!(controller = %url, "{error:#}; trying again in {} ms", pause.as_millis())
+                tracing::warn!(controller = %url, "{error:#}; trying again in {} ms", pause.as_millis());
+                session.beside.reached.note(format!("{error:#}"));
             }
         }
         tokio::select! {
             () = tokio::time::sleep(jittered(pause)) => {}
+            Ok(()) = session.beside.reached.questions.changed() => {
+                pause = PAUSE_FIRST;
+                continue;
+            }
             _ = stopped.wait_for(|stop| *stop) => return,
         }
         pause = (pause * 2).min(PAUSE_MAX);
@@ -100,6 +121,8 @@ fn random() -> u64 {
 enum Ended {
     /// It broke; the next one may do better.
     Broken,
+    /// It was left, because somebody wants to know whether a new one can be had.
+    Anew,
     /// The operator has deleted this host: the agent puts back what the Host declared and joins anew only when it is started again.
     ForGood(String),
 }
@@ -111,6 +134,7 @@ struct Session {
     config: Config,
     identity: Identity,
     link: Link,
+    beside: Beside,
     /// What tells this process from the next one of this agent, and from one with a copy of its key.
     process: String,
     /// The newest view that came in, whether the ledger has it yet or not: what a change is a change to.
@@ -120,6 +144,7 @@ struct Session {
 impl Session {
     /// One session, from connection to end. Ok when it had come as far as a welcome.
     async fn talk(&mut self, url: &str) -> anyhow::Result<Ended> {
+        let question = self.beside.reached.newest();
         let channel = self.connect(url).await?;
         let mut client = AgentsClient::new(channel).max_decoding_message_size(VIEW_BYTES_MAX);
         let (outbox, outgoing) = mpsc::channel(OUTBOX);
@@ -140,6 +165,7 @@ impl Session {
         {
             Some(wire::controller_message::Message::Welcome(welcome)) => {
                 tracing::info!(controller = %url, version = %welcome.controller_version, "connected");
+                self.beside.reached.answer(question);
                 Duration::from_millis(u64::from(welcome.heartbeat_ms.max(100)))
             }
             Some(wire::controller_message::Message::Refused(refused)) => {
@@ -148,7 +174,8 @@ impl Session {
             _ => bail!("the controller did not begin with a welcome"),
         };
         match self.exchange(&outbox, &mut incoming, heartbeat).await {
-            Ok(refused) => {
+            Ok(None) => Ok(Ended::Anew),
+            Ok(Some(refused)) => {
                 self.withdraw();
                 Ok(Ended::ForGood(refused.message))
             }
@@ -159,13 +186,13 @@ impl Session {
         }
     }
 
-    /// Exchanges messages until the session breaks, or until the host is refused for good.
+    /// Exchanges messages until the session breaks, or until the host is refused for good; none: until another session is wanted.
     async fn exchange(
         &mut self,
         outbox: &mpsc::Sender<wire::AgentMessage>,
         incoming: &mut tonic::Streaming<wire::ControllerMessage>,
         heartbeat: Duration,
-    ) -> anyhow::Result<wire::Refused> {
+    ) -> anyhow::Result<Option<wire::Refused>> {
         let mut beat = tokio::time::interval(heartbeat);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // A new session begins with the newest report, whatever the last one said.
@@ -174,7 +201,7 @@ impl Session {
             tokio::select! {
                 message = incoming.message() => match message.map_err(ended)?.and_then(|message| message.message) {
                     None => bail!("the controller closed the stream"),
-                    Some(wire::controller_message::Message::Refused(refused)) if refused.reason == HOST_DELETED => return Ok(refused),
+                    Some(wire::controller_message::Message::Refused(refused)) if refused.reason == HOST_DELETED => return Ok(Some(refused)),
                     Some(message) => self.receive(message)?,
                 },
                 changed = self.link.state.changed() => {
@@ -185,6 +212,7 @@ impl Session {
                         send(outbox, wire::agent_message::Message::Report(wire::Report { json })).await?;
                     }
                 }
+                Ok(()) = self.beside.reached.questions.changed() => return Ok(None),
                 _ = beat.tick() => {
                     let view = self.have().map(|(view, _)| mark_to_wire(view.mark));
                     send(outbox, wire::agent_message::Message::Heartbeat(wire::Heartbeat { view })).await?;
@@ -205,6 +233,9 @@ impl Session {
     }
 
     async fn connect(&self, url: &str) -> anyhow::Result<Channel> {
+        if let Some(way) = &self.beside.way {
+            way().map_err(|why| anyhow::anyhow!("no way to {url}: {why}"))?;
+        }
         let mut endpoint = Endpoint::from_shared(url.to_owned())
             .with_context(|| format!("controller `{url}` is no URL"))?
             .connect_timeout(CONNECT_TIMEOUT)

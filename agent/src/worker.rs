@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cellblock_agent_core::Ledger;
+use cellblock_agent_core::execute::Outside;
 use cellblock_agent_core::host::{Host, HostError};
 use cellblock_agent_core::ledger::Change;
 use cellblock_agent_core::pass::{self, Memory, Passed};
@@ -17,6 +18,7 @@ use cellblock_schemas::view::HostView;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::guard::Line;
 use crate::ledger_file::File;
 use crate::mailbox::{self, Found, Sent};
 
@@ -49,6 +51,7 @@ pub fn start(
     config: &Config,
     host: Arc<dyn Host + Send + Sync>,
     mut file: File,
+    line: Line,
 ) -> anyhow::Result<(std::thread::JoinHandle<()>, Link)> {
     let ledger = file.load()?;
     let (views, inbox) = mailbox::mailbox();
@@ -59,6 +62,7 @@ pub fn start(
     let (publish, state) = watch::channel(initial);
     let worker = Worker {
         host,
+        line,
         ledger,
         file,
         settings: Settings {
@@ -85,6 +89,7 @@ fn stored_view(ledger: &Ledger) -> Option<(Arc<HostView>, String)> {
 
 struct Worker {
     host: Arc<dyn Host + Send + Sync>,
+    line: Line,
     ledger: Ledger,
     file: File,
     settings: Settings,
@@ -151,7 +156,10 @@ impl Worker {
         let passed = pass::pass(
             &view,
             &mut self.ledger,
-            self.host.as_ref(),
+            Outside {
+                host: self.host.as_ref(),
+                lifeline: &self.line,
+            },
             &mut self.file,
             &self.settings,
             &mut self.memory,

@@ -67,7 +67,11 @@ impl Fuse {
     }
 
     /// Runs `effect` unless the agent is dead or dies just before it; none if nobody is told of the result. `told` is what is told of an effect that does not go well.
-    fn burn<T>(&self, effect: impl FnOnce() -> T, told: impl FnOnce(Trouble) -> T) -> Option<T> {
+    pub(crate) fn burn<T>(
+        &self,
+        effect: impl FnOnce() -> T,
+        told: impl FnOnce(Trouble) -> T,
+    ) -> Option<T> {
         if self.is_dead() {
             return None;
         }

@@ -11,6 +11,7 @@
 pub mod crash;
 pub mod drift;
 pub mod fleet;
+pub mod lifeline;
 pub mod platter;
 pub mod scenario;
 pub mod trouble;

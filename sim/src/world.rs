@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_agent_core::Ledger;
+use cellblock_agent_core::execute::Outside;
 use cellblock_agent_core::host::{Host, HostError};
 use cellblock_agent_core::ledger::Change;
 use cellblock_agent_core::observed::Observed;
@@ -23,6 +24,7 @@ use cellblock_schemas::net::Family;
 use cellblock_schemas::view::HostView;
 
 use crate::crash::{Crashing, Disk, Fuse, Moment};
+use crate::lifeline::Lifeline;
 use crate::trouble::Trouble;
 use crate::wrongs::wrongs;
 
@@ -67,6 +69,8 @@ pub struct World {
     pub look_ms: u64,
     deaths: usize,
     wrongs: BTreeSet<String>,
+    /// Its way to the controllers, and the guard of a change that could cut it off.
+    pub lifeline: Lifeline,
 }
 
 /// Why a world did not converge.
@@ -149,8 +153,10 @@ impl World {
             .expect("an empty disk takes a ledger");
         // The effects of the agent count, not the operator's.
         disk.fuse = Fuse::default();
+        let host = Emulated::new(emulator);
         Self {
-            host: Emulated::new(emulator),
+            lifeline: Lifeline::of(host.clone()),
+            host,
             disk,
             view: HostView::default(),
             ledger,
@@ -217,8 +223,10 @@ impl World {
         let fuse = Fuse::default();
         let mut disk = self.disk.fork();
         disk.fuse = fuse.clone();
+        let host = Emulated::new(self.host.emulator().clone());
         Self {
-            host: Emulated::new(self.host.emulator().clone()),
+            lifeline: self.lifeline.fork(host.clone()),
+            host,
             disk,
             view: self.view.clone(),
             ledger: self.ledger.clone(),
@@ -240,6 +248,7 @@ impl World {
 
     /// The agent is started (again) from its disk; it dies at `moment`, or not.
     pub fn start(&mut self, moment: Option<Moment>) {
+        self.lifeline.agent_ended();
         self.fuse = Fuse::new(moment);
         self.disk.fuse = self.fuse.clone();
         self.ledger = self.disk.load();
@@ -283,6 +292,7 @@ impl World {
         let settings = Settings {
             folder: FOLDER.to_owned(),
         };
+        let lifeline = self.lifeline.seen_by(self.fuse.clone());
         let now_ms = Cell::new(self.now_ms);
         let clock = || {
             now_ms.set(now_ms.get() + self.look_ms);
@@ -291,7 +301,10 @@ impl World {
         pass(
             &Arc::new(self.view.clone()),
             &mut self.ledger,
-            adapter.as_ref(),
+            Outside {
+                host: adapter.as_ref(),
+                lifeline: &lifeline,
+            },
             &mut self.disk,
             &settings,
             &mut self.memory,
@@ -411,6 +424,7 @@ impl World {
     pub fn sleep(&mut self, ms: u64) {
         self.now_ms += ms;
         self.host.emulator().advance(Duration::from_millis(ms));
+        self.lifeline.tick();
     }
 
     /// The host once duplicate address detection has ended and pf has forgotten what was taken out of it, as [`World::fingerprint`] tells, less what depends on how often the agent was

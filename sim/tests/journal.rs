@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_agent_core::Ledger;
 use cellblock_agent_core::execute::{LedgerFile, Unkept};
+use cellblock_agent_core::guard::RolledBack;
 use cellblock_agent_core::host::{HostError, Retry};
 use cellblock_agent_core::ledger::journal::{Journal, LoadError, Unreadable};
 use cellblock_agent_core::ledger::{Change, Owned, OwnedJail};
@@ -80,6 +81,16 @@ fn change() -> impl Strategy<Value = Change> {
             Change::KnowJail(uid, jail)
         }),
         2 => uid().prop_map(Change::ForgetJail),
+        1 => "[12]".prop_map(|part| {
+            let judged = RolledBack {
+                target: "00ff".to_owned(),
+                what: "set lagg".to_owned(),
+                why: "nobody answered \u{1f4a1}".to_owned(),
+                at: "2026-11-22T02:34:16Z".to_owned(),
+            };
+            Change::Judge(part, judged)
+        }),
+        1 => "[12]".prop_map(Change::Acquit),
     ]
 }
 

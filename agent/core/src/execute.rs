@@ -3,6 +3,7 @@
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::guard::{Lifeline, Unguarded, guarded};
 use crate::host::{Host, HostError, Performed};
 use crate::ledger::{Change, Ledger};
 use crate::op::{Op, Plan, Record, Step, Subject};
@@ -29,6 +30,26 @@ impl LedgerFile for Unkept {
     }
 }
 
+/// What a plan is executed on.
+#[derive(Clone, Copy)]
+pub struct Outside<'a> {
+    /// The host.
+    pub host: &'a dyn Host,
+    /// What is beside it for steps that could cut it off.
+    pub lifeline: &'a dyn Lifeline,
+}
+
+impl<'a> Outside<'a> {
+    /// A host without guard: no step that needs one begins.
+    #[must_use]
+    pub fn unguarded(host: &'a dyn Host) -> Self {
+        Self {
+            host,
+            lifeline: &Unguarded,
+        }
+    }
+}
+
 /// What came of a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
@@ -50,7 +71,7 @@ pub struct Outcome {
 /// Once `enough` is true no further step begins; the first always does.
 pub fn execute(
     plan: &Plan,
-    host: &dyn Host,
+    outside: Outside<'_>,
     ledger: &mut Ledger,
     file: &mut dyn LedgerFile,
     enough: &dyn Fn() -> bool,
@@ -68,7 +89,7 @@ pub fn execute(
             outcome.skipped += 1;
             continue;
         }
-        match run(step, host, ledger, file) {
+        match run(step, outside, ledger, file) {
             Ok(Performed::Done) => {
                 outcome.done += 1;
                 continue;
@@ -90,13 +111,19 @@ pub fn execute(
 
 fn run(
     step: &Step,
-    host: &dyn Host,
+    Outside { host, lifeline }: Outside<'_>,
     ledger: &mut Ledger,
     file: &mut dyn LedgerFile,
 ) -> Result<Performed, HostError> {
     let record = step.record.iter().cloned().map(Record::noted).collect();
     ledger.commit(record, file)?;
-    let performed = host.perform(&step.op)?;
+    let performed = match &step.guard {
+        Some(guard) => {
+            guarded(&step.op, guard, host, lifeline, ledger, file)?;
+            Performed::Done
+        }
+        None => host.perform(&step.op)?,
+    };
     if performed == Performed::Done {
         let forget = step.forget.iter().cloned().map(Record::forgotten).collect();
         ledger.commit(forget, file)?;

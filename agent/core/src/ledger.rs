@@ -17,6 +17,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::execute::LedgerFile;
+use crate::guard::RolledBack;
 use crate::host::HostError;
 use crate::nic::NicState;
 use crate::observed::Route;
@@ -59,6 +60,9 @@ pub struct Contents {
     /// Jails that we started, or are about to start, by uid. Survives a reboot, to know files and names.
     #[serde(default)]
     pub jails: Shared<BTreeMap<Uid, OwnedJail>>,
+    /// Changes under guard that were taken back, by the part of the host. Survives a reboot: what has cut the host off once is not tried again by itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rolled_back: BTreeMap<String, RolledBack>,
 }
 
 /// One change of the ledger. What each does is written down in journals, so it stays as it is for ever.
@@ -78,6 +82,10 @@ pub enum Change {
     KnowJail(Uid, OwnedJail),
     /// Nothing is left of a jail.
     ForgetJail(Uid),
+    /// A change of that part of the host was taken back.
+    Judge(String, RolledBack),
+    /// That part of the host may be changed again.
+    Acquit(String),
 }
 
 /// A view that many hold and one wrote: it stands in the file like any other, and in memory once.
@@ -404,6 +412,8 @@ impl Contents {
             Change::Disown(owned) => self.owned.contains(owned),
             Change::KnowJail(uid, jail) => self.jails.get(uid) != Some(jail),
             Change::ForgetJail(uid) => self.jails.contains_key(uid),
+            Change::Judge(part, judged) => self.rolled_back.get(part) != Some(judged),
+            Change::Acquit(part) => self.rolled_back.contains_key(part),
         }
     }
 
@@ -428,6 +438,12 @@ impl Contents {
                 }
                 Change::ForgetJail(uid) => {
                     self.jails.remove(&uid);
+                }
+                Change::Judge(part, judged) => {
+                    self.rolled_back.insert(part, judged);
+                }
+                Change::Acquit(part) => {
+                    self.rolled_back.remove(&part);
                 }
             }
         }

@@ -11,6 +11,7 @@
 
 pub mod execute;
 pub mod firewall;
+pub mod guard;
 pub mod host;
 pub mod isolation;
 pub mod ledger;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 mod words;
 
 use crate::firewall::JailFirewall;
+use crate::guard::Guard;
 use crate::isolation::Isolation;
 use crate::ledger::{Owned, OwnedJail};
 use crate::nic::NicState;
@@ -41,10 +42,14 @@ impl Plan {
     /// The plan in words, a line each, as a report says it (`pending_plan`).
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let steps = self
-            .steps
-            .iter()
-            .map(|step| format!("{:<12} {}", step.subject.kind(), step.op));
+        let steps = self.steps.iter().map(|step| {
+            let guarded = if step.guard.is_some() {
+                " (taken back unless a controller is reached after it)"
+            } else {
+                ""
+            };
+            format!("{:<12} {}{guarded}", step.subject.kind(), step.op)
+        });
         let waiting = self.waiting.iter().map(|wait| {
             format!(
                 "{:<12} waits ({}): {wait}",
@@ -156,6 +161,8 @@ pub struct Step {
     pub op: Op,
     /// What the ledger may forget once the operation has succeeded.
     pub forget: Vec<Record>,
+    /// The operation could cut the host off, and is taken back unless it is confirmed.
+    pub guard: Option<Box<Guard>>,
 }
 
 /// One entry of the ledger to be written or forgotten.

@@ -10,7 +10,8 @@ use cellblock_schemas::host::HostSpec;
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::HostView;
 
-use crate::execute::{LedgerFile, Outcome, agreed, execute};
+use crate::execute::{LedgerFile, Outcome, Outside, agreed, execute};
+use crate::guard::settle;
 use crate::host::{Host, HostError, Retry};
 use crate::ledger::{Change, Ledger};
 use crate::mark::Mark;
@@ -248,18 +249,20 @@ pub struct Passed {
 /// Runs one pass. `clock` tells milliseconds that never go back.
 ///
 /// # Errors
-/// The host could not be observed, or the ledger could not be written. Nothing was done that the ledger does not know.
+/// The host could not be observed, the ledger could not be written, or a change under guard is not closed yet. Nothing was done that the ledger does not know.
 pub fn pass(
     view: &Arc<HostView>,
     ledger: &mut Ledger,
-    host: &dyn Host,
+    outside: Outside<'_>,
     file: &mut dyn LedgerFile,
     settings: &Settings,
     memory: &mut Memory,
     clock: &dyn Fn() -> u64,
 ) -> Result<Passed, HostError> {
     let Memory { failures, last } = memory;
+    let Outside { host, lifeline } = outside;
     let now_ms = clock();
+    settle(host, lifeline, ledger, file)?;
     let (observed, first) = look(view, ledger, host, file, settings, last)?;
     let held = held(view, &observed, ledger, file)?;
     if held.is_some() || !failures.has_due(&first, now_ms) {
@@ -299,7 +302,7 @@ pub fn pass(
     let looked_ms = clock().saturating_sub(now_ms);
     let budget_ms = PASS_MS_MAX.max(looked_ms.saturating_mul(1 + WORK_PER_LOOK));
     let enough = || clock().saturating_sub(now_ms) >= budget_ms;
-    let outcome = execute(&agreed_plan, host, ledger, file, &enough);
+    let outcome = execute(&agreed_plan, outside, ledger, file, &enough);
     let now_ms = clock();
     failures.note(&outcome, &agreed_plan, now_ms);
     let (observed, mut plan) = look(view, ledger, host, file, settings, last)?;

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cellblock_agent_core::Ledger;
-use cellblock_agent_core::execute::{LedgerFile, agreed, execute};
+use cellblock_agent_core::execute::{LedgerFile, Outside, agreed, execute};
 use cellblock_agent_core::host::{Host, HostError, Performed, Retry, Wanted};
 use cellblock_agent_core::ledger::{Change, Contents, Owned, OwnedJail};
 use cellblock_agent_core::observed::Observed;
@@ -81,6 +81,8 @@ impl LedgerFile for Disk<'_> {
             Change::Disown(_) => "disowned",
             Change::KnowJail(..) => "jail",
             Change::ForgetJail(_) => "jail forgotten",
+            Change::Judge(..) => "rolled back",
+            Change::Acquit(_) => "acquitted",
         });
         let line = format!("save {}", words.collect::<Vec<_>>().join(", "));
         self.0.log.borrow_mut().push(line);
@@ -101,6 +103,7 @@ fn step(subject: &Subject, op: Op) -> Step {
         record: Vec::new(),
         op,
         forget: Vec::new(),
+        guard: None,
     }
 }
 
@@ -146,9 +149,13 @@ fn what_was_only_begun_is_neither_done_nor_failed() {
         crowded: words("stop b"),
         ..Fake::default()
     };
-    let outcome = execute(&plan, &fake, &mut Ledger::new(), &mut Disk(&fake), &|| {
-        false
-    });
+    let outcome = execute(
+        &plan,
+        Outside::unguarded(&fake),
+        &mut Ledger::new(),
+        &mut Disk(&fake),
+        &|| false,
+    );
     assert_eq!((outcome.done, outcome.skipped), (1, 2));
     assert_eq!(outcome.begun, BTreeSet::from([jail("a")]));
     assert_eq!(outcome.postponed, BTreeSet::from([jail("b")]));
@@ -179,7 +186,13 @@ fn the_ledger_is_synced_before_the_effect_and_forgets_after_it() {
     taking.forget = vec![Record::Owned(owned("x"))];
     let mut ledger = Ledger::new();
     let plan = plan(vec![making, taking]);
-    let outcome = execute(&plan, &fake, &mut ledger, &mut Disk(&fake), &|| false);
+    let outcome = execute(
+        &plan,
+        Outside::unguarded(&fake),
+        &mut ledger,
+        &mut Disk(&fake),
+        &|| false,
+    );
     assert_eq!(outcome.done, 2);
     assert_eq!(
         *fake.log.borrow(),
@@ -203,7 +216,7 @@ fn what_the_ledger_has_already_is_not_written_again() {
     });
     execute(
         &plan(vec![again]),
-        &fake,
+        Outside::unguarded(&fake),
         &mut ledger,
         &mut Disk(&fake),
         &|| false,
@@ -235,7 +248,7 @@ fn a_step_whose_record_cannot_be_synced_does_not_run() {
     let free = step(&jail("b"), module("free"));
     let outcome = execute(
         &plan(vec![making, free]),
-        &fake,
+        Outside::unguarded(&fake),
         &mut ledger,
         &mut Disk(&fake),
         &|| false,
@@ -262,7 +275,7 @@ fn a_failure_stops_its_subject_and_who_needs_it_and_nobody_else() {
     ];
     let outcome = execute(
         &plan(steps),
-        &fake,
+        Outside::unguarded(&fake),
         &mut Ledger::new(),
         &mut Disk(&fake),
         &|| false,
@@ -280,7 +293,13 @@ fn what_there_is_no_time_for_is_left_out_but_never_everything() {
         plan(named.into())
     };
     let mut ledger = Ledger::new();
-    let outcome = execute(&steps(), &fake, &mut ledger, &mut Disk(&fake), &|| true);
+    let outcome = execute(
+        &steps(),
+        Outside::unguarded(&fake),
+        &mut ledger,
+        &mut Disk(&fake),
+        &|| true,
+    );
     assert_eq!((outcome.done, outcome.skipped), (1, 2));
     assert_eq!(*fake.log.borrow(), ["load module one"]);
     let asked = RefCell::new(0);
@@ -288,7 +307,13 @@ fn what_there_is_no_time_for_is_left_out_but_never_everything() {
         *asked.borrow_mut() += 1;
         *asked.borrow() > 1
     };
-    let outcome = execute(&steps(), &fake, &mut ledger, &mut Disk(&fake), &second);
+    let outcome = execute(
+        &steps(),
+        Outside::unguarded(&fake),
+        &mut ledger,
+        &mut Disk(&fake),
+        &second,
+    );
     assert_eq!((outcome.done, outcome.skipped), (2, 1));
 }
 
@@ -360,7 +385,7 @@ fn pass_at(fake: &Fake, view: &HostView, memory: &mut Memory, now_ms: u64) -> Pa
     pass(
         &Arc::new(view.clone()),
         &mut ledger,
-        fake,
+        Outside::unguarded(fake),
         &mut Disk(fake),
         &scale::settings(),
         memory,

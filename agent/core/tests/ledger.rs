@@ -8,6 +8,7 @@
 )]
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,7 @@ fn contents() -> Contents {
         ]
         .into(),
         jails: [(Uid("jail-a".to_owned()), started(7))].into(),
+        rolled_back: BTreeMap::new(),
     }
 }
 

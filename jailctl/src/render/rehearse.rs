@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cellblock_agent_core::Ledger;
-use cellblock_agent_core::execute::{Unkept, execute};
+use cellblock_agent_core::execute::{Outside, Unkept, execute};
 use cellblock_agent_core::host::{Host, HostError, Performed, Wanted};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::{Op, Plan, Step, Subject, Waiting};
@@ -281,7 +281,8 @@ impl Stage<'_> {
             steps: &plan.steps,
             done: RefCell::default(),
         };
-        let outcome = execute(&plan, &listener, &mut self.ledger, &mut Unkept, &|| false);
+        let outside = Outside::unguarded(&listener);
+        let outcome = execute(&plan, outside, &mut self.ledger, &mut Unkept, &|| false);
         self.failed.extend(outcome.failed);
         for (place, actions) in listener.done.into_inner() {
             if let Some(step) = plan.steps.get(place) {

@@ -4,6 +4,7 @@ use cellblock_fakebsd::trace::Verdict;
 use cellblock_schemas::Kind;
 use cellblock_schemas::condition::ConditionStatus;
 
+use super::safe_changes::says;
 use super::{HOST, Row, behind, in_jail, jail, manifest, outside};
 
 const N11: &str = "n11-lagg/lagg.yaml";
@@ -410,8 +411,8 @@ fn n11_what_the_host_lives_by_is_no_port() {
     assert_eq!(status, ConditionStatus::True, "{message}");
     let name = made(&row, "office");
     row.world.run(&format!("ifconfig {name} inet 10.30.0.7/24"));
-    let (_, reason, message) = host_says(&mut row, &text.replace("{id: 30,", "{id: 33,"));
-    assert_eq!(reason, "UplinkHasAddresses", "{message}");
+    let said = says(&mut row, &text.replace("{id: 30,", "{id: 33,"));
+    assert_eq!(said.reason, "ControllerUnreachable", "{said:?}");
     has(&row, "office", "vlan: 30 ");
     row.world
         .run(&format!("ifconfig {name} inet 10.30.0.7 -alias"));
@@ -422,15 +423,15 @@ fn n11_what_the_host_lives_by_is_no_port() {
 }
 
 #[test]
-fn n11_a_lagg_that_the_host_lives_by_gets_no_new_port() {
+fn n11_a_lagg_that_the_host_lives_by_gets_no_new_port_with_no_controller_in_reach() {
     let one = manifest(N11).replace("[vtnet1, vtnet2]", "[vtnet1]");
     let mut row = Row::of(&one);
     row.rest();
     let office = made(&row, "office");
     row.world
         .run(&format!("ifconfig {office} inet 10.30.0.7/24"));
-    let (_, reason, message) = host_says(&mut row, &manifest(N11));
-    assert_eq!(reason, "UplinkHasAddresses", "{message}");
+    let said = says(&mut row, &manifest(N11));
+    assert_eq!(said.reason, "ControllerUnreachable", "{said:?}");
     assert!(!shown(&row, "wan").contains("vtnet2"));
     row.world
         .run(&format!("ifconfig {office} inet 10.30.0.7 -alias"));
@@ -445,10 +446,10 @@ fn n11_a_lagg_that_the_host_lives_by_gets_no_new_port() {
     let (status, _, message) = host_says(&mut row, &manifest(N11));
     assert_eq!(status, ConditionStatus::True, "{message}");
     has(&row, "wan", "laggport: vtnet2");
-    // For the preferred one to be preferred again all others leave for a moment: it is told, and done once nobody lives by the lagg.
+    // For the preferred one to be preferred again all others leave for a moment: that is a change like any other.
     row.world.run(&format!("ifconfig {wan} -laggport vtnet1"));
-    let (_, reason, message) = host_says(&mut row, &manifest(N11));
-    assert_eq!(reason, "UplinkHasAddresses", "{message}");
+    let said = says(&mut row, &manifest(N11));
+    assert_eq!(said.reason, "ControllerUnreachable", "{said:?}");
     row.world
         .run(&format!("ifconfig {office} inet 10.30.0.7 -alias"));
     row.rest();

@@ -22,6 +22,7 @@ mod one_to_one;
 mod own_pf;
 mod routed;
 mod routed_hosts;
+mod safe_changes;
 mod shared_ip;
 mod six_modes;
 mod tables;

@@ -11,6 +11,7 @@ use cellblock_schemas::view::{HostView, JailView, NetworkView};
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Contents, Owned, OwnedJail};
+use crate::guard::RolledBack;
 
 /// One change as it is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub(super) enum Written<'a> {
     Disown(Cow<'a, Owned>),
     KnowJail(Cow<'a, Uid>, Cow<'a, OwnedJail>),
     ForgetJail(Cow<'a, Uid>),
+    Judge(Cow<'a, str>, Cow<'a, RolledBack>),
+    Acquit(Cow<'a, str>),
 }
 
 /// What a view has that the one before has not.
@@ -57,6 +60,8 @@ impl<'a> Written<'a> {
             Change::Disown(owned) => Self::Disown(Cow::Borrowed(owned)),
             Change::KnowJail(uid, jail) => Self::KnowJail(Cow::Borrowed(uid), Cow::Borrowed(jail)),
             Change::ForgetJail(uid) => Self::ForgetJail(Cow::Borrowed(uid)),
+            Change::Judge(part, judged) => Self::Judge(Cow::Borrowed(part), Cow::Borrowed(judged)),
+            Change::Acquit(part) => Self::Acquit(Cow::Borrowed(part)),
         });
         written.collect()
     }
@@ -75,6 +80,8 @@ impl<'a> Written<'a> {
             Self::Disown(owned) => Change::Disown(owned.into_owned()),
             Self::KnowJail(uid, jail) => Change::KnowJail(uid.into_owned(), jail.into_owned()),
             Self::ForgetJail(uid) => Change::ForgetJail(uid.into_owned()),
+            Self::Judge(part, judged) => Change::Judge(part.into_owned(), judged.into_owned()),
+            Self::Acquit(part) => Change::Acquit(part.into_owned()),
         }
     }
 }

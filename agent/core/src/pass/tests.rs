@@ -12,6 +12,7 @@ fn step(subject: Subject, needs: Vec<Subject>) -> Step {
             path: "/x".to_owned(),
         },
         forget: Vec::new(),
+        guard: None,
     }
 }
 

@@ -11,6 +11,7 @@ use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
 
 use super::{Settings, plan};
+use crate::guard::RolledBack;
 use crate::ledger::{Contents, Ledger, Owned, OwnedJail};
 use crate::observed::Observed;
 use crate::op::Plan;
@@ -34,6 +35,7 @@ struct Last {
     boot_id: String,
     owned: Shared<BTreeSet<Owned>>,
     jails: Shared<BTreeMap<Uid, OwnedJail>>,
+    rolled_back: BTreeMap<String, RolledBack>,
     plan: Plan,
 }
 
@@ -65,6 +67,7 @@ impl Remembered {
             boot_id: ledger.boot_id.clone(),
             owned: ledger.owned.clone(),
             jails: ledger.jails.clone(),
+            rolled_back: ledger.rolled_back.clone(),
             plan: plan.clone(),
         });
         plan
@@ -87,6 +90,7 @@ impl Last {
             boot_id,
             owned,
             jails,
+            rolled_back,
         } = &**ledger;
         (Arc::ptr_eq(&self.view, view) || self.view == *view)
             && self.settings == *settings
@@ -95,5 +99,6 @@ impl Last {
             && *self.observed == *observed
             && self.owned == *owned
             && self.jails == *jails
+            && self.rolled_back == *rolled_back
     }
 }

@@ -146,6 +146,16 @@ pub mod reason {
     pub const NETGRAPH_UNREAD: &str = "NetgraphUnread";
     /// The view lacks what the object refers to.
     pub const REFERENCE_MISSING: &str = "ReferenceMissing";
+    /// A change that could cut the host off is begun only while a controller is reached.
+    pub const CONTROLLER_UNREACHABLE: &str = "ControllerUnreachable";
+    /// A change that could cut the host off was taken back.
+    pub const ROLLED_BACK: &str = "RolledBack";
+    /// A change that could cut the host off is being taken back.
+    pub const CHANGE_GUARDED: &str = "ChangeGuarded";
+    /// A change that was not confirmed could not be taken back yet.
+    pub const NOT_TAKEN_BACK: &str = "NotTakenBack";
+    /// The guard of a change that could cut the host off could not be started.
+    pub const GUARD_MISSING: &str = "GuardMissing";
     /// This release of the agent does not do that.
     pub const AGENT_TOO_OLD: &str = "AgentTooOld";
 }
@@ -359,6 +369,7 @@ impl<'a> Planner<'a> {
             record: Vec::new(),
             op,
             forget: Vec::new(),
+            guard: None,
         };
         self.steps.push((phase, step));
         let (_, step) = self.steps.last_mut().expect("one was pushed just above");
@@ -537,11 +548,14 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
             learned.former.retain(|address| standing.contains(address));
         }
     }
+    let acquitted = ledger.rolled_back.keys();
+    let acquitted = acquitted.filter(|part| uplinks::is_acquitted(view, part));
     let jails = jails.into_iter();
     jails
         .map(|(uid, jail)| Change::KnowJail(uid, jail))
         .chain(gone.iter().cloned().map(Change::Disown))
         .chain(left.into_iter().map(Change::ForgetJail))
+        .chain(acquitted.cloned().map(Change::Acquit))
         .collect()
 }
 

@@ -1,19 +1,70 @@
 //! Laggs and vlans of the Host's uplinks: made, kept as they shall be, and taken away when no uplink declares them any more.
 //!
-//! What the host itself lives by is not changed: nothing would take such a change back.
+//! What the host itself lives by is changed under guard alone (`crate::guard`), and never taken away.
+
+use cellblock_schemas::host::Uplink;
+use cellblock_schemas::view::HostView;
+use sha2::{Digest as _, Sha256};
 
 use super::desired::uplink::{DesiredUplink, Found, Made, lives_by, marked};
 use super::phase::Phase;
 use super::{Planner, reason};
+use crate::guard::{Back, Guard, Protocol};
 use crate::ledger::Owned;
 use crate::mark::{Mark, Role};
 use crate::names;
 use crate::observed::{Interface, Lagg};
-use crate::op::{Op, Record, Subject};
+use crate::op::{Op, Record, Step, Subject};
 
 /// Whom what is done to an uplink concerns.
 fn subject(uplink: &str) -> Subject {
-    Subject::HostPart(format!("uplink {uplink}"))
+    Subject::HostPart(part(uplink))
+}
+
+/// The words under which a guard and the ledger know an uplink.
+fn part(uplink: &str) -> String {
+    format!("uplink {uplink}")
+}
+
+/// Whether an uplink of ours may be changed.
+#[derive(Clone, Debug, PartialEq)]
+enum Leave {
+    /// Nobody lives by it.
+    Given,
+    /// The host does.
+    UnderGuard(Box<Guard>),
+    /// A block says why.
+    Refused,
+}
+
+impl Leave {
+    fn guard(self) -> Option<Box<Guard>> {
+        match self {
+            Self::UnderGuard(guard) => Some(guard),
+            Self::Given | Self::Refused => None,
+        }
+    }
+}
+
+/// A digest of what is declared of an uplink.
+fn digest(uplink: Option<&Uplink>) -> String {
+    let text = serde_json::to_vec(&uplink).expect("an uplink has a JSON form");
+    data_encoding::HEXLOWER.encode(&Sha256::digest(text)[..16])
+}
+
+/// How a vlan becomes again what it is now; none where it has no carrier.
+fn vlan_back(found: &Interface) -> Option<Vec<Back>> {
+    let vlan = found.vlan.as_ref()?;
+    Some(vec![Back::Vlan {
+        name: found.name.clone(),
+        id: vlan.id,
+        parent: vlan.parent.clone()?,
+    }])
+}
+
+/// Whether the ledger need not know any more that a change was taken back: what it was about is not declared any more, or the operator has paused the host.
+pub(super) fn is_acquitted(view: &HostView, of: &str) -> bool {
+    view.host.paused || !view.host.uplinks.keys().any(|uplink| part(uplink) == of)
 }
 
 impl<'a> Planner<'a> {
@@ -66,17 +117,70 @@ impl<'a> Planner<'a> {
         self.desired.uplinks.made = uplinks;
     }
 
-    /// Whether an uplink of ours may be changed; a block says why not.
-    fn may_change(&mut self, uplink: &str, present: &Interface) -> bool {
+    /// How an uplink of ours may be changed; a block says why not.
+    fn leave_to_change(
+        &mut self,
+        uplink: &str,
+        present: &Interface,
+        back: Option<Vec<Back>>,
+    ) -> Leave {
         let Some(message) = self.life_upon(present) else {
-            return true;
+            return Leave::Given;
+        };
+        let Some(back) = back else {
+            let message = format!(
+                "spec.uplinks[{uplink}]: {message}; changing `{}` could cut the host off, and there would be no way back: declare it as it was, or take the host's addresses off it first",
+                present.name
+            );
+            self.block(&Subject::Host, reason::UPLINK_HAS_ADDRESSES, message);
+            return Leave::Refused;
+        };
+        let guard = Guard {
+            part: part(uplink),
+            target: digest(self.view.host.uplinks.get(uplink)),
+            back,
+        };
+        let judged = self.ledger.rolled_back.get(&guard.part);
+        let Some(judged) = judged.filter(|judged| judged.target == guard.target) else {
+            return Leave::UnderGuard(Box::new(guard));
         };
         let message = format!(
-            "spec.uplinks[{uplink}]: {message}; changing `{}` could cut the host off: declare it as it was, or take the host's addresses off it first",
-            present.name
+            "spec.uplinks[{uplink}]: {judged}; it is not tried again before the uplink is declared otherwise, or the host has been paused (jailctl host pause, jailctl host resume)"
         );
-        self.block(&Subject::Host, reason::UPLINK_HAS_ADDRESSES, message);
-        false
+        self.block(&Subject::Host, reason::ROLLED_BACK, message);
+        Leave::Refused
+    }
+
+    /// How a lagg becomes again what it is now.
+    fn lagg_back(&self, name: &str, lagg: &Lagg, ports: &[String]) -> Option<Vec<Back>> {
+        let protocol = Protocol::read(&lagg.protocol)?;
+        let master = lagg.master();
+        let others = lagg.ports.keys().map(String::as_str);
+        let others = others.filter(|port| Some(*port) != master);
+        let added = || {
+            let added = ports.iter().filter(|port| !lagg.ports.contains_key(*port));
+            added.filter_map(|port| self.index.interface(port))
+        };
+        let mut back = vec![Back::Lagg {
+            name: name.to_owned(),
+            protocol,
+            hash: lagg.hash.clone(),
+            ports: master
+                .into_iter()
+                .chain(others)
+                .map(str::to_owned)
+                .collect(),
+            remove: added().map(|port| port.name.clone()).collect(),
+        }];
+        back.extend(added().map(|port| Back::Mtu {
+            interface: port.name.clone(),
+            mtu: port.mtu,
+        }));
+        let down = added().filter(|port| !port.is_up());
+        back.extend(down.map(|port| Back::Down {
+            interface: port.name.clone(),
+        }));
+        Some(back)
     }
 
     /// What of the host goes by an interface, or by what stands upon it.
@@ -111,7 +215,8 @@ impl<'a> Planner<'a> {
                 description: uplink.description.clone(),
             };
             self.step(Phase::CreateInterface, &subject, op);
-            return self.plan_ports(uplink, None, protocol, hash, ports, Vec::new());
+            self.plan_ports(uplink, None, protocol, hash, ports, Vec::new());
+            return;
         };
         if !found.is_up() {
             let op = Op::SetUp {
@@ -150,13 +255,19 @@ impl<'a> Planner<'a> {
         let away = ports.iter().filter(|port| !lagg.ports.contains_key(*port));
         // A new port is given its share of what the host lives by. One of ours that fell out had it already.
         let (fallen, new): (Vec<_>, Vec<_>) = away.partition(|port| self.is_our_port(name, port));
-        let is_changed = is_bent || !new.is_empty();
-        if (is_changed || !fallen.is_empty())
-            && (!is_changed || self.may_change(uplink.uplink, found))
-        {
-            return self.plan_ports(uplink, Some(lagg), protocol, hash, ports, remove);
+        if is_bent || !new.is_empty() {
+            let back = self.lagg_back(name, lagg, ports);
+            let leave = self.leave_to_change(uplink.uplink, found, back);
+            if leave != Leave::Refused {
+                let step = self.plan_ports(uplink, Some(lagg), protocol, hash, ports, remove);
+                step.guard = leave.guard();
+                return;
+            }
+        } else if !fallen.is_empty() {
+            self.plan_ports(uplink, Some(lagg), protocol, hash, ports, remove);
+            return;
         }
-        for port in ports {
+        for port in ports.iter().filter(|port| lagg.ports.contains_key(*port)) {
             self.plan_uplink_up(&subject, port);
         }
     }
@@ -176,7 +287,7 @@ impl<'a> Planner<'a> {
         hash: Option<&str>,
         ports: &[String],
         remove: Vec<String>,
-    ) {
+    ) -> &mut Step {
         let name = &uplink.interface;
         let mut records = Vec::new();
         for port in ports {
@@ -210,9 +321,9 @@ impl<'a> Planner<'a> {
             ports: ports.to_vec(),
             remove,
         };
-        self.step(Phase::ShapeInterface, &subject(uplink.uplink), op)
-            .record
-            .extend(records.into_iter().map(Record::Owned));
+        let step = self.step(Phase::ShapeInterface, &subject(uplink.uplink), op);
+        step.record.extend(records.into_iter().map(Record::Owned));
+        step
     }
 
     fn plan_vlan(
@@ -228,6 +339,7 @@ impl<'a> Planner<'a> {
         if all.iter().all(|other| other.interface != parent) {
             self.plan_uplink_up(&subject, parent);
         }
+        let mut guard = None;
         if let Some(found) = present {
             if !found.is_up() {
                 let op = Op::SetUp {
@@ -240,9 +352,14 @@ impl<'a> Planner<'a> {
                 .vlan
                 .as_ref()
                 .is_some_and(|vlan| vlan.id == id && vlan.parent.as_deref() == Some(parent));
-            if is_so || !self.may_change(uplink.uplink, found) {
+            if is_so {
                 return;
             }
+            let leave = self.leave_to_change(uplink.uplink, found, vlan_back(found));
+            if leave == Leave::Refused {
+                return;
+            }
+            guard = leave.guard();
         }
         // Two names of one interface, which admission does not know to be one.
         let twin = all.iter().find(|other| {
@@ -269,7 +386,7 @@ impl<'a> Planner<'a> {
             id,
             parent: parent.to_owned(),
         };
-        self.step(Phase::ShapeInterface, &subject, op);
+        self.step(Phase::ShapeInterface, &subject, op).guard = guard;
     }
 
     /// Another vlan of ours that has the tag, and shall not keep it, gives it up first: two may change places.

@@ -268,6 +268,7 @@ fn read_whole(bytes: &[u8]) -> Result<Text, Unreadable> {
             boot_id: whole.boot_id,
             owned: whole.owned,
             jails: whole.jails,
+            rolled_back: BTreeMap::new(),
         },
         version: whole.version,
         chain: Chain::default(),

@@ -47,6 +47,11 @@ impl Process {
         }
     }
 
+    /// Adds arguments, for the next start.
+    pub fn also(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(OsString::from));
+    }
+
     /// Starts it; a running one is left alone.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use cellblock_sim::fleet::Fleet;
 mod bridge;
 mod dynamic;
 mod firewall;
+mod host_on_bridge;
 mod isolation;
 mod lagg;
 mod netgraph;

@@ -19,12 +19,13 @@ use super::index::Index;
 use super::roots::Roots;
 use super::routed::{self, HostEnd};
 use super::{Blocks, Settings, reason, tables};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Owned};
 use crate::mark::{Mark, Role};
 use crate::names;
 use crate::observed::{EtherSettings, Interface, Observed, ObservedJail};
 use crate::op::{Blocked, Epair, Subject, Waiting};
 use crate::render::jailconf::{self, JailConf};
+use crate::render::rcconf;
 use uplink::Uplinks;
 
 /// The MTU of our interfaces unless the Network or its uplink says otherwise, in octets.
@@ -555,7 +556,8 @@ impl<'a> Resolver<'a, '_> {
         let own = host_addresses(interface);
         if !own.is_empty() {
             let message = format!(
-                "`{uplink}` carries the host's own {own}; a bridge member must not (bridge(4)), and moving it could cut the host off: put the addresses on a bridge of your own in rc.conf, or use another interface as the uplink"
+                "`{uplink}` carries the host's own {own}; a bridge member must not (bridge(4)), and moving it could cut the host off: use another interface as the uplink, or have rc.conf make the bridge with these addresses, in the place of what it says of `{uplink}`, and start the machine anew: {}",
+                self.bridge_lines(network, interface).join("  ")
             );
             return Err((reason::UPLINK_HAS_ADDRESSES, message));
         }
@@ -570,6 +572,31 @@ impl<'a> Resolver<'a, '_> {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// What rc.conf says for the bridge of a network to have the addresses that the host has on its uplink.
+    fn bridge_lines(&self, network: &NetworkView, uplink: &Interface) -> Vec<String> {
+        let mark = Mark {
+            cluster: self.view.cluster.clone(),
+            uid: network.uid.clone(),
+            role: Role::Bridge,
+        };
+        let ours = |address| {
+            self.ledger.owned.contains(&Owned::Alias {
+                interface: uplink.name.clone(),
+                address,
+            })
+        };
+        rcconf::bridge(
+            &names::bridge(&network.uid),
+            network
+                .bridge_mac
+                .expect("resolve blocks a bridge without MAC address"),
+            &mark.description(&network.name),
+            uplink,
+            ours,
+            self.observed,
+        )
     }
 
     /// Whether nothing stands upon the interface that its frames would be taken from. A bridge, and a switch, has a member's frames before the vlans upon it (`ether_input_internal`, sys/net/if_ethersubr.c),

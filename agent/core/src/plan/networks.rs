@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::desired::uplink::lives_by;
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::ledger::Owned;
@@ -134,6 +135,16 @@ impl<'a> Planner<'a> {
                 None
             }
             Standing::Ours(interface) => {
+                // One that rc.conf made is the host's as well as ours: it is used as it is, or not at all.
+                if uplink.is_some()
+                    && (interface.mac != Some(mac) || interface.mtu != mtu)
+                    && let Some(life) = lives_by(interface, self.observed, self.ledger)
+                {
+                    let message = format!(
+                        "{life}, and it shall have MAC address {mac} and MTU {mtu}; changing that could cut the host off: set it in rc.conf (ifconfig_{name}=\"ether {mac} …\"), and start the machine anew"
+                    );
+                    return self.block(&subject, reason::UPLINK_HAS_ADDRESSES, message);
+                }
                 if interface.mac != Some(mac) {
                     self.step(
                         Phase::ShapeInterface,

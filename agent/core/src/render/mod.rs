@@ -3,3 +3,4 @@
 pub mod digest;
 pub mod jailconf;
 pub mod pf;
+pub mod rcconf;

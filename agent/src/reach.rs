@@ -12,6 +12,8 @@ struct Heard {
     answered: u64,
     /// Why the last connection did not come about.
     problem: String,
+    /// The session has ended for good: nobody will answer any more.
+    ended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +64,9 @@ impl Reach {
             question = *newest;
         });
         while heard.answered < question {
+            if heard.ended {
+                return Err("the agent's session has ended".to_owned());
+            }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let silence = || "no answer came".to_owned();
@@ -80,6 +85,18 @@ impl Reach {
             .heard
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Reached {
+    fn drop(&mut self) {
+        let mut heard = self
+            .shared
+            .heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        heard.ended = true;
+        self.shared.news.notify_all();
     }
 }
 
@@ -109,3 +126,6 @@ impl Reached {
             .problem = problem;
     }
 }
+
+#[cfg(test)]
+mod tests;

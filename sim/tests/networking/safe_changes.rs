@@ -201,6 +201,51 @@ fn what_is_not_confirmed_in_time_is_taken_back_under_a_living_agent() {
     same(&network(&mut row.world), &before, "");
 }
 
+#[test]
+fn a_nic_that_the_host_has_come_to_live_by_gets_its_mtu_back_under_guard() {
+    let mut row = living_by_a_lagg();
+    // A port of another MTU gets the lagg's, and keeps it when it leaves.
+    row.world.run("ifconfig vtnet2 mtu 1400");
+    let said = says(&mut row, &with_ports("[vtnet1, vtnet2]"));
+    assert_eq!(said.status, ConditionStatus::True, "{said:?}");
+    let mtu = |row: &Row| {
+        let shown = row.world.run("ifconfig vtnet2");
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        let place = words.iter().position(|word| *word == "mtu");
+        words[place.expect("an MTU") + 1].to_owned()
+    };
+    assert_eq!(mtu(&row), "1500");
+    let mut world = row.world.fork();
+    // The agent is not there when the port leaves and its operator puts it to another use.
+    for (world, reason, wanted) in [
+        (&mut world, "ControllerUnreachable", "1500"),
+        (&mut row.world, "Converged", "1400"),
+    ] {
+        let wan = {
+            let observed = world.observe();
+            let mut interfaces = observed.interfaces.iter();
+            let wan = interfaces.find(|found| {
+                let text = found.description.as_deref();
+                text.is_some_and(|text| text.ends_with(" wan"))
+            });
+            wan.expect("the lagg").name.clone()
+        };
+        world.run(&format!("ifconfig {wan} -laggport vtnet2"));
+        world.run("ifconfig vtnet2 inet 203.0.113.7/24 up");
+        let mut view = world.view.clone();
+        let lagg = view.host.uplinks.get_mut("wan");
+        let lagg = lagg.and_then(|uplink| uplink.lagg.as_mut());
+        lagg.expect("the lagg").ports.pop();
+        world.take(view);
+        if reason == "ControllerUnreachable" {
+            world.lifeline.controller = None;
+        }
+        assert_eq!(ready(world).reason, reason);
+        let shown = world.run("ifconfig vtnet2");
+        assert!(shown.contains(&format!("mtu {wanted}")), "{shown}");
+    }
+}
+
 /// What becomes of an agent, its guard and its host.
 #[derive(Clone, Copy, Debug)]
 struct Fate {

@@ -549,7 +549,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
         }
     }
     let acquitted = ledger.rolled_back.keys();
-    let acquitted = acquitted.filter(|part| uplinks::is_acquitted(view, part));
+    let acquitted = acquitted.filter(|part| uplinks::is_acquitted(view, ledger, part));
     let jails = jails.into_iter();
     jails
         .map(|(uid, jail)| Change::KnowJail(uid, jail))

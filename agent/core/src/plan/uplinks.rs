@@ -2,15 +2,15 @@
 //!
 //! What the host itself lives by is changed under guard alone (`crate::guard`), and never taken away.
 
-use cellblock_schemas::host::Uplink;
 use cellblock_schemas::view::HostView;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::desired::uplink::{DesiredUplink, Found, Made, lives_by, marked};
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::guard::{Back, Guard, Protocol};
-use crate::ledger::Owned;
+use crate::ledger::{Ledger, Owned};
 use crate::mark::{Mark, Role};
 use crate::names;
 use crate::observed::{Interface, Lagg};
@@ -46,9 +46,14 @@ impl Leave {
     }
 }
 
-/// A digest of what is declared of an uplink.
-fn digest(uplink: Option<&Uplink>) -> String {
-    let text = serde_json::to_vec(&uplink).expect("an uplink has a JSON form");
+/// The words under which they know an interface of the host.
+fn interface_part(interface: &str) -> String {
+    format!("interface {interface}")
+}
+
+/// A digest of what shall be.
+fn digest(wanted: &impl Serialize) -> String {
+    let text = serde_json::to_vec(wanted).expect("it has a JSON form");
     data_encoding::HEXLOWER.encode(&Sha256::digest(text)[..16])
 }
 
@@ -63,8 +68,12 @@ fn vlan_back(found: &Interface) -> Option<Vec<Back>> {
 }
 
 /// Whether the ledger need not know any more that a change was taken back: what it was about is not declared any more, or the operator has paused the host.
-pub(super) fn is_acquitted(view: &HostView, of: &str) -> bool {
-    view.host.paused || !view.host.uplinks.keys().any(|uplink| part(uplink) == of)
+pub(super) fn is_acquitted(view: &HostView, ledger: &Ledger, of: &str) -> bool {
+    let mut ports = ledger.owned.iter();
+    let is_port = ports
+        .any(|owned| matches!(owned, Owned::LaggPort { port, .. } if interface_part(port) == of));
+    let is_declared = view.host.uplinks.keys().any(|uplink| part(uplink) == of);
+    view.host.paused || !is_declared && !is_port
 }
 
 impl<'a> Planner<'a> {
@@ -135,17 +144,24 @@ impl<'a> Planner<'a> {
             self.block(&Subject::Host, reason::UPLINK_HAS_ADDRESSES, message);
             return Leave::Refused;
         };
-        let guard = Guard {
-            part: part(uplink),
-            target: digest(self.view.host.uplinks.get(uplink)),
-            back,
-        };
+        self.leave_under_guard(
+            Guard {
+                part: part(uplink),
+                target: digest(&self.view.host.uplinks.get(uplink)),
+                back,
+            },
+            &format!("spec.uplinks[{uplink}]"),
+        )
+    }
+
+    /// A change under guard, unless it was taken back.
+    fn leave_under_guard(&mut self, guard: Guard, whose: &str) -> Leave {
         let judged = self.ledger.rolled_back.get(&guard.part);
         let Some(judged) = judged.filter(|judged| judged.target == guard.target) else {
             return Leave::UnderGuard(Box::new(guard));
         };
         let message = format!(
-            "spec.uplinks[{uplink}]: {judged}; it is not tried again before the uplink is declared otherwise, or the host has been paused (jailctl host pause, jailctl host resume)"
+            "{whose}: {judged}; it is not tried again before something else is declared, or the host has been paused (jailctl host pause, jailctl host resume)"
         );
         self.block(&Subject::Host, reason::ROLLED_BACK, message);
         Leave::Refused
@@ -598,17 +614,35 @@ impl<'a> Planner<'a> {
             let wanted = self.desired.uplinks.of(lagg);
             let comes_back = wanted.is_some_and(|wanted| wanted.is_upon(port));
             let found = self.index.interface(port).filter(|found| found.mtu != *mtu);
-            if is_port || comes_back || found.is_none() || self.index.bridge_of(port).is_some() {
+            let stays = is_port || comes_back || self.index.bridge_of(port).is_some();
+            let Some(found) = found.filter(|_| !stays) else {
+                continue;
+            };
+            // Somebody has given it an address meanwhile.
+            let leave = if self.life_upon(found).is_some() {
+                let guard = Guard {
+                    part: interface_part(port),
+                    target: digest(mtu),
+                    back: vec![Back::Mtu {
+                        interface: port.clone(),
+                        mtu: found.mtu,
+                    }],
+                };
+                self.leave_under_guard(guard, &format!("`{port}`"))
+            } else {
+                Leave::Given
+            };
+            if leave == Leave::Refused {
                 continue;
             }
             let op = Op::SetMtu {
                 interface: port.clone(),
                 mtu: *mtu,
             };
-            let subject = Subject::HostPart(format!("interface {port}"));
-            self.step(Phase::Restore, &subject, op)
-                .forget
-                .push(Record::Owned(owned.clone()));
+            let subject = Subject::HostPart(interface_part(port));
+            let step = self.step(Phase::Restore, &subject, op);
+            step.forget.push(Record::Owned(owned.clone()));
+            step.guard = leave.guard();
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One list per kind, meant to shrink. A row says whether the object asks for the feature, where, and what it is.
 
-use crate::host::{HostSpec, PfAnchors, node_field};
+use crate::host::{HostAddresses, HostSpec, PfAnchors, node_field};
 use crate::jail::{JailSpec, RestartPolicy, RunPolicy};
 use crate::net::Family;
 use crate::network::{Isolation, NetworkSpec, Subnet};
@@ -58,9 +58,9 @@ fn is_node(name: &str) -> bool {
 fn uplinks(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
     for (name, uplink) in &spec.uplinks {
         let table: [Row<'_>; 1] = [(
-            uplink.host_addresses.is_some(),
+            uplink.host_addresses == Some(HostAddresses::Managed),
             "hostAddresses",
-            "moving the host's own addresses onto a bridge",
+            "moving the host's own addresses onto a bridge (leave it out, and put the lines that the agent names into rc.conf)",
         )];
         rows(&table, &path.key(name), findings);
     }

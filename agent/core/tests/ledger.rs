@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use cellblock_agent_core::Ledger;
 use cellblock_agent_core::execute::Unkept;
+use cellblock_agent_core::guard::RolledBack;
 use cellblock_agent_core::ledger::journal::{Disk, Journal};
 use cellblock_agent_core::ledger::{Change, Contents, LEDGER_VERSION, Owned, OwnedJail};
 use cellblock_agent_core::observed::{Address, Interface, JailMeta, Observed, ObservedJail};
@@ -333,6 +334,37 @@ fn what_is_written_is_of_the_newest_form() {
         text, written,
         "the form has changed: raise LEDGER_VERSION, keep reading the old one, and write a new file"
     );
+}
+
+/// Two changes that came after the first file of form 3 was written.
+#[test]
+fn what_was_taken_back_is_written_so_for_ever() {
+    let judged = RolledBack {
+        target: "9c1185a5c5e9fc54".to_owned(),
+        what: "set lagg cbvm2nzqlnxrlg: lacp, ports vtnet1".to_owned(),
+        why: "no controller was reached".to_owned(),
+        at: "2026-11-22T02:34:16Z".to_owned(),
+    };
+    let changes = vec![
+        Change::Judge("uplink lan".to_owned(), judged.clone()),
+        Change::Judge("uplink wan".to_owned(), judged),
+        Change::Acquit("uplink lan".to_owned()),
+    ];
+    let disk = Memory::default();
+    let mut ledger = Ledger::new();
+    Journal::new(disk.clone())
+        .append(&ledger, &changes)
+        .expect("a disk that never fails");
+    ledger
+        .commit(changes, &mut Unkept)
+        .expect("no file never fails");
+    let text = disk.clone().read().expect("readable").expect("a file");
+    let text = String::from_utf8(text).expect("JSON");
+    let written = r#"{"judge":["uplink wan",{"target":"9c1185a5c5e9fc54","what":"set lagg cbvm2nzqlnxrlg: lacp, ports vtnet1","why":"no controller was reached","at":"2026-11-22T02:34:16Z"}]},{"acquit":"uplink lan"}]"#;
+    assert!(text.contains(written), "{text}");
+    let read = Journal::new(disk).load().expect("it is read");
+    assert_eq!(read.ledger, ledger);
+    assert_eq!(ledger.rolled_back.len(), 1);
 }
 
 fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool {

@@ -52,7 +52,7 @@ fn what_is_realised_passes() {
 fn every_row_is_told_with_its_field() {
     let host = json!({
         "uplinks": { "u": {
-            "hostAddresses": "kept" } },
+            "hostAddresses": "managed" } },
         "addresses": { "node": "10.0.0.1", "backup": "10.0.0.2" }, "storage": { "path": "/a" }, "pf": { "anchors": "manage" },
     });
     assert_eq!(fields(Kind::Host, host).len(), 4);

@@ -3,7 +3,7 @@
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::guard::{Lifeline, Unguarded, guarded};
+use crate::guard::{Guarded, Lifeline, Unguarded, guarded};
 use crate::host::{Host, HostError, Performed};
 use crate::ledger::{Change, Ledger};
 use crate::op::{Op, Plan, Record, Step, Subject};
@@ -111,18 +111,21 @@ pub fn execute(
 
 fn run(
     step: &Step,
-    Outside { host, lifeline }: Outside<'_>,
+    outside: Outside<'_>,
     ledger: &mut Ledger,
     file: &mut dyn LedgerFile,
 ) -> Result<Performed, HostError> {
     let record = step.record.iter().cloned().map(Record::noted).collect();
-    ledger.commit(record, file)?;
     let performed = match &step.guard {
         Some(guard) => {
-            guarded(&step.op, guard, host, lifeline, ledger, file)?;
+            let op = &step.op;
+            guarded(Guarded { op, guard, record }, outside, ledger, file)?;
             Performed::Done
         }
-        None => host.perform(&step.op)?,
+        None => {
+            ledger.commit(record, file)?;
+            outside.host.perform(&step.op)?
+        }
     };
     if performed == Performed::Done {
         let forget = step.forget.iter().cloned().map(Record::forgotten).collect();

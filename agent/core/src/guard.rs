@@ -14,9 +14,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::execute::LedgerFile;
+use crate::execute::{LedgerFile, Outside};
 use crate::host::{Host, HostError, Retry, Wanted};
-use crate::ledger::{Change, Ledger};
+use crate::ledger::{Change, Ledger, Owned};
 use crate::op::Op;
 use crate::plan::reason;
 
@@ -38,6 +38,8 @@ pub struct Guard {
     pub target: String,
     /// How it becomes again what it was, in order. Each is done whether the one before could be or not.
     pub back: Vec<Back>,
+    /// What the ledger has for the change, and has not had once it was taken back.
+    pub disown: Vec<Owned>,
 }
 
 /// One step of the way back. Like an operation it is idempotent, and its effect is looked at.
@@ -169,6 +171,9 @@ pub struct Armed {
     pub deadline_ms: u64,
     /// The way back.
     pub back: Vec<Back>,
+    /// As [`Guard::disown`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disown: Vec<Owned>,
 }
 
 /// How a change was taken back.
@@ -317,15 +322,24 @@ impl Lifeline for Unguarded {
     }
 }
 
-/// Runs `op` under guard. `Ok` is a change that a controller was reached after, by a new connection.
+/// An operation with its guard, and what the ledger must hold before it runs.
+#[derive(Clone, Debug)]
+pub struct Guarded<'a> {
+    /// The operation.
+    pub op: &'a Op,
+    /// Its guard.
+    pub guard: &'a Guard,
+    /// The ledger's part.
+    pub record: Vec<Change>,
+}
+
+/// Runs an operation under guard, its record in the ledger before it: after the guard is at work, so that what stands there of a change that was begun is never more than the guard knows of. `Ok` is a change that a controller was reached after, by a new connection.
 ///
 /// # Errors
 /// No controller was reached before, or nobody can guard it: nothing was begun. Or it was taken back, which the ledger knows.
 pub fn guarded(
-    op: &Op,
-    guard: &Guard,
-    host: &dyn Host,
-    lifeline: &dyn Lifeline,
+    Guarded { op, guard, record }: Guarded<'_>,
+    Outside { host, lifeline }: Outside<'_>,
     ledger: &mut Ledger,
     file: &mut dyn LedgerFile,
 ) -> Result<(), HostError> {
@@ -345,8 +359,11 @@ pub fn guarded(
         boot_id: ledger.boot_id.clone(),
         deadline_ms: DEADLINE_MS,
         back: guard.back.clone(),
+        disown: guard.disown.clone(),
     };
-    if let Err(error) = lifeline.arm(&armed) {
+    let begun = lifeline.arm(&armed);
+    let begun = begun.and_then(|()| ledger.commit(record, file).map(|_| ()));
+    if let Err(error) = begun {
         // Nothing was done that a verdict could be about.
         lifeline.abandon();
         lifeline.forget()?;
@@ -362,7 +379,12 @@ pub fn guarded(
         Err(error) => Some(format!("it failed: {error}")),
     };
     if failed.is_none() && matches!(lifeline.confirm(), Ok(true)) {
-        return conclude(lifeline, ledger, file, Change::Acquit(guard.part.clone()));
+        return conclude(
+            lifeline,
+            ledger,
+            file,
+            vec![Change::Acquit(guard.part.clone())],
+        );
     }
     lifeline.abandon();
     let judged = close(host, lifeline, ledger, file, failed)?;
@@ -415,7 +437,7 @@ fn close(
     };
     let taken_back = match state {
         State::Confirmed => {
-            conclude(lifeline, ledger, file, Change::Acquit(armed.part))?;
+            conclude(lifeline, ledger, file, vec![Change::Acquit(armed.part)])?;
             return Ok(None);
         }
         State::TakenBack(taken_back) => taken_back,
@@ -437,8 +459,9 @@ fn close(
         why: known.unwrap_or(taken_back.why),
         at: taken_back.at,
     };
-    let judged = Change::Judge(armed.part, rolled_back.clone());
-    conclude(lifeline, ledger, file, judged)?;
+    let mut changes = vec![Change::Judge(armed.part, rolled_back.clone())];
+    changes.extend(armed.disown.into_iter().map(Change::Disown));
+    conclude(lifeline, ledger, file, changes)?;
     Ok(Some(rolled_back))
 }
 
@@ -477,8 +500,8 @@ fn conclude(
     lifeline: &dyn Lifeline,
     ledger: &mut Ledger,
     file: &mut dyn LedgerFile,
-    change: Change,
+    changes: Vec<Change>,
 ) -> Result<(), HostError> {
-    ledger.commit(vec![change], file)?;
+    ledger.commit(changes, file)?;
     lifeline.forget()
 }

@@ -63,6 +63,7 @@ fn armed(deadline_ms: u64) -> Armed {
             interface: "vtnet1".to_owned(),
             mtu: 1_500,
         }],
+        disown: Vec::new(),
     }
 }
 

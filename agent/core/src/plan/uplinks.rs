@@ -57,6 +57,15 @@ fn digest(wanted: &impl Serialize) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(text)[..16])
 }
 
+/// The ports that a step's record is about: one that is in the ledger counts as one that has been in its lagg.
+fn new_ports(record: &[Record]) -> Vec<Owned> {
+    let owned = record.iter().filter_map(|record| match record {
+        Record::Owned(owned @ Owned::LaggPort { .. }) => Some(owned.clone()),
+        Record::Owned(_) | Record::Jail(..) => None,
+    });
+    owned.collect()
+}
+
 /// How a vlan becomes again what it is now; none where it has no carrier.
 fn vlan_back(found: &Interface) -> Option<Vec<Back>> {
     let vlan = found.vlan.as_ref()?;
@@ -149,6 +158,7 @@ impl<'a> Planner<'a> {
                 part: part(uplink),
                 target: digest(&self.view.host.uplinks.get(uplink)),
                 back,
+                disown: Vec::new(),
             },
             &format!("spec.uplinks[{uplink}]"),
         )
@@ -277,6 +287,9 @@ impl<'a> Planner<'a> {
             if leave != Leave::Refused {
                 let step = self.plan_ports(uplink, Some(lagg), protocol, hash, ports, remove);
                 step.guard = leave.guard();
+                if let Some(guard) = &mut step.guard {
+                    guard.disown = new_ports(&step.record);
+                }
                 return;
             }
         } else if !fallen.is_empty() {
@@ -627,6 +640,7 @@ impl<'a> Planner<'a> {
                         interface: port.clone(),
                         mtu: found.mtu,
                     }],
+                    disown: Vec::new(),
                 };
                 self.leave_under_guard(guard, &format!("`{port}`"))
             } else {

@@ -191,6 +191,38 @@ fn with_no_controller_in_reach_it_does_not_begin() {
 }
 
 #[test]
+fn what_the_host_lives_by_may_stand_any_number_of_interfaces_above() {
+    let row = || {
+        let mut row = Row::of(&with_ports("[vtnet1]"));
+        row.rest();
+        row
+    };
+    // lagg, vlan, bridge.
+    let mut bridged = row();
+    let office = interface(&bridged, " office");
+    let observed = bridged.world.observe();
+    let mut interfaces = observed.interfaces.iter();
+    let bridge = interfaces.find(|found| found.members.contains_key(&office));
+    let bridge = &bridge.expect("the bridge of office").name;
+    bridged
+        .world
+        .run(&format!("ifconfig {bridge} inet 10.30.0.7/24 alias"));
+    // lagg, vlan, vlan.
+    let mut tagged = row();
+    let lab = interface(&tagged, " lab");
+    tagged.world.run(&format!(
+        "ifconfig vlan create vlan 7 vlandev {lab} inet 10.7.0.7/24 up"
+    ));
+    for row in [&mut bridged, &mut tagged] {
+        let said = says(row, &with_ports("[vtnet1, vtnet2]"));
+        assert_eq!(said.reason, "ControllerUnreachable", "{said:?}");
+        let wan = interface(row, " wan");
+        let shown = row.world.run(&format!("ifconfig {wan}"));
+        assert!(!shown.contains("vtnet2"), "{shown}");
+    }
+}
+
+#[test]
 fn what_is_not_confirmed_in_time_is_taken_back_under_a_living_agent() {
     let mut row = living_by_a_lagg();
     let before = network(&mut row.world);

@@ -615,8 +615,13 @@ impl<'a> Resolver<'a, '_> {
                 );
                 return Err((reason::UPLINK_IN_USE, message));
             }
-            let own = uplink::own_addresses(above, self.ledger);
-            if !own.is_empty() {
+            let further = uplink::all_upon(name, self.observed);
+            let mut further = std::iter::once(above).chain(further);
+            let carries = further.find_map(|above| {
+                let own = uplink::own_addresses(above, self.ledger);
+                (!own.is_empty()).then_some((&above.name, own))
+            });
+            if let Some((name, own)) = carries {
                 let message = format!(
                     "`{name}`, which stands upon `{uplink}`, carries the host's own {own}; with `{uplink}` in a bridge or at a switch the host could be cut off: use another interface as the uplink"
                 );

@@ -6,7 +6,7 @@ use cellblock_schemas::view::HostView;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::desired::uplink::{DesiredUplink, Found, Made, lives_by, marked};
+use super::desired::uplink::{DesiredUplink, Found, Made, all_upon, lives_by, marked};
 use super::phase::Phase;
 use super::{Planner, reason};
 use crate::guard::{Back, Guard, Protocol};
@@ -213,15 +213,8 @@ impl<'a> Planner<'a> {
     fn life_upon(&self, found: &Interface) -> Option<String> {
         let own = lives_by(found, self.observed, self.ledger);
         own.or_else(|| {
-            let mut above = self.observed.interfaces.iter();
-            above.find_map(|above| {
-                let is_upon = above.below.contains(&found.name)
-                    || above.members.contains_key(&found.name) && above.name != found.name;
-                let is_upon = is_upon && above.below.len() + above.members.len() > 0;
-                is_upon
-                    .then(|| lives_by(above, self.observed, self.ledger))
-                    .flatten()
-            })
+            let mut above = all_upon(&found.name, self.observed).into_iter();
+            above.find_map(|above| lives_by(above, self.observed, self.ledger))
         })
     }
 

@@ -167,6 +167,26 @@ pub(in crate::plan) fn lives_by(
     is_led.then(|| format!("a route of the host goes by `{name}`"))
 }
 
+/// Everything that stands upon an interface, however far up: vlans, laggs, and the bridges that have it, or one of those, as a member.
+pub(in crate::plan) fn all_upon<'o>(interface: &str, observed: &'o Observed) -> Vec<&'o Interface> {
+    let mut found: Vec<&Interface> = Vec::new();
+    let mut next = 0;
+    let mut below = Some(interface);
+    while let Some(name) = below {
+        for above in &observed.interfaces {
+            let is_upon = above.below.contains(name) || above.members.contains_key(name);
+            let is_new =
+                above.name != interface && found.iter().all(|known| known.name != above.name);
+            if is_upon && is_new {
+                found.push(above);
+            }
+        }
+        below = found.get(next).map(|above| above.name.as_str());
+        next += 1;
+    }
+    found
+}
+
 /// The marked lagg or vlan that an interface is, by mark, name and driver.
 pub(in crate::plan) fn marked<'i>(
     interface: &'i Interface,

@@ -154,7 +154,11 @@ impl Record {
             return Ok(false);
         }
         let lock = self.lock()?;
-        Ok(rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err())
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(error) => Err(error).context("the guard's lock"),
+        }
     }
 
     /// The names are looked at in the order in which a record goes through them, so that none is missed.

@@ -129,6 +129,19 @@ impl Record {
         Ok(true)
     }
 
+    /// Whether the change is the guard's to take back, and has not been confirmed. An error leaves that open.
+    fn begin_undoing(&self) -> anyhow::Result<bool> {
+        if self.rename(ARMED, UNDOING)? {
+            return Ok(true);
+        }
+        // It was renamed by an earlier call, which may not have been able to sync it.
+        let has_begun = self.path(UNDOING).try_exists()?;
+        if has_begun {
+            self.sync()?;
+        }
+        Ok(has_begun)
+    }
+
     fn remove(&self, name: &str) -> anyhow::Result<()> {
         match std::fs::remove_file(self.path(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error)
@@ -219,21 +232,22 @@ pub fn watch(
         .context("there is no change to be guarded")?;
     ready.write_all(READY)?;
     ready.flush()?;
-    let why = wait(input, Duration::from_millis(armed.deadline_ms))?;
-    if !record.rename(ARMED, UNDOING)? {
-        return Ok(());
-    }
+    let why = wait(input, Duration::from_millis(armed.deadline_ms));
     let mut back = armed.back.clone();
     let began = Instant::now();
     loop {
+        // A disk that takes no record is no reason to leave the host cut off.
+        let noted = record.begin_undoing();
+        if matches!(noted, Ok(false)) {
+            return Ok(());
+        }
         let errors = take_back(host, &mut back);
-        let Some(error) = errors.into_iter().next() else {
-            break;
+        let problem = match (errors.into_iter().next(), noted) {
+            (Some(error), _) => format!("it could not be taken back: {error}"),
+            (None, Err(error)) => format!("it was taken back, which could not be noted: {error:#}"),
+            (None, Ok(_)) => break,
         };
-        anyhow::ensure!(
-            began.elapsed() < TRYING_MAX,
-            "it could not be taken back: {error}"
-        );
+        anyhow::ensure!(began.elapsed() < TRYING_MAX, "{problem}");
         std::thread::sleep(TRY_PAUSE);
     }
     let taken_back = TakenBack {
@@ -244,13 +258,14 @@ pub fn watch(
     record.remove(UNDOING)
 }
 
-/// Waits until `input` ends, or the time is up; which of the two it was, in words.
-fn wait(input: &mut (impl Read + AsFd), deadline: Duration) -> anyhow::Result<&'static str> {
+/// Waits until `input` ends, or the time is up; which of the two it was, in words. An agent that cannot be watched counts as one that has ended.
+fn wait(input: &mut (impl Read + AsFd), deadline: Duration) -> &'static str {
+    const ENDED: &str = "the agent ended, or gave it up, before it was confirmed";
     let until = Instant::now() + deadline;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok("it was not confirmed in time");
+            return "it was not confirmed in time";
         }
         let timeout = Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
@@ -260,14 +275,14 @@ fn wait(input: &mut (impl Read + AsFd), deadline: Duration) -> anyhow::Result<&'
         match polled {
             Ok(0) | Err(rustix::io::Errno::INTR) => continue,
             Ok(_) => {}
-            Err(error) => return Err(error).context("the agent cannot be watched"),
+            Err(_) => return ENDED,
         }
         // Nobody writes; what ends it is its end.
         match input.read(&mut [0; 64]) {
-            Ok(0) => return Ok("the agent ended, or gave it up, before it was confirmed"),
+            Ok(0) => return ENDED,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).context("the agent cannot be watched"),
+            Err(_) => return ENDED,
         }
     }
 }

@@ -471,7 +471,6 @@ fn orphaned(
     lifeline: &dyn Lifeline,
     armed: &Armed,
 ) -> Result<TakenBack, HostError> {
-    lifeline.take_over()?;
     let is_other_boot = host.observe(&Wanted::default())?.boot_id != armed.boot_id;
     let why = if is_other_boot {
         "the host was started anew before it was confirmed"
@@ -489,6 +488,8 @@ fn orphaned(
         }
         "the agent and its guard ended before it was confirmed"
     };
+    // Nobody else confirms it meanwhile, and a disk that takes no record is no reason to leave the host cut off.
+    lifeline.take_over()?;
     Ok(TakenBack {
         why: why.to_owned(),
         at: lifeline.now(),

@@ -6,7 +6,7 @@ use cellblock_freebsd::emulated::Emulated;
 use cellblock_freebsd::{Command, FreeBsd, System as _};
 use tempfile::TempDir;
 
-use super::{ARMED, Guardian, Line};
+use super::{ARMED, Guardian, Line, UNDOING};
 use crate::emulated::prepared;
 use crate::reach::reach;
 
@@ -120,6 +120,25 @@ fn what_nobody_confirms_in_time_is_taken_back() {
         panic!("{found:?}");
     };
     assert!(taken_back.why.contains("in time"), "{taken_back:?}");
+}
+
+#[test]
+fn what_cannot_be_noted_is_taken_back_all_the_same() {
+    let bench = Bench::new();
+    let line = bench.line();
+    // Nothing can be renamed to what is a folder.
+    let in_the_way = bench.folder.path().join(UNDOING);
+    std::fs::create_dir(&in_the_way).expect("a folder");
+    line.arm(&armed(1)).expect("it is guarded");
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !bench.is_back() {
+        assert!(std::time::Instant::now() < deadline, "it is not taken back");
+        std::thread::yield_now();
+    }
+    std::fs::remove_dir(&in_the_way).expect("it goes");
+    line.abandon();
+    let found = line.found().expect("it can be read").expect("there is one");
+    assert!(matches!(found.state, State::TakenBack(_)), "{found:?}");
 }
 
 #[test]

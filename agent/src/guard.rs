@@ -41,6 +41,9 @@ const TRYING_MAX: Duration = Duration::from_secs(600);
 /// How long it pauses between two tries.
 const TRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long after it was taken back it is taken back once more: a command of an agent that was killed may end late.
+const AFTER_PAUSE: Duration = Duration::from_secs(2);
+
 /// How often it is looked whether a guard has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -233,20 +236,26 @@ pub fn watch(
     ready.write_all(READY)?;
     ready.flush()?;
     let why = wait(input, Duration::from_millis(armed.deadline_ms));
-    let mut back = armed.back.clone();
     let began = Instant::now();
+    let mut was_back = false;
     loop {
         // A disk that takes no record is no reason to leave the host cut off.
         let noted = record.begin_undoing();
         if matches!(noted, Ok(false)) {
             return Ok(());
         }
-        let errors = take_back(host, &mut back);
+        let errors = take_back(host, &armed.back);
         let problem = match (errors.into_iter().next(), noted) {
             (Some(error), _) => format!("it could not be taken back: {error}"),
             (None, Err(error)) => format!("it was taken back, which could not be noted: {error:#}"),
-            (None, Ok(_)) => break,
+            (None, Ok(_)) if was_back => break,
+            (None, Ok(_)) => {
+                was_back = true;
+                std::thread::sleep(AFTER_PAUSE);
+                continue;
+            }
         };
+        was_back = false;
         anyhow::ensure!(began.elapsed() < TRYING_MAX, "{problem}");
         std::thread::sleep(TRY_PAUSE);
     }

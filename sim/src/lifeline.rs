@@ -145,11 +145,9 @@ impl Lifeline {
             fuse: Fuse::new(self.guard_dies),
         };
         let adapter = FreeBsd::new(Arc::new(system), FOLDER);
-        let mut back = record.armed.back.clone();
-        for _ in 0..TRIES_MAX {
-            take_back(&adapter, &mut back);
-        }
-        if back.is_empty() {
+        let tries = (0..TRIES_MAX).map(|_| take_back(&adapter, &record.armed.back));
+        let errors = tries.last().unwrap_or_default();
+        if errors.is_empty() {
             record.slot = Slot::TakenBack(TakenBack {
                 why: why.to_owned(),
                 at: at(&self.host),

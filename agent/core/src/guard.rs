@@ -411,17 +411,12 @@ pub fn settle(
     close(host, lifeline, ledger, file, None).map(|_| ())
 }
 
-/// Does what of the way back is not done yet, and returns why what could not be.
-pub fn take_back(host: &dyn Host, back: &mut Vec<Back>) -> Vec<HostError> {
-    let mut errors = Vec::new();
-    back.retain(|step| match host.perform(&step.op()) {
-        Ok(_) => false,
-        Err(error) => {
-            errors.push(error);
-            true
-        }
-    });
-    errors
+/// Goes the whole way back, each step whether the one before could be done or not, and returns why what could not be. What is so already is left as it is.
+pub fn take_back(host: &dyn Host, back: &[Back]) -> Vec<HostError> {
+    let steps = back.iter();
+    steps
+        .filter_map(|step| host.perform(&step.op()).err())
+        .collect()
 }
 
 /// Returns how it was taken back; none: there is nothing, or it is confirmed.
@@ -440,7 +435,11 @@ fn close(
             conclude(lifeline, ledger, file, vec![Change::Acquit(armed.part)])?;
             return Ok(None);
         }
-        State::TakenBack(taken_back) => taken_back,
+        State::TakenBack(taken_back) => {
+            // The agent's own operation may have run on after the guard was done.
+            make_back(host, &armed)?;
+            taken_back
+        }
         State::Guarded => {
             return Err(HostError {
                 reason: reason::CHANGE_GUARDED,
@@ -471,28 +470,34 @@ fn orphaned(
     lifeline: &dyn Lifeline,
     armed: &Armed,
 ) -> Result<TakenBack, HostError> {
-    let is_other_boot = host.observe(&Wanted::default())?.boot_id != armed.boot_id;
-    let why = if is_other_boot {
-        "the host was started anew before it was confirmed"
-    } else {
-        let mut back = armed.back.clone();
-        if let Some(error) = take_back(host, &mut back).into_iter().next() {
-            return Err(HostError {
-                reason: reason::NOT_TAKEN_BACK,
-                message: format!(
-                    "`{}` was not confirmed and could not be taken back, and nothing else is done before it is as it was: {error}",
-                    armed.what
-                ),
-                retry: Retry::After,
-            });
-        }
+    let why = if make_back(host, armed)? {
         "the agent and its guard ended before it was confirmed"
+    } else {
+        "the host was started anew before it was confirmed"
     };
     // Nobody else confirms it meanwhile, and a disk that takes no record is no reason to leave the host cut off.
     lifeline.take_over()?;
     Ok(TakenBack {
         why: why.to_owned(),
         at: lifeline.now(),
+    })
+}
+
+/// Takes a change of this boot back; returns whether it was one.
+fn make_back(host: &dyn Host, armed: &Armed) -> Result<bool, HostError> {
+    if host.observe(&Wanted::default())?.boot_id != armed.boot_id {
+        return Ok(false);
+    }
+    let Some(error) = take_back(host, &armed.back).into_iter().next() else {
+        return Ok(true);
+    };
+    Err(HostError {
+        reason: reason::NOT_TAKEN_BACK,
+        message: format!(
+            "`{}` was not confirmed and could not be taken back, and nothing else is done before it is as it was: {error}",
+            armed.what
+        ),
+        retry: Retry::After,
     })
 }
 

@@ -142,6 +142,21 @@ fn what_cannot_be_noted_is_taken_back_all_the_same() {
 }
 
 #[test]
+fn what_ends_late_is_taken_back_too() {
+    let bench = Bench::new();
+    let line = bench.line();
+    line.arm(&armed(1)).expect("it is guarded");
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !bench.is_back() {
+        assert!(std::time::Instant::now() < deadline, "it is not taken back");
+        std::thread::yield_now();
+    }
+    bench.run("ifconfig vtnet1 mtu 1400");
+    line.abandon();
+    assert!(bench.is_back());
+}
+
+#[test]
 fn one_without_a_guard_is_told_and_taken_over() {
     let bench = Bench::new();
     let line = bench.line();

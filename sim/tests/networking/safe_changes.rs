@@ -223,6 +223,21 @@ fn what_the_host_lives_by_may_stand_any_number_of_interfaces_above() {
 }
 
 #[test]
+fn what_carries_nothing_any_more_is_mended_with_no_controller_in_reach() {
+    let mut row = living_by_a_lagg();
+    row.world.lifeline.controller = None;
+    let (wan, office) = (interface(&row, " wan"), interface(&row, " office"));
+    row.world.run(&format!("ifconfig {wan} -laggport vtnet1"));
+    row.world.run(&format!("ifconfig {office} -vlandev"));
+    let said = says(&mut row, &with_ports("[vtnet2]"));
+    assert_eq!(said.status, ConditionStatus::True, "{said:?}");
+    let shown = row.world.run(&format!("ifconfig {wan}"));
+    assert!(shown.contains("laggport: vtnet2"), "{shown}");
+    let shown = row.world.run(&format!("ifconfig {office}"));
+    assert!(shown.contains(&format!("parent interface: {wan}")), "{shown}");
+}
+
+#[test]
 fn what_is_not_confirmed_in_time_is_taken_back_under_a_living_agent() {
     let mut row = living_by_a_lagg();
     let before = network(&mut row.world);

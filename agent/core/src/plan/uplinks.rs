@@ -66,6 +66,14 @@ fn new_ports(record: &[Record]) -> Vec<Owned> {
     owned.collect()
 }
 
+/// Whether a lagg or a vlan carries anything: one without port or carrier cannot be cut off any more.
+fn carries(found: &Interface) -> bool {
+    let lagg = found.lagg.as_ref();
+    let vlan = found.vlan.as_ref();
+    lagg.is_some_and(|lagg| !lagg.ports.is_empty())
+        || vlan.is_some_and(|vlan| vlan.parent.is_some())
+}
+
 /// How a vlan becomes again what it is now; none where it has no carrier.
 fn vlan_back(found: &Interface) -> Option<Vec<Back>> {
     let vlan = found.vlan.as_ref()?;
@@ -142,6 +150,9 @@ impl<'a> Planner<'a> {
         present: &Interface,
         back: Option<Vec<Back>>,
     ) -> Leave {
+        if !carries(present) {
+            return Leave::Given;
+        }
         let Some(message) = self.life_upon(present) else {
             return Leave::Given;
         };

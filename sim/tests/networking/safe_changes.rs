@@ -166,6 +166,25 @@ fn a_change_that_cuts_the_host_off_is_taken_back_and_not_tried_again() {
 }
 
 #[test]
+fn what_was_taken_back_is_known_until_the_lagg_itself_is_declared_otherwise() {
+    let mut row = living_by_a_lagg();
+    let said = says(&mut row, &with_ports("[vtnet2]"));
+    assert_eq!(said.reason, "RolledBack", "{said:?}");
+    let commands = row.world.changing_commands();
+    let ports = "        ports: [vtnet2]";
+    let elsewhere = with_ports("[vtnet2]").replace(
+        ports,
+        &format!("{ports}\n      publicAddresses: {{one: 198.51.100.7}}"),
+    );
+    assert_ne!(elsewhere, with_ports("[vtnet2]"));
+    assert_eq!(says(&mut row, &elsewhere).reason, "RolledBack");
+    assert_eq!(row.world.changing_commands(), commands);
+    let said = says(&mut row, &with_ports("[vtnet1]"));
+    assert_eq!(said.status, ConditionStatus::True, "{said:?}");
+    assert!(row.world.ledger().rolled_back.is_empty());
+}
+
+#[test]
 fn with_no_controller_in_reach_it_does_not_begin() {
     let mut row = living_by_a_lagg();
     let controller = row.world.lifeline.controller.take();

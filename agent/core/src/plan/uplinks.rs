@@ -57,6 +57,18 @@ fn digest(wanted: &impl Serialize) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(text)[..16])
 }
 
+/// A digest of what is declared of a lagg or a vlan itself, and of nothing that is done with it.
+fn declared(view: &HostView, uplink: &str) -> String {
+    let uplink = view.host.uplinks.get(uplink);
+    let vlan = uplink.and_then(|uplink| uplink.vlan.as_ref());
+    let carrier = vlan.and_then(|vlan| view.host.uplinks.get(&vlan.uplink));
+    digest(&(
+        uplink.map(|uplink| &uplink.lagg),
+        vlan,
+        carrier.map(|carrier| &carrier.interface),
+    ))
+}
+
 /// The ports that a step's record is about: one that is in the ledger counts as one that has been in its lagg.
 fn new_ports(record: &[Record]) -> Vec<Owned> {
     let owned = record.iter().filter_map(|record| match record {
@@ -84,12 +96,16 @@ fn vlan_back(found: &Interface) -> Option<Vec<Back>> {
     }])
 }
 
-/// Whether the ledger need not know any more that a change was taken back: what it was about is not declared any more, or the operator has paused the host.
+/// Whether the ledger need not know any more that a change was taken back: what it was about is declared otherwise or not at all, or the operator has paused the host.
 pub(super) fn is_acquitted(view: &HostView, ledger: &Ledger, of: &str) -> bool {
     let mut ports = ledger.owned.iter();
     let is_port = ports
         .any(|owned| matches!(owned, Owned::LaggPort { port, .. } if interface_part(port) == of));
-    let is_declared = view.host.uplinks.keys().any(|uplink| part(uplink) == of);
+    let mut uplinks = view.host.uplinks.keys();
+    let is_declared = uplinks.find(|uplink| part(uplink) == of).is_some_and(|uplink| {
+        let judged = ledger.rolled_back.get(of);
+        judged.is_some_and(|judged| judged.target == declared(view, uplink))
+    });
     view.host.paused || !is_declared && !is_port
 }
 
@@ -167,7 +183,7 @@ impl<'a> Planner<'a> {
         self.leave_under_guard(
             Guard {
                 part: part(uplink),
-                target: digest(&self.view.host.uplinks.get(uplink)),
+                target: declared(self.view, uplink),
                 back,
                 disown: Vec::new(),
             },

@@ -12,6 +12,7 @@
 
 use std::fmt;
 
+use cellblock_schemas::net::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::execute::{LedgerFile, Outside};
@@ -67,6 +68,14 @@ pub enum Back {
         interface: String,
         /// In octets.
         mtu: u32,
+    },
+    /// The MAC address of a lagg: it is that of its first port, unless somebody has set another.
+    #[serde(rename_all = "camelCase")]
+    Mac {
+        /// The lagg.
+        interface: String,
+        /// Its address.
+        mac: Mac,
     },
     /// An interface that was down.
     #[serde(rename_all = "camelCase")]
@@ -146,6 +155,7 @@ impl Back {
                 remove,
             },
             Self::Mtu { interface, mtu } => Op::SetMtu { interface, mtu },
+            Self::Mac { interface, mac } => Op::SetMac { interface, mac },
             Self::Down { interface } => Op::SetUp {
                 interface,
                 up: false,

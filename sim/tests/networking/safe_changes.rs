@@ -242,6 +242,20 @@ fn what_the_host_lives_by_may_stand_any_number_of_interfaces_above() {
 }
 
 #[test]
+fn a_lagg_has_the_mac_address_of_before_again() {
+    let mut row = living_by_a_lagg();
+    let wan = interface(&row, " wan");
+    row.world
+        .run(&format!("ifconfig {wan} ether 02:00:5e:00:53:07"));
+    let before = network(&mut row.world);
+    let said = says(&mut row, &with_ports("[vtnet2]"));
+    assert_eq!(said.reason, "RolledBack", "{said:?}");
+    same(&network(&mut row.world), &before, "");
+    let shown = row.world.run(&format!("ifconfig {wan}"));
+    assert!(shown.contains("ether 02:00:5e:00:53:07"), "{shown}");
+}
+
+#[test]
 fn what_carries_nothing_any_more_is_mended_with_no_controller_in_reach() {
     let mut row = living_by_a_lagg();
     row.world.lifeline.controller = None;

@@ -87,13 +87,22 @@ fn carries(found: &Interface) -> bool {
 }
 
 /// How a vlan becomes again what it is now; none where it has no carrier.
-fn vlan_back(found: &Interface) -> Option<Vec<Back>> {
+fn vlan_back(found: &Interface, is_member: bool) -> Option<Vec<Back>> {
     let vlan = found.vlan.as_ref()?;
-    Some(vec![Back::Vlan {
-        name: found.name.clone(),
+    let name = &found.name;
+    let mut back = vec![Back::Vlan {
+        name: name.clone(),
         id: vlan.id,
         parent: vlan.parent.clone()?,
-    }])
+    }];
+    // A member of a bridge has the bridge's, and refuses another.
+    if !is_member {
+        back.push(Back::Mtu {
+            interface: name.clone(),
+            mtu: found.mtu,
+        });
+    }
+    Some(back)
 }
 
 /// Whether the ledger need not know any more that a change was taken back: what it was about is declared otherwise or not at all, or the operator has paused the host.
@@ -225,6 +234,11 @@ impl<'a> Planner<'a> {
                 .collect(),
             remove: added().map(|port| port.name.clone()).collect(),
         }];
+        let mac = self.index.interface(name).and_then(|lagg| lagg.mac);
+        back.extend(mac.map(|mac| Back::Mac {
+            interface: name.to_owned(),
+            mac,
+        }));
         back.extend(added().map(|port| Back::Mtu {
             interface: port.name.clone(),
             mtu: port.mtu,
@@ -404,7 +418,8 @@ impl<'a> Planner<'a> {
             if is_so {
                 return;
             }
-            let leave = self.leave_to_change(uplink.uplink, found, vlan_back(found));
+            let back = vlan_back(found, self.index.bridge_of(name).is_some());
+            let leave = self.leave_to_change(uplink.uplink, found, back);
             if leave == Leave::Refused {
                 return;
             }

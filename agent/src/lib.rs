@@ -39,6 +39,8 @@ pub struct Surroundings {
     pub guardian: Guardian,
     /// What must lead to the controllers before a connection is tried: the network of an emulated host.
     pub way: Option<Way>,
+    /// Whether the host is the machine that the agent runs on, and not an emulated one: a controller at one of its addresses proves nothing.
+    pub is_this_machine: bool,
 }
 
 /// A running agent.
@@ -59,6 +61,7 @@ impl Agent {
         let surroundings = Surroundings {
             guardian: Guardian::Thread(host.clone()),
             way: None,
+            is_this_machine: false,
         };
         Self::start_in(config, host, surroundings)
     }
@@ -85,6 +88,7 @@ impl Agent {
         let beside = session::Beside {
             reached,
             way: surroundings.way,
+            is_this_machine: surroundings.is_this_machine,
         };
         let (worker, link) = worker::start(&config, host, file, line)?;
         let state = link.state.clone();

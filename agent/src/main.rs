@@ -142,6 +142,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut config = config;
     let mut arguments: Vec<OsString> = Vec::new();
     let mut way: Option<Way> = None;
+    let is_this_machine = matches!(cli.host, HostKind::Freebsd);
     let system: Arc<dyn System> = match cli.host {
         HostKind::Freebsd if !cfg!(target_os = "freebsd") => {
             anyhow::bail!(
@@ -167,6 +168,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let surroundings = Surroundings {
         guardian: Guardian::Process { arguments },
         way,
+        is_this_machine,
     };
     let host: Arc<dyn Host + Send + Sync> =
         Arc::new(FreeBsd::new(system, config.folder()).with_patience(PATIENCE));

@@ -12,6 +12,8 @@ struct Heard {
     answered: u64,
     /// Why the last connection did not come about.
     problem: String,
+    /// Somebody waits for an answer.
+    waited_for: bool,
     /// The session has ended for good: nobody will answer any more.
     ended: bool,
 }
@@ -55,6 +57,13 @@ impl Reach {
     /// # Errors
     /// None came in time; why the last connection did not come about.
     pub fn anew(&self, at_most: Duration) -> Result<(), String> {
+        self.lock().waited_for = true;
+        let answer = self.wait(at_most);
+        self.lock().waited_for = false;
+        answer
+    }
+
+    fn wait(&self, at_most: Duration) -> Result<(), String> {
         let until = Instant::now() + at_most;
         let mut heard = self.lock();
         heard.problem.clear();
@@ -117,6 +126,13 @@ impl Reached {
         self.shared.news.notify_all();
     }
 
+    /// Whether somebody waits for an answer.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        let heard = self.shared.heard.lock();
+        heard.unwrap_or_else(PoisonError::into_inner).waited_for
+    }
+
     /// A connection did not come about.
     pub fn note(&self, problem: String) {
         self.shared
@@ -125,6 +141,28 @@ impl Reached {
             .unwrap_or_else(PoisonError::into_inner)
             .problem = problem;
     }
+}
+
+/// What a controller on this host is told as.
+pub const ON_THIS_HOST: &str = "the controller is on this host and proves nothing";
+
+/// Whether a controller is on this host: its address is one of the host's own, by name or not. A connection to it says nothing of the wire.
+pub async fn is_here(url: &str) -> bool {
+    let Ok(url) = url.parse::<tonic::transport::Uri>() else {
+        return false;
+    };
+    let https = url.scheme_str() == Some("https");
+    let port = url.port_u16().unwrap_or(if https { 443 } else { 80 });
+    let host = url.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let Ok(mut addresses) = tokio::net::lookup_host((host, port)).await else {
+        return false;
+    };
+    // An address that is not the host's own cannot be bound (EADDRNOTAVAIL, bind(2)).
+    addresses.any(|address| {
+        let ip = address.ip().to_canonical();
+        ip.is_loopback() || ip.is_unspecified() || std::net::UdpSocket::bind((ip, 0)).is_ok()
+    })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use crate::Way;
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::reach::Reached;
+use crate::reach::{self, Reached};
 use crate::worker::Link;
 
 #[cfg(test)]
@@ -45,6 +45,8 @@ pub struct Beside {
     pub reached: Reached,
     /// What must lead to the controllers before a connection is tried.
     pub way: Option<Way>,
+    /// Whether the host is the machine that this runs on.
+    pub is_this_machine: bool,
 }
 
 /// Speaks to controllers until `stopped`.
@@ -66,6 +68,12 @@ pub async fn run(
     let mut pause = PAUSE_FIRST;
     for url in session.config.controllers.clone().iter().cycle() {
         let began = Instant::now();
+        if session.beside.reached.is_waited_for()
+            && session.is_here(url).await
+            && session.has_another().await
+        {
+            continue;
+        }
         let talked = tokio::select! {
             ended = session.talk(url) => ended,
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -165,7 +173,11 @@ impl Session {
         {
             Some(wire::controller_message::Message::Welcome(welcome)) => {
                 tracing::info!(controller = %url, version = %welcome.controller_version, "connected");
-                self.beside.reached.answer(question);
+                if self.is_here(url).await {
+                    self.beside.reached.note(reach::ON_THIS_HOST.to_owned());
+                } else {
+                    self.beside.reached.answer(question);
+                }
                 Duration::from_millis(u64::from(welcome.heartbeat_ms.max(100)))
             }
             Some(wire::controller_message::Message::Refused(refused)) => {
@@ -230,6 +242,20 @@ impl Session {
         // No controller has sent this view: without a digest whoever comes next sends its own, whole.
         self.base = Some(view.clone());
         self.link.views.send(view, String::new());
+    }
+
+    async fn is_here(&self, url: &str) -> bool {
+        self.beside.is_this_machine && reach::is_here(url).await
+    }
+
+    /// Whether there is a controller elsewhere.
+    async fn has_another(&self) -> bool {
+        for url in &self.config.controllers {
+            if !self.is_here(url).await {
+                return true;
+            }
+        }
+        false
     }
 
     async fn connect(&self, url: &str) -> anyhow::Result<Channel> {

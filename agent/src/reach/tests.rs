@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::reach;
+use super::{is_here, reach};
 
 /// A time that no test waits for.
 const LONG: Duration = Duration::from_secs(3_600);
@@ -35,4 +35,18 @@ fn nobody_waits_for_a_session_that_has_ended() {
     drop(reached);
     let said = asked.join().expect("no panic");
     assert!(said.expect_err("nobody answers").contains("has ended"));
+}
+
+#[tokio::test]
+async fn a_controller_on_this_host_is_known_by_its_address() {
+    for url in [
+        "http://127.0.0.1:7443",
+        "https://[::1]:7443",
+        "https://localhost",
+    ] {
+        assert!(is_here(url).await, "{url}");
+    }
+    for url in ["https://192.0.2.1:7443", "https://[2001:db8::1]", "no URL"] {
+        assert!(!is_here(url).await, "{url}");
+    }
 }

@@ -256,6 +256,27 @@ fn a_lagg_has_the_mac_address_of_before_again() {
 }
 
 #[test]
+fn a_jail_is_restarted_although_its_uplink_waits_for_a_controller() {
+    let mut row = living_by_a_lagg();
+    row.world.lifeline.controller = None;
+    // The vlan of the jail moves to the lagg, and the host has come to live by it.
+    let cameras = interface(&row, " cameras");
+    row.world
+        .run(&format!("ifconfig {cameras} inet 10.50.0.7/24 alias"));
+    let moved = with_ports("[vtnet1]").replace("{id: 50,", "{id: 51,");
+    let said = says(&mut row, &moved);
+    assert_eq!(said.reason, "ControllerUnreachable", "{said:?}");
+    let jails = || "jls name".to_owned();
+    let shown = row.world.run(&jails());
+    let recorder = shown.lines().find(|line| line.contains("recorder"));
+    let recorder = recorder.expect("the jail").trim().to_owned();
+    row.world.run(&format!("jail -r {recorder}"));
+    ready(&mut row.world);
+    let shown = row.world.run(&jails());
+    assert!(shown.contains(&recorder), "{shown}");
+}
+
+#[test]
 fn what_carries_nothing_any_more_is_mended_with_no_controller_in_reach() {
     let mut row = living_by_a_lagg();
     row.world.lifeline.controller = None;

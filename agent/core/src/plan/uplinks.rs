@@ -139,7 +139,10 @@ impl<'a> Planner<'a> {
         let mut needs = Vec::new();
         let mut below = self.desired.uplinks.of(interface);
         while let Some(uplink) = below {
-            needs.push(subject(uplink.uplink));
+            // One that carries already has a MAC address, and may be waiting for a controller to be changed further.
+            if !self.index.interface(&uplink.interface).is_some_and(carries) {
+                needs.push(subject(uplink.uplink));
+            }
             below = match &uplink.made {
                 Made::Vlan { parent, .. } => self.desired.uplinks.of(parent),
                 Made::Lagg { .. } => None,

@@ -1,6 +1,7 @@
 //! The uplinks of a Host: which interface each is, and the laggs and vlans that are to be made for them.
 //!
-//! One that exists and is equal is used as it is, whoever made it, and never changed. A port that the host lives by is not taken: while nothing confirms such a change, a mistake would cut the host off.
+//! One that exists and is equal is used as it is, whoever made it, and never changed. A port that the host lives by is not taken: it would receive nothing itself any more, and the
+//! host's addresses are its operator's to move. What of ours the host has come to live by is changed under guard (`crate::guard`).
 
 use std::collections::BTreeMap;
 

@@ -185,6 +185,25 @@ fn what_was_taken_back_is_known_until_the_lagg_itself_is_declared_otherwise() {
 }
 
 #[test]
+fn what_was_taken_back_is_not_made_after_a_boot_either() {
+    let mut row = living_by_a_lagg();
+    let said = says(&mut row, &with_ports("[vtnet2]"));
+    assert_eq!(said.reason, "RolledBack", "{said:?}");
+    row.world.host.emulator().reboot();
+    row.world.start(None);
+    let said = ready(&mut row.world);
+    assert_eq!(said.reason, "RolledBack", "{said:?}");
+    let shown = row.world.run("ifconfig -g lagg");
+    assert_eq!(shown, "");
+    // What stood before is made again.
+    let said = says(&mut row, &with_ports("[vtnet1]"));
+    assert_eq!(said.status, ConditionStatus::True, "{said:?}");
+    let wan = interface(&row, " wan");
+    let shown = row.world.run(&format!("ifconfig {wan}"));
+    assert!(shown.contains("laggport: vtnet1"), "{shown}");
+}
+
+#[test]
 fn with_no_controller_in_reach_it_does_not_begin() {
     let mut row = living_by_a_lagg();
     let controller = row.world.lifeline.controller.take();

@@ -153,7 +153,18 @@ impl<'a> Planner<'a> {
 
     pub(super) fn plan_uplinks(&mut self) {
         let uplinks = std::mem::take(&mut self.desired.uplinks.made);
+        let mut refused: Vec<&str> = Vec::new();
         for uplink in &uplinks {
+            let whose = format!("spec.uplinks[{}]", uplink.uplink);
+            let target = declared(self.view, uplink.uplink);
+            // A boot has taken away what stood, and what was taken back is not made instead of it.
+            if refused.iter().any(|refused| uplink.is_upon(refused))
+                || self.index.interface(&uplink.interface).is_none()
+                    && self.is_judged(&part(uplink.uplink), &target, &whose)
+            {
+                refused.push(&uplink.interface);
+                continue;
+            }
             self.plan_module(match uplink.made {
                 Made::Lagg { .. } => "if_lagg",
                 Made::Vlan { .. } => "if_vlan",
@@ -205,15 +216,23 @@ impl<'a> Planner<'a> {
 
     /// A change under guard, unless it was taken back.
     fn leave_under_guard(&mut self, guard: Guard, whose: &str) -> Leave {
-        let judged = self.ledger.rolled_back.get(&guard.part);
-        let Some(judged) = judged.filter(|judged| judged.target == guard.target) else {
-            return Leave::UnderGuard(Box::new(guard));
+        if self.is_judged(&guard.part, &guard.target, whose) {
+            return Leave::Refused;
+        }
+        Leave::UnderGuard(Box::new(guard))
+    }
+
+    /// Whether that was taken back once; then a block says so.
+    fn is_judged(&mut self, part: &str, target: &str, whose: &str) -> bool {
+        let judged = self.ledger.rolled_back.get(part);
+        let Some(judged) = judged.filter(|judged| judged.target == target) else {
+            return false;
         };
         let message = format!(
             "{whose}: {judged}; it is not tried again before something else is declared, or the host has been paused (jailctl host pause, jailctl host resume)"
         );
         self.block(&Subject::Host, reason::ROLLED_BACK, message);
-        Leave::Refused
+        true
     }
 
     /// How a lagg becomes again what it is now.

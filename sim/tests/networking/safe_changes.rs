@@ -307,7 +307,10 @@ fn what_carries_nothing_any_more_is_mended_with_no_controller_in_reach() {
     let shown = row.world.run(&format!("ifconfig {wan}"));
     assert!(shown.contains("laggport: vtnet2"), "{shown}");
     let shown = row.world.run(&format!("ifconfig {office}"));
-    assert!(shown.contains(&format!("parent interface: {wan}")), "{shown}");
+    assert!(
+        shown.contains(&format!("parent interface: {wan}")),
+        "{shown}"
+    );
 }
 
 #[test]

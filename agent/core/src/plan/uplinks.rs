@@ -111,10 +111,12 @@ pub(super) fn is_acquitted(view: &HostView, ledger: &Ledger, of: &str) -> bool {
     let is_port = ports
         .any(|owned| matches!(owned, Owned::LaggPort { port, .. } if interface_part(port) == of));
     let mut uplinks = view.host.uplinks.keys();
-    let is_declared = uplinks.find(|uplink| part(uplink) == of).is_some_and(|uplink| {
-        let judged = ledger.rolled_back.get(of);
-        judged.is_some_and(|judged| judged.target == declared(view, uplink))
-    });
+    let is_declared = uplinks
+        .find(|uplink| part(uplink) == of)
+        .is_some_and(|uplink| {
+            let judged = ledger.rolled_back.get(of);
+            judged.is_some_and(|judged| judged.target == declared(view, uplink))
+        });
     view.host.paused || !is_declared && !is_port
 }
 

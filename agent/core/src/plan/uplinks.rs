@@ -105,6 +105,20 @@ fn vlan_back(found: &Interface, is_member: bool) -> Option<Vec<Back>> {
     Some(back)
 }
 
+/// That a change to that target was taken back once, in words.
+fn verdict(ledger: &Ledger, part: &str, target: &str) -> Option<String> {
+    let judged = ledger.rolled_back.get(part);
+    let judged = judged.filter(|judged| judged.target == target)?;
+    Some(format!(
+        "{judged}; it is not tried again before something else is declared, or the host has been paused (jailctl host pause, jailctl host resume)"
+    ))
+}
+
+/// Why a lagg or a vlan that a boot has taken away is not made as it is declared: that was taken back once.
+pub(super) fn verdict_of(view: &HostView, ledger: &Ledger, uplink: &str) -> Option<String> {
+    verdict(ledger, &part(uplink), &declared(view, uplink))
+}
+
 /// Whether the ledger need not know any more that a change was taken back: what it was about is declared otherwise or not at all, or the operator has paused the host.
 pub(super) fn is_acquitted(view: &HostView, ledger: &Ledger, of: &str) -> bool {
     let mut ports = ledger.owned.iter();
@@ -155,18 +169,7 @@ impl<'a> Planner<'a> {
 
     pub(super) fn plan_uplinks(&mut self) {
         let uplinks = std::mem::take(&mut self.desired.uplinks.made);
-        let mut refused: Vec<&str> = Vec::new();
         for uplink in &uplinks {
-            let whose = format!("spec.uplinks[{}]", uplink.uplink);
-            let target = declared(self.view, uplink.uplink);
-            // A boot has taken away what stood, and what was taken back is not made instead of it.
-            if refused.iter().any(|refused| uplink.is_upon(refused))
-                || self.index.interface(&uplink.interface).is_none()
-                    && self.is_judged(&part(uplink.uplink), &target, &whose)
-            {
-                refused.push(&uplink.interface);
-                continue;
-            }
             self.plan_module(match uplink.made {
                 Made::Lagg { .. } => "if_lagg",
                 Made::Vlan { .. } => "if_vlan",
@@ -218,23 +221,16 @@ impl<'a> Planner<'a> {
 
     /// A change under guard, unless it was taken back.
     fn leave_under_guard(&mut self, guard: Guard, whose: &str) -> Leave {
-        if self.is_judged(&guard.part, &guard.target, whose) {
-            return Leave::Refused;
-        }
-        Leave::UnderGuard(Box::new(guard))
-    }
-
-    /// Whether that was taken back once; then a block says so.
-    fn is_judged(&mut self, part: &str, target: &str, whose: &str) -> bool {
-        let judged = self.ledger.rolled_back.get(part);
-        let Some(judged) = judged.filter(|judged| judged.target == target) else {
-            return false;
+        let judged = verdict(self.ledger, &guard.part, &guard.target);
+        let Some(judged) = judged else {
+            return Leave::UnderGuard(Box::new(guard));
         };
-        let message = format!(
-            "{whose}: {judged}; it is not tried again before something else is declared, or the host has been paused (jailctl host pause, jailctl host resume)"
+        self.block(
+            &Subject::Host,
+            reason::ROLLED_BACK,
+            format!("{whose}: {judged}"),
         );
-        self.block(&Subject::Host, reason::ROLLED_BACK, message);
-        true
+        Leave::Refused
     }
 
     /// How a lagg becomes again what it is now.

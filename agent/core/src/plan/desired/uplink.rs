@@ -15,6 +15,7 @@ use crate::observed::{Interface, Observed};
 use crate::op::Subject;
 use crate::plan::index::Index;
 use crate::plan::reason;
+use crate::plan::uplinks::verdict_of;
 
 /// Interfaces that no lagg takes: they are no Ethernet (EPROTONOSUPPORT), or a lagg themselves (EINVAL; `lagg_port_create`, sys/net/if_lagg.c).
 const NO_PORTS: [&str; 7] = ["bridge", "gif", "gre", "lagg", "lo", "tun", "wg"];
@@ -323,6 +324,11 @@ impl<'a> Resolver<'a, '_> {
         {
             return Found::Standing(equal);
         }
+        if standing.is_none()
+            && let Some(message) = verdict_of(self.view, self.ledger, uplink)
+        {
+            return Found::Refused(reason::ROLLED_BACK, message);
+        }
         let (mut ports, mut refused, mut pending) = (Vec::new(), None, None);
         for port in &lagg.ports {
             match self.check_port(port, &interface) {
@@ -534,6 +540,11 @@ impl<'a> Resolver<'a, '_> {
                 holder.name, vlan.id
             );
             return Found::Refused(reason::UPLINK_IN_USE, message);
+        }
+        if standing.is_none()
+            && let Some(message) = verdict_of(self.view, self.ledger, uplink)
+        {
+            return Found::Refused(reason::ROLLED_BACK, message);
         }
         self.desired.uplinks.made.push(DesiredUplink {
             uplink,

@@ -187,6 +187,12 @@ impl Interface {
         self.flags.contains("UP")
     }
 
+    /// Whether it takes addresses from router advertisements.
+    #[must_use]
+    pub fn accepts_rtadv(&self) -> bool {
+        self.nd6.contains("ACCEPT_RTADV") && !self.nd6.contains("IFDISABLED")
+    }
+
     /// The entry of `address`, if the interface has it.
     #[must_use]
     pub fn address(&self, address: IpAddr) -> Option<&Address> {

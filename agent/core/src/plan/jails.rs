@@ -841,10 +841,8 @@ impl<'a> Planner<'a> {
             };
             self.step(Phase::RepairVnet, subject, op);
         }
-        let accepts =
-            |end: &Interface| end.nd6.contains("ACCEPT_RTADV") && !end.nd6.contains("IFDISABLED");
         // Routers advertise without being asked, too. A program of the jail is not run here.
-        if link.addressing == Addressing::Slaac && !end.is_some_and(accepts) {
+        if link.addressing == Addressing::Slaac && !end.is_some_and(Interface::accepts_rtadv) {
             let op = Op::AcceptRtadvInVnet {
                 jail: jail.to_owned(),
                 interface: link.interface.clone(),

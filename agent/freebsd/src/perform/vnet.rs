@@ -134,16 +134,13 @@ impl Performer<'_> {
 
     /// The words of the jail's first start.
     pub(super) fn accept_rtadv_in_vnet(&self, jail: &str, interface: &str) -> Result<(), Failure> {
-        let accepts = |found: &Interface| {
-            found.nd6.contains("ACCEPT_RTADV") && !found.nd6.contains("IFDISABLED")
-        };
-        if accepts(&self.expect_in(jail, interface)?) {
+        if self.expect_in(jail, interface)?.accepts_rtadv() {
             return Ok(());
         }
         let mut arguments = words![interface];
         arguments.extend(jailconf::ACCEPT_RTADV.split(' ').map(str::to_owned));
         self.ifconfig_in(jail, arguments)?;
-        effect(accepts(&self.expect_in(jail, interface)?), || {
+        effect(self.expect_in(jail, interface)?.accepts_rtadv(), || {
             format!("{interface} in jail {jail} takes no router advertisements")
         })
     }

@@ -1,6 +1,7 @@
 //! What the agent does to a host beside its jails: sysctls that the Host declares, modules that they come with, and the logs that jails write.
 
 use cellblock_fakebsd::Release;
+use cellblock_fakebsd::outside::Router;
 use cellblock_schemas::condition::ConditionStatus;
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::HostView;
@@ -82,6 +83,78 @@ fn a_withdrawn_sysctl_that_somebody_changed_is_left_alone() {
         "{:?}",
         world.ledger().owned
     );
+}
+
+/// A host that lives by what a router advertises, and its default route.
+fn by_advertisement(world: &mut World) -> String {
+    let router = Router {
+        link_local: "fe80::1".parse().expect("an address"),
+        prefix: "2001:db8:7::".parse().expect("a prefix"),
+    };
+    world.host.emulator().add_router("vtnet0", None, router);
+    run(world, "sysctl net.inet6.ip6.forwarding=0");
+    run(world, "ifconfig vtnet0 inet6 -ifdisabled accept_rtadv");
+    world.sleep(2_000);
+    world.host.emulator().advertise();
+    default_route(world)
+}
+
+fn default_route(world: &World) -> String {
+    let routes = run(world, "netstat -rn -6");
+    let mut lines = routes.lines();
+    let line = lines.find(|line| line.starts_with("default"));
+    line.unwrap_or_default().to_owned()
+}
+
+fn host_trouble(report: &HostReport) -> String {
+    let conditions = report.conditions.iter();
+    let told = conditions.filter(|condition| condition.reason == "RouterWouldBeLost");
+    told.map(|condition| condition.message.clone()).collect()
+}
+
+#[test]
+fn a_host_that_lives_by_a_router_does_not_lose_it_by_forwarding() {
+    let (forwarding, takes) = ("net.inet6.ip6.forwarding", "net.inet6.ip6.rfc6204w3");
+    let mut world = World::new(Release::V15_1);
+    let route = by_advertisement(&mut world);
+    assert!(route.contains("fe80::1%vtnet0"), "{route}");
+    // Alone it is refused: the next advertisement would take the route away, as it does when an operator does it by hand.
+    world.take(declaring(serde_json::json!({ forwarding: 1 })));
+    let told = host_trouble(&rest(&mut world));
+    assert!(
+        told.contains("declare net.inet6.ip6.rfc6204w3: 1"),
+        "{told}"
+    );
+    assert_eq!(run(&world, &format!("sysctl -n {forwarding}")), "0");
+    run(&world, &format!("sysctl {forwarding}=1"));
+    world.host.emulator().advertise();
+    assert_eq!(default_route(&world), "");
+    run(&world, &format!("sysctl {forwarding}=0"));
+    world.host.emulator().advertise();
+    assert_eq!(default_route(&world), route);
+    // With the other it is set, in the order that keeps the route.
+    let both = serde_json::json!({ forwarding: 1, takes: 1 });
+    world.take(declaring(both));
+    assert_eq!(host_trouble(&rest(&mut world)), "");
+    world.host.emulator().advertise();
+    assert_eq!(default_route(&world), route);
+    assert_eq!(run(&world, &format!("sysctl -n {forwarding}")), "1");
+    // The other alone is not taken back while the host forwards.
+    world.take(declaring(serde_json::json!({ forwarding: 1 })));
+    let told = host_trouble(&rest(&mut world));
+    assert!(
+        told.contains("net.inet6.ip6.rfc6204w3=0 is not set"),
+        "{told}"
+    );
+    assert_eq!(run(&world, &format!("sysctl -n {takes}")), "1");
+    world.take(declaring(serde_json::json!({})));
+    assert_eq!(host_trouble(&rest(&mut world)), "");
+    assert_eq!(
+        run(&world, &format!("sysctl -n {forwarding} {takes}")),
+        "0\n0"
+    );
+    world.host.emulator().advertise();
+    assert_eq!(default_route(&world), route);
 }
 
 #[test]

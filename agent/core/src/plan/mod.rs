@@ -126,6 +126,8 @@ pub mod reason {
     pub const PF_NOT_EFFECTIVE: &str = "PfNotEffective";
     /// Packets must be forwarded and the host does not forward.
     pub const FORWARDING_DISABLED: &str = "ForwardingDisabled";
+    /// A sysctl would take the router away that the host has from router advertisements.
+    pub const ROUTER_WOULD_BE_LOST: &str = "RouterWouldBeLost";
     /// A public address that NAT or a published port uses is not on the uplink.
     pub const PUBLIC_ADDRESS_MISSING: &str = "PublicAddressMissing";
     /// A public address that shall be a jail's as a whole is the one that the host itself sends from.
@@ -223,6 +225,10 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
     wanted
         .sysctls
         .extend(sysctls::set_by_us(ledger).map(|(oid, _, _)| oid.to_owned()));
+    let beside = wanted.sysctls.iter().filter_map(|oid| sysctls::beside(oid));
+    wanted
+        .sysctls
+        .extend(beside.map(str::to_owned).collect::<Vec<_>>());
     for jail in view.jails.values() {
         wanted
             .directories

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use cellblock_schemas::net::Family;
 use cellblock_schemas::view::HostView;
 
 use super::phase::Phase;
 use super::{Planner, reason, tables};
 use crate::ledger::{Ledger, Owned};
-use crate::observed::Observed;
+use crate::observed::{Interface, Observed, Route};
 use crate::op::{Op, Record, Step, Subject};
 
 /// Whose oids come with a module that we may load (`docs/design/0001-ownership.md`, what stays behind): the policy of bridge(4) towards pf is declared before there is a bridge.
@@ -16,6 +17,21 @@ const MODULES: [(&str, &str); 3] = [
     ("net.link.bridge.", "if_bridge"),
     ("net.link.epair.", "if_epair"),
 ];
+
+/// Whether the host forwards IPv6.
+const FORWARDING6: &str = "net.inet6.ip6.forwarding";
+
+/// Whether it takes a default route from router advertisements all the same: one that forwards forgets its router with the next advertisement otherwise (`nd6_ra_input`, sys/netinet6/nd6_rtr.c).
+const TAKES_ROUTERS: &str = "net.inet6.ip6.rfc6204w3";
+
+/// What the planner must know beside the sysctls themselves that it may change.
+pub(super) fn beside(oid: &str) -> Option<&'static str> {
+    match oid {
+        FORWARDING6 => Some(TAKES_ROUTERS),
+        TAKES_ROUTERS => Some(FORWARDING6),
+        _ => None,
+    }
+}
 
 /// The sysctls that the ledger has: oid, value before, and the value that we set.
 pub(super) fn set_by_us(ledger: &Ledger) -> impl Iterator<Item = (&str, &str, Option<&str>)> {
@@ -103,6 +119,7 @@ impl Planner<'_> {
         let ledger = self.ledger;
         match self.observed.sysctls.get(oid) {
             Some(Some(present)) if *present == value => {}
+            Some(Some(_)) if !self.keeps_router(oid, &value) => {}
             Some(Some(present)) => {
                 let before = set_by_us(ledger).find(|(ours, _, _)| *ours == oid);
                 let record = Owned::Sysctl {
@@ -151,6 +168,9 @@ impl Planner<'_> {
         let ours = set_by_us(ledger)
             .find(|(ours, _, value)| *ours == oid && value.is_some() && *value == present);
         let Some((_, previous, _)) = ours else { return };
+        if !self.keeps_router(oid, previous) {
+            return;
+        }
         let op = Op::SetSysctl {
             oid: oid.to_owned(),
             value: previous.to_owned(),
@@ -158,6 +178,48 @@ impl Planner<'_> {
         self.step(Phase::Restore, &Subject::sysctl(oid), op)
             .forget
             .extend(entries_of(ledger, oid).cloned().map(Record::Owned));
+    }
+
+    /// Whether the host keeps the router that it lives by when `oid` becomes `value`. What takes it away is refused, unless the other sysctl is on its way.
+    fn keeps_router(&mut self, oid: &str, value: &str) -> bool {
+        let now = |name: &str| {
+            let present = self.observed.sysctls.get(name);
+            present.is_some_and(|present| present.as_deref().is_some_and(|value| value != "0"))
+        };
+        let then = |name: &str| if name == oid { value != "0" } else { now(name) };
+        let (forwards, takes) = (then(FORWARDING6), then(TAKES_ROUTERS));
+        let is_change = !now(FORWARDING6) || now(TAKES_ROUTERS);
+        if beside(oid).is_none() || !forwards || takes || !is_change {
+            return true;
+        }
+        let Some(route) = self.route_by_advertisement() else {
+            return true;
+        };
+        if oid == FORWARDING6 && self.view.host.declares_on(TAKES_ROUTERS) {
+            return false;
+        }
+        let message = format!(
+            "spec.sysctls: {oid}={value} is not set: this host has its IPv6 default route ({} by {}) from router advertisements, and a host that forwards loses it with the next one; declare {TAKES_ROUTERS}: 1 with it, or give the host a default route of its own (ipv6_defaultrouter in rc.conf)",
+            route.gateway, route.interface
+        );
+        self.block(&Subject::Host, reason::ROUTER_WOULD_BE_LOST, message);
+        false
+    }
+
+    /// The IPv6 default route, if a router advertisement brought it: nobody made it (`S`), and its interface listens to them.
+    fn route_by_advertisement(&self) -> Option<&Route> {
+        let listens = |name: &str| {
+            self.index
+                .interfaces_named(name)
+                .any(Interface::accepts_rtadv)
+        };
+        let mut routes = self.observed.routes.get(&0)?.iter();
+        routes.find(|route| {
+            route.family == Family::Ipv6
+                && route.destination == "default"
+                && !route.flags.contains('S')
+                && listens(&route.interface)
+        })
     }
 }
 

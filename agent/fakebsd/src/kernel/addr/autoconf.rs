@@ -21,20 +21,25 @@ impl Kernel {
         self.take_prefix(id, router.prefix);
     }
 
-    /// A stack that forwards takes no default route from others, nor does an interface with `no_radr`; one that is there stays.
+    /// In a stack that forwards, and on an interface with `no_radr`, a router counts as one that is a router no more: the default route that it brought goes (`defrouter_remove`).
     fn take_router(&mut self, id: IfId, router: Ipv6Addr) {
         let ifnet = self.ifnet(id);
         let (vnet, fib, index) = (ifnet.vnet, ifnet.fib, ifnet.index);
         let is_on = |name| self.vnet_sysctl_number(vnet, name).unwrap_or_default() != 0;
-        if ifnet.nd & nd::NO_RADR != 0
-            || is_on("net.inet6.ip6.forwarding") && !is_on("net.inet6.ip6.rfc6204w3")
-        {
-            return;
-        }
+        let refused = ifnet.nd & nd::NO_RADR != 0
+            || is_on("net.inet6.ip6.forwarding") && !is_on("net.inet6.ip6.rfc6204w3");
         let key = RouteKey::new(Family::Inet6, 0, 0);
         let gateway = Gateway::Address(IpAddr::V6(embed_scope(router, index)));
-        // Refused with EEXIST where there is one, which nobody is told.
-        let _ = self.route_add(vnet, fib, key, gateway, Some(id), rtf::GATEWAY);
+        if !refused {
+            // Refused with EEXIST where there is one, which nobody is told.
+            let _ = self.route_add(vnet, fib, key, gateway, Some(id), rtf::GATEWAY);
+            return;
+        }
+        let tables = self.fib(vnet, fib);
+        let route = tables.and_then(|tables| tables.rib(Family::Inet6).get(key));
+        if route.is_some_and(|route| route.gateway == gateway && route.flags & rtf::STATIC == 0) {
+            self.route_remove(vnet, fib, key);
+        }
     }
 
     /// An address of the prefix with the identifier of the link-local one, without which there is none.

@@ -67,6 +67,11 @@ fn assert_outcome(world: &mut World) -> Result<(), TestCaseError> {
     let passed = world
         .pass()
         .map_err(|error| TestCaseError::fail(error.to_string()))?;
+    // A jail that cannot be changed runs as it was, and holds the routing table that it was started with.
+    let holds_table = passed.report.jails.iter().any(|report| {
+        let jail = &world.view.jails[&report.uid];
+        report.jid.is_some() && !obstacles(&world.view, jail).is_empty()
+    });
     for report in &passed.report.jails {
         let jail = &world.view.jails[&report.uid];
         let ready = report
@@ -76,6 +81,9 @@ fn assert_outcome(world: &mut World) -> Result<(), TestCaseError> {
             .expect("always reported");
         let wanted = !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped;
         let obstacles = obstacles(&world.view, jail);
+        if holds_table && ready.reason == "RouteTaken" {
+            continue;
+        }
         prop_assert_eq!(
             ready.status == ConditionStatus::True,
             wanted && obstacles.is_empty(),

@@ -15,7 +15,7 @@ use cellblock_schemas::net::Family;
 use cellblock_schemas::view::{NetworkView, SliceView};
 use ipnet::IpNet;
 
-use super::tables::{Tables, WantedRoute, stands};
+use super::tables::{Held, Tables, WantedRoute, stands};
 use super::{Planner, reason};
 use crate::op::{Subject, TableRoute, Via};
 
@@ -102,7 +102,7 @@ impl<'a> Planner<'a> {
     ) -> Option<(&'static str, String)> {
         let route = route(slice);
         let key = (route.fib, route.destination);
-        if let Some(message) = self.in_the_way(tables, key, &route.via) {
+        if let Some(message) = self.in_the_way(&Held::new(), tables, key, &route.via) {
             return Some((reason::ROUTE_TAKEN, message));
         }
         let next_hop = slice.next_hop;

@@ -31,6 +31,9 @@ pub const FIBS_MAX: u16 = 16;
 /// Routes by table and destination.
 pub(super) type Tables = BTreeMap<(u16, IpNet), WantedRoute>;
 
+/// The tables that stay as they are, each with one of the jails that run by it.
+pub(super) type Held<'a> = BTreeMap<u16, &'a str>;
+
 /// A route that shall stand.
 pub(super) struct WantedRoute {
     via: Via,
@@ -102,7 +105,26 @@ impl WantedRoute {
 impl<'a> Planner<'a> {
     /// Finds out what shall stand in the tables, and which jails cannot have theirs: these are blocked, and go on as they are if they run.
     pub(super) fn resolve_tables(&mut self) {
-        let mut tables = Tables::new();
+        // A jail that goes on as it is holds its table as it is, which others may need otherwise.
+        loop {
+            let held = self.held_fibs();
+            let mut tables = Tables::new();
+            let blocked = self.fill_tables(&held, &mut tables);
+            if blocked.is_empty() {
+                self.add_neighbours(&held, &mut tables);
+                self.add_slices(&mut tables);
+                self.tables = tables;
+                return;
+            }
+            for (uid, message) in blocked {
+                self.desired.jails.remove(&uid);
+                self.block(&Subject::Jail(uid), reason::ROUTE_TAKEN, message);
+            }
+        }
+    }
+
+    /// Adds what the jails need. Those that cannot have it, and why.
+    fn fill_tables(&self, held: &Held<'_>, tables: &mut Tables) -> Vec<(Uid, String)> {
         let mut blocked = Vec::new();
         for (uid, jail) in &self.desired.jails {
             if !(1..FIBS_MAX).contains(&jail.fib) || jail.aliases.is_empty() {
@@ -112,7 +134,7 @@ impl<'a> Planner<'a> {
                 .routes_of(uid, jail)
                 .into_iter()
                 .find_map(|(key, wanted)| {
-                    let message = self.in_the_way(&tables, key, &wanted.via);
+                    let message = self.in_the_way(held, tables, key, &wanted.via);
                     if message.is_none() {
                         tables.entry(key).or_insert(wanted);
                     }
@@ -122,13 +144,7 @@ impl<'a> Planner<'a> {
                 blocked.push((uid.clone(), message));
             }
         }
-        self.add_neighbours(&mut tables);
-        self.add_slices(&mut tables);
-        for (uid, message) in blocked {
-            self.desired.jails.remove(&uid);
-            self.block(&Subject::Jail(uid), reason::ROUTE_TAKEN, message);
-        }
-        self.tables = tables;
+        blocked
     }
 
     /// What a jail needs in its table, for itself and by its networks.
@@ -177,7 +193,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Addresses beside those of the jails: what a prefix's route leads to on the link would be asked for there, though the host itself has it.
-    fn add_neighbours(&self, tables: &mut Tables) {
+    fn add_neighbours(&self, held: &Held<'_>, tables: &mut Tables) {
         let links: Vec<(u16, IpNet, String)> = tables
             .iter()
             .filter_map(|((fib, net), wanted)| match &wanted.via {
@@ -212,7 +228,7 @@ impl<'a> Planner<'a> {
                 if interface == link && net.contains(address) {
                     let key = (*fib, IpNet::from(*address));
                     let via = Via::loopback();
-                    if self.in_the_way(tables, key, &via).is_none() {
+                    if self.in_the_way(held, tables, key, &via).is_none() {
                         let subject = Subject::table(*fib);
                         tables.entry(key).or_insert(WantedRoute { via, subject });
                     }
@@ -224,6 +240,7 @@ impl<'a> Planner<'a> {
     /// Why a route cannot stand: somebody else's leads there another way, or another jail needs it to.
     pub(super) fn in_the_way(
         &self,
+        held: &Held<'_>,
         tables: &Tables,
         (fib, to): (u16, IpNet),
         via: &Via,
@@ -241,8 +258,17 @@ impl<'a> Planner<'a> {
             via: via.clone(),
         };
         let present = self.index.table_route(fib, to)?;
-        if route.is(present) || self.ledger.has_table_route(fib, present) {
+        if route.is(present) {
             return None;
+        }
+        if self.ledger.has_table_route(fib, present) {
+            let holder = held.get(&fib)?;
+            return Some(format!(
+                "in routing table {fib} the route to {} goes by {} ({}) and not {via} as long as jail `{holder}` runs as it is; see what keeps that from changing",
+                named(to),
+                present.gateway,
+                present.interface
+            ));
         }
         let help = if fib == 0 {
             format!("take it away (route delete {})", named(to))
@@ -290,7 +316,7 @@ impl<'a> Planner<'a> {
             };
             let wanted = tables.get(&(route.fib, route.destination));
             // Jails hold the tables that their processes send by; what is forwarded belongs to no jail.
-            let is_held = route.fib > 0 && held.contains(&route.fib);
+            let is_held = held.contains_key(&route.fib);
             if wanted.is_some_and(|wanted| wanted.via == route.via) || is_held {
                 continue;
             }
@@ -307,12 +333,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The tables of jails that are there and not in this plan: those that are blocked, and those that are being stopped.
-    fn held_fibs(&self) -> BTreeSet<u16> {
-        let jails = self.ledger.jails.iter();
+    /// The tables, but for the first, of jails that are there and not in this plan: those that are blocked, and those that are being stopped.
+    fn held_fibs(&self) -> Held<'a> {
+        let ledger = self.ledger;
+        let jails = ledger.jails.iter();
         let held =
             jails.filter(|(uid, _)| !self.desired.jails.contains_key(*uid) && !self.is_over(uid));
-        held.map(|(_, ours)| started_fib(ours)).collect()
+        held.map(|(_, ours)| (started_fib(ours), ours.name.as_str()))
+            .filter(|(fib, _)| *fib > 0)
+            .collect()
     }
 
     /// What a jail's start needs of its table.

@@ -22,8 +22,10 @@ pub struct Wanted {
     pub drivers: bool,
     /// VNET jails whose own pf is to be looked at, by name.
     pub firewalled: BTreeMap<String, Firewalled>,
-    /// Numbers of devfs rulesets that are to be asked whether they hide /dev/pf.
+    /// Numbers of devfs rulesets that are to be asked whether they have rules.
     pub rulesets: BTreeSet<u32>,
+    /// Those that are to be asked whether they hide /dev/pf.
+    pub rulesets_of_pf: BTreeSet<u32>,
     /// Names of users whose uids are asked for.
     pub users: BTreeSet<String>,
     /// Names of groups whose gids are asked for.

@@ -42,7 +42,7 @@ pub struct Observed {
     pub modules: BTreeSet<String>,
     /// The sysctls that were asked for; none: the oid does not exist.
     pub sysctls: BTreeMap<String, Option<String>>,
-    /// The numbers of the devfs rulesets that have rules (`devfs rule showsets`).
+    /// The numbers of the devfs rulesets that are there (`devfs rule showsets`), without those that were asked for and have no rules.
     pub devfs_rulesets: BTreeSet<u32>,
     /// Those among them, as far as asked, that hide /dev/pf.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]

@@ -11,8 +11,8 @@ use crate::violation::Findings;
 /// How many rules one jail may have: each stands in pf once for every family and attachment, and before each published port that it lets through.
 const RULES_MAX: usize = 128;
 
-/// From this securelevel on the kernel takes no more rules (`pfioctl`, sys/netpfil/pf/pf_ioctl.c).
-const SECURELEVEL_SEALED: i64 = 3;
+/// From this securelevel on the kernel takes no more rules (`cmd_securelevel` of `ADDRULE` and its like, sys/netpfil/pf/pf_nl.c).
+const SECURELEVEL_SEALED: i64 = 2;
 
 pub(super) fn validate(
     spec: &JailSpec,
@@ -74,8 +74,8 @@ fn validate_inside(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
     if securelevel.is_some_and(|level| level >= SECURELEVEL_SEALED) {
         findings.add(
             path,
-            "in securelevel 3 the kernel takes no more rules of pf from anybody in the jail",
-            "set the parameter securelevel to 2 or less",
+            "from securelevel 2 on the kernel takes no more rules of pf from anybody in the jail",
+            "set the parameter securelevel to 1 or less",
         );
     }
 }

@@ -302,6 +302,20 @@ fn mounts(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
                 let message = format!("{target} is mounted by the parameter {parameter} already");
                 findings.add(&at.field("target"), message, "keep one of the two");
             }
+            // jail(8) mounts `mount` first (`startcommands`, usr.sbin/jail/jail.c).
+            let below = mount.target.strip_prefix(target);
+            if below.is_some_and(|rest| rest.starts_with('/')) && parameters::is_on(spec, parameter)
+            {
+                let message = format!(
+                    "{} would be hidden: the parameter {parameter} mounts over {target} after it",
+                    cut(&mount.target)
+                );
+                findings.add(
+                    &at.field("target"),
+                    message,
+                    format!("mount it elsewhere, or remove {parameter}"),
+                );
+            }
         }
     }
 }

@@ -15,6 +15,9 @@ mod tests;
 /// Octets of one value. A line of jail.conf(5) longer than this is a script that belongs into a file.
 const VALUE_BYTES_MAX: usize = 4096;
 
+/// Octets of all `env.…` of a jail, with their names: `jm_maxbufsize_hard`, sys/kern/kern_jailmeta.c.
+const ENVIRONMENT_BYTES_MAX: usize = 4096;
+
 /// What a parameter takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
@@ -315,10 +318,57 @@ fn together(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
             "add `allow.mount.zfs: true`",
         );
     }
+    let inherits = matches!(spec.parameters.get("host"), Some(ParameterValue::Text(host)) if host == "inherit");
+    for name in spec
+        .parameters
+        .keys()
+        .filter(|name| name.starts_with("host."))
+    {
+        if inherits {
+            // `PR_HOST`, kern_jail_set, sys/kern/kern_jail.c.
+            findings.add(
+                &path.key(name),
+                format!("with `host: inherit` the jail has the host's, and a `{name}` of its own would end that"),
+                "remove one of the two",
+            );
+        }
+    }
+    let mounts = ["mount.devfs", "mount.fdescfs", "mount.procfs"];
+    let has_mounts = !spec.mounts.is_empty() || mounts.iter().any(|name| is_on(spec, name));
+    if spec.parameters.contains_key("exec.system_user") && has_mounts {
+        // `run_command`, usr.sbin/jail/command.c: mount(8) and umount(8) are run as that user, too.
+        findings.add(
+            &path.key("exec.system_user"),
+            "jail(8) would mount for the jail as that user, who may not",
+            "remove it, and let hooks on the host change their user by themselves (su -m USER -c …), or remove the mounts",
+        );
+    }
+    environment(spec, path, findings);
     if let Some(ParameterValue::Text(log)) = spec.parameters.get("exec.consolelog") {
         findings.check(
             &path.key("exec.consolelog"),
             crate::validate::paths::absolute(log),
+        );
+    }
+}
+
+/// The kernel keeps what `env.…` sets in one buffer.
+fn environment(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
+    let lengths = spec.parameters.iter().filter_map(|(name, value)| {
+        let name = name.strip_prefix("env.")?;
+        let value = match value {
+            ParameterValue::Text(text) => text.len(),
+            ParameterValue::Number(number) => number.to_string().len(),
+            ParameterValue::Flag(_) | ParameterValue::List(_) => 0,
+        };
+        Some(name.len() + "=".len() + value + "\0".len())
+    });
+    let total: usize = lengths.sum();
+    if total > ENVIRONMENT_BYTES_MAX {
+        findings.add(
+            path,
+            format!("the parameters env.… have {total} octets together, and the kernel takes {ENVIRONMENT_BYTES_MAX}"),
+            "put what is long into a file of the jail",
         );
     }
 }

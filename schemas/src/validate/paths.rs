@@ -38,6 +38,15 @@ pub(super) fn absolute(path: &str) -> Result<(), Refusal> {
             "white space, quotes and what jail.conf(5) or the shell would read otherwise are refused",
         ));
     }
+    // `putfsent` (sbin/mount/mount.c) writes them in the locale of whoever asks.
+    if let Some(letter) = path.chars().find(|c| !c.is_ascii()) {
+        return Err(Refusal::new(
+            format!(
+                "`{shown}` has the letter {letter:?}, which mount(8) does not print as it is, so that nobody could tell what is mounted there"
+            ),
+            "use letters of ASCII",
+        ));
+    }
     if below.is_empty() {
         return Err(Refusal::new(
             "`/` is the host's own root",

@@ -601,6 +601,31 @@ fn public_addresses_have_room_beside_each_other() {
 }
 
 #[test]
+fn parameters_do_not_undo_each_other_or_what_the_jail_is_made_with() {
+    let fields = |spec: Value| found(Kind::Jail, "x", jail(spec));
+    let shm = json!([{ "type": "tmpfs", "target": "/dev/shm" }]);
+    let hidden = fields(json!({ "mounts": shm, "parameters": { "mount.devfs": true } }));
+    assert!(hidden[0].contains("/dev/shm would be hidden"), "{hidden:?}");
+    assert!(fields(json!({ "mounts": shm })).is_empty());
+    let user = json!({ "exec.system_user": "www" });
+    let by_user = fields(json!({ "mounts": shm, "parameters": user }));
+    assert!(
+        by_user[0].contains("mount for the jail as that user"),
+        "{by_user:?}"
+    );
+    assert!(fields(json!({ "parameters": user })).is_empty());
+    let both = json!({ "host": "inherit", "host.hostname": "x" });
+    let both = fields(json!({ "parameters": both }));
+    assert!(both[0].contains("host: inherit"), "{both:?}");
+    let long = |length: usize| {
+        let parameters = json!({ "env.A": "1", "env.LONG": "x".repeat(length) });
+        fields(json!({ "parameters": parameters }))
+    };
+    assert!(long(4086).is_empty());
+    assert!(long(4087)[0].contains("4097 octets"), "{:?}", long(4087));
+}
+
+#[test]
 fn a_firewall_inside_needs_a_device_and_a_kernel_that_takes_rules() {
     let spec = |parameters: Value| {
         let firewall = json!({ "enforcedBy": "jail", "defaultIngress": "block" });
@@ -611,14 +636,14 @@ fn a_firewall_inside_needs_a_device_and_a_kernel_that_takes_rules() {
         }))
     };
     let fields = |parameters| found(Kind::Jail, "x", spec(parameters)).len();
-    assert_eq!(fields(json!({ "mount.devfs": true, "securelevel": 2 })), 0);
+    assert_eq!(fields(json!({ "mount.devfs": true, "securelevel": 1 })), 0);
     assert_eq!(fields(json!({})), 1);
     let sealed = found(
         Kind::Jail,
         "x",
-        spec(json!({ "mount.devfs": true, "securelevel": 3 })),
+        spec(json!({ "mount.devfs": true, "securelevel": 2 })),
     );
-    assert!(sealed[0].contains("securelevel 3"), "{sealed:?}");
+    assert!(sealed[0].contains("from securelevel 2"), "{sealed:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use cellblock_fakebsd::trace::{Origin, Place, Probe};
 
-use super::{Row, behind, in_jail, jail, manifest, outside};
+use super::{ROUNDS_MAX, Row, behind, in_jail, jail, manifest, outside};
 
 const N8: &str = "n08-bridge/bridge.yaml";
 
@@ -199,5 +199,58 @@ fn n18_what_somebody_makes_of_it_is_mended() {
     row.blocked(&www, "10.18.1.12", 80);
     row.world.run("sysctl net.inet.ip.forwarding=0");
     row.world.run("sysctl net.inet6.ip6.forwarding=0");
+    row.take_away();
+}
+
+#[test]
+fn n08_an_uplink_with_a_link_local_address_where_bridges_take_none() {
+    let mut row = Row::new(N8);
+    row.world.run("sysctl net.link.bridge.member_ifaddrs=0");
+    row.world.run("ifconfig vtnet1 inet6 -ifdisabled up");
+    row.world.sleep(2_000);
+    let rest = row.world.converge(ROUNDS_MAX).expect("it comes to rest");
+    let networks = rest
+        .last
+        .report
+        .jails
+        .iter()
+        .flat_map(|jail| &jail.conditions);
+    let told: Vec<&str> = networks
+        .filter(|condition| condition.reason == "UplinkHasAddresses")
+        .map(|condition| condition.message.as_str())
+        .collect();
+    assert!(!told.is_empty());
+    assert!(
+        told.iter()
+            .all(|told| told.contains("a bridge takes no member with any address")),
+        "{told:?}"
+    );
+    row.world
+        .run("ifconfig vtnet1 inet6 -auto_linklocal ifdisabled");
+    let shown = row.world.run("ifconfig vtnet1");
+    let address = shown
+        .split_whitespace()
+        .find(|word| word.starts_with("fe80::"));
+    let address = address.expect("it has one").to_owned();
+    row.world
+        .run(&format!("ifconfig vtnet1 inet6 {address} -alias"));
+    row.rest();
+}
+
+#[test]
+fn n08_the_hosts_ends_do_not_listen_to_what_jails_advertise() {
+    let mut row = Row::new(N8);
+    // As an old sysctl.conf says: every new interface listens.
+    row.world.run("sysctl net.inet6.ip6.accept_rtadv=1");
+    row.rest();
+    let ends = row.world.run("ifconfig -g epair");
+    assert!(!ends.trim().is_empty());
+    for end in ends.split_whitespace() {
+        let shown = row.world.run(&format!("ifconfig {end}"));
+        assert!(
+            !shown.contains("ACCEPT_RTADV") && shown.contains("IFDISABLED"),
+            "{shown}"
+        );
+    }
     row.take_away();
 }

@@ -561,6 +561,20 @@ impl<'a> Resolver<'a, '_> {
             );
             return Err((reason::UPLINK_HAS_ADDRESSES, message));
         }
+        let takes_none = self.observed.sysctls.get("net.link.bridge.member_ifaddrs");
+        let takes_none = takes_none.is_some_and(|value| value.as_deref() == Some("0"));
+        // One that comes up gets a link-local address by itself.
+        let gets_one =
+            !interface.nd6.contains("IFDISABLED") && interface.nd6.contains("AUTO_LINKLOCAL");
+        let bridge = self.index.interface(&ours);
+        // It takes those of its members away.
+        let bridge_has_one = bridge.is_some_and(|bridge| bridge.link_local().is_some());
+        if takes_none && (gets_one || interface.link_local().is_some()) && !bridge_has_one {
+            let message = format!(
+                "`{uplink}` has IPv6 turned on, and so a link-local address, and with net.link.bridge.member_ifaddrs=0 a bridge takes no member with any address; run `ifconfig {uplink} inet6 -auto_linklocal ifdisabled`, delete the address, and leave `{uplink}` out of IPv6 in rc.conf"
+            );
+            return Err((reason::UPLINK_HAS_ADDRESSES, message));
+        }
         self.check_above(uplink)?;
         match network.spec.mtu {
             Some(mtu) if mtu != interface.mtu => {

@@ -34,12 +34,12 @@ pub(super) fn add_wanted(view: &HostView, ledger: &Ledger, wanted: &mut Wanted) 
         wanted
             .firewalled
             .insert(jail.jail_name().to_owned(), firewalled);
-        wanted.rulesets.extend(ruleset(&jail.spec));
+        wanted.rulesets_of_pf.extend(ruleset(&jail.spec));
     }
 }
 
 /// The devfs ruleset of a jail that has a devfs; none where nothing is hidden.
-fn ruleset(spec: &JailSpec) -> Option<u32> {
+pub(super) fn ruleset(spec: &JailSpec) -> Option<u32> {
     let ruleset = parameters::is_on(spec, "mount.devfs").then(|| devfs_ruleset(spec))?;
     u32::try_from(ruleset).ok().filter(|ruleset| *ruleset > 0)
 }

@@ -230,6 +230,7 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         .sysctls
         .extend(beside.map(str::to_owned).collect::<Vec<_>>());
     for jail in view.jails.values() {
+        wanted.rulesets.extend(inside::ruleset(&jail.spec));
         wanted
             .directories
             .extend(jail.spec.root.as_ref().map(|root| root.path.clone()));

@@ -79,7 +79,11 @@ pub fn render(
         text.line(format_args!("meta = {}", Quoted(meta)));
     }
     text.line(format_args!("path = {}", Quoted(path)));
-    if !jail.spec.parameters.contains_key("host.hostname") {
+    let parameters = &jail.spec.parameters;
+    let inherits =
+        matches!(parameters.get("host"), Some(ParameterValue::Text(host)) if host == "inherit");
+    // A name of its own would end the inheritance (`PR_HOST`, kern_jail_set, sys/kern/kern_jail.c).
+    if !inherits && !parameters.contains_key("host.hostname") {
         text.line(format_args!("host.hostname = {}", Quoted(name)));
     }
     if !jail.spec.parameters.contains_key("exec.consolelog") {

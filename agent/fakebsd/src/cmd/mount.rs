@@ -54,6 +54,7 @@ pub(crate) fn mount(host: &mut Emulator, context: &Context, arguments: &[String]
                 && let Some(mount) = host.kernel.mounts.last_mut()
             {
                 mount.ruleset = ruleset;
+                host.kernel.use_ruleset(ruleset);
             }
             output
         }

@@ -23,8 +23,11 @@ pub(crate) struct Facts<'a> {
     pub(crate) root: &'a str,
 }
 
-/// Above it the kernel takes no more rules.
-const SECURELEVEL_MAX: i64 = 2;
+/// Above it the kernel takes no more rules (`cmd_securelevel`, sys/netpfil/pf/pf_nl.c: `securelevel_ge`).
+const SECURELEVEL_MAX: i64 = 1;
+
+/// Above it, it does not tell them either.
+const SECURELEVEL_READ_MAX: i64 = 2;
 
 /// The users and groups of a fresh system that rules may name.
 const IDS: &[(&str, u32)] = &[
@@ -161,8 +164,9 @@ pub(crate) fn run(
     if jail.is_some() && host.kernel.module_loaded("pf") && !host.kernel.shows_device(&root, "pf") {
         return Output::failure(1, "pfctl: /dev/pf: No such file or directory");
     }
-    // `pfioctl`, sys/netpfil/pf/pf_ioctl.c: in a jail it is the jail's own that counts.
-    if jail.is_some_and(|jail| jail.securelevel > SECURELEVEL_MAX) && is_changing(&argv) {
+    // In a jail it is the jail's own that counts.
+    let is_above = |level| jail.is_some_and(|jail| jail.securelevel > level);
+    if is_above(SECURELEVEL_READ_MAX) || is_above(SECURELEVEL_MAX) && is_changing(&argv) {
         return Output::failure(1, "pfctl: DIOCXBEGIN: Operation not permitted");
     }
     // The stack's pf is taken out while it works, so that it can read the rest of the kernel.

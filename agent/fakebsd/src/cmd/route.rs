@@ -317,6 +317,13 @@ fn change(
     request: &Request,
 ) -> Result<(), Errno> {
     if command != "add" && command != "change" {
+        // A gateway that is named must be the route's (`path_match_func`, sys/netlink/route/rt.c).
+        let named = through.map(|(gateway, _)| gateway);
+        let named = named.filter(|gateway| *gateway != Gateway::Link);
+        let present = kernel.route_gateway(context.stack, fib, key);
+        if named.is_some_and(|named| present.is_some_and(|present| present != named)) {
+            return Err(Errno::ESRCH);
+        }
         return kernel.route_delete(context.stack, fib, key);
     }
     let Some((gateway, interface)) = through else {

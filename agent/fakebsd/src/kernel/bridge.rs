@@ -125,8 +125,10 @@ impl Kernel {
             | Driver::Vlan(_)
             | Driver::Eiface { .. } => {}
         }
-        let has_address =
-            !ifnet.inet.is_empty() || ifnet.inet6.iter().any(|address| !address.is_link_local());
+        self.bridge_strip_link_local(bridge, member);
+        // Whatever its scope (`bridge_ioctl_add`, sys/net/if_bridge.c).
+        let ifnet = self.ifnet(member);
+        let has_address = !ifnet.inet.is_empty() || !ifnet.inet6.is_empty();
         if has_address && self.sysctl_number("net.link.bridge.member_ifaddrs") == Some(0) {
             return Err(Refusal::because(
                 Errno::EINVAL,
@@ -134,7 +136,6 @@ impl Kernel {
             ));
         }
         self.bridge_level_mtu(bridge, member);
-        self.bridge_strip_link_local(bridge, member);
         let default_untagged = self.bridge(bridge).and_then(|softc| softc.default_untagged);
         let entry = Member {
             id: member,

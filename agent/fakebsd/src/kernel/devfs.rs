@@ -63,8 +63,8 @@ pub(crate) const NODES: &[&str] = &[
     "zero",
 ];
 
-/// How deep rulesets include each other at most (`vfs.devfs.rule_depth`, sys/fs/devfs/devfs_rule.c, has less by default).
-const DEPTH_MAX: u32 = 10;
+/// How deep rulesets include each other: what an included one includes has no effect (`devfs_rule_depth`, sys/fs/devfs/devfs_devs.c).
+const DEPTH_MAX: u32 = 1;
 
 impl Kernel {
     /// Whether a process with its root at `root` finds the device node `name` in its /dev: devfs is mounted there, and the rules of its ruleset, applied in their order, leave it visible
@@ -79,6 +79,21 @@ impl Kernel {
             self.apply_ruleset(mount.ruleset, name, &mut visible, DEPTH_MAX);
             visible
         })
+    }
+
+    /// A mount with a ruleset that is not there makes one without rules (`devfs_ruleset_use`, sys/fs/devfs/devfs_rule.c).
+    pub(crate) fn use_ruleset(&mut self, set: u16) {
+        if set != 0 {
+            self.devfs.entry(set).or_default();
+        }
+    }
+
+    /// One without rules goes with the last mount that has it (`devfs_ruleset_reap`).
+    pub(super) fn leave_ruleset(&mut self, set: u16) {
+        let is_used = self.mounts.iter().any(|mount| mount.ruleset == set);
+        if !is_used && self.devfs.get(&set).is_some_and(BTreeMap::is_empty) {
+            self.devfs.remove(&set);
+        }
     }
 
     fn apply_ruleset(&self, set: u16, name: &str, visible: &mut bool, depth: u32) {

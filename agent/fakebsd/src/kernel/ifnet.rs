@@ -191,6 +191,7 @@ impl Kernel {
         self.ifs.next_id += 1;
         let id = IfId(self.ifs.next_id);
         let index = self.ifs.allocate_index(id);
+        let nd = self.listening(vnet, &new.driver, new.nd);
         let driver_name = match new.cloner {
             Some((cloner, unit)) => format!("{cloner}{unit}"),
             None => new.name.clone(),
@@ -216,7 +217,7 @@ impl Kernel {
             groups: Vec::new(),
             inet: Vec::new(),
             inet6: Vec::new(),
-            nd: new.nd,
+            nd,
             fib: 0,
             bridge: None,
             lagg: None,
@@ -367,7 +368,10 @@ impl Kernel {
         ifnet.up = false;
         ifnet.fib = 0;
         ifnet.promiscuous = 0;
-        ifnet.nd = ifnet.driver.initial_nd();
+        let driver = ifnet.driver.clone();
+        let nd = self.listening(to, &driver, driver.initial_nd());
+        let ifnet = self.ifnet_mut(id);
+        ifnet.nd = nd;
         let driver_group = ifnet.cloner.map(|(cloner, _)| cloner);
         self.link(id, to);
         self.join_group(id, "all");
@@ -375,6 +379,16 @@ impl Kernel {
             self.join_group(id, group);
         }
         self.netgraph_interface_arrived(id);
+    }
+
+    /// The ND6 flags of an interface that comes to a stack: where that takes router advertisements by itself it listens to them, with IPv6 on (`nd6_ifattach`, sys/netinet6/nd6.c).
+    fn listening(&self, vnet: VnetId, driver: &Driver, fresh: u32) -> u32 {
+        let listens = self.vnet_sysctl_number(vnet, "net.inet6.ip6.accept_rtadv") == Some(1);
+        match driver {
+            Driver::Loopback | Driver::Bridge(_) => fresh,
+            _ if listens => (fresh | nd::ACCEPT_RTADV) & !nd::IFDISABLED,
+            _ => fresh,
+        }
     }
 
     /// SIOCSIFFLAGS with IFF_UP.

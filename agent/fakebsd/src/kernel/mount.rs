@@ -90,7 +90,9 @@ impl Kernel {
         if !force && (covered || self.path_busy(&node)) {
             return Err(Errno::EBUSY);
         }
-        Ok(self.mounts.remove(at))
+        let gone = self.mounts.remove(at);
+        self.leave_ruleset(gone.ruleset);
+        Ok(gone)
     }
 
     /// Whether a jail, living or dying, has its root at or below `node`.

@@ -364,6 +364,12 @@ impl Kernel {
         }
     }
 
+    /// Where the route to exactly that destination leads.
+    pub(crate) fn route_gateway(&self, vnet: VnetId, fib: u32, key: RouteKey) -> Option<Gateway> {
+        let route = self.fib(vnet, fib)?.rib(key.family).get(key)?;
+        Some(route.gateway)
+    }
+
     /// The destinations of all routes with a gateway, for `route flush`.
     pub(crate) fn routes_with_gateway(
         &self,

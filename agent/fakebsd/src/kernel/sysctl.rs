@@ -70,6 +70,7 @@ const OIDS: &[Oid] = &[
     oid("net.inet.tcp.msl", Kind::PerStack("30000")),
     oid("net.inet6.ip6.forwarding", Kind::PerStack("0")),
     oid("net.inet6.ip6.rfc6204w3", Kind::PerStack("0")),
+    oid("net.inet6.ip6.accept_rtadv", Kind::PerStack("0")),
     oid("net.inet6.ip6.dad_count", Kind::PerStack("1")),
     oid(USE_LOOPBACK, Kind::PerStack("1")),
     module_oid(

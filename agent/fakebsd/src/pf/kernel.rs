@@ -302,9 +302,14 @@ impl Pf {
         }
         let mut rules = parsed.rules.clone();
         self.load_rules(path, &mut rules, parts, now);
-        if let Some(anchor) = self.anchor_mut(path.trim_matches('/')) {
+        // Tables that only the replaced rules name stay until these are purged.
+        let path = path.trim_matches('/');
+        let lingers = self.lingering.contains_key(path);
+        if let Some(anchor) = self.anchor_mut(path) {
             anchor.count_references();
-            anchor.drop_unused_tables();
+            if !lingers {
+                anchor.drop_unused_tables();
+            }
         }
         self.remove_if_empty(path);
     }

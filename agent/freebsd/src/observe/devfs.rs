@@ -10,8 +10,18 @@ use crate::system::{System, succeed};
 #[cfg(test)]
 mod tests;
 
-/// How deep rulesets include each other at most; the kernel's own bound is 10 by default (`vfs.devfs.rule_depth`), and what is deeper has no effect there either.
-pub(super) const DEPTH_MAX: u32 = 10;
+/// How deep rulesets include each other: what an included one includes has no effect (`devfs_rule_depth`, which `vfs.devfs.rule_depth` sets, is 1; sys/fs/devfs/devfs_devs.c).
+pub(super) const DEPTH_MAX: u32 = 1;
+
+/// Whether a ruleset has rules.
+pub(super) fn has_rules(system: &dyn System, ruleset: u32) -> Result<bool, Failure> {
+    Ok(!show(system, ruleset)?.trim().is_empty())
+}
+
+fn show(system: &dyn System, ruleset: u32) -> Result<String, Failure> {
+    let arguments = words!["rule", "-s", ruleset.to_string(), "show"];
+    Ok(succeed(system, &Command::new(Program::Devfs, arguments))?.stdout)
+}
 
 /// Applies a ruleset to the device `name` without a type, which is `visible` or not.
 pub(super) fn apply(
@@ -21,9 +31,7 @@ pub(super) fn apply(
     visible: &mut bool,
     depth: u32,
 ) -> Result<(), Failure> {
-    let arguments = words!["rule", "-s", ruleset.to_string(), "show"];
-    let shown = succeed(system, &Command::new(Program::Devfs, arguments))?.stdout;
-    for line in shown.lines() {
+    for line in show(system, ruleset)?.lines() {
         match Action::parse(line, name) {
             Some(Action::Show(shown)) => *visible = shown,
             Some(Action::Include(other)) if depth > 0 => {

@@ -63,7 +63,6 @@ pub(crate) fn look(
     let interfaces = interfaces(system, wanted.drivers)?;
     let pf = packet_filter(system, None)?.pf;
     let mounts = Command::new(Program::Mount, ["-p"]);
-    let rulesets = Command::new(Program::Devfs, ["rule", "showsets"]);
     let mut modules = BTreeSet::new();
     for module in &wanted.modules {
         if super::has_module(system, module)? {
@@ -95,12 +94,8 @@ pub(crate) fn look(
         facts: facts(&values, &jail_parameters, &pf, &interfaces),
         routes: routes(system, &values)?,
         mounts: mount::parse(&succeed(system, &mounts)?.stdout),
-        devfs_rulesets: succeed(system, &rulesets)?
-            .stdout
-            .lines()
-            .filter_map(|line| line.trim().parse().ok())
-            .collect(),
-        hides_pf: hides_pf(system, &wanted.rulesets)?,
+        devfs_rulesets: rulesets(system, &wanted.rulesets)?,
+        hides_pf: hides_pf(system, &wanted.rulesets_of_pf)?,
         sysctls: wanted
             .sysctls
             .iter()
@@ -153,9 +148,11 @@ fn interfaces(system: &dyn System, drivers: bool) -> Result<Vec<Interface>, Fail
     let list = Command::new(Program::Ifconfig, ["-l"]);
     let mut names = String::new();
     for _ in 0..LIST_TRIES {
-        let interfaces = ifconfig::parse(&succeed(system, &all)?.stdout);
+        // Of one that goes while it prints, `-D` cannot ask for the driver's name any more, and ends with 1 (`print_ifcap` … `get original name`, sbin/ifconfig/ifconfig_netlink.c).
+        let output = system.run(&all)?;
+        let interfaces = ifconfig::parse(&output.stdout);
         names = succeed(system, &list)?.stdout;
-        if ifconfig::is_sound(&interfaces, &ifconfig::parse_names(&names)) {
+        if output.is_success() && ifconfig::is_sound(&interfaces, &ifconfig::parse_names(&names)) {
             return Ok(interfaces);
         }
     }
@@ -194,6 +191,18 @@ fn routes(
     (0..fibs.min(FIBS_MAX))
         .map(|fib| Ok((fib, super::table(system, fib)?)))
         .collect()
+}
+
+/// The devfs rulesets that are there, without those of `asked` that have no rules: mounting with one that is not there makes it (`devfs_ruleset_use`, sys/fs/devfs/devfs_rule.c).
+fn rulesets(system: &dyn System, asked: &BTreeSet<u32>) -> Result<BTreeSet<u32>, Failure> {
+    let listed = succeed(system, &Command::new(Program::Devfs, ["rule", "showsets"]))?.stdout;
+    let mut found = BTreeSet::new();
+    for ruleset in listed.lines().filter_map(|line| line.trim().parse().ok()) {
+        if !asked.contains(&ruleset) || devfs::has_rules(system, ruleset)? {
+            found.insert(ruleset);
+        }
+    }
+    Ok(found)
 }
 
 /// Those of `rulesets` that hide /dev/pf.
@@ -262,7 +271,8 @@ pub(crate) fn packet_filter(system: &dyn System, inside: Option<&str>) -> Result
     })
 }
 
-/// Whether the tables that an anchor's label speaks of are there with all their addresses.
+/// Whether the tables that an anchor's label speaks of are there with all their addresses: those that its rules name. Others are of rules that were replaced, and stay until these are purged,
+/// which no rule is that a state was made by (`pf_purge_unlinked_rules`, sys/netpfil/pf/pf.c).
 fn has_tables(
     system: &dyn System,
     inside: Option<&str>,
@@ -272,9 +282,9 @@ fn has_tables(
     let Some(count) = pf::table_addresses(hash) else {
         return Ok(true);
     };
-    let tables = show(system, inside, anchor, "-sT")?;
+    let rules = show(system, inside, anchor, "-sr")?;
     let mut found = 0;
-    for table in pf::parse_tables(&tables) {
+    for table in pf::tables_of(&rules) {
         let arguments = ["-a", anchor, "-t", table, "-T", "show"];
         // `pfctl: Table does not exist.`, exit status 255 (sbin/pfctl/pfctl_table.c).
         let output = system.run(&Command::pfctl(inside, arguments))?;

@@ -326,6 +326,14 @@ pub fn table_addresses(hash: &str) -> Option<usize> {
     count.parse().ok()
 }
 
+/// The tables that rules name: `from <pwcxg4…> to any`.
+#[must_use]
+pub fn tables_of(rules: &str) -> BTreeSet<&str> {
+    let words = rules.split_whitespace();
+    let names = words.filter_map(|word| word.strip_prefix('<')?.strip_suffix('>'));
+    names.collect()
+}
+
 /// Reads `pfctl -a ANCHOR -sT`: the tables.
 #[must_use]
 pub fn parse_tables(text: &str) -> Vec<&str> {

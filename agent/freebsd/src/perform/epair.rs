@@ -82,7 +82,17 @@ impl Performer<'_> {
             "name",
             epair.jail_end.as_str()
         ])?;
+        self.deafen(made)?;
         self.ifconfig(words![made, "name", epair.host_end.as_str()])?;
+        Ok(())
+    }
+
+    /// With `net.inet6.ip6.accept_rtadv` a new interface listens to router advertisements and has IPv6 on (`nd6_ifattach`, sys/netinet6/nd6.c): what a jail sends to its host's end would give the
+    /// host an address, or its default route.
+    fn deafen(&self, name: &str) -> Result<(), Failure> {
+        if self.expect(name)?.nd6.contains("ACCEPT_RTADV") {
+            self.ifconfig(words![name, "inet6", "-accept_rtadv", "ifdisabled"])?;
+        }
         Ok(())
     }
 }

@@ -95,17 +95,22 @@ impl Performer<'_> {
         })
     }
 
-    /// Absent is fine, and so is another one, which is not the one that was meant.
+    /// Absent is fine, and so is another one, which is not the one that was meant. One beside it by another gateway stays: without a gateway route(8) deletes every path (`path_match_func`,
+    /// sys/netlink/route/rt.c).
     pub(super) fn remove_table_route(&self, leaving: &TableRoute) -> Result<(), Failure> {
-        let stands = |found: Option<Route>| found.is_some_and(|found| leaving.is(&found));
-        if !stands(self.table_route(leaving)?) {
+        let stands = || -> Result<bool, Failure> {
+            let mut found = self.table_routes(leaving)?.into_iter();
+            Ok(found.any(|found| leaving.is(&found)))
+        };
+        if !stands()? {
             return Ok(());
         }
-        self.change(&Command::new(
-            Program::Route,
-            table_words("delete", leaving),
-        ))?;
-        effect(!stands(self.table_route(leaving)?), || {
+        let mut arguments = table_words("delete", leaving);
+        if let Via::Gateway(gateway) = &leaving.via {
+            arguments.push(gateway.to_string());
+        }
+        self.change(&Command::new(Program::Route, arguments))?;
+        effect(!stands()?, || {
             format!(
                 "routing table {} still has the route to {} {}",
                 leaving.fib, leaving.destination, leaving.via
@@ -113,11 +118,15 @@ impl Performer<'_> {
         })
     }
 
-    /// The route to exactly that destination. netstat(1) tells it from one to a larger net, which `route get` would answer with.
     fn table_route(&self, route: &TableRoute) -> Result<Option<Route>, Failure> {
-        let routes = observe::table(self.system, route.fib)?;
-        let mut routes = routes.into_iter();
-        Ok(routes.find(|found| found.prefix() == Some(route.destination)))
+        Ok(self.table_routes(route)?.into_iter().next())
+    }
+
+    /// The routes to exactly that destination, several by several gateways. netstat(1) tells them from one to a larger net, which `route get` would answer with.
+    fn table_routes(&self, route: &TableRoute) -> Result<Vec<Route>, Failure> {
+        let mut routes = observe::table(self.system, route.fib)?;
+        routes.retain(|found| found.prefix() == Some(route.destination));
+        Ok(routes)
     }
 
     fn route_to(&self, jail: Option<&str>, destination: IpAddr) -> Result<Option<Found>, Failure> {

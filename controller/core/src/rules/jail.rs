@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cellblock_schemas::jail::{Addressing, Attachment, JailSpec};
+use cellblock_schemas::jail::{Addressing, Attachment, JailSpec, ParameterValue};
 use cellblock_schemas::net::{Family, HostAddress, is_link_local};
 use cellblock_schemas::network::{Network, NetworkSpec, Scope, Subnet};
 use cellblock_schemas::{Host, Jail};
@@ -38,6 +38,7 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
     let index = &Others { index, together };
     let mut problems = Vec::new();
     modes_mixed(index, jail, &mut problems);
+    stack_without_root(index, jail, &mut problems);
     for (place, attachment) in jail.spec.networks.iter().enumerate() {
         let field = format!("spec.networks[{place}]");
         let Some(network) = index.network(&attachment.network) else {
@@ -201,6 +202,38 @@ fn modes_mixed(index: &Index, jail: &Jail, problems: &mut Vec<Problem>) {
                 "attach it to networks of one sort",
             ));
         }
+    }
+}
+
+/// A jail's own network stack is set up by programs of the host as root: as jail(8) runs them, and with the privileges of the jail that they attach to.
+fn stack_without_root(index: &Index, jail: &Jail, problems: &mut Vec<Problem>) {
+    let networks = jail.spec.networks.iter();
+    let mut networks = networks.filter_map(|attachment| index.network(&attachment.network));
+    let is_vnet = |network: &Network| network.spec.mode().is_some_and(|mode| mode.is_vnet());
+    if !networks.any(is_vnet) {
+        return;
+    }
+    let mut refuse = |parameter: &str, message: &str| {
+        problems.push(Problem::new(
+            "NotEnforceable",
+            format!("spec.parameters[{parameter}]"),
+            message,
+            "remove it, or attach the jail to networks of shared addresses",
+        ));
+    };
+    // `priv_check_cred`, sys/kern/kern_priv.c: `suser_enabled` asks the jail.
+    if jail.spec.parameters.get("allow.suser") == Some(&ParameterValue::Flag(false)) {
+        refuse(
+            "allow.suser",
+            "ifconfig(8) and route(8) give the jail its addresses and routes as root in it, who may do nothing then",
+        );
+    }
+    // `run_command`, usr.sbin/jail/command.c.
+    if jail.spec.parameters.contains_key("exec.system_user") {
+        refuse(
+            "exec.system_user",
+            "the interfaces, addresses and routes of the jail are given to it by hooks on the host, which jail(8) would run as that user",
+        );
     }
 }
 

@@ -2,12 +2,7 @@ use super::{absolute, dataset, is_below};
 
 #[test]
 fn paths_are_absolute_and_plain() {
-    for path in [
-        "/jails/www",
-        "/a",
-        "/usr/local/jails/a-b_c.d:e@f,g+h=i~j",
-        "/ü",
-    ] {
+    for path in ["/jails/www", "/a", "/usr/local/jails/a-b_c.d:e@f,g+h=i~j"] {
         assert!(absolute(path).is_ok(), "{path}");
     }
     let long = "/abc".repeat(256);
@@ -34,6 +29,7 @@ fn paths_are_absolute_and_plain() {
         "/a*",
         "/a{b}",
         "/a\\b",
+        "/ü",
         "/\u{a0}",
         long.as_str(),
         component.as_str(),

@@ -139,14 +139,23 @@ impl Crossing<'_> {
     /// `out on igb0`
     pub(super) fn at(&self) -> String {
         match self.interface {
-            Some(interface) => format!("{} on {interface}", self.direction),
+            Some(interface) => format!("{} on {}", self.direction, self.word(interface)),
             None => self.direction.to_owned(),
+        }
+    }
+
+    /// The name of an interface in a jail may be a word of pf.conf(5), such as `nat` or `global`.
+    fn word(&self, interface: &str) -> String {
+        if self.by_number {
+            format!("\"{interface}\"")
+        } else {
+            interface.to_owned()
         }
     }
 
     pub(super) fn quick(&self) -> String {
         match self.interface {
-            Some(interface) => format!("{} quick on {interface}", self.direction),
+            Some(interface) => format!("{} quick on {}", self.direction, self.word(interface)),
             None => format!("{} quick", self.direction),
         }
     }

@@ -88,10 +88,12 @@ fn the_agent_enters_stacks_of_jails_alone() {
 }
 
 #[test]
-fn in_securelevel_3_rules_are_only_read() {
+fn in_securelevel_2_rules_are_only_read_and_in_3_not_at_all() {
     let mut host = jails();
-    run_all(&mut host, &["jail -m name=seeing securelevel=3"]);
+    run_all(&mut host, &["jail -m name=seeing securelevel=2"]);
     done(&mut host, "cellblock-agent pfctl seeing -sr");
     let stderr = refused(&mut host, "cellblock-agent pfctl seeing -F rules");
     assert!(stderr.contains("Operation not permitted"), "{stderr}");
+    run_all(&mut host, &["jail -m name=seeing securelevel=3"]);
+    refused(&mut host, "cellblock-agent pfctl seeing -sr");
 }

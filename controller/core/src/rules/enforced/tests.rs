@@ -215,3 +215,28 @@ fn link_local_addresses_are_where_they_can_be() {
     let (field, _) = refused(&mut world, local("other", "fe80::a:0:0:0/80"));
     assert_eq!(field, "spec.subnets[0].cidr");
 }
+
+#[test]
+fn a_network_stack_of_its_own_is_set_up_by_root() {
+    let mut world = world();
+    world.apply(switch(true, true)).expect("a network");
+    let with = |parameters: Value| {
+        jail(
+            "www",
+            &["switch"],
+            json!({ "host": "a", "parameters": parameters }),
+        )
+    };
+    for (parameter, value) in [
+        ("allow.suser", json!(false)),
+        ("exec.system_user", json!("www")),
+    ] {
+        let refused = world
+            .apply(with(json!({ parameter: value })))
+            .expect_err("nobody could give it addresses");
+        assert!(format!("{refused:?}").contains(parameter), "{refused:?}");
+    }
+    world
+        .apply(with(json!({ "allow.suser": true })))
+        .expect("it changes nothing");
+}

@@ -11,6 +11,7 @@ facts() {
     say 'vimage=1'
     say 'modules=if_epair if_bridge if_lagg if_vlan netgraph ng_bridge ng_eiface ng_ether pf'
     say 'nics=vtnet1 vtnet2 vtnet3'
+    for program in /usr/sbin/rtadvd /usr/libexec/bootpd; do say "installed=$program"; done
     say 'missing='
     say 'pf=ours'
     say 'taken='
@@ -56,6 +57,21 @@ as_found() {
 }
 
 root() { must host mkdir -p "$ROOTS/$1/dev"; }
+
+ruleset() {
+    must host devfs rule -s "$1" add include 5
+    must host devfs rule -s "$1" add path 'bpf*' unhide
+}
+
+advertise() {
+    must host sysctl -j "$1" net.inet6.ip6.forwarding=1
+    must host jexec "$1" rtadvd -c /dev/null "$2"
+}
+
+lend() {
+    must host sh -c "echo 'guest:ht=ethernet:ha=$4:ip=$3:sm=255.255.255.0:gw=$2:' > /etc/bootptab"
+    must host jexec "$1" /usr/libexec/bootpd -s -h "$2" /etc/bootptab
+}
 
 # It is there.
 install_agent() { :; }

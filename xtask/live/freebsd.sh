@@ -24,6 +24,7 @@ facts() {
         is_spare "$name" && spare="$spare $name"
     done
     say "nics=$spare"
+    for program in /usr/sbin/rtadvd /usr/libexec/bootpd; do [ ! -x "$program" ] || say "installed=$program"; done
     missing=
     for program in /bin/sh /usr/bin/nc /usr/bin/true; do
         [ -x "$BASE/$program" ] || missing="$missing $program"
@@ -142,6 +143,30 @@ root() {
     undo "! mount -p | awk '{ print \$2 }' | grep -qx $ROOTS/$1 || umount $ROOTS/$1"
     undo "! mount -p | awk '{ print \$2 }' | grep -qx $ROOTS/$1/dev || umount $ROOTS/$1/dev"
     must mount_nullfs -o ro "$BASE" "$ROOTS/$1"
+}
+
+# ruleset NUMBER: of devfs, as the examples' READMEs have it: a jail's, with bpf.
+ruleset() {
+    if host devfs rule showsets | grep -qx "$1"; then return; fi
+    host devfs rule showsets | grep -qx 5 || needs 'devfs ruleset 5 (service devfs start)'
+    undo "devfs rule -s $1 delset"
+    must host devfs rule -s "$1" add include 5
+    must host devfs rule -s "$1" add path 'bpf*' unhide
+}
+
+# advertise JAIL END: JAIL is a router there, and tells the prefixes of its addresses.
+advertise() {
+    [ "$BASE" = / ] || needs 'a base system at /, in which routers and servers can write'
+    must host sysctl -j "$1" net.inet6.ip6.forwarding=1
+    must host jexec "$1" rtadvd -c /dev/null -p "$DIR/rtadvd.pid" -C "$DIR/rtadvd.sock" "$2"
+}
+
+# lend JAIL SERVER ADDRESS MAC: JAIL, which has the address SERVER, gives ADDRESS to who asks by MAC. dhclient(8) takes an answer of BOOTP, and bootpd(8)
+# is the base system's only server.
+lend() {
+    [ "$BASE" = / ] || needs 'a base system at /, in which routers and servers can write'
+    say "guest:ht=ethernet:ha=$4:ip=$3:sm=255.255.255.0:gw=$2:" >"$DIR/bootptab"
+    must host jexec "$1" /usr/libexec/bootpd -s -h "$2" "$DIR/bootptab"
 }
 
 # Where a jail.conf calls the agent.

@@ -168,10 +168,9 @@ same_as_before() {
 
 # Until the host is as it was before the example, or for $PATIENCE seconds.
 at_rest() {
-    left=$PATIENCE
+    patient_until=$(($(date +%s) + PATIENCE))
     until same_as_before; do
-        [ "$left" -gt 0 ] || break
-        left=$((left - 2))
+        [ "$(date +%s)" -lt $patient_until ] || break
         sleep 2
     done
 }

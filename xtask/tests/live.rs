@@ -65,6 +65,7 @@ rows! {
     n06 "n06"
     n07 "n07"
     n08 "n08"
+    n08_dynamic "n08-dynamic"
     n09 "n09"
     n10 "n10"
     n11 "n11"

@@ -1,6 +1,7 @@
 //! Which program answers which argv, and in whose name it runs. Each program has a file of its own below this one.
 
 mod agent;
+mod answering;
 mod asking;
 mod cpuset;
 mod devfs;
@@ -96,7 +97,13 @@ pub(crate) fn run(host: &mut Emulator, argv: &[String], stdin: &str) -> Output {
 }
 
 /// Directories that hold the base system's programs.
-const PROGRAM_DIRECTORIES: &[&str] = &["/sbin/", "/bin/", "/usr/sbin/", "/usr/bin/"];
+const PROGRAM_DIRECTORIES: &[&str] = &[
+    "/sbin/",
+    "/bin/",
+    "/usr/sbin/",
+    "/usr/bin/",
+    "/usr/libexec/",
+];
 
 /// Programs of /bin among those emulated; every other lives elsewhere. `/bin/false` does not exist on FreeBSD (recording `08`).
 const IN_BIN: &[&str] = &[
@@ -189,6 +196,8 @@ pub(crate) fn run_in(
         "zpool" => zpool::run(host, arguments),
         "rtsol" => asking::rtsol(host, context, arguments),
         "dhclient" => asking::dhclient(host, context, arguments),
+        "rtadvd" => answering::rtadvd(host, context, arguments),
+        "bootpd" => answering::bootpd(host, context, arguments),
         "sh" => shell::run(host, context, arguments, stdin),
         "ping" | "nc" | "sockstat" | "arp" => {
             network::run(host, context, program, arguments, stdin)

@@ -81,7 +81,8 @@ impl Emulator {
         let routers = wires
             .iter()
             .filter_map(|wire| self.outside.routers.get(wire));
-        let routers: Vec<Router> = routers.cloned().collect();
+        let mut routers: Vec<Router> = routers.cloned().collect();
+        routers.extend(self.routers_near(id));
         for router in &routers {
             self.kernel.hear_advertisement(id, router);
         }

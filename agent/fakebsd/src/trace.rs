@@ -35,6 +35,7 @@ use crate::emulator::Emulator;
 use journey::Journey;
 
 pub use reachability::{Answer, Pair, Reachability};
+pub(crate) use stack::unscoped;
 
 /// Where a probe starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

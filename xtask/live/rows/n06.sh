@@ -21,6 +21,7 @@ must host ifconfig -j lvwire $NIC3 down
 must host ifconfig $NIC3 -vnet lvwire
 remove_jail lvwire
 wait_for 100 'the end of the jail lvwire' is_gone lvwire
+root third
 up
 [ $wired = yes ] || say "# $NIC2 and $NIC3 are not on one wire: connections by them are not checked"
 for jail in router probe; do holds "$jail has its card" shows 'inet 198.51.100' host ifconfig -j $jail wire0; done
@@ -29,7 +30,6 @@ if [ $wired = yes ]; then
     reach router "$(host ifconfig -j probe wire0 inet | awk '$1 == "inet" { print $2 }')" 8080 probe 198.51.100.10
 fi
 # A third jail has a card as long as probe has none; with both of them in use probe waits.
-root third
 cat >"$DIR/third.yaml" <<END
 apiVersion: cellblock.dev/v1alpha1
 kind: Jail

@@ -33,6 +33,8 @@ pub(super) struct Needs {
     pub(super) nics: usize,
     /// Kernel modules, which are loaded.
     pub(super) modules: Vec<String>,
+    /// Programs of the base system that not every installation has.
+    pub(super) programs: Vec<String>,
 }
 
 impl Needs {
@@ -49,6 +51,7 @@ impl Needs {
                     needs.nics = number.parse().with_context(|| format!("`{word}`"))?;
                 }
                 Some(("module", name)) => needs.modules.push(name.to_owned()),
+                Some(("program", path)) => needs.programs.push(path.to_owned()),
                 _ => bail!("`{word}` is no need"),
             }
         }
@@ -65,7 +68,7 @@ impl fmt::Display for Needs {
         if self.vimage {
             words.push("VIMAGE".to_owned());
         }
-        words.extend(self.modules.iter().cloned());
+        words.extend(self.modules.iter().chain(&self.programs).cloned());
         f.write_str(&words.join(", "))
     }
 }
@@ -128,6 +131,7 @@ pub(super) struct Facts {
     pub(super) nics: Vec<String>,
     pf: String,
     missing: String,
+    installed: Vec<String>,
     taken: String,
     programs: Vec<(String, String)>,
 }
@@ -155,6 +159,7 @@ impl Facts {
                 "modules" => facts.modules = words(),
                 "nics" => facts.nics = words(),
                 "pf" => value.clone_into(&mut facts.pf),
+                "installed" => facts.installed.push(value.to_owned()),
                 "missing" => value.clone_into(&mut facts.missing),
                 "taken" => value.clone_into(&mut facts.taken),
                 "program" => {
@@ -201,6 +206,13 @@ impl Facts {
             .find(|name| !self.modules.contains(name));
         if let Some(module) = missing {
             return Some(format!("the kernel module {module}"));
+        }
+        let missing = needs
+            .programs
+            .iter()
+            .find(|path| !self.installed.contains(path));
+        if let Some(program) = missing {
+            return Some(program.clone());
         }
         if needs.pf && !["off", "ours"].contains(&self.pf.as_str()) {
             return Some(

@@ -20,13 +20,7 @@ use super::verdict::{self, Ended, Verdict};
 const NICS: usize = 4;
 
 /// Examples without a row, each with the reason.
-const WITHOUT_ROW: [(&str, &str); 2] = [
-    ("n07-routed-hosts", "it needs more hosts than one"),
-    (
-        "n08-dynamic-addresses",
-        "a DHCP server is no part of FreeBSD's base system, of which the outside world is made",
-    ),
-];
+const WITHOUT_ROW: [(&str, &str); 1] = [("n07-routed-hosts", "it needs more hosts than one")];
 
 fn examples() -> BTreeSet<String> {
     let folder = crate::run::root().join("examples/networking");
@@ -115,7 +109,7 @@ fn a_path_that_a_shell_would_take_for_something_else_is_refused() {
     }
 }
 
-const FACTS: &str = "noise\nsystem=FreeBSD\nrelease=15.1-RELEASE\nuid=0\nvimage=1\nmodules= if_epair pf\nnics= vtnet1 vtnet2\nmissing=\npf=off\ntaken=\nprogram=jailctl 4038471504 75\n";
+const FACTS: &str = "noise\nsystem=FreeBSD\nrelease=15.1-RELEASE\nuid=0\nvimage=1\nmodules= if_epair pf\nnics= vtnet1 vtnet2\ninstalled=/usr/libexec/bootpd\nmissing=\npf=off\ntaken=\nprogram=jailctl 4038471504 75\n";
 
 #[test]
 fn what_a_host_lacks_is_told() {
@@ -129,12 +123,14 @@ fn what_a_host_lacks_is_told() {
         pf: true,
         nics: 2,
         modules: vec!["if_epair".to_owned(), "pf".to_owned()],
+        programs: vec!["/usr/libexec/bootpd".to_owned()],
     };
     assert_eq!(lacks("pf=off", "pf=ours", &needs), "");
     for (from, to, told) in [
         ("uid=0", "uid=1001", "root"),
         ("vimage=1", "vimage=0", "VIMAGE"),
         ("modules= if_epair", "modules= if_lagg", "module if_epair"),
+        ("installed=", "elsewhere=", "/usr/libexec/bootpd"),
         (
             " vtnet2",
             "",

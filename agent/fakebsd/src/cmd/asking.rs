@@ -95,7 +95,10 @@ impl Emulator {
         let wires = self.wires_of(id);
         let heard = wires
             .iter()
-            .find(|wire| self.outside.dhcp.contains_key(*wire))?;
+            .find(|wire| self.outside.dhcp.contains_key(*wire));
+        let Some(heard) = heard else {
+            return self.lease_near(id);
+        };
         let server = self.outside.dhcp.get_mut(heard)?;
         let address = server.lease(mac);
         Some((address.into(), server.prefix, server.router.into()))

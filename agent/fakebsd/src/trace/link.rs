@@ -128,6 +128,16 @@ impl Emulator {
         });
         wires.collect()
     }
+
+    /// The interfaces of other stacks that hear such a broadcast.
+    pub(crate) fn stations_of(&self, id: IfId) -> Vec<IfId> {
+        let survey = Survey::from_stack(&self.kernel, id);
+        let stations = survey.ways().iter().filter_map(|way| match way.end {
+            End::Station(station) => Some(station),
+            End::Wire(_) => None,
+        });
+        stations.collect()
+    }
 }
 
 fn carries(member: &Member, tag: u16) -> bool {

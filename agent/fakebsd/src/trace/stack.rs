@@ -20,7 +20,7 @@ use crate::pf::rule::Direction;
 const HOPS_MAX: u8 = 64;
 
 /// The address without the scope that the kernel keeps in a link-local one.
-pub(super) fn unscoped(address: IpAddr) -> IpAddr {
+pub(crate) fn unscoped(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(scoped) if is_link_local(scoped) => {
             let mut segments = scoped.segments();

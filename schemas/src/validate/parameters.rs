@@ -29,6 +29,8 @@ pub enum Takes {
     Word(&'static [&'static str]),
     /// Text.
     Text,
+    /// Text of so many octets at most.
+    Short(usize),
     /// Text, or a list of texts that act in order.
     List,
 }
@@ -45,6 +47,11 @@ pub enum Owner {
 }
 
 const SYSV: Takes = Takes::Word(&["new", "inherit", "disable"]);
+/// MAXHOSTNAMELEN and HOSTUUIDLEN with the octet that ends a text (`kern_jail_set`, sys/kern/kern_jail.c).
+const HOST_NAME_MAX: usize = 255;
+const HOST_UUID_MAX: usize = 63;
+/// OSRELEASELEN, of which the kernel leaves two octets unused: it refuses 31, and says "1-31".
+const OSRELEASE_MAX: usize = 30;
 const ID_MAX: i64 = i32::MAX as i64;
 const READ_ONLY: &str = "it can only be read";
 
@@ -66,9 +73,9 @@ pub const TABLE: &[(&str, Owner)] = &[
         "vnet",
         Owner::Field("spec.networks: the network's mode decides it"),
     ),
-    ("host.hostname", Owner::Free(Takes::Text)),
-    ("host.domainname", Owner::Free(Takes::Text)),
-    ("host.hostuuid", Owner::Free(Takes::Text)),
+    ("host.hostname", Owner::Free(Takes::Short(HOST_NAME_MAX))),
+    ("host.domainname", Owner::Free(Takes::Short(HOST_NAME_MAX))),
+    ("host.hostuuid", Owner::Free(Takes::Short(HOST_UUID_MAX))),
     (
         "host.hostid",
         Owner::Free(Takes::Integer(0, u32::MAX as i64)),
@@ -88,7 +95,7 @@ pub const TABLE: &[(&str, Owner)] = &[
     ("cpuset.id", Owner::Reserved(READ_ONLY)),
     ("dying", Owner::Reserved(READ_ONLY)),
     ("parent", Owner::Reserved(READ_ONLY)),
-    ("osrelease", Owner::Free(Takes::Text)),
+    ("osrelease", Owner::Free(Takes::Short(OSRELEASE_MAX))),
     ("osreldate", Owner::Free(Takes::Integer(1, ID_MAX))),
     (
         "meta",
@@ -421,6 +428,19 @@ fn fits(takes: Takes, value: &ParameterValue) -> Result<(), Refusal> {
                 "give a single value",
             )),
         },
+        Takes::Short(longest) => {
+            fits(Takes::Text, value)?;
+            match value {
+                ParameterValue::Text(text) if text.len() > longest => Err(Refusal::new(
+                    format!("is too long: {} octets", text.len()),
+                    format!("{longest} octets at most"),
+                )),
+                ParameterValue::Text(_)
+                | ParameterValue::Number(_)
+                | ParameterValue::Flag(_)
+                | ParameterValue::List(_) => Ok(()),
+            }
+        }
         Takes::List => match value {
             ParameterValue::Text(text) if !text.trim().is_empty() => Ok(()),
             ParameterValue::List(items)

@@ -626,6 +626,20 @@ fn parameters_do_not_undo_each_other_or_what_the_jail_is_made_with() {
 }
 
 #[test]
+fn a_text_is_no_longer_than_the_kernel_keeps_it() {
+    for (name, longest) in [
+        ("osrelease", 30),
+        ("host.hostname", 255),
+        ("host.hostuuid", 63),
+    ] {
+        let spec = |octets: usize| jail(json!({ "parameters": { name: "a".repeat(octets) } }));
+        assert_eq!(found(Kind::Jail, "x", spec(longest)), [] as [String; 0]);
+        let told = found(Kind::Jail, "x", spec(longest + 1));
+        assert!(told[0].contains("too long"), "{told:?}");
+    }
+}
+
+#[test]
 fn a_firewall_inside_needs_a_device_and_a_kernel_that_takes_rules() {
     let spec = |parameters: Value| {
         let firewall = json!({ "enforcedBy": "jail", "defaultIngress": "block" });

@@ -116,7 +116,7 @@ pub(crate) fn setfib(
     };
     let count = host.kernel.vnet(context.stack).fibs.len() as u32;
     if fib >= count {
-        return Output::failure(1, format!("setfib: {fib}: Invalid argument"));
+        return Output::failure(1, format!("setfib: {fib}: invalid FIB (max {})", count - 1));
     }
     if command.is_empty() {
         return usage();

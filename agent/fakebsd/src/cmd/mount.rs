@@ -7,6 +7,9 @@ use crate::kernel::errno::Errno;
 use crate::kernel::mount::Mount;
 use crate::output::Output;
 
+/// sysexits(3), which mount_nullfs(8) ends with when it finds no such source.
+const EX_USAGE: i32 = 64;
+
 /// Lists, or mounts one file system.
 pub(crate) fn mount(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output {
     let (mut fstype, mut read_only, mut fstab, mut json) = ("ufs".to_owned(), false, false, false);
@@ -86,7 +89,10 @@ pub(crate) fn mount_nullfs(host: &mut Emulator, arguments: &[String]) -> Output 
     }
     match operands.as_slice() {
         [special, node] => attach(host, "nullfs", special, node, read_only),
-        _ => Output::failure(64, "usage: mount_nullfs [-o options] target mount-point"),
+        _ => Output::failure(
+            EX_USAGE,
+            "usage: mount_nullfs [-o options] target mount-point",
+        ),
     }
 }
 
@@ -101,7 +107,10 @@ fn attach(host: &mut Emulator, fstype: &str, special: &str, node: &str, read_onl
     }
     let special = match fstype {
         "nullfs" if !host.files.is_directory(special) && host.files.read(special).is_err() => {
-            return Output::failure(1, format!("{program}: {special}: {}", Errno::ENOENT.text()));
+            return Output::failure(
+                EX_USAGE,
+                format!("{program}: {special}: {}", Errno::ENOENT.text()),
+            );
         }
         "nullfs" => {
             host.kernel.load_module("nullfs");
@@ -278,12 +287,15 @@ pub(crate) fn umount(host: &mut Emulator, arguments: &[String]) -> Output {
             .find(|mount| mount.node == normalize(&node) || mount.special == node)
             .map(|mount| mount.node.clone());
         let Some(at) = at else {
-            let reason = if host.files.exists(&node) {
-                "not a file system root directory"
+            if host.files.exists(&node) {
+                output.fail(
+                    1,
+                    format!("umount: {node}: not a file system root directory"),
+                );
             } else {
-                Errno::ENOENT.text()
-            };
-            output.fail(1, format!("umount: {node}: {reason}"));
+                output.error(format!("umount: {node}: statfs: {}", Errno::ENOENT.text()));
+                output.fail(1, format!("umount: {node}: unknown file system"));
+            }
             continue;
         };
         if let Err(error) = host.kernel.unmount(&at, force) {

@@ -10,6 +10,9 @@ use crate::kernel::jail::Addresses;
 use crate::kernel::route::{Family, Gateway, Route, key_address, rtf};
 use crate::output::Output;
 
+/// sysexits(3).
+const EX_UNAVAILABLE: i32 = 69;
+
 #[derive(Default)]
 struct Options {
     family: Option<Family>,
@@ -60,10 +63,7 @@ pub(crate) fn run(host: &mut Emulator, context: &Context, arguments: &[String]) 
                     match host.kernel.find_jail(context.jid, jail) {
                         Some(jail) => context = context.inside(&host.kernel, jail.jid),
                         None => {
-                            return Output::failure(
-                                1,
-                                "netstat: jail not found: No such file or directory",
-                            );
+                            return Output::failure(EX_UNAVAILABLE, "netstat: Jail not found");
                         }
                     }
                 }

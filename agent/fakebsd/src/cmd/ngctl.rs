@@ -8,6 +8,9 @@ use crate::kernel::netgraph::{BridgeConfig, Node, NodeType};
 use crate::kernel::vnet::VnetId;
 use crate::output::Output;
 
+/// sysexits(3).
+const EX_NOHOST: i32 = 68;
+
 /// EX_OSERR, with which a failed command ends ngctl.
 const OSERR: i32 = 71;
 
@@ -52,7 +55,7 @@ pub(crate) fn run(
                     Some(jail) => context = context.inside(&host.kernel, jail.jid),
                     None => {
                         let why = host.kernel.no_jail(context.jid, jail);
-                        return Output::failure(1, format!("ngctl: {why}"));
+                        return Output::failure(EX_NOHOST, format!("ngctl: {why}"));
                     }
                 }
             }

@@ -50,10 +50,7 @@ pub(crate) fn run(host: &mut Emulator, context: &Context, arguments: &[String]) 
                     words = rest;
                     match host.kernel.find_jail(context.jid, jail) {
                         Some(jail) => context = context.inside(&host.kernel, jail.jid),
-                        None => {
-                            let why = host.kernel.no_jail(context.jid, jail);
-                            return Output::failure(1, format!("route: {why}"));
-                        }
+                        None => return Output::failure(1, "route: Jail not found"),
                     }
                 }
                 _ => {}

@@ -37,10 +37,7 @@ pub(crate) fn run(host: &mut Emulator, context: &Context, arguments: &[String]) 
                     match host.kernel.find_jail(context.jid, jail) {
                         Some(jail) => context = context.inside(&host.kernel, jail.jid),
                         None => {
-                            return Output::failure(
-                                1,
-                                "sysctl: jail not found: No such file or directory",
-                            );
+                            return Output::failure(1, "sysctl: jail not found");
                         }
                     }
                 }

@@ -2,6 +2,7 @@
 
 mod netgraph;
 mod own_pf;
+mod refusals;
 mod uplinks;
 
 use std::time::Duration;

@@ -279,9 +279,12 @@ impl Kernel {
         })
     }
 
-    /// The interface that reaches a gateway directly (ifa_ifwithroute): by an address's prefix in that fib, then by a route.
+    /// The interface that reaches a gateway directly (ifa_ifwithroute, sys/net/route.c): by an address's prefix in that fib, then by a route, which the default one is not.
     fn gateway_interface(&self, vnet: VnetId, fib: u32, gateway: IpAddr) -> Option<IfId> {
-        let (_, route) = self.route_lookup(vnet, fib, gateway)?;
+        let (key, route) = self.route_lookup(vnet, fib, gateway)?;
+        if key.prefix == 0 {
+            return None;
+        }
         match gateway {
             IpAddr::V4(address) => {
                 let holders = self.vnet(vnet).inet.get(&address);

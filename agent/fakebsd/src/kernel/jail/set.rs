@@ -97,6 +97,15 @@ impl Kernel {
                 }
             }
         }
+        for (name, longest) in [
+            ("host.hostname", 255),
+            ("host.domainname", 255),
+            ("host.hostuuid", 63),
+        ] {
+            if text(settings, name).is_some_and(|value| value.len() > longest) {
+                return Err(Errno::ENAMETOOLONG.into());
+            }
+        }
         if text(settings, "name").is_some_and(|name| name.len() > 256) {
             return Err(Errno::ENAMETOOLONG.into());
         }
@@ -115,6 +124,10 @@ impl Kernel {
                     return message(format!("{name} cannot be changed after creation"));
                 }
             }
+        }
+        // With the octet that ends it the text must be shorter than OSRELEASELEN, so that 31 are too many as well.
+        if text(settings, "osrelease").is_some_and(|release| release.len() > 30) {
+            return message("osrelease string must be 1-31 bytes long");
         }
         Ok(())
     }

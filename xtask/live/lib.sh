@@ -208,7 +208,7 @@ up() {
 settle() {
     generation=$((generation + 1))
     short_waits
-    must ctl wait -f "$DIR/manifest.yaml" --timeout 120s
+    must ctl wait -f "$DIR/manifest.yaml" --timeout 300s
 }
 
 # change [SED-EXPRESSION…]: the example with changes; without any, as it was. A change that changes nothing is a mistake in the row.

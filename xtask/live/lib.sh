@@ -177,12 +177,13 @@ at_rest() {
 
 ctl() { "$PROGRAMS/jailctl" --server "http://127.0.0.1:$PORT" "$@"; }
 
-# The example's manifest for this host: see the table in docs/operations/live.md.
+# The example's manifest for this host: see the table in docs/operations/live.md. What stands for a NIC may be called as another of the examples'.
 substituted() {
     example | sed \
         -e "s|/jails/|$ROOTS/|g" \
         -e 's/\([^0-9.]\)10\.0\.2\.\([0-9]\)/\1198.18.2.\2/g' \
-        -e "s/vtnet0/$NIC0/g" -e "s/vtnet1/$NIC1/g" -e "s/vtnet2/$NIC2/g" -e "s/vtnet3/$NIC3/g"
+        -e 's/vtnet\([0-3]\)/@nic\1@/g' \
+        -e "s/@nic0@/$NIC0/g" -e "s/@nic1@/$NIC1/g" -e "s/@nic2@/$NIC2/g" -e "s/@nic3@/$NIC3/g"
 }
 
 roots() {

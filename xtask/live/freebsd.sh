@@ -62,9 +62,11 @@ pf_state() {
     if [ $lines -eq 4 ]; then say ours; else say foreign; fi
 }
 
-# What would be in the way: an agent, or something of one.
+# What would be in the way: an agent, or something of one; not what a row left that was killed, which the next one takes away.
 foreign() {
-    if pgrep -x cellblock-agent >/dev/null; then
+    if [ -f "$DIR/undo" ]; then
+        return
+    elif pgrep -x cellblock-agent >/dev/null; then
         say 'a running cellblock-agent'
     elif ifconfig -a | grep -q 'description: cellblock:'; then
         say 'interfaces of another agent'

@@ -147,14 +147,19 @@ fn interfaces(system: &dyn System, drivers: bool) -> Result<Vec<Interface>, Fail
     let all = Command::new(Program::Ifconfig, super::all(drivers));
     let list = Command::new(Program::Ifconfig, ["-l"]);
     let mut names = String::new();
+    let mut refused = None;
     for _ in 0..LIST_TRIES {
-        // Of one that goes while it prints, `-D` cannot ask for the driver's name any more, and ends with 1 (`print_ifcap` … `get original name`, sbin/ifconfig/ifconfig_netlink.c).
+        // Where one goes while it prints, `-D` cannot ask for the driver's name any more, and ends with 1 (`get original name`, sbin/ifconfig/ifconfig_netlink.c).
         let output = system.run(&all)?;
+        refused = (!output.is_success()).then(|| Failure::refused(&all, &output));
         let interfaces = ifconfig::parse(&output.stdout);
         names = succeed(system, &list)?.stdout;
-        if output.is_success() && ifconfig::is_sound(&interfaces, &ifconfig::parse_names(&names)) {
+        if refused.is_none() && ifconfig::is_sound(&interfaces, &ifconfig::parse_names(&names)) {
             return Ok(interfaces);
         }
+    }
+    if let Some(refused) = refused {
+        return Err(refused);
     }
     tracing::warn!(
         "`ifconfig -a` and `-l` name other interfaces: some come and go, or a name or description contains a line end; they are read one by one"

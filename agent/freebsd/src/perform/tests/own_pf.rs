@@ -98,7 +98,7 @@ fn a_look_says_which_rulesets_hide_the_device_and_which_pf_cannot_be_read() {
         ..Firewalled::default()
     };
     let wanted = |jid| Wanted {
-        rulesets: [4, 5, 77].into(),
+        rulesets_of_pf: [4, 5, 77].into(),
         firewalled: [("www".to_owned(), ours(jid))].into(),
         ..Wanted::default()
     };

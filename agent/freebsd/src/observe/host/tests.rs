@@ -319,7 +319,9 @@ fn what_cannot_be_read_is_an_error_and_no_absence() {
     ] {
         let (emulated, host) = boot(Release::V15_1);
         // The list of interfaces is read again, because they come and go.
-        emulated.emulator().fail_next(command, 3, stderr);
+        for _ in 0..super::LIST_TRIES {
+            emulated.emulator().fail_next(command, 1, stderr);
+        }
         let error = host.observe(&Wanted::default()).expect_err(command);
         assert_eq!(error.reason, "CommandFailed", "{command}");
         assert!(error.message.contains(stderr), "{}", error.message);

@@ -41,6 +41,8 @@ pub enum Command {
     Describe(Describe),
     /// Delete objects
     Delete(Delete),
+    /// Stop jails and start them again, once, whatever their restart policy says
+    Restart(Restart),
     /// Wait until objects are in a state
     Wait(Wait),
     /// Print what an agent does for objects, as an operator would have written it: commands, pf rules, ngctl scripts, jail.conf
@@ -164,6 +166,14 @@ pub struct Delete {
     /// Check on the controller and write nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `restart`
+#[derive(Clone, Debug, Args)]
+pub struct Restart {
+    /// Jails, by name
+    #[arg(value_name = "jail NAME… | jail/NAME…", required = true)]
+    pub words: Vec<String>,
 }
 
 /// `wait`

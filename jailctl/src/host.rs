@@ -99,7 +99,7 @@ async fn set(
     for named in &names.names {
         // The form that `-o name` prints is as good as the bare name.
         let name = named.strip_prefix("host/").unwrap_or(named);
-        until_unchanged(async || set_once(&mut client, name, fields).await).await?;
+        write(&mut client, Kind::Host, name, fields, FIELD_MANAGER).await?;
         printer.note(&format!("host/{name} {word}"));
     }
     Ok(())
@@ -118,13 +118,25 @@ async fn until_unchanged(
     }
 }
 
-/// Reads the Host and writes it with `fields` of its spec changed.
-async fn set_once(
+/// Reads an object and writes it with `fields` of its spec changed, until nobody else writes in between.
+pub(crate) async fn write(
     client: &mut Client,
+    kind: Kind,
     name: &str,
     fields: &[(&str, Value)],
+    manager: &str,
 ) -> Result<(), Refused> {
-    let mut object = client.get(Kind::Host, name).await?;
+    until_unchanged(async || set_once(client, kind, name, fields, manager).await).await
+}
+
+async fn set_once(
+    client: &mut Client,
+    kind: Kind,
+    name: &str,
+    fields: &[(&str, Value)],
+    manager: &str,
+) -> Result<(), Refused> {
+    let mut object = client.get(kind, name).await?;
     let spec = object
         .value
         .as_object_mut()
@@ -134,9 +146,7 @@ async fn set_once(
             spec.insert((*field).to_owned(), value.clone());
         }
     }
-    client
-        .update(Kind::Host, name, &object.value, FIELD_MANAGER)
-        .await?;
+    client.update(kind, name, &object.value, manager).await?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `jailctl`: the command line. Typed arguments become typed requests; one file prints.
 //!
 //! ```text
-//! args ──► apply | diff | get | describe | delete | wait | host | version | render | sandbox ──► client (gRPC) ──► controller
+//! args ──► apply | diff | get | describe | delete | restart | wait | host | version | render | sandbox ──► client (gRPC) ──► controller
 //!                 │                                                            │
 //!                 └── manifests (schemas::manifest)                            └──► printer ──► terminal or script
 //! ```
@@ -20,6 +20,7 @@ pub mod input;
 pub mod output;
 pub mod printer;
 pub mod render;
+pub mod restart;
 pub mod sandbox;
 pub mod table;
 pub mod target;
@@ -88,6 +89,9 @@ async fn perform(cli: Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         }
         Command::Delete(arguments) => {
             delete::run(&mut connection.client()?, &arguments, printer).await
+        }
+        Command::Restart(arguments) => {
+            restart::run(&mut connection.client()?, &arguments, printer).await
         }
         Command::Wait(arguments) => wait::run(&mut connection.client()?, &arguments, printer).await,
         Command::Host(arguments) => host::run(&connection, &arguments, printer).await,

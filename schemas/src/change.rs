@@ -10,10 +10,21 @@ use crate::jail::{Attachment, Binding, JailSpec, Mount, ParameterValue, Root};
 use crate::network::NetworkSpec;
 use crate::path::FieldPath;
 
+pub mod parameters;
+
 #[cfg(test)]
 mod tests;
 
-/// What a running jail was started with, of its spec: each change of it is a restart.
+/// What a change of one field does to a jail that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// It is changed in the running jail.
+    Live,
+    /// The jail is stopped and started again.
+    Restart,
+}
+
+/// What a running jail was started with, of its spec: a change of it is a restart, but for parameters that the kernel changes in a running jail.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Started<'a> {
     /// Its root.
@@ -26,6 +37,8 @@ pub struct Started<'a> {
     pub mounts: &'a [Mount],
     /// Whether a firewall stands in its own pf, which is made with it; the rules are loaded while it runs.
     pub is_filtered_inside: bool,
+    /// The operator's word that it be started again.
+    pub restart: Option<&'a str>,
 }
 
 impl<'a> Started<'a> {
@@ -39,6 +52,7 @@ impl<'a> Started<'a> {
             networks,
             parameters,
             mounts,
+            restart,
             // Where and whether it runs, and what cannot change.
             host: _,
             host_selector: _,
@@ -63,40 +77,52 @@ impl<'a> Started<'a> {
             parameters,
             mounts,
             is_filtered_inside: spec.firewall_inside().is_some(),
+            restart: restart.as_deref(),
         }
     }
 
-    /// The fields that differ from `other`, parameters one by one.
+    /// The fields that differ in `other`, which comes after, parameters one by one, and what that means.
     #[must_use]
-    pub fn differences(&self, other: &Self) -> Vec<FieldPath> {
+    pub fn differences(&self, other: &Self) -> Vec<(FieldPath, Means)> {
         let spec = FieldPath::new("spec");
         let mut fields = Vec::new();
+        let mut restarts = |field: FieldPath| fields.push((field, Means::Restart));
         if self.root != other.root {
-            fields.push(spec.field("root").field("path"));
+            restarts(spec.field("root").field("path"));
         }
         if self.networks.len() != other.networks.len() {
-            fields.push(spec.field("networks"));
+            restarts(spec.field("networks"));
         } else {
             let pairs = self.networks.iter().zip(other.networks).enumerate();
-            let changed = pairs.filter(|(_, (one, other))| bare(one) != bare(other));
-            fields.extend(changed.map(|(index, _)| spec.field("networks").index(index)));
+            for (index, _) in pairs.filter(|(_, (one, other))| bare(one) != bare(other)) {
+                restarts(spec.field("networks").index(index));
+            }
         }
         let names: BTreeSet<&String> = self
             .parameters
             .keys()
             .chain(other.parameters.keys())
             .collect();
-        fields.extend(
-            names
-                .into_iter()
-                .filter(|name| self.parameters.get(*name) != other.parameters.get(*name))
-                .map(|name| spec.field("parameters").key(name)),
-        );
+        for name in names {
+            let after = other.parameters.get(name);
+            if self.parameters.get(name) != after {
+                let means = if parameters::is_live(name, after.is_none()) {
+                    Means::Live
+                } else {
+                    Means::Restart
+                };
+                fields.push((spec.field("parameters").key(name), means));
+            }
+        }
+        let mut restarts = |field: FieldPath| fields.push((field, Means::Restart));
         if self.mounts != other.mounts {
-            fields.push(spec.field("mounts"));
+            restarts(spec.field("mounts"));
         }
         if self.is_filtered_inside != other.is_filtered_inside {
-            fields.push(spec.field("firewall").field("enforcedBy"));
+            restarts(spec.field("firewall").field("enforcedBy"));
+        }
+        if self.restart != other.restart {
+            restarts(spec.field("restart"));
         }
         fields
     }

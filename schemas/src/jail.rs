@@ -109,9 +109,12 @@ pub struct JailSpec {
     /// Whether it shall run.
     #[serde(default, skip_serializing_if = "RunPolicy::is_default")]
     pub run_policy: RunPolicy,
-    /// Whether it is started again when it ends, or when a change needs a restart.
+    /// Whether it is started again when a change needs that.
     #[serde(default, skip_serializing_if = "RestartPolicy::is_default")]
     pub restart_policy: RestartPolicy,
+    /// Any text: another one restarts the running jail once, whatever its restart policy says. `jailctl restart` writes the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
     /// Jails that must be ready first, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
@@ -433,15 +436,15 @@ impl RunPolicy {
     }
 }
 
-/// Whether a jail is started again.
+/// Whether a jail is started again when a change needs a restart. One that is gone is started in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RestartPolicy {
-    /// Whenever it ended, and when a change needs it.
+    /// At once.
     #[default]
     Always,
     /// When it failed.
     OnFailure,
-    /// Only on the operator's word.
+    /// On the operator's word alone: the change waits.
     Never,
 }
 

@@ -118,9 +118,9 @@ fn jail_rows(spec: &JailSpec) -> [Row<'static>; 7] {
             "jails that run once",
         ),
         (
-            spec.restart_policy != RestartPolicy::Always,
+            spec.restart_policy == RestartPolicy::OnFailure,
             "restartPolicy",
-            "a restart policy other than `Always`",
+            "`OnFailure`, starting a jail again when its programs fail (`Always` and `Never` are realised)",
         ),
         (
             !spec.depends_on.is_empty(),

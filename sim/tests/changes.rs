@@ -35,14 +35,14 @@ fn jail<'v>(view: &'v mut HostView, name: &str) -> &'v mut JailView {
         .expect("it is in the view")
 }
 
-/// The next view, in which `name` has another securelevel.
-fn with_securelevel(view: &HostView, name: &str, level: i64) -> HostView {
+/// The next view, in which `name` says another osreldate: a restart.
+fn with_osreldate(view: &HostView, name: &str, number: i64) -> HostView {
     let mut next = view.clone();
     next.mark.generation.0 += 1;
     let jail = jail(&mut next, name);
     jail.generation.0 += 1;
-    let level = ParameterValue::Number(level);
-    jail.spec.parameters.insert("securelevel".to_owned(), level);
+    let number = ParameterValue::Number(1_400_000 + number);
+    jail.spec.parameters.insert("osreldate".to_owned(), number);
     next
 }
 
@@ -93,7 +93,7 @@ fn changes_of_other_jails_do_not_make_a_failing_one_tried_at_once() {
     break_command(&world, start);
     let mut view = jails(&[&[], &[]]);
     for round in 0..30 {
-        view = with_securelevel(&view, "b", round % 3);
+        view = with_osreldate(&view, "b", round % 3);
         world.take(view.clone());
         for _ in 0..4 {
             world.pass().expect("a pass");
@@ -103,7 +103,7 @@ fn changes_of_other_jails_do_not_make_a_failing_one_tried_at_once() {
     // After 0, 1, 3, 7 and 15 s.
     assert_eq!(runs_of(&world, start), 5);
     // Its own change is a reason to try at once.
-    world.take(with_securelevel(&view, "a", 1));
+    world.take(with_osreldate(&view, "a", 1));
     world.pass().expect("a pass");
     assert_eq!(runs_of(&world, start), 6);
 }
@@ -432,12 +432,12 @@ fn an_address_is_not_released_before_it_is_off_the_host() {
 #[test]
 fn the_reason_of_a_restart_is_told_before_and_after() {
     let mut world = World::new(Release::V15_1);
-    let view = with_securelevel(&jails(&[&[2]]), "a", 1);
+    let view = with_osreldate(&jails(&[&[2]]), "a", 1);
     world.take(view.clone());
     let report = rest(&mut world);
     assert_eq!(condition(&report, 0, "Ready").message, "");
-    let cause = "spec.parameters.securelevel changed from `1` to `2`";
-    let next = with_securelevel(&view, "a", 2);
+    let cause = "spec.parameters.osreldate changed from `1400001` to `1400002`";
+    let next = with_osreldate(&view, "a", 2);
     let mut held = next.clone();
     held.host.paused = true;
     world.take(held);

@@ -175,6 +175,7 @@ examples! {
     n17_duplicate_addresses "networking/n17-duplicate-addresses"
     n18_jails_together "networking/n18-jails-together"
     n20_host_rules "networking/n20-host-rules"
+    j02_live_changes "jails/j02-live-changes"
     www_bridge "www-bridge.yaml"
     www_shared_ip "www-shared-ip.yaml"
 }
@@ -184,8 +185,10 @@ fn no_example_is_left_out() {
     let listed = EXAMPLES.iter().map(|example| examples().join(example));
     let listed: BTreeSet<PathBuf> = listed.collect();
     let mut there = entries(&examples());
-    there.extend(entries(&examples().join("networking")));
-    there.remove(&examples().join("networking"));
+    for folder in ["networking", "jails"] {
+        there.extend(entries(&examples().join(folder)));
+        there.remove(&examples().join(folder));
+    }
     there.remove(&examples().join("hosts.yaml"));
     there.retain(|path| path.is_dir() || path.extension().is_some_and(|found| found == "yaml"));
     assert_eq!(listed, there);

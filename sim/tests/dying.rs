@@ -62,8 +62,8 @@ fn a_restart_does_not_wait_for_the_jail_that_is_dying() {
         let began = world.now_ms();
         world.take(changed(&view, |jail| {
             jail.spec.parameters.insert(
-                "securelevel".to_owned(),
-                cellblock_schemas::jail::ParameterValue::Number(2),
+                "osreldate".to_owned(),
+                cellblock_schemas::jail::ParameterValue::Number(1_400_000),
             );
         }));
         world.converge(ROUNDS_MAX).expect("it is restarted");

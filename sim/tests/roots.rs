@@ -168,7 +168,7 @@ fn no_two_jails_have_one_root() {
     first(&mut asked)
         .spec
         .parameters
-        .insert("securelevel".to_owned(), ParameterValue::Number(1));
+        .insert("osreldate".to_owned(), ParameterValue::Number(1_400_000));
     world.take(asked.clone());
     assert_ready(&rest(&mut world), 0);
     asked.jails.insert(uid, a);

@@ -26,6 +26,8 @@ pub struct Wanted {
     pub rulesets: BTreeSet<u32>,
     /// Those that are to be asked whether they hide /dev/pf.
     pub rulesets_of_pf: BTreeSet<u32>,
+    /// Parameters of jails to read.
+    pub parameters: BTreeSet<String>,
     /// Names of users whose uids are asked for.
     pub users: BTreeSet<String>,
     /// Names of groups whose gids are asked for.

@@ -285,6 +285,9 @@ pub struct ObservedJail {
     pub zones: BTreeMap<IpAddr, u32>,
     /// Our line in `meta`, where the kernel has meta (15): `<cluster>:<uid>:<digest>`. Its own root cannot read or change it.
     pub meta: Option<JailMeta>,
+    /// Other parameters that were asked for, as jls(8) prints them; those that the kernel does not have are not there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// Our mark in a jail's `meta`.

@@ -2,7 +2,7 @@
 //!
 //! `agent/freebsd` turns each into commands and reads the effect back. Nothing is decided there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -479,6 +479,17 @@ pub enum Op {
         conf: Option<String>,
         /// Why it is started again after that, in words; none: it is not.
         restart: Option<String>,
+    },
+    /// `jail -m`: changes parameters of a running jail, if the jail of that jid still has that name.
+    SetJail {
+        /// The jail's name.
+        name: String,
+        /// Its jid.
+        jid: u32,
+        /// Parameters and their values, as jls(8) prints them afterwards.
+        parameters: BTreeMap<String, String>,
+        /// Our mark, where jails have `meta` and it changes with them.
+        mark: Option<String>,
     },
     /// `umount` of a mount of ours that a jail left behind.
     Unmount {

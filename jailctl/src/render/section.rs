@@ -136,6 +136,7 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         Op::WriteFile { .. } | Op::RemoveFile { .. } | Op::RotateConsole { .. } => Section::Files,
         Op::StartJail { .. }
         | Op::StopJail { .. }
+        | Op::SetJail { .. }
         | Op::Unmount { .. }
         | Op::ReturnNic { .. }
         | Op::MoveToVnet { .. }

@@ -12,7 +12,11 @@ fn spec(value: serde_json::Value) -> JailSpec {
 fn differences(before: serde_json::Value, after: serde_json::Value) -> Vec<String> {
     let (before, after) = (spec(before), spec(after));
     let found = Started::of(&before).differences(&Started::of(&after));
-    found.iter().map(|path| path.as_str().to_owned()).collect()
+    let words = found.iter().map(|(path, means)| match means {
+        Means::Live => format!("live {}", path.as_str()),
+        Means::Restart => path.as_str().to_owned(),
+    });
+    words.collect()
 }
 
 #[test]
@@ -26,9 +30,9 @@ fn what_a_jail_is_started_with_restarts_it_field_by_field() {
         [
             "spec.root.path",
             "spec.networks[1]",
-            "spec.parameters[allow.chflags]",
+            "live spec.parameters[allow.chflags]",
             "spec.parameters[exec.start]",
-            "spec.parameters[securelevel]",
+            "live spec.parameters[securelevel]",
             "spec.mounts"
         ]
     );

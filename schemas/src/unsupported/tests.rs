@@ -72,8 +72,11 @@ fn every_row_is_told_with_its_field() {
     assert_eq!(self::fields(Kind::Network, routed), ["spec.isolation"]);
     let jail = json!({
         "image": { "name": "a" }, "limits": ["a"],
-        "mounts": [{ "target": "/dev", "type": "devfs" }], "probes": {}, "runPolicy": "Once", "restartPolicy": "Never", "dependsOn": ["a"],
+        "mounts": [{ "target": "/dev", "type": "devfs" }], "probes": {}, "runPolicy": "Once", "restartPolicy": "OnFailure", "dependsOn": ["a"],
     });
-    let fields = fields(Kind::Jail, jail);
-    assert_eq!(fields.len(), 7);
+    assert_eq!(fields(Kind::Jail, jail).len(), 7);
+    assert_eq!(
+        fields(Kind::Jail, json!({ "restartPolicy": "Never" })),
+        [""; 0]
+    );
 }

@@ -11,10 +11,13 @@ use crate::suggest;
 use crate::validate::{
     exactly_one, firewall, limits, names, parameters, paths, probes, publish, reserved, selector,
 };
-use crate::violation::Findings;
+use crate::violation::{Findings, Refusal};
 
 /// Attachments of one jail. Each is an interface or an alias on the host; a jail with more is a mistake in a template.
 pub const JAIL_NETWORKS_MAX: usize = 64;
+
+/// Octets of `spec.restart`.
+const RESTART_BYTES_MAX: usize = 64;
 
 /// The file systems that can be mounted for a jail. What each needs as a source stands in `mount`.
 const FILE_SYSTEMS: [&str; 7] = [
@@ -62,6 +65,9 @@ pub(super) fn validate(jail: &Jail, path: &FieldPath, findings: &mut Findings) {
     if let Some(both) = &spec.probes {
         probes::validate(both, &path.field("probes"), findings);
     }
+    if let Some(word) = &spec.restart {
+        findings.check(&path.field("restart"), restart(word));
+    }
     for (index, name) in spec.depends_on.iter().enumerate() {
         let at = path.field("dependsOn").index(index);
         findings.check(&at, names::dns_label(name));
@@ -69,6 +75,17 @@ pub(super) fn validate(jail: &Jail, path: &FieldPath, findings: &mut Findings) {
             findings.add(&at, "a jail cannot wait for itself", "remove it");
         }
     }
+}
+
+/// It is told again in plans and conditions.
+fn restart(word: &str) -> Result<(), Refusal> {
+    if !word.is_empty() && word.len() <= RESTART_BYTES_MAX && !word.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "is no text that can be told again",
+        format!("1 to {RESTART_BYTES_MAX} octets on one line, such as the time"),
+    ))
 }
 
 fn jail_name(jail: &Jail, path: &FieldPath, findings: &mut Findings) {

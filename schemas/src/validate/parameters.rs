@@ -236,7 +236,9 @@ pub fn number(spec: &JailSpec, name: &str) -> Option<i64> {
     spec.parameters.get(name).and_then(as_number)
 }
 
-fn as_bool(value: &ParameterValue) -> Option<bool> {
+/// The truth value that a boolean parameter was given.
+#[must_use]
+pub fn as_bool(value: &ParameterValue) -> Option<bool> {
     match value {
         ParameterValue::Flag(flag) => Some(*flag),
         ParameterValue::Number(0) => Some(false),
@@ -247,7 +249,9 @@ fn as_bool(value: &ParameterValue) -> Option<bool> {
     }
 }
 
-fn as_number(value: &ParameterValue) -> Option<i64> {
+/// The whole number that a parameter was given.
+#[must_use]
+pub fn as_number(value: &ParameterValue) -> Option<i64> {
     match value {
         ParameterValue::Number(number) => Some(*number),
         ParameterValue::Text(text) => text.parse().ok(),

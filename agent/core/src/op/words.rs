@@ -160,6 +160,22 @@ impl fmt::Display for Op {
                 restart: Some(cause),
                 ..
             } => write!(f, "stop jail {name} (jid {jid}) to start it again: {cause}"),
+            Self::SetJail {
+                name,
+                jid,
+                parameters,
+                mark,
+            } => {
+                let words = parameters
+                    .iter()
+                    .map(|(name, value)| format!(" {name}={value}"));
+                let mark = mark.as_ref().map_or("", |_| " and its mark");
+                write!(
+                    f,
+                    "set jail {name} (jid {jid}):{}{mark}",
+                    words.collect::<String>()
+                )
+            }
             Self::StopJail { name, jid, .. } => write!(f, "stop jail {name} (jid {jid})"),
             Self::Unmount { target } => write!(f, "unmount {target}"),
             Self::ReturnNic {

@@ -72,7 +72,7 @@ impl DesiredJail<'_> {
     }
 
     /// What only a restart changes, by field of the manifest.
-    fn fields(&self) -> BTreeMap<String, String> {
+    pub(super) fn fields(&self) -> BTreeMap<String, String> {
         Meaning::of(self.view, &self.path, &self.networking).fields()
     }
 
@@ -155,17 +155,26 @@ impl<'a> Planner<'a> {
             .as_ref()
             .map(|meta| meta.hash.clone())
             .or_else(|| self.ledger.jails.get(uid).map(|ours| ours.hash.clone()));
+        let fields = jail.fields();
+        let ours = self.ledger.jails.get(uid);
+        let mut live = BTreeSet::new();
         if started_with.as_deref() != Some(&jail.conf.digest) {
-            let unknown = BTreeMap::new();
-            let ours = self.ledger.jails.get(uid);
-            let before = ours.map_or(&unknown, |ours| &ours.fields);
-            let cause = digest::cause(before, &jail.fields());
-            return self.plan_restart(uid, jail, running, cause);
+            let known = ours.filter(|ours| Some(&ours.hash) == started_with.as_ref());
+            let known = known.filter(|ours| !ours.fields.is_empty());
+            let changes = known.and_then(|ours| digest::live_changes(&ours.fields, &fields));
+            let Some(changes) = changes else {
+                let unknown = BTreeMap::new();
+                let before = ours.map_or(&unknown, |ours| &ours.fields);
+                let cause = digest::cause(before, &fields);
+                return self.plan_restart(uid, jail, running, cause);
+            };
+            live = changes;
         }
         if let Some(cause) = jail.networking.other_zone(running) {
             return self.plan_restart(uid, jail, running, cause);
         }
         self.check_mounts(uid, running);
+        self.plan_live(uid, jail, running, &live);
         if !self.ledger.jails.contains_key(uid) {
             // The mark says that the jail is ours and the ledger does not know it: the file's rewrite records it.
             let op = Op::WriteFile {
@@ -184,7 +193,9 @@ impl<'a> Planner<'a> {
             step.record.push(record);
             step.record.extend(nics);
         } else if jail.networking.unknown_zone().is_none() {
-            self.plan_file(&subject, jail);
+            let entry = self.entry_of_change(uid, jail);
+            let record = entry.map(|entry| Record::Jail(uid.clone(), entry));
+            self.plan_file(&subject, jail, record);
         }
         for alias in &jail.aliases {
             self.plan_alias(uid, alias, true);
@@ -222,9 +233,14 @@ impl<'a> Planner<'a> {
         cause: String,
     ) {
         let subject = Subject::Jail(uid.clone());
-        if jail.view.spec.restart_policy == RestartPolicy::Never {
+        let word = jail.fields().remove(digest::RESTART_FIELD);
+        let ours = self.ledger.jails.get(uid);
+        let is_told = word.is_some()
+            && ours.is_some_and(|ours| ours.fields.get(digest::RESTART_FIELD) != word.as_ref());
+        if jail.view.spec.restart_policy == RestartPolicy::Never && !is_told {
             let message = format!(
-                "the change needs a restart ({cause}), and spec.restartPolicy is Never; restart it, or change the policy"
+                "the change needs a restart ({cause}), and spec.restartPolicy is Never: `jailctl restart jail {}` restarts it",
+                jail.view.name
             );
             return self.block(&subject, reason::RESTART_NEEDED, message);
         }
@@ -293,13 +309,14 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn plan_file(&mut self, subject: &Subject, jail: &DesiredJail<'a>) {
+    fn plan_file(&mut self, subject: &Subject, jail: &DesiredJail<'a>, record: Option<Record>) {
         if self.observed.files.get(&jail.conf_path) != Some(&jail.conf.text) {
             let op = Op::WriteFile {
                 path: jail.conf_path.clone(),
                 content: jail.conf.text.clone(),
             };
-            self.step(Phase::WriteFile, subject, op);
+            let step = self.step(Phase::WriteFile, subject, op);
+            step.record.extend(record);
         }
         self.plan_files_inside(subject, jail);
     }
@@ -341,7 +358,7 @@ impl<'a> Planner<'a> {
             self.wait(&subject, reason::SCOPE_PENDING, message, SCOPE_MS_MAX);
             return;
         }
-        self.plan_file(&subject, jail);
+        self.plan_file(&subject, jail, None);
         if self.waiting.len() > waiting {
             return;
         }

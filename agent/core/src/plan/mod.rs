@@ -17,6 +17,7 @@ mod firewall;
 pub(crate) mod index;
 mod inside;
 mod jails;
+mod live;
 pub mod memory;
 pub(crate) mod netgraph;
 mod networks;
@@ -231,6 +232,7 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         .extend(beside.map(str::to_owned).collect::<Vec<_>>());
     for jail in view.jails.values() {
         wanted.rulesets.extend(inside::ruleset(&jail.spec));
+        wanted.parameters.extend(live::observed(&jail.spec));
         wanted
             .directories
             .extend(jail.spec.root.as_ref().map(|root| root.path.clone()));

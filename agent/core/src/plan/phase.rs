@@ -47,6 +47,8 @@ pub(super) enum Phase {
     AddAddress,
     /// Routes to jails over them.
     AddRoute,
+    /// What is changed in a jail that runs, before its file says so: the ledger has it with the file.
+    SetJail,
     /// jail.conf files.
     WriteFile,
     /// Jails, each after the states of addresses that it had and has no more.

@@ -1,13 +1,14 @@
-//! What of a jail only a restart can change, as a list of the manifest's own fields, and a digest of that list.
+//! What a jail is started with, as a list of the manifest's own fields, and a digest of that list. Most of it only a restart can change; `schemas::change::parameters` says which of its parameters the
+//! kernel changes in a running jail, whose mark then gets the new digest.
 //!
 //! The digest is what a running jail carries (`meta` on 15, the ledger on 14). It is of what the fields *mean*, never of the text that is rendered from them: a release that renders
 //! the same meaning in other words must restart nothing. So its form is versioned, stands in `tests/digest.rs` to the letter, and only grows by fields that say nothing where they
 //! are not used. What can be changed in a running jail (prefix lengths, rules, mounts' ownership) is not in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use cellblock_schemas::change::Started;
+use cellblock_schemas::change::{Started, parameters};
 use cellblock_schemas::jail::ParameterValue;
 use cellblock_schemas::view::JailView;
 use sha2::{Digest as _, Sha256};
@@ -20,6 +21,12 @@ const FORM: &str = "1";
 
 /// The fields that say with which routing table a jail was started.
 pub const FIB_FIELDS: [&str; 2] = ["exec.fib", "spec.parameters.exec.fib"];
+
+/// The operator's word that the jail be started again.
+pub const RESTART_FIELD: &str = "spec.restart";
+
+/// What stands before a parameter's name in its field.
+pub const PARAMETERS: &str = "spec.parameters.";
 
 /// How much of a value is remembered and told, in characters; the rest is a digest of the whole.
 const TOLD_CHARS_MAX: usize = 60;
@@ -46,7 +53,7 @@ impl Meaning {
         put("spec.root.path", vec![path.to_owned()]);
         put("spec.parameters.host.hostname", vec![name.to_owned()]);
         for (parameter, value) in started.parameters {
-            put(&format!("spec.parameters.{parameter}"), words(value));
+            put(&format!("{PARAMETERS}{parameter}"), words(value));
         }
         if !started.mounts.is_empty() {
             let mounts = started.mounts.iter().map(|mount| {
@@ -59,6 +66,9 @@ impl Meaning {
                 format!("{source} {} {} {options}", mount.target, mount.fs_type)
             });
             put("spec.mounts", mounts.collect());
+        }
+        if let Some(word) = started.restart {
+            put(RESTART_FIELD, vec![word.to_owned()]);
         }
         if started.is_filtered_inside {
             put("spec.firewall.enforcedBy", vec!["jail".to_owned()]);
@@ -144,6 +154,22 @@ fn words(value: &ParameterValue) -> Vec<String> {
         ParameterValue::Text(text) => vec![text.clone()],
         ParameterValue::List(list) => list.clone(),
     }
+}
+
+/// The parameters that differ between the fields `before` and `after`, if nothing else does and each can be changed in a running jail.
+#[must_use]
+pub fn live_changes<'a>(
+    before: &'a BTreeMap<String, String>,
+    after: &'a BTreeMap<String, String>,
+) -> Option<BTreeSet<&'a str>> {
+    let fields = before.keys().chain(after.keys());
+    let changed = fields.filter(|field| before.get(*field) != after.get(*field));
+    changed
+        .map(|field| {
+            let name = field.strip_prefix(PARAMETERS)?;
+            parameters::is_live(name, !after.contains_key(field)).then_some(name)
+        })
+        .collect()
 }
 
 fn short(value: &str) -> String {

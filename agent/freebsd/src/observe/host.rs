@@ -58,7 +58,7 @@ pub(crate) fn look(
     let values = super::sysctls(system, asked)?;
     let parameters = Command::new(Program::Sysctl, words!["-N", sysctl::JAIL_PARAMETERS]);
     let jail_parameters = sysctl::parse_jail_parameters(&succeed(system, &parameters)?.stdout);
-    let mut jails = jails(system, &jail_parameters)?;
+    let mut jails = jails(system, &jail_parameters, &wanted.parameters)?;
     let vnets = vnet::look(system, &mut jails, &jail_parameters, wanted)?;
     let interfaces = interfaces(system, wanted.drivers)?;
     let pf = packet_filter(system, None)?.pf;
@@ -131,13 +131,14 @@ fn boot_id(system: &dyn System) -> Result<String, Failure> {
     })
 }
 
-/// Every jail, dying ones too. `known` are the parameters that the kernel's jails have.
+/// Every jail, dying ones too. `known` are the parameters that the kernel's jails have, `wanted` those to be read of them besides.
 pub(super) fn jails(
     system: &dyn System,
     known: &BTreeSet<String>,
+    wanted: &BTreeSet<String>,
 ) -> Result<Vec<ObservedJail>, Failure> {
     let options = ["-d", "-n", "--libxo=json"];
-    let words = options.into_iter().chain(jls::parameters(known));
+    let words = options.into_iter().chain(jls::parameters(known, wanted));
     let command = Command::new(Program::Jls, words);
     jls::parse(&succeed(system, &command)?.stdout)
 }

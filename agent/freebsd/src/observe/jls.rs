@@ -3,7 +3,7 @@
 //! Without names jls prints all parameters, which are those of the kernel (`add_param`, usr.sbin/jls/jls.c): a hundred of each jail, megabytes on a host of a thousand. One that the
 //! kernel does not have is an error, so only those are named that it has. `meta` is among them where the kernel has it (15; recording `02`), so that no further command is needed for the marks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use cellblock_agent_core::observed::{JailMeta, ObservedJail};
@@ -14,7 +14,7 @@ use super::json;
 use crate::error::Failure;
 
 /// The key of our line in `meta`.
-const META_KEY: &str = "cellblock";
+pub(crate) const META_KEY: &str = "cellblock";
 
 /// The parameters that a look takes in.
 const PARAMETERS: [&str; 9] = [
@@ -29,10 +29,16 @@ const PARAMETERS: [&str; 9] = [
     "meta",
 ];
 
-/// The words behind jls's options: those parameters, as far as the kernel has them.
-pub(crate) fn parameters(known: &BTreeSet<String>) -> impl Iterator<Item = &'static str> {
+/// The words behind jls's options: those parameters and the ones that are `wanted`, as far as the kernel has them.
+pub(crate) fn parameters<'a>(
+    known: &BTreeSet<String>,
+    wanted: &'a BTreeSet<String>,
+) -> impl Iterator<Item = &'a str> {
+    let wanted = wanted.iter().map(String::as_str);
+    let wanted = wanted.filter(|parameter| !PARAMETERS.contains(parameter));
     PARAMETERS
         .into_iter()
+        .chain(wanted)
         .filter(|parameter| known.contains(*parameter))
 }
 
@@ -64,6 +70,8 @@ struct Parameters {
     #[serde(rename = "ip6.addr")]
     ip6: Value,
     meta: Value,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 /// Reads the jails in the order printed.
@@ -94,6 +102,11 @@ fn jail(printed: &Parameters) -> Result<ObservedJail, Failure> {
             .collect(),
         ip6: ip6.into_iter().map(without_scope).collect(),
         meta: meta(&printed.meta),
+        parameters: printed
+            .others
+            .iter()
+            .map(|(name, value)| (name.clone(), json::text(value)))
+            .collect(),
     })
 }
 

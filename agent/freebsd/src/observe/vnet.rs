@@ -64,7 +64,7 @@ pub(super) fn look(
         }
     }
     if !gone.is_empty() {
-        let now = super::host::jails(system, known)?;
+        let now = super::host::jails(system, known, &wanted.parameters)?;
         jails.retain_mut(|jail| {
             if !gone.contains(&jail.jid) {
                 return true;

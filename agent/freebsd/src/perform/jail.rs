@@ -2,6 +2,7 @@
 //!
 //! jail(8)'s exit status is no judge: it exits 1 of a jail that it did remove when an alias was already gone (recording `03`), and after a killed start a jail stands that never came up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cellblock_agent_core::observed::ObservedJail;
@@ -10,6 +11,7 @@ use super::{Performer, effect, jail_word, log};
 use crate::command::{Command, JAIL_TIMEOUT, Output, Program, words};
 use crate::error::{Failure, excerpt};
 use crate::observe;
+use crate::observe::jls::META_KEY;
 use crate::system::{Process, SystemError};
 
 /// A jail(8) at work, and what comes after it.
@@ -131,6 +133,51 @@ impl Performer<'_> {
             return Ok(None);
         }
         self.stop(name, jid, conf, None).map(Some)
+    }
+
+    /// `jail -m jid=JID PARAMETER=VALUE …`, all in one jail_set(2), and read back. Of what is not named nothing is changed, and no hook runs (`update_jail`, usr.sbin/jail/jail.c). A `name` beside
+    /// the jid would be a new one (`kern_jail_set`, sys/kern/kern_jail.c).
+    pub(super) fn set_jail(
+        &self,
+        name: &str,
+        jid: u32,
+        parameters: &BTreeMap<String, String>,
+        mark: Option<&str>,
+    ) -> Result<(), Failure> {
+        let name = jail_word(name)?;
+        if !self.still_runs(name, jid)? {
+            let what = format!("jail {name} (jid {jid}) does not run any more");
+            return Err(Failure::Changed(what));
+        }
+        let words = parameters
+            .iter()
+            .map(|(parameter, value)| format!("{parameter}={value}"));
+        let mark_word = mark.map(|mark| format!("meta.{META_KEY}={mark}"));
+        let mut arguments = words!["-m", format!("jid={jid}")];
+        arguments.extend(words.chain(mark_word));
+        self.change(&Command::new(Program::Jail, arguments))?;
+        let found = observe::living_jail(self.system, &jid.to_string())?;
+        let found = found.filter(|found| found.name == name);
+        let found = found.ok_or_else(|| {
+            Failure::Changed(format!(
+                "jail {name} (jid {jid}) ended while it was changed"
+            ))
+        })?;
+        for (parameter, value) in parameters {
+            let present = if parameter == "host.hostname" {
+                Some(&found.hostname)
+            } else {
+                found.parameters.get(parameter)
+            };
+            effect(present == Some(value), || {
+                let present = present.map_or("absent", String::as_str);
+                format!("{parameter} of jail {name} is `{present}` after it was set to `{value}`")
+            })?;
+        }
+        let present = found.meta.map(|meta| meta.text());
+        effect(mark.is_none() || present.as_deref() == mark, || {
+            format!("the mark of jail {name} is not the one that was set")
+        })
     }
 
     fn stop(

@@ -118,6 +118,12 @@ impl Performer<'_> {
             Op::WriteFile { path, content } => self.write_file(path, content),
             Op::RemoveFile { path } => self.remove_file(path),
             Op::StartJail { .. } | Op::StopJail { .. } => self.perform_to_its_end(self.begin(op)?),
+            Op::SetJail {
+                name,
+                jid,
+                parameters,
+                mark,
+            } => self.set_jail(name, *jid, parameters, mark.as_deref()),
             Op::Unmount { target } => self.unmount(target),
             Op::ReturnNic {
                 jail,

@@ -1,7 +1,8 @@
-//! Who is told that a change restarts a jail, before anything happens: the words around the one table, `cellblock_schemas::change`.
+//! Who is told what a change does to running jails, before anything happens: the words around the one table, `cellblock_schemas::change`.
 
-use cellblock_schemas::change::{Started, fib_restarts, network_restarts};
-use cellblock_schemas::jail::{Jail, RunPolicy};
+use cellblock_schemas::change::{Means, Started, fib_restarts, network_restarts};
+use cellblock_schemas::jail::{Jail, RestartPolicy, RunPolicy};
+use cellblock_schemas::validate::parameters::number;
 use cellblock_schemas::{Object, Warning};
 
 use crate::index::Index;
@@ -66,14 +67,34 @@ fn of_jail(before: &Jail, after: &Jail) -> Vec<Warning> {
         return Vec::new();
     };
     let fields = Started::of(&before.spec).differences(&Started::of(&after.spec));
+    let host = &binding.host;
+    let restarts = fields.iter().any(|(_, means)| *means == Means::Restart);
+    let level = |jail: &Jail| number(&jail.spec, "securelevel");
+    let lowers = level(after) < level(before);
+    let waits = after.spec.restart_policy == RestartPolicy::Never
+        && before.spec.restart == after.spec.restart;
     fields
-        .into_iter()
-        .map(|field| Warning {
+        .iter()
+        .map(|(field, means)| Warning {
             field: field.as_str().to_owned(),
-            message: format!(
-                "this restarts the jail: it is stopped and started again on {}",
-                binding.host
-            ),
+            message: match means {
+                Means::Live if restarts => {
+                    "this comes with the restart that another field needs".to_owned()
+                }
+                Means::Live if field.as_str() == "spec.parameters[securelevel]" && lowers => format!(
+                    "this is live: it is lowered in the running jail on {host}, and what the higher level has kept is kept no longer"
+                ),
+                Means::Live => {
+                    format!("this is live: it is changed in the running jail on {host}")
+                }
+                Means::Restart if waits => format!(
+                    "this needs a restart on {host}, and spec.restartPolicy is Never: it waits for `jailctl restart jail {}`",
+                    after.metadata.name
+                ),
+                Means::Restart => format!(
+                    "this restarts the jail: it is stopped and started again on {host}"
+                ),
+            },
         })
         .collect()
 }

@@ -416,3 +416,36 @@ fn what_a_jails_root_did_does_not_confuse() {
         Some("x")
     );
 }
+
+#[test]
+fn parameters_of_a_running_jail_are_set_and_read_back() {
+    let bench = Bench::new();
+    write_conf(&bench, "www", "");
+    bench.do_twice(&start("www"));
+    let jid = bench.observe().jail("www").expect("it runs").jid;
+    let parameters = |entries: &[(&str, &str)]| {
+        let entries = entries.iter();
+        let owned = entries.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        owned.collect()
+    };
+    let set = |jid, entries: &[(&str, &str)]| Op::SetJail {
+        name: "www".to_owned(),
+        jid,
+        parameters: parameters(entries),
+        mark: Some("cluster:uid:1-abc".to_owned()),
+    };
+    bench.do_twice(&set(
+        jid,
+        &[("allow.raw_sockets", "true"), ("securelevel", "2")],
+    ));
+    let found = bench.observe();
+    let meta = found.jail("www").and_then(|jail| jail.meta.clone());
+    assert_eq!(meta.map(|meta| meta.hash), Some("1-abc".to_owned()));
+    let refused = |op: &Op| bench.perform(op).expect_err("it is refused").to_string();
+    assert!(
+        refused(&set(jid, &[("path", "/elsewhere")])).contains("cannot be changed after creation")
+    );
+    // A later release might take it without effect.
+    assert!(refused(&set(jid, &[("osrelease", "15.1-RELEASE")])).contains("osrelease"));
+    assert!(refused(&set(jid + 1, &[("securelevel", "3")])).contains("does not run any more"));
+}

@@ -28,16 +28,64 @@ fn warned(world: &mut World, document: serde_json::Value) -> Vec<String> {
 fn a_change_that_restarts_names_its_fields() {
     let mut world = running();
     let changed =
-        json!({"parameters": {"allow.raw_sockets": true}, "root": {"path": "/elsewhere"}});
+        json!({"parameters": {"exec.start": "/bin/sh /etc/rc"}, "root": {"path": "/elsewhere"}});
     let warnings = warned(&mut world, jail("www", &["lan"], changed.clone()));
     assert_eq!(
         warnings,
         [
             "spec.root.path: this restarts the jail: it is stopped and started again on a",
-            "spec.parameters[allow.raw_sockets]: this restarts the jail: it is stopped and started again on a",
+            "spec.parameters[exec.start]: this restarts the jail: it is stopped and started again on a",
         ]
     );
     assert_eq!(warned(&mut world, jail("www", &["lan"], changed)), [""; 0]);
+}
+
+#[test]
+fn a_live_change_and_a_waiting_one_are_told_too() {
+    let mut world = running();
+    let told = |world: &mut World, spec: serde_json::Value| {
+        let admitted = world.apply(jail("www", &["lan"], spec)).expect("admitted");
+        let warnings = admitted.warnings.iter().map(ToString::to_string);
+        warnings.collect::<Vec<_>>()
+    };
+    let live = json!({"parameters": {"allow.chflags": true}});
+    assert_eq!(
+        told(&mut world, live),
+        ["spec.parameters[allow.chflags]: this is live: it is changed in the running jail on a"]
+    );
+    let waits = json!({"restartPolicy": "Never", "parameters": {"exec.start": "/bin/true"}});
+    assert_eq!(
+        told(&mut world, waits.clone()),
+        [
+            "spec.parameters[allow.chflags]: this comes with the restart that another field needs",
+            "spec.parameters[exec.start]: this needs a restart on a, and spec.restartPolicy is Never: it waits for `jailctl restart jail www`",
+        ]
+    );
+    let mut word = waits;
+    word["restart"] = json!("now");
+    assert_eq!(
+        told(&mut world, word),
+        ["spec.restart: this restarts the jail: it is stopped and started again on a"]
+    );
+}
+
+#[test]
+fn a_securelevel_may_be_lowered_with_a_warning() {
+    let mut world = running();
+    let level = |level: i64| {
+        jail(
+            "www",
+            &["lan"],
+            json!({"parameters": {"securelevel": level}}),
+        )
+    };
+    world.apply(level(2)).expect("admitted");
+    let admitted = world.apply(level(1)).expect("admitted");
+    assert!(
+        admitted.warnings[0].to_string().contains("it is lowered"),
+        "{:?}",
+        admitted.warnings
+    );
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! What is changed in a jail that runs: parameters that the kernel takes for a living jail, because the manifest has others now or because somebody has changed them by hand.
+//!
+//! The table of them is `schemas::change::parameters`. A change goes in one jail_set(2) with the jail's mark, so that it is made whole or not at all; the ledger has it with the jail's file, which
+//! is written after it. One that the jail's own root may change is set when the manifest changes, and not again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cellblock_schemas::change::parameters::{self, Effect, Kernel};
+use cellblock_schemas::ids::Uid;
+use cellblock_schemas::jail::{JailSpec, ParameterValue};
+use cellblock_schemas::validate::parameters::{self as words, Owner, Takes};
+
+use super::Planner;
+use super::desired::DesiredJail;
+use super::phase::Phase;
+use crate::ledger::OwnedJail;
+use crate::observed::{JailMeta, ObservedJail};
+use crate::op::{Op, Subject};
+
+const HOSTNAME: &str = "host.hostname";
+
+/// The parameters of a jail that a look must take in.
+pub(super) fn observed(spec: &JailSpec) -> impl Iterator<Item = String> {
+    let names = spec.parameters.keys();
+    let kernel = names.filter(|name| kernel(name).is_some() && *name != HOSTNAME);
+    kernel.cloned()
+}
+
+fn kernel(name: &str) -> Option<Kernel> {
+    match parameters::effect(name) {
+        Effect::Kernel(kernel) => Some(kernel),
+        Effect::File | Effect::Restart => None,
+    }
+}
+
+/// A value as jls(8) prints it; none for one that admission has refused.
+fn printed(name: &str, value: &ParameterValue) -> Option<String> {
+    let takes = match words::owner(name)? {
+        Owner::Free(takes) => takes,
+        Owner::Field(_) | Owner::Reserved(_) => return None,
+    };
+    match takes {
+        Takes::Boolean => words::as_bool(value).map(|flag| flag.to_string()),
+        Takes::Integer(..) => words::as_number(value).map(|number| number.to_string()),
+        Takes::Word(_) | Takes::Text | Takes::List => match value {
+            ParameterValue::Text(text) => Some(text.clone()),
+            ParameterValue::Number(number) => Some(number.to_string()),
+            ParameterValue::Flag(_) | ParameterValue::List(_) => None,
+        },
+    }
+}
+
+impl<'a> Planner<'a> {
+    /// Changes what differs. `changed` are the parameters in which the manifest differs from what the jail has been given.
+    pub(super) fn plan_live(
+        &mut self,
+        uid: &Uid,
+        jail: &DesiredJail<'a>,
+        running: &ObservedJail,
+        changed: &BTreeSet<&str>,
+    ) {
+        let spec = &jail.view.spec;
+        let stated = spec.parameters.keys().map(String::as_str);
+        let names: BTreeSet<&str> = stated.chain(changed.iter().copied()).collect();
+        let mut set = BTreeMap::new();
+        for name in names {
+            let Some(kernel) = kernel(name) else {
+                continue;
+            };
+            let is_changed = changed.contains(name);
+            if kernel.is_jails_own && !is_changed {
+                continue;
+            }
+            let wanted = match spec.parameters.get(name) {
+                Some(value) => printed(name, value),
+                None if name == HOSTNAME => Some(jail.view.jail_name().to_owned()),
+                None => kernel.default.map(str::to_owned),
+            };
+            let present = if name == HOSTNAME {
+                Some(&running.hostname)
+            } else {
+                running.parameters.get(name)
+            };
+            let differs = present.map_or(is_changed, |present| Some(present) != wanted.as_ref());
+            if let Some(wanted) = wanted.filter(|_| differs) {
+                set.insert(name.to_owned(), wanted);
+            }
+        }
+        let mark = running.meta.as_ref().and_then(|meta| {
+            let mark = JailMeta {
+                hash: jail.conf.digest.clone(),
+                ..meta.clone()
+            };
+            (mark != *meta).then(|| mark.text())
+        });
+        if !set.is_empty() || mark.is_some() {
+            let op = Op::SetJail {
+                name: running.name.clone(),
+                jid: running.jid,
+                parameters: set,
+                mark,
+            };
+            self.step(Phase::SetJail, &Subject::Jail(uid.clone()), op);
+        }
+    }
+
+    /// What the ledger has of a running jail, brought up to what the jail has been changed to; none: it is so already.
+    pub(super) fn entry_of_change(&self, uid: &Uid, jail: &DesiredJail<'_>) -> Option<OwnedJail> {
+        let ours = self.ledger.jails.get(uid)?;
+        let entry = OwnedJail {
+            hash: jail.conf.digest.clone(),
+            fields: jail.fields(),
+            ..ours.clone()
+        };
+        (entry != *ours).then_some(entry)
+    }
+}

@@ -212,6 +212,7 @@ pub enum Response {
 /// The emulator refuses one of the commands.
 pub fn prepared(name: &str, seed: u64) -> anyhow::Result<Emulator> {
     let mut hardware = HardwareProfile::recorded();
+    hardware.racct = true;
     name.clone_into(&mut hardware.hostname);
     hardware.seed = seed;
     for (index, nic) in hardware.nics.iter_mut().enumerate() {

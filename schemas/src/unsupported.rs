@@ -102,7 +102,7 @@ fn has_link_local_gateway(subnet: &Subnet) -> bool {
     matches!(gateway, Some(std::net::IpAddr::V6(address)) if address.is_unicast_link_local())
 }
 
-fn jail_rows(spec: &JailSpec) -> [Row<'static>; 7] {
+fn jail_rows(spec: &JailSpec) -> [Row<'static>; 6] {
     [
         (spec.image.is_some(), "image", "roots made of images"),
         (
@@ -110,7 +110,6 @@ fn jail_rows(spec: &JailSpec) -> [Row<'static>; 7] {
             "mounts",
             "mounts of devfs, which would have no ruleset (set the parameters mount.devfs and devfs_ruleset)",
         ),
-        (!spec.limits.is_empty(), "limits", "resource limits"),
         (spec.probes.is_some(), "probes", "probes"),
         (
             spec.run_policy == RunPolicy::Once,

@@ -16,7 +16,7 @@ use crate::violation::{Findings, Violation};
 mod firewall;
 mod host;
 mod jail;
-mod limits;
+pub mod limits;
 mod meta;
 pub mod names;
 mod network;

@@ -106,6 +106,13 @@ impl World {
             mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56 + number],
             inet: Vec::new(),
         }));
+        hardware.racct = true;
+        Self::of(release, hardware)
+    }
+
+    /// A world of that machine.
+    #[must_use]
+    pub fn of(release: Release, hardware: HardwareProfile) -> Self {
         let mut emulator = Emulator::new(release, hardware);
         let jails = ["a", "b", "c", "d"].into_iter();
         let jails =

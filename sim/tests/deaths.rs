@@ -176,6 +176,7 @@ examples! {
     n18_jails_together "networking/n18-jails-together"
     n20_host_rules "networking/n20-host-rules"
     j02_live_changes "jails/j02-live-changes"
+    limits "jails/limits"
     www_bridge "www-bridge.yaml"
     www_shared_ip "www-shared-ip.yaml"
 }

@@ -26,6 +26,8 @@ pub struct Wanted {
     pub rulesets: BTreeSet<u32>,
     /// Those that are to be asked whether they hide /dev/pf.
     pub rulesets_of_pf: BTreeSet<u32>,
+    /// Whether the rules of rctl(8) about jails are to be read.
+    pub limits: bool,
     /// Parameters of jails to read.
     pub parameters: BTreeSet<String>,
     /// Names of users whose uids are asked for.

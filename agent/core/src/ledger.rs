@@ -206,6 +206,14 @@ pub enum Owned {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<String>,
     },
+    /// A rule of rctl(8) that we added. Rules go by a jail's name and outlive the jail.
+    #[serde(rename_all = "camelCase")]
+    Limit {
+        /// The jail.
+        jail: Uid,
+        /// The rule, as rctl(8) prints it.
+        rule: String,
+    },
     /// A NIC of the host that a jail has, or may have, with what it was before.
     Nic(NicState),
     /// The firewall of a jail, as its rules were loaded: no state stands that they do not permit, unless [`Self::Unchecked`] says otherwise.

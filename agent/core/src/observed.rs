@@ -56,6 +56,9 @@ pub struct Observed {
     /// The sizes of the console logs among the files, in octets.
     #[serde(default)]
     pub consoles: BTreeMap<String, u64>,
+    /// The rules of rctl(8) about jails, as it prints them; none where nobody asked, or resources are not accounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BTreeSet<String>>,
     /// The host's numbers of names that were asked for.
     #[serde(default, skip_serializing_if = "Numbers::is_empty")]
     pub numbers: Numbers,

@@ -491,6 +491,16 @@ pub enum Op {
         /// Our mark, where jails have `meta` and it changes with them.
         mark: Option<String>,
     },
+    /// `rctl -a`: a rule about a jail, as rctl(8) prints it.
+    AddLimit {
+        /// The rule.
+        rule: String,
+    },
+    /// `rctl -r` of such a rule.
+    RemoveLimit {
+        /// The rule.
+        rule: String,
+    },
     /// `umount` of a mount of ours that a jail left behind.
     Unmount {
         /// Where.

@@ -46,6 +46,8 @@ pub enum Program {
     Pgrep,
     /// pkill(1)
     Pkill,
+    /// rctl(8)
+    Rctl,
     /// route(8)
     Route,
     /// sysctl(8)
@@ -74,6 +76,7 @@ impl Program {
             Self::Pfctl => "/sbin/pfctl",
             Self::Pgrep => "/bin/pgrep",
             Self::Pkill => "/bin/pkill",
+            Self::Rctl => "/usr/bin/rctl",
             Self::Route => "/sbin/route",
             Self::Sysctl => "/sbin/sysctl",
             Self::Umount => "/sbin/umount",

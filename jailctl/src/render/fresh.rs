@@ -123,6 +123,7 @@ impl Fresh {
             hostname: view.host_name.clone(),
             nics: nics.collect(),
             default_gateway: None,
+            racct: true,
             ..HardwareProfile::recorded()
         };
         let mut emulator = prepared_as(self.release, hardware)?;

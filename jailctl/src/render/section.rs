@@ -137,6 +137,8 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         Op::StartJail { .. }
         | Op::StopJail { .. }
         | Op::SetJail { .. }
+        | Op::AddLimit { .. }
+        | Op::RemoveLimit { .. }
         | Op::Unmount { .. }
         | Op::ReturnNic { .. }
         | Op::MoveToVnet { .. }

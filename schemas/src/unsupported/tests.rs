@@ -74,7 +74,7 @@ fn every_row_is_told_with_its_field() {
         "image": { "name": "a" }, "limits": ["a"],
         "mounts": [{ "target": "/dev", "type": "devfs" }], "probes": {}, "runPolicy": "Once", "restartPolicy": "OnFailure", "dependsOn": ["a"],
     });
-    assert_eq!(fields(Kind::Jail, jail).len(), 7);
+    assert_eq!(fields(Kind::Jail, jail).len(), 6);
     assert_eq!(
         fields(Kind::Jail, json!({ "restartPolicy": "Never" })),
         [""; 0]

@@ -82,6 +82,21 @@ const ACTIONS: [&str; 35] = [
 
 const THROTTLED: [&str; 4] = ["readbps", "writebps", "readiops", "writeiops"];
 
+/// Resources that are not accounted for each process (`RACCT_SLOPPY`, sys/kern/kern_racct.c).
+const NOT_PER_PROCESS: [&str; 8] = [
+    "pseudoterminals",
+    "swapuse",
+    "msgqqueued",
+    "msgqsize",
+    "nmsgq",
+    "nsem",
+    "nshm",
+    "shmsize",
+];
+
+/// Resources that the kernel counts in millionths (`RACCT_IN_MILLIONS`, sys/kern/kern_racct.c).
+const IN_MILLIONS: [&str; 3] = ["cputime", "wallclock", "pcpu"];
+
 const FORM: &str = "write it as resource:action=amount, as in vmemoryuse:deny=512M";
 
 pub(super) fn validate(limits: &[String], path: &FieldPath, findings: &mut Findings) {
@@ -168,8 +183,20 @@ fn parse(limit: &str) -> Result<(), Refusal> {
         Some((amount, per)) => (amount, Some(per)),
         None => (amount, None),
     };
-    check_amount(amount)?;
+    let number = self::amount(amount)
+        .filter(|number| !IN_MILLIONS.contains(&resource) || *number <= i64::MAX / 1_000_000);
+    if number.is_none() {
+        let help = "a whole number, with k, m, g or t behind it for 1024 and its powers";
+        return Err(Refusal::new(
+            format!("`{}` is not an amount", cut(amount)),
+            help,
+        ));
+    }
     match per {
+        Some("process") if NOT_PER_PROCESS.contains(&resource) => Err(Refusal::new(
+            format!("{resource} is not counted for each process"),
+            "leave `/process` out",
+        )),
         None | Some("jail" | "user" | "loginclass" | "process") => Ok(()),
         Some(per) => {
             let help = "jail, user, loginclass or process";
@@ -182,34 +209,36 @@ fn parse(limit: &str) -> Result<(), Refusal> {
 }
 
 /// A number with a suffix of expand_number(3): k, m, g, t, p, e, and `b` after it if wanted.
-fn check_amount(amount: &str) -> Result<(), Refusal> {
-    let digits = amount.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let suffix = amount[digits.len()..].to_ascii_lowercase();
+fn amount(text: &str) -> Option<i64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let suffix = text[digits.len()..].to_ascii_lowercase();
     let shift = match suffix.as_str() {
-        "" | "b" => Some(0),
-        "k" | "kb" => Some(10),
-        "m" | "mb" => Some(20),
-        "g" | "gb" => Some(30),
-        "t" | "tb" => Some(40),
-        "p" | "pb" => Some(50),
-        "e" | "eb" => Some(60),
-        _ => None,
+        "" | "b" => 0,
+        "k" | "kb" => 10,
+        "m" | "mb" => 20,
+        "g" | "gb" => 30,
+        "t" | "tb" => 40,
+        "p" | "pb" => 50,
+        "e" | "eb" => 60,
+        _ => return None,
     };
-    let number = digits
-        .chars()
-        .all(|c| c.is_ascii_digit())
-        .then(|| digits.parse::<i64>().ok())
-        .flatten();
-    let fits = shift
-        .zip(number)
-        .is_some_and(|(shift, number)| number <= i64::MAX >> shift);
-    if fits {
-        Ok(())
-    } else {
-        let help = "a whole number, with k, m, g or t behind it for 1024 and its powers";
-        Err(Refusal::new(
-            format!("`{}` is not an amount", cut(amount)),
-            help,
-        ))
-    }
+    let whole = digits.chars().all(|c| c.is_ascii_digit());
+    let number: i64 = whole.then(|| digits.parse().ok()).flatten()?;
+    (number <= i64::MAX >> shift).then(|| number << shift)
+}
+
+/// A limit as rctl(8) prints it behind its subject: the amount in full, and what it counts for unless that is the jail (`rctl_rule_to_sbuf`, sys/kern/kern_rctl.c). None for one that is refused.
+#[must_use]
+pub fn normalised(limit: &str) -> Option<String> {
+    parse(limit).ok()?;
+    let (what, amount) = limit.split_once('=')?;
+    let (amount, per) = match amount.split_once('/') {
+        Some((amount, per)) => (amount, Some(per)),
+        None => (amount, None),
+    };
+    let amount = self::amount(amount)?;
+    Some(match per.filter(|per| *per != "jail") {
+        Some(per) => format!("{what}={amount}/{per}"),
+        None => format!("{what}={amount}"),
+    })
 }

@@ -36,8 +36,15 @@ fn what_the_kernel_allows_is_changed_without_a_restart() {
         assert!(row.is_ready("web"));
         // The stop goes by the file, which has the new hook.
         let from = row.now();
-        row.change("exec.start: /bin/sh /etc/rc\n", "exec.start: /usr/bin/true\n");
-        assert_eq!(row.ran(from, "jail -f /var/db/cellblock/jails/web.conf").len(), 2);
+        row.change(
+            "exec.start: /bin/sh /etc/rc\n",
+            "exec.start: /usr/bin/true\n",
+        );
+        assert_eq!(
+            row.ran(from, "jail -f /var/db/cellblock/jails/web.conf")
+                .len(),
+            2
+        );
         assert_ne!(row.run("jls -j web jid"), jid);
     }
 }
@@ -68,8 +75,14 @@ fn what_the_jails_root_may_change_is_set_when_the_manifest_changes_alone() {
         row.run("jls -j db -n securelevel host.hostname"),
         "securelevel=0 host.hostname=own"
     );
-    row.change("securelevel: 0", "securelevel: 0\n    host.hostname: db.example");
-    assert_eq!(row.run("jls -j db -n host.hostname"), "host.hostname=db.example");
+    row.change(
+        "securelevel: 0",
+        "securelevel: 0\n    host.hostname: db.example",
+    );
+    assert_eq!(
+        row.run("jls -j db -n host.hostname"),
+        "host.hostname=db.example"
+    );
 }
 
 #[test]
@@ -80,9 +93,15 @@ fn a_restart_waits_for_the_operators_word() {
     row.change("    securelevel: 1\n", "");
     let ready = row.condition("db", "Ready");
     assert_eq!(ready.reason, "RestartNeeded");
-    assert!(ready.message.contains("`jailctl restart jail db`"), "{ready:?}");
+    assert!(
+        ready.message.contains("`jailctl restart jail db`"),
+        "{ready:?}"
+    );
     assert_eq!(row.run("jls -j db jid"), jid);
-    row.change("restartPolicy: Never", "restart: now\n  restartPolicy: Never");
+    row.change(
+        "restartPolicy: Never",
+        "restart: now\n  restartPolicy: Never",
+    );
     assert!(row.is_ready("db"));
     let again = row.run("jls -j db jid");
     assert_ne!(again, jid);
@@ -98,9 +117,14 @@ fn a_restart_waits_for_the_operators_word() {
 #[test]
 fn what_the_kernel_refuses_is_told() {
     let mut row = Row::up(EXAMPLE);
-    row.manifest = row.manifest.replacen("enforce_statfs: 2", "enforce_statfs: 2\n    children.max: 999999", 1);
+    row.manifest = row.manifest.replacen(
+        "enforce_statfs: 2",
+        "enforce_statfs: 2\n    children.max: 999999",
+        1,
+    );
     row.fleet.apply(&row.manifest).expect("it is admitted");
-    row.world.take(row.fleet.view(HOST).expect("the host is there"));
+    row.world
+        .take(row.fleet.view(HOST).expect("the host is there"));
     let pass = row.world.pass().expect("a pass");
     let told = format!("{pass:?}");
     assert!(told.contains("Operation not permitted"), "{told}");

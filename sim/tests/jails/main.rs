@@ -7,6 +7,7 @@ use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_sim::World;
 use cellblock_sim::fleet::Fleet;
 
+mod limits;
 mod live;
 
 /// How many passes a host may take to come to rest.
@@ -29,11 +30,17 @@ impl Row {
     }
 
     fn on(release: Release, path: &str) -> Self {
+        let mut row = Self::in_world(World::new(release), path);
+        row.rest();
+        row
+    }
+
+    /// The example's manifest, given to a host on which nothing has been done yet.
+    fn in_world(mut world: World, path: &str) -> Self {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/jails");
         let manifest = std::fs::read_to_string(examples.join(path)).expect("the example is there");
         let mut fleet = Fleet::default();
         fleet.apply(&manifest).expect("it is admitted");
-        let mut world = World::new(release);
         for jail in fleet.index.jails_of_host(HOST) {
             let root = &jail.spec.root.as_ref().expect("a root").path;
             let mut emulator = world.host.emulator();
@@ -43,13 +50,11 @@ impl Row {
                 .expect("an empty file tree takes directories");
         }
         world.take(fleet.view(HOST).expect("the example has its host"));
-        let mut row = Self {
+        Self {
             fleet,
             world,
             manifest,
-        };
-        row.rest();
-        row
+        }
     }
 
     /// Passes until nothing is left to do.
@@ -64,7 +69,8 @@ impl Row {
         assert!(self.manifest.contains(from), "{from}");
         self.manifest = self.manifest.replacen(from, to, 1);
         self.fleet.apply(&self.manifest).expect("it is admitted");
-        self.world.take(self.fleet.view(HOST).expect("the host is there"));
+        self.world
+            .take(self.fleet.view(HOST).expect("the host is there"));
         self.rest();
     }
 
@@ -90,7 +96,10 @@ impl Row {
         let rest = self.world.converge(ROUNDS_MAX).expect("it comes to rest");
         let view = self.fleet.view(HOST).expect("the host is there");
         let mut views = view.jails.values();
-        let uid = &views.find(|view| view.name == jail).expect("it is there").uid;
+        let uid = &views
+            .find(|view| view.name == jail)
+            .expect("it is there")
+            .uid;
         let mut jails = rest.last.report.jails.iter();
         let report = jails.find(|report| report.uid == *uid);
         let conditions = &report.expect("it is reported").conditions;

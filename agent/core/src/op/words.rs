@@ -160,6 +160,8 @@ impl fmt::Display for Op {
                 restart: Some(cause),
                 ..
             } => write!(f, "stop jail {name} (jid {jid}) to start it again: {cause}"),
+            Self::AddLimit { rule } => write!(f, "add limit {rule}"),
+            Self::RemoveLimit { rule } => write!(f, "remove limit {rule}"),
             Self::SetJail {
                 name,
                 jid,

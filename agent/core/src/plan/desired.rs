@@ -18,7 +18,7 @@ pub(super) mod uplink;
 use super::index::Index;
 use super::roots::Roots;
 use super::routed::{self, HostEnd};
-use super::{Blocks, Settings, reason, tables};
+use super::{Blocks, Settings, limits, reason, tables};
 use crate::ledger::{Ledger, Owned};
 use crate::mark::{Mark, Role};
 use crate::names;
@@ -657,6 +657,9 @@ impl<'a> Resolver<'a, '_> {
             }
         };
         self.check_parameters(jail, &subject);
+        if let Some((reason, message)) = limits::refusal(self.observed, jail) {
+            self.block(subject.clone(), reason, message);
+        }
         let mut networks = BTreeSet::new();
         let mut waits = false;
         for attachment in &jail.binding.attachments {

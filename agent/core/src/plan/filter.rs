@@ -183,6 +183,7 @@ impl Planner<'_> {
                 | Owned::Unchecked { .. }
                 | Owned::UncheckedNetwork { .. }
                 | Owned::Nic(_)
+                | Owned::Limit { .. }
                 | Owned::Sysctl { .. } => continue,
             };
             self.step(Phase::KillStates, &Subject::anchor(anchor), op)

@@ -17,6 +17,7 @@ mod firewall;
 pub(crate) mod index;
 mod inside;
 mod jails;
+mod limits;
 mod live;
 pub mod memory;
 pub(crate) mod netgraph;
@@ -159,6 +160,8 @@ pub mod reason {
     pub const NOT_TAKEN_BACK: &str = "NotTakenBack";
     /// The guard of a change that could cut the host off could not be started.
     pub const GUARD_MISSING: &str = "GuardMissing";
+    /// The kernel does not account resources, so that nothing could be limited.
+    pub const RACCT_DISABLED: &str = "RacctDisabled";
     /// This release of the agent does not do that.
     pub const AGENT_TOO_OLD: &str = "AgentTooOld";
 }
@@ -276,6 +279,7 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         .flat_map(|jail| &jail.binding.attachments);
     firewall::add_wanted(view, &mut wanted);
     inside::add_wanted(view, ledger, &mut wanted);
+    limits::add_wanted(view, ledger, &mut wanted);
     let uplinks = view.host.uplinks.values();
     let (mut laggs, mut vlans) = (false, false);
     for uplink in uplinks {
@@ -304,6 +308,7 @@ pub fn plan(view: &HostView, observed: &Observed, ledger: &Ledger, settings: &Se
     planner.plan_tables();
     planner.plan_leftover_made();
     planner.resolve_firewalls();
+    planner.plan_limits();
     planner.plan_jails();
     planner.plan_filter();
     planner.tell_slices();
@@ -629,6 +634,10 @@ fn still_there<'a>(
         Owned::NgEther { interface, .. } => {
             let node = index.node(&names::ether_node(interface));
             unread || node.is_some_and(|node| node.kind == "ether") || is_hooked(interface)
+        }
+        Owned::Limit { rule, .. } => {
+            let limits = observed.limits.as_ref();
+            limits.is_some_and(|limits| limits.contains(rule))
         }
         Owned::TableRoute(route) => tables::stands(index, route),
         Owned::LaggPort { lagg, port, mtu } => {

@@ -47,6 +47,10 @@ pub(super) enum Phase {
     AddAddress,
     /// Routes to jails over them.
     AddRoute,
+    /// Resource limits, before the programs that they are for.
+    AddLimit,
+    /// Those of jails that are gone, and those that others have taken the place of.
+    RemoveLimit,
     /// What is changed in a jail that runs, before its file says so: the ledger has it with the file.
     SetJail,
     /// jail.conf files.

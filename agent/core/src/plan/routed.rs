@@ -268,6 +268,7 @@ impl Planner<'_> {
                 | Owned::LaggPort { .. }
                 | Owned::Nic(_)
                 | Owned::TableRoute(_)
+                | Owned::Limit { .. }
                 | Owned::Sysctl { .. } => continue,
             };
             let Some(uid) = self.goes_on(interface) else {
@@ -327,6 +328,7 @@ impl DesiredLink {
             | Owned::LaggPort { .. }
             | Owned::Nic(_)
             | Owned::TableRoute(_)
+            | Owned::Limit { .. }
             | Owned::Sysctl { .. } => false,
         }
     }

@@ -659,6 +659,7 @@ impl<'a> Planner<'a> {
                 | Owned::Unchecked { .. }
                 | Owned::UncheckedNetwork { .. }
                 | Owned::Route { .. }
+                | Owned::Limit { .. }
                 | Owned::Sysctl { .. }
                 | Owned::Nic(_)
                 | Owned::Translation { .. } => false,

@@ -203,6 +203,7 @@ impl<'a> Findings<'a> {
             | Owned::UncheckedNetwork { .. }
             | Owned::Route { .. }
             | Owned::TableRoute(_)
+            | Owned::Limit { .. }
             | Owned::Sysctl { .. }
             | Owned::Nic(_)
             | Owned::Translation { .. } => None,

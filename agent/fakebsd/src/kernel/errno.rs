@@ -29,6 +29,7 @@ pub(crate) enum Errno {
     ENOTCAPABLE,
     ENOBUFS,
     EALREADY,
+    ERANGE,
 }
 
 impl Errno {
@@ -57,6 +58,7 @@ impl Errno {
             Self::ENOTCAPABLE => "Capabilities insufficient",
             Self::ENOBUFS => "No buffer space available",
             Self::EALREADY => "Operation already in progress",
+            Self::ERANGE => "Result too large",
         }
     }
 }

@@ -88,6 +88,11 @@ pub(crate) fn look(
         (path.clone(), found)
     });
     let files = files(system, folder)?;
+    let limits = if wanted.limits && accounts_resources(&values) {
+        Some(rules(system, "jail:")?)
+    } else {
+        None
+    };
     Ok(Observed {
         busy: BTreeMap::new(),
         boot_id,
@@ -103,6 +108,7 @@ pub(crate) fn look(
             .collect(),
         consoles: consoles(system, &files)?,
         numbers: super::getent::numbers(system, wanted)?,
+        limits,
         files,
         interfaces,
         jails,
@@ -129,6 +135,19 @@ fn boot_id(system: &dyn System) -> Result<String, Failure> {
         program: "sysctl",
         what: format!("kern.boottime is `{}`", text.trim()),
     })
+}
+
+/// The rules of rctl(8) that a filter fits, as it prints them.
+pub(crate) fn rules(system: &dyn System, filter: &str) -> Result<BTreeSet<String>, Failure> {
+    let command = Command::new(Program::Rctl, [filter]);
+    let printed = succeed(system, &command)?.stdout;
+    Ok(printed.lines().map(str::to_owned).collect())
+}
+
+/// Whether the kernel has RCTL and was booted to account resources.
+fn accounts_resources(values: &BTreeMap<String, String>) -> bool {
+    let is_on = |oid: &str| values.get(oid).is_some_and(|value| value == "1");
+    is_on("kern.features.rctl") && is_on("kern.racct.enable")
 }
 
 /// Every jail, dying ones too. `known` are the parameters that the kernel's jails have, `wanted` those to be read of them besides.
@@ -396,10 +415,7 @@ fn facts(
     let value = |oid: &str| values.get(oid).map_or("", String::as_str);
     let features = [
         ("vimage", value("kern.features.vimage") == "1"),
-        (
-            "rctl",
-            value("kern.features.rctl") == "1" && value("kern.racct.enable") == "1",
-        ),
+        ("rctl", accounts_resources(values)),
         ("pf", pf.loaded),
         // The parameter appears with the module (recording `12`).
         ("zfs", jail_parameters.contains("allow.mount.zfs")),

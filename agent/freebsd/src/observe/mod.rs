@@ -22,7 +22,7 @@ mod work;
 pub(crate) mod recording;
 
 pub(crate) use host::{
-    CONF, JID, STDERR, anchors, holds_nothing, look, packet_filter, show as show_anchor,
+    CONF, JID, STDERR, anchors, holds_nothing, look, packet_filter, rules, show as show_anchor,
 };
 pub(crate) use vnet::routes as vnet_routes;
 pub(crate) use work::{Orphan, kill_command, orphans};

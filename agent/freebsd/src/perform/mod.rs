@@ -10,6 +10,7 @@ mod file;
 pub(crate) mod jail;
 mod kernel;
 mod lagg;
+mod limit;
 mod mount;
 mod netgraph;
 mod nic;
@@ -124,6 +125,8 @@ impl Performer<'_> {
                 parameters,
                 mark,
             } => self.set_jail(name, *jid, parameters, mark.as_deref()),
+            Op::AddLimit { rule } => self.add_limit(rule),
+            Op::RemoveLimit { rule } => self.remove_limit(rule),
             Op::Unmount { target } => self.unmount(target),
             Op::ReturnNic {
                 jail,

@@ -54,3 +54,17 @@ fn one_limit_per_resource_and_action() {
     assert_eq!(findings.0.len(), 1);
     assert_eq!(findings.0[0].field, "l[2]");
 }
+
+#[test]
+fn a_limit_is_known_as_the_kernel_prints_it() {
+    let normalised = |limit| super::normalised(limit).expect("it is a limit");
+    assert_eq!(
+        normalised("vmemoryuse:deny=512M"),
+        "vmemoryuse:deny=536870912"
+    );
+    assert_eq!(normalised("pcpu:deny=50/jail"), "pcpu:deny=50");
+    assert_eq!(normalised("maxproc:log=1k/user"), "maxproc:log=1024/user");
+    assert_eq!(super::normalised("nosuch:deny=1"), None);
+    assert_eq!(super::normalised("shmsize:deny=1m/process"), None);
+    assert_eq!(super::normalised("pcpu:deny=9e"), None);
+}

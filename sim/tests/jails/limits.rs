@@ -44,9 +44,8 @@ fn limits_stand_before_the_jails_programs_and_go_with_the_jail() {
     wanted.sort_unstable();
     assert_eq!(row.rules(), wanted);
     assert!(row.ran(0, "jail -f").len() == 1, "nothing was restarted");
-    // By hand: taken away, and another amount in its place.
+    // By hand.
     row.run("rctl -r jail:web:pcpu");
-    row.run("rctl -a jail:web:maxproc:deny=7");
     row.rest();
     assert_eq!(row.rules(), wanted);
     // Limits of a stopped jail are gone, and come back with it.
@@ -63,6 +62,69 @@ fn limits_stand_before_the_jails_programs_and_go_with_the_jail() {
     assert_eq!(row.rules(), wanted);
     row.change("limits: [", "limits: []\n  # [");
     assert_eq!(row.rules(), strangers);
+}
+
+/// The name goes to a stranger's jail while ours is down: what limits ours would limit his.
+#[test]
+fn a_strangers_jail_of_that_name_is_not_limited() {
+    let mut row = Row::up(EXAMPLE);
+    row.change(
+        "  host: fbsd-01\n",
+        "  host: fbsd-01\n  runPolicy: Stopped\n",
+    );
+    row.run("jail -c name=web path=/ persist");
+    row.change("  runPolicy: Stopped\n", "");
+    assert_eq!(row.condition("web", "Ready").reason, "NameTaken");
+    assert_eq!(row.rules(), [""; 0]);
+    assert_eq!(row.ran(0, "rctl -a").len(), 4, "at the first start alone");
+}
+
+/// What the kernel would drop for ours is somebody's, and could not be given back.
+#[test]
+fn a_strangers_deny_rule_blocks_the_jail_and_stays() {
+    let mut row = Row::up(EXAMPLE);
+    let jid = row.run("jls -j web jid");
+    row.run("rctl -a jail:web:maxproc:deny=7");
+    row.rest();
+    let ready = row.condition("web", "Ready");
+    assert_eq!(ready.reason, "LimitTaken");
+    assert!(
+        ready.message.contains("`jail:web:maxproc:deny=7`"),
+        "{ready:?}"
+    );
+    let rules = row.rules();
+    assert!(
+        rules.contains(&"jail:web:maxproc:deny=7".to_owned()) && rules.len() == 4,
+        "{rules:?}"
+    );
+    assert_eq!(row.run("jls -j web jid"), jid);
+    row.run("rctl -r jail:web:maxproc:deny=7/jail");
+    row.rest();
+    assert!(row.is_ready("web"));
+    assert!(
+        row.rules()
+            .contains(&"jail:web:maxproc:deny=200".to_owned())
+    );
+}
+
+/// Our own rules, and one that is not: a removal must not fit those of the same amount that count for others.
+#[test]
+fn a_rule_is_removed_without_those_that_count_for_others() {
+    let mut row = Row::up(EXAMPLE);
+    row.run("rctl -a jail:web:maxproc:deny=200/loginclass");
+    row.change("\"maxproc:deny=200\"", "\"maxproc:deny=200/user\"");
+    let rules = row.rules();
+    let of_maxproc: Vec<&String> = rules
+        .iter()
+        .filter(|rule| rule.contains("maxproc:deny"))
+        .collect();
+    assert_eq!(
+        of_maxproc,
+        [
+            "jail:web:maxproc:deny=200/loginclass",
+            "jail:web:maxproc:deny=200/user"
+        ]
+    );
 }
 
 #[test]

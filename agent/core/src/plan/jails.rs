@@ -128,9 +128,7 @@ impl<'a> Planner<'a> {
         if self.observed.busy.contains_key(name) {
             return self.wait_for_busy(uid, name);
         }
-        if let Some(other) = self.index.living(name)
-            && self.index.owner_of(other) != Some(uid.as_str())
-        {
+        if let Some(other) = self.stranger_called(name, uid) {
             let message = format!(
                 "a jail called `{name}` (jid {}) runs on this host and is not ours; remove it, or give this one another spec.jailName",
                 other.jid
@@ -143,6 +141,12 @@ impl<'a> Planner<'a> {
             Life::Dying if jail.is_switched() && self.has_eiface(uid) => self.wait_for_eiface(uid),
             Life::Dying | Life::Gone => self.plan_start(uid, jail),
         }
+    }
+
+    /// The living jail of that name, if it is not the jail `uid`.
+    pub(super) fn stranger_called(&self, name: &str, uid: &Uid) -> Option<&'a ObservedJail> {
+        let living = self.index.living(name);
+        living.filter(|jail| self.index.owner_of(jail) != Some(uid.as_str()))
     }
 
     fn plan_running(&mut self, uid: &Uid, jail: &DesiredJail<'a>, running: &'a ObservedJail) {

@@ -1,7 +1,7 @@
 //! Resource limits: the rules of rctl(8) about jails.
 //!
-//! Rules go by a jail's name, are there before the jail and stay after it (`prison_racct_find`, sys/kern/kern_jail.c), so the ledger has which are ours. What others have put there is left alone,
-//! but for a `deny` rule of another amount, whose place the kernel gives to ours (`rctl_rule_add`, sys/kern/kern_rctl.c).
+//! Rules go by a jail's name, are there before the jail and stay after it (`prison_racct_find`, sys/kern/kern_jail.c), so the ledger has which are ours. What others have put there is left alone: a
+//! `deny` rule of another amount has the place that the kernel would give to ours (`rctl_rule_add`, sys/kern/kern_rctl.c), and blocks the jail while it stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,17 +59,60 @@ pub(super) fn refusal(observed: &Observed, jail: &JailView) -> Option<(&'static 
     Some((reason::RACCT_DISABLED, message.to_owned()))
 }
 
+/// Whether the kernel drops the rule `present` when `added` is added: a `deny` rule that differs in its amount alone.
+fn gives_way(present: &str, added: &str) -> bool {
+    let place = |rule: &str| {
+        let (what, amount) = rule.split_once('=')?;
+        let per = amount.split_once('/').map(|(_, per)| per.to_owned());
+        what.ends_with(":deny").then(|| (what.to_owned(), per))
+    };
+    present != added && place(present).is_some_and(|found| place(added) == Some(found))
+}
+
+/// A rule with what its amount counts for spelled out: a filter without that fits the rules of all others too (`rctl_rule_matches`, sys/kern/kern_rctl.c).
+#[must_use]
+pub fn spelled(rule: &str) -> String {
+    if rule.contains('/') {
+        rule.to_owned()
+    } else {
+        format!("{rule}/jail")
+    }
+}
+
 impl Planner<'_> {
     pub(super) fn plan_limits(&mut self) {
         let (observed, ledger) = (self.observed, self.ledger);
         let Some(present) = &observed.limits else {
             return;
         };
+        let own: BTreeSet<&str> = ours(ledger).map(|(_, rule)| rule).collect();
         let mut wanted: BTreeMap<String, Uid> = BTreeMap::new();
+        let mut settled: BTreeSet<Uid> = BTreeSet::new();
+        let mut taken = Vec::new();
         for (uid, jail) in &self.desired.jails {
-            wanted.extend(rules(jail.view).map(|rule| (rule, uid.clone())));
+            // The rules would limit the stranger who has the name.
+            if self.stranger_called(jail.view.jail_name(), uid).is_some() {
+                settled.insert(uid.clone());
+                continue;
+            }
+            let rules: Vec<String> = rules(jail.view).collect();
+            let mut theirs = present.iter().filter(|rule| !own.contains(rule.as_str()));
+            if let Some(theirs) =
+                theirs.find(|theirs| rules.iter().any(|rule| gives_way(theirs, rule)))
+            {
+                taken.push((Subject::Jail(uid.clone()), theirs));
+                continue;
+            }
+            settled.insert(uid.clone());
+            wanted.extend(rules.into_iter().map(|rule| (rule, uid.clone())));
         }
-        let settled: BTreeSet<&Uid> = self.desired.jails.keys().collect();
+        for (subject, theirs) in taken {
+            let message = format!(
+                "spec.limits: somebody else has given this jail the rule `{theirs}`, which the kernel would drop for ours; remove it (rctl -r '{}'), or leave that limit to it",
+                spelled(theirs)
+            );
+            self.block(&subject, reason::LIMIT_TAKEN, message);
+        }
         let left = ours(ledger).filter(|(uid, rule)| {
             // Of a jail that is to go, until it has gone; of one that is blocked, what it was started with.
             let name = rule.split(':').nth(1).unwrap_or_default();

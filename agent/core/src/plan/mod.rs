@@ -17,7 +17,7 @@ mod firewall;
 pub(crate) mod index;
 mod inside;
 mod jails;
-mod limits;
+pub mod limits;
 mod live;
 pub mod memory;
 pub(crate) mod netgraph;
@@ -162,6 +162,8 @@ pub mod reason {
     pub const GUARD_MISSING: &str = "GuardMissing";
     /// The kernel does not account resources, so that nothing could be limited.
     pub const RACCT_DISABLED: &str = "RacctDisabled";
+    /// A rule of rctl(8) that is not ours has the place of one of the jail's limits.
+    pub const LIMIT_TAKEN: &str = "LimitTaken";
     /// This release of the agent does not do that.
     pub const AGENT_TOO_OLD: &str = "AgentTooOld";
 }

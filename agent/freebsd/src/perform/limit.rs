@@ -1,5 +1,7 @@
 //! Resource limits: rules of rctl(8), added and removed one by one, judged by what rctl(8) then lists.
 
+use cellblock_agent_core::plan::limits::spelled;
+
 use super::{Performer, effect};
 use crate::command::{Command, Program, words};
 use crate::error::Failure;
@@ -22,7 +24,8 @@ impl Performer<'_> {
         if !self.has_limit(rule)? {
             return Ok(());
         }
-        self.change(&Command::new(Program::Rctl, words!["-r", rule]))?;
+        let filter = spelled(rule);
+        self.change(&Command::new(Program::Rctl, words!["-r", filter]))?;
         effect(!self.has_limit(rule)?, || {
             format!("the rule {rule} is still there after it was removed")
         })

@@ -121,7 +121,7 @@ impl<'a> Started<'a> {
         if self.is_filtered_inside != other.is_filtered_inside {
             restarts(spec.field("firewall").field("enforcedBy"));
         }
-        if self.restart != other.restart {
+        if other.restart.is_some() && self.restart != other.restart {
             restarts(spec.field("restart"));
         }
         fields

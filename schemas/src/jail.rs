@@ -505,7 +505,7 @@ pub struct Binding {
 }
 
 /// One attachment with everything decided.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BoundAttachment {
     /// The Network's name.

@@ -12,6 +12,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use cellblock_schemas::ids::Uid;
+use cellblock_schemas::jail::BoundAttachment;
 use cellblock_schemas::view::HostView;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -282,6 +283,12 @@ pub struct OwnedJail {
     /// What it was started with, by field of the manifest, to tell what has changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
+    /// How it is attached since it was started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<BoundAttachment>,
+    /// Parameters of it that we have set out to change and that `fields` may not have as they are now.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub changing: BTreeSet<String>,
     /// The targets of its mounts on the host.
     #[serde(default)]
     pub mounts: Vec<String>,

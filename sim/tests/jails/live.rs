@@ -113,6 +113,47 @@ fn a_restart_waits_for_the_operators_word() {
     assert_ne!(row.run("jls -j db jid"), again);
 }
 
+/// The agent dies somewhere in the change, and comes back to a manifest that has it no more.
+#[test]
+fn a_change_that_is_withdrawn_after_a_death_is_taken_back() {
+    for release in RELEASES {
+        let (without, with) = (
+            "    allow.raw_sockets: false\n",
+            "    allow.raw_sockets: true\n",
+        );
+        let mut died_with_it = 0;
+        for number in 0..6 {
+            let mut row = Row::in_world(World::new(release), EXAMPLE);
+            row.rest();
+            row.change(without, "");
+            let before = row.manifest.clone();
+            row.manifest = before.replacen("  parameters:\n", &format!("  parameters:\n{with}"), 1);
+            row.fleet.apply(&row.manifest).expect("it is admitted");
+            row.world.start(Some(Moment::After(number)));
+            row.world
+                .take(row.fleet.view(HOST).expect("the host is there"));
+            while !row.world.is_dead() && row.world.pass().is_ok_and(|pass| pass.done() > 0) {}
+            let has_it = row.run("jls -j web -n allow.raw_sockets") == "allow.raw_sockets";
+            died_with_it += usize::from(has_it && row.world.is_dead());
+            row.world.start(None);
+            row.manifest = before;
+            row.fleet.apply(&row.manifest).expect("it is admitted");
+            row.world
+                .take(row.fleet.view(HOST).expect("the host is there"));
+            row.rest();
+            let what = format!("{release:?}, after effect {number}");
+            assert_eq!(
+                row.run("jls -j web -n allow.raw_sockets"),
+                "allow.noraw_sockets",
+                "{what}"
+            );
+            assert!(row.is_ready("web"), "{what}");
+            assert!(row.ran(0, "jail -f").len() <= 2, "{what}: nothing restarts");
+        }
+        assert!(died_with_it > 1, "{release:?}");
+    }
+}
+
 /// A parameter that the kernel refuses is told, and nothing else is taken for done.
 #[test]
 fn what_the_kernel_refuses_is_told() {

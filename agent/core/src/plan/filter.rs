@@ -117,7 +117,8 @@ impl Planner<'_> {
             }
         }
         for anchor in observed.pf.anchors.keys() {
-            if !wanted.contains_key(anchor.as_str()) && is_our_anchor(anchor) {
+            let is_wanted = wanted.contains_key(anchor.as_str()) || self.is_held_anchor(anchor);
+            if !is_wanted && is_our_anchor(anchor) {
                 self.step(
                     Phase::ClearAnchor,
                     &Subject::anchor(anchor),
@@ -150,6 +151,7 @@ impl Planner<'_> {
                 {
                     continue;
                 }
+                Owned::Translation { anchor, .. } if self.is_held_anchor(anchor) => continue,
                 Owned::Redirect { label, .. } if self.ends_its_connections(label) => continue,
                 Owned::Redirect { anchor, label } => {
                     let label = label.clone();

@@ -122,7 +122,14 @@ impl Planner<'_> {
 
     /// Where the traffic of one attachment passes pf. None where it does not, which is noted.
     fn firewalled_link(&mut self, jail: &JailView, bound: &BoundAttachment) -> Option<Link> {
-        let network = self.view.networks.get(&bound.network)?;
+        let Some(network) = self.view.networks.get(&bound.network) else {
+            return Some(Link {
+                network: bound.network.clone(),
+                addresses: addresses(bound).collect(),
+                at: self.held_place(&jail.uid, bound)?,
+                outward: Vec::new(),
+            });
+        };
         let host_end = || names::epair_host_end(&jail.uid, &bound.interface);
         let at = match network.spec.mode()? {
             Mode::SharedIp(_) => At::Stack,

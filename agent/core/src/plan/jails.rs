@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::jail::{Addressing, RestartPolicy};
+use cellblock_schemas::jail::Addressing;
 use cellblock_schemas::net::{Family, is_link_local};
 use cellblock_schemas::validate::parameters;
 
@@ -102,6 +102,7 @@ impl DesiredJail<'_> {
             fields: self.fields(),
             mounts,
             addresses: self.addresses(),
+            attachments: self.view.binding.attachments.clone(),
             conf: self.conf_path.clone(),
             ..OwnedJail::default()
         }
@@ -154,29 +155,10 @@ impl<'a> Planner<'a> {
         if self.is_half_made(running) {
             return self.plan_stop(uid, running, Some(CUT_OFF.to_owned()));
         }
-        let started_with = running
-            .meta
-            .as_ref()
-            .map(|meta| meta.hash.clone())
-            .or_else(|| self.ledger.jails.get(uid).map(|ours| ours.hash.clone()));
-        let fields = jail.fields();
-        let ours = self.ledger.jails.get(uid);
-        let mut live = BTreeSet::new();
-        if started_with.as_deref() != Some(&jail.conf.digest) {
-            let known = ours.filter(|ours| Some(&ours.hash) == started_with.as_ref());
-            let known = known.filter(|ours| !ours.fields.is_empty());
-            let changes = known.and_then(|ours| digest::live_changes(&ours.fields, &fields));
-            let Some(changes) = changes else {
-                let unknown = BTreeMap::new();
-                let before = ours.map_or(&unknown, |ours| &ours.fields);
-                let cause = digest::cause(before, &fields);
-                return self.plan_restart(uid, jail, running, cause);
-            };
-            live = changes;
-        }
-        if let Some(cause) = jail.networking.other_zone(running) {
-            return self.plan_restart(uid, jail, running, cause);
-        }
+        let live = match self.changes_of(uid, jail, running) {
+            Ok(live) => live,
+            Err(cause) => return self.plan_stop(uid, running, Some(cause)),
+        };
         self.check_mounts(uid, running);
         self.plan_live(uid, jail, running, &live);
         if !self.ledger.jails.contains_key(uid) {
@@ -228,35 +210,36 @@ impl<'a> Planner<'a> {
         self.plan_own_pf(uid, running);
     }
 
-    /// Stops a jail to start it again, unless that is not wanted or could not be done.
-    fn plan_restart(
-        &mut self,
+    /// The parameters to change in a running jail.
+    ///
+    /// # Errors
+    /// Why it must be started again instead.
+    pub(super) fn changes_of(
+        &self,
         uid: &Uid,
         jail: &DesiredJail<'a>,
-        running: &'a ObservedJail,
-        cause: String,
-    ) {
-        let subject = Subject::Jail(uid.clone());
-        let word = jail.fields().remove(digest::RESTART_FIELD);
+        running: &ObservedJail,
+    ) -> Result<BTreeSet<String>, String> {
         let ours = self.ledger.jails.get(uid);
-        let is_told = word.is_some()
-            && ours.is_some_and(|ours| ours.fields.get(digest::RESTART_FIELD) != word.as_ref());
-        if jail.view.spec.restart_policy == RestartPolicy::Never && !is_told {
-            let message = format!(
-                "the change needs a restart ({cause}), and spec.restartPolicy is Never: `jailctl restart jail {}` restarts it",
-                jail.view.name
-            );
-            return self.block(&subject, reason::RESTART_NEEDED, message);
+        let marked = running.meta.as_ref().map(|meta| &meta.hash);
+        let started_with = marked.or(ours.map(|ours| &ours.hash));
+        let mut live = ours.map(|ours| ours.changing.clone()).unwrap_or_default();
+        if started_with != Some(&jail.conf.digest) {
+            let fields = jail.fields();
+            let known = ours.filter(|ours| Some(&ours.hash) == started_with);
+            let known = known.filter(|ours| !ours.fields.is_empty());
+            let changes = known.and_then(|ours| digest::live_changes(&ours.fields, &fields));
+            let Some(changes) = changes else {
+                let unknown = BTreeMap::new();
+                let before = ours.map_or(&unknown, |ours| &ours.fields);
+                return Err(digest::cause(before, &fields));
+            };
+            live.extend(changes.into_iter().map(str::to_owned));
         }
-        let mut aliases = jail.aliases.iter();
-        let mut links = jail.links().iter();
-        if let Some(message) = aliases
-            .find_map(|alias| self.stranger_at(alias))
-            .or_else(|| links.find_map(|link| self.stranger_beside(link)))
-        {
-            return self.block(&subject, reason::ADDRESS_TAKEN, message);
+        match jail.networking.other_zone(running) {
+            Some(cause) => Err(cause),
+            None => Ok(live),
         }
-        self.plan_stop(uid, running, Some(cause));
     }
 
     /// Mounts of a running jail that somebody has taken away. Nothing mounts them again beneath programs that run: it is told.
@@ -282,7 +265,7 @@ impl<'a> Planner<'a> {
 
     /// Whether jail(8) began to start it, has not come to the end of `exec.start` and `exec.poststart`, and does not work on it any more: it was killed, as where memory ran out.
     /// The kernel shows such a jail as any other. Where there is no such file, as for jails that an older agent started, nothing says so.
-    fn is_half_made(&self, running: &ObservedJail) -> bool {
+    pub(super) fn is_half_made(&self, running: &ObservedJail) -> bool {
         self.was_cut_off(&running.name) && !self.observed.busy.contains_key(&running.name)
     }
 
@@ -314,7 +297,7 @@ impl<'a> Planner<'a> {
     }
 
     fn plan_file(&mut self, subject: &Subject, jail: &DesiredJail<'a>, record: Option<Record>) {
-        if self.observed.files.get(&jail.conf_path) != Some(&jail.conf.text) {
+        if record.is_some() || self.observed.files.get(&jail.conf_path) != Some(&jail.conf.text) {
             let op = Op::WriteFile {
                 path: jail.conf_path.clone(),
                 content: jail.conf.text.clone(),
@@ -442,7 +425,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The stranger who has an address that a jail needs, so that stopping it to start it anew would only stop it. What is ours may move in the very plan.
-    fn stranger_at(&self, alias: &DesiredAlias) -> Option<String> {
+    pub(super) fn stranger_at(&self, alias: &DesiredAlias) -> Option<String> {
         let mut tenants = self.tenants(alias);
         if let Some(jail) = tenants.find(|jail| self.index.owner_of(jail).is_none()) {
             return Some(format!(
@@ -464,7 +447,7 @@ impl<'a> Planner<'a> {
 
     /// The stranger's interface of the host that has an address of a VNET jail: what the host sends there, a published port's connections among it, ends at the host itself, and a route of ours
     /// gives way to that address's own (seen on 15.1).
-    fn stranger_beside(&self, link: &DesiredLink) -> Option<String> {
+    pub(super) fn stranger_beside(&self, link: &DesiredLink) -> Option<String> {
         let mut addresses = link.addresses.iter().map(|(address, _)| address);
         addresses.find_map(|address| {
             let mut holders = self.index.holders(address);

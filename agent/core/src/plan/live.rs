@@ -1,7 +1,7 @@
 //! What is changed in a jail that runs: parameters that the kernel takes for a living jail, because the manifest has others now or because somebody has changed them by hand.
 //!
-//! The table of them is `schemas::change::parameters`. A change goes in one jail_set(2) with the jail's mark, so that it is made whole or not at all; the ledger has it with the jail's file, which
-//! is written after it. One that the jail's own root may change is set when the manifest changes, and not again.
+//! The table of them is `schemas::change::parameters`. A change goes in one jail_set(2) with the jail's mark. The ledger has the names before it is made, and the values with the
+//! jail's file, which is written after it: until then they count as changed, whatever the manifest says meanwhile. One that the jail's own root may change is set when the manifest changes, and not again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +15,16 @@ use super::desired::DesiredJail;
 use super::phase::Phase;
 use crate::ledger::OwnedJail;
 use crate::observed::{JailMeta, ObservedJail};
-use crate::op::{Op, Subject};
+use crate::op::{Op, Record, Subject};
 
 const HOSTNAME: &str = "host.hostname";
 
 /// The parameters of a jail that a look must take in.
-pub(super) fn observed(spec: &JailSpec) -> impl Iterator<Item = String> {
-    let names = spec.parameters.keys();
+pub(super) fn observed<'s>(
+    spec: &'s JailSpec,
+    changing: Option<&'s BTreeSet<String>>,
+) -> impl Iterator<Item = String> + 's {
+    let names = spec.parameters.keys().chain(changing.into_iter().flatten());
     let kernel = names.filter(|name| kernel(name).is_some() && *name != HOSTNAME);
     kernel.cloned()
 }
@@ -57,12 +60,12 @@ impl<'a> Planner<'a> {
         uid: &Uid,
         jail: &DesiredJail<'a>,
         running: &ObservedJail,
-        changed: &BTreeSet<&str>,
+        changed: &BTreeSet<String>,
     ) {
         let spec = &jail.view.spec;
         let stated = spec.parameters.keys().map(String::as_str);
-        let names: BTreeSet<&str> = stated.chain(changed.iter().copied()).collect();
-        let mut set = BTreeMap::new();
+        let names: BTreeSet<&str> = stated.chain(changed.iter().map(String::as_str)).collect();
+        let (mut set, mut begun) = (BTreeMap::new(), BTreeSet::new());
         for name in names {
             let Some(kernel) = kernel(name) else {
                 continue;
@@ -83,6 +86,7 @@ impl<'a> Planner<'a> {
             };
             let differs = present.map_or(is_changed, |present| Some(present) != wanted.as_ref());
             if let Some(wanted) = wanted.filter(|_| differs) {
+                begun.extend(is_changed.then(|| name.to_owned()));
                 set.insert(name.to_owned(), wanted);
             }
         }
@@ -100,18 +104,36 @@ impl<'a> Planner<'a> {
                 parameters: set,
                 mark,
             };
-            self.step(Phase::SetJail, &Subject::Jail(uid.clone()), op);
+            let ours = self.ledger.jails.get(uid);
+            let record = ours.filter(|ours| !ours.changing.is_superset(&begun));
+            let record = record.map(|ours| {
+                let changing = ours.changing.union(&begun).cloned().collect();
+                Record::Jail(
+                    uid.clone(),
+                    OwnedJail {
+                        changing,
+                        ..ours.clone()
+                    },
+                )
+            });
+            let step = self.step(Phase::SetJail, &Subject::Jail(uid.clone()), op);
+            step.record.extend(record);
         }
     }
 
     /// What the ledger has of a running jail, brought up to what the jail has been changed to; none: it is so already.
     pub(super) fn entry_of_change(&self, uid: &Uid, jail: &DesiredJail<'_>) -> Option<OwnedJail> {
         let ours = self.ledger.jails.get(uid)?;
-        let entry = OwnedJail {
-            hash: jail.conf.digest.clone(),
-            fields: jail.fields(),
+        let (hash, fields) = (jail.conf.digest.clone(), jail.fields());
+        if ours.hash == hash && ours.fields == fields && ours.changing.is_empty() {
+            return None;
+        }
+        Some(OwnedJail {
+            hash,
+            fields,
+            changing: BTreeSet::new(),
+            attachments: jail.view.binding.attachments.clone(),
             ..ours.clone()
-        };
-        (entry != *ours).then_some(entry)
+        })
     }
 }

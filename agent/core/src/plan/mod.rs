@@ -14,6 +14,7 @@
 pub mod desired;
 mod filter;
 mod firewall;
+mod held;
 pub(crate) mod index;
 mod inside;
 mod jails;
@@ -238,6 +239,10 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
     for jail in view.jails.values() {
         wanted.rulesets.extend(inside::ruleset(&jail.spec));
         wanted.parameters.extend(live::observed(&jail.spec));
+        let changing = ledger.jails.get(&jail.uid).map(|ours| &ours.changing);
+        wanted
+            .parameters
+            .extend(live::observed(&jail.spec, changing));
         wanted
             .directories
             .extend(jail.spec.root.as_ref().map(|root| root.path.clone()));
@@ -301,20 +306,15 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
 /// What to do next.
 #[must_use]
 pub fn plan(view: &HostView, observed: &Observed, ledger: &Ledger, settings: &Settings) -> Plan {
-    let mut planner = Planner::new(view, observed, ledger, settings);
-    planner.plan_sysctls();
-    planner.plan_teardown();
-    planner.plan_withdrawn_sysctls();
-    planner.plan_uplinks();
-    planner.plan_networks();
-    planner.plan_tables();
-    planner.plan_leftover_made();
-    planner.resolve_firewalls();
-    planner.plan_limits();
-    planner.plan_jails();
-    planner.plan_filter();
-    planner.tell_slices();
-    planner.finish()
+    let planner = Planner::new(view, observed, ledger, settings);
+    let held = planner.find_held();
+    if held.is_empty() {
+        return planner.run();
+    }
+    let standing = held::as_they_run(view, ledger, held.keys());
+    let mut planner = Planner::new(&standing, observed, ledger, settings);
+    planner.hold(held);
+    planner.run()
 }
 
 /// Everything that planning looks at, and what it has come to so far.
@@ -341,9 +341,28 @@ struct Planner<'a> {
     /// Those in jails' own.
     inside: BTreeMap<Uid, JailFirewall>,
     blocked: Blocks,
+    /// Jails that run on as they are because they are not to be restarted, or could not be.
+    held: BTreeSet<Uid>,
 }
 
 impl<'a> Planner<'a> {
+    fn run(mut self) -> Plan {
+        self.resolve_tables();
+        self.plan_sysctls();
+        self.plan_teardown();
+        self.plan_withdrawn_sysctls();
+        self.plan_uplinks();
+        self.plan_networks();
+        self.plan_tables();
+        self.plan_leftover_made();
+        self.resolve_firewalls();
+        self.plan_limits();
+        self.plan_jails();
+        self.plan_filter();
+        self.tell_slices();
+        self.finish()
+    }
+
     fn new(
         view: &'a HostView,
         observed: &'a Observed,
@@ -353,7 +372,7 @@ impl<'a> Planner<'a> {
         let index = Index::new(view, observed, ledger);
         let (desired, blocked, waiting) =
             desired::resolve(view, observed, &index, ledger, settings);
-        let mut planner = Self {
+        Self {
             view,
             observed,
             ledger,
@@ -370,9 +389,8 @@ impl<'a> Planner<'a> {
             firewalls: BTreeMap::new(),
             inside: BTreeMap::new(),
             blocked,
-        };
-        planner.resolve_tables();
-        planner
+            held: BTreeSet::new(),
+        }
     }
 
     fn step(&mut self, phase: Phase, subject: &Subject, op: Op) -> &mut Step {
@@ -447,6 +465,16 @@ impl Blocks {
     fn forget_from(&mut self, count: usize) {
         self.list.truncate(count);
         self.first.retain(|_, position| *position < count);
+    }
+
+    /// Takes back what was noted about a subject.
+    fn forget_of(&mut self, subject: &Subject) {
+        self.list.retain(|blocked| blocked.subject != *subject);
+        self.first.clear();
+        for (position, blocked) in self.list.iter().enumerate() {
+            let subject = blocked.subject.clone();
+            self.first.entry(subject).or_insert(position);
+        }
     }
 
     fn of(&self, subject: &Subject) -> Option<&Blocked> {

@@ -51,7 +51,7 @@ pub(super) enum Phase {
     AddLimit,
     /// Those of jails that are gone, and those that others have taken the place of.
     RemoveLimit,
-    /// What is changed in a jail that runs, before its file says so: the ledger has it with the file.
+    /// What is changed in a jail that runs, before its file says so: the ledger has the names before, and that it is done with the file.
     SetJail,
     /// jail.conf files.
     WriteFile,

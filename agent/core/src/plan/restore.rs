@@ -15,7 +15,8 @@ impl Planner<'_> {
         let ledger = self.ledger;
         let jails = std::mem::take(&mut self.desired.jails);
         let wanted = wanted_aliases(jails.values());
-        let staying = self.staying_ports();
+        let mut staying = self.staying_ports();
+        staying.extend(self.held_interfaces());
         let mut kept6 = BTreeSet::new();
         for owned in &ledger.owned {
             let Owned::Alias { interface, address } = owned else {

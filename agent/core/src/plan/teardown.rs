@@ -308,6 +308,7 @@ impl<'a> Planner<'a> {
             };
             let half_made = is_driver_name(&interface.name, driver);
             if wanted
+                || self.is_held_switch(interface)
                 || (interface.name != name && !half_made)
                 || !half_made && named(&mark.uid).is_some_and(|name| used.contains(name))
             {

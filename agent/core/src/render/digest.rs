@@ -164,6 +164,8 @@ pub fn live_changes<'a>(
 ) -> Option<BTreeSet<&'a str>> {
     let fields = before.keys().chain(after.keys());
     let changed = fields.filter(|field| before.get(*field) != after.get(*field));
+    // That no restart is asked for any more asks for none.
+    let changed = changed.filter(|field| *field != RESTART_FIELD || after.contains_key(*field));
     changed
         .map(|field| {
             let name = field.strip_prefix(PARAMETERS)?;

@@ -11,6 +11,7 @@ use cellblock_schemas::view::{JailView, NetworkView};
 use ipnet::IpNet;
 
 use super::Rules;
+use crate::firewall::At;
 use crate::names;
 use crate::op::Subject;
 use crate::plan::{Planner, reason};
@@ -293,7 +294,13 @@ impl Planner<'_> {
         jail: &JailView,
         attachment: &BoundAttachment,
     ) -> Option<String> {
-        let network = self.view.networks.get(&attachment.network)?;
+        let Some(network) = self.view.networks.get(&attachment.network) else {
+            return match self.held_place(&jail.uid, attachment)? {
+                At::Member { bridge, .. } => bridge,
+                At::HostEnd(host_end) => Some(host_end),
+                At::Stack | At::Inside(_) => None,
+            };
+        };
         match network.spec.mode()? {
             Mode::Bridge(_) => Some(names::bridge(&network.uid)),
             Mode::Routed(_) => Some(names::epair_host_end(&jail.uid, &attachment.interface)),

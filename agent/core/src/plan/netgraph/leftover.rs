@@ -175,7 +175,7 @@ impl Planner<'_> {
         });
         // Used, and its network blocked: it stays as it is.
         let stays = network.is_some_and(|(uid, is_used)| *is_used && !self.has_switch(uid));
-        if wanted || stays {
+        if wanted || stays || self.are_ports_held() {
             return;
         }
         let subject = network_subject(network, node);

@@ -1,5 +1,7 @@
 //! J2: what is changed in a running jail, what waits, and what somebody else has changed.
 
+use cellblock_sim::crash::Moment;
+
 use super::*;
 
 const EXAMPLE: &str = "j02-live-changes/live-changes.yaml";
@@ -110,7 +112,27 @@ fn a_restart_waits_for_the_operators_word() {
     row.rest();
     assert_eq!(row.run("jls -j db jid"), again);
     row.change("restart: now", "restart: again");
-    assert_ne!(row.run("jls -j db jid"), again);
+    let third = row.run("jls -j db jid");
+    assert_ne!(third, again);
+    // Taken away it asks for nothing.
+    row.change("  restart: again\n", "");
+    assert!(row.is_ready("db"));
+    assert_eq!(row.run("jls -j db jid"), third);
+}
+
+#[test]
+fn the_word_of_a_restart_may_be_taken_away() {
+    for release in RELEASES {
+        let mut row = Row::on(release, EXAMPLE);
+        row.change("restartPolicy: Never", "restart: now");
+        let jid = row.run("jls -j db jid");
+        row.change("  restart: now", "  # none");
+        assert_eq!(row.run("jls -j db jid"), jid, "{release:?}");
+        assert!(row.is_ready("db"));
+        // The same word is news again.
+        row.change("  # none", "  restart: now");
+        assert_ne!(row.run("jls -j db jid"), jid, "{release:?}");
+    }
 }
 
 /// The agent dies somewhere in the change, and comes back to a manifest that has it no more.
@@ -132,7 +154,7 @@ fn a_change_that_is_withdrawn_after_a_death_is_taken_back() {
             row.world.start(Some(Moment::After(number)));
             row.world
                 .take(row.fleet.view(HOST).expect("the host is there"));
-            while !row.world.is_dead() && row.world.pass().is_ok_and(|pass| pass.done() > 0) {}
+            while !row.world.is_dead() && row.world.pass().is_ok_and(|pass| pass.done > 0) {}
             let has_it = row.run("jls -j web -n allow.raw_sockets") == "allow.raw_sockets";
             died_with_it += usize::from(has_it && row.world.is_dead());
             row.world.start(None);

@@ -20,7 +20,8 @@ pub enum Effect {
 pub struct Kernel {
     /// What it is in a jail that is started without it; none where that is the host's to say: then taking it away is a restart.
     pub default: Option<&'static str>,
-    /// Whether the jail's own root may change it. Such a one is set when the manifest changes and left alone otherwise.
+    /// Whether the jail's own root may change it. Such a one is set when the manifest changes and left alone otherwise, but for what only the host can have done: a securelevel that is lower,
+    /// and `host.*` without `allow.set_hostname`.
     pub is_jails_own: bool,
 }
 
@@ -89,7 +90,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("allow.read_msgbuf", DENIED),
     ("allow.socket_af", DENIED),
     ("allow.mlock", DENIED),
-    // The kernel looks at the root of a jail that is created with it (`created && …`, `kern_jail_set`), and of none that gets it later.
+    // mountd(8) and nfsd(8) look for it when they start. The kernel refuses it to nobody: where the root is no file system of its own it warns when the jail is created, and not later (`kern_jail_set`).
     ("allow.nfsd", Effect::Restart),
     ("allow.reserved_ports", ALLOWED),
     ("allow.unprivileged_parent_tampering", DENIED),

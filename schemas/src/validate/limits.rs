@@ -97,6 +97,9 @@ const NOT_PER_PROCESS: [&str; 8] = [
 /// Resources that the kernel counts in millionths (`RACCT_IN_MILLIONS`, sys/kern/kern_racct.c).
 const IN_MILLIONS: [&str; 3] = ["cputime", "wallclock", "pcpu"];
 
+/// What is never given back, and kept by a jail's name while rules are about it (`prison_racct_find`, sys/kern/kern_jail.c).
+const ADDED_UP: [&str; 2] = ["cputime", "wallclock"];
+
 const FORM: &str = "write it as resource:action=amount, as in vmemoryuse:deny=512M";
 
 pub(super) fn validate(limits: &[String], path: &FieldPath, findings: &mut Findings) {
@@ -149,6 +152,14 @@ fn parse(limit: &str) -> Result<(), Refusal> {
             help,
         ));
     };
+    if ADDED_UP.contains(&resource) {
+        return Err(Refusal::new(
+            format!(
+                "{resource} adds up over the jail's whole life and further: the kernel keeps the sum of a jail's name as long as a rule is about it, so a restarted jail would be beyond its limit from the start"
+            ),
+            "use pcpu, which is a rate",
+        ));
+    }
     if !ACTIONS.contains(&action) {
         let help = suggest::help(
             action,

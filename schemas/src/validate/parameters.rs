@@ -83,7 +83,8 @@ pub const TABLE: &[(&str, Owner)] = &[
     ("host", Owner::Free(Takes::Word(&["new", "inherit"]))),
     ("securelevel", Owner::Free(Takes::Integer(-1, 3))),
     ("devfs_ruleset", Owner::Free(Takes::Integer(0, 65535))),
-    ("children.max", Owner::Free(Takes::Integer(0, 999_999))),
+    // Less than the host's own, which is JAIL_MAX (`kern_jail_set`, sys/kern/kern_jail.c; recording `08`).
+    ("children.max", Owner::Free(Takes::Integer(0, 999_998))),
     ("children.cur", Owner::Reserved(READ_ONLY)),
     ("enforce_statfs", Owner::Free(Takes::Integer(0, 2))),
     (
@@ -355,6 +356,15 @@ fn together(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
         );
     }
     environment(spec, path, findings);
+    for name in ["host.hostname", "host.domainname", "host.hostuuid"] {
+        // jls(8) does not show where it ends.
+        if let Some(ParameterValue::Text(text)) = spec.parameters.get(name)
+            && text.trim() != text
+        {
+            let message = format!("`{}` begins or ends with a blank", cut(text));
+            findings.add(&path.key(name), message, "remove it");
+        }
+    }
     if let Some(ParameterValue::Text(log)) = spec.parameters.get("exec.consolelog") {
         findings.check(
             &path.key("exec.consolelog"),

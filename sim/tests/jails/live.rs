@@ -1,5 +1,6 @@
 //! J2: what is changed in a running jail, what waits, and what somebody else has changed.
 
+use cellblock_schemas::jail::ParameterValue;
 use cellblock_sim::crash::Moment;
 
 use super::*;
@@ -85,6 +86,32 @@ fn what_the_jails_root_may_change_is_set_when_the_manifest_changes_alone() {
         row.run("jls -j db -n host.hostname"),
         "host.hostname=db.example"
     );
+}
+
+/// What only somebody on the host can have done.
+#[test]
+fn a_securelevel_that_was_lowered_is_raised_again() {
+    let mut row = Row::up(EXAMPLE);
+    row.run("jail -m name=db securelevel=0");
+    row.rest();
+    assert_eq!(row.run("jls -j db -n securelevel"), "securelevel=1");
+    assert!(row.is_ready("db"));
+}
+
+#[test]
+fn a_host_name_that_the_jails_root_may_not_change_is_mended() {
+    let mut row = Row::up(EXAMPLE);
+    row.change(
+        "securelevel: 1",
+        "securelevel: 1\n    allow.set_hostname: false\n    host.hostname: db.example\n    host.domainname: example",
+    );
+    row.run("jail -m name=db host.hostname=own host.domainname=own");
+    row.rest();
+    assert_eq!(
+        row.run("jls -j db -n host.hostname host.domainname"),
+        "host.hostname=db.example host.domainname=example"
+    );
+    assert!(row.is_ready("db"));
 }
 
 #[test]
@@ -180,16 +207,17 @@ fn a_change_that_is_withdrawn_after_a_death_is_taken_back() {
 #[test]
 fn what_the_kernel_refuses_is_told() {
     let mut row = Row::up(EXAMPLE);
-    row.manifest = row.manifest.replacen(
-        "enforce_statfs: 2",
-        "enforce_statfs: 2\n    children.max: 999999",
-        1,
-    );
-    row.fleet.apply(&row.manifest).expect("it is admitted");
-    row.world
-        .take(row.fleet.view(HOST).expect("the host is there"));
+    let mut view = row.fleet.view(HOST).expect("the host is there");
+    let mut jails = view.jails.values_mut();
+    let web = jails.find(|jail| jail.name == "web").expect("it is there");
+    // More than admission lets through.
+    web.spec
+        .parameters
+        .insert("children.max".to_owned(), ParameterValue::Number(999_999));
+    row.world.take(view);
     let pass = row.world.pass().expect("a pass");
     let told = format!("{pass:?}");
     assert!(told.contains("Operation not permitted"), "{told}");
+    assert!(told.contains("children.max=999999"), "{told}");
     assert_eq!(row.run("jls -j web -n children.max"), "children.max=0");
 }

@@ -1,7 +1,9 @@
 //! What is changed in a jail that runs: parameters that the kernel takes for a living jail, because the manifest has others now or because somebody has changed them by hand.
 //!
-//! The table of them is `schemas::change::parameters`. A change goes in one jail_set(2) with the jail's mark. The ledger has the names before it is made, and the values with the
-//! jail's file, which is written after it: until then they count as changed, whatever the manifest says meanwhile. One that the jail's own root may change is set when the manifest changes, and not again.
+//! The table of them is `schemas::change::parameters`. A change goes in one jail_set(2) with the jail's mark. What a module refuses of it is refused after the kernel has
+//! set the rest (`PR_METHOD_SET` in `kern_jail_set`, sys/kern/kern_jail.c), so a failed one may be made in part; the next look tells. The ledger has the names before it is made, and the values with the
+//! jail's file, which is written after it: until then they count as changed, whatever the manifest says meanwhile. One that the jail's own root may change is set when the manifest
+//! changes, and not again; a securelevel is raised again, which only the host can have lowered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +20,11 @@ use crate::observed::{JailMeta, ObservedJail};
 use crate::op::{Op, Record, Subject};
 
 const HOSTNAME: &str = "host.hostname";
+const SECURELEVEL: &str = "securelevel";
+
+fn level(text: Option<&String>) -> Option<i64> {
+    text?.parse().ok()
+}
 
 /// The parameters of a jail that a look must take in.
 pub(super) fn observed<'s>(
@@ -65,15 +72,14 @@ impl<'a> Planner<'a> {
         let spec = &jail.view.spec;
         let stated = spec.parameters.keys().map(String::as_str);
         let names: BTreeSet<&str> = stated.chain(changed.iter().map(String::as_str)).collect();
+        let set_hostname = spec.parameters.get("allow.set_hostname");
+        let hosts_own = set_hostname.and_then(words::as_bool) == Some(false);
         let (mut set, mut begun) = (BTreeMap::new(), BTreeSet::new());
         for name in names {
             let Some(kernel) = kernel(name) else {
                 continue;
             };
             let is_changed = changed.contains(name);
-            if kernel.is_jails_own && !is_changed {
-                continue;
-            }
             let wanted = match spec.parameters.get(name) {
                 Some(value) => printed(name, value),
                 None if name == HOSTNAME => Some(jail.view.jail_name().to_owned()),
@@ -84,6 +90,14 @@ impl<'a> Planner<'a> {
             } else {
                 running.parameters.get(name)
             };
+            if kernel.is_jails_own && !is_changed {
+                // One that was given up on the host: the jail's root can only raise it.
+                let is_lowered = name == SECURELEVEL && level(present) < level(wanted.as_ref());
+                let is_mended = is_lowered || name.starts_with("host.") && hosts_own;
+                if present.is_none() || !is_mended {
+                    continue;
+                }
+            }
             let differs = present.map_or(is_changed, |present| Some(present) != wanted.as_ref());
             if let Some(wanted) = wanted.filter(|_| differs) {
                 begun.extend(is_changed.then(|| name.to_owned()));

@@ -1,8 +1,10 @@
 //! Who is told what a change does to running jails, before anything happens: the words around the one table, `cellblock_schemas::change`.
 
+use cellblock_schemas::change::parameters::{self, Effect, Kernel};
 use cellblock_schemas::change::{Means, Started, fib_restarts, network_restarts};
-use cellblock_schemas::jail::{Jail, RestartPolicy, RunPolicy};
-use cellblock_schemas::validate::parameters::number;
+use cellblock_schemas::jail::{Jail, JailSpec, RestartPolicy, RunPolicy};
+use cellblock_schemas::path::FieldPath;
+use cellblock_schemas::validate::parameters::{as_bool, number};
 use cellblock_schemas::{Object, Warning};
 
 use crate::index::Index;
@@ -84,6 +86,9 @@ fn of_jail(before: &Jail, after: &Jail) -> Vec<Warning> {
                 Means::Live if field.as_str() == "spec.parameters[securelevel]" && lowers => format!(
                     "this is live: it is lowered in the running jail on {host}, and what the higher level has kept is kept no longer"
                 ),
+                Means::Live if takes_away(&before.spec, &after.spec, field) => format!(
+                    "this is live: it is taken away in the running jail on {host}; what the jail holds by it already (open sockets, mounts, child jails) stays until it is restarted"
+                ),
                 Means::Live => {
                     format!("this is live: it is changed in the running jail on {host}")
                 }
@@ -97,6 +102,30 @@ fn of_jail(before: &Jail, after: &Jail) -> Vec<Warning> {
             },
         })
         .collect()
+}
+
+/// Whether a change of that field takes a permission away, or room for child jails.
+fn takes_away(before: &JailSpec, after: &JailSpec, field: &FieldPath) -> bool {
+    let name = field.as_str().strip_prefix("spec.parameters[");
+    let Some(name) = name.and_then(|rest| rest.strip_suffix(']')) else {
+        return false;
+    };
+    if name == "children.max" {
+        let room = |spec| number(spec, name).unwrap_or(0);
+        return room(after) < room(before);
+    }
+    let Effect::Kernel(Kernel {
+        default: Some(default),
+        ..
+    }) = parameters::effect(name)
+    else {
+        return false;
+    };
+    let may = |spec: &JailSpec| {
+        let stated = spec.parameters.get(name).and_then(as_bool);
+        stated.unwrap_or(default == "true")
+    };
+    name.starts_with("allow.") && may(before) && !may(after)
 }
 
 /// Whether a jail has a host and shall run there.

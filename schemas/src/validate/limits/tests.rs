@@ -10,9 +10,7 @@ fn limits_are_written_as_rctl_writes_them() {
         "maxproc:deny=200",
         "memoryuse:sigkill=1g",
         "readbps:throttle=10m",
-        "cputime:log=3600",
         "openfiles:deny=1000/process",
-        "wallclock:devctl=0",
     ] {
         assert!(parse(limit).is_ok(), "{limit}");
     }
@@ -29,6 +27,8 @@ fn limits_are_written_as_rctl_writes_them() {
         "vmemoryuse:kill=1",
         "memoryuse:deny=1g",
         "cputime:deny=1",
+        "cputime:log=3600",
+        "wallclock:devctl=0",
         "pcpu:throttle=5",
         "maxproc:deny=1/jails",
         "jail:www:maxproc:deny=5",
@@ -44,6 +44,15 @@ fn the_reason_is_given_for_what_the_kernel_would_take() {
     let refusal = parse("memoryuse:deny=1g").expect_err("it does nothing");
     assert!(refusal.message.contains("does nothing"));
     assert!(refusal.help.contains("vmemoryuse:deny"));
+}
+
+#[test]
+fn what_outlives_the_jail_is_no_limit_of_it() {
+    for limit in ["cputime:sigterm=3600", "wallclock:log=60/process"] {
+        let refusal = parse(limit).expect_err("its sum outlives the jail");
+        assert!(refusal.message.contains("a restarted jail"), "{limit}");
+        assert!(refusal.help.contains("pcpu"));
+    }
 }
 
 #[test]

@@ -92,6 +92,21 @@ fn values_fit_what_the_parameter_takes() {
 }
 
 #[test]
+fn what_the_kernel_would_refuse_or_jls_not_show_is_refused() {
+    for (name, value) in [
+        ("children.max", ParameterValue::Number(999_999)),
+        ("host.hostname", text("x ")),
+        ("host.domainname", text(" x")),
+    ] {
+        assert_eq!(found(&[(name, value)]).len(), 1, "{name}");
+    }
+    assert_eq!(
+        found(&[("children.max", ParameterValue::Number(999_998))]),
+        [""; 0]
+    );
+}
+
+#[test]
 fn nothing_can_be_injected_through_names_or_values() {
     for name in [
         "a b",

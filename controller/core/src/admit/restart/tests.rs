@@ -89,6 +89,25 @@ fn a_securelevel_may_be_lowered_with_a_warning() {
 }
 
 #[test]
+fn what_a_jail_holds_by_a_permission_stays_when_it_is_taken_away() {
+    let mut world = running();
+    let with = |parameters| jail("www", &["lan"], json!({"parameters": parameters}));
+    let taken = |warnings: Vec<String>| {
+        let told = warnings.iter().filter(|told| told.contains("stays until"));
+        told.count()
+    };
+    let given = json!({"allow.raw_sockets": true, "allow.suser": true, "children.max": 3});
+    assert_eq!(taken(warned(&mut world, with(given))), 0);
+    let less = json!({"allow.raw_sockets": false, "children.max": 2});
+    assert_eq!(taken(warned(&mut world, with(less))), 2);
+    // What a new jail has it has again.
+    let suser = json!({"allow.raw_sockets": false, "allow.suser": false, "children.max": 2});
+    assert_eq!(taken(warned(&mut world, with(suser))), 1);
+    let back = json!({"allow.raw_sockets": false, "children.max": 2});
+    assert_eq!(taken(warned(&mut world, with(back))), 0);
+}
+
+#[test]
 fn ports_labels_and_stopping_restart_nothing() {
     let mut world = running();
     let ports = json!({"publish": [{"name": "web", "ports": [80], "uplink": "external"}]});

@@ -206,6 +206,7 @@ fn started(jid: u32) -> OwnedJail {
         mounts: vec!["/jails/a/dev".to_owned()],
         addresses: vec![address("10.0.2.50")],
         conf: "/var/db/cellblock/jails/a.conf".to_owned(),
+        ..OwnedJail::default()
     }
 }
 

@@ -238,7 +238,6 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         .extend(beside.map(str::to_owned).collect::<Vec<_>>());
     for jail in view.jails.values() {
         wanted.rulesets.extend(inside::ruleset(&jail.spec));
-        wanted.parameters.extend(live::observed(&jail.spec));
         let changing = ledger.jails.get(&jail.uid).map(|ours| &ours.changing);
         wanted
             .parameters

@@ -52,7 +52,7 @@ fn printed(name: &str, value: &ParameterValue) -> Option<String> {
     match takes {
         Takes::Boolean => words::as_bool(value).map(|flag| flag.to_string()),
         Takes::Integer(..) => words::as_number(value).map(|number| number.to_string()),
-        Takes::Word(_) | Takes::Text | Takes::List => match value {
+        Takes::Word(_) | Takes::Text | Takes::Short(_) | Takes::List => match value {
             ParameterValue::Text(text) => Some(text.clone()),
             ParameterValue::Number(number) => Some(number.to_string()),
             ParameterValue::Flag(_) | ParameterValue::List(_) => None,

@@ -326,6 +326,7 @@ impl Live {
                     stdin,
                     timeout: Duration::MAX,
                     discards_stdout: false,
+                    stdout_file: None,
                     stderr_file: None,
                 })
                 .map(|output| Response::Ran {
@@ -535,6 +536,7 @@ pub fn console(socket: &Path, argv: Vec<String>) -> anyhow::Result<u8> {
         stdin,
         timeout: Duration::MAX,
         discards_stdout: false,
+        stdout_file: None,
         stderr_file: None,
     };
     let output = Remote::new(socket.to_owned()).run(&command)?;

@@ -46,8 +46,8 @@ pub async fn run(
         for line in describe(object, printer) {
             printer.line(&line)?;
         }
-        if object.kind == Kind::Network {
-            users(client, &object.name, printer).await?;
+        if matches!(object.kind, Kind::Network | Kind::Image) {
+            users(client, object, printer).await?;
         }
     }
     Ok(client::all_there(missing, printer)?)
@@ -179,19 +179,23 @@ fn scalar(value: &Value) -> String {
         .map_or_else(|| value.to_string(), |text| visible(text).into_owned())
 }
 
-/// The jails that are attached to a network: who would lose what.
-async fn users(client: &mut Client, network: &str, printer: &Printer) -> anyhow::Result<()> {
+/// The jails that are attached to a network, or made of an image: who would lose what.
+async fn users(client: &mut Client, used: &Stored, printer: &Printer) -> anyhow::Result<()> {
     let (jails, _) = client.list(Kind::Jail, "").await?;
     let users: Vec<&str> = jails
         .iter()
         .filter(|jail| {
+            if used.kind == Kind::Image {
+                let image = jail.value.pointer("/spec/image/name");
+                return image.and_then(Value::as_str) == Some(&used.name);
+            }
             let attachments = jail
                 .value
                 .pointer("/spec/networks")
                 .and_then(Value::as_array);
             attachments.is_some_and(|list| {
                 list.iter()
-                    .any(|one| one.get("network").and_then(Value::as_str) == Some(network))
+                    .any(|one| one.get("network").and_then(Value::as_str) == Some(&used.name))
             })
         })
         .map(|jail| jail.name.as_str())

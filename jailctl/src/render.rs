@@ -127,6 +127,12 @@ impl Selection {
                         .filter_map(Jail::binding)
                         .map(|binding| binding.host.clone()),
                 ),
+                Kind::Image => hosts.extend(
+                    index
+                        .jails_of_image(name)
+                        .filter_map(Jail::binding)
+                        .map(|binding| binding.host.clone()),
+                ),
                 Kind::Jail => hosts.extend(
                     index
                         .jail(name)
@@ -262,6 +268,14 @@ fn nowhere(index: &Index, kind: Kind, name: &str) -> Option<Told> {
                 return None;
             }
             let message = "no jail on any host is attached to it, so nothing is made of it";
+            told(NOTE, "", message.to_owned())
+        }
+        Kind::Image => {
+            let mut jails = index.jails_of_image(name);
+            if jails.any(|jail| jail.binding().is_some()) {
+                return None;
+            }
+            let message = "no jail on any host is made of it, so nothing is fetched";
             told(NOTE, "", message.to_owned())
         }
         Kind::Jail => {

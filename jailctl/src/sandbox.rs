@@ -126,7 +126,7 @@ async fn play(
         .iter()
         .filter_map(|document| match &document.object {
             Object::Jail(jail) => Some(jail),
-            Object::Host(_) | Object::Network(_) => None,
+            Object::Host(_) | Object::Network(_) | Object::Image(_) => None,
         })
         .filter(|jail| jail.spec.run_policy == RunPolicy::Running);
     let target = |jail: &Jail| (Kind::Jail, jail.metadata.name.clone());
@@ -232,7 +232,7 @@ fn start_machines(
                 roots.extend(jail.spec.root.as_ref().map(|root| root.path.clone()));
                 names.extend(jail.spec.host.clone());
             }
-            Object::Network(_) => {}
+            Object::Network(_) | Object::Image(_) => {}
         }
     }
     let mut number = 1;

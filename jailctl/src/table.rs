@@ -6,6 +6,7 @@
 use cellblock_schemas::Kind;
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::host::Host;
+use cellblock_schemas::image::Image;
 use cellblock_schemas::jail::Jail;
 use cellblock_schemas::network::Network;
 use jiff::Timestamp;
@@ -18,6 +19,9 @@ mod fit;
 mod tests;
 
 pub use fit::Room;
+
+/// How much of a digest tells it from others, for people.
+const DIGEST_CHARS: usize = 12;
 
 /// Renders objects, a table per kind. `heading`: with column names.
 #[must_use]
@@ -67,6 +71,8 @@ fn columns(kind: Kind, wide: bool) -> &'static [&'static str] {
             "ISOLATION",
             "REASON",
         ],
+        (Kind::Image, false) => &["NAME", "VERSION", "SHA256", "AGE"],
+        (Kind::Image, true) => &["NAME", "VERSION", "SHA256", "AGE", "TARBALL"],
         (Kind::Host, false) => &["NAME", "READY", "JAILS", "RELEASE", "AGE"],
         (Kind::Host, true) => &[
             "NAME", "READY", "JAILS", "RELEASE", "AGE", "PF", "UPLINKS", "REASON",
@@ -79,6 +85,9 @@ fn cells(object: &Stored) -> Vec<Cell> {
         Kind::Jail => serde_json::from_value(object.value.clone()).map(|jail| jail_cells(&jail)),
         Kind::Network => {
             serde_json::from_value(object.value.clone()).map(|network| network_cells(&network))
+        }
+        Kind::Image => {
+            serde_json::from_value(object.value.clone()).map(|image| image_cells(&image))
         }
         Kind::Host => serde_json::from_value(object.value.clone()).map(|host| host_cells(&host)),
     };
@@ -111,7 +120,9 @@ fn jail_cells(jail: &Jail) -> Vec<Cell> {
         .map(|binding| binding.host.clone())
         .or_else(|| jail.spec.host.clone());
     let networks = jail.spec.networks.iter();
-    let root = jail.spec.root.as_ref();
+    let image = jail.spec.image.as_ref();
+    let root = jail.spec.root.as_ref().map(|root| root.path.clone());
+    let root = root.or_else(|| image.map(|image| format!("image {}", image.name)));
     vec![
         Cell::name(&jail.metadata.name),
         Cell::name(&host.unwrap_or_default()),
@@ -125,7 +136,7 @@ fn jail_cells(jail: &Jail) -> Vec<Cell> {
         Cell::text(age(jail.metadata.creation_timestamp)),
         Cell::text(status.jid.map(|jid| jid.to_string()).unwrap_or_default()),
         Cell::List(networks.map(|one| one.network.clone()).collect()),
-        Cell::text(root.map(|root| root.path.clone()).unwrap_or_default()),
+        Cell::text(root.unwrap_or_default()),
         Cell::text(reason),
     ]
 }
@@ -164,6 +175,23 @@ fn network_cells(network: &Network) -> Vec<Cell> {
         Cell::text(nat.map(|nat| nat.uplink.clone()).unwrap_or_default()),
         Cell::text(isolation.to_owned()),
         Cell::text(reason),
+    ]
+}
+
+fn image_cells(image: &Image) -> Vec<Cell> {
+    let release = &image.spec.release;
+    let version = release.version.clone().unwrap_or_default();
+    let digest: String = release.sha256.chars().take(DIGEST_CHARS).collect();
+    vec![
+        Cell::name(&image.metadata.name),
+        Cell::text(if image.metadata.deletion_timestamp.is_some() {
+            format!("{version} (deleting)")
+        } else {
+            version
+        }),
+        Cell::text(digest),
+        Cell::text(age(image.metadata.creation_timestamp)),
+        Cell::text(release.tarball.clone()),
     ]
 }
 

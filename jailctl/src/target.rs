@@ -128,6 +128,7 @@ fn short(kind: Kind) -> &'static str {
     match kind {
         Kind::Host => "h",
         Kind::Network => "net",
+        Kind::Image => "img",
         Kind::Jail => "j",
     }
 }

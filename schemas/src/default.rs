@@ -25,6 +25,7 @@ pub fn default_object(object: &mut Object) {
     let (api_version, kind_field) = match object {
         Object::Host(host) => (&mut host.api_version, &mut host.kind),
         Object::Network(network) => (&mut network.api_version, &mut network.kind),
+        Object::Image(image) => (&mut image.api_version, &mut image.kind),
         Object::Jail(jail) => (&mut jail.api_version, &mut jail.kind),
     };
     if api_version.is_empty() {
@@ -34,7 +35,7 @@ pub fn default_object(object: &mut Object) {
         kind.clone_into(kind_field);
     }
     match object {
-        Object::Host(_) => {}
+        Object::Host(_) | Object::Image(_) => {}
         Object::Network(network) => default_network(&mut network.spec),
         Object::Jail(jail) => default_jail(&mut jail.spec),
     }
@@ -108,7 +109,7 @@ fn default_jail(spec: &mut JailSpec) {
 /// the types: the interfaces of a jail's attachments. Whatever has another form than the schema's is passed over.
 pub fn default_keys(kind: Kind, document: &mut Value) {
     match kind {
-        Kind::Host | Kind::Network => return,
+        Kind::Host | Kind::Network | Kind::Image => return,
         Kind::Jail => {}
     }
     let Some(Value::Array(attachments)) = document.pointer_mut("/spec/networks") else {

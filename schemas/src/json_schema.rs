@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value, json};
 
 use crate::host::Host;
+use crate::image::Image;
 use crate::jail::Jail;
 use crate::network::Network;
 use crate::object::Kind;
@@ -24,7 +25,8 @@ pub fn json_schema(kind: Kind) -> &'static Value {
     let (slot, make): (usize, fn() -> schemars::Schema) = match kind {
         Kind::Host => (0, || schemars::schema_for!(Host)),
         Kind::Network => (1, || schemars::schema_for!(Network)),
-        Kind::Jail => (2, || schemars::schema_for!(Jail)),
+        Kind::Image => (2, || schemars::schema_for!(Image)),
+        Kind::Jail => (3, || schemars::schema_for!(Jail)),
     };
     SCHEMAS[slot].get_or_init(|| {
         let mut schema = make().to_value();

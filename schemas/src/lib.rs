@@ -12,6 +12,7 @@
 pub mod condition;
 pub mod host;
 pub mod ids;
+pub mod image;
 pub mod jail;
 pub mod meta;
 pub mod net;
@@ -40,6 +41,7 @@ pub use condition::{Condition, ConditionStatus};
 pub use default::default_object;
 pub use host::{Host, HostSpec, HostStatus};
 pub use ids::{ClusterUid, Generation, Uid};
+pub use image::{Image, ImageSpec, ImageStatus};
 pub use jail::{Jail, JailSpec, JailStatus};
 pub use json_schema::{json_schema, schema_file};
 pub use meta::ObjectMeta;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::host::Host;
+use crate::image::Image;
 use crate::jail::Jail;
 use crate::meta::ObjectMeta;
 use crate::network::Network;
@@ -18,20 +19,23 @@ pub enum Kind {
     Host,
     /// How jails are attached.
     Network,
+    /// What roots of jails are made of.
+    Image,
     /// One jail.
     Jail,
 }
 
 impl Kind {
     /// Every kind, in order of application.
-    pub const ALL: [Self; 3] = [Self::Host, Self::Network, Self::Jail];
+    pub const ALL: [Self; 4] = [Self::Host, Self::Network, Self::Image, Self::Jail];
 
-    /// `Host`, `Network` or `Jail`.
+    /// `Host`, `Network`, `Image` or `Jail`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Host => "Host",
             Self::Network => "Network",
+            Self::Image => "Image",
             Self::Jail => "Jail",
         }
     }
@@ -42,6 +46,7 @@ impl Kind {
         match self {
             Self::Host => "hosts",
             Self::Network => "networks",
+            Self::Image => "images",
             Self::Jail => "jails",
         }
     }
@@ -70,6 +75,8 @@ pub enum Object {
     Host(Host),
     /// A `Network`.
     Network(Network),
+    /// An `Image`.
+    Image(Image),
     /// A `Jail`.
     Jail(Jail),
 }
@@ -81,6 +88,7 @@ impl Object {
         match self {
             Self::Host(_) => Kind::Host,
             Self::Network(_) => Kind::Network,
+            Self::Image(_) => Kind::Image,
             Self::Jail(_) => Kind::Jail,
         }
     }
@@ -91,6 +99,7 @@ impl Object {
         match self {
             Self::Host(object) => &object.metadata,
             Self::Network(object) => &object.metadata,
+            Self::Image(object) => &object.metadata,
             Self::Jail(object) => &object.metadata,
         }
     }
@@ -100,6 +109,7 @@ impl Object {
         match self {
             Self::Host(object) => &mut object.metadata,
             Self::Network(object) => &mut object.metadata,
+            Self::Image(object) => &mut object.metadata,
             Self::Jail(object) => &mut object.metadata,
         }
     }
@@ -112,6 +122,7 @@ impl Object {
         Ok(match kind {
             Kind::Host => Self::Host(serde_json::from_value(value)?),
             Kind::Network => Self::Network(serde_json::from_value(value)?),
+            Kind::Image => Self::Image(serde_json::from_value(value)?),
             Kind::Jail => Self::Jail(serde_json::from_value(value)?),
         })
     }
@@ -122,6 +133,7 @@ impl Object {
         match self {
             Self::Host(object) => serde_json::to_value(object),
             Self::Network(object) => serde_json::to_value(object),
+            Self::Image(object) => serde_json::to_value(object),
             Self::Jail(object) => serde_json::to_value(object),
         }
         .expect("the types of this crate have string keys only, so they always have a JSON form")

@@ -29,6 +29,7 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
         Object::Network(network) => {
             rows(&network_rows(&network.spec), &path, &mut findings);
         }
+        Object::Image(_) => {}
         Object::Jail(jail) => rows(&jail_rows(&jail.spec), &path, &mut findings),
     }
     findings.0

@@ -15,6 +15,7 @@ use crate::violation::{Findings, Violation};
 
 mod firewall;
 mod host;
+mod image;
 mod jail;
 pub mod limits;
 mod meta;
@@ -42,6 +43,7 @@ pub fn validate(object: &Object) -> Vec<Violation> {
     match object {
         Object::Host(host) => host::validate(&host.spec, &spec, &mut findings),
         Object::Network(network) => network::validate(&network.spec, &spec, &mut findings),
+        Object::Image(image) => image::validate(&image.spec, &spec, &mut findings),
         Object::Jail(jail) => jail::validate(jail, &spec, &mut findings),
     }
     findings.0

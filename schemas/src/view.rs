@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::{HostSpec, ViewMark};
 use crate::ids::{ClusterUid, Generation, Uid};
+use crate::image::Release;
 use crate::jail::{Addressing, Attachment, Binding, JailSpec};
 use crate::net::{Cidr, Mac};
 use crate::network::NetworkSpec;
@@ -94,6 +95,19 @@ pub struct JailView {
     /// The jails that its firewall selects by labels: one entry for each selector, once, in the order of its rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerView>,
+    /// The image that its root is made of, as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageView>,
+}
+
+/// An image, as far as a host needs to know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageView {
+    /// The Image's name.
+    pub name: String,
+    /// What it is made of.
+    pub release: Release,
 }
 
 /// Jails that a selector selects, as far as this host can meet them.

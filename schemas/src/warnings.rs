@@ -34,7 +34,7 @@ pub fn warnings_with<'a>(
 ) -> Vec<Warning> {
     let mut found = Vec::new();
     match object {
-        Object::Host(_) => {}
+        Object::Host(_) | Object::Image(_) => {}
         Object::Network(network) => {
             if network.spec.fib.is_some() {
                 let field = FieldPath::new("spec").field("fib");

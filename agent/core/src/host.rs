@@ -36,6 +36,8 @@ pub struct Wanted {
     pub groups: BTreeSet<String>,
     /// Names of protocols whose numbers are asked for.
     pub protocols: BTreeSet<String>,
+    /// The folder of images and of roots made of them.
+    pub storage: Option<String>,
 }
 
 /// How a jail is told from a stranger of its name, before anything is run in it.

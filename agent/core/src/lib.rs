@@ -13,6 +13,7 @@ pub mod execute;
 pub mod firewall;
 pub mod guard;
 pub mod host;
+pub mod image;
 pub mod isolation;
 pub mod ledger;
 pub mod mark;

@@ -10,6 +10,7 @@ use cellblock_schemas::net::{Family, Mac};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::image::RootMark;
 use crate::op::Via;
 use crate::words::Words;
 
@@ -62,6 +63,67 @@ pub struct Observed {
     /// The host's numbers of names that were asked for.
     #[serde(default, skip_serializing_if = "Numbers::is_empty")]
     pub numbers: Numbers,
+    /// Images, and roots made of them, where they were asked for and their folder is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+}
+
+/// The folder of images and of roots made of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// Its path without symbolic links.
+    pub path: String,
+    /// What stands in the folder of images, by name.
+    #[serde(default)]
+    pub images: BTreeMap<String, ImageFolder>,
+    /// What stands in the folder of roots, by name.
+    #[serde(default)]
+    pub roots: BTreeMap<String, RootFolder>,
+    /// What is being fetched, unpacked or removed there now, and how far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<StorageWork>,
+}
+
+/// One folder of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageFolder {
+    /// What its mark says; none: it has none.
+    pub mark: Option<String>,
+    /// What stands in it.
+    pub entries: BTreeSet<String>,
+    /// What its file `refused` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// One folder of a jail's root.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RootFolder {
+    /// What its mark says; none: it has none that can be read.
+    pub mark: Option<String>,
+    /// What stands in it.
+    pub entries: BTreeSet<String>,
+}
+
+impl RootFolder {
+    /// What its mark says, if it is one.
+    #[must_use]
+    pub fn owner(&self) -> Option<RootMark> {
+        self.mark.as_deref().and_then(RootMark::parse)
+    }
+}
+
+/// Work on the storage that goes on beside everything else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageWork {
+    /// The digest of the image, or the uid of the jail, that it is for.
+    pub of: String,
+    /// What is done, in words.
+    pub doing: String,
 }
 
 /// What getent(1) said of names; none: the host does not know it.

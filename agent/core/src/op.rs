@@ -15,6 +15,7 @@ mod words;
 
 use crate::firewall::JailFirewall;
 use crate::guard::Guard;
+use crate::image::RootMark;
 use crate::isolation::Isolation;
 use crate::ledger::{Owned, OwnedJail};
 use crate::nic::NicState;
@@ -101,6 +102,18 @@ impl Subject {
         Self::HostPart(format!("address {address} of {interface}"))
     }
 
+    /// The image with that digest.
+    #[must_use]
+    pub fn image(digest: &str) -> Self {
+        Self::HostPart(format!("{IMAGE}{digest}"))
+    }
+
+    /// Whether it is an image, which is no part of the host's own well-being.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        matches!(self, Self::HostPart(words) if words.starts_with(IMAGE))
+    }
+
     /// What all jails with that routing table need in it.
     #[must_use]
     pub fn table(fib: u16) -> Self {
@@ -117,6 +130,9 @@ impl Subject {
         }
     }
 }
+
+/// How the words of an image begin.
+const IMAGE: &str = "image ";
 
 /// A flag of a member of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -658,6 +674,51 @@ pub enum Op {
         /// Its path.
         path: String,
     },
+    /// Fetches a tarball, checks its digest and its listing, and keeps it.
+    FetchImage {
+        /// The folder of the image.
+        folder: String,
+        /// Whose that is.
+        mark: String,
+        /// A path of the host or a URL.
+        tarball: String,
+        /// Its SHA-256.
+        digest: String,
+    },
+    /// Unpacks a tarball for the thin jails that share it.
+    UnpackBase {
+        /// The folder of the image.
+        folder: String,
+        /// Its SHA-256.
+        digest: String,
+    },
+    /// Makes the root of a jail.
+    MakeRoot {
+        /// The folder of the root.
+        folder: String,
+        /// Whose that is.
+        mark: RootMark,
+        /// The folder of the image.
+        image: String,
+    },
+    /// Removes the root of a jail, if the mark beside it is this one and nothing is mounted below it.
+    RemoveRoot {
+        /// The folder of the root.
+        folder: String,
+        /// The Jail.
+        jail: Uid,
+        /// Its mark; none: the folder is empty.
+        mark: Option<RootMark>,
+    },
+    /// Removes an image, if the mark beside it is this one and nothing is mounted from it.
+    RemoveImage {
+        /// The folder of the image.
+        folder: String,
+        /// Its digest.
+        digest: String,
+        /// Its mark; none: the folder is empty.
+        mark: Option<String>,
+    },
     /// Kills the states of connections between jails that must not reach each other, one by one, whoever's rule made them.
     KillBetween {
         /// The jails.
@@ -680,6 +741,19 @@ pub enum Op {
 }
 
 impl Op {
+    /// The image or the jail whose part of the storage it works on: such work takes long, goes on beside everything else, and one comes after the other.
+    #[must_use]
+    pub fn storage_of(&self) -> Option<&str> {
+        match self {
+            Self::FetchImage { digest, .. }
+            | Self::UnpackBase { digest, .. }
+            | Self::RemoveImage { digest, .. } => Some(digest),
+            Self::MakeRoot { mark, .. } => Some(mark.jail.as_str()),
+            Self::RemoveRoot { jail, .. } => Some(jail.as_str()),
+            _ => None,
+        }
+    }
+
     /// Whether the operation destroys something that cannot be made again as it was. Such a step runs only when two observations agree on it.
     #[must_use]
     pub fn is_irreversible(&self) -> bool {
@@ -695,6 +769,8 @@ impl Op {
                 | Self::RemoveRoute { .. }
                 | Self::RemoveTableRoute { .. }
                 | Self::RemoveFile { .. }
+                | Self::RemoveRoot { .. }
+                | Self::RemoveImage { .. }
         )
     }
 }

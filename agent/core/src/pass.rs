@@ -434,7 +434,11 @@ pub fn withdrawn(view: &HostView) -> Option<HostView> {
         return None;
     }
     Some(HostView {
-        host: HostSpec::default(),
+        // Where images are is all that is still needed to be told: what nothing is made of any more goes.
+        host: HostSpec {
+            storage: view.host.storage.clone(),
+            ..HostSpec::default()
+        },
         networks: BTreeMap::new(),
         jails: BTreeMap::new(),
         ..view.clone()

@@ -9,12 +9,13 @@ use cellblock_schemas::report::{HostReport, JailReport};
 use cellblock_schemas::view::{HostView, JailView};
 
 use crate::execute::Outcome;
+use crate::image::{layout_word, short};
 use crate::isolation::by_pf;
 use crate::ledger::Ledger;
 use crate::names;
 use crate::observed::{Observed, ObservedJail};
 use crate::op::{Blocked, Plan, Subject};
-use crate::plan::{nics, reason, tables};
+use crate::plan::{images, nics, reason, tables};
 
 mod dynamic;
 mod findings;
@@ -118,7 +119,9 @@ fn host_conditions(evidence: Evidence<'_>) -> Vec<Condition> {
     let failed = outcome
         .failed
         .iter()
-        .find(|(subject, _)| matches!(subject, Subject::Host | Subject::HostPart(_)))
+        .find(|(subject, _)| {
+            matches!(subject, Subject::Host | Subject::HostPart(_)) && !subject.is_image()
+        })
         .map(|(_, error)| error);
     let held = held.map(|(reason, message)| (reason, message.to_owned()));
     let ready = held
@@ -170,6 +173,7 @@ fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
     conditions.extend(network_ready(findings, jail, running));
     conditions.extend(publish_ready(findings, jail, &anchor, running.is_some()));
     conditions.extend(firewall::ready(findings, jail, &anchor, running));
+    conditions.extend(root_made(evidence, jail));
     JailReport {
         uid: jail.uid.clone(),
         observed_generation: jail.generation,
@@ -207,6 +211,10 @@ fn nothing_left(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> bool 
         && !has_nic(findings, jail)
         && !findings.is_planned(&subjects)
         && !findings.evidence.ledger.jails.contains_key(&jail.uid)
+        && !images::has_root(findings.evidence.observed, &jail.uid)
+        && findings
+            .blocked_for(&subjects[0], reason::STORAGE_MISSING)
+            .is_none()
 }
 
 /// Whether a NIC of the jail's has not come back, or is not yet what it was: the next one that it is given to would find it so.
@@ -238,6 +246,9 @@ fn problem(
     let fib = tables::fib(view, jail);
     if fib > 0 {
         subjects.extend([Subject::sysctl(tables::FIBS), Subject::table(fib)]);
+    }
+    if let Some(image) = jail.image.as_ref().filter(|_| !jail.deleting) {
+        subjects.push(Subject::image(&image.release.sha256));
     }
     subjects.push(Subject::anchor(&names::egress_anchor(&jail.uid)));
     // Also where it publishes nothing any more: until the rules are gone, its former ports are not free.
@@ -370,6 +381,42 @@ fn ready(jail: &JailView, problem: Option<&Problem>, restart: Option<&str>) -> C
         ),
     };
     condition("Ready", status, &reason, message, jail.generation)
+}
+
+/// What the jail's root was made of.
+fn root_made(evidence: Evidence<'_>, jail: &JailView) -> Option<Condition> {
+    let image = jail.image.as_ref().filter(|_| !jail.deleting)?;
+    let made = images::made(evidence.view, evidence.observed, &jail.uid);
+    let name = &image.name;
+    let (status, reason, message) = match made {
+        None => (
+            ConditionStatus::False,
+            "NotMade",
+            format!("the root is not made of image `{name}` yet"),
+        ),
+        Some((_, mark)) => {
+            let layout = layout_word(mark.layout);
+            let digest = short(&mark.digest);
+            let now = &image.release.sha256;
+            if mark.digest == *now {
+                let message = format!("{layout}, of image `{name}` ({digest})");
+                (ConditionStatus::True, "Made", message)
+            } else {
+                let message = format!(
+                    "{layout}, of image `{name}` as it was before ({digest}); it is {} now, and what is there stays what it is",
+                    short(now)
+                );
+                (ConditionStatus::True, "ImageChanged", message)
+            }
+        }
+    };
+    Some(condition(
+        "RootMade",
+        status,
+        reason,
+        message,
+        jail.generation,
+    ))
 }
 
 fn network_ready(

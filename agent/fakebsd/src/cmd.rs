@@ -2,6 +2,7 @@
 
 mod agent;
 mod answering;
+pub(crate) mod archive;
 mod asking;
 mod cpuset;
 mod devfs;
@@ -107,8 +108,8 @@ const PROGRAM_DIRECTORIES: &[&str] = &[
 
 /// Programs of /bin among those emulated; every other lives elsewhere. `/bin/false` does not exist on FreeBSD (recording `08`).
 const IN_BIN: &[&str] = &[
-    "[", "cat", "cp", "date", "echo", "hostname", "ln", "ls", "mkdir", "mv", "pgrep", "pkill",
-    "ps", "pwd", "rm", "rmdir", "sh", "sleep", "test",
+    "[", "cat", "chflags", "cp", "date", "echo", "hostname", "ln", "ls", "mkdir", "mv", "pgrep",
+    "pkill", "ps", "pwd", "rm", "rmdir", "sh", "sleep", "test",
 ];
 
 const IN_SBIN: &[&str] = &[
@@ -125,6 +126,7 @@ const IN_SBIN: &[&str] = &[
     "ping",
     "route",
     "rtsol",
+    "sha256",
     "sysctl",
     "umount",
     "zfs",
@@ -198,6 +200,10 @@ pub(crate) fn run_in(
         "dhclient" => asking::dhclient(host, context, arguments),
         "rtadvd" => answering::rtadvd(host, context, arguments),
         "bootpd" => answering::bootpd(host, context, arguments),
+        "fetch" => archive::fetch(host, arguments),
+        "sha256" => archive::sha256(host, arguments),
+        "tar" => archive::tar(host, arguments),
+        "chflags" => archive::chflags(host, arguments),
         "sh" => shell::run(host, context, arguments, stdin),
         "ping" | "nc" | "sockstat" | "arp" => {
             network::run(host, context, program, arguments, stdin)

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::cmd;
+use crate::cmd::archive::Served;
 use crate::cmd::jail::Parked;
 use crate::fault::{Fault, Faults, When};
 use crate::files::{Entry, FileTree};
@@ -61,6 +62,10 @@ pub struct Emulator {
     hardware: HardwareProfile,
     /// Who answers on the wires.
     pub(crate) outside: Outside,
+    /// What fetch(1) gets, by URL.
+    pub web: BTreeMap<String, Served>,
+    /// How long programs take beside everything else, by name, when they are started ([`Emulator::start`]).
+    pub slow: BTreeMap<String, Duration>,
 }
 
 impl Emulator {
@@ -83,6 +88,8 @@ impl Emulator {
             listeners: BTreeMap::new(),
             hardware,
             outside: Outside::default(),
+            web: BTreeMap::new(),
+            slow: BTreeMap::new(),
         };
         for (disk, pool) in pools.iter().enumerate() {
             let words =

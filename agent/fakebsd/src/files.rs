@@ -2,7 +2,7 @@
 //!
 //! Mounts are not looked at here (see `mount`); a nullfs mount shows its source because [`crate::Emulator`] resolves the path first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a file operation failed, with the text of errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum FileError {
     /// ENOSPC.
     #[error("No space left on device")]
     NoSpace,
+    /// EPERM.
+    #[error("Operation not permitted")]
+    NotPermitted,
     /// EROFS.
     #[error("Read-only file system")]
     ReadOnly,
@@ -51,6 +54,8 @@ pub enum Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileTree {
     entries: BTreeMap<String, Entry>,
+    /// Files with the flag schg.
+    immutable: BTreeSet<String>,
     full: bool,
 }
 
@@ -94,6 +99,7 @@ impl Default for FileTree {
             .collect();
         Self {
             entries,
+            immutable: BTreeSet::new(),
             full: false,
         }
     }
@@ -283,12 +289,37 @@ impl FileTree {
         Ok(())
     }
 
-    /// Removes `path` and everything below it, like `rm -r`; an absent path is no error.
+    /// Removes `path` and everything below it, like `rm -r`; an absent path is no error. What has the flag schg stays, with the directories that it is in.
     pub fn remove_tree(&mut self, path: &str) {
         let path = normalize(path);
         let below = format!("{}/", path.trim_end_matches('/'));
+        let immutable = &self.immutable;
+        let stays = |at: &String| {
+            let inside = format!("{at}/");
+            let mut kept = immutable.range(at.clone()..);
+            kept.next()
+                .is_some_and(|kept| kept == at || kept.starts_with(&inside))
+        };
         self.entries
-            .retain(|at, _| at != &path && !at.starts_with(&below));
+            .retain(|at, _| at != &path && !at.starts_with(&below) || stays(at));
+    }
+
+    /// Sets or clears the flag schg of a file.
+    pub fn set_immutable(&mut self, path: &str, is_immutable: bool) {
+        let path = normalize(path);
+        if is_immutable {
+            self.immutable.insert(path);
+        } else {
+            self.immutable.remove(&path);
+        }
+    }
+
+    /// Whether anything at `path` or below has the flag schg.
+    pub fn has_immutable(&self, path: &str) -> bool {
+        let path = normalize(path);
+        let below = format!("{path}/");
+        let mut found = self.immutable.iter();
+        found.any(|at| *at == path || at.starts_with(&below))
     }
 
     /// Renames a file, replacing what is at the new path, like rename(2).
@@ -307,6 +338,10 @@ impl FileTree {
                 .take_while(|at| at.starts_with(&below))
                 .collect();
             for at in moved {
+                if self.immutable.remove(&at) {
+                    self.immutable
+                        .insert(format!("{to}/{}", &at[below.len()..]));
+                }
                 if let Some(child) = self.entries.remove(&at) {
                     self.entries
                         .insert(format!("{to}/{}", &at[below.len()..]), child);

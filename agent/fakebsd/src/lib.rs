@@ -28,6 +28,11 @@ pub mod trace;
 
 mod cmd;
 
+/// What tests need to make emulated tarballs and servers of them.
+pub mod archive {
+    pub use crate::cmd::archive::{HEAD, Served, TAIL, sha256_of};
+}
+
 pub use emulator::Emulator;
 pub use files::FileTree;
 pub use hardware::HardwareProfile;

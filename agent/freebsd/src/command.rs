@@ -18,8 +18,14 @@ pub(crate) const JAIL_TIMEOUT: Duration = Duration::from_secs(600);
 pub enum Program {
     /// The agent's own program, whose `pfctl` runs pfctl(8) in the stack of a jail.
     Agent,
+    /// chflags(1)
+    Chflags,
+    /// cp(1)
+    Cp,
     /// devfs(8)
     Devfs,
+    /// fetch(1)
+    Fetch,
     /// getent(1)
     Getent,
     /// ifconfig(8)
@@ -34,8 +40,14 @@ pub enum Program {
     Kldstat,
     /// ldd(1)
     Ldd,
+    /// ln(1)
+    Ln,
+    /// mkdir(1)
+    Mkdir,
     /// mount(8)
     Mount,
+    /// mv(1)
+    Mv,
     /// netstat(1)
     Netstat,
     /// ngctl(8)
@@ -48,10 +60,18 @@ pub enum Program {
     Pkill,
     /// rctl(8)
     Rctl,
+    /// rm(1)
+    Rm,
+    /// rmdir(1)
+    Rmdir,
     /// route(8)
     Route,
+    /// sha256(1)
+    Sha256,
     /// sysctl(8)
     Sysctl,
+    /// tar(1)
+    Tar,
     /// umount(8)
     Umount,
 }
@@ -62,7 +82,10 @@ impl Program {
     pub fn path(self) -> &'static str {
         match self {
             Self::Agent => AGENT,
+            Self::Chflags => "/bin/chflags",
+            Self::Cp => "/bin/cp",
             Self::Devfs => "/sbin/devfs",
+            Self::Fetch => "/usr/bin/fetch",
             Self::Getent => "/usr/bin/getent",
             Self::Ifconfig => "/sbin/ifconfig",
             Self::Jail => "/usr/sbin/jail",
@@ -70,15 +93,22 @@ impl Program {
             Self::Kldload => "/sbin/kldload",
             Self::Kldstat => "/sbin/kldstat",
             Self::Ldd => "/usr/bin/ldd",
+            Self::Ln => "/bin/ln",
+            Self::Mkdir => "/bin/mkdir",
             Self::Mount => "/sbin/mount",
+            Self::Mv => "/bin/mv",
             Self::Netstat => "/usr/bin/netstat",
             Self::Ngctl => "/usr/sbin/ngctl",
             Self::Pfctl => "/sbin/pfctl",
             Self::Pgrep => "/bin/pgrep",
             Self::Pkill => "/bin/pkill",
             Self::Rctl => "/usr/bin/rctl",
+            Self::Rm => "/bin/rm",
+            Self::Rmdir => "/bin/rmdir",
             Self::Route => "/sbin/route",
+            Self::Sha256 => "/sbin/sha256",
             Self::Sysctl => "/sbin/sysctl",
+            Self::Tar => "/usr/bin/tar",
             Self::Umount => "/sbin/umount",
         }
     }
@@ -95,6 +125,8 @@ pub struct Command {
     pub timeout: Duration,
     /// Nobody reads its standard output, so that what it starts can write there whether the agent is still alive or not.
     pub discards_stdout: bool,
+    /// Likewise a file for its standard output.
+    pub stdout_file: Option<String>,
     /// Likewise a file for its standard error, which whoever waits for it reads and removes; none: it is read while it is written.
     pub stderr_file: Option<String>,
 }
@@ -113,6 +145,7 @@ impl Command {
             stdin: None,
             timeout: TIMEOUT,
             discards_stdout: false,
+            stdout_file: None,
             stderr_file: None,
         }
     }
@@ -151,6 +184,13 @@ impl Command {
     #[must_use]
     pub fn discard_stdout(mut self) -> Self {
         self.discards_stdout = true;
+        self
+    }
+
+    /// With its standard output in a file.
+    #[must_use]
+    pub fn stdout_file(mut self, path: impl Into<String>) -> Self {
+        self.stdout_file = Some(path.into());
         self
     }
 

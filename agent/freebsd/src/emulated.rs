@@ -40,7 +40,12 @@ impl System for Emulated {
 
     /// Where the emulated hooks take their time beside everything else, the program goes on in the emulator, which may outlive whoever started it; else it is through at once.
     fn start(&self, command: &Command) -> Result<Box<dyn Process>, SystemError> {
-        if !self.emulator().hooks_take_time {
+        let is_slow = {
+            let host = self.emulator();
+            let program = named(command).into_iter().next().unwrap_or_default();
+            host.slow.contains_key(&program)
+        };
+        if !is_slow && !self.emulator().hooks_take_time {
             return Ok(Box::new(InBackground::Ended(Some(self.run(command)?))));
         }
         let file = command.stderr_file.as_deref();
@@ -211,6 +216,7 @@ fn file_error(action: &'static str, path: &str, error: FileError) -> SystemError
         FileError::Exists => io::ErrorKind::AlreadyExists,
         FileError::NoSpace => io::ErrorKind::StorageFull,
         FileError::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+        FileError::NotPermitted => io::ErrorKind::PermissionDenied,
         FileError::TooManyLinks | FileError::NameTooLong => io::ErrorKind::Other,
     };
     SystemError::File {

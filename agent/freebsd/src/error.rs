@@ -59,6 +59,9 @@ pub enum Failure {
     /// It is not what it was when the operation was planned.
     #[error("{0}")]
     Changed(String),
+    /// A tarball is not what it shall be, or nothing that is unpacked.
+    #[error("{0}")]
+    ImageRefused(String),
     /// pf refused rules.
     #[error("pf refused the rules of anchor `{anchor}`: {stderr}")]
     RuleRejected {
@@ -100,6 +103,7 @@ impl Failure {
             Self::AddressLost { .. } => "AddressLost",
             Self::NameTaken { .. } => "NameTaken",
             Self::Changed(_) => "Changed",
+            Self::ImageRefused(_) => "ImageRefused",
             Self::RuleRejected { .. } => "RuleRejected",
             Self::Word { .. } => "BadWord",
         }
@@ -111,7 +115,9 @@ impl Failure {
         match self {
             Self::System(_) | Self::Command { .. } | Self::Unreadable { .. } => Retry::After,
             Self::EffectMissing(_) | Self::AddressLost { .. } | Self::Changed(_) => Retry::After,
-            Self::NameTaken { .. } | Self::RuleRejected { .. } => Retry::OnChange,
+            Self::NameTaken { .. } | Self::ImageRefused(_) | Self::RuleRejected { .. } => {
+                Retry::OnChange
+            }
             Self::Word { .. } => Retry::Never,
         }
     }
@@ -129,6 +135,7 @@ impl From<Failure> for HostError {
             | Failure::AddressLost { .. }
             | Failure::NameTaken { .. }
             | Failure::Changed(_)
+            | Failure::ImageRefused(_)
             | Failure::RuleRejected { .. }
             | Failure::Word { .. } => None,
         };

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cellblock_agent_core::host::{Host, HostError, Performed, STARTING, STOPPING, Wanted};
-use cellblock_agent_core::observed::Observed;
+use cellblock_agent_core::observed::{Observed, StorageWork};
 use cellblock_agent_core::op::Op;
 
 use crate::command::JAIL_TIMEOUT;
@@ -19,6 +19,7 @@ use crate::observe;
 use crate::observe::Orphan;
 use crate::perform::Performer;
 use crate::perform::jail::Work;
+use crate::perform::storage::StorageJob;
 use crate::system::System;
 
 /// How many jails may be starting or stopping at once; the next one waits its turn. Each is a process tree of its own.
@@ -34,6 +35,8 @@ pub struct FreeBsd {
     inner: Inner,
     patience: Option<Duration>,
     jobs: Mutex<BTreeMap<String, Job>>,
+    /// What is done in the storage of images and roots: one thing after the other, because each takes all that the disk has.
+    storage: Mutex<Option<StorageWorkState>>,
     /// When each jail(8) that another agent has left was seen first, by its command line.
     orphans: Mutex<BTreeMap<String, Duration>>,
 }
@@ -50,6 +53,12 @@ struct Job {
     /// The jail.conf that it was begun with: what came of it says nothing of another one.
     conf: Option<String>,
     state: State,
+}
+
+/// An operation on the storage that goes on, or has failed and was not asked for again yet.
+struct StorageWorkState {
+    op: Op,
+    state: Result<Box<StorageJob>, HostError>,
 }
 
 enum State {
@@ -81,6 +90,7 @@ impl FreeBsd {
             inner,
             patience: None,
             jobs: Mutex::default(),
+            storage: Mutex::default(),
             orphans: Mutex::default(),
         }
     }
@@ -148,6 +158,77 @@ impl FreeBsd {
         };
         jobs.insert(name.to_owned(), job);
         Ok(Performed::Begun)
+    }
+
+    /// Performs an operation on the storage beside everything else.
+    fn perform_beside(&self, op: &Op, patience: Duration) -> Result<Performed, HostError> {
+        let mut slot = self.refreshed_storage();
+        match slot.take() {
+            Some(StorageWorkState {
+                op: known,
+                state: Ok(job),
+            }) => {
+                let performed = if known == *op {
+                    Performed::Begun
+                } else {
+                    Performed::Postponed
+                };
+                *slot = Some(StorageWorkState {
+                    op: known,
+                    state: Ok(job),
+                });
+                return Ok(performed);
+            }
+            Some(StorageWorkState {
+                op: known,
+                state: Err(error),
+            }) if known == *op => return Err(error),
+            Some(_) | None => {}
+        }
+        let performer = self.inner.performer();
+        let begun = performer.begin_storage(op).map_err(HostError::from)?;
+        let Some(mut job) = begun else {
+            return Ok(Performed::Done);
+        };
+        if performer
+            .go_on_storage(&mut job, patience)
+            .map_err(HostError::from)?
+        {
+            return Ok(Performed::Done);
+        }
+        *slot = Some(StorageWorkState {
+            op: op.clone(),
+            state: Ok(Box::new(job)),
+        });
+        Ok(Performed::Begun)
+    }
+
+    /// The work on the storage as it is now: what has ended well is forgotten, a failure waits to be asked for.
+    fn refreshed_storage(&self) -> MutexGuard<'_, Option<StorageWorkState>> {
+        let performer = self.inner.performer();
+        let mut slot = self.storage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(StorageWorkState { state, .. }) = slot.as_mut()
+            && let Ok(job) = state
+        {
+            match performer.go_on_storage(job, Duration::ZERO) {
+                Ok(true) => *slot = None,
+                Ok(false) => {}
+                Err(failure) => *state = Err(failure.into()),
+            }
+        }
+        slot
+    }
+
+    /// What is done in the storage, in words.
+    fn storage_work(&self) -> Result<Option<StorageWork>, Failure> {
+        let slot = self.refreshed_storage();
+        let Some(StorageWorkState { state: Ok(job), .. }) = slot.as_ref() else {
+            return Ok(None);
+        };
+        Ok(Some(StorageWork {
+            of: job.of.clone(),
+            doing: self.inner.performer().doing(job)?,
+        }))
     }
 
     /// The jail.conf that a slow operation goes by.
@@ -241,8 +322,12 @@ impl Host for FreeBsd {
     /// Which jails are busy is read first: one that ends meanwhile is looked at once more, not started twice, and what its jail(8) has left in files is read when it is through.
     fn observe(&self, wanted: &Wanted) -> Result<Observed, HostError> {
         let busy = self.busy().map_err(HostError::from)?;
-        let observed = observe::look(self.inner.system.as_ref(), &self.inner.folder, wanted)
+        let work = self.storage_work().map_err(HostError::from)?;
+        let mut observed = observe::look(self.inner.system.as_ref(), &self.inner.folder, wanted)
             .map_err(HostError::from)?;
+        if let Some(storage) = &mut observed.storage {
+            storage.work = work;
+        }
         Ok(Observed { busy, ..observed })
     }
 
@@ -251,6 +336,7 @@ impl Host for FreeBsd {
             (Op::StartJail { name, .. } | Op::StopJail { name, .. }, Some(patience)) => {
                 self.perform_slowly(name, op, patience)
             }
+            (op, Some(patience)) if op.storage_of().is_some() => self.perform_beside(op, patience),
             _ => self.inner.perform(op).map(|()| Performed::Done),
         }
     }

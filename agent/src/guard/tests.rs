@@ -33,6 +33,7 @@ impl Bench {
             stdin: None,
             timeout: Duration::MAX,
             discards_stdout: false,
+            stdout_file: None,
             stderr_file: None,
         };
         self.host.run(&command).expect("it runs").stdout

@@ -55,6 +55,11 @@ pub(crate) fn is_forgotten(index: &Index, jail: &Jail) -> bool {
 /// Something is missing: the jail waits.
 pub fn decide(index: &Index, jail: &Jail) -> Result<Decision, Waiting> {
     let networks = networks(index, jail)?;
+    if let Some(image) = &jail.spec.image
+        && index.image(&image.name).is_none()
+    {
+        return Err(Waiting::image_missing(&image.name));
+    }
     if let Some(waiting) = because(&rules::host_independent(index, jail, &Together::default())) {
         return Err(waiting);
     }
@@ -318,11 +323,14 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
     claimed
 }
 
-/// Makes the write depend on the host and the networks being what was decided from.
+/// Makes the write depend on the host, the networks and the image being what was decided from.
 fn depend(index: &Index, jail: &Jail, host: &str, write: &mut Write) {
     index.expect_object(write, Kind::Host, host);
     for attachment in &jail.spec.networks {
         index.expect_object(write, Kind::Network, &attachment.network);
+    }
+    if let Some(image) = &jail.spec.image {
+        index.expect_object(write, Kind::Image, &image.name);
     }
 }
 

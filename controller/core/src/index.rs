@@ -15,7 +15,7 @@ mod settled;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cellblock_schemas::{ClusterUid, Host, Jail, Kind, Network, Uid};
+use cellblock_schemas::{ClusterUid, Host, Image, Jail, Kind, Network, Uid};
 
 pub use apply::Event;
 pub use claims::Claims;
@@ -43,6 +43,7 @@ pub struct Index {
     sessions: BTreeMap<String, (Session, u64)>,
     jails_by_host: BTreeMap<String, BTreeSet<String>>,
     jails_by_network: BTreeMap<String, BTreeSet<String>>,
+    jails_by_image: BTreeMap<String, BTreeSet<String>>,
     hosts_by_load: BTreeSet<(usize, String)>,
     unsettled: BTreeSet<String>,
     deleting: BTreeSet<(Kind, String)>,
@@ -72,6 +73,7 @@ impl Index {
             sessions: BTreeMap::new(),
             jails_by_host: BTreeMap::new(),
             jails_by_network: BTreeMap::new(),
+            jails_by_image: BTreeMap::new(),
             hosts_by_load: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             deleting: BTreeSet::new(),
@@ -157,6 +159,12 @@ impl Index {
         self.get(Kind::Network, name)?.network()
     }
 
+    /// An Image by name.
+    #[must_use]
+    pub fn image(&self, name: &str) -> Option<&Image> {
+        self.get(Kind::Image, name)?.image()
+    }
+
     /// A Jail by name.
     #[must_use]
     pub fn jail(&self, name: &str) -> Option<&Jail> {
@@ -181,6 +189,12 @@ impl Index {
         network: &str,
     ) -> impl Iterator<Item = &'a Jail> + use<'a> {
         let names = self.jails_by_network.get(network).into_iter().flatten();
+        names.filter_map(|name| self.jail(name))
+    }
+
+    /// The jails whose roots are made of an image, by name.
+    pub fn jails_of_image<'a>(&'a self, image: &str) -> impl Iterator<Item = &'a Jail> + use<'a> {
+        let names = self.jails_by_image.get(image).into_iter().flatten();
         names.filter_map(|name| self.jail(name))
     }
 

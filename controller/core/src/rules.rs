@@ -4,6 +4,7 @@
 mod blocked;
 mod enforced;
 mod firewall;
+mod image;
 mod jail;
 mod network;
 mod one_to_one;

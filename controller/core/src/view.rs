@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cellblock_schemas::host::ViewMark;
-use cellblock_schemas::view::{JailView, NetworkView};
+use cellblock_schemas::view::{ImageView, JailView, NetworkView};
 use cellblock_schemas::{Generation, HostView, Jail};
 use sha2::{Digest, Sha256};
 
@@ -66,6 +66,7 @@ pub fn host_view(index: &Index, host: &str) -> Option<HostView> {
                 spec: jail.spec.clone(),
                 binding: binding.clone(),
                 peers: index.peers_of(jail, host),
+                image: image_view(index, jail),
             },
         );
     }
@@ -83,6 +84,14 @@ fn networks_of(jail: &Jail) -> impl Iterator<Item = &str> {
         .iter()
         .map(|attachment| attachment.network.as_str());
     named.chain(bound.map(|attachment| attachment.network.as_str()))
+}
+
+fn image_view(index: &Index, jail: &Jail) -> Option<ImageView> {
+    let image = index.image(&jail.spec.image.as_ref()?.name)?;
+    Some(ImageView {
+        name: image.metadata.name.clone(),
+        release: image.spec.release.clone(),
+    })
 }
 
 fn network_view(index: &Index, name: &str, host: &str) -> Option<NetworkView> {

@@ -40,6 +40,13 @@ impl Waiting {
         )
     }
 
+    pub(crate) fn image_missing(image: &str) -> Self {
+        Self::new(
+            "ImageMissing",
+            format!("image {image} does not exist; apply it"),
+        )
+    }
+
     pub(crate) fn network_deleting(network: &str) -> Self {
         Self::new(
             "NetworkMissing",

@@ -133,7 +133,14 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         | Op::KillBetween { .. }
         | Op::KillUnpermitted { .. }
         | Op::KillLabelled { .. } => Section::Pf,
-        Op::WriteFile { .. } | Op::RemoveFile { .. } | Op::RotateConsole { .. } => Section::Files,
+        Op::WriteFile { .. }
+        | Op::RemoveFile { .. }
+        | Op::RotateConsole { .. }
+        | Op::FetchImage { .. }
+        | Op::UnpackBase { .. }
+        | Op::MakeRoot { .. }
+        | Op::RemoveRoot { .. }
+        | Op::RemoveImage { .. } => Section::Files,
         Op::StartJail { .. }
         | Op::StopJail { .. }
         | Op::SetJail { .. }

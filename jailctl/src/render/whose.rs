@@ -16,7 +16,10 @@ pub(super) fn of(view: &HostView, subject: &Subject) -> (Vec<Object>, String) {
         Subject::Host => (vec![host], "the host".to_owned()),
         Subject::HostPart(words) => match words.strip_prefix("anchor ") {
             Some(anchor) => of_anchor(view, anchor),
-            None => (vec![host], words.clone()),
+            None => match words.strip_prefix("image ") {
+                Some(digest) => of_image(view, digest, words),
+                None => (vec![host], words.clone()),
+            },
         },
         Subject::Network(uid) => match network(view, uid) {
             Some(name) => (
@@ -33,6 +36,25 @@ pub(super) fn of(view: &HostView, subject: &Subject) -> (Vec<Object>, String) {
             None => (vec![host], format!("jail {uid}")),
         },
     }
+}
+
+/// Whose tarball a digest is of.
+fn of_image(view: &HostView, digest: &str, words: &str) -> (Vec<Object>, String) {
+    let images = view.jails.values().filter_map(|jail| jail.image.as_ref());
+    let mut images: Vec<&str> = images
+        .filter(|image| image.release.sha256 == digest)
+        .map(|image| image.name.as_str())
+        .collect();
+    images.sort_unstable();
+    images.dedup();
+    if images.is_empty() {
+        return (vec![(Kind::Host, view.host_name.clone())], words.to_owned());
+    }
+    let words = format!("image {}", images.join(", "));
+    let of = images
+        .into_iter()
+        .map(|name| (Kind::Image, name.to_owned()));
+    (of.collect(), words)
 }
 
 fn network<'a>(view: &'a HostView, uid: &Uid) -> Option<&'a str> {

@@ -11,7 +11,7 @@ use crate::suggest;
 use crate::violation::{Violation, Warning};
 
 /// Kinds that are planned and that this release does not have.
-const LATER: [&str; 3] = ["JailSet", "Image", "Event"];
+const LATER: [&str; 2] = ["JailSet", "Event"];
 
 /// One object as a manifest says it.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ pub(super) fn validate(object: &Object, findings: &mut Findings) {
     let (api_version, kind) = match object {
         Object::Host(host) => (&host.api_version, &host.kind),
         Object::Network(network) => (&network.api_version, &network.kind),
+        Object::Image(image) => (&image.api_version, &image.kind),
         Object::Jail(jail) => (&jail.api_version, &jail.kind),
     };
     if api_version != crate::API_VERSION {

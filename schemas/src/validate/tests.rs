@@ -883,3 +883,49 @@ fn a_rule_about_nobody_is_not_one_about_everybody() {
         assert_eq!(found(Kind::Jail, "x", firewall(rule)).len(), 1, "{user}");
     }
 }
+
+#[test]
+fn an_image_is_of_one_file_and_no_other() {
+    let good = "a".repeat(64);
+    for (release, wrong) in [
+        (
+            json!({}),
+            vec!["spec.release.tarball", "spec.release.sha256"],
+        ),
+        (
+            json!({ "tarball": "base.txz", "sha256": good.to_uppercase() }),
+            vec!["spec.release.tarball", "spec.release.sha256"],
+        ),
+        (
+            json!({ "tarball": "/var/../base.txz", "sha256": good, "version": "15 1" }),
+            vec!["spec.release.tarball", "spec.release.version"],
+        ),
+        (
+            json!({ "tarball": "https://", "sha256": good }),
+            vec!["spec.release.tarball"],
+        ),
+        (
+            json!({ "tarball": "https://me:secret@a/base.txz", "sha256": good }),
+            vec!["spec.release.tarball"],
+        ),
+        (
+            json!({ "tarball": "ftp://a/base.txz", "sha256": good }),
+            vec!["spec.release.tarball"],
+        ),
+        (
+            json!({ "tarball": "https://a/base.txz", "sha256": good, "version": "15.1-RELEASE" }),
+            vec![],
+        ),
+        (
+            json!({ "tarball": "/var/base.txz", "sha256": good }),
+            vec![],
+        ),
+    ] {
+        let image = json!({ "metadata": { "name": "base" }, "spec": { "release": release } });
+        let mut image = Object::from_value(Kind::Image, image).expect("the shape is right");
+        crate::default_object(&mut image);
+        let found = crate::validate(&image);
+        let fields: Vec<&str> = found.iter().map(|one| one.field.as_str()).collect();
+        assert_eq!(fields, wrong, "{found:?}");
+    }
+}

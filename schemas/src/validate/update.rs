@@ -55,12 +55,12 @@ pub fn validate_update(old: &Object, new: &Object) -> Vec<Violation> {
     }
     let spec = FieldPath::new("spec");
     match (old, new) {
-        (Object::Host(_), Object::Host(_)) => {}
+        (Object::Host(_), Object::Host(_)) | (Object::Image(_), Object::Image(_)) => {}
         (Object::Network(old), Object::Network(new)) => {
             network(&old.spec, &new.spec, &spec, &mut findings)
         }
         (Object::Jail(old), Object::Jail(new)) => jail(old, new, &spec, &mut findings),
-        (Object::Host(_) | Object::Network(_) | Object::Jail(_), _) => {
+        (Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::Jail(_), _) => {
             findings.add(
                 &FieldPath::new("kind"),
                 "the kind cannot change",
@@ -151,6 +151,13 @@ fn jail(old: &Jail, new: &Jail, path: &FieldPath, findings: &mut Findings) {
             old.jail_name()
         );
         findings.add(&path.field("jailName"), message, "make a new Jail");
+    }
+    if old.binding().is_some() && old.spec.image != new.spec.image {
+        findings.add(
+            &path.field("image"),
+            "the jail has its root, and what that is made of cannot change",
+            "make a new Jail of the other image, or delete this one and make it again",
+        );
     }
     if let (Some(binding), Some(host)) = (old.binding(), &new.spec.host)
         && binding.host != *host

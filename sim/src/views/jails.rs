@@ -178,6 +178,7 @@ pub(super) fn jail(index: usize, sketch: &Sketch, networks: &NetSketches) -> Jai
             host: "vm15".to_owned(),
             attachments,
         },
+        image: None,
         peers: vec![PeerView {
             jails: web(),
             addresses: ["10.10.0.10", "192.0.2.3", "fd00:40::10"]

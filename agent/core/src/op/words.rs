@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::Op;
+use crate::image::{layout_word, short};
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -284,6 +285,20 @@ impl fmt::Display for Op {
             } => {
                 write!(f, "kill states translated from {from} to {to}")
             }
+            Self::FetchImage {
+                tarball, digest, ..
+            } => write!(f, "fetch {tarball} ({})", short(digest)),
+            Self::UnpackBase { digest, .. } => {
+                write!(f, "unpack image {} for thin jails", short(digest))
+            }
+            Self::MakeRoot { folder, mark, .. } => write!(
+                f,
+                "make {} root {folder} of image {}",
+                layout_word(mark.layout),
+                short(&mark.digest)
+            ),
+            Self::RemoveRoot { folder, .. } => write!(f, "remove root {folder}"),
+            Self::RemoveImage { digest, .. } => write!(f, "remove image {}", short(digest)),
             Self::RotateConsole { path } => write!(f, "rotate {path}"),
             Self::KillBetween { isolation } => {
                 let addresses = isolation.addresses();

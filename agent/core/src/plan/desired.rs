@@ -118,6 +118,8 @@ pub struct DesiredJail<'a> {
     pub path: String,
     /// Its root as the manifest has it.
     pub root: String,
+    /// The basejail that it shares with others, on the host.
+    pub base: Option<String>,
     /// Its jail.conf.
     pub conf: JailConf,
     /// Where that stands.
@@ -712,9 +714,11 @@ impl<'a> Resolver<'a, '_> {
             .contains("meta")
             .then(|| self.view.cluster.as_str());
         let files = self.settings.pf_files(jail.jail_name());
+        let base = super::images::base(self.view, self.observed, jail);
         let conf = jailconf::render(
             jail,
             &path,
+            base.as_deref(),
             &self.settings.console(jail.jail_name()),
             &networking,
             jail.spec.firewall_inside().map(|_| &files),
@@ -727,6 +731,7 @@ impl<'a> Resolver<'a, '_> {
                 view: jail,
                 path,
                 root: root.unwrap_or_default(),
+                base,
                 conf,
                 conf_path,
                 networking,

@@ -14,6 +14,7 @@ use super::nics;
 use super::phase::Phase;
 use super::teardown::Life;
 use super::{Planner, reason};
+use crate::image::BASEJAIL;
 use crate::ledger::{Owned, OwnedJail};
 use crate::observed::{Address, Interface, ObservedJail, Route, Vnet};
 use crate::op::{Epair, MemberFlag, Op, Record, Subject};
@@ -77,12 +78,11 @@ impl DesiredJail<'_> {
     }
 
     fn ledger_entry(&self) -> OwnedJail {
-        let mut mounts: Vec<String> = self
-            .view
-            .spec
-            .mounts
-            .iter()
-            .map(|mount| jailconf::mount_target(&self.path, &mount.target))
+        let base = self.base.iter();
+        let own = self.view.spec.mounts.iter();
+        let mut mounts: Vec<String> = base
+            .map(|_| jailconf::mount_target(&self.path, BASEJAIL))
+            .chain(own.map(|mount| jailconf::mount_target(&self.path, &mount.target)))
             .collect();
         for (parameter, target) in [
             ("mount.devfs", "dev"),
@@ -140,6 +140,7 @@ impl<'a> Planner<'a> {
             Life::Alive(running) => self.plan_running(uid, jail, running),
             Life::Busy => self.wait_for_own_hooks(uid),
             Life::Dying if jail.is_switched() && self.has_eiface(uid) => self.wait_for_eiface(uid),
+            Life::Dying | Life::Gone if !self.plan_root(jail) => {}
             Life::Dying | Life::Gone => self.plan_start(uid, jail),
         }
     }

@@ -15,6 +15,7 @@ pub mod desired;
 mod filter;
 mod firewall;
 mod held;
+pub(crate) mod images;
 pub(crate) mod index;
 mod inside;
 mod jails;
@@ -119,6 +120,14 @@ pub mod reason {
     pub const ROOT_REFUSED: &str = "RootRefused";
     /// Another jail has the root.
     pub const ROOT_IN_USE: &str = "RootInUse";
+    /// The root is being made of its image, or waits for that.
+    pub const IMAGE_PREPARING: &str = "ImagePreparing";
+    /// The tarball is not what the Image says, or nothing that is unpacked.
+    pub const IMAGE_REFUSED: &str = "ImageRefused";
+    /// The host has no place for images, or it is not there.
+    pub const STORAGE_MISSING: &str = "StorageMissing";
+    /// Something is mounted below a root, or of an image, that is to go.
+    pub const ROOT_BUSY: &str = "RootBusy";
     /// The root is a symbolic link that leads elsewhere since the jail was started.
     pub const ROOT_CHANGED: &str = "RootChanged";
     /// Two interfaces carry one name, and one of them may be forged.
@@ -246,6 +255,8 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
             .directories
             .extend(jail.spec.root.as_ref().map(|root| root.path.clone()));
     }
+    wanted.storage = images::storage(view).map(str::to_owned);
+    wanted.directories.extend(wanted.storage.clone());
     for module in [
         "if_bridge",
         "if_epair",
@@ -357,6 +368,7 @@ impl<'a> Planner<'a> {
         self.resolve_firewalls();
         self.plan_limits();
         self.plan_jails();
+        self.plan_leftover_images();
         self.plan_filter();
         self.tell_slices();
         self.finish()
@@ -555,6 +567,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
                 && !observed.files.contains_key(&ours.conf)
                 && (linked.is_empty() || !linked.contains(&names::Node::hash_of(uid)))
                 && (observed.netgraph.unread.is_none() || !netgraph::may_be_switched(view, uid))
+                && !images::has_root(observed, uid)
                 && {
                     let mut addresses = ours.addresses.iter().chain(&ours.former);
                     !addresses.any(|address| standing.contains(address))

@@ -29,8 +29,12 @@ pub(super) enum Phase {
     DestroyInterface,
     /// What the host's own interfaces and sysctls were before.
     Restore,
+    /// Roots of jails that are gone, once nothing is mounted in them, and images that nothing is made of.
+    RemoveRoot,
     /// The last traces of a jail: the states of its addresses, then its file; the ledger forgets it with that.
     RemoveFile,
+    /// Images, and roots made of them: they go on beside everything that follows.
+    MakeRoot,
     /// Laggs, vlans, loopbacks, bridges, netgraph switches and the host's interfaces at these.
     CreateInterface,
     /// Their MAC addresses and MTUs; a lagg's ports, a vlan's tag.

@@ -2,13 +2,15 @@
 //!
 //! The kernel shows a jail's root and its mounts by their real paths, so a link is followed once, when the host is looked at, and everything else speaks of where it led.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use cellblock_schemas::jail::RunPolicy;
 use cellblock_schemas::view::{HostView, JailView};
 
 use super::index::Index;
-use super::{Settings, reason};
+use super::{Settings, images, reason};
+use crate::image::{self, ROOT, root_folder};
 use crate::ledger::Ledger;
 use crate::observed::{Directory, Observed, ObservedJail};
 
@@ -17,6 +19,7 @@ type Refused = (&'static str, String);
 
 /// The roots of a host: those that jails have, and those that jails of the view ask for.
 pub(super) struct Roots<'a, 'o> {
+    view: &'a HostView,
     host: &'a str,
     observed: &'a Observed,
     index: &'o Index<'a>,
@@ -25,7 +28,7 @@ pub(super) struct Roots<'a, 'o> {
     /// By real path. A jail of the host's own root is in everybody's way and in nobody's: FreeBSD's service jails (rc.subr(8)) are like that.
     taken: BTreeMap<&'a str, Vec<&'a ObservedJail>>,
     /// By real path, in the order of uids.
-    wanted: BTreeMap<&'a str, Vec<&'a JailView>>,
+    wanted: BTreeMap<Cow<'a, str>, Vec<&'a JailView>>,
 }
 
 impl<'a, 'o> Roots<'a, 'o> {
@@ -45,19 +48,26 @@ impl<'a, 'o> Roots<'a, 'o> {
         for jail in living.filter(|jail| jail.path != "/") {
             taken.entry(&jail.path).or_default().push(jail);
         }
-        let mut wanted: BTreeMap<&str, Vec<&JailView>> = BTreeMap::new();
+        let mut wanted: BTreeMap<Cow<'_, str>, Vec<&JailView>> = BTreeMap::new();
         let running = view
             .jails
             .values()
             .filter(|jail| !jail.deleting && jail.spec.run_policy != RunPolicy::Stopped);
         for jail in running {
             let root = jail.spec.root.as_ref();
-            let path = root.and_then(|root| observed.directories.get(&root.path)?.path());
+            let named = root.and_then(|root| observed.directories.get(&root.path)?.path());
+            let made = observed
+                .storage
+                .as_ref()
+                .filter(|_| jail.spec.image.is_some());
+            let made = made.map(|storage| root_path(&storage.path, jail));
+            let path = named.map(Cow::Borrowed).or(made.map(Cow::Owned));
             if let Some(path) = path {
                 wanted.entry(path).or_default().push(jail);
             }
         }
         Self {
+            view,
             host: &view.host_name,
             observed,
             index,
@@ -76,8 +86,7 @@ impl<'a, 'o> Roots<'a, 'o> {
             .as_ref()
             .filter(|_| jail.spec.image.is_none())
         else {
-            let message = "this agent does not make roots of images; update it, or name a directory in spec.root.path".to_owned();
-            return Err((reason::AGENT_TOO_OLD, message));
+            return self.resolve_made(jail);
         };
         let written = &root.path;
         let path = match self.observed.directories.get(written) {
@@ -107,6 +116,48 @@ impl<'a, 'o> Roots<'a, 'o> {
             .map_err(|(reason, why)| (reason, format!("spec.root.path: `{written}`{led} {why}")))?;
         self.check_link(jail, written, path)?;
         Ok(path.to_owned())
+    }
+
+    /// The root of a jail that is made of an image, whether it is there yet or not.
+    fn resolve_made(&self, jail: &JailView) -> Result<String, Refused> {
+        let Some(declared) = images::storage(self.view) else {
+            let message = format!(
+                "spec.image: host `{}` has no spec.storage.path, where roots are made",
+                self.host
+            );
+            return Err((reason::STORAGE_MISSING, message));
+        };
+        let Some(storage) = &self.observed.storage else {
+            let why = match self.observed.directories.get(declared) {
+                Some(Directory::Unknown(why)) => format!("cannot be looked at: {why}"),
+                Some(Directory::At(_) | Directory::Absent) | None => {
+                    "is no directory there".to_owned()
+                }
+            };
+            let message = format!(
+                "spec.storage.path of host `{}`: `{declared}` {why}; make it, or mount what is to be there",
+                self.host
+            );
+            return Err((reason::STORAGE_MISSING, message));
+        };
+        if jail.image.is_none() {
+            let message = "the view does not contain the jail's image".to_owned();
+            return Err((reason::REFERENCE_MISSING, message));
+        }
+        let folder = root_folder(&storage.path, &jail.uid);
+        let found = storage.roots.get(jail.uid.as_str());
+        if found.is_some_and(|found| !images::is_own_root(self.view, found, &jail.uid)) {
+            let message = format!(
+                "`{folder}`, where the jail's root shall be, is not this jail's by what stands in its file `{}`; move it away",
+                image::MARK
+            );
+            return Err((reason::ROOT_REFUSED, message));
+        }
+        let path = root_path(&storage.path, jail);
+        self.check_place(&path)
+            .and_then(|()| self.check_neighbours(jail, &path))
+            .map_err(|(reason, why)| (reason, format!("spec.image: `{path}` {why}")))?;
+        Ok(path)
     }
 
     /// The host's own root, and one from within which the agent's files can be reached, are no roots for a jail.
@@ -220,8 +271,13 @@ fn described(jail: &ObservedJail) -> String {
     format!("`{}` (jid {})", jail.name, jail.jid)
 }
 
+/// Where the root of a jail that is made of an image is.
+fn root_path(storage: &str, jail: &JailView) -> String {
+    format!("{}/{ROOT}", root_folder(storage, &jail.uid))
+}
+
 /// Whether `path` lies below `outer`.
-fn is_inside(path: &str, outer: &str) -> bool {
+pub(super) fn is_inside(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer)
         .is_some_and(|rest| rest.starts_with('/'))
 }

@@ -112,6 +112,7 @@ impl<'a> Planner<'a> {
         self.plan_leftover_nodes();
         self.plan_leftover_switches();
         self.plan_leftover_uplinks();
+        self.plan_leftover_roots();
         self.plan_leftover_files();
     }
 

@@ -9,6 +9,7 @@ use cellblock_schemas::jail::{Addressing, ParameterValue};
 use cellblock_schemas::net::Family;
 use cellblock_schemas::view::JailView;
 
+use crate::image::BASEJAIL;
 use crate::names::ANCHOR_INSIDE;
 use crate::observed::JailMeta;
 use crate::plan::desired::{Attach, DesiredLink, Networking, Zone};
@@ -47,7 +48,7 @@ pub struct JailConf {
     pub digest: String,
 }
 
-/// Renders the jail.conf of `jail`. `path` is its root on the host, `console` where the output of its hooks goes unless a parameter
+/// Renders the jail.conf of `jail`. `path` is its root on the host, `base` what a thin one has of others, `console` where the output of its hooks goes unless a parameter
 /// says otherwise; `pf_files` what the pf of its own stack is loaded with, the rules and the main ruleset; `cluster` is given where the kernel's jails have `meta`.
 ///
 /// Without `exec.consolelog` a daemon that `exec.start` leaves behind would write into jail(8)'s standard output, which ends with jail(8).
@@ -55,6 +56,7 @@ pub struct JailConf {
 pub fn render(
     jail: &JailView,
     path: &str,
+    base: Option<&str>,
     console: &str,
     networking: &Networking,
     pf_files: Option<&(String, String)>,
@@ -90,6 +92,13 @@ pub fn render(
         text.line(format_args!("exec.consolelog = {}", Quoted(console)));
     }
     text.line(format_args!("persist"));
+    if let Some(base) = base {
+        let target = mount_target(path, BASEJAIL);
+        text.line(format_args!(
+            "mount += {}",
+            Quoted(format_args!("{base} {target} nullfs ro 0 0"))
+        ));
+    }
     for mount in &jail.spec.mounts {
         let options = if mount.options.is_empty() {
             "rw".to_owned()

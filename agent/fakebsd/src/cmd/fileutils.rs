@@ -192,6 +192,17 @@ fn two_paths(
 }
 
 fn copy_tree(host: &mut Emulator, from: &str, to: &str) -> Result<(), FileError> {
+    match host.files.entry(from) {
+        Some(Entry::File(bytes)) => {
+            let bytes = bytes.clone();
+            return host.files.write(to, bytes);
+        }
+        Some(Entry::Symlink(target)) => {
+            let target = target.clone();
+            return host.files.symlink(&target, to);
+        }
+        Some(Entry::Directory) | None => {}
+    }
     let root = normalize(from);
     let below = format!("{}/", root.trim_end_matches('/'));
     let entries: Vec<(String, Entry)> = host
@@ -231,8 +242,13 @@ fn remove(
                 if !host.files.exists(path) {
                     return Err(FileError::NotFound);
                 }
+                let kept = host.files.has_immutable(path);
                 host.files.remove_tree(path);
-                return Ok(());
+                return if kept {
+                    Err(FileError::NotPermitted)
+                } else {
+                    Ok(())
+                };
             }
             if program == "rm" && host.files.is_directory(path) {
                 return Err(FileError::IsADirectory);

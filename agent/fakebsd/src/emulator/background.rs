@@ -28,24 +28,37 @@ pub(crate) struct Process {
 impl Process {
     /// Whether it has not ended.
     pub(crate) fn is_running(&self) -> bool {
-        matches!(self.state, State::Waits(_))
+        matches!(self.state, State::Waits(_) | State::Works { .. })
     }
 }
 
 #[derive(Clone, Debug)]
 enum State {
     Waits(Box<Parked>),
+    /// A slow program, whose whole effect is there at its end.
+    Works {
+        wakes: Duration,
+        argv: Vec<String>,
+    },
     Ended(Output),
 }
 
 impl Emulator {
-    /// Starts one command. Only jail(8) with a hook that is `sleep` itself goes on; everything else is through at once, as in [`Emulator::run`].
+    /// Starts one command. Only jail(8) with a hook that is `sleep` itself, and programs that are [`Emulator::slow`], go on; everything else is through at once, as in [`Emulator::run`].
     ///
     /// `line` is its command line as ps(1) shows it. Its standard error goes to the file `stderr`, which is there and empty when this returns, and to its output.
     pub fn start(&mut self, argv: &[String], line: &str, stderr: Option<&str>) -> Started {
         if let Some(path) = stderr {
             // A file that cannot be written gets nothing; the caller has the output all the same.
             let _ = self.files.write(path, "");
+        }
+        let program = argv.first().map_or("", String::as_str);
+        if let Some(span) = self.slow.get(program) {
+            let state = State::Works {
+                wakes: self.kernel.now + *span,
+                argv: argv.to_vec(),
+            };
+            return self.put_aside(line, stderr, state);
         }
         self.parks = true;
         let output = self.run(argv, "");
@@ -57,6 +70,10 @@ impl Emulator {
                 return Started::Ended(output);
             }
         };
+        self.put_aside(line, stderr, state)
+    }
+
+    fn put_aside(&mut self, line: &str, stderr: Option<&str>, state: State) -> Started {
         self.kernel.last_pid += 1;
         let pid = self.kernel.last_pid;
         self.background.insert(
@@ -77,7 +94,7 @@ impl Emulator {
         };
         match process.state {
             State::Ended(output) => Some(output),
-            State::Waits(_) => {
+            State::Waits(_) | State::Works { .. } => {
                 self.background.insert(pid, process);
                 None
             }
@@ -98,13 +115,14 @@ impl Emulator {
     /// Lets everything go on that wakes until then, in its order.
     pub(super) fn wake_until(&mut self, until: Duration) {
         loop {
-            let waiting = self.background.iter().filter_map(|(pid, process)| {
-                if let State::Waits(parked) = &process.state {
-                    Some((parked.wakes(), *pid))
-                } else {
-                    None
-                }
-            });
+            let waiting =
+                self.background
+                    .iter()
+                    .filter_map(|(pid, process)| match &process.state {
+                        State::Waits(parked) => Some((parked.wakes(), *pid)),
+                        State::Works { wakes, .. } => Some((*wakes, *pid)),
+                        State::Ended(_) => None,
+                    });
             let Some((wakes, pid)) = waiting.min().filter(|(wakes, _)| *wakes <= until) else {
                 return;
             };
@@ -120,10 +138,25 @@ impl Emulator {
         let Process {
             line,
             stderr,
-            state: State::Waits(parked),
-        } = process
-        else {
-            return;
+            state,
+        } = process;
+        let parked = match state {
+            State::Waits(parked) => parked,
+            State::Works { argv, .. } => {
+                let output = self.run(&argv, "");
+                write_error(self, stderr.as_deref(), &output);
+                let state = State::Ended(output);
+                self.background.insert(
+                    pid,
+                    Process {
+                        line,
+                        stderr,
+                        state,
+                    },
+                );
+                return;
+            }
+            State::Ended(_) => return,
         };
         self.parks = true;
         let ended = parked.go_on(self);

@@ -12,7 +12,7 @@ use cellblock_agent_core::plan::tables::FIBS_MAX;
 use cellblock_schemas::host::{HostFacts, InterfaceFact};
 use cellblock_schemas::net::HostAddress;
 
-use super::{devfs, ifconfig, jls, mount, netgraph, pf, sysctl, vnet};
+use super::{devfs, ifconfig, jls, mount, netgraph, pf, storage, sysctl, vnet};
 use crate::command::{Command, Program, words};
 use crate::error::Failure;
 use crate::system::{System, succeed};
@@ -93,6 +93,11 @@ pub(crate) fn look(
     } else {
         None
     };
+    // Where its path cannot be looked at, that stands with the directories.
+    let storage = match &wanted.storage {
+        Some(path) if system.real_path(path).is_ok() => storage::look(system, path)?,
+        Some(_) | None => None,
+    };
     Ok(Observed {
         busy: BTreeMap::new(),
         boot_id,
@@ -118,6 +123,7 @@ pub(crate) fn look(
         modules,
         jail_parameters,
         directories: directories.collect(),
+        storage,
     })
 }
 

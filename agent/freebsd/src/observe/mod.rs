@@ -15,6 +15,7 @@ mod devfs;
 mod getent;
 mod host;
 mod json;
+mod storage;
 mod vnet;
 mod work;
 
@@ -25,7 +26,7 @@ pub(crate) use host::{
     CONF, JID, STDERR, anchors, holds_nothing, look, packet_filter, rules, show as show_anchor,
 };
 pub(crate) use vnet::routes as vnet_routes;
-pub(crate) use work::{Orphan, kill_command, orphans};
+pub(crate) use work::{Orphan, kill_command, kill_line, orphans};
 
 use cellblock_agent_core::observed::{Interface, ObservedJail, Route};
 

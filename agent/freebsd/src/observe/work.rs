@@ -78,7 +78,12 @@ fn parse(line: &str, begin: &str) -> Option<Orphan> {
 
 /// `pkill -KILL` of one of them, by its whole command line, so that a pid that is used again is nobody else's end.
 pub(crate) fn kill_command(orphan: &Orphan) -> Command {
-    let pattern = format!("^{}", escaped(&orphan.line));
+    kill_line(&orphan.line)
+}
+
+/// Likewise of whatever has that command line.
+pub(crate) fn kill_line(line: &str) -> Command {
+    let pattern = format!("^{}", escaped(line));
     Command::new(
         Program::Pkill,
         words!["-KILL", "-f", "-x", "-j", "none", "-u", "0", pattern],

@@ -16,6 +16,7 @@ mod netgraph;
 mod nic;
 mod pf;
 mod route;
+pub(crate) mod storage;
 mod vlan;
 mod vnet;
 
@@ -189,6 +190,11 @@ impl Performer<'_> {
             Op::ClearAnchor { anchor } => self.clear_anchor(anchor),
             Op::KillStates { address } => self.kill_states(*address),
             Op::KillTranslated { from, to, except } => self.kill_translated(*from, *to, except),
+            Op::FetchImage { .. }
+            | Op::UnpackBase { .. }
+            | Op::MakeRoot { .. }
+            | Op::RemoveRoot { .. }
+            | Op::RemoveImage { .. } => self.perform_storage(op),
             Op::RotateConsole { path } => self.rotate_console(path),
             Op::KillBetween { isolation } => self.kill_between(isolation),
             Op::KillUnpermitted {

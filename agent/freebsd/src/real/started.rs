@@ -39,7 +39,10 @@ impl Started {
         };
         let child = prepared(program, arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(match &command.stdout_file {
+                Some(path) => Stdio::from(create(path)?),
+                None => Stdio::null(),
+            })
             .stderr(stderr)
             .spawn()
             .map_err(lost)?;
@@ -87,12 +90,25 @@ impl Started {
         end
     }
 
+    /// What it wrote to a file of its own, which goes.
+    fn take_stdout(&self) -> Result<String, SystemError> {
+        let Some(path) = &self.command.stdout_file else {
+            return Ok(String::new());
+        };
+        let lost = |source| file_error("read", path, source);
+        let bytes = fs::read(path).map_err(lost)?;
+        fs::remove_file(path).map_err(lost)?;
+        Ok(text(&bytes))
+    }
+
     /// Whether it has written more than anybody keeps.
     fn wrote_too_much(&self) -> bool {
-        let path = self.command.stderr_file.as_ref();
-        let metadata = path.and_then(|path| fs::metadata(path).ok());
-        metadata.is_some_and(|file| {
-            usize::try_from(file.len()).is_ok_and(|size| size > OUTPUT_BYTES_MAX)
+        let paths = [&self.command.stderr_file, &self.command.stdout_file];
+        let mut written = paths.into_iter().flatten();
+        written.any(|path| {
+            fs::metadata(path).is_ok_and(|file| {
+                usize::try_from(file.len()).is_ok_and(|size| size > OUTPUT_BYTES_MAX)
+            })
         })
     }
 }
@@ -109,7 +125,7 @@ impl Process for Started {
             })? {
                 return Ok(Some(Output {
                     status: exit_status(status),
-                    stdout: String::new(),
+                    stdout: self.take_stdout()?,
                     stderr: self.take_stderr(),
                 }));
             }

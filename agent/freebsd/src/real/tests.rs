@@ -15,6 +15,7 @@ fn sh(script: &str) -> Command {
         stdin: None,
         timeout: Duration::from_secs(60),
         discards_stdout: false,
+        stdout_file: None,
         stderr_file: None,
     }
 }
@@ -68,6 +69,7 @@ fn the_environment_is_clean_and_words_are_not_expanded() {
         stdin: None,
         timeout: Duration::from_secs(60),
         discards_stdout: false,
+        stdout_file: None,
         stderr_file: None,
     };
     assert_eq!(Real.run(&echo).expect("echo runs").stdout, "$HOME; *\n");
@@ -149,6 +151,7 @@ fn a_missing_program_is_an_error_with_its_name() {
         stdin: None,
         timeout: Duration::from_secs(1),
         discards_stdout: false,
+        stdout_file: None,
         stderr_file: None,
     };
     let error = Real.run(&command).expect_err("there is no such program");

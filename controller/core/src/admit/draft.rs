@@ -143,6 +143,7 @@ fn spec_of(object: &Object) -> Value {
     match object {
         Object::Host(host) => serde_json::to_value(&host.spec),
         Object::Network(network) => serde_json::to_value(&network.spec),
+        Object::Image(image) => serde_json::to_value(&image.spec),
         Object::Jail(jail) => serde_json::to_value(&jail.spec),
     }
     .expect("a spec has string keys only")

@@ -1,12 +1,14 @@
 //! Deletion: asked for at once, done when nothing holds the object any more.
 //!
 //! A jail that is bound is held by its host ([`crate::bind::FINALIZER`]) until the agent reports that nothing is left of it.
-//! A network or host is always marked first and removed in a second step: whoever comes to depend on it compares it, so
+//! A network, image or host is always marked first and removed in a second step: whoever comes to depend on it compares it, so
 //! everybody who still does is known once the mark is in the index.
 
 use std::collections::BTreeMap;
 
-use cellblock_schemas::{ConditionStatus, HostStatus, Jail, Kind, NetworkStatus, Object, Uid};
+use cellblock_schemas::{
+    ConditionStatus, HostStatus, ImageStatus, Jail, Kind, NetworkStatus, Object, Uid,
+};
 use jiff::Timestamp;
 
 use super::draft::Draft;
@@ -89,7 +91,7 @@ pub fn finish(index: &Index, kind: Kind, name: &str, now: Timestamp) -> Option<W
         // Its host is given up: nobody there will ever say that it is gone.
         Object::Jail(jail) if bind::is_forgotten(index, jail) => bind::FINALIZER,
         Object::Jail(_) => return None,
-        Object::Host(_) | Object::Network(_) => IN_USE_FINALIZER,
+        Object::Host(_) | Object::Network(_) | Object::Image(_) => IN_USE_FINALIZER,
     };
     let mut draft = Draft::of(index, before);
     let users = users(index, &before.object);
@@ -144,12 +146,18 @@ fn tell(object: &mut Object, users: &[&Jail], now: Timestamp) {
                 .get_or_insert_with(NetworkStatus::default)
                 .conditions
         }
+        Object::Image(image) => {
+            &mut image
+                .status
+                .get_or_insert_with(ImageStatus::default)
+                .conditions
+        }
         Object::Jail(_) => return,
     };
     conditions::set(list, condition, now);
 }
 
-/// The jails that still use an object, by name: those bound to a host, those attached to a network or with an address of it that their host may have.
+/// The jails that still use an object, by name: those bound to a host, those attached to a network or with an address of it that their host may have, those whose root is made of an image.
 pub(crate) fn users<'a>(index: &'a Index, object: &Object) -> Vec<&'a Jail> {
     let name = &object.metadata().name;
     match object {
@@ -177,6 +185,7 @@ pub(crate) fn users<'a>(index: &'a Index, object: &Object) -> Vec<&'a Jail> {
             let users: BTreeMap<_, _> = users.map(|jail| (&jail.metadata.name, jail)).collect();
             users.into_values().collect()
         }
+        Object::Image(_) => index.jails_of_image(name).collect(),
         Object::Jail(_) => Vec::new(),
     }
 }

@@ -189,8 +189,9 @@ pub(super) fn keep_identity(draft: &mut Draft<'_>, stated: &Object, now: &Now) {
     match (&mut draft.object, before) {
         (Object::Host(host), Some(Object::Host(before))) => host.status = before.status,
         (Object::Network(network), Some(Object::Network(before))) => network.status = before.status,
+        (Object::Image(image), Some(Object::Image(before))) => image.status = before.status,
         (Object::Jail(jail), Some(Object::Jail(before))) => jail.status = before.status,
-        (Object::Host(_) | Object::Network(_) | Object::Jail(_), _) => {}
+        (Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::Jail(_), _) => {}
     }
 }
 
@@ -323,6 +324,7 @@ fn relate(draft: &Draft<'_>, together: &Together) -> Vec<rules::Problem> {
             let before = draft.before.and_then(|before| before.network());
             rules::network(index, network, before)
         }
+        Object::Image(_) => Vec::new(),
         Object::Host(host) => {
             let before = draft.before.and_then(|before| before.host());
             rules::host_update(index, host, before)
@@ -368,7 +370,7 @@ fn guard(draft: &mut Draft<'_>) {
                 }
             }
         }
-        (Object::Jail(_), _) => {}
+        (Object::Image(_) | Object::Jail(_), _) => {}
     }
 }
 
@@ -407,6 +409,17 @@ fn missing(index: &Index, jail: &Jail) -> Vec<Warning> {
                 message: format!("network {network} does not exist yet; the jail waits for it"),
             });
         }
+    }
+    if let Some(image) = &jail.spec.image
+        && index.image(&image.name).is_none()
+    {
+        warnings.push(Warning {
+            field: "spec.image.name".to_owned(),
+            message: format!(
+                "image {} does not exist yet; the jail waits for it",
+                image.name
+            ),
+        });
     }
     let host = jail.spec.host.as_deref();
     for (place, publish) in jail.spec.publish.iter().enumerate() {

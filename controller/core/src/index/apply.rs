@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cellblock_schemas::{Host, Jail, Kind, Network, Object, Uid};
+use cellblock_schemas::{Host, Image, Jail, Kind, Network, Object, Uid};
 use serde_json::Value;
 
 use super::Index;
@@ -295,6 +295,14 @@ impl Index {
                         }
                     }
                 }
+                if let Some(image) = &jail.spec.image
+                    && let Some(jails) = self.jails_by_image.get_mut(&image.name)
+                {
+                    jails.remove(&name);
+                    if jails.is_empty() {
+                        self.jails_by_image.remove(&image.name);
+                    }
+                }
                 if let Some(host) = host_of(jail) {
                     self.move_load(host, |jails| jails.remove(&name));
                 }
@@ -305,7 +313,7 @@ impl Index {
             Object::Host(_) => {
                 self.hosts_by_load.remove(&(self.load(&name), name.clone()));
             }
-            Object::Network(_) => {}
+            Object::Network(_) | Object::Image(_) => {}
         }
         if let Some(objects) = self.objects.get_mut(&kind) {
             objects.remove(&name);
@@ -330,6 +338,10 @@ impl Index {
                     let jails = self.jails_by_network.entry(network.to_owned()).or_default();
                     jails.insert(name.clone());
                 }
+                if let Some(image) = &jail.spec.image {
+                    let jails = self.jails_by_image.entry(image.name.clone()).or_default();
+                    jails.insert(name.clone());
+                }
                 if let Some(host) = host_of(jail) {
                     self.move_load(host, |jails| jails.insert(name.clone()));
                 }
@@ -339,7 +351,7 @@ impl Index {
             Object::Host(_) => {
                 self.hosts_by_load.insert((self.load(&name), name.clone()));
             }
-            Object::Network(_) => {}
+            Object::Network(_) | Object::Image(_) => {}
         }
     }
 
@@ -404,6 +416,14 @@ impl Index {
                     touched.jails.extend(jails);
                 }
             }
+            Object::Image(image) => {
+                let (before, after) = (before.and_then(Entry::image), after.and_then(Entry::image));
+                if before.map(image_in_view) != after.map(image_in_view) {
+                    let jails = self.jails_of_image(&image.metadata.name);
+                    let bound = jails.filter_map(Jail::binding);
+                    hosts.extend(bound.map(|binding| binding.host.clone()));
+                }
+            }
             Object::Network(network) => {
                 let (before, after) = (
                     before.and_then(Entry::network),
@@ -432,7 +452,7 @@ impl Index {
     /// Judges anew which networks are realised where, after a change of a network or of what a host says.
     fn judge(&mut self, before: Option<&Entry>, entry: &Entry) {
         match &entry.object {
-            Object::Jail(_) => {}
+            Object::Jail(_) | Object::Image(_) => {}
             Object::Network(network) => self.judge_network(&network.metadata.name),
             Object::Host(host) => {
                 let said = |host: &Host| host.status.as_ref().map(|status| status.networks.clone());
@@ -490,6 +510,10 @@ fn jail_in_view(jail: &Jail) -> impl PartialEq {
 
 fn host_in_view(host: &Host) -> impl PartialEq {
     (&host.metadata.uid, host.metadata.generation, &host.spec)
+}
+
+fn image_in_view(image: &Image) -> impl PartialEq {
+    (&image.metadata.uid, &image.spec)
 }
 
 fn network_in_view(network: &Network) -> impl PartialEq {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cellblock_schemas::{Host, Jail, Kind, Network, Object};
+use cellblock_schemas::{Host, Image, Jail, Kind, Network, Object};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ impl Entry {
     pub fn jail(&self) -> Option<&Jail> {
         match &self.object {
             Object::Jail(jail) => Some(jail),
-            Object::Host(_) | Object::Network(_) => None,
+            Object::Host(_) | Object::Network(_) | Object::Image(_) => None,
         }
     }
 
@@ -46,7 +46,16 @@ impl Entry {
     pub fn network(&self) -> Option<&Network> {
         match &self.object {
             Object::Network(network) => Some(network),
-            Object::Host(_) | Object::Jail(_) => None,
+            Object::Host(_) | Object::Image(_) | Object::Jail(_) => None,
+        }
+    }
+
+    /// The Image, if it is one.
+    #[must_use]
+    pub fn image(&self) -> Option<&Image> {
+        match &self.object {
+            Object::Image(image) => Some(image),
+            Object::Host(_) | Object::Network(_) | Object::Jail(_) => None,
         }
     }
 
@@ -55,7 +64,7 @@ impl Entry {
     pub fn host(&self) -> Option<&Host> {
         match &self.object {
             Object::Host(host) => Some(host),
-            Object::Network(_) | Object::Jail(_) => None,
+            Object::Network(_) | Object::Image(_) | Object::Jail(_) => None,
         }
     }
 }

@@ -113,6 +113,7 @@ pub(crate) fn host_update(index: &Index, host: &Host, before: Option<&Host>) -> 
     super::firewall::of_host(index, host, before, &mut problems);
     super::slices::of_host(index, host, before, &mut problems);
     fewer_tables(index, host, before, &mut problems);
+    problems.extend(super::image::of_host(index, host, before));
     let was_forgotten = before.is_some_and(|before| before.spec.forgotten);
     if let Some((session, _)) = index.session(&host.metadata.name)
         && host.spec.forgotten

@@ -27,7 +27,7 @@ impl Together {
                 default::default_object(&mut object);
                 match object {
                     Object::Jail(jail) => Some((jail.metadata.name.clone(), jail)),
-                    Object::Host(_) | Object::Network(_) => None,
+                    Object::Host(_) | Object::Network(_) | Object::Image(_) => None,
                 }
             });
         Self {

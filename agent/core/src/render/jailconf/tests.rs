@@ -38,6 +38,7 @@ fn shared_ip_jail_has_its_addresses_in_order() {
     let conf = render(
         &jail(&[("securelevel", ParameterValue::Number(3))]),
         "/jails/www",
+        None,
         "/var/db/cellblock/jails/www.console",
         &networking,
         None,
@@ -58,6 +59,7 @@ fn nothing_breaks_out_of_a_value() {
     let conf = render(
         &jail(&[("exec.start", ParameterValue::Text(evil.to_owned()))]),
         "/",
+        None,
         "/c",
         &Networking::None,
         None,
@@ -77,6 +79,7 @@ fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
     let base = render(
         &jail(&[]),
         "/jails/www",
+        None,
         "/c",
         &Networking::None,
         None,
@@ -87,6 +90,7 @@ fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
         render(
             &jail(&[]),
             "/jails/www",
+            None,
             "/elsewhere",
             &Networking::None,
             None,
@@ -99,6 +103,7 @@ fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
         render(
             &jail(&[]),
             "/jails/other",
+            None,
             "/c",
             &Networking::None,
             None,
@@ -113,7 +118,15 @@ fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
         source: Some("/srv/data".to_owned()),
         options: vec!["ro".to_owned()],
     });
-    let mounted = render(&mounted, "/jails/www/", "/c", &Networking::None, None, None);
+    let mounted = render(
+        &mounted,
+        "/jails/www/",
+        None,
+        "/c",
+        &Networking::None,
+        None,
+        None,
+    );
     assert!(
         mounted
             .text
@@ -143,6 +156,7 @@ fn link_local_addresses_have_the_number_of_their_interface() {
         render(
             &jail(&[]),
             "/jails/www",
+            None,
             "/console",
             &networking(index),
             None,

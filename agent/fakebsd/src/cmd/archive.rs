@@ -1,0 +1,286 @@
+//! fetch(1), sha256(1), tar(1) and chflags(1), as far as a base is fetched, checked, unpacked and removed with them.
+//!
+//! An emulated tarball is a text: [`HEAD`], a line for each entry, [`TAIL`]. A line has a letter and words: `d PATH`, `f PATH CONTENT…`, `F PATH CONTENT…` (with the flag schg), `l PATH TARGET`,
+//! `h PATH TARGET` (a hard link), `c PATH`, `b PATH`, `p PATH`.
+
+use sha2::{Digest, Sha256};
+
+use super::fileutils::writable;
+use crate::emulator::Emulator;
+use crate::files::{Entry, FileError, normalize};
+use crate::output::Output;
+
+/// The first line of an emulated tarball.
+pub const HEAD: &str = "#tar\n";
+
+/// Its last one.
+pub const TAIL: &str = "#end\n";
+
+/// What a server answers for a URL.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// How much of it comes before the connection breaks; none: all of it.
+    pub cut: Option<usize>,
+}
+
+/// `fetch [-q] [-F] [-r] [-T seconds] -o FILE URL`
+pub(super) fn fetch(host: &mut Emulator, arguments: &[String]) -> Output {
+    let (mut resumes, mut output, mut url) = (false, None, None);
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-q" | "-F" => {}
+            "-r" => resumes = true,
+            "-T" => drop(words.next()),
+            "-o" => output = words.next(),
+            word if word.starts_with('-') => return Output::failure(1, "usage: fetch URL ..."),
+            _ => url = Some(word),
+        }
+    }
+    let (Some(path), Some(url)) = (output, url) else {
+        return Output::failure(1, "usage: fetch URL ...");
+    };
+    let served = match url.strip_prefix("file://") {
+        Some(file) => match host.files.read(file) {
+            Ok(bytes) => Served {
+                bytes: bytes.to_vec(),
+                cut: None,
+            },
+            Err(error) => return Output::failure(1, format!("fetch: {url}: {error}")),
+        },
+        None => match host.web.get(url.as_str()) {
+            Some(served) => served.clone(),
+            None => return Output::failure(1, format!("fetch: {url}: Not Found")),
+        },
+    };
+    let present = host.files.read(path).map_or(0, <[u8]>::len);
+    let from = if resumes { present } else { 0 };
+    if from > served.bytes.len() {
+        return Output::failure(
+            1,
+            format!(
+                "fetch: {path}: local file ({from} bytes) is longer than remote file ({} bytes)",
+                served.bytes.len()
+            ),
+        );
+    }
+    let until = served.cut.unwrap_or(served.bytes.len()).max(from);
+    let come = &served.bytes[from..until.min(served.bytes.len())];
+    let written = writable(host, path).and_then(|()| {
+        if from == 0 {
+            host.files.write(path, come)
+        } else {
+            host.files.append(path, come)
+        }
+    });
+    if let Err(error) = written {
+        return Output::failure(1, format!("fetch: {path}: {error}"));
+    }
+    if until < served.bytes.len() {
+        return Output::failure(
+            1,
+            format!(
+                "fetch: {path} appears to be truncated: {until}/{} bytes",
+                served.bytes.len()
+            ),
+        );
+    }
+    Output::success()
+}
+
+/// The SHA-256 of `bytes` in hexadecimal digits.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `sha256 [-q] [-c DIGEST] FILE`
+pub(super) fn sha256(host: &Emulator, arguments: &[String]) -> Output {
+    let (mut quiet, mut wanted, mut file) = (false, None, None);
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-q" => quiet = true,
+            "-c" => wanted = words.next(),
+            _ => file = Some(word),
+        }
+    }
+    let Some(file) = file else {
+        return Output::failure(
+            1,
+            "usage: sha256 [-pqrtx] [-c string] [-s string] [files ...]",
+        );
+    };
+    let digest = match host.files.read(file) {
+        Ok(bytes) => sha256_of(bytes),
+        Err(error) => return Output::failure(1, format!("sha256: {file}: {error}")),
+    };
+    let differs = wanted.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&digest));
+    let mut output = Output::success();
+    match (quiet, differs) {
+        (true, _) => output.line(digest),
+        (false, true) => output.line(format!("SHA256 ({file}) = {digest} [ Failed ]")),
+        (false, false) => output.line(format!("SHA256 ({file}) = {digest}")),
+    }
+    output.status = if differs { 2 } else { 0 };
+    output
+}
+
+/// `tar -t -v -f FILE` and `tar -x -p -f FILE -C DIRECTORY`
+pub(super) fn tar(host: &mut Emulator, arguments: &[String]) -> Output {
+    let (mut lists, mut file, mut directory) = (false, None, None);
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-t" => lists = true,
+            "-x" | "-v" | "-p" => {}
+            "-f" => file = words.next(),
+            "-C" => directory = words.next(),
+            word => {
+                return Output::failure(1, format!("tar: Option {word} is not supported"));
+            }
+        }
+    }
+    let Some(file) = file else {
+        return Output::failure(1, "tar: Error opening archive: no file");
+    };
+    let text = match host.files.read_text(file) {
+        Ok(text) => text,
+        Err(error) => {
+            return Output::failure(
+                1,
+                format!("tar: Error opening archive: Failed to open '{file}': {error}"),
+            );
+        }
+    };
+    let Some(entries) = text.strip_prefix(HEAD) else {
+        return Output::failure(1, "tar: Error opening archive: Unrecognized archive format");
+    };
+    let whole = entries.strip_suffix(TAIL);
+    let mut output = Output::success();
+    for entry in whole.unwrap_or(entries).lines() {
+        let mut words = entry.splitn(3, ' ');
+        let (kind, path) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
+        let rest = words.next().unwrap_or_default();
+        if lists {
+            output.line(listed(kind, path, rest));
+            continue;
+        }
+        let Some(directory) = directory else {
+            return Output::failure(1, "tar: no directory");
+        };
+        if let Err(error) = extract(host, directory, kind, path, rest) {
+            output.fail(1, format!("tar: {path}: {error}"));
+            if error == FileError::NoSpace.to_string() {
+                break;
+            }
+        }
+    }
+    if whole.is_none() {
+        output.fail(
+            1,
+            "tar: Truncated tar archive detected while reading next header",
+        );
+    }
+    if output.status != 0 {
+        output.fail(1, "tar: Error exit delayed from previous errors.");
+    }
+    output
+}
+
+/// A line of `tar -tv` (`list_item_verbose`, contrib/libarchive/tar/util.c).
+fn listed(kind: &str, path: &str, rest: &str) -> String {
+    let (mode, name) = match kind {
+        "d" => ("drwxr-xr-x", format!("{path}/")),
+        "l" => ("lrwxr-xr-x", format!("{path} -> {rest}")),
+        "h" => ("hr-xr-xr-x", format!("{path} link to {rest}")),
+        "c" => ("crw-------", path.to_owned()),
+        "b" => ("brw-------", path.to_owned()),
+        "p" => ("prw-r--r--", path.to_owned()),
+        _ => ("-r--r--r--", path.to_owned()),
+    };
+    let size = if matches!(kind, "c" | "b") {
+        "0,14"
+    } else {
+        "0"
+    };
+    format!("{mode}  0 root   wheel {size:>7} Nov 21  2026 {name}")
+}
+
+fn extract(
+    host: &mut Emulator,
+    directory: &str,
+    kind: &str,
+    path: &str,
+    rest: &str,
+) -> Result<(), String> {
+    if path.split('/').any(|part| part == "..") {
+        return Err("Path contains '..'".to_owned());
+    }
+    let at = format!("{directory}/{}", path.trim_start_matches(['.', '/']));
+    let at = normalize(&at);
+    let parent = at.rsplit_once('/').map_or("/", |(parent, _)| parent);
+    let text = |error: FileError| error.to_string();
+    writable(host, &at).map_err(text)?;
+    host.files.create_directories(parent).map_err(text)?;
+    match kind {
+        "d" => host.files.create_directories(&at).map_err(text),
+        "l" => host.files.symlink(rest, &at).map_err(text),
+        "h" => {
+            let target = format!("{directory}/{}", rest.trim_start_matches(['.', '/']));
+            let bytes = host.files.read(&target).map(<[u8]>::to_vec);
+            bytes
+                .and_then(|bytes| host.files.write(&at, bytes))
+                .map_err(|error| format!("Hard-link target '{rest}' does not exist: {error}"))
+        }
+        "f" => host.files.write(&at, rest).map_err(text),
+        "F" => {
+            host.files.write(&at, rest).map_err(text)?;
+            host.files.set_immutable(&at, true);
+            Ok(())
+        }
+        _ => Err("not emulated".to_owned()),
+    }
+}
+
+/// `chflags -R 0 PATH`
+pub(super) fn chflags(host: &mut Emulator, arguments: &[String]) -> Output {
+    let [option, flags, path] = arguments else {
+        return Output::failure(
+            1,
+            "usage: chflags [-fhvx] [-R [-H | -L | -P]] flags file ...",
+        );
+    };
+    if option != "-R" || flags != "0" {
+        return Output::failure(1, format!("chflags: invalid flags: {flags}"));
+    }
+    if !host.files.exists(path) {
+        return Output::failure(1, format!("chflags: {path}: {}", FileError::NotFound));
+    }
+    let path = normalize(path);
+    let below = format!("{path}/");
+    let read_only = host
+        .kernel
+        .mount_of(&path)
+        .is_some_and(|mount| mount.read_only);
+    if read_only {
+        return Output::failure(1, format!("chflags: {path}: {}", FileError::ReadOnly));
+    }
+    let found: Vec<String> = host
+        .files
+        .iter()
+        .filter(|(at, entry)| {
+            (*at == path || at.starts_with(&below)) && matches!(entry, Entry::File(_))
+        })
+        .map(|(at, _)| at.to_owned())
+        .collect();
+    for at in found {
+        host.files.set_immutable(&at, false);
+    }
+    Output::success()
+}

@@ -1,0 +1,600 @@
+//! Images and roots made of them: fetched by fetch(1), checked by sha256(1) and by what tar(1) lists, unpacked by tar(1), removed by rm(1) once chflags(1) has taken away what would hinder it.
+//!
+//! All of it takes long and goes on beside everything else, a command at a time. What a step makes gets its name only when it is whole, so whoever dies between two commands leaves nothing that is taken for
+//! more than it is; the next one begins the step anew, and fetch(1) goes on where it was (`-r`, with `-F` whatever the times of the two files say: the digest is the judge).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use cellblock_agent_core::image::{
+    self, BASE, BASEJAIL, GONE, LISTING, MARK, NEW, PART, REFUSED, ROOT, RootMark, SHARED, TARBALL,
+};
+use cellblock_agent_core::op::Op;
+use cellblock_schemas::ids::Uid;
+use cellblock_schemas::jail::Layout;
+
+use super::{Performer, effect, log};
+use crate::command::{Command, Output, Program, words};
+use crate::error::Failure;
+use crate::observe;
+use crate::system::{Process, succeed};
+
+/// How long a tarball may take to come.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(6 * 3_600 - 600);
+
+/// How long fetch(1) waits for a server that says nothing, in seconds.
+const SILENCE_S: &str = "60";
+
+/// How long reading, unpacking or removing a whole base may take.
+const DISK_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// How large a tarball may become, in octets; the base of 15.1 has about 2^28.
+const TARBALL_BYTES_MAX: u64 = 1 << 34;
+
+/// The steps in which progress is told, in octets: a report a second would be worth nobody's while.
+const PROGRESS_BYTES: u64 = 1 << 24;
+
+/// The file with the standard error of what works in a folder.
+const STDERR: &str = "stderr";
+
+/// Work on the storage that goes on beside everything else.
+pub(crate) struct StorageJob {
+    folder: String,
+    /// The image's digest, or the jail's uid.
+    pub(crate) of: String,
+    stages: VecDeque<Stage>,
+    running: Option<Running>,
+}
+
+/// The command that runs now.
+struct Running {
+    stage: Stage,
+    command: Command,
+    process: Box<dyn Process>,
+}
+
+/// One step of it.
+enum Stage {
+    /// Writes the mark, before anything else is there.
+    Mark(String),
+    /// A command that must succeed, what it does, and what becomes of it, where that grows.
+    Run(&'static str, Command),
+    /// fetch(1)
+    Fetch(String, Command),
+    /// sha256(1) of what came of that tarball.
+    Sum(String, Command),
+    /// tar(1)'s listing of it.
+    List(String, Command),
+    /// Removes a tree, flags and all, if it is there.
+    Clear(String),
+    /// The parts of a thin root that are its own, and the links to those that are not, below the first path from the second.
+    Template(String, String),
+    /// Gives what is whole its name.
+    Rename(String, String),
+    /// Removes the folder itself, its mark with it, and its parent if that is empty then.
+    Leave,
+}
+
+impl Stage {
+    fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Run(_, command)
+            | Self::Fetch(_, command)
+            | Self::Sum(_, command)
+            | Self::List(_, command) => Some(command),
+            Self::Mark(_)
+            | Self::Clear(_)
+            | Self::Template(..)
+            | Self::Rename(..)
+            | Self::Leave => None,
+        }
+    }
+
+    fn doing(&self) -> &'static str {
+        match self {
+            Self::Run(doing, _) => doing,
+            Self::Fetch(..) => "fetching",
+            Self::Sum(..) => "checking the digest",
+            Self::List(..) => "checking the listing",
+            Self::Mark(_) | Self::Template(..) | Self::Rename(..) => "making the root",
+            Self::Clear(_) | Self::Leave => "removing",
+        }
+    }
+}
+
+impl Performer<'_> {
+    /// Begins work on the storage; none: there is nothing to do.
+    pub(crate) fn begin_storage(&self, op: &Op) -> Result<Option<StorageJob>, Failure> {
+        let Some(of) = op.storage_of() else {
+            return Ok(None);
+        };
+        let begun = match op {
+            Op::FetchImage {
+                folder,
+                mark,
+                tarball,
+                digest,
+            } => self.fetch(folder, mark, tarball, digest)?,
+            Op::UnpackBase { folder, .. } => self.unpack(folder)?,
+            Op::MakeRoot {
+                folder,
+                mark,
+                image,
+            } => self.make_root(folder, mark, image)?,
+            Op::RemoveRoot { folder, jail, mark } => {
+                self.remove_root(folder, jail, mark.as_ref())?
+            }
+            Op::RemoveImage { folder, mark, .. } => {
+                self.check_unmounted(folder)?;
+                self.remove(folder, mark.as_deref(), &[BASE, "base.gone", "base.new"])?
+            }
+            _ => None,
+        };
+        let folder = folder_of(op)?;
+        for stage in begun.iter().flatten() {
+            if let Some(command) = stage.command() {
+                self.end_former(command)?;
+            }
+        }
+        Ok(begun.map(|stages| StorageJob {
+            folder: folder.to_owned(),
+            of: of.to_owned(),
+            stages: stages.into(),
+            running: None,
+        }))
+    }
+
+    /// Does it to its end.
+    pub(super) fn perform_storage(&self, op: &Op) -> Result<(), Failure> {
+        let Some(mut job) = self.begin_storage(op)? else {
+            return Ok(());
+        };
+        while !self.go_on_storage(&mut job, DISK_TIMEOUT)? {}
+        Ok(())
+    }
+
+    /// Goes on with it as far as it comes within `patience` for each command; whether it has ended.
+    pub(crate) fn go_on_storage(
+        &self,
+        job: &mut StorageJob,
+        patience: Duration,
+    ) -> Result<bool, Failure> {
+        loop {
+            if let Some(running) = &mut job.running {
+                let Some(output) = running.process.wait(patience)? else {
+                    self.check_size(job)?;
+                    return Ok(false);
+                };
+                log(&running.command, &output);
+                let Some(Running { stage, command, .. }) = job.running.take() else {
+                    return Ok(false);
+                };
+                self.after(&job.folder, &stage, &command, &output)?;
+            }
+            let Some(stage) = job.stages.pop_front() else {
+                return Ok(true);
+            };
+            self.next(job, stage)?;
+        }
+    }
+
+    /// What a job is doing, in words.
+    pub(crate) fn doing(&self, job: &StorageJob) -> Result<String, Failure> {
+        let Some(running) = &job.running else {
+            return Ok("working".to_owned());
+        };
+        let doing = running.stage.doing();
+        let what = image::short(&job.of);
+        Ok(match &running.stage {
+            Stage::Fetch(tarball, _) => {
+                let part = format!("{}/{PART}", job.folder);
+                let size = self.system.file_size(&part)?.unwrap_or_default();
+                let come = size / PROGRESS_BYTES * (PROGRESS_BYTES >> 20);
+                format!("{doing} {tarball}: {come} MB so far")
+            }
+            _ => format!("{doing} ({what})"),
+        })
+    }
+
+    fn next(&self, job: &mut StorageJob, stage: Stage) -> Result<(), Failure> {
+        match &stage {
+            Stage::Mark(text) => {
+                let path = format!("{}/{MARK}", job.folder);
+                self.system.write_file(&path, text)?;
+            }
+            Stage::Run(_, command)
+            | Stage::Fetch(_, command)
+            | Stage::Sum(_, command)
+            | Stage::List(_, command) => {
+                let command = command
+                    .clone()
+                    .discard_stdout()
+                    .stderr_file(format!("{}/{STDERR}", job.folder));
+                let process = self.system.start(&command)?;
+                job.running = Some(Running {
+                    stage,
+                    command,
+                    process,
+                });
+            }
+            Stage::Clear(path) => {
+                if self.system.list_dir(path)?.is_some() {
+                    // Without `-x` it would go on in what is mounted below, which was looked for before.
+                    for (program, words) in [
+                        (Program::Rm, words!["-r", "-f", "-x", path]),
+                        (Program::Chflags, words!["-R", "0", path]),
+                    ] {
+                        let command = Command::new(program, words).timeout(DISK_TIMEOUT);
+                        job.stages.push_front(Stage::Run("removing", command));
+                    }
+                }
+            }
+            Stage::Template(into, base) => {
+                let parts = self.template(into, base)?;
+                for command in parts.into_iter().rev() {
+                    job.stages.push_front(Stage::Run("copying", command));
+                }
+            }
+            Stage::Rename(from, to) => self.rename(from, to)?,
+            Stage::Leave => self.leave(&job.folder)?,
+        }
+        Ok(())
+    }
+
+    fn after(
+        &self,
+        folder: &str,
+        stage: &Stage,
+        command: &Command,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let part = format!("{folder}/{PART}");
+        match stage {
+            Stage::Sum(tarball, _) if output.status == SUM_DIFFERS => {
+                self.system.remove_file(&part)?;
+                let why = "the SHA-256 of what is there is not spec.release.sha256".to_owned();
+                self.refuse(folder, tarball, why)
+            }
+            // The digest was right, so the file is as it was meant to be.
+            Stage::List(tarball, _) if !output.is_success() => {
+                let said = Failure::refused(command, output);
+                self.refuse(
+                    folder,
+                    tarball,
+                    format!("it is no tarball that can be read: {said}"),
+                )
+            }
+            Stage::List(tarball, _) => match image::listing::check(&output.stdout) {
+                Ok(()) => Ok(()),
+                Err(why) => self.refuse(
+                    folder,
+                    tarball,
+                    format!("it is not unpacked, because {why}"),
+                ),
+            },
+            Stage::Fetch(tarball, _) if !output.is_success() => {
+                // What is longer than what is there cannot be gone on with (`local file is longer than remote file`, usr.bin/fetch/fetch.c).
+                if output.stderr.contains("is longer than remote file") {
+                    self.system.remove_file(&part)?;
+                }
+                let failure = Failure::refused(command, output);
+                Err(Failure::EffectMissing(format!(
+                    "{tarball} cannot be fetched: {failure}"
+                )))
+            }
+            _ if output.is_success() => Ok(()),
+            _ => Err(Failure::refused(command, output)),
+        }
+    }
+
+    fn refuse(&self, folder: &str, tarball: &str, why: String) -> Result<(), Failure> {
+        let path = format!("{folder}/{REFUSED}");
+        self.system
+            .write_file(&path, &image::refusal(tarball, &why))?;
+        Err(Failure::ImageRefused(format!("{tarball}: {why}")))
+    }
+
+    /// What grows beyond every measure is ended.
+    fn check_size(&self, job: &StorageJob) -> Result<(), Failure> {
+        let Some(Running {
+            stage: Stage::Fetch(tarball, _),
+            command,
+            ..
+        }) = &job.running
+        else {
+            return Ok(());
+        };
+        let part = format!("{}/{PART}", job.folder);
+        let size = self.system.file_size(&part)?;
+        if size.is_none_or(|size| size <= TARBALL_BYTES_MAX) {
+            return Ok(());
+        }
+        self.end_former(command)?;
+        self.system.remove_file(&part)?;
+        let why = format!("it has more than {TARBALL_BYTES_MAX} octets");
+        self.refuse(&job.folder, tarball, why)
+    }
+
+    /// Ends the same command of an agent that is no more.
+    fn end_former(&self, command: &Command) -> Result<(), Failure> {
+        let output = self.system.run(&observe::kill_line(&command.line()))?;
+        match output.status {
+            // Nothing matched (`STATUS_NOMATCH`, bin/pkill/pkill.c).
+            0 | 1 => Ok(()),
+            _ => Err(Failure::refused(command, &output)),
+        }
+    }
+
+    fn has(&self, folder: &str, name: &str) -> Result<bool, Failure> {
+        let entries = self.system.list_dir(folder)?.unwrap_or_default();
+        Ok(entries.iter().any(|entry| entry == name))
+    }
+
+    /// The mark is the one that was seen when this was planned.
+    fn check_mark(&self, folder: &str, mark: Option<&str>) -> Result<(), Failure> {
+        let found = self.system.read_file(&format!("{folder}/{MARK}"))?;
+        if found.as_deref() == mark {
+            return Ok(());
+        }
+        Err(Failure::Changed(format!(
+            "{folder} is not marked as it was when this was planned"
+        )))
+    }
+
+    /// Nothing is mounted below a folder, or from it.
+    fn check_unmounted(&self, folder: &str) -> Result<(), Failure> {
+        let command = Command::new(Program::Mount, ["-p"]);
+        let mounts = observe::mount::parse(&succeed(self.system, &command)?.stdout);
+        let below = format!("{folder}/");
+        let mut found = mounts.iter();
+        match found
+            .find(|mount| mount.target.starts_with(&below) || mount.source.starts_with(&below))
+        {
+            None => Ok(()),
+            Some(mount) => Err(Failure::Changed(format!(
+                "{} is mounted on {}: nothing is removed over a mount",
+                mount.source, mount.target
+            ))),
+        }
+    }
+
+    fn fetch(
+        &self,
+        folder: &str,
+        mark: &str,
+        tarball: &str,
+        digest: &str,
+    ) -> Result<Option<Vec<Stage>>, Failure> {
+        if self.has(folder, TARBALL)? {
+            return Ok(None);
+        }
+        if self
+            .system
+            .list_dir(folder)?
+            .is_some_and(|list| !list.is_empty())
+        {
+            self.check_mark(folder, Some(mark))?;
+        }
+        let part = format!("{folder}/{PART}");
+        let url = image::url(tarball);
+        let fetch = words!["-q", "-F", "-r", "-T", SILENCE_S, "-o", &part, url];
+        let fetch = Command::new(Program::Fetch, fetch).timeout(FETCH_TIMEOUT);
+        let sum = words!["-q", "-c", digest, &part];
+        let sum = Command::new(Program::Sha256, sum).timeout(DISK_TIMEOUT);
+        let list = Command::new(Program::Tar, words!["-t", "-v", "-f", &part])
+            .timeout(DISK_TIMEOUT)
+            .stdout_file(format!("{folder}/{LISTING}"));
+        Ok(Some(vec![
+            Stage::Mark(mark.to_owned()),
+            Stage::Fetch(tarball.to_owned(), fetch),
+            Stage::Sum(tarball.to_owned(), sum),
+            Stage::List(tarball.to_owned(), list),
+            Stage::Rename(part, format!("{folder}/{TARBALL}")),
+        ]))
+    }
+
+    /// Into a folder that has its name only once all of it is there. Without `-P` tar(1) refuses `..` and to write through links, which the listing was read for (`EXTRACT_FLAGS`,
+    /// contrib/libarchive/tar/bsdtar.c); with `-p` modes, owners and file flags are those of the tarball.
+    fn extract(tarball: &str, whole: &str) -> Vec<Stage> {
+        let new = format!("{whole}{NEW}");
+        let tar = words!["-x", "-p", "-f", tarball, "-C", &new];
+        vec![
+            Stage::Clear(new.clone()),
+            Stage::Run("unpacking", Command::new(Program::Mkdir, [&new])),
+            Stage::Run(
+                "unpacking",
+                Command::new(Program::Tar, tar).timeout(DISK_TIMEOUT),
+            ),
+            Stage::Rename(new, whole.to_owned()),
+        ]
+    }
+
+    fn unpack(&self, folder: &str) -> Result<Option<Vec<Stage>>, Failure> {
+        if self.has(folder, BASE)? {
+            return Ok(None);
+        }
+        Ok(Some(Self::extract(
+            &format!("{folder}/{TARBALL}"),
+            &format!("{folder}/{BASE}"),
+        )))
+    }
+
+    fn make_root(
+        &self,
+        folder: &str,
+        mark: &RootMark,
+        image: &str,
+    ) -> Result<Option<Vec<Stage>>, Failure> {
+        if self.has(folder, ROOT)? {
+            self.check_mark(folder, Some(&mark.to_string()))?;
+            return Ok(None);
+        }
+        let present = self.system.read_file(&format!("{folder}/{MARK}"))?;
+        let owner = present.as_deref().and_then(RootMark::parse);
+        let is_free = match owner {
+            Some(owner) => owner.jail == mark.jail && owner.cluster == mark.cluster,
+            None => self
+                .system
+                .list_dir(folder)?
+                .is_none_or(|list| list.is_empty()),
+        };
+        if !is_free {
+            return Err(Failure::NameTaken {
+                what: "folder",
+                name: folder.to_owned(),
+            });
+        }
+        let whole = format!("{folder}/{ROOT}");
+        let mut stages = vec![Stage::Mark(mark.to_string())];
+        match mark.layout {
+            Layout::Thick => {
+                stages.extend(Self::extract(&format!("{image}/{TARBALL}"), &whole));
+            }
+            Layout::Thin => {
+                let new = format!("{whole}{NEW}");
+                stages.extend([
+                    Stage::Clear(new.clone()),
+                    Stage::Run("copying", Command::new(Program::Mkdir, [&new])),
+                    Stage::Template(new.clone(), format!("{image}/{BASE}")),
+                    Stage::Rename(new, whole),
+                ]);
+            }
+        }
+        Ok(Some(stages))
+    }
+
+    /// What of the base is the jail's own is copied, and what it shares is a link into the basejail, relative so that on the host too it leads nowhere else.
+    fn template(&self, into: &str, base: &str) -> Result<Vec<Command>, Failure> {
+        let mut commands = Vec::new();
+        let listed = |path: &str| -> Result<Vec<String>, Failure> {
+            Ok(self.system.list_dir(path)?.unwrap_or_default())
+        };
+        let mut add = |path: &str, up: &str| {
+            let (from, to) = (format!("{base}/{path}"), format!("{into}/{path}"));
+            commands.push(if SHARED.contains(&path) {
+                let target = format!("{up}{BASEJAIL}/{path}");
+                Command::new(Program::Ln, words!["-s", target, to])
+            } else {
+                Command::new(Program::Cp, words!["-a", from, to]).timeout(DISK_TIMEOUT)
+            });
+        };
+        for name in listed(base)?.iter().filter(|name| *name != "usr") {
+            add(name, "");
+        }
+        let usr = listed(&format!("{base}/usr"))?;
+        for name in &usr {
+            add(&format!("usr/{name}"), "../");
+        }
+        commands.insert(
+            0,
+            Command::new(
+                Program::Mkdir,
+                words![
+                    "-p",
+                    format!("{into}/{BASEJAIL}"),
+                    format!("{into}/usr"),
+                    format!("{into}/dev")
+                ],
+            ),
+        );
+        Ok(commands)
+    }
+
+    fn remove_root(
+        &self,
+        folder: &str,
+        jail: &Uid,
+        mark: Option<&RootMark>,
+    ) -> Result<Option<Vec<Stage>>, Failure> {
+        if mark.is_some_and(|mark| mark.jail != *jail) {
+            return Err(Failure::Changed(format!("{folder} is another jail's")));
+        }
+        self.check_unmounted(folder)?;
+        let mark = mark.map(RootMark::to_string);
+        self.remove(folder, mark.as_deref(), &[ROOT, "root.gone", "root.new"])
+    }
+
+    /// The first of `trees` is what is whole, and is not any more from the first command on.
+    fn remove(
+        &self,
+        folder: &str,
+        mark: Option<&str>,
+        trees: &[&str],
+    ) -> Result<Option<Vec<Stage>>, Failure> {
+        let Some(entries) = self.system.list_dir(folder)? else {
+            return Ok(None);
+        };
+        self.check_mark(folder, mark)?;
+        let mut stages = Vec::new();
+        if let Some(whole) = trees.first()
+            && entries.iter().any(|entry| entry == whole)
+        {
+            let whole = format!("{folder}/{whole}");
+            let gone = format!("{whole}{GONE}");
+            stages.push(Stage::Clear(gone.clone()));
+            stages.push(Stage::Rename(whole, gone));
+        }
+        let trees = trees.iter().skip(1);
+        stages.extend(trees.map(|tree| Stage::Clear(format!("{folder}/{tree}"))));
+        stages.push(Stage::Leave);
+        Ok(Some(stages))
+    }
+
+    /// `mv` into a directory that is there would move below it, so nothing may be there.
+    fn rename(&self, from: &str, to: &str) -> Result<(), Failure> {
+        let (folder, name) = to.rsplit_once('/').unwrap_or_default();
+        effect(!self.has(folder, name)?, || {
+            format!("{to} is there already")
+        })?;
+        self.change(&Command::new(Program::Mv, [from, to]))?;
+        effect(self.has(folder, name)?, || format!("{to} is not there"))
+    }
+
+    /// Removes what is left of a folder: files, its mark the last of them.
+    fn leave(&self, folder: &str) -> Result<(), Failure> {
+        let entries = self.system.list_dir(folder)?.unwrap_or_default();
+        for entry in entries.iter().filter(|entry| *entry != MARK) {
+            self.system.remove_file(&format!("{folder}/{entry}"))?;
+        }
+        self.system.remove_file(&format!("{folder}/{MARK}"))?;
+        self.change(&Command::new(Program::Rmdir, [folder]))?;
+        let (parent, _) = folder.rsplit_once('/').unwrap_or_default();
+        if self
+            .system
+            .list_dir(parent)?
+            .is_some_and(|list| list.is_empty())
+        {
+            self.change(&Command::new(Program::Rmdir, [parent]))?;
+        }
+        Ok(())
+    }
+}
+
+/// What sha256(1) ends with when the digest is another one (`main`, sbin/md5/md5.c).
+const SUM_DIFFERS: i32 = 2;
+
+/// The folder that an operation works in: an absolute path without a way out, whose last part is what the operation is for.
+fn folder_of(op: &Op) -> Result<&str, Failure> {
+    let (Op::FetchImage { folder, .. }
+    | Op::UnpackBase { folder, .. }
+    | Op::MakeRoot { folder, .. }
+    | Op::RemoveRoot { folder, .. }
+    | Op::RemoveImage { folder, .. }) = op
+    else {
+        return Ok("");
+    };
+    let is_plain = folder.starts_with('/')
+        && folder
+            .split('/')
+            .skip(1)
+            .all(|part| !matches!(part, "" | "." | ".."));
+    let last = folder.rsplit('/').next();
+    if is_plain && last == op.storage_of() {
+        Ok(folder)
+    } else {
+        Err(Failure::Word {
+            what: "the folder",
+            word: folder.clone(),
+        })
+    }
+}

@@ -223,16 +223,21 @@ fn start_machines(
 ) -> anyhow::Result<Vec<Machine>> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut roots: BTreeSet<String> = BTreeSet::new();
+    let mut storages: BTreeSet<String> = BTreeSet::new();
+    let mut releases = Vec::new();
     for document in documents {
         match &document.object {
             Object::Host(host) => {
                 names.insert(host.metadata.name.clone());
+                let storage = host.spec.storage.as_ref();
+                storages.extend(storage.and_then(|storage| storage.path.clone()));
             }
             Object::Jail(jail) => {
                 roots.extend(jail.spec.root.as_ref().map(|root| root.path.clone()));
                 names.extend(jail.spec.host.clone());
             }
-            Object::Network(_) | Object::Image(_) => {}
+            Object::Image(image) => releases.push(image.spec.release.clone()),
+            Object::Network(_) => {}
         }
     }
     let mut number = 1;
@@ -246,11 +251,18 @@ fn start_machines(
         for root in roots
             .iter()
             .flat_map(|root| [format!("{root}/dev"), format!("{root}/tmp")])
+            .chain(storages.iter().cloned())
         {
             emulator
                 .files
                 .create_directories(&root)
                 .map_err(|error| anyhow::anyhow!("{root} on emulated host {name}: {error}"))?;
+        }
+        for release in &releases {
+            let (tarball, digest) = (&release.tarball, &release.sha256);
+            emulator
+                .add_base(tarball, digest)
+                .map_err(|error| anyhow::anyhow!("{tarball} on emulated host {name}: {error}"))?;
         }
         let host = Live::new(emulator);
         let config = AgentConfig {

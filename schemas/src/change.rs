@@ -68,7 +68,7 @@ impl<'a> Started<'a> {
             // What is looked at from outside.
             probes: _,
             depends_on: _,
-            // Not yet realised.
+            // Cannot change once the jail has its root.
             image: _,
         } = spec;
         Self {

@@ -42,7 +42,13 @@ fn host_rows(spec: &HostSpec) -> [Row<'static>; 3] {
             "addresses",
             "other addresses of a host than `node` and `node6`",
         ),
-        (spec.storage.is_some(), "storage", "roots made of images"),
+        (
+            spec.storage
+                .as_ref()
+                .is_some_and(|storage| storage.dataset.is_some()),
+            "storage.dataset",
+            "roots on a ZFS dataset (name a plain directory in storage.path)",
+        ),
         (
             spec.pf.anchors == PfAnchors::Manage,
             "pf.anchors",
@@ -105,7 +111,6 @@ fn has_link_local_gateway(subnet: &Subnet) -> bool {
 
 fn jail_rows(spec: &JailSpec) -> [Row<'static>; 6] {
     [
-        (spec.image.is_some(), "image", "roots made of images"),
         (
             spec.mounts.iter().any(|mount| mount.fs_type == "devfs"),
             "mounts",

@@ -14,7 +14,7 @@ use crate::cmd;
 use crate::cmd::archive::Served;
 use crate::cmd::jail::Parked;
 use crate::fault::{Fault, Faults, When};
-use crate::files::{Entry, FileTree};
+use crate::files::{Entry, FileError, FileTree};
 use crate::hardware::HardwareProfile;
 use crate::kernel::Kernel;
 use crate::kernel::vnet::HOST;
@@ -124,6 +124,22 @@ impl Emulator {
         });
         self.advance(self.command_time);
         output
+    }
+
+    /// A host or a server that has a base with that SHA-256 at a path or URL, as far as an emulated one can.
+    ///
+    /// # Errors
+    /// The file tree does not take it.
+    pub fn add_base(&mut self, tarball: &str, digest: &str) -> Result<(), FileError> {
+        let bytes = cmd::archive::base(Some(digest));
+        if !tarball.starts_with('/') {
+            let served = Served { bytes, cut: None };
+            self.web.insert(tarball.to_owned(), served);
+            return Ok(());
+        }
+        let folder = tarball.rsplit_once('/').map_or("/", |(folder, _)| folder);
+        self.files.create_directories(folder)?;
+        self.files.write(tarball, bytes)
     }
 
     /// [`Emulator::run`] for a line of words separated by blanks, without quoting; for tests.

@@ -135,6 +135,12 @@ impl Fresh {
                 output.stderr.trim()
             );
         }
+        for image in view.jails.values().filter_map(|jail| jail.image.as_ref()) {
+            let (tarball, digest) = (&image.release.tarball, &image.release.sha256);
+            let made = emulator.add_base(tarball, digest);
+            made.map_err(|error| anyhow::anyhow!("{error}"))
+                .with_context(|| format!("{tarball} on the host that is rendered for"))?;
+        }
         for directory in directories(view) {
             let made = emulator.files.create_directories(&directory);
             made.map_err(|error| anyhow::anyhow!("{error}"))
@@ -311,6 +317,8 @@ impl Port {
 /// The roots of jails with what a jail(8) needs in them, and what is mounted into them.
 fn directories(view: &HostView) -> BTreeSet<String> {
     let mut directories = BTreeSet::new();
+    let storage = view.host.storage.as_ref();
+    directories.extend(storage.and_then(|storage| storage.path.clone()));
     for jail in view.jails.values() {
         let Some(root) = &jail.spec.root else {
             continue;

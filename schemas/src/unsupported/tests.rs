@@ -42,7 +42,7 @@ fn what_is_realised_passes() {
     assert_eq!(fields(Kind::Host, host), [""; 0]);
     let jail = json!({
         "root": { "path": "/a" }, "networks": [{ "network": "n" }, { "network": "m", "addresses": ["10.0.0.1"] }],
-        "publish": [{ "name": "a", "ports": [80], "uplink": "x" }], "parameters": { "exec.clean": true },
+        "image": { "name": "a" }, "publish": [{ "name": "a", "ports": [80], "uplink": "x" }], "parameters": { "exec.clean": true },
         "mounts": [{ "target": "/a", "type": "tmpfs" }], "runPolicy": "Stopped", "hostSelector": {}, "tolerations": [{}],
     });
     assert_eq!(fields(Kind::Jail, jail), [""; 0]);
@@ -53,7 +53,7 @@ fn every_row_is_told_with_its_field() {
     let host = json!({
         "uplinks": { "u": {
             "hostAddresses": "managed" } },
-        "addresses": { "node": "10.0.0.1", "backup": "10.0.0.2" }, "storage": { "path": "/a" }, "pf": { "anchors": "manage" },
+        "addresses": { "node": "10.0.0.1", "backup": "10.0.0.2" }, "storage": { "dataset": "zroot/a" }, "pf": { "anchors": "manage" },
     });
     assert_eq!(fields(Kind::Host, host).len(), 4);
     let network = json!({
@@ -71,10 +71,9 @@ fn every_row_is_told_with_its_field() {
     let routed = json!({ "routed": {}, "isolation": "spoof", "scope": "host" });
     assert_eq!(self::fields(Kind::Network, routed), ["spec.isolation"]);
     let jail = json!({
-        "image": { "name": "a" }, "limits": ["a"],
         "mounts": [{ "target": "/dev", "type": "devfs" }], "probes": {}, "runPolicy": "Once", "restartPolicy": "OnFailure", "dependsOn": ["a"],
     });
-    assert_eq!(fields(Kind::Jail, jail).len(), 6);
+    assert_eq!(fields(Kind::Jail, jail).len(), 5);
     assert_eq!(
         fields(Kind::Jail, json!({ "restartPolicy": "Never" })),
         [""; 0]

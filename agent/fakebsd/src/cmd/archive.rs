@@ -1,6 +1,6 @@
 //! fetch(1), sha256(1), tar(1) and chflags(1), as far as a base is fetched, checked, unpacked and removed with them.
 //!
-//! An emulated tarball is a text: [`HEAD`], a line for each entry, [`TAIL`]. A line has a letter and words: `d PATH`, `f PATH CONTENT…`, `F PATH CONTENT…` (with the flag schg), `l PATH TARGET`,
+//! An emulated tarball is a text: a line that begins with [`HEAD`], a line for each entry, [`TAIL`]. Behind [`HEAD`] may stand the SHA-256 that sha256(1) says it has, for manifests of real releases. A line has a letter and words: `d PATH`, `f PATH CONTENT…`, `F PATH CONTENT…` (with the flag schg), `l PATH TARGET`,
 //! `h PATH TARGET` (a hard link), `c PATH`, `b PATH`, `p PATH`.
 
 use sha2::{Digest, Sha256};
@@ -10,8 +10,8 @@ use crate::emulator::Emulator;
 use crate::files::{Entry, FileError, normalize};
 use crate::output::Output;
 
-/// The first line of an emulated tarball.
-pub const HEAD: &str = "#tar\n";
+/// How the first line of an emulated tarball begins.
+pub const HEAD: &str = "#tar";
 
 /// Its last one.
 pub const TAIL: &str = "#end\n";
@@ -90,8 +90,29 @@ pub(super) fn fetch(host: &mut Emulator, arguments: &[String]) -> Output {
     Output::success()
 }
 
-/// The SHA-256 of `bytes` in hexadecimal digits.
+/// A base as a release has it, in small. `claimed` is the SHA-256 that it is to have.
+pub fn base(claimed: Option<&str>) -> Vec<u8> {
+    const ENTRIES: &str = "\
+d .\nd ./bin\nf ./bin/sh the shell\nh ./bin/-sh ./bin/sh\nd ./boot\nd ./dev\nd ./etc\nf ./etc/passwd root\nl ./etc/os-release ../var/run/os-release\nd ./lib\nF ./lib/libc.so.7 libc\n\
+d ./libexec\nd ./media\nd ./mnt\nd ./proc\nd ./rescue\nd ./root\nf ./root/.profile profile\nd ./sbin\nF ./sbin/init init\nl ./sys usr/src/sys\nd ./tmp\nd ./usr\nd ./usr/bin\nF ./usr/bin/su su\n\
+d ./usr/lib\nd ./usr/libexec\nd ./usr/local\nd ./usr/sbin\nd ./usr/share\nd ./var\nd ./var/empty\nd ./var/run\n";
+    let head = match claimed {
+        Some(digest) => format!("{HEAD} {digest}"),
+        None => HEAD.to_owned(),
+    };
+    format!("{head}\n{ENTRIES}{TAIL}").into_bytes()
+}
+
+/// The SHA-256 that `bytes` have, in hexadecimal digits: a whole emulated tarball may claim another.
 pub fn sha256_of(bytes: &[u8]) -> String {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let claimed = text
+        .strip_prefix(HEAD)
+        .filter(|rest| rest.ends_with(TAIL))
+        .and_then(|rest| rest.split_once('\n'));
+    if let Some((claimed, _)) = claimed.filter(|(claimed, _)| !claimed.is_empty()) {
+        return claimed.trim().to_owned();
+    }
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -155,7 +176,10 @@ pub(super) fn tar(host: &mut Emulator, arguments: &[String]) -> Output {
             );
         }
     };
-    let Some(entries) = text.strip_prefix(HEAD) else {
+    let entries = text
+        .strip_prefix(HEAD)
+        .and_then(|rest| rest.split_once('\n'));
+    let Some((_, entries)) = entries else {
         return Output::failure(1, "tar: Error opening archive: Unrecognized archive format");
     };
     let whole = entries.strip_suffix(TAIL);

@@ -71,7 +71,7 @@ enum Stage {
     Template(String, String),
     /// Gives what is whole its name.
     Rename(String, String),
-    /// Removes the folder itself, its mark with it, and its parent if that is empty then.
+    /// Removes the folder itself, its mark with it.
     Leave,
 }
 
@@ -558,14 +558,6 @@ impl Performer<'_> {
         }
         self.system.remove_file(&format!("{folder}/{MARK}"))?;
         self.change(&Command::new(Program::Rmdir, [folder]))?;
-        let (parent, _) = folder.rsplit_once('/').unwrap_or_default();
-        if self
-            .system
-            .list_dir(parent)?
-            .is_some_and(|list| list.is_empty())
-        {
-            self.change(&Command::new(Program::Rmdir, [parent]))?;
-        }
         Ok(())
     }
 }

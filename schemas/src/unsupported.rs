@@ -109,7 +109,7 @@ fn has_link_local_gateway(subnet: &Subnet) -> bool {
     matches!(gateway, Some(std::net::IpAddr::V6(address)) if address.is_unicast_link_local())
 }
 
-fn jail_rows(spec: &JailSpec) -> [Row<'static>; 6] {
+fn jail_rows(spec: &JailSpec) -> [Row<'static>; 5] {
     [
         (
             spec.mounts.iter().any(|mount| mount.fs_type == "devfs"),

@@ -45,7 +45,7 @@ fn what_makes_no_sense_is_told_with_the_way_out() {
     for (line, expected) in [
         ("", "give KIND, KIND NAME… or KIND/NAME…"),
         ("jial", "did you mean `jails`?"),
-        ("pods", "there are hosts, networks, jails"),
+        ("pods", "there are hosts, networks, images, jails"),
         ("jail jail/dick", "throughout"),
         ("jail/dick tom", "throughout"),
         ("jail/", "is no KIND/NAME"),

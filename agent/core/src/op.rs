@@ -744,13 +744,17 @@ impl Op {
     /// The image or the jail whose part of the storage it works on: such work takes long, goes on beside everything else, and one comes after the other.
     #[must_use]
     pub fn storage_of(&self) -> Option<&str> {
-        match self {
-            Self::FetchImage { digest, .. }
-            | Self::UnpackBase { digest, .. }
-            | Self::RemoveImage { digest, .. } => Some(digest),
-            Self::MakeRoot { mark, .. } => Some(mark.jail.as_str()),
-            Self::RemoveRoot { jail, .. } => Some(jail.as_str()),
-            _ => None,
+        if let Self::FetchImage { digest, .. }
+        | Self::UnpackBase { digest, .. }
+        | Self::RemoveImage { digest, .. } = self
+        {
+            Some(digest)
+        } else if let Self::MakeRoot { mark, .. } = self {
+            Some(mark.jail.as_str())
+        } else if let Self::RemoveRoot { jail, .. } = self {
+            Some(jail.as_str())
+        } else {
+            None
         }
     }
 

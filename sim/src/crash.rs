@@ -22,6 +22,8 @@ use crate::trouble::Trouble;
 pub enum Moment {
     /// Just before the n-th effect (command of a changing kind, file, ledger write), counted from 0.
     Before(usize),
+    /// In the middle of it: what is written beside a file before that is replaced is there, and nothing else. Of what is no file it is [`Self::Before`].
+    Within(usize),
     /// Just after it: the effect is there, and nobody was told.
     After(usize),
 }
@@ -76,7 +78,10 @@ impl Fuse {
             return None;
         }
         let number = self.effects.fetch_add(1, Ordering::Relaxed);
-        if self.moment == Some(Moment::Before(number)) {
+        if [Moment::Before(number), Moment::Within(number)]
+            .map(Some)
+            .contains(&self.moment)
+        {
             self.dead.store(true, Ordering::Relaxed);
             return None;
         }
@@ -159,12 +164,19 @@ impl System for Crashing {
     }
 
     fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
-        self.fuse
-            .burn(
-                || self.host.write_file(path, content),
-                |_| Err(Trouble::of_file("write", path)),
-            )
-            .ok_or_else(|| dead("write"))?
+        let was_dead = self.fuse.is_dead();
+        let written = self.fuse.burn(
+            || self.host.write_file(path, content),
+            |_| Err(Trouble::of_file("write", path)),
+        );
+        if written.is_none()
+            && !was_dead
+            && matches!(self.fuse.moment, Some(Moment::Within(_)))
+            && let Some((folder, name)) = path.rsplit_once('/')
+        {
+            self.host.write_file(&format!("{folder}/.{name}.new"), "")?;
+        }
+        written.ok_or_else(|| dead("write"))?
     }
 
     fn remove_file(&self, path: &str) -> Result<(), SystemError> {

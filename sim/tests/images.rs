@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use cellblock_fakebsd::Release;
-use cellblock_fakebsd::archive::{self, HEAD, Served, TAIL, sha256_of};
-use cellblock_fakebsd::files::Entry;
+use cellblock_fakebsd::archive::{self, HEAD, OWNER, Served, TAIL, sha256_of};
+use cellblock_fakebsd::files::{Entry, FileError, FileTree};
 use cellblock_schemas::Kind;
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::report::HostReport;
@@ -87,7 +87,7 @@ impl Row {
         let paths = emulator.files.iter().map(|(path, _)| path);
         let paths = paths.filter(|path| {
             let name = path.strip_prefix(&below);
-            name.is_some_and(|name| !matches!(name, "images" | "roots"))
+            name.is_some_and(|name| !matches!(name, "cellblock" | "images" | "roots"))
         });
         paths.map(str::to_owned).collect()
     }
@@ -95,6 +95,23 @@ impl Row {
     fn root(&self, jail: &str) -> String {
         let jail = self.fleet.index.jail(jail).expect("it is there");
         format!("{STORAGE}/roots/{}/root", jail.metadata.uid)
+    }
+
+    fn change_files(&self, change: impl FnOnce(&mut FileTree) -> Result<(), FileError>) {
+        change(&mut self.world.host.emulator().files).expect("the file tree takes it");
+    }
+
+    fn reboot(&mut self) {
+        self.world.host.emulator().reboot();
+        for line in [
+            "kldload -n pf",
+            "pfctl -e -f /etc/pf.conf",
+            "sysctl net.inet.ip.forwarding=1",
+            "devfs rule -s 4 add path null unhide",
+        ] {
+            self.world.run(line);
+        }
+        self.world.start(None);
     }
 
     fn entry(&self, path: &str) -> Option<Entry> {
@@ -176,6 +193,7 @@ fn j04_thin_jails_share_one_base() {
             let found = row.entry(&format!("{root}/{own}"));
             assert_eq!(found, Some(Entry::Directory), "{own}");
         }
+        assert_eq!(row.entry(&format!("{root}/dev/dev")), None);
         assert_eq!(
             row.entry(&format!("{root}/etc/passwd")),
             Some(Entry::File(b"root".to_vec()))
@@ -235,7 +253,9 @@ fn the_agent_dies_at_every_effect() {
         let (text, _) = text.rsplit_once("---").expect("several documents");
         let whole = Row::up(text);
         let effects = whole.world.effects();
-        for moment in (0..effects).flat_map(|n| [Moment::Before(n), Moment::After(n)]) {
+        for moment in
+            (0..effects).flat_map(|n| [Moment::Before(n), Moment::Within(n), Moment::After(n)])
+        {
             let mut row = Row::new(text);
             row.world.start(Some(moment));
             let _ = row.world.converge(ROUNDS_MAX);
@@ -311,6 +331,10 @@ fn a_slow_tarball_holds_up_nobody_else() {
     );
 }
 
+fn tarball_of(entries: &str) -> (Vec<u8>, String) {
+    tarball(entries, true)
+}
+
 /// A tarball of these entries, with the digest that it really has.
 fn tarball(entries: &str, is_whole: bool) -> (Vec<u8>, String) {
     let tail = if is_whole { TAIL } else { "" };
@@ -329,6 +353,12 @@ fn nothing_is_unpacked_that_is_no_release() {
         ("h ./a /etc/passwd\n", true, "is outside"),
         ("c ./dev/mem\n", true, "a device"),
         ("f ./bin/sh x\n", false, "Truncated"),
+        ("l ./usr /\n", true, "no directory"),
+        (
+            &format!("{OWNER}a b c d e f g\nf /etc/passwd x\n"),
+            true,
+            "an absolute path",
+        ),
         ("", true, "nothing in it"),
     ] {
         let (bytes, digest) = tarball(entries, is_whole);
@@ -352,6 +382,7 @@ fn nothing_is_unpacked_that_is_no_release() {
 #[test]
 fn another_file_than_was_meant_is_refused_until_it_is_put_right() {
     let mut row = Row::new(&manifest(THIN));
+    row.world.take_time();
     let served = Served {
         bytes: archive::base(None),
         cut: None,
@@ -366,9 +397,13 @@ fn another_file_than_was_meant_is_refused_until_it_is_put_right() {
     );
     let added = row.world.host.emulator().add_base(URL, DIGEST);
     added.expect("the server takes it");
-    let file = format!("{STORAGE}/images/{DIGEST}/refused");
-    let removed = row.world.host.emulator().files.remove(&file);
-    removed.expect("it is there");
+    // It is asked for again by itself, and not before the hour is over.
+    let report = row.rest();
+    assert_eq!(
+        row.condition(&report, "www", "Ready").reason,
+        "ImageRefused"
+    );
+    row.world.sleep(3_600_000);
     let report = row.rest();
     assert_eq!(
         row.condition(&report, "www", "Ready").status,
@@ -385,6 +420,7 @@ fn a_broken_connection_goes_on_where_it_was() {
         bytes: bytes.clone(),
     };
     row.world.host.emulator().web.insert(URL.to_owned(), half);
+    row.world.pass().expect("it goes on");
     let passed = row.world.pass().expect("it goes on");
     let ready = row.condition(&passed.report, "www", "Ready");
     assert!(
@@ -394,6 +430,9 @@ fn a_broken_connection_goes_on_where_it_was() {
     let part = format!("{STORAGE}/images/{DIGEST}/tarball.part");
     let come = row.entry(&part).expect("what has come is kept");
     assert!(matches!(come, Entry::File(come) if come.len() == bytes.len() / 2));
+    let left = format!("{STORAGE}/images/{DIGEST}/.fetch.a1b2c3.tarball.part");
+    let written = row.world.host.emulator().files.write(&left, "half of it");
+    written.expect("the file tree takes it");
     let served = Served { bytes, cut: None };
     row.world.host.emulator().web.insert(URL.to_owned(), served);
     let report = row.rest();
@@ -401,6 +440,7 @@ fn a_broken_connection_goes_on_where_it_was() {
         row.condition(&report, "www", "Ready").status,
         ConditionStatus::True
     );
+    assert_eq!(row.entry(&left), None);
 }
 
 #[test]
@@ -457,5 +497,250 @@ fn a_storage_that_is_not_there_is_told() {
     assert!(
         format!("{refused:#}").contains("spec.storage"),
         "{refused:#}"
+    );
+}
+
+const AWAY: &str = "/usr/local/away";
+
+#[test]
+fn an_unmounted_disk_is_no_empty_storage() {
+    for (example, jail) in [(THICK, "bsd-test01"), (THIN, "www")] {
+        let mut row = Row::up(&manifest(example));
+        row.change_files(|files| {
+            files.rename(STORAGE, AWAY)?;
+            files.create_directories(STORAGE)
+        });
+        row.reboot();
+        let report = row.rest();
+        let ready = row.condition(&report, jail, "Ready");
+        assert_eq!(ready.reason, "StorageMissing", "{ready:?}");
+        assert!(ready.message.contains("is not what it was"), "{ready:?}");
+        assert_eq!(row.stored(), [""; 0]);
+        // A deletion does not count as done.
+        row.fleet.delete(Kind::Jail, jail).expect("it may go");
+        row.take();
+        row.take();
+        assert!(row.fleet.index.jail(jail).is_some());
+        assert_eq!(row.entry(&format!("{STORAGE}/cellblock")), None);
+        row.change_files(|files| {
+            files.remove(STORAGE)?;
+            files.rename(AWAY, STORAGE)
+        });
+        row.take();
+        row.take();
+        assert!(row.fleet.index.jail(jail).is_none());
+        row.delete_jails();
+        assert_eq!(row.stored(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_storage_that_leads_elsewhere_is_not_the_same() {
+    let mut row = Row::new(&manifest(THICK));
+    row.change_files(|files| {
+        files.remove(STORAGE)?;
+        files.create_directories(AWAY)?;
+        files.symlink(AWAY, STORAGE)
+    });
+    let report = row.rest();
+    let ready = row.condition(&report, "bsd-test01", "Ready");
+    assert_eq!(ready.status, ConditionStatus::True, "{ready:?}");
+    let jails = row.world.run("jls jid path");
+    let mark = row.entry(&format!("{AWAY}/cellblock"));
+    let Some(Entry::File(mark)) = mark else {
+        panic!("it is marked");
+    };
+    let elsewhere = "/usr/local/elsewhere";
+    row.change_files(|files| {
+        files.create_directories(elsewhere)?;
+        files.remove(STORAGE)?;
+        files.symlink(elsewhere, STORAGE)
+    });
+    let report = row.rest();
+    let ready = row.condition(&report, "bsd-test01", "Ready");
+    assert_eq!(ready.reason, "StorageMissing", "{ready:?}");
+    // Nor where somebody says that it is.
+    row.change_files(|files| files.write(&format!("{elsewhere}/cellblock"), mark));
+    let report = row.rest();
+    let ready = row.condition(&report, "bsd-test01", "Ready");
+    assert_eq!(ready.reason, "RootChanged", "{ready:?}");
+    assert_eq!(row.world.run("jls jid path"), jails);
+    row.reboot();
+    let report = row.rest();
+    let ready = row.condition(&report, "bsd-test01", "Ready");
+    assert_eq!(ready.reason, "RootLost", "{ready:?}");
+    row.change_files(|files| {
+        files.remove(STORAGE)?;
+        files.symlink(AWAY, STORAGE)
+    });
+    let report = row.rest();
+    let ready = row.condition(&report, "bsd-test01", "Ready");
+    assert_eq!(ready.status, ConditionStatus::True, "{ready:?}");
+}
+
+#[test]
+fn a_lost_root_is_not_made_anew() {
+    let mut row = Row::up(&manifest(THICK));
+    let root = row.root("bsd-test01");
+    let folder = root.trim_end_matches("/root").to_owned();
+    row.world.run(&format!("chflags -R 0 {folder}"));
+    row.world.host.emulator().files.remove_tree(&folder);
+    row.reboot();
+    let report = row.rest();
+    let ready = row.condition(&report, "bsd-test01", "Ready");
+    assert_eq!(ready.reason, "RootLost", "{ready:?}");
+    assert_eq!(row.entry(&folder), None);
+    let other = row.condition(&report, "bsd-test02", "Ready");
+    assert_eq!(other.status, ConditionStatus::True, "{other:?}");
+    row.delete_jails();
+    assert_eq!(row.stored(), [""; 0]);
+}
+
+#[test]
+fn what_cannot_be_read_is_unknown_and_nothing_but_itself() {
+    let mut row = Row::up(&manifest(THICK));
+    let folder = row.root("bsd-test01").trim_end_matches("/root").to_owned();
+    let mut emulator = row.world.host.emulator();
+    emulator.files.set_unreadable(&folder, true);
+    drop(emulator);
+    row.reboot();
+    let report = row.rest();
+    let ready = row.condition(&report, "bsd-test01", "Ready");
+    assert_eq!(ready.reason, "RootRefused", "{ready:?}");
+    assert!(ready.message.contains("Input/output error"), "{ready:?}");
+    let other = row.condition(&report, "bsd-test02", "Ready");
+    assert_eq!(other.status, ConditionStatus::True, "{other:?}");
+    row.fleet
+        .delete(Kind::Jail, "bsd-test01")
+        .expect("it may go");
+    row.take();
+    row.take();
+    assert!(row.fleet.index.jail("bsd-test01").is_some());
+    let mut emulator = row.world.host.emulator();
+    emulator.files.set_unreadable(&folder, false);
+    drop(emulator);
+    row.delete_jails();
+    assert_eq!(row.stored(), [""; 0]);
+}
+
+#[test]
+fn no_link_in_a_base_is_followed_on_the_host() {
+    let text = manifest(THIN);
+    let mut row = Row::up(&text);
+    let usr = format!("{STORAGE}/images/{DIGEST}/base/usr");
+    row.world.run(&format!("chflags -R 0 {usr}"));
+    row.change_files(|files| {
+        files.remove_tree(&usr);
+        files.symlink("/", &usr)?;
+        files.write("/etc/master.passwd", "the host's")
+    });
+    let third = format!(
+        "{text}---\napiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata:\n  name: third\nspec:\n  host: {HOST}\n  image: {{name: base-15-1, layout: thin}}\n"
+    );
+    row.fleet.apply(&third).expect("it is admitted");
+    let view = row.fleet.view(HOST).expect("the host is there");
+    row.world.take(view);
+    let mut said = String::new();
+    for _ in 0..10 {
+        let passed = row.world.pass().expect("it goes on");
+        said += &row.condition(&passed.report, "third", "Ready").message;
+    }
+    assert!(said.contains("is a symbolic link"), "{said}");
+    let stored = row.stored();
+    assert!(!stored.iter().any(|path| path.contains("master.passwd")));
+}
+
+#[test]
+fn flags_of_the_jails_own_do_not_keep_its_root() {
+    for (example, jail) in [(THICK, "bsd-test01"), (THIN, "www")] {
+        let mut row = Row::up(&manifest(example));
+        let root = row.root(jail);
+        row.world.run(&format!("chflags uchg {root}/etc"));
+        row.world.run(&format!("chflags uchg {root}"));
+        row.delete_jails();
+        assert_eq!(row.stored(), [""; 0]);
+    }
+}
+
+#[test]
+fn no_root_is_removed_that_somebody_uses() {
+    let mut row = Row::up(&manifest(THICK));
+    let root = row.root("bsd-test01");
+    let shell = format!("{root}/bin/sh");
+    let stranger = format!("jail -c name=stranger path={root}/mnt persist");
+    row.world.run(&stranger);
+    row.world.run(&format!("mount -t nullfs {root}/etc /mnt"));
+    let deleted = row.fleet.delete(Kind::Jail, "bsd-test01");
+    deleted.expect("it may go");
+    for (who, end) in [("stranger", "jail -r stranger"), ("/mnt", "umount /mnt")] {
+        let report = row.take();
+        let ready = row.condition(&report, "bsd-test01", "Ready");
+        assert_eq!(ready.reason, "RootBusy", "{ready:?}");
+        assert!(ready.message.contains(who), "{ready:?}");
+        assert!(row.entry(&shell).is_some());
+        row.world.run(end);
+    }
+    row.delete_jails();
+    assert_eq!(row.stored(), [""; 0]);
+}
+
+#[test]
+fn what_cannot_be_unpacked_is_tried_again_after_longer_and_longer() {
+    for (example, jail) in [(THICK, "bsd-test01"), (THIN, "www")] {
+        let mut row = Row::new(&manifest(example));
+        row.world.take_time();
+        let tarball = format!("{STORAGE}/images/{DIGEST}/tarball");
+        for _ in 0..ROUNDS_MAX {
+            row.world.pass().expect("it goes on");
+            if row.entry(&tarball).is_some() {
+                break;
+            }
+        }
+        let (bytes, _) = tarball_of("f ./bin/sh x\nh ./a ./nowhere\n");
+        row.change_files(|files| files.write(&tarball, bytes));
+        let mut message = String::new();
+        for _ in 0..30 {
+            let passed = row.world.pass().expect("it goes on");
+            message = row.condition(&passed.report, jail, "Ready").message;
+            row.world.sleep(60_000);
+        }
+        assert!(message.contains("tried again after"), "{message}");
+        let emulator = row.world.host.emulator();
+        let unpacked = emulator.log.iter().filter(|logged| {
+            let line = logged.argv.join(" ");
+            line.contains("tar -x")
+        });
+        let tries = unpacked.count();
+        drop(emulator);
+        assert!((2..=12).contains(&tries), "{tries}");
+        let stored = row.stored();
+        assert!(
+            !stored.iter().any(|path| path.contains(".new")),
+            "{stored:?}"
+        );
+        row.change_files(|files| files.write(&tarball, archive::base(None)));
+        row.world.sleep(3_600_000);
+        let report = row.rest();
+        let ready = row.condition(&report, jail, "Ready");
+        assert_eq!(ready.status, ConditionStatus::True, "{ready:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let mut row = Row::new(&manifest(THIN));
+    let tarball = format!("{STORAGE}/images/{DIGEST}/tarball");
+    for _ in 0..ROUNDS_MAX {
+        row.world.pass().expect("it goes on");
+        if row.entry(&tarball).is_some() {
+            break;
+        }
+    }
+    row.world.host.emulator().files.set_full(true);
+    let passed = row.world.pass().expect("it goes on");
+    let ready = row.condition(&passed.report, "www", "Ready");
+    assert!(
+        ready.message.contains("the file system of") && ready.message.contains("is full"),
+        "{ready:?}"
     );
 }

@@ -1,6 +1,7 @@
 //! Where a host keeps what roots of jails are made of, and those roots: the folders, the marks that say whose they are, and what shows that one is whole.
 //!
 //! ```text
+//! STORAGE/cellblock                    which storage it is
 //! STORAGE/images/DIGEST/image          the mark, written first
 //!                       tarball.part   what has come of it so far
 //!                       tarball        all of it, its digest and its listing checked
@@ -35,6 +36,23 @@ pub const ROOTS: &str = "roots";
 
 /// The file with the mark.
 pub const MARK: &str = "image";
+
+/// The file by which a storage is known.
+pub const STORAGE_MARK: &str = "cellblock";
+
+/// What is left beside [`MARK`] by whoever dies while that is written.
+const HALF_MARK: &str = ".image.new";
+
+/// Whether a folder with these entries has nothing in it that was put there on purpose.
+pub fn is_empty<'e>(mut entries: impl Iterator<Item = &'e String>) -> bool {
+    entries.all(|entry| entry == HALF_MARK)
+}
+
+/// Which storage it is: whose, and one of those that the host has had.
+#[must_use]
+pub fn storage_mark(cluster: &ClusterUid, host: &Uid, which: &str) -> String {
+    format!("cellblock:{cluster}:{host}:{which}\n")
+}
 
 /// The tarball while it comes.
 pub const PART: &str = "tarball.part";

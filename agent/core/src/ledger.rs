@@ -215,6 +215,14 @@ pub enum Owned {
         /// The rule, as rctl(8) prints it.
         rule: String,
     },
+    /// The folder of images and roots, by what its file of that purpose says: another one at the same path is not it. Survives a reboot, after which the disk may not be mounted.
+    #[serde(rename_all = "camelCase")]
+    Storage {
+        /// Its path, as the Host has it.
+        path: String,
+        /// What the file says.
+        mark: String,
+    },
     /// A NIC of the host that a jail has, or may have, with what it was before.
     Nic(NicState),
     /// The firewall of a jail, as its rules were loaded: no state stands that they do not permit, unless [`Self::Unchecked`] says otherwise.
@@ -468,7 +476,8 @@ impl Contents {
     fn enter_boot(&mut self, boot_id: String) {
         if self.boot_id != boot_id {
             self.boot_id = boot_id;
-            self.owned.clear();
+            self.owned
+                .retain(|owned| matches!(owned, Owned::Storage { .. }));
             for jail in self.jails.values_mut() {
                 jail.jid = 0;
                 // What is mounted there now was mounted by somebody else.

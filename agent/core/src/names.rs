@@ -123,6 +123,12 @@ fn bucket(jail: &Uid) -> u8 {
     Sha256::digest(jail.as_str().as_bytes())[0] % ANCHOR_BUCKETS
 }
 
+/// What tells one folder of images and roots from others of the same host: where and in which boot it was made.
+#[must_use]
+pub fn storage(path: &str, boot: &str) -> String {
+    hash(&["storage", path, boot])
+}
+
 fn hash(parts: &[&str]) -> String {
     let mut digest = Sha256::new();
     for part in parts {

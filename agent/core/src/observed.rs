@@ -80,6 +80,15 @@ pub struct Storage {
     /// What stands in the folder of roots, by name.
     #[serde(default)]
     pub roots: BTreeMap<String, RootFolder>,
+    /// What its file says by which it is known; none: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// Why nothing is known of what stands in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
+    /// Folders of images and roots of which nothing is known, by name, with why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unknown: BTreeMap<String, String>,
     /// What is being fetched, unpacked or removed there now, and how far it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<StorageWork>,

@@ -674,6 +674,13 @@ pub enum Op {
         /// Its path.
         path: String,
     },
+    /// Writes which storage it is, where that stands nowhere yet.
+    MarkStorage {
+        /// The storage.
+        folder: String,
+        /// Which it is.
+        mark: String,
+    },
     /// Fetches a tarball, checks its digest and its listing, and keeps it.
     FetchImage {
         /// The folder of the image.

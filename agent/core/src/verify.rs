@@ -211,10 +211,15 @@ fn nothing_left(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> bool 
         && !has_nic(findings, jail)
         && !findings.is_planned(&subjects)
         && !findings.evidence.ledger.jails.contains_key(&jail.uid)
-        && !images::has_root(findings.evidence.observed, &jail.uid)
-        && findings
-            .blocked_for(&subjects[0], reason::STORAGE_MISSING)
-            .is_none()
+        && {
+            let Evidence {
+                view,
+                observed,
+                ledger,
+                ..
+            } = findings.evidence;
+            !images::may_have_root(view, observed, ledger, &jail.uid)
+        }
 }
 
 /// Whether a NIC of the jail's has not come back, or is not yet what it was: the next one that it is given to would find it so.
@@ -386,9 +391,15 @@ fn ready(jail: &JailView, problem: Option<&Problem>, restart: Option<&str>) -> C
 /// What the jail's root was made of.
 fn root_made(evidence: Evidence<'_>, jail: &JailView) -> Option<Condition> {
     let image = jail.image.as_ref().filter(|_| !jail.deleting)?;
+    let sound = images::sound(evidence.view, evidence.observed, evidence.ledger);
     let made = images::made(evidence.view, evidence.observed, &jail.uid);
     let name = &image.name;
     let (status, reason, message) = match made {
+        _ if sound.is_err() => (
+            ConditionStatus::Unknown,
+            "StorageMissing",
+            "the host's storage cannot be looked at".to_owned(),
+        ),
         None => (
             ConditionStatus::False,
             "NotMade",

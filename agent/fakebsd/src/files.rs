@@ -34,6 +34,9 @@ pub enum FileError {
     /// ELOOP.
     #[error("Too many levels of symbolic links")]
     TooManyLinks,
+    /// EIO.
+    #[error("Input/output error")]
+    Io,
     /// ENAMETOOLONG.
     #[error("File name too long")]
     NameTooLong,
@@ -54,8 +57,10 @@ pub enum Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileTree {
     entries: BTreeMap<String, Entry>,
-    /// Files with the flag schg.
+    /// Files and directories with the flag schg or uchg.
     immutable: BTreeSet<String>,
+    /// What cannot be read because the disk is broken there.
+    unreadable: BTreeSet<String>,
     full: bool,
 }
 
@@ -100,6 +105,7 @@ impl Default for FileTree {
         Self {
             entries,
             immutable: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
             full: false,
         }
     }
@@ -220,6 +226,7 @@ impl FileTree {
         if self.is_directory(&path) {
             return Err(FileError::IsADirectory);
         }
+        self.check_flags(&path, !self.exists(&path))?;
         if self.full {
             return Err(FileError::NoSpace);
         }
@@ -248,6 +255,7 @@ impl FileTree {
         if !self.is_directory(parent(&path)) {
             return Err(FileError::NotFound);
         }
+        self.check_flags(&path, true)?;
         if self.full {
             return Err(FileError::NoSpace);
         }
@@ -268,6 +276,7 @@ impl FileTree {
                 Some(Entry::File(_)) => return Err(FileError::NotADirectory),
                 None if self.full => return Err(FileError::NoSpace),
                 None => {
+                    self.check_flags(&at, true)?;
                     self.entries.insert(at.clone(), Entry::Directory);
                 }
             }
@@ -285,7 +294,16 @@ impl FileTree {
             }
             Some(_) => {}
         }
+        self.check_flags(&path, true)?;
         self.entries.remove(&path);
+        Ok(())
+    }
+
+    /// EPERM where the file has a flag, or where its name is made, taken away or changed in a directory with one (`ufs_access`, `ufs_remove`, `ufs_rmdir`, `ufs_rename`, sys/ufs/ufs/ufs_vnops.c).
+    fn check_flags(&self, path: &str, is_named: bool) -> Result<(), FileError> {
+        if self.immutable.contains(path) || is_named && self.immutable.contains(parent(path)) {
+            return Err(FileError::NotPermitted);
+        }
         Ok(())
     }
 
@@ -297,14 +315,25 @@ impl FileTree {
         let stays = |at: &String| {
             let inside = format!("{at}/");
             let mut kept = immutable.range(at.clone()..);
-            kept.next()
-                .is_some_and(|kept| kept == at || kept.starts_with(&inside))
+            immutable.contains(parent(at))
+                || kept
+                    .next()
+                    .is_some_and(|kept| kept == at || kept.starts_with(&inside))
         };
         self.entries
             .retain(|at, _| at != &path && !at.starts_with(&below) || stays(at));
     }
 
-    /// Sets or clears the flag schg of a file.
+    /// Makes what is at `path` unreadable, or readable again.
+    pub fn set_unreadable(&mut self, path: &str, is_unreadable: bool) {
+        if is_unreadable {
+            self.unreadable.insert(normalize(path));
+        } else {
+            self.unreadable.remove(&normalize(path));
+        }
+    }
+
+    /// Sets or clears the flag schg of a file or directory.
     pub fn set_immutable(&mut self, path: &str, is_immutable: bool) {
         let path = normalize(path);
         if is_immutable {
@@ -328,6 +357,8 @@ impl FileTree {
         if !self.is_directory(parent(&to)) {
             return Err(FileError::NotFound);
         }
+        self.check_flags(&from, true)?;
+        self.check_flags(&to, true)?;
         let entry = self.entries.remove(&from).ok_or(FileError::NotFound)?;
         if entry == Entry::Directory {
             let below = format!("{from}/");
@@ -355,6 +386,9 @@ impl FileTree {
     /// The names directly inside the directory at `path`, sorted.
     pub fn list(&self, path: &str) -> Result<impl Iterator<Item = &str> + use<'_>, FileError> {
         let path = normalize(path);
+        if self.unreadable.contains(&path) {
+            return Err(FileError::Io);
+        }
         match self.entries.get(&path) {
             Some(Entry::Directory) => {}
             Some(Entry::File(_) | Entry::Symlink(_)) => return Err(FileError::NotADirectory),

@@ -30,7 +30,7 @@ mod cmd;
 
 /// What tests need to make emulated tarballs and servers of them.
 pub mod archive {
-    pub use crate::cmd::archive::{HEAD, Served, TAIL, base, sha256_of};
+    pub use crate::cmd::archive::{HEAD, OWNER, Served, TAIL, base, sha256_of};
 }
 
 pub use emulator::Emulator;

@@ -80,11 +80,18 @@ impl System for Emulated {
 
     fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
         let files = &mut self.emulator().files;
-        let parent = path.rsplit_once('/').map_or("/", |(parent, _)| parent);
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         files
             .create_directories(parent)
             .and_then(|()| files.write(path, content))
-            .map_err(|error| file_error("write", path, error))
+            .map_err(|error| file_error("write", path, error))?;
+        // What one has left that died over it is replaced, and renamed.
+        let beside = format!("{parent}/.{name}.new");
+        if files.exists(&beside) {
+            let removed = files.remove(&beside);
+            removed.map_err(|error| file_error("remove", &beside, error))?;
+        }
+        Ok(())
     }
 
     fn remove_file(&self, path: &str) -> Result<(), SystemError> {
@@ -95,7 +102,9 @@ impl System for Emulated {
     }
 
     fn list_dir(&self, path: &str) -> Result<Option<Vec<String>>, SystemError> {
-        match self.emulator().files.list(path) {
+        let files = &self.emulator().files;
+        let real = files.real_path(path).ok().flatten();
+        match files.list(real.as_deref().unwrap_or(path)) {
             Ok(names) => Ok(Some(names.map(str::to_owned).collect())),
             Err(FileError::NotFound) => Ok(None),
             Err(error) => Err(file_error("list", path, error)),
@@ -217,7 +226,7 @@ fn file_error(action: &'static str, path: &str, error: FileError) -> SystemError
         FileError::NoSpace => io::ErrorKind::StorageFull,
         FileError::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
         FileError::NotPermitted => io::ErrorKind::PermissionDenied,
-        FileError::TooManyLinks | FileError::NameTooLong => io::ErrorKind::Other,
+        FileError::TooManyLinks | FileError::NameTooLong | FileError::Io => io::ErrorKind::Other,
     };
     SystemError::File {
         action,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cellblock_agent_core::host::{Host, HostError, Performed, STARTING, STOPPING, Wanted};
-use cellblock_agent_core::observed::{Observed, StorageWork};
+use cellblock_agent_core::observed::{Observed, Storage, StorageWork};
 use cellblock_agent_core::op::Op;
 
 use crate::command::JAIL_TIMEOUT;
@@ -37,6 +37,10 @@ pub struct FreeBsd {
     jobs: Mutex<BTreeMap<String, Job>>,
     /// What is done in the storage of images and roots: one thing after the other, because each takes all that the disk has.
     storage: Mutex<Option<StorageWorkState>>,
+    /// What could not be made there, until when it is not tried again. A restarted agent tries at once.
+    pauses: Mutex<BTreeMap<String, Pause>>,
+    /// Since when each folder of an image is seen with a refusal, by its name.
+    refusals: Mutex<BTreeMap<String, Duration>>,
     /// When each jail(8) that another agent has left was seen first, by its command line.
     orphans: Mutex<BTreeMap<String, Duration>>,
 }
@@ -59,6 +63,20 @@ struct Job {
 struct StorageWorkState {
     op: Op,
     state: Result<Box<StorageJob>, HostError>,
+}
+
+/// How long it is before something is tried again that fails whole, which takes long and fills the disk meanwhile: twice as long each time.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest of these, and how long a refused tarball is not asked for again.
+const PAUSE_MAX: Duration = Duration::from_secs(3_600);
+
+/// An operation on the storage that has failed.
+struct Pause {
+    op: Op,
+    error: HostError,
+    until: Duration,
+    length: Duration,
 }
 
 enum State {
@@ -91,6 +109,8 @@ impl FreeBsd {
             patience: None,
             jobs: Mutex::default(),
             storage: Mutex::default(),
+            pauses: Mutex::default(),
+            refusals: Mutex::default(),
             orphans: Mutex::default(),
         }
     }
@@ -158,6 +178,75 @@ impl FreeBsd {
         };
         jobs.insert(name.to_owned(), job);
         Ok(Performed::Begun)
+    }
+
+    /// Performs an operation on the storage, unless the same has failed a moment ago.
+    fn perform_storage(&self, op: &Op, of: &str) -> Result<Performed, HostError> {
+        let now = self.system().now();
+        let paused = |op: &Op| {
+            let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+            let pause = pauses.get(of).filter(|pause| pause.op == *op)?;
+            Some((pause.error.clone(), pause.until, pause.length))
+        };
+        let before = paused(op);
+        if let Some((error, _, _)) = before.clone().filter(|(_, until, _)| now < *until) {
+            return Err(error);
+        }
+        let performed = match self.patience {
+            Some(patience) => self.perform_beside(op, patience),
+            None => self.inner.perform(op).map(|()| Performed::Done),
+        };
+        if let Op::FetchImage { .. } = op
+            && !matches!(performed, Ok(Performed::Postponed))
+        {
+            let refusals = self.refusals.lock();
+            refusals.unwrap_or_else(PoisonError::into_inner).remove(of);
+        }
+        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        match performed {
+            Err(error) if matches!(op, Op::UnpackBase { .. } | Op::MakeRoot { .. }) => {
+                let length = before.map_or(PAUSE, |(_, _, length)| PAUSE_MAX.min(length * 2));
+                let minutes = length.as_secs() / 60;
+                let pause = Pause {
+                    op: op.clone(),
+                    error: HostError {
+                        message: format!("{}; tried again after {minutes} min", error.message),
+                        ..error
+                    },
+                    until: self.system().now() + length,
+                    length,
+                };
+                let error = pause.error.clone();
+                pauses.insert(of.to_owned(), pause);
+                Err(error)
+            }
+            Ok(Performed::Done) => {
+                pauses.remove(of);
+                Ok(Performed::Done)
+            }
+            performed => performed,
+        }
+    }
+
+    /// A refusal is told for so long, and then forgotten: what is there may be another file by then.
+    fn forget_refusals(&self, storage: &mut Storage) {
+        let now = self.system().now();
+        let refusals = self.refusals.lock();
+        let mut refusals = refusals.unwrap_or_else(PoisonError::into_inner);
+        let images = &mut storage.images;
+        refusals.retain(|digest, _| {
+            let found = images.get(digest);
+            found.is_some_and(|found| found.refused.is_some())
+        });
+        for (digest, found) in images
+            .iter_mut()
+            .filter(|(_, found)| found.refused.is_some())
+        {
+            let since = *refusals.entry(digest.clone()).or_insert(now);
+            if now.saturating_sub(since) >= PAUSE_MAX {
+                found.refused = None;
+            }
+        }
     }
 
     /// Performs an operation on the storage beside everything else.
@@ -327,6 +416,7 @@ impl Host for FreeBsd {
             .map_err(HostError::from)?;
         if let Some(storage) = &mut observed.storage {
             storage.work = work;
+            self.forget_refusals(storage);
         }
         Ok(Observed { busy, ..observed })
     }
@@ -336,8 +426,10 @@ impl Host for FreeBsd {
             (Op::StartJail { name, .. } | Op::StopJail { name, .. }, Some(patience)) => {
                 self.perform_slowly(name, op, patience)
             }
-            (op, Some(patience)) if op.storage_of().is_some() => self.perform_beside(op, patience),
-            _ => self.inner.perform(op).map(|()| Performed::Done),
+            _ => match op.storage_of() {
+                Some(of) => self.perform_storage(op, of),
+                None => self.inner.perform(op).map(|()| Performed::Done),
+            },
         }
     }
 }

@@ -29,6 +29,7 @@ pub fn check(listing: &str) -> Result<(), String> {
             .zip(name(line))
             .ok_or_else(|| format!("its listing cannot be read: `{}`", cut(line)))?;
         check_entry(entry.0, entry.1)?;
+        check_entered(entry.0, entry.1)?;
     }
     if count == 0 {
         return Err("there is nothing in it".to_owned());
@@ -81,6 +82,18 @@ fn check_entry(kind: char, text: &str) -> Result<(), String> {
         's' => Err(format!("`{}` is a socket", cut(text))),
         _ => Err(format!("nobody knows what `{}` is", cut(text))),
     }
+}
+
+/// What is gone into on the host when a root is made of it is a directory: a link there would lead out of it.
+fn check_entered(kind: char, text: &str) -> Result<(), String> {
+    let path = text.split(" -> ").next().unwrap_or_default();
+    let path = path.split(" link to ").next().unwrap_or_default();
+    let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    let parts: Vec<&str> = parts.collect();
+    if kind != 'd' && matches!(parts[..], [] | ["usr"]) {
+        return Err(format!("`{}` is no directory", cut(path)));
+    }
+    Ok(())
 }
 
 fn check_name(path: &str) -> Result<(), String> {

@@ -285,6 +285,7 @@ impl fmt::Display for Op {
             } => {
                 write!(f, "kill states translated from {from} to {to}")
             }
+            Self::MarkStorage { folder, .. } => write!(f, "mark storage {folder}"),
             Self::FetchImage {
                 tarball, digest, ..
             } => write!(f, "fetch {tarball} ({})", short(digest)),

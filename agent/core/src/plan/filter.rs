@@ -179,6 +179,7 @@ impl Planner<'_> {
                 | Owned::NgUplink { .. }
                 | Owned::NgEther { .. }
                 | Owned::LaggPort { .. }
+                | Owned::Storage { .. }
                 | Owned::Route { .. }
                 | Owned::TableRoute(_)
                 | Owned::Firewall { .. }

@@ -11,9 +11,12 @@ use super::phase::Phase;
 use super::roots::is_inside;
 use super::{Planner, reason};
 use crate::image::{
-    self, BASE, ROOT, RootMark, TARBALL, image_folder, image_mark, root_folder, short,
+    self, BASE, ROOT, RootMark, STORAGE_MARK, TARBALL, image_folder, image_mark, root_folder,
+    short, storage_mark,
 };
-use crate::observed::{ImageFolder, Observed, RootFolder, Storage};
+use crate::ledger::{Ledger, Owned};
+use crate::names;
+use crate::observed::{Directory, ImageFolder, Observed, RootFolder, Storage};
 use crate::op::{Op, Subject};
 
 /// How long a tarball may take to come, in milliseconds: what fetch(1) is given, and a little.
@@ -24,10 +27,111 @@ pub(super) fn storage(view: &HostView) -> Option<&str> {
     view.host.storage.as_ref()?.path.as_deref()
 }
 
-/// Whether anything stands where a jail's root is made.
-pub(crate) fn has_root(observed: &Observed, uid: &Uid) -> bool {
-    let storage = observed.storage.as_ref();
-    storage.is_some_and(|storage| storage.roots.contains_key(uid.as_str()))
+/// The storage, if it is the one that the Host's path has always led to.
+pub(crate) fn sound<'o>(
+    view: &HostView,
+    observed: &'o Observed,
+    ledger: &Ledger,
+) -> Result<&'o Storage, String> {
+    let Some(declared) = storage(view) else {
+        return Err(format!(
+            "spec.image: host `{}` has no spec.storage.path, where roots are made",
+            view.host_name
+        ));
+    };
+    let refused = |why: String| {
+        let host = &view.host_name;
+        Err(format!(
+            "spec.storage.path of host `{host}`: `{declared}` {why}"
+        ))
+    };
+    let Some(storage) = &observed.storage else {
+        let why = match observed.directories.get(declared) {
+            Some(Directory::Unknown(why)) => format!("cannot be looked at: {why}"),
+            Some(Directory::At(_) | Directory::Absent) | None => "is no directory there".to_owned(),
+        };
+        return refused(format!("{why}; make it, or mount what is to be there"));
+    };
+    if let Some(why) = &storage.unread {
+        return refused(format!("{why}; mend it there"));
+    }
+    let (path, found) = (&storage.path, storage.mark.as_deref());
+    match known(ledger, declared) {
+        Some(known) if found == Some(known) => Ok(storage),
+        Some(known) => {
+            let found = if found.is_none() {
+                "is not there"
+            } else {
+                "says something else"
+            };
+            let line = known.trim_end();
+            refused(format!(
+                "is not what it was: its file `{STORAGE_MARK}` {found}; mount the disk that has it, or, where that is lost for good, say so with `echo {line} > {path}/{STORAGE_MARK}`"
+            ))
+        }
+        None if found.is_none_or(|found| is_own_storage(view, found)) => Ok(storage),
+        None => refused(format!(
+            "is another host's, or another cluster's, by its file `{STORAGE_MARK}`; name another directory, or remove {path}/{STORAGE_MARK} if nobody else uses it"
+        )),
+    }
+}
+
+/// By what a storage at that path is known.
+fn known<'l>(ledger: &'l Ledger, declared: &str) -> Option<&'l str> {
+    let mut owned = ledger.owned.iter();
+    owned.find_map(|owned| match owned {
+        Owned::Storage { path, mark } if path == declared => Some(mark.as_str()),
+        _ => None,
+    })
+}
+
+fn is_own_storage(view: &HostView, mark: &str) -> bool {
+    mark.starts_with(storage_mark(&view.cluster, &view.host_uid, "").trim_end())
+}
+
+/// Whether that storage is to be remembered: as long as a root may be in it.
+pub(super) fn needs_storage(view: &HostView, path: &str) -> bool {
+    let mut jails = view.jails.values();
+    storage(view) == Some(path) && jails.any(|jail| jail.spec.image.is_some())
+}
+
+/// The storage of which the ledger does not know yet.
+pub(super) fn storage_to_know(
+    view: &HostView,
+    observed: &Observed,
+    ledger: &Ledger,
+) -> Option<Owned> {
+    let (path, storage) = (storage(view)?, observed.storage.as_ref()?);
+    let mark = storage.mark.as_ref()?;
+    let is_new = known(ledger, path).is_none() && is_own_storage(view, mark);
+    (is_new && needs_storage(view, path)).then(|| Owned::Storage {
+        path: path.to_owned(),
+        mark: mark.clone(),
+    })
+}
+
+/// Whether a path is where the root of that jail is made, in whichever storage.
+pub(super) fn is_made_root(path: &str, uid: &Uid) -> bool {
+    path.ends_with(&format!("{}/{ROOT}", root_folder("", uid)))
+}
+
+/// Whether anything stands where a jail's root is made, or that is not known.
+pub(crate) fn may_have_root(
+    view: &HostView,
+    observed: &Observed,
+    ledger: &Ledger,
+    uid: &Uid,
+) -> bool {
+    match sound(view, observed, ledger) {
+        Ok(storage) => {
+            let uid = uid.as_str();
+            storage.roots.contains_key(uid) || storage.unknown.contains_key(uid)
+        }
+        Err(_) => {
+            let jail = view.jails.get(uid);
+            storage(view).is_some() && jail.is_some_and(|jail| jail.spec.image.is_some())
+        }
+    }
 }
 
 /// The mark of a jail's root that is whole.
@@ -58,7 +162,7 @@ pub(super) fn base(view: &HostView, observed: &Observed, jail: &JailView) -> Opt
 fn is_our_image(view: &HostView, folder: &ImageFolder) -> bool {
     match &folder.mark {
         Some(mark) => *mark == image_mark(&view.cluster),
-        None => folder.entries.is_empty(),
+        None => image::is_empty(folder.entries.iter()),
     }
 }
 
@@ -66,7 +170,7 @@ fn is_our_image(view: &HostView, folder: &ImageFolder) -> bool {
 pub(super) fn is_own_root(view: &HostView, folder: &RootFolder, uid: &Uid) -> bool {
     match folder.owner() {
         Some(mark) => mark.cluster == view.cluster && mark.jail == *uid,
-        None => folder.mark.is_none() && folder.entries.is_empty(),
+        None => folder.mark.is_none() && image::is_empty(folder.entries.iter()),
     }
 }
 
@@ -90,7 +194,16 @@ impl<'a> Planner<'a> {
             return true;
         }
         let subject = Subject::Jail(view.uid.clone());
+        if storage.mark.is_none() {
+            self.mark_storage(&subject, storage);
+            return false;
+        }
         let folder = image_folder(&storage.path, digest);
+        if let Some(why) = storage.unknown.get(digest) {
+            let message = format!("`{folder}` {why}; mend it there");
+            self.block(&subject, reason::ROOT_REFUSED, message);
+            return false;
+        }
         if stands.is_some_and(|stands| !is_our_image(self.view, stands)) {
             let message = format!(
                 "`{folder}` is there and was not put there by us; move it away, or give the Host another spec.storage"
@@ -109,9 +222,8 @@ impl<'a> Planner<'a> {
         }
         if let Some(why) = self.refusal(stands, image).filter(|_| !has(TARBALL)) {
             let message = format!(
-                "image `{}`: {why}; correct spec.release of the Image, or put right what is there and remove {folder}/{}",
-                image.name,
-                image::REFUSED
+                "image `{}`: {why}; correct spec.release of the Image, or put right what is there: it is fetched again in an hour at the latest",
+                image.name
             );
             self.block(&subject, reason::IMAGE_REFUSED, message);
             return false;
@@ -154,6 +266,19 @@ impl<'a> Planner<'a> {
         false
     }
 
+    fn mark_storage(&mut self, subject: &Subject, storage: &Storage) {
+        let which = names::storage(&storage.path, &self.observed.boot_id);
+        let op = Op::MarkStorage {
+            folder: storage.path.clone(),
+            mark: storage_mark(&self.view.cluster, &self.view.host_uid, &which),
+        };
+        let message = format!("its root: {op}");
+        self.wait(subject, reason::IMAGE_PREPARING, message, PREPARING_MS_MAX);
+        if !self.steps.iter().any(|(_, step)| step.op == op) {
+            self.step(Phase::MakeRoot, subject, op);
+        }
+    }
+
     /// Why a tarball was refused. A file of the host costs little to be looked at again.
     fn refusal(&self, stands: Option<&'a ImageFolder>, image: &ImageView) -> Option<&'a str> {
         let text = stands?.refused.as_deref()?;
@@ -171,15 +296,20 @@ impl<'a> Planner<'a> {
 
     fn plan_remove_root(&mut self, jail: &'a JailView) {
         let subject = Subject::Jail(jail.uid.clone());
-        let Some(storage) = &self.observed.storage else {
-            if let Some(path) = self::storage(self.view) {
-                let message = format!(
-                    "spec.storage.path of the Host: `{path}` is not there, and the jail's root may be in it; mount it, or make the directory if it is lost"
-                );
-                self.block(&subject, reason::STORAGE_MISSING, message);
+        let storage = match sound(self.view, self.observed, self.ledger) {
+            Ok(storage) => storage,
+            Err(message) => {
+                if self::storage(self.view).is_some() {
+                    self.block(&subject, reason::STORAGE_MISSING, message);
+                }
+                return;
             }
-            return;
         };
+        if let Some(why) = storage.unknown.get(jail.uid.as_str()) {
+            let folder = root_folder(&storage.path, &jail.uid);
+            let message = format!("`{folder}`, where the jail's root is, {why}; mend it there");
+            return self.block(&subject, reason::ROOT_REFUSED, message);
+        }
         let Some(found) = storage.roots.get(jail.uid.as_str()) else {
             return;
         };
@@ -197,18 +327,27 @@ impl<'a> Planner<'a> {
         if let Some(message) = working(storage, &[jail.uid.as_str()]) {
             return self.wait(&subject, reason::BUSY, message, PREPARING_MS_MAX);
         }
+        // A dying one has no process in it any more.
+        let mut jails = self.observed.jails.iter().filter(|found| !found.dying);
+        if let Some(found) = jails.find(|found| is_inside(&found.path, &folder)) {
+            let message = format!(
+                "jail `{}` (jid {}) has the root `{}`; stop it: nothing is removed under a jail",
+                found.name, found.jid, found.path
+            );
+            return self.block(&subject, reason::ROOT_BUSY, message);
+        }
         let ours = self.ledger.jails.get(&jail.uid);
         let mounts = self.observed.mounts.iter();
         let mut mounts = mounts
-            .filter(|mount| is_inside(&mount.target, &folder))
+            .filter(|mount| is_inside(&mount.target, &folder) || is_inside(&mount.source, &folder))
             .peekable();
         if mounts.peek().is_some() {
             let stranger =
                 mounts.find(|mount| ours.is_none_or(|ours| !ours.mounts.contains(&mount.target)));
             if let Some(mount) = stranger {
                 let message = format!(
-                    "`{}` is mounted below the jail's root and was not mounted by us; unmount it: nothing is removed over a mount",
-                    mount.target
+                    "`{}` is mounted on `{}`, below the jail's root or from it, and was not mounted by us; unmount it: nothing is removed over a mount",
+                    mount.source, mount.target
                 );
                 self.block(&subject, reason::ROOT_BUSY, message);
             }
@@ -224,7 +363,11 @@ impl<'a> Planner<'a> {
 
     /// Images of ours that no jail of the view is made of, and no root stands on.
     pub(super) fn plan_leftover_images(&mut self) {
-        let Some(storage) = &self.observed.storage else {
+        // What is made of an image may be among what is not known.
+        let Some(storage) = sound(self.view, self.observed, self.ledger)
+            .ok()
+            .filter(|storage| storage.unknown.is_empty())
+        else {
             return;
         };
         let staying = self.view.jails.values().filter(|jail| !jail.deleting);

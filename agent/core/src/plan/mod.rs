@@ -124,7 +124,9 @@ pub mod reason {
     pub const IMAGE_PREPARING: &str = "ImagePreparing";
     /// The tarball is not what the Image says, or nothing that is unpacked.
     pub const IMAGE_REFUSED: &str = "ImageRefused";
-    /// The host has no place for images, or it is not there.
+    /// The root was made, and is not there any more.
+    pub const ROOT_LOST: &str = "RootLost";
+    /// The host has no place for images, or it is not there, or not the one that it was.
     pub const STORAGE_MISSING: &str = "StorageMissing";
     /// Something is mounted below a root, or of an image, that is to go.
     pub const ROOT_BUSY: &str = "RootBusy";
@@ -567,7 +569,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
                 && !observed.files.contains_key(&ours.conf)
                 && (linked.is_empty() || !linked.contains(&names::Node::hash_of(uid)))
                 && (observed.netgraph.unread.is_none() || !netgraph::may_be_switched(view, uid))
-                && !images::has_root(observed, uid)
+                && !images::may_have_root(view, observed, ledger, uid)
                 && {
                     let mut addresses = ours.addresses.iter().chain(&ours.former);
                     !addresses.any(|address| standing.contains(address))
@@ -610,6 +612,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
     jails
         .map(|(uid, jail)| Change::KnowJail(uid, jail))
         .chain(gone.iter().cloned().map(Change::Disown))
+        .chain(images::storage_to_know(view, observed, ledger).map(Change::Own))
         .chain(left.into_iter().map(Change::ForgetJail))
         .chain(acquitted.cloned().map(Change::Acquit))
         .collect()
@@ -697,6 +700,7 @@ fn still_there<'a>(
             let mut named = index.interfaces_named(port);
             is_port || named.any(|found| found.mtu != *mtu)
         }
+        Owned::Storage { path, .. } => images::needs_storage(view, path),
         Owned::Nic(state) => nics::is_lent(observed, index, state),
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),
     }

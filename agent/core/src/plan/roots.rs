@@ -120,31 +120,17 @@ impl<'a, 'o> Roots<'a, 'o> {
 
     /// The root of a jail that is made of an image, whether it is there yet or not.
     fn resolve_made(&self, jail: &JailView) -> Result<String, Refused> {
-        let Some(declared) = images::storage(self.view) else {
-            let message = format!(
-                "spec.image: host `{}` has no spec.storage.path, where roots are made",
-                self.host
-            );
-            return Err((reason::STORAGE_MISSING, message));
-        };
-        let Some(storage) = &self.observed.storage else {
-            let why = match self.observed.directories.get(declared) {
-                Some(Directory::Unknown(why)) => format!("cannot be looked at: {why}"),
-                Some(Directory::At(_) | Directory::Absent) | None => {
-                    "is no directory there".to_owned()
-                }
-            };
-            let message = format!(
-                "spec.storage.path of host `{}`: `{declared}` {why}; make it, or mount what is to be there",
-                self.host
-            );
-            return Err((reason::STORAGE_MISSING, message));
-        };
+        let storage = images::sound(self.view, self.observed, self.ledger)
+            .map_err(|message| (reason::STORAGE_MISSING, message))?;
         if jail.image.is_none() {
             let message = "the view does not contain the jail's image".to_owned();
             return Err((reason::REFERENCE_MISSING, message));
         }
         let folder = root_folder(&storage.path, &jail.uid);
+        if let Some(why) = storage.unknown.get(jail.uid.as_str()) {
+            let message = format!("`{folder}`, where the jail's root is, {why}; mend it there");
+            return Err((reason::ROOT_REFUSED, message));
+        }
         let found = storage.roots.get(jail.uid.as_str());
         if found.is_some_and(|found| !images::is_own_root(self.view, found, &jail.uid)) {
             let message = format!(
@@ -157,6 +143,23 @@ impl<'a, 'o> Roots<'a, 'o> {
         self.check_place(&path)
             .and_then(|()| self.check_neighbours(jail, &path))
             .map_err(|(reason, why)| (reason, format!("spec.image: `{path}` {why}")))?;
+        let had = self.ledger.jails.get(&jail.uid);
+        let was_made = had.is_some_and(|ours| images::is_made_root(&ours.path, &jail.uid));
+        let mut incarnations = self.index.incarnations(&jail.uid);
+        let running = incarnations.find(|found| !found.dying && found.path != path);
+        if let Some(running) = running.filter(|_| was_made) {
+            let message = format!(
+                "spec.storage.path of the Host leads to `{path}` now and led to `{}` when the jail was started; set it right, or stop the jail (spec.runPolicy: Stopped) before it moves",
+                running.path
+            );
+            return Err((reason::ROOT_CHANGED, message));
+        }
+        if was_made && found.is_none_or(|found| !found.entries.contains(ROOT)) {
+            let message = format!(
+                "`{path}`, which the jail has run in, is not there any more, and no other one is made in its place; put it back, or delete the Jail and make it anew"
+            );
+            return Err((reason::ROOT_LOST, message));
+        }
         Ok(path)
     }
 

@@ -266,6 +266,7 @@ impl Planner<'_> {
                 | Owned::NgUplink { .. }
                 | Owned::NgEther { .. }
                 | Owned::LaggPort { .. }
+                | Owned::Storage { .. }
                 | Owned::Nic(_)
                 | Owned::TableRoute(_)
                 | Owned::Limit { .. }
@@ -326,6 +327,7 @@ impl DesiredLink {
             | Owned::NgUplink { .. }
             | Owned::NgEther { .. }
             | Owned::LaggPort { .. }
+            | Owned::Storage { .. }
             | Owned::Nic(_)
             | Owned::TableRoute(_)
             | Owned::Limit { .. }

@@ -653,6 +653,7 @@ impl<'a> Planner<'a> {
                 Owned::BroughtUp { .. }
                 | Owned::LinkLocal { .. }
                 | Owned::LaggPort { .. }
+                | Owned::Storage { .. }
                 | Owned::Member { .. }
                 | Owned::Redirect { .. }
                 | Owned::Firewall { .. }

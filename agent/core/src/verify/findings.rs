@@ -206,7 +206,8 @@ impl<'a> Findings<'a> {
             | Owned::Limit { .. }
             | Owned::Sysctl { .. }
             | Owned::Nic(_)
-            | Owned::Translation { .. } => None,
+            | Owned::Translation { .. }
+            | Owned::Storage { .. } => None,
         });
         let failed = &self.evidence.outcome.failed;
         subjects

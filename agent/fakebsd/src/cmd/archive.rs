@@ -13,6 +13,9 @@ use crate::output::Output;
 /// How the first line of an emulated tarball begins.
 pub const HEAD: &str = "#tar";
 
+/// How the second one begins where the owners of all entries have other names than `root` and `wheel`.
+pub const OWNER: &str = "#owner ";
+
 /// Its last one.
 pub const TAIL: &str = "#end\n";
 
@@ -151,12 +154,13 @@ pub(super) fn sha256(host: &Emulator, arguments: &[String]) -> Output {
 
 /// `tar -t -v -f FILE` and `tar -x -p -f FILE -C DIRECTORY`
 pub(super) fn tar(host: &mut Emulator, arguments: &[String]) -> Output {
-    let (mut lists, mut file, mut directory) = (false, None, None);
+    let (mut lists, mut numeric, mut file, mut directory) = (false, false, None, None);
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.as_str() {
             "-t" => lists = true,
             "-x" | "-v" | "-p" => {}
+            "--numeric-owner" => numeric = true,
             "-f" => file = words.next(),
             "-C" => directory = words.next(),
             word => {
@@ -179,8 +183,18 @@ pub(super) fn tar(host: &mut Emulator, arguments: &[String]) -> Output {
     let entries = text
         .strip_prefix(HEAD)
         .and_then(|rest| rest.split_once('\n'));
-    let Some((_, entries)) = entries else {
+    let Some((_, mut entries)) = entries else {
         return Output::failure(1, "tar: Error opening archive: Unrecognized archive format");
+    };
+    let owner = match entries
+        .strip_prefix(OWNER)
+        .and_then(|rest| rest.split_once('\n'))
+    {
+        Some((owner, rest)) => {
+            entries = rest;
+            owner
+        }
+        None => "root   wheel",
     };
     let whole = entries.strip_suffix(TAIL);
     let mut output = Output::success();
@@ -192,7 +206,8 @@ pub(super) fn tar(host: &mut Emulator, arguments: &[String]) -> Output {
         );
         let rest = words.next().unwrap_or_default();
         if lists {
-            output.line(listed(kind, path, rest));
+            let owner = if numeric { "0      0    " } else { owner };
+            output.line(listed(owner, kind, path, rest));
             continue;
         }
         let Some(directory) = directory else {
@@ -218,7 +233,7 @@ pub(super) fn tar(host: &mut Emulator, arguments: &[String]) -> Output {
 }
 
 /// A line of `tar -tv` (`list_item_verbose`, contrib/libarchive/tar/util.c).
-fn listed(kind: &str, path: &str, rest: &str) -> String {
+fn listed(owner: &str, kind: &str, path: &str, rest: &str) -> String {
     let (mode, name) = match kind {
         "d" => ("drwxr-xr-x", format!("{path}/")),
         "l" => ("lrwxr-xr-x", format!("{path} -> {rest}")),
@@ -233,7 +248,7 @@ fn listed(kind: &str, path: &str, rest: &str) -> String {
     } else {
         "0"
     };
-    format!("{mode}  0 root   wheel {size:>7} Nov 21  2026 {name}")
+    format!("{mode}  0 {owner} {size:>7} Nov 21  2026 {name}")
 }
 
 fn extract(
@@ -272,39 +287,44 @@ fn extract(
     }
 }
 
-/// `chflags -R 0 PATH`
+/// `chflags -R -x 0 PATH`, `chflags -h 0 PATH`, and the same with `schg` or `uchg`
 pub(super) fn chflags(host: &mut Emulator, arguments: &[String]) -> Output {
-    let [option, flags, path] = arguments else {
+    let options = arguments.iter().take_while(|word| word.starts_with('-'));
+    let options: Vec<&str> = options.map(String::as_str).collect();
+    let [flags, path] = arguments.get(options.len()..).unwrap_or_default() else {
         return Output::failure(
             1,
             "usage: chflags [-fhvx] [-R [-H | -L | -P]] flags file ...",
         );
     };
-    if option != "-R" || flags != "0" {
-        return Output::failure(1, format!("chflags: invalid flags: {flags}"));
+    let is_set = match flags.as_str() {
+        "0" | "noschg" | "nouchg" => false,
+        "schg" | "uchg" => true,
+        _ => return Output::failure(1, format!("chflags: invalid flags: {flags}")),
+    };
+    let has = |option: &str| options.contains(&option);
+    if has("-R") && has("-h") {
+        return Output::failure(
+            1,
+            "chflags: the -R and -h options may not be specified together.",
+        );
     }
     if !host.files.exists(path) {
         return Output::failure(1, format!("chflags: {path}: {}", FileError::NotFound));
     }
     let path = normalize(path);
     let below = format!("{path}/");
-    let read_only = host
-        .kernel
-        .mount_of(&path)
-        .is_some_and(|mount| mount.read_only);
-    if read_only {
+    let mount = host.kernel.mount_of(&path);
+    if mount.is_some_and(|mount| mount.read_only) {
         return Output::failure(1, format!("chflags: {path}: {}", FileError::ReadOnly));
     }
-    let found: Vec<String> = host
-        .files
-        .iter()
-        .filter(|(at, entry)| {
-            (*at == path || at.starts_with(&below)) && matches!(entry, Entry::File(_))
-        })
-        .map(|(at, _)| at.to_owned())
-        .collect();
+    let found = host.files.iter().filter(|(at, entry)| {
+        let is_meant = *at == path || has("-R") && at.starts_with(&below);
+        is_meant && !matches!(entry, Entry::Symlink(_))
+    });
+    let found: Vec<String> = found.map(|(at, _)| at.to_owned()).collect();
     for at in found {
-        host.files.set_immutable(&at, false);
+        host.files.set_immutable(&at, is_set);
     }
     Output::success()
 }

@@ -159,7 +159,7 @@ fn two_paths(
     let [from, to] = operands else {
         return Output::failure(1, format!("usage: {program} source target"));
     };
-    let to = if host.files.is_directory(to) && program != "cp" {
+    let to = if host.files.is_directory(to) {
         format!(
             "{to}/{}",
             from.trim_end_matches('/')

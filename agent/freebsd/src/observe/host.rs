@@ -95,8 +95,8 @@ pub(crate) fn look(
     };
     // Where its path cannot be looked at, that stands with the directories.
     let storage = match &wanted.storage {
-        Some(path) if system.real_path(path).is_ok() => storage::look(system, path)?,
-        Some(_) | None => None,
+        Some(path) => storage::look(system, path),
+        None => None,
     };
     Ok(Observed {
         busy: BTreeMap::new(),

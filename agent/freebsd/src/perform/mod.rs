@@ -190,6 +190,7 @@ impl Performer<'_> {
             Op::ClearAnchor { anchor } => self.clear_anchor(anchor),
             Op::KillStates { address } => self.kill_states(*address),
             Op::KillTranslated { from, to, except } => self.kill_translated(*from, *to, except),
+            Op::MarkStorage { folder, mark } => self.mark_storage(folder, mark),
             Op::FetchImage { .. }
             | Op::UnpackBase { .. }
             | Op::MakeRoot { .. }

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use cellblock_agent_core::image::{
-    self, BASE, BASEJAIL, GONE, LISTING, MARK, NEW, PART, REFUSED, ROOT, RootMark, SHARED, TARBALL,
+    self, BASE, BASEJAIL, GONE, LISTING, MARK, NEW, PART, REFUSED, ROOT, RootMark, SHARED,
+    STORAGE_MARK, TARBALL,
 };
 use cellblock_agent_core::op::Op;
 use cellblock_schemas::ids::Uid;
@@ -34,6 +35,9 @@ const TARBALL_BYTES_MAX: u64 = 1 << 34;
 /// The steps in which progress is told, in octets: a report a second would be worth nobody's while.
 const PROGRESS_BYTES: u64 = 1 << 24;
 
+/// How the names begin of files that fetch(1) writes before it gives them the name that it was told (`mkstemps`, usr.bin/fetch/fetch.c).
+const FETCHING: &str = ".fetch.";
+
 /// The file with the standard error of what works in a folder.
 const STDERR: &str = "stderr";
 
@@ -44,6 +48,10 @@ pub(crate) struct StorageJob {
     pub(crate) of: String,
     stages: VecDeque<Stage>,
     running: Option<Running>,
+    /// What is half made, and is removed where it cannot be made whole: the disk may be full of it.
+    debris: Option<String>,
+    /// Why it could not, while that goes on.
+    failed: Option<Failure>,
 }
 
 /// The command that runs now.
@@ -55,6 +63,8 @@ struct Running {
 
 /// One step of it.
 enum Stage {
+    /// Removes the files that what was done before has left.
+    Tidy,
     /// Writes the mark, before anything else is there.
     Mark(String),
     /// A command that must succeed, what it does, and what becomes of it, where that grows.
@@ -82,7 +92,8 @@ impl Stage {
             | Self::Fetch(_, command)
             | Self::Sum(_, command, _)
             | Self::List(_, command) => Some(command),
-            Self::Mark(_)
+            Self::Tidy
+            | Self::Mark(_)
             | Self::Clear(_)
             | Self::Template(..)
             | Self::Rename(..)
@@ -97,7 +108,7 @@ impl Stage {
             Self::Sum(..) => "checking the digest",
             Self::List(..) => "checking the listing",
             Self::Mark(_) | Self::Template(..) | Self::Rename(..) => "making the root",
-            Self::Clear(_) | Self::Leave => "removing",
+            Self::Tidy | Self::Clear(_) | Self::Leave => "removing",
         }
     }
 }
@@ -109,6 +120,7 @@ impl Performer<'_> {
             return Ok(None);
         };
         let folder = folder_of(op)?;
+        self.check_real(folder)?;
         let begun = if let Op::FetchImage {
             folder,
             mark,
@@ -142,8 +154,13 @@ impl Performer<'_> {
         Ok(begun.map(|stages| StorageJob {
             folder: folder.to_owned(),
             of: of.to_owned(),
+            debris: stages.iter().find_map(|stage| match stage {
+                Stage::Rename(new, _) if new.ends_with(NEW) => Some(new.clone()),
+                _ => None,
+            }),
             stages: stages.into(),
             running: None,
+            failed: None,
         }))
     }
 
@@ -162,6 +179,24 @@ impl Performer<'_> {
         job: &mut StorageJob,
         patience: Duration,
     ) -> Result<bool, Failure> {
+        loop {
+            let went = self.advance(job, patience);
+            match (went, job.failed.take(), job.debris.take()) {
+                (Ok(true), Some(first), _) | (Err(_), Some(first), _) => return Err(first),
+                (Err(failure), None, Some(debris)) => {
+                    job.running = None;
+                    job.stages = VecDeque::from([Stage::Clear(debris)]);
+                    job.failed = Some(told_of_disk(&job.folder, failure));
+                }
+                (went, failed, debris) => {
+                    (job.failed, job.debris) = (failed, debris);
+                    return went;
+                }
+            }
+        }
+    }
+
+    fn advance(&self, job: &mut StorageJob, patience: Duration) -> Result<bool, Failure> {
         loop {
             if let Some(running) = &mut job.running {
                 let Some(output) = running.process.wait(patience)? else {
@@ -199,6 +234,14 @@ impl Performer<'_> {
 
     fn next(&self, job: &mut StorageJob, stage: Stage) -> Result<(), Failure> {
         match &stage {
+            Stage::Tidy => {
+                for entry in self.system.list_dir(&job.folder)?.unwrap_or_default() {
+                    if entry == REFUSED || entry.starts_with(FETCHING) {
+                        self.system
+                            .remove_file(&format!("{}/{entry}", job.folder))?;
+                    }
+                }
+            }
             Stage::Mark(text) => {
                 let path = format!("{}/{MARK}", job.folder);
                 self.system.write_file(&path, text)?;
@@ -223,7 +266,7 @@ impl Performer<'_> {
                     // Without `-x` it would go on in what is mounted below, which was looked for before.
                     for (program, words) in [
                         (Program::Rm, words!["-r", "-f", "-x", path]),
-                        (Program::Chflags, words!["-R", "0", path]),
+                        (Program::Chflags, words!["-R", "-x", "0", path]),
                     ] {
                         let command = Command::new(program, words).timeout(DISK_TIMEOUT);
                         job.stages.push_front(Stage::Run("removing", command));
@@ -291,6 +334,7 @@ impl Performer<'_> {
             Stage::Run(..)
             | Stage::Fetch(..)
             | Stage::Sum(..)
+            | Stage::Tidy
             | Stage::Mark(_)
             | Stage::Clear(_)
             | Stage::Template(..)
@@ -303,6 +347,7 @@ impl Performer<'_> {
             Stage::Run(..)
             | Stage::Fetch(..)
             | Stage::Sum(..)
+            | Stage::Tidy
             | Stage::Mark(_)
             | Stage::Clear(_)
             | Stage::Template(..)
@@ -329,8 +374,14 @@ impl Performer<'_> {
             return Ok(());
         };
         let part = format!("{}/{PART}", job.folder);
-        let size = self.system.file_size(&part)?;
-        if size.is_none_or(|size| size <= TARBALL_BYTES_MAX) {
+        let mut size = self.system.file_size(&part)?.unwrap_or_default();
+        for entry in self.system.list_dir(&job.folder)?.unwrap_or_default() {
+            if entry.starts_with(FETCHING) {
+                let path = format!("{}/{entry}", job.folder);
+                size += self.system.file_size(&path)?.unwrap_or_default();
+            }
+        }
+        if size <= TARBALL_BYTES_MAX {
             return Ok(());
         }
         self.end_former(command)?;
@@ -365,6 +416,23 @@ impl Performer<'_> {
         )))
     }
 
+    /// No jail runs below a folder, whoever's it is. A dying one has no process any more, and jls(8) does not print it.
+    fn check_unused(&self, folder: &str) -> Result<(), Failure> {
+        let command = Command::new(
+            Program::Jls,
+            ["-n", "--libxo=json", "jid", "name", "dying", "path"],
+        );
+        let jails = observe::jls::parse(&succeed(self.system, &command)?.stdout)?;
+        let below = format!("{folder}/");
+        match jails.iter().find(|jail| jail.path.starts_with(&below)) {
+            None => Ok(()),
+            Some(jail) => Err(Failure::Changed(format!(
+                "jail {} (jid {}) has its root at {}: nothing is removed under a jail",
+                jail.name, jail.jid, jail.path
+            ))),
+        }
+    }
+
     /// Nothing is mounted below a folder, or from it.
     fn check_unmounted(&self, folder: &str) -> Result<(), Failure> {
         let command = Command::new(Program::Mount, ["-p"]);
@@ -395,7 +463,7 @@ impl Performer<'_> {
         if self
             .system
             .list_dir(folder)?
-            .is_some_and(|list| !list.is_empty())
+            .is_some_and(|list| !image::is_empty(list.iter()))
         {
             self.check_mark(folder, Some(mark))?;
         }
@@ -411,11 +479,15 @@ impl Performer<'_> {
         let fetch = Command::new(Program::Fetch, fetch).timeout(FETCH_TIMEOUT);
         let sum = words!["-q", "-c", digest, &part];
         let sum = Command::new(Program::Sha256, sum).timeout(DISK_TIMEOUT);
-        let list = Command::new(Program::Tar, words!["-t", "-v", "-f", &part])
-            .timeout(DISK_TIMEOUT)
-            .stdout_file(format!("{folder}/{LISTING}"));
+        let list = Command::new(
+            Program::Tar,
+            words!["-t", "-v", "--numeric-owner", "-f", &part],
+        )
+        .timeout(DISK_TIMEOUT)
+        .stdout_file(format!("{folder}/{LISTING}"));
         Ok(Some(vec![
             Stage::Mark(mark.to_owned()),
+            Stage::Tidy,
             Stage::Fetch(tarball.to_owned(), fetch),
             Stage::Sum(tarball.to_owned(), sum, resumed),
             Stage::List(tarball.to_owned(), list),
@@ -424,10 +496,10 @@ impl Performer<'_> {
     }
 
     /// Into a folder that has its name only once all of it is there. Without `-P` tar(1) refuses `..` and to write through links, which the listing was read for (`EXTRACT_FLAGS`,
-    /// contrib/libarchive/tar/bsdtar.c); with `-p` modes, owners and file flags are those of the tarball.
+    /// contrib/libarchive/tar/bsdtar.c); with `-p` modes, owners and file flags are those of the tarball, by its numbers and not by its names, which the host may have for others (`--numeric-owner`).
     fn extract(tarball: &str, whole: &str) -> Vec<Stage> {
         let new = format!("{whole}{NEW}");
-        let tar = words!["-x", "-p", "-f", tarball, "-C", &new];
+        let tar = words!["-x", "-p", "--numeric-owner", "-f", tarball, "-C", &new];
         vec![
             Stage::Clear(new.clone()),
             Stage::Run("unpacking", Command::new(Program::Mkdir, [&new])),
@@ -466,7 +538,7 @@ impl Performer<'_> {
             None => self
                 .system
                 .list_dir(folder)?
-                .is_none_or(|list| list.is_empty()),
+                .is_none_or(|list| image::is_empty(list.iter())),
         };
         if !is_free {
             return Err(Failure::NameTaken {
@@ -508,11 +580,16 @@ impl Performer<'_> {
                 Command::new(Program::Cp, words!["-a", from, to]).timeout(DISK_TIMEOUT)
             });
         };
-        for name in listed(base)?.iter().filter(|name| *name != "usr") {
+        let usr = format!("{base}/usr");
+        self.check_real(base)?;
+        self.check_real(&usr)?;
+        // What is mounted on is made, not copied: cp(1) copies into a directory that is there (bin/cp/cp.c).
+        let made = ["usr", "dev", BASEJAIL];
+        let entries = listed(base)?;
+        for name in entries.iter().filter(|name| !made.contains(&name.as_str())) {
             add(name, "");
         }
-        let usr = listed(&format!("{base}/usr"))?;
-        for name in &usr {
+        for name in &listed(&usr)? {
             add(&format!("usr/{name}"), "../");
         }
         commands.insert(
@@ -530,6 +607,41 @@ impl Performer<'_> {
         Ok(commands)
     }
 
+    /// A directory that is there is reached without a symbolic link.
+    fn check_real(&self, path: &str) -> Result<(), Failure> {
+        let is_real = match self.system.real_path(path)? {
+            Some(real) => real == path,
+            None => self.system.list_dir(path)?.is_none(),
+        };
+        if is_real {
+            return Ok(());
+        }
+        Err(Failure::Changed(format!(
+            "{path} is a symbolic link, or leads through one"
+        )))
+    }
+
+    /// Writes which storage it is, and never over what another one was.
+    pub(super) fn mark_storage(&self, folder: &str, mark: &str) -> Result<(), Failure> {
+        self.check_real(folder)?;
+        let path = format!("{folder}/{STORAGE_MARK}");
+        match self.system.read_file(&path)? {
+            Some(found) if found == mark => return Ok(()),
+            Some(_) => {
+                return Err(Failure::NameTaken {
+                    what: "file",
+                    name: path,
+                });
+            }
+            None => {}
+        }
+        self.system.write_file(&path, mark)?;
+        let now = self.system.read_file(&path)?;
+        effect(now.as_deref() == Some(mark), || {
+            format!("{path} does not hold what was written")
+        })
+    }
+
     fn remove_root(
         &self,
         folder: &str,
@@ -540,6 +652,7 @@ impl Performer<'_> {
             return Err(Failure::Changed(format!("{folder} is another jail's")));
         }
         self.check_unmounted(folder)?;
+        self.check_unused(folder)?;
         let mark = mark.map(RootMark::to_string);
         self.remove(folder, mark.as_deref(), &[ROOT, "root.gone", "root.new"])
     }
@@ -562,6 +675,9 @@ impl Performer<'_> {
             let whole = format!("{folder}/{whole}");
             let gone = format!("{whole}{GONE}");
             stages.push(Stage::Clear(gone.clone()));
+            // A directory with uchg, uunlnk or the like cannot be renamed (`ufs_rename`, sys/ufs/ufs/ufs_vnops.c), and root in the jail may have set it.
+            let unflag = Command::new(Program::Chflags, words!["-h", "0", &whole]);
+            stages.push(Stage::Run("removing", unflag));
             stages.push(Stage::Rename(whole, gone));
         }
         let trees = trees.iter().skip(1);
@@ -589,6 +705,20 @@ impl Performer<'_> {
         self.system.remove_file(&format!("{folder}/{MARK}"))?;
         self.change(&Command::new(Program::Rmdir, [folder]))?;
         Ok(())
+    }
+}
+
+/// A failure to make something, with the disk where it is full.
+fn told_of_disk(folder: &str, failure: Failure) -> Failure {
+    let is_full = match &failure {
+        Failure::Command { stderr, .. } => stderr.contains("No space left on device"),
+        Failure::System(error) => error.is_disk_full(),
+        _ => false,
+    };
+    if is_full {
+        Failure::EffectMissing(format!("the file system of {folder} is full: {failure}"))
+    } else {
+        failure
     }
 }
 

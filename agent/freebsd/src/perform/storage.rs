@@ -121,6 +121,9 @@ impl Performer<'_> {
         };
         let folder = folder_of(op)?;
         self.check_real(folder)?;
+        if !op.is_irreversible() {
+            self.check_storage(folder)?;
+        }
         let begun = if let Op::FetchImage {
             folder,
             mark,
@@ -621,9 +624,23 @@ impl Performer<'_> {
         )))
     }
 
+    /// The storage of a folder is there, as it was when this was planned: without it all would be made anew where a disk should be mounted.
+    fn check_storage(&self, folder: &str) -> Result<(), Failure> {
+        let mut above = folder.rsplitn(3, '/');
+        let storage = above.nth(2).unwrap_or_default();
+        let path = format!("{storage}/{STORAGE_MARK}");
+        if self.system.read_file(&path)?.is_some() {
+            return Ok(());
+        }
+        Err(Failure::Changed(format!("{path} is not there any more")))
+    }
+
     /// Writes which storage it is, and never over what another one was.
     pub(super) fn mark_storage(&self, folder: &str, mark: &str) -> Result<(), Failure> {
-        self.check_real(folder)?;
+        if self.system.real_path(folder)?.as_deref() != Some(folder) {
+            let message = format!("{folder} is not the directory any more that it was");
+            return Err(Failure::Changed(message));
+        }
         let path = format!("{folder}/{STORAGE_MARK}");
         match self.system.read_file(&path)? {
             Some(found) if found == mark => return Ok(()),

@@ -3,8 +3,10 @@
 mod background;
 #[cfg(test)]
 mod tests;
+mod visit;
 
 pub use background::Started;
+pub use visit::{Heard, Said};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -51,6 +53,8 @@ pub struct Emulator {
     pub(crate) detached: Option<Duration>,
     /// What [`Emulator::start`] started and nobody has waited for yet, by pid.
     pub(crate) background: BTreeMap<u32, background::Process>,
+    /// What [`Emulator::visit`] started and has not ended, by pid.
+    visits: BTreeMap<u32, visit::Visit>,
     /// Whether the program that runs now may be put aside.
     pub(crate) parks: bool,
     /// It was.
@@ -82,6 +86,7 @@ impl Emulator {
             hooks_take_time: false,
             detached: None,
             background: BTreeMap::new(),
+            visits: BTreeMap::new(),
             parks: false,
             parked: None,
             last_port: 0,
@@ -175,6 +180,7 @@ impl Emulator {
         self.kernel = self.kernel.reboot(&self.hardware);
         self.listeners.clear();
         self.background.clear();
+        self.visits.clear();
         let temporary: Vec<String> = self
             .files
             .list("/tmp")

@@ -32,6 +32,8 @@ pub enum Program {
     Ifconfig,
     /// jail(8)
     Jail,
+    /// jexec(8)
+    Jexec,
     /// jls(8)
     Jls,
     /// kldload(8)
@@ -68,6 +70,8 @@ pub enum Program {
     Route,
     /// sha256(1)
     Sha256,
+    /// setfib(1)
+    Setfib,
     /// sysctl(8)
     Sysctl,
     /// tar(1)
@@ -89,6 +93,7 @@ impl Program {
             Self::Getent => "/usr/bin/getent",
             Self::Ifconfig => "/sbin/ifconfig",
             Self::Jail => "/usr/sbin/jail",
+            Self::Jexec => "/usr/sbin/jexec",
             Self::Jls => "/usr/sbin/jls",
             Self::Kldload => "/sbin/kldload",
             Self::Kldstat => "/sbin/kldstat",
@@ -107,6 +112,7 @@ impl Program {
             Self::Rmdir => "/bin/rmdir",
             Self::Route => "/sbin/route",
             Self::Sha256 => "/sbin/sha256",
+            Self::Setfib => "/usr/sbin/setfib",
             Self::Sysctl => "/sbin/sysctl",
             Self::Tar => "/usr/bin/tar",
             Self::Umount => "/sbin/umount",

@@ -122,6 +122,29 @@ pub fn pfctl(jail: &str, arguments: &[String]) -> Result<Infallible, InsideError
     )
 }
 
+/// Becomes `argv`, a program of the host's that attaches to a jail, with nothing open but the standard streams; `terminal`: they are one, which becomes that of a new session.
+///
+/// Without a terminal the caller made it the leader of a process group. Either way it gets SIGHUP when the agent dies.
+///
+/// # Errors
+/// It could not; else it does not return.
+pub fn enter(terminal: bool, argv: &[String]) -> io::Result<Infallible> {
+    use std::os::unix::process::CommandExt as _;
+    attach::close_inherited();
+    if terminal {
+        rustix::process::setsid()?;
+        rustix::process::ioctl_tiocsctty(io::stdin())?;
+        attach::shed_terminal()?;
+    }
+    // Elsewhere it is the death of the thread that started it.
+    #[cfg(target_os = "freebsd")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::HUP))?;
+    let (program, arguments) = argv
+        .split_first()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    Err(std::process::Command::new(program).args(arguments).exec())
+}
+
 /// pfctl and whatever it is made of.
 fn parts() -> Result<Parts, InsideError> {
     if let Ok(program) = File::open(STATIC) {

@@ -25,6 +25,7 @@ pub mod inside;
 pub mod observe;
 pub mod real;
 pub mod system;
+pub mod visit;
 
 mod perform;
 

@@ -15,8 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::command::{Command, Output};
+use crate::command::{Command, Output, Program, words};
 use crate::system::{Process, System, SystemError};
+use crate::visit::{LogPart, Visit, Visited};
 
 /// How much a command may print on each stream: `ifconfig -a` and `jls -n` of 10,000 jails stay below half of it.
 const OUTPUT_BYTES_MAX: usize = 64 << 20;
@@ -36,19 +37,28 @@ const ENVIRONMENT: [(&str, &str); 2] = [
     ("HOME", "/"),
 ];
 
+mod log;
 mod started;
+mod visited;
 
 use started::Started;
+pub use visited::visit_by;
 
 /// A command in a process group and with an environment of its own.
 fn prepared(program: &str, arguments: &[String]) -> std::process::Command {
+    let mut command = bare(program, arguments);
+    command.process_group(0);
+    command
+}
+
+/// A command with an environment of its own.
+fn bare(program: &str, arguments: &[String]) -> std::process::Command {
     let mut command = std::process::Command::new(program);
     command
         .args(arguments)
         .env_clear()
         .envs(ENVIRONMENT)
-        .current_dir("/")
-        .process_group(0);
+        .current_dir("/");
     command
 }
 
@@ -167,6 +177,19 @@ impl System for Real {
             .open(path)
             .and_then(|file| file.set_len(0))
             .map_err(|source| file_error("empty", path, source))
+    }
+
+    fn visit(&self, visit: &Visit) -> Result<Visited, SystemError> {
+        visit_by(&words![Program::Agent.path(), "enter"], visit)
+    }
+
+    fn read_log(
+        &self,
+        path: &str,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<Option<LogPart>, SystemError> {
+        log::read(path, from, bytes_max).map_err(|source| file_error("read", path, source))
     }
 }
 

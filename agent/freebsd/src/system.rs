@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{Command, Output};
 use crate::error::Failure;
+use crate::visit::{self, LogPart, Visit, Visited};
 
 /// What runs commands and holds files.
 ///
@@ -77,6 +78,22 @@ pub trait System: Send + Sync {
     /// # Errors
     /// The copy could not be written, and the file is as it was; or it could not be emptied.
     fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError>;
+
+    /// Starts a command that somebody speaks with while it runs.
+    ///
+    /// # Errors
+    /// It could not be started.
+    fn visit(&self, _: &Visit) -> Result<Visited, SystemError> {
+        Err(visit::unsupported())
+    }
+
+    /// At most `bytes_max` octets of a file from a place on, without following a symbolic link anywhere on the way; none if there is no such file.
+    ///
+    /// # Errors
+    /// It is no file, a link is on the way, or it could not be read.
+    fn read_log(&self, _: &str, _: u64, _: usize) -> Result<Option<LogPart>, SystemError> {
+        Err(visit::unsupported())
+    }
 }
 
 /// A command that was started and goes on by itself. Forgetting it does not end it.

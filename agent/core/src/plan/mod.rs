@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_schemas::host::Uplink;
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::view::HostView;
+use cellblock_schemas::view::{HostView, JailView};
 
 use crate::execute::LedgerFile;
 use crate::firewall::JailFirewall;
@@ -180,6 +180,12 @@ pub mod reason {
     pub const AGENT_TOO_OLD: &str = "AgentTooOld";
 }
 
+/// The routing table of a jail, and of everything that runs in it.
+#[must_use]
+pub fn fib(view: &HostView, jail: &JailView) -> u16 {
+    tables::fib(view, jail)
+}
+
 /// Where the agent keeps what it renders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -198,6 +204,12 @@ impl Settings {
     #[must_use]
     pub fn console(&self, jail_name: &str) -> String {
         format!("{}/jails/{jail_name}.console", self.folder)
+    }
+
+    /// What that was before it was emptied the last time.
+    #[must_use]
+    pub fn console_before(&self, jail_name: &str) -> String {
+        format!("{}.0", self.console(jail_name))
     }
 
     /// The file that jail(8) fills once it has started the jail.

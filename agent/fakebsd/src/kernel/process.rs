@@ -89,6 +89,11 @@ impl Kernel {
         }
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn has_process(&self, pid: u32) -> bool {
+        self.processes.contains_key(&pid)
+    }
+
     /// A process ends; a jail that does not persist ends with its last one.
     pub(crate) fn process_exits(&mut self, pid: u32) {
         let Some(process) = self.processes.remove(&pid) else {

@@ -90,6 +90,21 @@ mod system {
     /// What stdio(3) does with what it writes.
     const WRITTEN: u64 = libc::CAP_WRITE | libc::CAP_FSTAT;
 
+    /// What a program does with its terminal: nothing that changes the file.
+    const TERMINAL: u64 = libc::CAP_READ
+        | libc::CAP_WRITE
+        | libc::CAP_FSTAT
+        | libc::CAP_FSTATFS
+        | libc::CAP_FPATHCONF
+        | libc::CAP_FCNTL;
+
+    /// Likewise, of the second index: ioctl(2), and what poll(2) and kqueue(2) ask for.
+    const TERMINAL_SECOND: u64 = libc::CAP_IOCTL | libc::CAP_EVENT;
+
+    pub(in super::super) fn shed_terminal() -> io::Result<()> {
+        (0..3).try_for_each(|fd| limit_both(fd, TERMINAL, TERMINAL_SECOND))
+    }
+
     pub(in super::super) fn close_inherited() {
         // SAFETY: it runs before this process has opened anything of its own, so that no descriptor that something here owns is closed.
         unsafe { libc::closefrom(3) }
@@ -179,11 +194,16 @@ mod system {
 
     /// Leaves a descriptor `rights`, all of the first index of sys/capsicum.h.
     fn limit(fd: RawFd, rights: u64) -> io::Result<()> {
+        limit_both(fd, rights, 0)
+    }
+
+    /// Leaves a descriptor `first` and, of the second index, `second`.
+    fn limit_both(fd: RawFd, first: u64, second: u64) -> io::Result<()> {
         let mut limited = MaybeUninit::<libc::cap_rights_t>::uninit();
-        // SAFETY: the first call fills what it is given and stops at the 0; the second reads it.
+        // SAFETY: the first call fills what it is given and stops at the first 0; the second reads it.
         checked(unsafe {
             let version = libc::CAP_RIGHTS_VERSION;
-            libc::__cap_rights_init(version, limited.as_mut_ptr(), rights, 0_u64);
+            libc::__cap_rights_init(version, limited.as_mut_ptr(), first, second, 0_u64);
             libc::cap_rights_limit(fd, limited.as_ptr())
         })
     }
@@ -236,6 +256,10 @@ mod system {
 
     pub(in super::super) fn close_inherited() {}
 
+    pub(in super::super) fn shed_terminal() -> io::Result<()> {
+        Ok(())
+    }
+
     pub(in super::super) fn execute(_: i32, _: &Parts, _: Input, _: &str, _: &[String]) -> Stopped {
         Stopped::Attach(io::Error::from(io::ErrorKind::Unsupported))
     }
@@ -244,6 +268,11 @@ mod system {
 /// Closes everything but the standard streams: whoever started this process may have left a directory of the host open.
 pub(super) fn close_inherited() {
     system::close_inherited();
+}
+
+/// Leaves the standard streams, which are a terminal of the host's, good for what a program does with a terminal.
+pub(super) fn shed_terminal() -> io::Result<()> {
+    system::shed_terminal()
 }
 
 /// Parts with what a jail's root could use, attaches to the jail and becomes the program `name` with `words` there; returns only where that fails.

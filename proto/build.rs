@@ -1,7 +1,11 @@
 //! Compiles the protocol's definitions. Needs `protoc`; says which package has it when it is missing.
 
 fn main() {
-    let files = ["cellblock/v1/objects.proto", "cellblock/v1/agents.proto"];
+    let files = [
+        "cellblock/v1/objects.proto",
+        "cellblock/v1/agents.proto",
+        "cellblock/v1/visits.proto",
+    ];
     let descriptors =
         std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"))
             .join("cellblock.descriptors.bin");

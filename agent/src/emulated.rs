@@ -11,13 +11,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use cellblock_fakebsd::emulator::{Heard, Said};
 use cellblock_fakebsd::trace::{Listening, Origin, Place, Probe, Verdict};
 use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
 use cellblock_freebsd::emulated::Emulated;
+use cellblock_freebsd::visit::{LogPart, Visit, Visited};
 use cellblock_freebsd::{Command, Output, System, SystemError};
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::Way;
+
+mod visit;
 
 /// The port that a controller listens on, as an emulated host's network sees it.
 const CONTROLLER_PORT: u16 = 7443;
@@ -74,6 +79,29 @@ pub enum Request {
         /// How much of it, in octets.
         bytes_max: u64,
     },
+    /// A piece of a file, with no link on the way.
+    ReadLog {
+        /// Its path.
+        path: String,
+        /// From where on.
+        from: u64,
+        /// How much, in octets.
+        bytes_max: usize,
+    },
+    /// Run a command that is spoken with; it is hung up when the connection ends.
+    Visit {
+        /// Its words.
+        argv: Vec<String>,
+        /// The rows and columns of its terminal.
+        terminal: Option<(u16, u16)>,
+    },
+    /// Speak with it.
+    Talk {
+        /// As it was answered.
+        pid: u32,
+        /// What is said.
+        words: Words,
+    },
     /// Whether the host's network leads to a machine outside.
     Reaches {
         /// The machine.
@@ -87,6 +115,22 @@ pub enum Request {
     Reboot,
     /// Follow the beginning of a TCP connection, with a listener everywhere.
     Trace(Question),
+}
+
+/// What is said to a program that is spoken with; octets in base64.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Words {
+    /// Input.
+    Input(String),
+    /// No more input.
+    End,
+    /// The terminal's rows and columns.
+    Window(u16, u16),
+    /// Nobody is there any more.
+    HangUp,
+    /// Nothing.
+    Nothing,
 }
 
 /// The beginning of a TCP connection.
@@ -182,6 +226,27 @@ pub enum Response {
     Lines {
         /// The lines.
         lines: Option<Vec<String>>,
+    },
+    /// A command is spoken with.
+    Visited {
+        /// How it is called from now on.
+        pid: u32,
+    },
+    /// What it says; octets in base64.
+    Heard {
+        /// Standard output, or the terminal.
+        stdout: String,
+        /// Standard error.
+        stderr: String,
+        /// Its exit status, once it has ended.
+        status: Option<i32>,
+        /// It goes on writing without being spoken to.
+        is_busy: bool,
+    },
+    /// A piece of a file, if there is such a file; octets in base64.
+    Log {
+        /// Which file, its size, and the piece.
+        part: Option<(u64, u64, String)>,
     },
     /// A file's size, if there is such a file.
     Size {
@@ -363,6 +428,20 @@ impl Live {
                 .host
                 .rotate_file(&path, &beside, bytes_max)
                 .map(|()| Response::Done),
+            Request::ReadLog {
+                path,
+                from,
+                bytes_max,
+            } => self
+                .host
+                .read_log(&path, from, bytes_max)
+                .map(|part| Response::Log {
+                    part: part.map(|part| (part.file, part.size, BASE64.encode(&part.bytes))),
+                }),
+            Request::Visit { argv, terminal } => Ok(Response::Visited {
+                pid: self.host.emulator().visit(&argv, terminal),
+            }),
+            Request::Talk { pid, words } => Ok(self.talked(pid, &words)),
             Request::Reaches { outside } => Ok(self.reaches(&outside)),
             Request::Fingerprint => Ok(Response::Lines {
                 lines: Some(self.host.emulator().fingerprint()),
@@ -401,6 +480,27 @@ impl Live {
 }
 
 impl Live {
+    fn talked(&self, pid: u32, words: &Words) -> Response {
+        let octets = match words {
+            Words::Input(text) => BASE64.decode(text.as_bytes()).unwrap_or_default(),
+            Words::End | Words::Window(..) | Words::HangUp | Words::Nothing => Vec::new(),
+        };
+        let said = match words {
+            Words::Input(_) => Said::Input(&octets),
+            Words::End => Said::End,
+            Words::Window(rows, columns) => Said::Window(*rows, *columns),
+            Words::HangUp => Said::HangUp,
+            Words::Nothing => Said::Nothing,
+        };
+        let heard = self.host.emulator().talk(pid, said);
+        Response::Heard {
+            stdout: BASE64.encode(&heard.stdout),
+            stderr: BASE64.encode(&heard.stderr),
+            status: heard.status,
+            is_busy: heard.is_busy,
+        }
+    }
+
     fn reaches(&self, outside: &Outside) -> Response {
         let probe = Probe::tcp(Origin::Host, outside.address, outside.port);
         let trace = self.host.emulator().trace(&probe);
@@ -449,6 +549,32 @@ impl System for Live {
 
     fn rotate_file(&self, path: &str, beside: &str, bytes_max: u64) -> Result<(), SystemError> {
         self.host.rotate_file(path, beside, bytes_max)
+    }
+
+    fn visit(&self, visit: &Visit) -> Result<Visited, SystemError> {
+        visit::begin(self.clone(), visit).map_err(|source| SystemError::Spawn {
+            line: visit.argv.join(" "),
+            source,
+        })
+    }
+
+    fn read_log(
+        &self,
+        path: &str,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<Option<LogPart>, SystemError> {
+        self.host.read_log(path, from, bytes_max)
+    }
+}
+
+impl visit::Stage for Live {
+    fn begin(&self, argv: &[String], terminal: Option<(u16, u16)>) -> std::io::Result<u32> {
+        Ok(self.emulator().visit(argv, terminal))
+    }
+
+    fn talk(&self, pid: u32, said: Said<'_>) -> std::io::Result<Heard> {
+        Ok(self.emulator().talk(pid, said))
     }
 }
 
@@ -564,13 +690,35 @@ pub fn trace(socket: &Path, question: Question) -> anyhow::Result<u8> {
 
 fn serve_one(stream: &UnixStream, host: &Live) -> anyhow::Result<()> {
     let mut writer = stream.try_clone()?;
+    // What was begun by this connection: it ends with it, as a real one does with the agent.
+    let mut visits = Visits {
+        host,
+        pids: Vec::new(),
+    };
     for line in BufReader::new(stream).lines() {
         let response = host.answer(serde_json::from_str(&line?)?);
+        if let Response::Visited { pid } = response {
+            visits.pids.push(pid);
+        }
         let mut text = serde_json::to_vec(&response)?;
         text.push(b'\n');
         writer.write_all(&text)?;
     }
     Ok(())
+}
+
+/// Hangs up what was begun.
+struct Visits<'a> {
+    host: &'a Live,
+    pids: Vec<u32>,
+}
+
+impl Drop for Visits<'_> {
+    fn drop(&mut self) {
+        for pid in &self.pids {
+            self.host.emulator().talk(*pid, Said::HangUp);
+        }
+    }
 }
 
 /// An emulated host in another process.
@@ -679,6 +827,9 @@ impl System for Remote {
             Response::Content { .. }
             | Response::Lines { .. }
             | Response::Size { .. }
+            | Response::Visited { .. }
+            | Response::Heard { .. }
+            | Response::Log { .. }
             | Response::Traced { .. }
             | Response::Done => Err(error(std::io::ErrorKind::InvalidData.into())),
         }
@@ -771,6 +922,80 @@ impl System for Remote {
         };
         self.file("rotate", path, &request, |response| {
             matches!(response, Response::Done).then_some(())
+        })
+    }
+
+    fn visit(&self, visit: &Visit) -> Result<Visited, SystemError> {
+        // A connection of its own: it is busy as long as the visit lasts.
+        let remote = Self::new(self.socket.clone());
+        visit::begin(remote, visit).map_err(|source| SystemError::Spawn {
+            line: visit.argv.join(" "),
+            source,
+        })
+    }
+
+    fn read_log(
+        &self,
+        path: &str,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<Option<LogPart>, SystemError> {
+        let request = Request::ReadLog {
+            path: path.to_owned(),
+            from,
+            bytes_max,
+        };
+        self.file("read", path, &request, |response| {
+            let Response::Log { part } = response else {
+                return None;
+            };
+            let Some((file, size, text)) = part else {
+                return Some(None);
+            };
+            let bytes = BASE64.decode(text.as_bytes()).ok()?;
+            Some(Some(LogPart { file, size, bytes }))
+        })
+    }
+}
+
+impl visit::Stage for Remote {
+    fn begin(&self, argv: &[String], terminal: Option<(u16, u16)>) -> std::io::Result<u32> {
+        let request = Request::Visit {
+            argv: argv.to_vec(),
+            terminal,
+        };
+        let Response::Visited { pid } = self.ask(&request)? else {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        };
+        Ok(pid)
+    }
+
+    fn talk(&self, pid: u32, said: Said<'_>) -> std::io::Result<Heard> {
+        let words = match said {
+            Said::Input(bytes) => Words::Input(BASE64.encode(bytes)),
+            Said::End => Words::End,
+            Said::Window(rows, columns) => Words::Window(rows, columns),
+            Said::HangUp => Words::HangUp,
+            Said::Nothing => Words::Nothing,
+        };
+        let decoded = |text: String| {
+            let bytes = BASE64.decode(text.as_bytes());
+            bytes.map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData))
+        };
+        let Response::Heard {
+            stdout,
+            stderr,
+            status,
+            is_busy,
+        } = self.ask(&Request::Talk { pid, words })?
+        else {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        };
+        Ok(Heard {
+            stdout: decoded(stdout)?,
+            stderr: decoded(stderr)?,
+            status,
+            is_busy,
         })
     }
 }

@@ -17,6 +17,7 @@ pub mod ledger_file;
 pub mod mailbox;
 pub mod reach;
 pub mod session;
+mod visits;
 pub mod worker;
 
 use std::sync::Arc;
@@ -25,9 +26,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use cellblock_agent_core::host::Host;
+use cellblock_agent_core::plan::Settings;
+use cellblock_freebsd::System;
 
 pub use config::Config;
 pub use guard::Guardian;
+
+use visits::Visits;
 
 /// Whether there is a way to the controllers, beyond what a connection shows.
 pub type Way = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -41,6 +46,8 @@ pub struct Surroundings {
     pub way: Option<Way>,
     /// Whether the host is the machine that the agent runs on, and not an emulated one: a controller at one of its addresses proves nothing.
     pub is_this_machine: bool,
+    /// What runs commands in jails for operators, and reads their logs; none: this agent takes no visits.
+    pub system: Option<Arc<dyn System>>,
 }
 
 /// A running agent.
@@ -62,6 +69,7 @@ impl Agent {
             guardian: Guardian::Thread(host.clone()),
             way: None,
             is_this_machine: false,
+            system: None,
         };
         Self::start_in(config, host, surroundings)
     }
@@ -92,7 +100,15 @@ impl Agent {
         };
         let (worker, link) = worker::start(&config, host, file, line)?;
         let state = link.state.clone();
-        let session = tokio::spawn(session::run(config, identity, link, beside, stopped));
+        let settings = Settings {
+            folder: config.folder(),
+        };
+        let visits = surroundings
+            .system
+            .map(|system| Visits::new(system, settings, state.clone()));
+        let session = tokio::spawn(session::run(
+            config, identity, link, beside, visits, stopped,
+        ));
         Ok(Self {
             stop,
             state,

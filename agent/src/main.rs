@@ -63,6 +63,16 @@ enum Action {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Become a program that attaches to a jail, without what the jail must not have; the agent starts this for itself
+    #[command(hide = true)]
+    Enter {
+        /// The standard streams are a terminal
+        #[arg(long)]
+        terminal: bool,
+        /// The program
+        #[arg(required = true, last = true)]
+        argv: Vec<String>,
+    },
     /// Run the host's pfctl(8) in the network stack of a VNET jail
     Pfctl {
         /// The jail, by name or jid
@@ -115,6 +125,14 @@ fn main() -> anyhow::Result<ExitCode> {
                 None => Arc::new(Real),
             };
             return guard(&record, &FreeBsd::new(system, folder));
+        }
+        Some(Action::Enter { terminal, argv }) => {
+            let error = match inside::enter(terminal, &argv) {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            let program = argv.first().map_or("", String::as_str);
+            return Err(anyhow::Error::new(error).context(format!("{program} cannot be run")));
         }
         Some(Action::Pfctl { jail, arguments }) => match inside::pfctl(&jail, &arguments)? {},
         Some(Action::Emulate { socket, seed }) => Some((socket, seed)),
@@ -169,6 +187,7 @@ fn main() -> anyhow::Result<ExitCode> {
         guardian: Guardian::Process { arguments },
         way,
         is_this_machine,
+        system: Some(system.clone()),
     };
     let host: Arc<dyn Host + Send + Sync> =
         Arc::new(FreeBsd::new(system, config.folder()).with_patience(PATIENCE));

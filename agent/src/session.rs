@@ -12,6 +12,7 @@ use cellblock_schemas::host::ViewMark;
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::view::HostView;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 
@@ -19,6 +20,7 @@ use crate::Way;
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::reach::{self, Reached};
+use crate::visits::{self, Visits};
 use crate::worker::Link;
 
 #[cfg(test)]
@@ -50,11 +52,12 @@ pub struct Beside {
 }
 
 /// Speaks to controllers until `stopped`.
-pub async fn run(
+pub(crate) async fn run(
     config: Config,
     identity: Identity,
     link: Link,
     beside: Beside,
+    visits: Option<Visits>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut session = Session {
@@ -64,6 +67,8 @@ pub async fn run(
         beside,
         process: format!("{:016x}", random()),
         base: None,
+        visits,
+        visiting: JoinSet::new(),
     };
     let mut pause = PAUSE_FIRST;
     for url in session.config.controllers.clone().iter().cycle() {
@@ -145,6 +150,10 @@ struct Session {
     beside: Beside,
     /// What tells this process from the next one of this agent, and from one with a copy of its key.
     process: String,
+    /// Who takes visits, if anybody does.
+    visits: Option<Visits>,
+    /// The visits under way, with what became of those that did not come about. They end with the agent, not with this session.
+    visiting: JoinSet<Result<(), wire::VisitFailed>>,
     /// The newest view that came in, whether the ledger has it yet or not: what a change is a change to.
     base: Option<Arc<HostView>>,
 }
@@ -185,7 +194,7 @@ impl Session {
             }
             _ => bail!("the controller did not begin with a welcome"),
         };
-        match self.exchange(&outbox, &mut incoming, heartbeat).await {
+        match self.exchange(url, &outbox, &mut incoming, heartbeat).await {
             Ok(None) => Ok(Ended::Anew),
             Ok(Some(refused)) => {
                 self.withdraw();
@@ -201,6 +210,7 @@ impl Session {
     /// Exchanges messages until the session breaks, or until the host is refused for good; none: until another session is wanted.
     async fn exchange(
         &mut self,
+        url: &str,
         outbox: &mpsc::Sender<wire::AgentMessage>,
         incoming: &mut tonic::Streaming<wire::ControllerMessage>,
         heartbeat: Duration,
@@ -214,8 +224,15 @@ impl Session {
                 message = incoming.message() => match message.map_err(ended)?.and_then(|message| message.message) {
                     None => bail!("the controller closed the stream"),
                     Some(wire::controller_message::Message::Refused(refused)) if refused.reason == HOST_DELETED => return Ok(Some(refused)),
+                    Some(wire::controller_message::Message::OpenVisit(asked)) => self.open_visit(url, asked.id)?,
                     Some(message) => self.receive(message)?,
                 },
+                Some(visited) = self.visiting.join_next() => {
+                    if let Ok(Err(failed)) = visited {
+                        tracing::warn!("a visit: {}", failed.message);
+                        send(outbox, wire::agent_message::Message::VisitFailed(failed)).await?;
+                    }
+                }
                 changed = self.link.state.changed() => {
                     changed.context("the worker ended")?;
                     let report = self.link.state.borrow_and_update().report.clone();
@@ -258,10 +275,43 @@ impl Session {
         false
     }
 
+    /// Takes a visit on a connection of its own.
+    fn open_visit(&mut self, url: &str, id: String) -> anyhow::Result<()> {
+        let Some(visits) = self.visits.clone() else {
+            bail!("the controller asks for a visit, which this agent did not offer");
+        };
+        let endpoint = self.endpoint(url)?;
+        let way = self.beside.way.clone();
+        let url = url.to_owned();
+        self.visiting.spawn(async move {
+            let taken = async {
+                if let Some(way) = &way {
+                    way().map_err(|why| anyhow::anyhow!("no way to {url}: {why}"))?;
+                }
+                let channel = endpoint.connect().await;
+                let channel = channel.with_context(|| format!("no connection to {url}"))?;
+                visits.take(channel, id.clone()).await
+            };
+            taken.await.map_err(|error| wire::VisitFailed {
+                id: id.clone(),
+                message: format!("{error:#}"),
+            })
+        });
+        Ok(())
+    }
+
     async fn connect(&self, url: &str) -> anyhow::Result<Channel> {
         if let Some(way) = &self.beside.way {
             way().map_err(|why| anyhow::anyhow!("no way to {url}: {why}"))?;
         }
+        self.endpoint(url)?
+            .connect()
+            .await
+            .with_context(|| format!("no connection to {url}"))
+    }
+
+    /// A controller, and how it is spoken to.
+    fn endpoint(&self, url: &str) -> anyhow::Result<Endpoint> {
         let mut endpoint = Endpoint::from_shared(url.to_owned())
             .with_context(|| format!("controller `{url}` is no URL"))?
             .connect_timeout(CONNECT_TIMEOUT)
@@ -287,10 +337,7 @@ impl Session {
                 .tls_config(tls)
                 .context("the TLS files do not fit together")?;
         }
-        endpoint
-            .connect()
-            .await
-            .with_context(|| format!("no connection to {url}"))
+        Ok(endpoint)
     }
 
     fn have(&self) -> Option<(Arc<HostView>, String)> {
@@ -318,6 +365,11 @@ impl Session {
                 .unwrap_or_default()
                 .into(),
             process: self.process.clone(),
+            features: self
+                .visits
+                .iter()
+                .map(|_| visits::FEATURE.to_owned())
+                .collect(),
         };
         wire::AgentMessage {
             message: Some(wire::agent_message::Message::Hello(hello)),
@@ -344,6 +396,7 @@ impl Session {
                 bail!("refused ({}): {}", refused.reason, refused.message)
             }
             wire::controller_message::Message::Welcome(_) => bail!("a second welcome"),
+            wire::controller_message::Message::OpenVisit(_) => bail!("a visit in its wrong place"),
         }
     }
 }

@@ -12,10 +12,11 @@ use futures::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) use sessions::Sessions;
+pub(crate) use sessions::{ForVisit, Sessions};
 
 use crate::identity::Caller;
 use crate::running::Shared;
+use crate::visits;
 
 /// How many messages wait for an agent that does not read: a view is made when there is room for it, so more would only be
 /// older.
@@ -34,6 +35,18 @@ impl AgentsService {
 
 #[tonic::async_trait]
 impl Agents for AgentsService {
+    type AttendStream = Pin<Box<dyn Stream<Item = Result<v1::VisitRequest, Status>> + Send>>;
+
+    async fn attend(
+        &self,
+        request: Request<Streaming<v1::VisitResponse>>,
+    ) -> Result<Response<Self::AttendStream>, Status> {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let caller = caller.ok_or_else(|| Status::internal("the guard let somebody in unnamed"))?;
+        let outbound = visits::attend(&self.shared, &caller, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(outbound)))
+    }
+
     type SessionStream = Pin<Box<dyn Stream<Item = Result<v1::ControllerMessage, Status>> + Send>>;
 
     async fn session(

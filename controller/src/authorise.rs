@@ -15,6 +15,8 @@ pub(crate) enum Action<'a> {
     Reflection,
     /// To read and write objects.
     Objects,
+    /// To run commands in jails and read their logs.
+    Visit,
     /// To open an agent's session, for a host that is not said yet.
     Session,
     /// To speak for a host.
@@ -30,7 +32,7 @@ pub(crate) fn authorise(caller: &Caller, action: Action<'_>) -> Result<(), Reque
         (Caller::Local, _) | (Caller::Operator(_) | Caller::Host { .. }, Action::Health) => {
             return Ok(());
         }
-        (Caller::Operator(_), Action::Objects | Action::Reflection)
+        (Caller::Operator(_), Action::Objects | Action::Visit | Action::Reflection)
         | (Caller::Host { .. }, Action::Session) => return Ok(()),
         (Caller::Host { name, .. }, Action::Speak(host)) if name == host => return Ok(()),
         (Caller::Operator(name), Action::Session | Action::Speak(_)) => {
@@ -41,6 +43,9 @@ pub(crate) fn authorise(caller: &Caller, action: Action<'_>) -> Result<(), Reque
         }
         (Caller::Host { name, .. }, Action::Objects | Action::Reflection) => {
             format!("the agent of host {name} may neither read nor write objects")
+        }
+        (Caller::Host { name, .. }, Action::Visit) => {
+            format!("the agent of host {name} may not visit jails")
         }
         (Caller::Nobody(why), _) => why.clone(),
     };

@@ -6,6 +6,7 @@
 //!  reconciler ─────────┤     ▲                  ▼
 //!  agents ─ session ───┘     └──── reads ──── cache (index, recent past) ──► objects: get, list, watch
 //!                                                                        └──► agents: views
+//!  operators ─► visits ◄──────────── agents, a connection for each
 //! ```
 //!
 //! There is one way to write (`writer`: decide from the index, commit, wait until the index has it), one way in for what the
@@ -27,6 +28,7 @@ mod running;
 mod serve;
 mod status;
 mod telemetry;
+mod visits;
 mod wire;
 mod writer;
 

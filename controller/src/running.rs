@@ -12,6 +12,7 @@ use crate::agents::Sessions;
 use crate::cache::Cache;
 use crate::config::AgentTiming;
 use crate::status::RequestError;
+use crate::visits::Desk;
 use crate::writer::Writer;
 
 /// The parts of a controller whose store is open.
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) backend: &'static str,
     /// When an agent counts as lost.
     pub(crate) timing: AgentTiming,
+    /// Who visits which jail.
+    pub(crate) desk: Desk,
 }
 
 impl Shared {
@@ -47,6 +50,7 @@ impl Shared {
             tasks: Mutex::new(JoinSet::new()),
             backend,
             timing,
+            desk: Desk::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cellblock_proto::v1::FILE_DESCRIPTOR_SET;
 use cellblock_proto::v1::agents_server::AgentsServer;
 use cellblock_proto::v1::objects_server::ObjectsServer;
+use cellblock_proto::v1::visits_server::VisitsServer;
 use tokio::net::TcpListener;
 use tonic::transport::server::Router;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
@@ -21,6 +22,7 @@ use crate::config::{ConfigError, TlsConfig};
 use crate::controller::StartError;
 use crate::objects::ObjectsService;
 use crate::running::Shared;
+use crate::visits::{self, VisitsService};
 use crate::{metrics_server, telemetry};
 
 /// How large a request may be: many manifests applied at once, or the report of a host with thousands of jails. One object
@@ -60,12 +62,15 @@ pub(crate) fn router(
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let agents = AgentsServer::new(AgentsService::new(shared.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let visits = VisitsServer::new(VisitsService::new(shared.clone()))
+        .max_decoding_message_size(visits::MESSAGE_BYTES_MAX);
     let secured = tls.is_some();
     Ok(builder
         .add_service(guarded(health, Action::Health, secured))
         .add_service(guarded(reflection, Action::Reflection, secured))
         .add_service(guarded(objects, Action::Objects, secured))
-        .add_service(guarded(agents, Action::Session, secured)))
+        .add_service(guarded(agents, Action::Session, secured))
+        .add_service(guarded(visits, Action::Visit, secured)))
 }
 
 /// Listens for Prometheus; the future serves it.
@@ -96,9 +101,14 @@ pub(crate) async fn report_health(shared: Arc<Shared>, health: HealthReporter) {
     }
 }
 
-/// Sets the health of the whole server and of both services.
+/// Sets the health of the whole server and of its services.
 pub(crate) async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", "cellblock.v1.Objects", "cellblock.v1.Agents"] {
+    for service in [
+        "",
+        "cellblock.v1.Objects",
+        "cellblock.v1.Agents",
+        "cellblock.v1.Visits",
+    ] {
         health.set_service_status(service, status).await;
     }
 }

@@ -40,6 +40,12 @@ pub(crate) enum RequestError {
     /// The caller may not.
     #[error("forbidden: {0} (docs/operations/security.md)")]
     Forbidden(String),
+    /// Nobody can be brought to that jail, with a CamelCase reason.
+    #[error("{1}")]
+    Unvisitable(&'static str, String),
+    /// The agent refuses it, likewise.
+    #[error("{1}")]
+    VisitRefused(String, String),
     /// The controller has not read the store yet.
     #[error("the controller is not ready: {0}")]
     NotReady(String),
@@ -70,6 +76,12 @@ impl From<RequestError> for Status {
             }
             RequestError::Expired(_) | RequestError::Future { .. } => expired(message),
             RequestError::Forbidden(_) => explained(Code::PermissionDenied, "Forbidden", message),
+            RequestError::Unvisitable(reason, _) => {
+                explained(Code::FailedPrecondition, reason, message)
+            }
+            RequestError::VisitRefused(reason, _) => {
+                explained(Code::FailedPrecondition, &reason, message)
+            }
             RequestError::Malformed(_) => Status::invalid_argument(message),
             RequestError::NotReady(_) | RequestError::ShuttingDown => Status::unavailable(message),
             RequestError::TooSlow(_) | RequestError::Exhausted(_) => {

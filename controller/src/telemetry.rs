@@ -72,6 +72,7 @@ fn describe() {
     );
     metrics::describe_gauge!("cellblock_watches", "Open watches of clients.");
     metrics::describe_gauge!("cellblock_agents", "Connected agents.");
+    metrics::describe_gauge!("cellblock_visits", "Visits of operators in jails.");
     metrics::describe_gauge!("cellblock_objects", "Objects in the index, by kind.");
     metrics::describe_histogram!(
         "cellblock_store_commit_seconds",

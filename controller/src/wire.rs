@@ -236,6 +236,13 @@ pub(crate) fn refused(reason: &str, message: String) -> v1::ControllerMessage {
     }))
 }
 
+/// Somebody waits for this host.
+pub(crate) fn open_visit(id: &str) -> v1::ControllerMessage {
+    controller(v1::controller_message::Message::OpenVisit(v1::OpenVisit {
+        id: id.to_owned(),
+    }))
+}
+
 /// A report.
 pub(crate) fn report(report: &v1::Report) -> Result<HostReport, RequestError> {
     serde_json::from_slice(&report.json)

@@ -122,7 +122,9 @@ impl Agent {
             match self.next().await {
                 Heard::View(view) => return self.view.take(view),
                 Heard::Acknowledged(_) => {}
-                other @ (Heard::Welcome(_) | Heard::Refused(_)) => panic!("{other:?}"),
+                other @ (Heard::Welcome(_) | Heard::Refused(_) | Heard::OpenVisit(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
     }
@@ -168,7 +170,9 @@ impl Agent {
                     return;
                 }
                 Heard::View(view) => self.view.take(view),
-                other @ (Heard::Welcome(_) | Heard::Refused(_)) => panic!("{other:?}"),
+                other @ (Heard::Welcome(_) | Heard::Refused(_) | Heard::OpenVisit(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
     }

@@ -162,7 +162,10 @@ type Session = (
 fn refused(heard: Heard) -> v1::Refused {
     match heard {
         Heard::Refused(refused) => refused,
-        other @ (Heard::Welcome(_) | Heard::View(_) | Heard::Acknowledged(_)) => {
+        other @ (Heard::Welcome(_)
+        | Heard::View(_)
+        | Heard::Acknowledged(_)
+        | Heard::OpenVisit(_)) => {
             panic!("it is not refused: {other:?}")
         }
     }

@@ -213,5 +213,21 @@ fn a_fleet_with_the_pages_certificates_runs_a_jail_and_turns_others_away() -> an
         said.says(&[expected])?;
     }
     secured.jailctl("olga", &["get", "jail", "www"])?.ok()?;
-    Ok(())
+
+    // The same of visits: an operator may, and an agent is none.
+    let exec = ["exec", "www", "-n", "--", "echo", "here"];
+    let said = secured.jailctl("olga", &exec)?.ok()?;
+    ensure!(said.stdout == "here\n", "{said}");
+    for (context, expected) in [
+        ("agent", "may not visit jails"),
+        ("visitor", "forbidden"),
+        ("nobody", "certificate"),
+    ] {
+        let said = secured.jailctl(context, &exec)?;
+        ensure!(said.status == Some(255), "{said}");
+        said.says(&[expected])?;
+        let said = secured.jailctl(context, &["logs", "www"])?.refused()?;
+        said.says(&[expected])?;
+    }
+    logged(&secured.controller_log, r#"operator="olga""#)
 }

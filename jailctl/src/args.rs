@@ -47,6 +47,12 @@ pub enum Command {
     Wait(Wait),
     /// Print what an agent does for objects, as an operator would have written it: commands, pf rules, ngctl scripts, jail.conf
     Render(Render),
+    /// Run a command in a jail, with its input, output and exit status
+    Exec(Exec),
+    /// Log in to a jail on a terminal
+    Console(Console),
+    /// Show the console log of a jail: what its hooks, and the daemons that they start, wrote
+    Logs(Logs),
     /// Explain a kind or a field of it, as in jail.spec.networks
     Explain(Explain),
     /// Pause, resume and approve hosts; what stays behind on one
@@ -214,6 +220,54 @@ pub struct Render {
     /// As a document
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Encoding>,
+}
+
+/// `exec`
+#[derive(Clone, Debug, Args)]
+pub struct Exec {
+    /// The jail
+    #[arg(value_name = "JAIL")]
+    pub name: String,
+    /// On a terminal, as for a shell; standard input must be one
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Pass standard input on; it always is, unless -n is given
+    #[arg(short = 'i', long, conflicts_with = "no_stdin")]
+    pub stdin: bool,
+    /// Nothing to read: standard input stays with who started this, as in a loop that reads it
+    #[arg(short, long, conflicts_with = "tty")]
+    pub no_stdin: bool,
+    /// As this user of the jail; without it, as root
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// The command and its words; no shell reads them
+    #[arg(value_name = "COMMAND", required = true, last = true)]
+    pub command: Vec<String>,
+}
+
+/// `console`
+#[derive(Clone, Debug, Args)]
+pub struct Console {
+    /// The jail
+    #[arg(value_name = "JAIL")]
+    pub name: String,
+    /// As this user of the jail; without it, as root
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+}
+
+/// `logs`
+#[derive(Clone, Debug, Args)]
+pub struct Logs {
+    /// The jail
+    #[arg(value_name = "JAIL")]
+    pub name: String,
+    /// Go on with what is written
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last lines, so many
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<u64>,
 }
 
 /// `host`

@@ -5,9 +5,11 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use cellblock_proto::v1 as wire;
 use cellblock_proto::v1::objects_client::ObjectsClient;
+use cellblock_proto::v1::visits_client::VisitsClient;
 use cellblock_schemas::Kind;
 use prost::Message as _;
 use serde_json::Value;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::args::Terms;
@@ -36,6 +38,9 @@ const UNAVAILABLE: &str = "Unavailable";
 
 /// The reason where no connection came about.
 const UNREACHABLE: &str = "Unreachable";
+
+/// gRPC's code where a controller does not know a request.
+const UNIMPLEMENTED: &str = "Unimplemented";
 
 /// gRPC's other codes for a request of which nobody knows what came of it.
 const UNDECIDED: [&str; 4] = ["Unknown", "Internal", "Cancelled", "DeadlineExceeded"];
@@ -139,6 +144,7 @@ impl std::error::Error for Refused {}
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: ObjectsClient<Channel>,
+    visits: VisitsClient<Channel>,
     server: String,
     /// Whether a controller has ever answered here: what breaks afterwards is no slip in the URL.
     has_answered: bool,
@@ -180,10 +186,11 @@ impl Client {
                 .tls_config(tls)
                 .context("the TLS files of the context do not fit together")?;
         }
-        let inner =
-            ObjectsClient::new(endpoint.connect_lazy()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let channel = endpoint.connect_lazy();
+        let inner = ObjectsClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
         Ok(Self {
             inner,
+            visits: VisitsClient::new(channel),
             server,
             has_answered: false,
             shows_managed_fields: false,
@@ -295,6 +302,27 @@ impl Client {
         };
         let answer = self.inner.watch(request).await;
         self.heard(answer)
+    }
+
+    /// Visits a jail; what is sent begins with `Begin`.
+    ///
+    /// # Errors
+    /// The controller did not answer, or knows no visits.
+    pub async fn visit(
+        &mut self,
+        said: ReceiverStream<wire::VisitRequest>,
+    ) -> Result<tonic::Streaming<wire::VisitResponse>, Refused> {
+        let answer = self.visits.visit(said).await;
+        self.heard(answer).map_err(|refused| {
+            if refused.reason != UNIMPLEMENTED {
+                return refused;
+            }
+            let message = format!(
+                "the controller at {} does not know visits; update it",
+                self.server
+            );
+            Refused { message, ..refused }
+        })
     }
 
     /// Replaces an object; the document's resourceVersion must be the newest. What differs is `manager`'s from now on.

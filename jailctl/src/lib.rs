@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! args ──► apply | diff | get | describe | delete | restart | wait | host | version | render | sandbox ──► client (gRPC) ──► controller
+//! args ──► apply | diff | get | describe | delete | wait | host | version | visit | render | sandbox ──► client (gRPC) ──► controller
 //!                 │                                                            │
 //!                 └── manifests (schemas::manifest)                            └──► printer ──► terminal or script
 //! ```
@@ -25,6 +26,7 @@ pub mod sandbox;
 pub mod table;
 pub mod target;
 pub mod version;
+pub mod visit;
 pub mod wait;
 
 use std::process::ExitCode;
@@ -38,7 +40,7 @@ use target::Usage;
 const EXIT_USAGE: u8 = 2;
 
 /// Runs one command, says what went wrong, and tells the exit status: 0 done, 1 refused, not in time, not to be written out or (`diff`) different, 2 a mistake
-/// in the command line or (`diff`) any error, 141 nobody reads the result any more.
+/// in the command line or (`diff`) any error, 141 nobody reads the result any more. `exec` and `console` have the command's, and 255 for what is ours.
 pub async fn run(cli: Cli, printer: &Printer) -> ExitCode {
     let differs = matches!(cli.command, Command::Diff(_));
     match perform(cli, printer).await {
@@ -95,6 +97,13 @@ async fn perform(cli: Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         }
         Command::Wait(arguments) => wait::run(&mut connection.client()?, &arguments, printer).await,
         Command::Host(arguments) => host::run(&connection, &arguments, printer).await,
+        Command::Exec(arguments) => {
+            return Ok(visit::exec(&connection, &arguments, printer).await);
+        }
+        Command::Console(arguments) => {
+            return Ok(visit::console(&connection, &arguments, printer).await);
+        }
+        Command::Logs(arguments) => return visit::logs(&connection, &arguments, printer).await,
         Command::Version(arguments) => version::run(&connection, arguments, printer).await,
         Command::Sandbox(arguments) => sandbox::run(&connection, &arguments, printer).await,
         Command::Explain(arguments) => explain::run(&arguments, printer),

@@ -104,6 +104,15 @@ impl Printer {
         Ok(out.flush()?)
     }
 
+    /// Where octets of somebody else's go. `guarded`: shown to a person, none of them drives the terminal.
+    #[must_use]
+    pub fn octets(&self, guarded: bool) -> Octets {
+        Octets {
+            escapes: guarded && std::io::stdout().is_terminal(),
+            unfinished: Vec::new(),
+        }
+    }
+
     /// A line for the person in front of it, not part of the result. Where it cannot be written, as everything else that goes to
     /// standard error, there is no place left to say so.
     pub fn note(&self, text: &str) {
@@ -142,6 +151,47 @@ impl Printer {
             word.to_owned()
         };
         let _ = writeln!(std::io::stderr().lock(), "{word}: {}", lines(text));
+    }
+}
+
+/// Where octets go as they come.
+#[derive(Debug)]
+pub struct Octets {
+    escapes: bool,
+    /// The first octets of a character whose others are to come.
+    unfinished: Vec<u8>,
+}
+
+impl Octets {
+    /// Writes them to standard output or standard error.
+    ///
+    /// # Errors
+    /// As of [`Printer::line`].
+    pub fn write(&mut self, is_error: bool, bytes: &[u8]) -> Result<(), Unwritten> {
+        let shown = if self.escapes {
+            Cow::Owned(self.readable(bytes).into_bytes())
+        } else {
+            Cow::Borrowed(bytes)
+        };
+        if is_error {
+            std::io::stderr().lock().write_all(&shown)?;
+            return Ok(());
+        }
+        let mut out = std::io::stdout().lock();
+        out.write_all(&shown)?;
+        Ok(out.flush()?)
+    }
+
+    fn readable(&mut self, bytes: &[u8]) -> String {
+        let mut all = std::mem::take(&mut self.unfinished);
+        all.extend_from_slice(bytes);
+        if let Err(error) = std::str::from_utf8(&all)
+            && error.error_len().is_none()
+        {
+            self.unfinished = all.split_off(error.valid_up_to());
+        }
+        let text = String::from_utf8_lossy(&all).replace("\r\n", "\n");
+        lines(&text)
     }
 }
 

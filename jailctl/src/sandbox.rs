@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cellblock_agent::emulated::{Live, prepared};
-use cellblock_agent::{Agent, Config as AgentConfig};
+use cellblock_agent::{Agent, Config as AgentConfig, Guardian, Surroundings};
 use cellblock_controller::{Config as ControllerConfig, Controller};
-use cellblock_freebsd::FreeBsd;
+use cellblock_freebsd::{FreeBsd, System};
 use cellblock_schemas::jail::{Jail, RunPolicy};
 use cellblock_schemas::manifest::Document;
 use cellblock_schemas::{Kind, Object};
@@ -274,8 +274,15 @@ fn start_machines(
             log: String::new(),
             tls: None,
         };
-        let adapter = FreeBsd::new(Arc::new(host.clone()), FOLDER);
-        let agent = Agent::start(config, Arc::new(adapter))
+        let system: Arc<dyn System> = Arc::new(host.clone());
+        let adapter = Arc::new(FreeBsd::new(system.clone(), FOLDER));
+        let surroundings = Surroundings {
+            guardian: Guardian::Thread(adapter.clone()),
+            way: None,
+            is_this_machine: false,
+            system: Some(system),
+        };
+        let agent = Agent::start_in(config, adapter, surroundings)
             .with_context(|| format!("the agent of {name}"))?;
         machines.push(Machine { name, host, agent });
     }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
-use super::sessions::{ClaimError, Held};
+use super::sessions::{ClaimError, Held, Reach};
 use crate::authorise::{Action, authorise};
 use crate::identity::Caller;
 use crate::running::{Running, Shared};
@@ -34,6 +34,9 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// Who owns a Host that an agent's first Hello made.
 const MANAGER: &str = "cellblockd";
+
+/// The feature of an agent that takes visits.
+const VISITS: &str = "visits";
 
 /// Why a session ends.
 enum End {
@@ -156,6 +159,13 @@ async fn open(
         Err(error) => return error.into(),
     };
     tracing::info!(host = hello.host, %address, version = hello.agent_version, "an agent is connected");
+    let visits = hello.features.iter().any(|feature| feature == VISITS);
+    let reach = Reach {
+        outbound: outbound.clone(),
+        version: hello.agent_version.clone(),
+        visits,
+    };
+    running.sessions.reached_by(&held, reach);
     let connected = Counted::new(metrics::gauge!("cellblock_agents"));
     let session = Session {
         changes: running.cache.host_changes(&hello.host),
@@ -296,7 +306,7 @@ impl Session {
                 message = inbound.message() => match message {
                     Ok(Some(message)) => {
                         silent_until = Instant::now() + shared.timing.silence_max;
-                        self.hear(held, message).await
+                        self.hear(shared, held, message).await
                     }
                     Ok(None) | Err(_) => Err(End::Left),
                 },
@@ -316,8 +326,17 @@ impl Session {
         }
     }
 
-    async fn hear(&mut self, held: &Held, message: v1::AgentMessage) -> Result<(), End> {
+    async fn hear(
+        &mut self,
+        shared: &Shared,
+        held: &Held,
+        message: v1::AgentMessage,
+    ) -> Result<(), End> {
         match message.message {
+            Some(Message::VisitFailed(failed)) => {
+                shared.desk.failed(&self.host, &failed.id, failed.message);
+                Ok(())
+            }
             Some(Message::Report(report)) => {
                 let report = wire::report(&report)?;
                 self.store(&report).await?;

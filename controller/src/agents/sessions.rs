@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cellblock_controller_core::index::Session;
+use cellblock_proto::v1;
 use cellblock_store::{Error, Expect, HeldLease, Key, Revision, SharedStore, Transaction};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tonic::Status;
 
 use crate::cache::Cache;
 
@@ -54,6 +56,29 @@ pub(crate) struct Sessions {
 struct Open {
     number: u64,
     superseded: watch::Sender<bool>,
+    reach: Option<Reach>,
+}
+
+/// How an agent is spoken to.
+pub(super) struct Reach {
+    pub(super) outbound: Outbound,
+    pub(super) version: String,
+    /// Whether it takes visits.
+    pub(super) visits: bool,
+}
+
+type Outbound = mpsc::Sender<Result<v1::ControllerMessage, Status>>;
+
+/// Who can bring a visit to a host.
+pub(crate) enum ForVisit {
+    /// This controller, by this.
+    Here(Outbound),
+    /// Nobody, until the agent, of that version, is updated.
+    TooOld(String),
+    /// Another controller; where the agent connects from.
+    Elsewhere(String),
+    /// Nobody.
+    Nowhere,
 }
 
 /// One host's session, held by the task that runs it.
@@ -113,6 +138,7 @@ impl Sessions {
             Open {
                 number,
                 superseded: sender,
+                reach: None,
             },
         );
         if let Some(earlier) = earlier {
@@ -124,6 +150,37 @@ impl Sessions {
             number,
             superseded,
         })
+    }
+
+    /// The agent of a session can be spoken to.
+    pub(super) fn reached_by(&self, held: &Held, reach: Reach) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = open.get_mut(&held.host);
+        if let Some(open) = open.filter(|open| open.number == held.number) {
+            open.reach = Some(reach);
+        }
+    }
+
+    /// Who can bring a visit to a host.
+    pub(crate) fn for_visit(&self, host: &str) -> ForVisit {
+        {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let reach = open.get(host).and_then(|open| open.reach.as_ref());
+            // One whose stream has ended is kept for a while, for the agent to come back.
+            if let Some(reach) = reach.filter(|reach| !reach.outbound.is_closed()) {
+                return if reach.visits {
+                    ForVisit::Here(reach.outbound.clone())
+                } else {
+                    ForVisit::TooOld(reach.version.clone())
+                };
+            }
+        }
+        match self.cache.index().session(host) {
+            Some((session, _)) if session.controller != self.controller => {
+                ForVisit::Elsewhere(session.address.clone())
+            }
+            Some(_) | None => ForVisit::Nowhere,
+        }
     }
 
     /// The agent with another key that speaks for the host at the moment, if one does.

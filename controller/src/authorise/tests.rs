@@ -15,15 +15,16 @@ fn each_caller_may_do_its_own_and_nothing_else() {
         Action::Health,
         Action::Reflection,
         Action::Objects,
+        Action::Visit,
         Action::Session,
         Action::Speak("a"),
         Action::Speak("b"),
     ];
     for (caller, allowed) in [
-        (&Caller::Local, [true, true, true, true, true, true]),
-        (&operator, [true, true, true, false, false, false]),
-        (&host, [true, false, false, true, true, false]),
-        (&nobody, [false; 6]),
+        (&Caller::Local, [true; 7]),
+        (&operator, [true, true, true, true, false, false, false]),
+        (&host, [true, false, false, false, true, true, false]),
+        (&nobody, [false; 7]),
     ] {
         let found = actions.map(|action| authorise(caller, action).is_ok());
         assert_eq!(found, allowed, "{caller:?}");

@@ -45,7 +45,15 @@ struct Scripted(mpsc::Sender<Session>);
 
 #[tonic::async_trait]
 impl Agents for Scripted {
+    type AttendStream = ReceiverStream<Result<wire::VisitRequest, Status>>;
     type SessionStream = ReceiverStream<Result<wire::ControllerMessage, Status>>;
+
+    async fn attend(
+        &self,
+        _: Request<Streaming<wire::VisitResponse>>,
+    ) -> Result<Response<Self::AttendStream>, Status> {
+        Err(Status::not_found("nobody waits for it"))
+    }
 
     async fn session(
         &self,

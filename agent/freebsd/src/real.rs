@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::command::{Command, Output, Program, words};
+use crate::command::{Command, Output, Program};
 use crate::system::{Process, System, SystemError};
 use crate::visit::{LogPart, Visit, Visited};
 
@@ -180,7 +180,10 @@ impl System for Real {
     }
 
     fn visit(&self, visit: &Visit) -> Result<Visited, SystemError> {
-        visit_by(&words![Program::Agent.path(), "enter"], visit)
+        visit_by(
+            &[Program::Agent.path().to_owned(), "enter".to_owned()],
+            visit,
+        )
     }
 
     fn read_log(

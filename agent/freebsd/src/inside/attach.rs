@@ -90,9 +90,14 @@ mod system {
     /// What stdio(3) does with what it writes.
     const WRITTEN: u64 = libc::CAP_WRITE | libc::CAP_FSTAT;
 
-    /// What a program does with its terminal: nothing that changes the file.
+    /// What a program does with its terminal: nothing that changes the file. A program that limits itself may only ask for what it has, so sleep(1) and logname(1) need the right to seek
+    /// (`caph_stream_rights`, lib/libcapsicum/capsicum_helpers.h), cmp(1) to map, dd(1) to truncate and to sync; a terminal does none of these.
     const TERMINAL: u64 = libc::CAP_READ
         | libc::CAP_WRITE
+        | libc::CAP_SEEK
+        | libc::CAP_MMAP
+        | libc::CAP_FTRUNCATE
+        | libc::CAP_FSYNC
         | libc::CAP_FSTAT
         | libc::CAP_FSTATFS
         | libc::CAP_FPATHCONF

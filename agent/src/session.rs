@@ -1,5 +1,6 @@
 //! The session with a controller: views come in, reports and heartbeats go out. When it breaks, another one is made, at another endpoint if there is one, after a growing pause with jitter.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use cellblock_schemas::host::ViewMark;
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::view::HostView;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 
@@ -69,6 +70,7 @@ pub(crate) async fn run(
         base: None,
         visits,
         visiting: JoinSet::new(),
+        visits_open: BTreeMap::new(),
     };
     let mut pause = PAUSE_FIRST;
     for url in session.config.controllers.clone().iter().cycle() {
@@ -154,6 +156,8 @@ struct Session {
     visits: Option<Visits>,
     /// The visits under way, with what became of those that did not come about. They end with the agent, not with this session.
     visiting: JoinSet<Result<(), wire::VisitFailed>>,
+    /// By id, those that may still be under way.
+    visits_open: BTreeMap<String, AbortHandle>,
     /// The newest view that came in, whether the ledger has it yet or not: what a change is a change to.
     base: Option<Arc<HostView>>,
 }
@@ -225,9 +229,11 @@ impl Session {
                     None => bail!("the controller closed the stream"),
                     Some(wire::controller_message::Message::Refused(refused)) if refused.reason == HOST_DELETED => return Ok(Some(refused)),
                     Some(wire::controller_message::Message::OpenVisit(asked)) => self.open_visit(url, asked.id)?,
+                    Some(wire::controller_message::Message::CloseVisit(closed)) => self.close_visit(&closed.id),
                     Some(message) => self.receive(message)?,
                 },
                 Some(visited) = self.visiting.join_next() => {
+                    self.visits_open.retain(|_, visit| !visit.is_finished());
                     if let Ok(Err(failed)) = visited {
                         tracing::warn!("a visit: {}", failed.message);
                         send(outbox, wire::agent_message::Message::VisitFailed(failed)).await?;
@@ -283,7 +289,8 @@ impl Session {
         let endpoint = self.endpoint(url)?;
         let way = self.beside.way.clone();
         let url = url.to_owned();
-        self.visiting.spawn(async move {
+        let visit = id.clone();
+        let handle = self.visiting.spawn(async move {
             let taken = async {
                 if let Some(way) = &way {
                     way().map_err(|why| anyhow::anyhow!("no way to {url}: {why}"))?;
@@ -297,7 +304,15 @@ impl Session {
                 message: format!("{error:#}"),
             })
         });
+        self.visits_open.insert(visit, handle);
         Ok(())
+    }
+
+    /// Ends a visit whose operator has left; what still runs is hung up.
+    fn close_visit(&mut self, id: &str) {
+        if let Some(visit) = self.visits_open.remove(id) {
+            visit.abort();
+        }
     }
 
     async fn connect(&self, url: &str) -> anyhow::Result<Channel> {
@@ -396,7 +411,10 @@ impl Session {
                 bail!("refused ({}): {}", refused.reason, refused.message)
             }
             wire::controller_message::Message::Welcome(_) => bail!("a second welcome"),
-            wire::controller_message::Message::OpenVisit(_) => bail!("a visit in its wrong place"),
+            wire::controller_message::Message::OpenVisit(_)
+            | wire::controller_message::Message::CloseVisit(_) => {
+                bail!("a visit in its wrong place")
+            }
         }
     }
 }

@@ -163,7 +163,13 @@ impl Visit {
             "a visit begins"
         );
         let ended = match self.summon(&host).await {
-            Ok(agent) => self.join(begin, inbound, outbound, agent, &host).await,
+            Ok((id, agent)) => {
+                let ended = self.join(begin, inbound, outbound, agent, &host).await;
+                if !matches!(ended, Ok(End::Ended(_))) {
+                    self.dismiss(&host, &id).await;
+                }
+                ended
+            }
             Err(error) => Err(error),
         };
         let outcome = match &ended {
@@ -225,7 +231,7 @@ impl Visit {
     }
 
     /// Asks the host's agent for a stream and waits for it.
-    async fn summon(&self, host: &str) -> Result<AgentEnd, RequestError> {
+    async fn summon(&self, host: &str) -> Result<(String, AgentEnd), RequestError> {
         let unvisitable = |reason, message| Err(RequestError::Unvisitable(reason, message));
         let outbound = match self.running.sessions.for_visit(host) {
             ForVisit::Here(outbound) => outbound,
@@ -265,7 +271,7 @@ impl Visit {
             );
         }
         match timeout(PATIENCE, door).await {
-            Ok(Ok(Ok(end))) => Ok(end),
+            Ok(Ok(Ok(end))) => Ok((id, end)),
             Ok(Ok(Err(message))) => unvisitable(
                 "HostNotConnected",
                 format!("the agent of host `{host}` could not open a stream: {message}"),
@@ -277,6 +283,14 @@ impl Visit {
                     PATIENCE.as_secs()
                 ),
             ),
+        }
+    }
+
+    /// Tells the agent that nobody is left: its stream says so only behind what the command has not read yet.
+    async fn dismiss(&self, host: &str, id: &str) {
+        if let ForVisit::Here(outbound) = self.running.sessions.for_visit(host) {
+            // An agent that cannot be told has lost its connection.
+            let _ = timeout(PATIENCE, outbound.send(Ok(wire::close_visit(id)))).await;
         }
     }
 

@@ -243,6 +243,13 @@ pub(crate) fn open_visit(id: &str) -> v1::ControllerMessage {
     }))
 }
 
+/// Nobody waits any more.
+pub(crate) fn close_visit(id: &str) -> v1::ControllerMessage {
+    controller(v1::controller_message::Message::CloseVisit(
+        v1::CloseVisit { id: id.to_owned() },
+    ))
+}
+
 /// A report.
 pub(crate) fn report(report: &v1::Report) -> Result<HostReport, RequestError> {
     serde_json::from_slice(&report.json)

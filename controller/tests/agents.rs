@@ -122,7 +122,10 @@ impl Agent {
             match self.next().await {
                 Heard::View(view) => return self.view.take(view),
                 Heard::Acknowledged(_) => {}
-                other @ (Heard::Welcome(_) | Heard::Refused(_) | Heard::OpenVisit(_)) => {
+                other @ (Heard::Welcome(_)
+                | Heard::Refused(_)
+                | Heard::OpenVisit(_)
+                | Heard::CloseVisit(_)) => {
                     panic!("{other:?}")
                 }
             }
@@ -170,7 +173,10 @@ impl Agent {
                     return;
                 }
                 Heard::View(view) => self.view.take(view),
-                other @ (Heard::Welcome(_) | Heard::Refused(_) | Heard::OpenVisit(_)) => {
+                other @ (Heard::Welcome(_)
+                | Heard::Refused(_)
+                | Heard::OpenVisit(_)
+                | Heard::CloseVisit(_)) => {
                     panic!("{other:?}")
                 }
             }

@@ -165,7 +165,8 @@ fn refused(heard: Heard) -> v1::Refused {
         other @ (Heard::Welcome(_)
         | Heard::View(_)
         | Heard::Acknowledged(_)
-        | Heard::OpenVisit(_)) => {
+        | Heard::OpenVisit(_)
+        | Heard::CloseVisit(_)) => {
             panic!("it is not refused: {other:?}")
         }
     }

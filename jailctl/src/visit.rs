@@ -55,7 +55,7 @@ pub async fn exec(connection: &Connection, arguments: &Exec, printer: &Printer) 
     command(connection, begin(), !arguments.no_stdin, printer).await
 }
 
-/// Runs `console`. The exit status is the shell's.
+/// Runs `console`. The exit status is that of login(1), which is 0 whatever the shell's was.
 pub async fn console(connection: &Connection, arguments: &Console, printer: &Printer) -> ExitCode {
     let begin = || {
         let user = arguments.user.clone().unwrap_or_else(|| "root".to_owned());

@@ -122,17 +122,18 @@ pub fn pfctl(jail: &str, arguments: &[String]) -> Result<Infallible, InsideError
     )
 }
 
-/// Becomes `argv`, a program of the host's that attaches to a jail, with nothing open but the standard streams; `terminal`: they are one, which becomes that of a new session.
+/// Becomes `argv`, a program of the host's that attaches to a jail, in a session of its own, with nothing open but the standard streams; `terminal`: they are one, which becomes the session's.
 ///
-/// Without a terminal the caller made it the leader of a process group. Either way it gets SIGHUP when the agent dies.
+/// It gets SIGHUP when the agent dies.
 ///
 /// # Errors
 /// It could not; else it does not return.
 pub fn enter(terminal: bool, argv: &[String]) -> io::Result<Infallible> {
     use std::os::unix::process::CommandExt as _;
     attach::close_inherited();
+    // In the agent's session the jail's root could set its login name, and join its process group.
+    rustix::process::setsid()?;
     if terminal {
-        rustix::process::setsid()?;
         rustix::process::ioctl_tiocsctty(io::stdin())?;
         attach::shed_terminal()?;
     }

@@ -80,17 +80,18 @@ pub struct LogPart {
 
 /// The words that run `argv` in the jail `jid` under the routing table `fib`.
 ///
-/// The environment is a clean one of the user's class (`-l`), and the directory is `/`: a user's own need not be there. A user is one of the jail's (`-U`), root the host's, so that a jail without
-/// passwd(5) can be visited (usr.sbin/jexec/jexec.c).
+/// The directory is `/`: a user's own need not be there. A user is one of the jail's, looked up when jexec(8) is in it (`-U`), with a clean environment of that user's class (`-l`). Root is nobody's
+/// in particular, so that a jail without passwd(5) can be visited: with `-l` alone jexec would look root up on the host, password and all, and the jail's root could read that in its memory
+/// (usr.sbin/jexec/jexec.c). The environment is then the one that it is started with.
 #[must_use]
 pub fn command(jid: u32, fib: u16, user: &str, argv: &[String]) -> Vec<String> {
     let mut words = Vec::new();
     if fib > 0 {
         words.extend(words![Program::Setfib.path(), fib.to_string()]);
     }
-    words.extend(words![Program::Jexec.path(), "-l", "-d", "/"]);
+    words.extend(words![Program::Jexec.path(), "-d", "/"]);
     if !user.is_empty() {
-        words.extend(words!["-U", user]);
+        words.extend(words!["-l", "-U", user]);
     }
     words.push(jid.to_string());
     words.extend(argv.iter().cloned());

@@ -39,6 +39,15 @@ pub fn visit_by(helper: &[String], visit: &Visit) -> Result<Visited, SystemError
     }
 }
 
+/// What root finds in a jail.
+const ROOT: [(&str, &str); 4] = [
+    ("HOME", "/root"),
+    ("LOGNAME", "root"),
+    ("SHELL", "/bin/sh"),
+    ("USER", "root"),
+];
+
+/// The helper begins a session, which the leader of a process group cannot do (setsid(2)); without one the command is in a process group of its own.
 fn child_of(
     helper: &[String],
     flag: Option<&str>,
@@ -54,12 +63,16 @@ fn child_of(
     let (program, arguments) = words
         .split_first()
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    Ok(bare(program, arguments))
+    let mut child = bare(program, arguments);
+    child.envs(ROOT);
+    if helper.is_empty() {
+        child.process_group(0);
+    }
+    Ok(child)
 }
 
 fn on_pipes(helper: &[String], visit: &Visit) -> io::Result<Visited> {
     let mut child = child_of(helper, None, visit)?
-        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -101,7 +114,6 @@ fn on_terminal(helper: &[String], visit: &Visit, terminal: &Terminal) -> io::Res
         .custom_flags(OFlags::NOCTTY.bits().cast_signed())
         .open(std::ffi::OsStr::from_bytes(name.as_bytes()))?;
     tcsetwinsize(&ours, size(terminal.window))?;
-    // In our process group: the leader of one cannot begin a session (setsid(2)).
     let child = child_of(helper, Some("--terminal"), visit)?
         .env("TERM", &terminal.name)
         .stdin(Stdio::from(theirs.try_clone()?))

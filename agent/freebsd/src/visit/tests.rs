@@ -7,7 +7,7 @@ fn a_command_is_run_under_the_jails_table_and_as_its_user() {
     let argv = ["ls", "-l", "a b"].map(str::to_owned);
     assert_eq!(
         command(3, 0, "", &argv),
-        ["/usr/sbin/jexec", "-l", "-d", "/", "3", "ls", "-l", "a b"]
+        ["/usr/sbin/jexec", "-d", "/", "3", "ls", "-l", "a b"]
     );
     assert_eq!(
         command(3, 2, "www", &argv[..1]),
@@ -15,9 +15,9 @@ fn a_command_is_run_under_the_jails_table_and_as_its_user() {
             "/usr/sbin/setfib",
             "2",
             "/usr/sbin/jexec",
-            "-l",
             "-d",
             "/",
+            "-l",
             "-U",
             "www",
             "3",

@@ -356,7 +356,7 @@ impl Terminal {
             .spawn()?;
         rustix::io::ioctl_fionbio(&ours, true)?;
         Ok(Self {
-            ours: OwnedFd::from(ours).into(),
+            ours: ours.into(),
             child,
             heard: String::new(),
         })

@@ -136,6 +136,7 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         Op::WriteFile { .. }
         | Op::RemoveFile { .. }
         | Op::RotateConsole { .. }
+        | Op::MarkStorage { .. }
         | Op::FetchImage { .. }
         | Op::UnpackBase { .. }
         | Op::MakeRoot { .. }

@@ -79,9 +79,14 @@ pub(crate) fn sound<'o>(
 /// By what a storage at that path is known.
 fn known<'l>(ledger: &'l Ledger, declared: &str) -> Option<&'l str> {
     let mut owned = ledger.owned.iter();
-    owned.find_map(|owned| match owned {
-        Owned::Storage { path, mark } if path == declared => Some(mark.as_str()),
-        _ => None,
+    owned.find_map(|owned| {
+        if let Owned::Storage { path, mark } = owned
+            && path == declared
+        {
+            Some(mark.as_str())
+        } else {
+            None
+        }
     })
 }
 

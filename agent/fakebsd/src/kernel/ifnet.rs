@@ -385,9 +385,22 @@ impl Kernel {
     fn listening(&self, vnet: VnetId, driver: &Driver, fresh: u32) -> u32 {
         let listens = self.vnet_sysctl_number(vnet, "net.inet6.ip6.accept_rtadv") == Some(1);
         match driver {
-            Driver::Loopback | Driver::Bridge(_) => fresh,
-            _ if listens => (fresh | nd::ACCEPT_RTADV) & !nd::IFDISABLED,
-            _ => fresh,
+            Driver::Nic
+            | Driver::Epair { .. }
+            | Driver::Lagg(_)
+            | Driver::Vlan(_)
+            | Driver::Eiface { .. }
+                if listens =>
+            {
+                (fresh | nd::ACCEPT_RTADV) & !nd::IFDISABLED
+            }
+            Driver::Loopback
+            | Driver::Bridge(_)
+            | Driver::Nic
+            | Driver::Epair { .. }
+            | Driver::Lagg(_)
+            | Driver::Vlan(_)
+            | Driver::Eiface { .. } => fresh,
         }
     }
 

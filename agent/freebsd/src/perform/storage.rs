@@ -157,9 +157,14 @@ impl Performer<'_> {
         Ok(begun.map(|stages| StorageJob {
             folder: folder.to_owned(),
             of: of.to_owned(),
-            debris: stages.iter().find_map(|stage| match stage {
-                Stage::Rename(new, _) if new.ends_with(NEW) => Some(new.clone()),
-                _ => None,
+            debris: stages.iter().find_map(|stage| {
+                if let Stage::Rename(new, _) = stage
+                    && new.ends_with(NEW)
+                {
+                    Some(new.clone())
+                } else {
+                    None
+                }
             }),
             stages: stages.into(),
             running: None,
@@ -727,10 +732,12 @@ impl Performer<'_> {
 
 /// A failure to make something, with the disk where it is full.
 fn told_of_disk(folder: &str, failure: Failure) -> Failure {
-    let is_full = match &failure {
-        Failure::Command { stderr, .. } => stderr.contains("No space left on device"),
-        Failure::System(error) => error.is_disk_full(),
-        _ => false,
+    let is_full = if let Failure::Command { stderr, .. } = &failure {
+        stderr.contains("No space left on device")
+    } else if let Failure::System(error) = &failure {
+        error.is_disk_full()
+    } else {
+        false
     };
     if is_full {
         Failure::EffectMissing(format!("the file system of {folder} is full: {failure}"))

@@ -227,8 +227,11 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn look(&mut self, adapter: &FreeBsd) -> anyhow::Result<(Observed, Plan)> {
+        let mut wanted = wanted(self.view, &self.ledger);
+        // A jail that has just been started has what it was started with, and of what modules bring this host's jls(8) knows nothing.
+        wanted.parameters.clear();
         let observed = adapter
-            .observe(&wanted(self.view, &self.ledger))
+            .observe(&wanted)
             .context("the host that is rendered for cannot be observed")?;
         learn(self.view, &observed, &mut self.ledger, &mut Unkept)?;
         let plan = plan(self.view, &observed, &self.ledger, &settings());

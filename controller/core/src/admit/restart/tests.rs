@@ -97,13 +97,14 @@ fn what_a_jail_holds_by_a_permission_stays_when_it_is_taken_away() {
         let told = admitted.warnings.iter().map(ToString::to_string);
         told.filter(|told| told.contains("stays until")).count()
     };
-    let given = json!({"allow.raw_sockets": true, "allow.suser": true, "children.max": 3});
+    let given = json!({"allow.raw_sockets": true, "allow.reserved_ports": true, "children.max": 3});
     assert_eq!(taken(given), 0);
     let less = json!({"allow.raw_sockets": false, "children.max": 2});
     assert_eq!(taken(less), 2);
     // What a new jail has it has again.
-    let suser = json!({"allow.raw_sockets": false, "allow.suser": false, "children.max": 2});
-    assert_eq!(taken(suser), 1);
+    let fewer =
+        json!({"allow.raw_sockets": false, "allow.reserved_ports": false, "children.max": 2});
+    assert_eq!(taken(fewer), 1);
     let back = json!({"allow.raw_sockets": false, "children.max": 2});
     assert_eq!(taken(back), 0);
 }

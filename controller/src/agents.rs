@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use sessions::{ForVisit, Sessions};
 
-use crate::identity::Caller;
+use crate::authorise::{address_of, caller_of};
 use crate::running::Shared;
 use crate::visits;
 
@@ -41,8 +41,7 @@ impl Agents for AgentsService {
         &self,
         request: Request<Streaming<v1::VisitResponse>>,
     ) -> Result<Response<Self::AttendStream>, Status> {
-        let caller = request.extensions().get::<Caller>().cloned();
-        let caller = caller.ok_or_else(|| Status::internal("the guard let somebody in unnamed"))?;
+        let caller = caller_of(&request)?;
         let outbound = visits::attend(&self.shared, &caller, request.into_inner()).await?;
         Ok(Response::new(Box::pin(outbound)))
     }
@@ -54,11 +53,8 @@ impl Agents for AgentsService {
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let running = self.shared.running()?;
-        let caller = request.extensions().get::<Caller>().cloned();
-        let caller = caller.ok_or_else(|| Status::internal("the guard let somebody in unnamed"))?;
-        let address = request
-            .remote_addr()
-            .map_or_else(|| "in process".to_owned(), |address| address.to_string());
+        let caller = caller_of(&request)?;
+        let address = address_of(&request);
         let (sender, receiver) = tokio::sync::mpsc::channel(WAITING_MAX);
         let shared = self.shared.clone();
         self.shared.spawn(session::run(

@@ -74,5 +74,21 @@ pub(crate) fn guarded<S>(
     })
 }
 
+/// Who the guard found to be asking.
+///
+/// # Errors
+/// No guard stands before the service, which is our mistake.
+pub(crate) fn caller_of<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Status::internal("the guard let somebody in unnamed"))
+}
+
+/// Where the request comes from, for people.
+pub(crate) fn address_of<T>(request: &Request<T>) -> String {
+    request
+        .remote_addr()
+        .map_or_else(|| "in process".to_owned(), |address| address.to_string())
+}
+
 #[cfg(test)]
 mod tests;

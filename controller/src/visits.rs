@@ -33,6 +33,7 @@ use desk::{AgentEnd, Waited};
 use join::{End, Ends};
 
 use crate::agents::ForVisit;
+use crate::authorise::{address_of, caller_of};
 use crate::identity::Caller;
 use crate::running::{Running, Shared};
 use crate::status::RequestError;
@@ -77,11 +78,8 @@ impl Visits for VisitsService {
         request: Request<Streaming<v1::VisitRequest>>,
     ) -> Result<Response<Self::VisitStream>, Status> {
         let running = self.shared.running()?;
-        let caller = request.extensions().get::<Caller>().cloned();
-        let caller = caller.ok_or_else(|| Status::internal("the guard let somebody in unnamed"))?;
-        let address = request
-            .remote_addr()
-            .map_or_else(|| "in process".to_owned(), |address| address.to_string());
+        let caller = caller_of(&request)?;
+        let address = address_of(&request);
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let visit = Visit {
             shared: self.shared.clone(),

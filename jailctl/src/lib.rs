@@ -14,6 +14,7 @@ pub mod context;
 pub mod delete;
 pub mod describe;
 pub mod diff;
+mod end;
 pub mod explain;
 pub mod get;
 pub mod host;

@@ -14,12 +14,12 @@ use cellblock_schemas::jail::{Jail, RunPolicy};
 use cellblock_schemas::manifest::Document;
 use cellblock_schemas::{Kind, Object};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::apply;
 use crate::args::{Sandbox, Terms};
 use crate::client::Client;
 use crate::context::{Connection, ContextEntry};
+use crate::end::End;
 use crate::input;
 use crate::printer::Printer;
 use crate::table;
@@ -84,7 +84,7 @@ pub async fn run(
     ));
     let played = tokio::select! {
         played = play(arguments, documents, &entry, &machines, printer) => Some(played),
-        () = end.wait() => None,
+        _ = end.wait() => None,
     };
     let result = match played {
         None => Err(anyhow::anyhow!(
@@ -188,31 +188,6 @@ async fn stay(
     ));
     end.wait().await;
     context.give_back()
-}
-
-/// The signals that end a sandbox: ^C, a shutdown or a supervisor, and a terminal that is closed.
-struct End([Signal; 3]);
-
-impl End {
-    fn listen() -> anyhow::Result<Self> {
-        let kinds = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ];
-        let [interrupt, terminate, hangup] =
-            kinds.map(|kind| signal(kind).context("signals cannot be waited for"));
-        Ok(Self([interrupt?, terminate?, hangup?]))
-    }
-
-    async fn wait(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }
 
 fn start_machines(

@@ -11,7 +11,7 @@ use cellblock_proto::v1::begin::What;
 use cellblock_proto::v1::visit_request::Request as Said;
 use cellblock_proto::v1::visit_response::Response as Heard;
 use cellblock_schemas::Kind;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -19,6 +19,7 @@ use tonic::Streaming;
 use crate::args::{Console, Exec, Logs};
 use crate::client::Client;
 use crate::context::Connection;
+use crate::end::End;
 use crate::printer::{Octets, Printer, Unwritten};
 use crate::target::{self, Usage};
 use terminal::Raw;
@@ -275,32 +276,6 @@ async fn hear(
         Err(_) => bail!("the thread that writes has died"),
     }
     Ok(u8::try_from(status).unwrap_or(EXIT_OWN))
-}
-
-/// The signals that end a visit.
-struct End([Signal; 3]);
-
-impl End {
-    fn listen() -> anyhow::Result<Self> {
-        let kinds = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ];
-        let [interrupt, terminate, hangup] =
-            kinds.map(|kind| signal(kind).context("signals cannot be waited for"));
-        Ok(Self([interrupt?, terminate?, hangup?]))
-    }
-
-    /// The exit status of the signal that came, as a shell tells it.
-    async fn wait(&mut self) -> u8 {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => 130,
-            _ = terminate.recv() => 143,
-            _ = hangup.recv() => 129,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -134,7 +134,6 @@ impl Kernel {
     fn attach_hardware(&mut self, hardware: &HardwareProfile) {
         let mut cards = Vec::new();
         for nic in &hardware.nics {
-            let nd = Driver::Nic.initial_nd();
             cards.push(self.attach(
                 HOST,
                 NewIf {
@@ -143,7 +142,6 @@ impl Kernel {
                     driver: Driver::Nic,
                     mtu: 1500,
                     mac: Some(nic.mac),
-                    nd,
                     group: None,
                 },
             ));

@@ -108,7 +108,7 @@ pub(super) fn validate(limits: &[String], path: &FieldPath, findings: &mut Findi
         let at = path.index(index);
         match parse(limit) {
             Ok(()) => {
-                // rctl -a adds beside a rule of another amount instead of replacing it.
+                // Of two that deny the kernel keeps the one that was added last (`rctl_rule_add`, sys/kern/kern_rctl.c).
                 let subject = limit.split('=').next().unwrap_or_default();
                 if let Some(first) = seen.get(subject) {
                     let message =

@@ -96,7 +96,6 @@ impl Kernel {
         driver: Driver,
         mac: Option<Mac>,
     ) -> IfId {
-        let nd = driver.initial_nd();
         self.attach(
             vnet,
             NewIf {
@@ -105,7 +104,6 @@ impl Kernel {
                 driver,
                 mtu: 1500,
                 mac,
-                nd,
                 group: Some(cloner),
             },
         )
@@ -118,7 +116,6 @@ impl Kernel {
             .entry("lo")
             .or_default()
             .take(unit);
-        let nd = Driver::Loopback.initial_nd();
         self.attach(
             vnet,
             NewIf {
@@ -127,7 +124,6 @@ impl Kernel {
                 driver: Driver::Loopback,
                 mtu: 16384,
                 mac: None,
-                nd,
                 group: Some("lo"),
             },
         )
@@ -140,7 +136,6 @@ impl Kernel {
             let name = format!("epair{unit}{side}");
             let mac = self.generate_epair_mac(&name, side, vnet);
             let driver = Driver::Epair { peer: IfId(0) };
-            let nd = driver.initial_nd();
             *end = self.attach(
                 vnet,
                 NewIf {
@@ -149,7 +144,6 @@ impl Kernel {
                     driver,
                     mtu: 1500,
                     mac: Some(mac),
-                    nd,
                     group: Some("epair"),
                 },
             );

@@ -122,7 +122,6 @@ pub(crate) struct NewIf {
     pub(crate) driver: Driver,
     pub(crate) mtu: u32,
     pub(crate) mac: Option<Mac>,
-    pub(crate) nd: u32,
     pub(crate) group: Option<&'static str>,
 }
 
@@ -191,7 +190,7 @@ impl Kernel {
         self.ifs.next_id += 1;
         let id = IfId(self.ifs.next_id);
         let index = self.ifs.allocate_index(id);
-        let nd = self.listening(vnet, &new.driver, new.nd);
+        let nd = self.fresh_nd(vnet, &new.driver);
         let driver_name = match new.cloner {
             Some((cloner, unit)) => format!("{cloner}{unit}"),
             None => new.name.clone(),
@@ -369,7 +368,7 @@ impl Kernel {
         ifnet.fib = 0;
         ifnet.promiscuous = 0;
         let driver = ifnet.driver.clone();
-        let nd = self.listening(to, &driver, driver.initial_nd());
+        let nd = self.fresh_nd(to, &driver);
         let ifnet = self.ifnet_mut(id);
         ifnet.nd = nd;
         let driver_group = ifnet.cloner.map(|(cloner, _)| cloner);
@@ -382,7 +381,8 @@ impl Kernel {
     }
 
     /// The ND6 flags of an interface that comes to a stack: where that takes router advertisements by itself it listens to them, with IPv6 on (`nd6_ifattach`, sys/netinet6/nd6.c).
-    fn listening(&self, vnet: VnetId, driver: &Driver, fresh: u32) -> u32 {
+    fn fresh_nd(&self, vnet: VnetId, driver: &Driver) -> u32 {
+        let fresh = driver.initial_nd();
         let listens = self.vnet_sysctl_number(vnet, "net.inet6.ip6.accept_rtadv") == Some(1);
         match driver {
             Driver::Nic
@@ -468,7 +468,7 @@ impl Kernel {
 
 impl Driver {
     /// The ND6 flags a fresh interface of this kind has (recordings `01`, `02`, `07`).
-    pub(crate) fn initial_nd(&self) -> u32 {
+    fn initial_nd(&self) -> u32 {
         match self {
             Self::Loopback => nd::PERFORMNUD | nd::AUTO_LINKLOCAL,
             Self::Bridge(_) => nd::PERFORMNUD | nd::IFDISABLED,

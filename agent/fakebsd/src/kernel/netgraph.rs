@@ -297,7 +297,6 @@ impl Kernel {
             bits[5],
         ];
         let driver = Driver::Eiface { linked: false };
-        let nd = driver.initial_nd();
         let interface = self.attach(
             vnet,
             NewIf {
@@ -306,7 +305,6 @@ impl Kernel {
                 driver,
                 mtu: 1500,
                 mac: Some(mac),
-                nd,
                 group: None,
             },
         );

@@ -89,7 +89,6 @@ impl Kernel {
             return Err(Errno::EEXIST);
         }
         let driver = Driver::Vlan(VlanSoftc::default());
-        let nd = driver.initial_nd();
         let id = self.attach(
             vnet,
             NewIf {
@@ -98,7 +97,6 @@ impl Kernel {
                 driver,
                 mtu: 1500,
                 mac: Some([0; 6]),
-                nd,
                 group: Some("vlan"),
             },
         );

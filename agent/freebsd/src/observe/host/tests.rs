@@ -329,6 +329,16 @@ fn what_cannot_be_read_is_an_error_and_no_absence() {
 }
 
 #[test]
+fn a_list_of_interfaces_that_one_left_meanwhile_is_read_again() {
+    let (emulated, host) = boot(Release::V15_1);
+    let before = look(&host).interfaces;
+    emulated
+        .emulator()
+        .fail_next("ifconfig -a", 1, "get original name: Device not configured");
+    assert_eq!(look(&host).interfaces, before);
+}
+
+#[test]
 fn a_netstat_without_jails_is_replaced_by_route() {
     let (emulated, host) = boot(Release::V14_3);
     for line in [

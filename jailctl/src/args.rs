@@ -47,6 +47,8 @@ pub enum Command {
     Wait(Wait),
     /// Print what an agent does for objects, as an operator would have written it: commands, pf rules, ngctl scripts, jail.conf
     Render(Render),
+    /// Write manifests for the jails of jail.conf(5), and say what of them no manifest says
+    Import(Import),
     /// Run a command in a jail, with its input, output and exit status
     Exec(Exec),
     /// Log in to a jail on a terminal
@@ -218,6 +220,26 @@ pub struct Render {
     #[command(flatten)]
     pub files: Files,
     /// As a document
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Encoding>,
+}
+
+/// `import`
+#[derive(Clone, Debug, Args)]
+pub struct Import {
+    /// Files as jail -f reads them, each by itself, or - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The name of the Host that the jails are on
+    #[arg(long, value_name = "NAME", default_value = "imported")]
+    pub host: String,
+    /// The interface of addresses that stand in the file without one
+    #[arg(long, value_name = "INTERFACE")]
+    pub interface: Option<String>,
+    /// Where a copy of the host's files is: included files and mount.fstab are looked for below it
+    #[arg(long, value_name = "DIRECTORY")]
+    pub root: Option<PathBuf>,
+    /// Manifests and notes as one document (json), or manifests with their notes as comments (yaml)
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Encoding>,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! args ──► apply | diff | get | describe | delete | restart | wait | host | version | render | sandbox ──► client (gRPC) ──► controller
-//! args ──► apply | diff | get | describe | delete | wait | host | version | visit | render | sandbox ──► client (gRPC) ──► controller
+//! args ──► apply | diff | get | describe | delete | wait | host | version | visit | import | render | sandbox ──► client (gRPC) ──► controller
 //!                 │                                                            │
 //!                 └── manifests (schemas::manifest)                            └──► printer ──► terminal or script
 //! ```
@@ -18,6 +18,7 @@ mod end;
 pub mod explain;
 pub mod get;
 pub mod host;
+pub mod import;
 pub mod input;
 pub mod output;
 pub mod printer;
@@ -114,6 +115,14 @@ async fn perform(cli: Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
             printer
                 .raw(&String::from_utf8_lossy(&script))
                 .map_err(anyhow::Error::from)
+        }
+        Command::Import(arguments) => {
+            let is_whole = import::run(&arguments, printer)?;
+            return Ok(if is_whole {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
         }
         Command::Render(arguments) => {
             let is_whole = render::run(&connection, &arguments, printer).await?;

@@ -25,7 +25,7 @@ use crate::target::{Targets, label};
 mod document;
 mod fresh;
 mod live;
-mod offline;
+pub(crate) mod offline;
 mod record;
 mod rehearse;
 mod section;

@@ -28,13 +28,13 @@ const CLUSTER: &str = "offline";
 const ROUNDS_MAX: usize = 100;
 
 /// What became of manifests.
-pub(super) struct Admitted {
+pub(crate) struct Admitted {
     /// Everything that was admitted, bound as far as possible.
-    pub(super) index: Index,
+    pub(crate) index: Index,
     /// What is worth knowing of an object, by its label.
-    pub(super) warnings: Vec<(String, String)>,
+    pub(crate) warnings: Vec<(String, String)>,
     /// Why the others were not, by their place among the documents.
-    pub(super) refused: Vec<(usize, Vec<Violation>)>,
+    pub(crate) refused: Vec<(usize, Vec<Violation>)>,
 }
 
 /// Reads manifests into an index; prints every mistake and every warning as `apply` does.
@@ -65,7 +65,7 @@ pub(super) fn index(mut documents: Vec<Document>, printer: &Printer) -> anyhow::
 ///
 /// # Errors
 /// The reconcilers come to no end.
-pub(super) fn admitted(documents: &[Document]) -> anyhow::Result<Admitted> {
+pub(crate) fn admitted(documents: &[Document]) -> anyhow::Result<Admitted> {
     let pairs = documents
         .iter()
         .map(|document| (document.object.kind(), &document.value));

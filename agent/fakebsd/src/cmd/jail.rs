@@ -9,7 +9,7 @@ mod steps;
 pub(crate) use steps::Parked;
 
 use super::Context;
-use super::jailconf::{self, ConfiguredJail, Parameter};
+use super::jailconf::{self, Configuration, ConfiguredJail, Parameter};
 use crate::emulator::Emulator;
 use crate::kernel::jail::JailError;
 use crate::output::Output;
@@ -97,6 +97,15 @@ fn parse(arguments: &[String]) -> Result<(Options, Vec<String>), Output> {
 const CONF_FILE: &str = "/etc/jail.conf";
 
 fn load(host: &Emulator, options: &Options, stdin: &str) -> Result<Vec<ConfiguredJail>, Output> {
+    let configuration = read(host, options, stdin)?;
+    if !configuration.warnings.is_empty() {
+        return Err(Output::failure(1, configuration.warnings.join("\n")));
+    }
+    Ok(configuration.jails)
+}
+
+/// The file, with what is said of single jails.
+fn read(host: &Emulator, options: &Options, stdin: &str) -> Result<Configuration, Output> {
     let file = options.file.as_deref().unwrap_or(CONF_FILE);
     let text = match file {
         "-" => stdin.to_owned(),
@@ -105,7 +114,12 @@ fn load(host: &Emulator, options: &Options, stdin: &str) -> Result<Vec<Configure
             .read_text(file)
             .map_err(|error| Output::failure(1, format!("jail: {file}: {error}")))?,
     };
-    jailconf::parse(file, &text).map_err(|line| Output::failure(1, line))
+    let configuration = jailconf::parse(&host.files, file, &text);
+    let configuration = configuration.map_err(|lines| Output::failure(1, lines))?;
+    if configuration.crashes {
+        return Err(Output::failure(139, "Segmentation fault (core dumped)"));
+    }
+    Ok(configuration)
 }
 
 /// Runs jail with the words after its name.
@@ -121,8 +135,11 @@ pub(crate) fn run(
     };
     let operation = options.operation;
     if let Some(separator) = &options.list_separator {
-        return match load(host, &options, stdin) {
-            Ok(jails) => list(&jails, separator),
+        if operation != Operation::default() || !operands.is_empty() {
+            return usage();
+        }
+        return match read(host, &options, stdin) {
+            Ok(configuration) => list(&configuration, separator),
             Err(output) => output,
         };
     }
@@ -358,9 +375,12 @@ fn stop(
 }
 
 /// `-e`: one line per jail.
-fn list(jails: &[ConfiguredJail], separator: &str) -> Output {
+fn list(configuration: &Configuration, separator: &str) -> Output {
     let mut output = Output::success();
-    for jail in jails {
+    if !configuration.warnings.is_empty() {
+        output.fail(0, configuration.warnings.join("\n"));
+    }
+    for jail in &configuration.jails {
         let words: Vec<String> = jail
             .parameters
             .iter()

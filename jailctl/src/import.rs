@@ -71,7 +71,10 @@ pub fn run(arguments: &Import, printer: &Printer) -> anyhow::Result<bool> {
             printer.raw(&yaml(&imported)?)?;
         }
     }
-    let without = imported.notes.iter().filter(|note| note.verdict == Verdict::NoManifest);
+    let without = imported
+        .notes
+        .iter()
+        .filter(|note| note.verdict == Verdict::NoManifest);
     Ok(mistakes.is_empty() && without.count() == 0)
 }
 
@@ -83,9 +86,13 @@ fn source(file: &PathBuf, disk: &Disk) -> anyhow::Result<(String, Vec<u8>)> {
         std::io::Read::read_to_end(&mut stdin, &mut bytes).context("standard input")?;
         return Ok(("-".to_owned(), bytes));
     }
-    let name = file.to_str().context("a name of a file that is not UTF-8")?;
+    let name = file
+        .to_str()
+        .context("a name of a file that is not UTF-8")?;
     if file.is_dir() {
-        bail!("{name} is a directory: name its files, as in {name}/*.conf; each is read as jail -f FILE reads it");
+        bail!(
+            "{name} is a directory: name its files, as in {name}/*.conf; each is read as jail -f FILE reads it"
+        );
     }
     let bytes = disk.read(name);
     let bytes = bytes.map_err(|Missing(why)| anyhow::anyhow!("{name}: {why}"))?;

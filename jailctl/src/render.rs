@@ -387,4 +387,4 @@ fn name_of(object: &Object) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -138,4 +138,4 @@ pub fn read(name: &str, bytes: Vec<u8>, files: &dyn Files) -> Read {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

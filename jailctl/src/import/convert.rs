@@ -156,18 +156,29 @@ pub fn convert(
         imported.notes.append(&mut draft.notes);
     }
     let (uplinks, objects) = networks.finish(&options.host, &mut imported.notes);
-    let host = json!({ "uplinks": uplinks });
-    let host = if uplinks.is_empty() { json!({}) } else { host };
+    let mut host = Map::new();
+    if !uplinks.is_empty() {
+        host.insert("uplinks".to_owned(), uplinks.into());
+    }
+    let parameters = documents
+        .iter()
+        .map(|one: &Document| &one.value["spec"]["parameters"]);
+    let fib = parameters.filter_map(|all| all["exec.fib"].as_u64()).max();
+    if let Some(fib) = fib.filter(|fib| *fib > 0) {
+        host.insert("fibs".to_owned(), (fib + 1).into());
+    }
     imported.documents.push(Document {
         label: format!("host/{}", options.host),
         origin: String::new(),
-        value: object("Host", &options.host, host),
+        value: object("Host", &options.host, host.into()),
     });
-    imported.documents.extend(objects.into_iter().map(|(name, spec)| Document {
-        label: format!("network/{name}"),
-        origin: String::new(),
-        value: object("Network", &name, spec),
-    }));
+    imported
+        .documents
+        .extend(objects.into_iter().map(|(name, spec)| Document {
+            label: format!("network/{name}"),
+            origin: String::new(),
+            value: object("Network", &name, spec),
+        }));
     imported.documents.append(&mut documents);
     imported
 }
@@ -242,7 +253,9 @@ fn spec(
     let root = path.trim_end_matches('/');
     if !root.starts_with('/') {
         return Err((
-            format!("its path is `{path}`: a jail needs an absolute one, and not the host's own root"),
+            format!(
+                "its path is `{path}`: a jail needs an absolute one, and not the host's own root"
+            ),
             "give it a root below a directory of the host".to_owned(),
         ));
     }
@@ -268,7 +281,12 @@ fn spec(
             };
             if word == "inherit" {
                 let why = "a jail with addresses of its own in one family cannot have all of the host's in the other";
-                draft.note(parameter, Verdict::LeftOut, why, "give it the addresses that it needs");
+                draft.note(
+                    parameter,
+                    Verdict::LeftOut,
+                    why,
+                    "give it the addresses that it needs",
+                );
             } else {
                 let why = "it follows from the jail's addresses";
                 draft.note(parameter, Verdict::Changed, why, "");
@@ -311,14 +329,23 @@ fn carry(draft: &mut Draft<'_>, parameter: &Parameter) {
             Err((verdict, why, help)) => draft.note(parameter, verdict, why, help),
         },
         None => {
-            let texts: Vec<&str> = parameter.values.iter().map(|value| value.text.as_str()).collect();
+            let texts: Vec<&str> = parameter
+                .values
+                .iter()
+                .map(|value| value.text.as_str())
+                .collect();
             let value = match texts.as_slice() {
                 [] => true.into(),
                 [one] => (*one).into(),
                 several => several.into(),
             };
             let why = "jail(8) of FreeBSD 15.1 has no parameter of that name; it is written as it stands, and the host's kernel is asked";
-            draft.note(parameter, Verdict::ToDo, why, "look whether it is spelled right");
+            draft.note(
+                parameter,
+                Verdict::ToDo,
+                why,
+                "look whether it is spelled right",
+            );
             draft.parameters.insert(name.to_owned(), value);
         }
     }
@@ -332,10 +359,20 @@ fn reserved(draft: &mut Draft<'_>, parameter: &Parameter, name: &str, why: &str)
             if !commands.is_empty() {
                 append(draft, "exec.start", commands);
             }
-            draft.note(parameter, Verdict::Changed, "in a file it is another word for exec.start, which it is added to", "");
+            draft.note(
+                parameter,
+                Verdict::Changed,
+                "in a file it is another word for exec.start, which it is added to",
+                "",
+            );
         }
         "persist" if boolean(parameter, parameter.name != name) == Ok(true) => {}
-        "persist" => draft.note(parameter, Verdict::Changed, why.to_owned(), "delete the Jail, or stop it by runPolicy, where it shall go with its last process"),
+        "persist" => draft.note(
+            parameter,
+            Verdict::Changed,
+            why.to_owned(),
+            "delete the Jail, or stop it by runPolicy, where it shall go with its last process",
+        ),
         "name" => {}
         _ => draft.note(parameter, Verdict::LeftOut, why.to_owned(), ""),
     }
@@ -376,7 +413,10 @@ fn append(draft: &mut Draft<'_>, name: &str, mut values: Vec<Json>) {
 
 fn texts(parameter: &Parameter) -> Vec<Json> {
     let texts = parameter.values.iter().map(|value| value.text.as_str());
-    texts.filter(|text| !text.trim().is_empty()).map(Json::from).collect()
+    texts
+        .filter(|text| !text.trim().is_empty())
+        .map(Json::from)
+        .collect()
 }
 
 /// What is to be noted in place of a value.
@@ -389,7 +429,9 @@ fn value(takes: Takes, parameter: &Parameter, is_negated: bool) -> Result<Json, 
         Err((Verdict::LeftOut, why, help.to_owned()))
     };
     match (takes, last) {
-        (Takes::Boolean, _) => boolean(parameter, is_negated).map(Json::from).or_else(refuse),
+        (Takes::Boolean, _) => boolean(parameter, is_negated)
+            .map(Json::from)
+            .or_else(refuse),
         (Takes::Integer(..), Some(text)) => match text.trim().parse::<i64>() {
             Ok(number) => Ok(number.into()),
             Err(_) => refuse(format!("`{text}` is no number")),
@@ -400,7 +442,11 @@ fn value(takes: Takes, parameter: &Parameter, is_negated: bool) -> Result<Json, 
         (Takes::List, _) => {
             let mut texts = texts(parameter);
             match texts.len() {
-                0 => Err((Verdict::Changed, "it is empty, which does nothing".to_owned(), String::new())),
+                0 => Err((
+                    Verdict::Changed,
+                    "it is empty, which does nothing".to_owned(),
+                    String::new(),
+                )),
                 1 => Ok(texts.remove(0)),
                 _ => Ok(texts.into()),
             }

@@ -28,15 +28,22 @@ impl Disk {
 impl Files for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, Missing> {
         let path = self.path(path);
-        let size = std::fs::metadata(&path).map_err(|error| Missing(error.to_string()))?.len();
+        let size = std::fs::metadata(&path)
+            .map_err(|error| Missing(error.to_string()))?
+            .len();
         if size > FILE_BYTES_MAX {
-            return Err(Missing(format!("it has {size} octets, and {FILE_BYTES_MAX} are read at most")));
+            return Err(Missing(format!(
+                "it has {size} octets, and {FILE_BYTES_MAX} are read at most"
+            )));
         }
         std::fs::read(&path).map_err(|error| Missing(error.to_string()))
     }
 
     fn list(&self, path: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.path(path)).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(self.path(path))
+            .into_iter()
+            .flatten()
+            .flatten();
         let names = entries.map(|entry| entry.file_name().into_string());
         names.filter_map(Result::ok).collect()
     }

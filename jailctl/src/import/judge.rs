@@ -42,7 +42,9 @@ pub(super) fn judge(imported: &mut Imported) -> anyhow::Result<()> {
         }
         documents.retain(|one| !gone.contains(&one.label));
     }
-    anyhow::bail!("what of the import a controller would take could not be found out in {ROUNDS_MAX} rounds")
+    anyhow::bail!(
+        "what of the import a controller would take could not be found out in {ROUNDS_MAX} rounds"
+    )
 }
 
 /// Whether a document has the form of a manifest, once what has not is left out.
@@ -123,7 +125,11 @@ fn mend(document: &mut Document, violations: &[Violation], notes: &mut Vec<Note>
                 is_there
             })
         } else if field == "mounts" || field == "dependsOn" || field.starts_with("dependsOn[") {
-            let name = if field == "mounts" { "mounts" } else { "dependsOn" };
+            let name = if field == "mounts" {
+                "mounts"
+            } else {
+                "dependsOn"
+            };
             Some(spec.remove(name).is_some())
         } else {
             None

@@ -25,11 +25,17 @@ pub(super) fn mounts(draft: &mut Draft<'_>, root: &str, files: &dyn Files) -> Ve
         }
     }
     if let Some(parameter) = parameters.iter().find(|one| one.name == "mount.fstab") {
-        for value in parameter.values.iter().filter(|value| !value.text.is_empty()) {
+        for value in parameter
+            .values
+            .iter()
+            .filter(|value| !value.text.is_empty())
+        {
             match files.read(&value.text) {
                 Ok(bytes) => {
                     let text = String::from_utf8_lossy(&bytes).into_owned();
-                    let lines = text.lines().map(|line| line.split('#').next().unwrap_or(""));
+                    let lines = text
+                        .lines()
+                        .map(|line| line.split('#').next().unwrap_or(""));
                     for text in lines {
                         line(draft, parameter, text, root, &mut mounts);
                     }
@@ -54,7 +60,12 @@ fn line(
 ) {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     let refuse = |draft: &mut Draft<'_>, why: String, help: &str| {
-        draft.note(parameter, Verdict::LeftOut, format!("`{}`: {why}", text.trim()), help);
+        draft.note(
+            parameter,
+            Verdict::LeftOut,
+            format!("`{}`: {why}", text.trim()),
+            help,
+        );
     };
     let [source, target, kind, rest @ ..] = words.as_slice() else {
         if !words.is_empty() {
@@ -67,22 +78,32 @@ fn line(
         let why = "a path with an escaped character".to_owned();
         return refuse(draft, why, "give it a path without blanks");
     }
-    let below = target.strip_prefix(root).filter(|below| below.starts_with('/'));
+    let below = target
+        .strip_prefix(root)
+        .filter(|below| below.starts_with('/'));
     let Some(below) = below else {
         let why = format!("{target} is not below the jail's root {root}");
         return refuse(draft, why, "mount it by the host's own /etc/fstab");
     };
     if *kind == "devfs" {
         let why = "a devfs without the jail's ruleset would show every device".to_owned();
-        return refuse(draft, why, "set the parameters mount.devfs and devfs_ruleset");
+        return refuse(
+            draft,
+            why,
+            "set the parameters mount.devfs and devfs_ruleset",
+        );
     }
     if !FILE_SYSTEMS.contains(kind) {
         let why = format!("a Jail has no mounts of type {kind}");
-        let help = "mount it by the host's own /etc/fstab or zfs(8), and give the jail a nullfs of it";
+        let help =
+            "mount it by the host's own /etc/fstab or zfs(8), and give the jail a nullfs of it";
         return refuse(draft, why, help);
     }
     let below = below.trim_end_matches('/');
-    if mounts.iter().any(|mount| mount.get("target").is_some_and(|one| one == below)) {
+    if mounts
+        .iter()
+        .any(|mount| mount.get("target").is_some_and(|one| one == below))
+    {
         let why = format!("{below} is mounted on already, and a Jail has one mount for each place");
         return refuse(draft, why, "keep the one that shall be seen");
     }
@@ -93,7 +114,10 @@ fn line(
     }
     mount.insert("target".to_owned(), below.into());
     let options: Vec<&str> = rest.first().map_or(Vec::new(), |options| {
-        options.split(',').filter(|option| !option.is_empty() && *option != "rw").collect()
+        options
+            .split(',')
+            .filter(|option| !option.is_empty() && *option != "rw")
+            .collect()
     });
     if !options.is_empty() {
         mount.insert("options".to_owned(), json!(options));

@@ -81,7 +81,14 @@ impl Networks {
 
     /// The attachments of a jail.
     pub(super) fn attach(&mut self, draft: &mut Draft<'_>) -> Attached {
-        let find = |name: &str| draft.jail.parameters.iter().find(|one| one.name == name).cloned();
+        let find = |name: &str| {
+            draft
+                .jail
+                .parameters
+                .iter()
+                .find(|one| one.name == name)
+                .cloned()
+        };
         let is_vnet = find("vnet").is_some_and(|vnet| match vnet.values.last() {
             Some(word) => word.text == "new",
             None => true,
@@ -90,10 +97,18 @@ impl Networks {
             && boolean(&hostname, false) == Ok(true)
         {
             let why = "addresses would be those that the name service has for host.hostname when the jail starts";
-            draft.note(&hostname, Verdict::LeftOut, why, "write them into spec.networks[].addresses");
+            draft.note(
+                &hostname,
+                Verdict::LeftOut,
+                why,
+                "write them into spec.networks[].addresses",
+            );
         }
         if let Some(vnet) = find("vnet")
-            && vnet.values.last().is_some_and(|word| word.text == "inherit")
+            && vnet
+                .values
+                .last()
+                .is_some_and(|word| word.text == "inherit")
         {
             let why = "it is what a jail without networks has";
             draft.note(&vnet, Verdict::Changed, why, "");
@@ -103,7 +118,12 @@ impl Networks {
         }
         if let Some(given) = find("vnet.interface") {
             let why = "the jail has no network stack of its own";
-            draft.note(&given, Verdict::LeftOut, why, "jail(8) fails with it too: remove it, or add vnet");
+            draft.note(
+                &given,
+                Verdict::LeftOut,
+                why,
+                "jail(8) fails with it too: remove it, or add vnet",
+            );
         }
         self.shared(draft, &find)
     }
@@ -121,19 +141,38 @@ impl Networks {
                 continue;
             };
             let mut given: Vec<String> = Vec::new();
-            for text in parameter.values.iter().flat_map(|value| value.text.split(',')) {
+            for text in parameter
+                .values
+                .iter()
+                .flat_map(|value| value.text.split(','))
+            {
                 let (interface, rest) = text
                     .split_once('|')
-                    .map_or((default.as_deref(), text), |(interface, rest)| (Some(interface), rest));
+                    .map_or((default.as_deref(), text), |(interface, rest)| {
+                        (Some(interface), rest)
+                    });
                 let (address, options) = rest.trim().split_once(' ').unwrap_or((rest.trim(), ""));
                 let Some(address) = host_address(address) else {
                     let why = format!("`{text}` is no address");
-                    draft.note(&parameter, Verdict::LeftOut, why, "jail(8) refuses it too: mend the file");
+                    draft.note(
+                        &parameter,
+                        Verdict::LeftOut,
+                        why,
+                        "jail(8) refuses it too: mend the file",
+                    );
                     continue;
                 };
                 if !options.trim().is_empty() {
-                    let why = format!("`{}` are options of ifconfig(8) that an alias of ours has not", options.trim());
-                    draft.note(&parameter, Verdict::LeftOut, why, "set them by rc.conf, or by exec.prestart");
+                    let why = format!(
+                        "`{}` are options of ifconfig(8) that an alias of ours has not",
+                        options.trim()
+                    );
+                    draft.note(
+                        &parameter,
+                        Verdict::LeftOut,
+                        why,
+                        "set them by rc.conf, or by exec.prestart",
+                    );
                 }
                 let interface = interface
                     .or(self.interface.as_deref())
@@ -150,7 +189,10 @@ impl Networks {
                 addresses.entry(network).or_default().push(address);
             }
             // The first of each family is the jail's loopback and source.
-            if given.first().is_some_and(|first| order.iter().find(|one| given.contains(one)) != Some(first)) {
+            if given
+                .first()
+                .is_some_and(|first| order.iter().find(|one| given.contains(one)) != Some(first))
+            {
                 let why = "the first address of this family stands on another interface than that of the other one: the order of networks is one for both";
                 draft.note(&parameter, Verdict::Changed, why, "look which of its addresses shall be the jail's 127.0.0.1 and ::1, and order spec.networks");
             }
@@ -173,19 +215,33 @@ impl Networks {
         for name in ["ip4.addr", "ip6.addr", "interface"] {
             if let Some(parameter) = find(name) {
                 let why = "a jail with a network stack of its own has its addresses inside it";
-                draft.note(&parameter, Verdict::LeftOut, why, "jail(8) fails with it too: configure them in the jail, or in spec.networks");
+                draft.note(
+                    &parameter,
+                    Verdict::LeftOut,
+                    why,
+                    "jail(8) fails with it too: configure them in the jail, or in spec.networks",
+                );
             }
         }
         let interfaces = find("vnet.interface");
         let Some(parameter) = interfaces.filter(|one| !one.values.is_empty()) else {
             if let Some(vnet) = find("vnet") {
                 let why = "a network stack comes with a network, and vnet.interface names none";
-                draft.note(&vnet, Verdict::LeftOut, why, "attach the jail to a bridge, routed or netgraph network");
+                draft.note(
+                    &vnet,
+                    Verdict::LeftOut,
+                    why,
+                    "attach the jail to a bridge, routed or netgraph network",
+                );
             }
             return Attached::Nowhere;
         };
         let mut attachments = Vec::new();
-        for name in parameter.values.iter().flat_map(|value| value.text.split([',', ' '])) {
+        for name in parameter
+            .values
+            .iter()
+            .flat_map(|value| value.text.split([',', ' ']))
+        {
             if name.is_empty() {
                 continue;
             }
@@ -207,21 +263,44 @@ impl Networks {
 
     /// The bridge of an epair that hooks make.
     fn switched(&mut self, draft: &mut Draft<'_>, parameter: &Parameter, name: &str) -> String {
-        let hooks = ["exec.prepare", "exec.prestart", "exec.created", "exec.poststart", "exec.prestop", "exec.poststop", "exec.release"];
+        let hooks = [
+            "exec.prepare",
+            "exec.prestart",
+            "exec.created",
+            "exec.poststart",
+            "exec.prestop",
+            "exec.poststop",
+            "exec.release",
+        ];
         let mut uplink = None;
         let mut bridge = None;
-        let (stem, jib) = (name.trim_end_matches(['a', 'b']), name.split_once("b_").map(|(_, name)| name));
+        let (stem, jib) = (
+            name.trim_end_matches(['a', 'b']),
+            name.split_once("b_").map(|(_, name)| name),
+        );
         for hook in hooks {
-            let Some(written) = draft.jail.parameters.iter().find(|one| one.name == hook).cloned() else {
+            let Some(written) = draft
+                .jail
+                .parameters
+                .iter()
+                .find(|one| one.name == hook)
+                .cloned()
+            else {
                 continue;
             };
             let mut kept = Vec::new();
             for value in &written.values {
                 let words: Vec<&str> = value.text.split_ascii_whitespace().collect();
-                let is_jib = words.iter().any(|word| *word == "jib" || word.ends_with("/jib"))
+                let is_jib = words
+                    .iter()
+                    .any(|word| *word == "jib" || word.ends_with("/jib"))
                     && jib.is_some_and(|jib| words.contains(&jib));
-                let is_pair = words.first().is_some_and(|word| *word == "ifconfig" || word.ends_with("/ifconfig"))
-                    && words.iter().any(|word| word.trim_end_matches(['a', 'b']) == stem)
+                let is_pair = words
+                    .first()
+                    .is_some_and(|word| *word == "ifconfig" || word.ends_with("/ifconfig"))
+                    && words
+                        .iter()
+                        .any(|word| word.trim_end_matches(['a', 'b']) == stem)
                     && !value.text.contains([';', '|', '&', '$', '`', '(']);
                 if !is_jib && !is_pair {
                     kept.push(Json::from(value.text.as_str()));
@@ -232,12 +311,19 @@ impl Networks {
                     words.get(at + 1).map(|word| (*word).to_owned())
                 };
                 if is_jib && words.contains(&"addm") {
-                    uplink = words.iter().skip_while(|word| Some(**word) != jib).nth(1).map(|word| word.trim_start_matches('!').to_owned());
+                    uplink = words
+                        .iter()
+                        .skip_while(|word| Some(**word) != jib)
+                        .nth(1)
+                        .map(|word| word.trim_start_matches('!').to_owned());
                 }
                 if is_pair && behind("addm").is_some() {
                     bridge = words.get(1).map(|word| (*word).to_owned());
                 }
-                let why = format!("`{}`: the network makes and removes the jail's epair(4)", value.text);
+                let why = format!(
+                    "`{}`: the network makes and removes the jail's epair(4)",
+                    value.text
+                );
                 draft.note(&written, Verdict::LeftOut, why, "");
             }
             match kept.len() {
@@ -247,21 +333,36 @@ impl Networks {
             }
         }
         if uplink.is_some() {
-            let why = format!("{name} is an epair(4) of jib: an if_bridge(4) of the network's own comes in place of jib's");
+            let why = format!(
+                "{name} is an epair(4) of jib: an if_bridge(4) of the network's own comes in place of jib's"
+            );
             draft.note(parameter, Verdict::ToDo, why, "stop all jails of jib's bridge and destroy it before the import is applied: a NIC is a member of one bridge");
         } else {
-            let why = format!("{name} is made by hooks, and {} is not told by the file", match &bridge {
-                Some(bridge) => format!("what {bridge} is connected to"),
-                None => "what it is connected to".to_owned(),
-            });
+            let why = format!(
+                "{name} is made by hooks, and {} is not told by the file",
+                match &bridge {
+                    Some(bridge) => format!("what {bridge} is connected to"),
+                    None => "what it is connected to".to_owned(),
+                }
+            );
             draft.note(parameter, Verdict::ToDo, why, "give the Network's bridge its uplink, or its subnet a gateway that the host has; see that no hook makes the epair(4) any more");
         }
         let (network, mode, interface) = match (uplink, bridge) {
-            (Some(uplink), _) => (format!("{}-bridge", entry(&uplink)), Mode::Bridge { has_uplink: true }, uplink),
+            (Some(uplink), _) => (
+                format!("{}-bridge", entry(&uplink)),
+                Mode::Bridge { has_uplink: true },
+                uplink,
+            ),
             (None, Some(bridge)) => (entry(&bridge), Mode::Bridge { has_uplink: false }, bridge),
-            (None, None) => ("switch".to_owned(), Mode::Bridge { has_uplink: false }, String::new()),
+            (None, None) => (
+                "switch".to_owned(),
+                Mode::Bridge { has_uplink: false },
+                String::new(),
+            ),
         };
-        self.made.entry(network.clone()).or_insert((mode, interface));
+        self.made
+            .entry(network.clone())
+            .or_insert((mode, interface));
         network
     }
 }
@@ -269,12 +370,21 @@ impl Networks {
 /// Whether an interface comes into being for the jail only.
 fn is_made(name: &str) -> bool {
     let is_jib = name.starts_with('e') && name.contains("b_");
-    is_jib || ["epair", "ng", "tap"].iter().any(|kind| name.starts_with(kind))
+    is_jib
+        || ["epair", "ng", "tap"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
 }
 
 /// A name for an uplink or a Network after an interface.
 fn entry(interface: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
     let text: String = interface.chars().map(plain).collect();
     match text.trim_matches('-') {
         "" => "unnamed".to_owned(),
@@ -284,7 +394,9 @@ fn entry(interface: &str) -> String {
 
 /// An address with its prefix length as a manifest has it; none: it is none.
 fn host_address(text: &str) -> Option<String> {
-    let (address, length) = text.split_once('/').map_or((text, None), |(one, length)| (one, Some(length)));
+    let (address, length) = text
+        .split_once('/')
+        .map_or((text, None), |(one, length)| (one, Some(length)));
     let address: IpAddr = address.parse().ok()?;
     let Some(length) = length else {
         return Some(address.to_string());

@@ -425,3 +425,20 @@ proptest! {
         }
     }
 }
+
+/// The jail.conf(5) of every jail of manifests, by the jail's name.
+pub(crate) fn jail_confs(text: &str) -> anyhow::Result<std::collections::BTreeMap<String, String>> {
+    let rendered = everything(text)?;
+    let shown = rendered.pages.iter().flat_map(|page| &page.shown);
+    let actions = shown.flat_map(|shown| &shown.entry.actions);
+    let files = actions.filter_map(|action| match action {
+        Action::Write { path, content } => {
+            let name = path.rsplit_once('/')?.1.strip_suffix(".conf")?;
+            content
+                .starts_with("# Jail ")
+                .then(|| (name.to_owned(), content.clone()))
+        }
+        Action::Run { .. } | Action::Wait { .. } => None,
+    });
+    Ok(files.collect())
+}

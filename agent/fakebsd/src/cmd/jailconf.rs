@@ -10,6 +10,55 @@ use lexer::{Lexer, Token};
 /// `MAX_INCLUDE_DEPTH`
 const INCLUDE_DEPTH_MAX: usize = 32;
 
+/// `intparams` without what is converted.
+const INTPARAMS: &[&str] = &[
+    "allow.chflags",
+    "allow.dying",
+    "allow.mount",
+    "allow.raw_sockets",
+    "allow.set_hostname",
+    "allow.socket_af",
+    "allow.sysvipc",
+    "command",
+    "depend",
+    "devfs_ruleset",
+    "exec.clean",
+    "exec.consolelog",
+    "exec.created",
+    "exec.fib",
+    "exec.jail_user",
+    "exec.poststart",
+    "exec.poststop",
+    "exec.prepare",
+    "exec.prestart",
+    "exec.prestop",
+    "exec.release",
+    "exec.start",
+    "exec.stop",
+    "exec.system_jail_user",
+    "exec.system_user",
+    "exec.timeout",
+    "host.hostname",
+    "interface",
+    "ip4.addr",
+    "ip6.addr",
+    "ip_hostname",
+    "jid",
+    "mount",
+    "mount.devfs",
+    "mount.fdescfs",
+    "mount.fstab",
+    "mount.procfs",
+    "name",
+    "path",
+    "persist",
+    "securelevel",
+    "stop.timeout",
+    "vnet",
+    "vnet.interface",
+    "zfs.dataset",
+];
+
 /// A parameter with its values; none for a bare name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parameter {
@@ -72,6 +121,8 @@ struct Parser<'a> {
     files: &'a FileTree,
     ahead: Option<Option<Token>>,
     errors: Vec<String>,
+    /// `yyerrflag`: nothing is said of an error less than three tokens behind another.
+    quiet: u8,
 }
 
 /// The statement is wrong, and that was said.
@@ -89,6 +140,7 @@ impl Parser<'_> {
     fn take(&mut self) -> Option<Token> {
         let token = self.peek();
         self.ahead = None;
+        self.quiet = self.quiet.saturating_sub(1);
         token
     }
 
@@ -106,11 +158,15 @@ impl Parser<'_> {
                 self.lexer.matched
             ),
         };
-        self.errors.push(error);
-        while let Some(token) = self.take() {
-            if token == Token::Mark(';') {
-                break;
-            }
+        if self.quiet == 0 {
+            self.errors.push(error);
+        }
+        while self.peek().is_some_and(|token| token != Token::Mark(';')) {
+            self.ahead = None;
+        }
+        self.quiet = 3;
+        if self.peek().is_some() {
+            self.take();
         }
         Wrong
     }
@@ -215,9 +271,8 @@ impl Parser<'_> {
                     Some(Token::Mark(_) | Token::PlusEquals) | None => {}
                 }
                 match self.peek() {
-                    Some(
-                        Token::Text { glued: true, .. } | Token::Variable { glued: true, .. },
-                    ) => {}
+                    Some(Token::Text { glued: true, .. } | Token::Variable { glued: true, .. }) => {
+                    }
                     Some(_) | None => break,
                 }
             }
@@ -324,6 +379,7 @@ fn parse_file(files: &FileTree, file: &str, text: &str, state: &mut State) -> Ve
         files,
         ahead: None,
         errors: Vec::new(),
+        quiet: 0,
     };
     parser.conf(state, false);
     parser.errors
@@ -408,7 +464,17 @@ impl Collected<'_> {
     /// add_param: a name that is there, with or without its `no`, is replaced in its place, or added to with `+=`.
     fn add(&mut self, written: &Written) {
         let name = &written.name;
-        let Some(at) = self.list.iter().position(|kept| equalopts(&kept.name, name)) else {
+        let Some(at) = self
+            .list
+            .iter()
+            .position(|kept| equalopts(&kept.name, name))
+        else {
+            let is_known = INTPARAMS.iter().any(|known| equalopts(name, known));
+            if written.is_variable && is_known {
+                self.warn(&format!(
+                    "variable \"${name}\" cannot have the same name as a parameter."
+                ));
+            }
             self.list.push(Kept {
                 name: name.clone(),
                 values: written.values.clone(),
@@ -483,9 +549,8 @@ impl Collected<'_> {
                     self.warn(&format!("{name}: variable loop"));
                     continue;
                 }
-                let has_variables = |parts: &Vec<Part>| {
-                    parts.iter().any(|part| matches!(part, Part::Variable(_)))
-                };
+                let has_variables =
+                    |parts: &Vec<Part>| parts.iter().any(|part| matches!(part, Part::Variable(_)));
                 if found.values.iter().any(has_variables) {
                     self.resolve(list, found, needed_by, done, order);
                 }
@@ -493,7 +558,10 @@ impl Collected<'_> {
                 if let [single] = found.values.as_slice() {
                     parts.push(Part::Text(plain(single)));
                 } else if value.len() > 1 {
-                    self.warn(&format!("{}: array cannot be substituted inline", kept.name));
+                    self.warn(&format!(
+                        "{}: array cannot be substituted inline",
+                        kept.name
+                    ));
                 } else {
                     self.configuration.crashes = true;
                 }

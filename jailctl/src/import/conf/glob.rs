@@ -10,7 +10,11 @@ pub(super) fn has_magic(path: &str) -> bool {
 /// The paths that match a pattern.
 pub(super) fn paths(pattern: &str, files: &dyn Files) -> Vec<String> {
     let is_absolute = pattern.starts_with('/');
-    let mut found = vec![if is_absolute { "/".to_owned() } else { String::new() }];
+    let mut found = vec![if is_absolute {
+        "/".to_owned()
+    } else {
+        String::new()
+    }];
     let components: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
     for (place, component) in components.iter().enumerate() {
         let is_last = place + 1 == components.len();

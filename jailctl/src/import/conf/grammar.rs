@@ -166,7 +166,9 @@ impl<'a> Reader<'a> {
         let help = match (&token.kind, long) {
             (Kind::Stray, _) => "put it in quotes: unquoted it means nothing to jail(8)".to_owned(),
             (_, Some((began, line))) if token.place.line == line => {
-                format!("the string that begins at {began} ends here: is its closing quote missing?")
+                format!(
+                    "the string that begins at {began} ends here: is its closing quote missing?"
+                )
             }
             (_, _) => help.to_owned(),
         };
@@ -278,7 +280,8 @@ impl<'a> Reader<'a> {
         self.open.pop();
         if cursor.take().is_none() {
             let message = "the block that begins here is not closed: unexpected end of the file";
-            self.mistakes.push(place.error("", message, "end it with }"));
+            self.mistakes
+                .push(place.error("", message, "end it with }"));
         }
         Ok(())
     }
@@ -295,8 +298,7 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, cursor: &mut Cursor) -> Result<Written, Mistaken> {
-        let is_piece =
-            |token: &Token| matches!(token.kind, Kind::Text(_) | Kind::Variable(_));
+        let is_piece = |token: &Token| matches!(token.kind, Kind::Text(_) | Kind::Variable(_));
         let Some(first) = cursor.peek().filter(|token| is_piece(token)).cloned() else {
             return Err(self.unexpected(cursor, "a value is a word or a quoted string"));
         };

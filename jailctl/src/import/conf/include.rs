@@ -37,13 +37,17 @@ pub(super) fn include(reader: &mut Reader<'_>, statement: &Statement) {
         if !is_text {
             let message = "variables are not permitted in the name of an included file";
             let help = "write the name out; it may have patterns of glob(3)";
-            reader.mistakes.push(value.place.error(".include", message, help));
+            reader
+                .mistakes
+                .push(value.place.error(".include", message, help));
             continue;
         }
         if reader.include_depth >= DEPTH_MAX {
             let message = format!("files that include files, {DEPTH_MAX} deep");
             let help = "a file includes itself: remove that line";
-            reader.mistakes.push(value.place.error(".include", message, help));
+            reader
+                .mistakes
+                .push(value.place.error(".include", message, help));
             return;
         }
         let path = beside(value.place.file(), &name);
@@ -61,8 +65,11 @@ pub(super) fn include(reader: &mut Reader<'_>, statement: &Statement) {
                 }
                 Err(Missing(why)) => {
                     let message = format!("{path}: {why}");
-                    let help = "a file that may be missing is named by a pattern, as in jail.foo[.]conf";
-                    reader.mistakes.push(value.place.error(".include", message, help));
+                    let help =
+                        "a file that may be missing is named by a pattern, as in jail.foo[.]conf";
+                    reader
+                        .mistakes
+                        .push(value.place.error(".include", message, help));
                 }
             }
         }

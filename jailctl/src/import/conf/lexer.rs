@@ -254,10 +254,13 @@ impl Lexer {
     fn string(&mut self, quote: u8) -> Option<Token> {
         let Some(end) = self.closing(self.at + 1, quote) else {
             let name = if quote == b'"' { "\"" } else { "'" };
-            self.mistake(
-                "a string that begins here is not closed",
-                &format!("end it with {name}"),
-            );
+            let help = match &self.long_string {
+                Some((began, line)) if *line == self.line => format!(
+                    "the string that begins at {began} ends on this line: is its closing quote missing?"
+                ),
+                Some(_) | None => format!("end it with {name}"),
+            };
+            self.mistake("a string that begins here is not closed", &help);
             let mut at = self.at + 1;
             loop {
                 match (self.byte(at), self.byte(at + 1)) {
@@ -320,9 +323,8 @@ impl Lexer {
 
     /// `${…}`. A backslash may be a character of the name or escape the next one, so both are followed.
     fn braced(&mut self) -> Option<Token> {
-        let is_plain = |byte: u8| {
-            !matches!(byte, b'\n' | b'{' | b'}') && !(self.in_quotes && byte == b'"')
-        };
+        let is_plain =
+            |byte: u8| !matches!(byte, b'\n' | b'{' | b'}') && !(self.in_quotes && byte == b'"');
         let (mut closed, mut open) = (None, self.at + 2);
         let (mut fresh, mut escaped) = (true, false);
         let mut at = self.at + 2;

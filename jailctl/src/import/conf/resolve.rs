@@ -7,6 +7,55 @@ use super::{Block, Piece, Place, Read, Statement, Written};
 /// How deep variables may need variables. jail(8) knows no bound; this keeps a file from using up the stack.
 const DEPTH_MAX: usize = 256;
 
+/// Parameters that jail(8) itself looks at (`intparams`, usr.sbin/jail/config.c): no variable may be called so.
+const OWN: [&str; 45] = [
+    "allow.chflags",
+    "allow.dying",
+    "allow.mount",
+    "allow.raw_sockets",
+    "allow.set_hostname",
+    "allow.socket_af",
+    "allow.sysvipc",
+    "command",
+    "depend",
+    "devfs_ruleset",
+    "exec.clean",
+    "exec.consolelog",
+    "exec.created",
+    "exec.fib",
+    "exec.jail_user",
+    "exec.poststart",
+    "exec.poststop",
+    "exec.prepare",
+    "exec.prestart",
+    "exec.prestop",
+    "exec.release",
+    "exec.start",
+    "exec.stop",
+    "exec.system_jail_user",
+    "exec.system_user",
+    "exec.timeout",
+    "host.hostname",
+    "interface",
+    "ip4.addr",
+    "ip6.addr",
+    "ip_hostname",
+    "jid",
+    "mount",
+    "mount.devfs",
+    "mount.fdescfs",
+    "mount.fstab",
+    "mount.procfs",
+    "name",
+    "path",
+    "persist",
+    "securelevel",
+    "stop.timeout",
+    "vnet",
+    "vnet.interface",
+    "zfs.dataset",
+];
+
 /// A value with its variables replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
@@ -62,7 +111,8 @@ pub(super) fn resolve(blocks: Vec<Block>) -> Read {
         let mut mistakes = Vec::new();
         if let Some((_, first)) = seen.iter().find(|(name, _)| *name == block.name) {
             let message = format!("jail {} is defined at {first} already", block.name);
-            let help = "jail(8) does not put the two together, and takes one of them: write one block";
+            let help =
+                "jail(8) does not put the two together, and takes one of them: write one block";
             mistakes.push(block.place.error(&block.name, message, help));
         }
         seen.push((&block.name, &block.place));
@@ -124,15 +174,23 @@ fn collected(
             continue;
         }
         if place < at && !did_self {
-            block.statements.iter().for_each(|one| add(&mut slots, one, mistakes));
+            block
+                .statements
+                .iter()
+                .for_each(|one| add(&mut slots, one, mistakes));
             did_self = true;
         }
         if matches_wild(&block.name, &wild.name) {
-            wild.statements.iter().for_each(|one| add(&mut slots, one, mistakes));
+            wild.statements
+                .iter()
+                .for_each(|one| add(&mut slots, one, mistakes));
         }
     }
     if !did_self {
-        block.statements.iter().for_each(|one| add(&mut slots, one, mistakes));
+        block
+            .statements
+            .iter()
+            .for_each(|one| add(&mut slots, one, mistakes));
     }
     if !slots.iter().any(|slot| slot.name == "name") {
         slots.push(implied("name"));
@@ -165,6 +223,12 @@ fn add(slots: &mut Vec<Slot>, statement: &Statement, mistakes: &mut Vec<Diagnost
         .iter_mut()
         .find(|slot| is_same(&slot.name, &statement.name))
     else {
+        let name = &statement.name;
+        if statement.is_variable && OWN.iter().any(|own| is_same(own, name)) {
+            let message = format!("variable ${name} cannot have the same name as a parameter");
+            let help = "give the variable another name";
+            mistakes.push(statement.place.error(name, message, help));
+        }
         slots.push(Slot {
             name: statement.name.clone(),
             is_variable: statement.is_variable,
@@ -261,7 +325,8 @@ impl<'a> Expansion<'a> {
         let slot = slots.iter().find(|slot| slot.name == name);
         let Some(slot) = slot.filter(|slot| !slot.values.is_empty()) else {
             let message = format!("variable \"{name}\" not found");
-            let help = "define it, or put a backslash before the $ where the character itself is meant";
+            let help =
+                "define it, or put a backslash before the $ where the character itself is meant";
             self.mistake(value, parameter, message, help);
             return None;
         };

@@ -28,16 +28,22 @@ enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     /// STR, and STR1 where it is glued to what stands before it.
-    Text { text: String, glued: bool },
+    Text {
+        text: String,
+        glued: bool,
+    },
     /// VAR and VAR1.
-    Variable { name: String, glued: bool },
+    Variable {
+        name: String,
+        glued: bool,
+    },
     PlusEquals,
     /// Any other character, for itself.
     Mark(char),
 }
 
 impl Token {
-    /// As the message of a syntax error shows it: the text that was matched last.
+    /// Whether a word begins with it.
     pub(super) fn is_start(&self) -> bool {
         matches!(
             self,
@@ -78,8 +84,16 @@ const RULES: &[(&[State], Matcher, Rule)] = &[
     (&[State::Quoted], |text| braces(text, true), Rule::Braces),
     (&[State::Plain], bad_comment, Rule::BadComment),
     (&[State::Plain], bad_string, Rule::BadString),
-    (&[State::Plain], |text| bad_braces(text, false), Rule::BadVariable),
-    (&[State::Quoted], |text| bad_braces(text, true), Rule::BadVariable),
+    (
+        &[State::Plain],
+        |text| bad_braces(text, false),
+        Rule::BadVariable,
+    ),
+    (
+        &[State::Quoted],
+        |text| bad_braces(text, true),
+        Rule::BadVariable,
+    ),
 ];
 
 fn run(text: &str, is: impl Fn(char) -> bool) -> usize {
@@ -163,7 +177,7 @@ fn inside(text: &str, is_quoted: bool, escapes_newline: bool) -> Option<Vec<usiz
     let mut reached = vec![2];
     let (mut fresh, mut escaped) = (true, false);
     for (at, c) in body.char_indices() {
-        let plain = !matches!(c, '\n' | '{' | '}') && !(is_quoted && c == '"');
+        let plain = !(matches!(c, '\n' | '{' | '}') || is_quoted && c == '"');
         let next = fresh && plain || escaped && (escapes_newline || c != '\n');
         escaped = fresh && c == '\\';
         fresh = next;
@@ -179,7 +193,10 @@ fn inside(text: &str, is_quoted: bool, escapes_newline: bool) -> Option<Vec<usiz
 
 fn braces(text: &str, is_quoted: bool) -> Option<usize> {
     let reached = inside(text, is_quoted, true)?;
-    let closed = reached.into_iter().rev().find(|at| text[*at..].starts_with('}'));
+    let closed = reached
+        .into_iter()
+        .rev()
+        .find(|at| text[*at..].starts_with('}'));
     closed.map(|at| at + 1)
 }
 

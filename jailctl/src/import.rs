@@ -13,7 +13,7 @@ mod judge;
 mod mounts;
 mod network;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ pub fn run(arguments: &Import, printer: &Printer) -> anyhow::Result<bool> {
 }
 
 /// A file's name and what it holds.
-fn source(file: &PathBuf, disk: &Disk) -> anyhow::Result<(String, Vec<u8>)> {
+fn source(file: &Path, disk: &Disk) -> anyhow::Result<(String, Vec<u8>)> {
     if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
         let mut stdin = std::io::Read::take(std::io::stdin(), FILE_BYTES_MAX);

@@ -390,10 +390,12 @@ fn scalars(draft: &mut Draft<'_>, parameter: &Parameter, takes: Takes) {
 }
 
 fn insert(draft: &mut Draft<'_>, name: &str, value: Json) {
-    match value {
-        Json::Array(values) if name == "exec.start" => append(draft, name, values),
-        value if name == "exec.start" => append(draft, name, vec![value]),
-        value => drop(draft.parameters.insert(name.to_owned(), value)),
+    if name != "exec.start" {
+        draft.parameters.insert(name.to_owned(), value);
+    } else if let Json::Array(values) = value {
+        append(draft, name, values);
+    } else {
+        append(draft, name, vec![value]);
     }
 }
 

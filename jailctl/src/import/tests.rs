@@ -3,7 +3,7 @@
 //! `UPDATE_GOLDEN=1 cargo test -p jailctl --lib import` writes the manifests anew; read the difference before committing it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use cellblock_fakebsd::hardware::HardwareProfile;

@@ -324,7 +324,7 @@ impl Lexer {
     /// `${…}`. A backslash may be a character of the name or escape the next one, so both are followed.
     fn braced(&mut self) -> Option<Token> {
         let is_plain =
-            |byte: u8| !matches!(byte, b'\n' | b'{' | b'}') && !(self.in_quotes && byte == b'"');
+            |byte: u8| !(matches!(byte, b'\n' | b'{' | b'}') || self.in_quotes && byte == b'"');
         let (mut closed, mut open) = (None, self.at + 2);
         let (mut fresh, mut escaped) = (true, false);
         let mut at = self.at + 2;

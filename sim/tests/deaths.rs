@@ -177,6 +177,7 @@ examples! {
     n20_host_rules "networking/n20-host-rules"
     j02_live_changes "jails/j02-live-changes"
     limits "jails/limits"
+    j09_import "jails/j09-import"
     www_bridge "www-bridge.yaml"
     www_shared_ip "www-shared-ip.yaml"
 }

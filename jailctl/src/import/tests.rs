@@ -204,6 +204,29 @@ fn imports_are_as_committed_and_render_back_to_the_same() -> anyhow::Result<()> 
     Ok(())
 }
 
+#[test]
+fn the_example_is_what_its_file_comes_to() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/jails/j09-import");
+    let disk = Disk::new(None);
+    let read = conf::read("jail.conf", std::fs::read(root.join("jail.conf"))?, &disk);
+    ensure!(read.mistakes.is_empty(), "{:?}", read.mistakes);
+    let options = Options {
+        host: "fbsd-01".to_owned(),
+        interface: None,
+    };
+    let mut imported = convert::convert(&read.jails, &disk, &options);
+    judge::judge(&mut imported)?;
+    let (text, golden) = (yaml(&imported)?, root.join("import.yaml"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &text)?;
+    }
+    ensure!(
+        std::fs::read_to_string(&golden)? == text,
+        "it comes to\n{text}"
+    );
+    Ok(())
+}
+
 /// Whether every jail is rendered back to what it was, but for what the notes say and what is [`OURS`].
 fn same(root: &Path, read: &conf::Read, imported: &Imported, text: &str) -> anyhow::Result<()> {
     let mut host = emulator();

@@ -7,6 +7,7 @@ use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_sim::World;
 use cellblock_sim::fleet::Fleet;
 
+mod import;
 mod limits;
 mod live;
 

@@ -82,8 +82,11 @@ pub fn run(arguments: &Import, printer: &Printer) -> anyhow::Result<bool> {
 fn source(file: &Path, disk: &Disk) -> anyhow::Result<(String, Vec<u8>)> {
     if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
-        let mut stdin = std::io::Read::take(std::io::stdin(), FILE_BYTES_MAX);
+        let mut stdin = std::io::Read::take(std::io::stdin(), FILE_BYTES_MAX + 1);
         std::io::Read::read_to_end(&mut stdin, &mut bytes).context("standard input")?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            bail!("standard input has more than {FILE_BYTES_MAX} octets");
+        }
         return Ok(("-".to_owned(), bytes));
     }
     let name = file
@@ -138,7 +141,7 @@ fn sentence(note: &Note) -> String {
     }
     text.push_str(&format!(": {}", note.why));
     if !note.help.is_empty() {
-        text.push_str(&format!(" — {}", note.help));
+        text.push_str(&format!(" ({})", note.help));
     }
     text
 }

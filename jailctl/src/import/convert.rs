@@ -262,7 +262,19 @@ fn spec(
     let mut spec = Map::new();
     spec.insert("host".to_owned(), options.host.as_str().into());
     let name = draft.last("name").unwrap_or(&jail.name).to_owned();
-    if name != label(jail) && name.parse::<i64>().is_err() {
+    if name.parse::<i64>().is_ok() {
+        draft.notes.push(Note {
+            about: jail.name.clone(),
+            what: "name".to_owned(),
+            place: jail.place.to_string(),
+            verdict: Verdict::Changed,
+            why: format!(
+                "{name} is a number, which every tool reads as a jid; it is called {} in jls(8)",
+                label(jail)
+            ),
+            help: String::new(),
+        });
+    } else if name != label(jail) {
         spec.insert("jailName".to_owned(), name.into());
     }
     spec.insert("root".to_owned(), json!({ "path": root }));

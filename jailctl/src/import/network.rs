@@ -256,6 +256,18 @@ impl Networks {
             };
             let mut attachment = json!({ "network": network, "addressing": "jail" });
             attachment["interface"] = name.replace('.', "_").into();
+            if name.contains('.') {
+                let why = format!(
+                    "{name} is called {} in the jail, because rc.conf(5) there cannot spell a dot",
+                    name.replace('.', "_")
+                );
+                draft.note(
+                    &parameter,
+                    Verdict::ToDo,
+                    why,
+                    "change the names in the jail's rc.conf",
+                );
+            }
             attachments.push(attachment);
         }
         Attached::To(attachments)
@@ -288,28 +300,22 @@ impl Networks {
             else {
                 continue;
             };
+            // What is left of it: another interface of the jail may have taken some.
+            let left = match draft.parameters.remove(hook) {
+                Some(Json::Array(values)) => values,
+                Some(value) => vec![value],
+                None => Vec::new(),
+            };
             let mut kept = Vec::new();
-            for value in &written.values {
-                let words: Vec<&str> = value.text.split_ascii_whitespace().collect();
-                let is_jib = words
-                    .iter()
-                    .any(|word| *word == "jib" || word.ends_with("/jib"))
-                    && jib.is_some_and(|jib| words.contains(&jib));
-                let is_pair = words
-                    .first()
-                    .is_some_and(|word| *word == "ifconfig" || word.ends_with("/ifconfig"))
-                    && words
-                        .iter()
-                        .any(|word| word.trim_end_matches(['a', 'b']) == stem)
-                    && !value.text.contains([';', '|', '&', '$', '`', '(']);
+            for value in left {
+                let text = value.as_str().unwrap_or_default();
+                let words: Vec<&str> = text.split_ascii_whitespace().collect();
+                let is_jib = jib.is_some_and(|jib| is_jib(&words, jib));
+                let is_pair = is_of_pair(text, &words, stem);
                 if !is_jib && !is_pair {
-                    kept.push(Json::from(value.text.as_str()));
+                    kept.push(value);
                     continue;
                 }
-                let behind = |what: &str| {
-                    let at = words.iter().position(|word| *word == what)?;
-                    words.get(at + 1).map(|word| (*word).to_owned())
-                };
                 if is_jib && words.contains(&"addm") {
                     uplink = words
                         .iter()
@@ -317,13 +323,10 @@ impl Networks {
                         .nth(1)
                         .map(|word| word.trim_start_matches('!').to_owned());
                 }
-                if is_pair && behind("addm").is_some() {
+                if is_pair && words.contains(&"addm") {
                     bridge = words.get(1).map(|word| (*word).to_owned());
                 }
-                let why = format!(
-                    "`{}`: the network makes and removes the jail's epair(4)",
-                    value.text
-                );
+                let why = format!("`{text}`: the network makes and removes the jail's epair(4)");
                 draft.note(&written, Verdict::LeftOut, why, "");
             }
             match kept.len() {
@@ -365,6 +368,21 @@ impl Networks {
             .or_insert((mode, interface));
         network
     }
+}
+
+/// Whether a command is jib's, for the jail of that name.
+fn is_jib(words: &[&str], name: &str) -> bool {
+    let mut all = words.iter();
+    all.any(|word| *word == "jib" || word.ends_with("/jib")) && words.contains(&name)
+}
+
+/// Whether a command is one of ifconfig(8) about an epair(4), and nothing else.
+fn is_of_pair(text: &str, words: &[&str], stem: &str) -> bool {
+    let mut all = words.iter();
+    let is_ifconfig = |word: &&str| *word == "ifconfig" || word.ends_with("/ifconfig");
+    words.first().is_some_and(is_ifconfig)
+        && all.any(|word| word.trim_end_matches(['a', 'b']) == stem)
+        && !text.contains([';', '|', '&', '$', '`', '('])
 }
 
 /// Whether an interface comes into being for the jail only.

@@ -7,6 +7,9 @@ use super::{Block, Piece, Place, Read, Statement, Written};
 /// How deep variables may need variables. jail(8) knows no bound; this keeps a file from using up the stack.
 const DEPTH_MAX: usize = 256;
 
+/// Variables that are replaced for one parameter, those within variables counted each time: a few lines can double a text as often.
+const REPLACED_MAX: usize = 10_000;
+
 /// Parameters that jail(8) itself looks at (`intparams`, usr.sbin/jail/config.c): no variable may be called so.
 const OWN: [&str; 45] = [
     "allow.chflags",
@@ -266,6 +269,7 @@ fn expanded(block: &Block, slots: &[Slot], mistakes: &mut Vec<Diagnostic>) -> Ve
         let mut expansion = Expansion {
             slots,
             through: vec![&slot.name],
+            replaced: 0,
             mistakes,
             jail: &block.name,
         };
@@ -295,6 +299,7 @@ struct Expansion<'a> {
     slots: &'a [Slot],
     /// The names that are being looked up, each because of the one before.
     through: Vec<&'a str>,
+    replaced: usize,
     mistakes: &'a mut Vec<Diagnostic>,
     jail: &'a str,
 }
@@ -330,6 +335,12 @@ impl<'a> Expansion<'a> {
             self.mistake(value, parameter, message, help);
             return None;
         };
+        self.replaced += 1;
+        if self.replaced > REPLACED_MAX {
+            let message = format!("more than {REPLACED_MAX} variables to replace");
+            self.mistake(value, parameter, message, "write one of the values out");
+            return None;
+        }
         if self.through.len() > DEPTH_MAX {
             let message = format!("variables that need variables, {DEPTH_MAX} deep");
             self.mistake(value, parameter, message, "write one of the values out");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_controller_core::reconcile::{self, Item};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::cache::Cache;
@@ -15,6 +16,9 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// How often to look without a change.
 const RESYNC: Duration = Duration::from_secs(30);
+
+/// How often to look while something becomes due by time alone: an update that waits for `minReady`, or for its deadline.
+const TIMED: Duration = Duration::from_secs(1);
 
 /// How long to wait after the store refused a step.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -29,7 +33,7 @@ pub(crate) async fn run(cache: Arc<Cache>, writer: Arc<Writer>, start_grace: Dur
     let mut applied = cache.applied();
     loop {
         applied.mark_unchanged();
-        let items = reconcile::due(&cache.index());
+        let items = reconcile::due(&cache.index(), Timestamp::now());
         for item in items {
             if began.elapsed() < start_grace && is_early(&cache, &item) {
                 continue;
@@ -40,7 +44,12 @@ pub(crate) async fn run(cache: Arc<Cache>, writer: Arc<Writer>, start_grace: Dur
                 break;
             }
         }
-        let changed = tokio::time::timeout(RESYNC, applied.changed()).await;
+        let patience = if reconcile::waits_for_time(&cache.index()) {
+            TIMED
+        } else {
+            RESYNC
+        };
+        let changed = tokio::time::timeout(patience, applied.changed()).await;
         if let Ok(Err(_)) = changed {
             return;
         }
@@ -50,7 +59,7 @@ pub(crate) async fn run(cache: Arc<Cache>, writer: Arc<Writer>, start_grace: Dur
 
 async fn take(writer: &Writer, item: &Item) -> Result<(), WriteError> {
     writer
-        .write(|index, now| Ok::<_, WriteError>((reconcile::step(index, item, now.timestamp), ())))
+        .write(|index, now| Ok::<_, WriteError>((reconcile::step(index, item, now), ())))
         .await?;
     Ok(())
 }

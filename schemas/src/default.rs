@@ -27,6 +27,7 @@ pub fn default_object(object: &mut Object) {
         Object::Network(network) => (&mut network.api_version, &mut network.kind),
         Object::Image(image) => (&mut image.api_version, &mut image.kind),
         Object::Jail(jail) => (&mut jail.api_version, &mut jail.kind),
+        Object::JailSet(set) => (&mut set.api_version, &mut set.kind),
     };
     if api_version.is_empty() {
         crate::API_VERSION.clone_into(api_version);
@@ -38,6 +39,7 @@ pub fn default_object(object: &mut Object) {
         Object::Host(_) | Object::Image(_) => {}
         Object::Network(network) => default_network(&mut network.spec),
         Object::Jail(jail) => default_jail(&mut jail.spec),
+        Object::JailSet(set) => default_jail(&mut set.spec.template.spec),
     }
 }
 
@@ -106,13 +108,14 @@ fn default_jail(spec: &mut JailSpec) {
 }
 
 /// Fills in what tells the entries of lists apart, in a document that may be a part of an object only, and so need not fit
-/// the types: the interfaces of a jail's attachments. Whatever has another form than the schema's is passed over.
+/// the types: the interfaces of a jail's attachments, or of those of a template. Whatever has another form than the schema's is passed over.
 pub fn default_keys(kind: Kind, document: &mut Value) {
-    match kind {
+    let place = match kind {
         Kind::Host | Kind::Network | Kind::Image => return,
-        Kind::Jail => {}
-    }
-    let Some(Value::Array(attachments)) = document.pointer_mut("/spec/networks") else {
+        Kind::Jail => "/spec/networks",
+        Kind::JailSet => "/spec/template/spec/networks",
+    };
+    let Some(Value::Array(attachments)) = document.pointer_mut(place) else {
         return;
     };
     let text = |attachment: &Value, name: &str| {

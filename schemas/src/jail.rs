@@ -473,6 +473,10 @@ pub struct JailStatus {
     /// In one word, for tables: `Pending`, `Starting`, `Running`, `Stopped`, `Blocked`, `Dying`, `Unknown`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub phase: String,
+    /// Of a jail of a JailSet: since when it is `Ready` with the spec that it has now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub ready_since: Option<jiff::Timestamp>,
     /// The jid, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jid: Option<u32>,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::host::Host;
 use crate::image::Image;
 use crate::jail::Jail;
+use crate::jail_set::JailSet;
 use crate::network::Network;
 use crate::object::Kind;
 
@@ -27,6 +28,7 @@ pub fn json_schema(kind: Kind) -> &'static Value {
         Kind::Network => (1, || schemars::schema_for!(Network)),
         Kind::Image => (2, || schemars::schema_for!(Image)),
         Kind::Jail => (3, || schemars::schema_for!(Jail)),
+        Kind::JailSet => (4, || schemars::schema_for!(JailSet)),
     };
     SCHEMAS[slot].get_or_init(|| {
         let mut schema = make().to_value();

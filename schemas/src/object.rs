@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::host::Host;
 use crate::image::Image;
 use crate::jail::Jail;
+use crate::jail_set::JailSet;
 use crate::meta::ObjectMeta;
 use crate::network::Network;
 
@@ -23,13 +24,21 @@ pub enum Kind {
     Image,
     /// One jail.
     Jail,
+    /// A number of jails made from one template.
+    JailSet,
 }
 
 impl Kind {
     /// Every kind, in order of application.
-    pub const ALL: [Self; 4] = [Self::Host, Self::Network, Self::Image, Self::Jail];
+    pub const ALL: [Self; 5] = [
+        Self::Host,
+        Self::Network,
+        Self::Image,
+        Self::Jail,
+        Self::JailSet,
+    ];
 
-    /// `Host`, `Network`, `Image` or `Jail`.
+    /// `Host`, `Network`, `Image`, `Jail` or `JailSet`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,6 +46,7 @@ impl Kind {
             Self::Network => "Network",
             Self::Image => "Image",
             Self::Jail => "Jail",
+            Self::JailSet => "JailSet",
         }
     }
 
@@ -48,6 +58,7 @@ impl Kind {
             Self::Network => "networks",
             Self::Image => "images",
             Self::Jail => "jails",
+            Self::JailSet => "jailsets",
         }
     }
 
@@ -79,6 +90,8 @@ pub enum Object {
     Image(Image),
     /// A `Jail`.
     Jail(Jail),
+    /// A `JailSet`.
+    JailSet(JailSet),
 }
 
 impl Object {
@@ -90,6 +103,7 @@ impl Object {
             Self::Network(_) => Kind::Network,
             Self::Image(_) => Kind::Image,
             Self::Jail(_) => Kind::Jail,
+            Self::JailSet(_) => Kind::JailSet,
         }
     }
 
@@ -101,6 +115,7 @@ impl Object {
             Self::Network(object) => &object.metadata,
             Self::Image(object) => &object.metadata,
             Self::Jail(object) => &object.metadata,
+            Self::JailSet(object) => &object.metadata,
         }
     }
 
@@ -111,6 +126,7 @@ impl Object {
             Self::Network(object) => &mut object.metadata,
             Self::Image(object) => &mut object.metadata,
             Self::Jail(object) => &mut object.metadata,
+            Self::JailSet(object) => &mut object.metadata,
         }
     }
 
@@ -124,6 +140,7 @@ impl Object {
             Kind::Network => Self::Network(serde_json::from_value(value)?),
             Kind::Image => Self::Image(serde_json::from_value(value)?),
             Kind::Jail => Self::Jail(serde_json::from_value(value)?),
+            Kind::JailSet => Self::JailSet(serde_json::from_value(value)?),
         })
     }
 
@@ -135,6 +152,7 @@ impl Object {
             Self::Network(object) => serde_json::to_value(object),
             Self::Image(object) => serde_json::to_value(object),
             Self::Jail(object) => serde_json::to_value(object),
+            Self::JailSet(object) => serde_json::to_value(object),
         }
         .expect("the types of this crate have string keys only, so they always have a JSON form")
     }

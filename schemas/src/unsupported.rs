@@ -31,6 +31,11 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
         }
         Object::Image(_) => {}
         Object::Jail(jail) => rows(&jail_rows(&jail.spec), &path, &mut findings),
+        Object::JailSet(set) => rows(
+            &jail_rows(&set.spec.template.spec),
+            &path.field("template").field("spec"),
+            &mut findings,
+        ),
     }
     findings.0
 }

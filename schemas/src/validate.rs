@@ -17,6 +17,7 @@ mod firewall;
 mod host;
 mod image;
 mod jail;
+mod jail_set;
 pub mod limits;
 mod meta;
 pub mod names;
@@ -45,6 +46,7 @@ pub fn validate(object: &Object) -> Vec<Violation> {
         Object::Network(network) => network::validate(&network.spec, &spec, &mut findings),
         Object::Image(image) => image::validate(&image.spec, &spec, &mut findings),
         Object::Jail(jail) => jail::validate(jail, &spec, &mut findings),
+        Object::JailSet(set) => jail_set::validate(set, &spec, &mut findings),
     }
     findings.0
 }

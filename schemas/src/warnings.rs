@@ -42,16 +42,39 @@ pub fn warnings_with<'a>(
             }
             apart_on_a_wire(&network.spec, &mut found);
         }
-        Object::Jail(jail) => {
-            public_first_address(&jail.spec, network, &mut found);
-            for check in [
-                ipc, devfs, statfs, mounting, sources, fib, inherited, unknown,
-            ] {
-                check(&jail.spec, &mut found);
+        Object::Jail(jail) => of_jail(&jail.spec, network, &mut found),
+        Object::JailSet(set) => {
+            of_jail(&set.spec.template.spec, network, &mut found);
+            for warning in &mut found {
+                warning.field = set_field(&warning.field);
             }
         }
     }
     found
+}
+
+/// Where in a JailSet a field of its jails stands.
+#[must_use]
+pub fn set_field(field: &str) -> String {
+    match field.strip_prefix("spec") {
+        Some(rest) if rest.is_empty() || rest.starts_with(['.', '[']) => {
+            format!("spec.template.spec{rest}")
+        }
+        Some(_) | None => field.to_owned(),
+    }
+}
+
+fn of_jail<'a>(
+    spec: &JailSpec,
+    network: &dyn Fn(&str) -> Option<&'a NetworkSpec>,
+    found: &mut Vec<Warning>,
+) {
+    public_first_address(spec, network, found);
+    for check in [
+        ipc, devfs, statfs, mounting, sources, fib, inherited, unknown,
+    ] {
+        check(spec, found);
+    }
 }
 
 /// Whether an address can be reached from anywhere, so that what listens on it is exposed. Prefixes for documentation count:

@@ -114,7 +114,11 @@ fn accepted(paths: Vec<PathBuf>) {
     let network = |name: &str| -> Option<&NetworkSpec> {
         objects.iter().find_map(|object| match object {
             Object::Network(network) if network.metadata.name == name => Some(&network.spec),
-            Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::Jail(_) => None,
+            Object::Host(_)
+            | Object::Network(_)
+            | Object::Image(_)
+            | Object::Jail(_)
+            | Object::JailSet(_) => None,
         })
     };
     for (document, object) in documents.iter().zip(&objects) {

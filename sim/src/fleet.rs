@@ -132,9 +132,10 @@ impl Fleet {
     fn reconcile(&mut self) -> anyhow::Result<()> {
         for _ in 0..ROUNDS_MAX {
             let mut wrote = false;
-            for item in reconcile::due(&self.index) {
-                let now = self.now().timestamp;
-                if let Some(write) = reconcile::step(&self.index, &item, now) {
+            let now = self.now().timestamp;
+            for item in reconcile::due(&self.index, now) {
+                let now = self.now();
+                if let Some(write) = reconcile::step(&self.index, &item, &now) {
                     self.index.rehearse(write);
                     wrote = true;
                 }

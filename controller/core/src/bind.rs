@@ -152,6 +152,7 @@ pub(crate) fn leave(index: &Index, jail: &mut Jail, alone: bool, write: &mut Wri
     if let Some(status) = &mut jail.status {
         status.binding = None;
         status.jid = None;
+        status.ready_since = None;
         status.interfaces.clear();
         status.phase.clear();
         let own = |kind: &str| conditions::OWN.contains(&kind);

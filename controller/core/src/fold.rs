@@ -44,7 +44,13 @@ fn fold_jail(index: &Index, host: &str, report: &JailReport, now: Timestamp) -> 
         status.phase.clone_from(&report.phase);
         status.jid = report.jid;
         status.interfaces.clone_from(&report.interfaces);
+        let was = ready_at(&status.conditions, after.metadata.generation);
         fold_conditions(&mut status.conditions, &report.conditions, now);
+        if !after.metadata.owner_references.is_empty() {
+            let is = ready_at(&status.conditions, after.metadata.generation);
+            let since = status.ready_since.filter(|_| was).unwrap_or(now);
+            status.ready_since = is.then_some(since);
+        }
         if gone {
             status.binding = None;
             after
@@ -66,6 +72,13 @@ fn fold_jail(index: &Index, host: &str, report: &JailReport, now: Timestamp) -> 
         }
     }
     draft.finish(Vec::new()).ok()?.write
+}
+
+/// Whether a jail is said to be ready with the spec of that generation.
+fn ready_at(conditions: &[Condition], generation: Generation) -> bool {
+    conditions::find(conditions, READY).is_some_and(|ready| {
+        ready.status == ConditionStatus::True && ready.observed_generation == generation
+    })
 }
 
 /// Gives back what the jail had given up, once its host has realised the spec that gave it up.

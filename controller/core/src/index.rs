@@ -15,7 +15,7 @@ mod settled;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cellblock_schemas::{ClusterUid, Host, Image, Jail, Kind, Network, Uid};
+use cellblock_schemas::{ClusterUid, Host, Image, Jail, JailSet, Kind, Network, Uid};
 
 pub use apply::Event;
 pub use claims::Claims;
@@ -38,6 +38,7 @@ pub struct Index {
     objects: BTreeMap<Kind, BTreeMap<String, Arc<Entry>>>,
     kind_revisions: BTreeMap<Kind, u64>,
     by_uid: BTreeMap<Uid, (Kind, String)>,
+    owned: BTreeMap<Uid, BTreeSet<(Kind, String)>>,
     claims: Claims,
     guards: BTreeMap<String, u64>,
     sessions: BTreeMap<String, (Session, u64)>,
@@ -68,6 +69,7 @@ impl Index {
                 .collect(),
             kind_revisions: BTreeMap::new(),
             by_uid: BTreeMap::new(),
+            owned: BTreeMap::new(),
             claims: Claims::default(),
             guards: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -169,6 +171,29 @@ impl Index {
     #[must_use]
     pub fn jail(&self, name: &str) -> Option<&Jail> {
         self.get(Kind::Jail, name)?.jail()
+    }
+
+    /// Every JailSet, by name.
+    pub fn jail_sets(&self) -> impl Iterator<Item = &JailSet> {
+        self.list(Kind::JailSet, None)
+            .filter_map(|entry| entry.jail_set())
+    }
+
+    /// A JailSet by name.
+    #[must_use]
+    pub fn jail_set(&self, name: &str) -> Option<&JailSet> {
+        self.get(Kind::JailSet, name)?.jail_set()
+    }
+
+    /// The objects that name an object in their owner references.
+    pub fn dependents<'a>(&'a self, owner: &Uid) -> impl Iterator<Item = &'a Arc<Entry>> + use<'a> {
+        let names = self.owned.get(owner).into_iter().flatten();
+        names.filter_map(|(kind, name)| self.get(*kind, name))
+    }
+
+    /// The owners that objects name, whether they are there or not.
+    pub fn owners(&self) -> impl Iterator<Item = &Uid> {
+        self.owned.keys()
     }
 
     /// Every Network, by name.

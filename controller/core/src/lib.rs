@@ -34,6 +34,7 @@ mod laws;
 pub mod place;
 pub mod reconcile;
 pub mod rules;
+pub mod sets;
 mod slices;
 #[cfg(test)]
 mod testing;

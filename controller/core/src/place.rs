@@ -97,6 +97,9 @@ fn rejection(host: &Host, jail: &Jail, networks: &[&Network]) -> Option<String> 
     if selector.is_some_and(|selector| !selector.matches(labels)) {
         return Some("does not match the jail's hostSelector".to_owned());
     }
+    if host.spec.drain {
+        return Some("is being drained".to_owned());
+    }
     if host.spec.unschedulable {
         return Some("is cordoned".to_owned());
     }
@@ -134,7 +137,7 @@ fn rejection(host: &Host, jail: &Jail, networks: &[&Network]) -> Option<String> 
 }
 
 /// Why a host counts as not heard.
-fn unheard(host: &Host) -> Option<String> {
+pub(crate) fn unheard(host: &Host) -> Option<String> {
     let status = host.status.as_ref();
     let conditions = status.map_or(&[][..], |status| &status.conditions);
     match conditions::find(conditions, conditions::HEARD) {

@@ -9,13 +9,15 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::admit::draft::Draft;
-use crate::admit::finish;
+use crate::admit::{Now, finish};
 use crate::bind;
 use crate::conditions;
 use crate::index::Index;
+use crate::sets;
 use crate::slices;
 use crate::write::Write;
 
+pub(crate) mod dependents;
 mod realise;
 
 /// How many claims of nobody go in one transaction, well within the store's limit of 128 writes.
@@ -24,6 +26,14 @@ const RELEASED_MAX: usize = 100;
 /// Something to look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
+    /// An object whose owners are gone, or want it to go with them or to stay without them.
+    Dependent(Kind, String),
+    /// A JailSet whose status does not say what there is to say.
+    Set(String),
+    /// A jail that a JailSet lacks, or that is not as its set wants it: the set's name and the jail's.
+    Member(String, String),
+    /// A host that is drained, or was, whose condition does not say how far that is.
+    Drain(String),
     /// An object whose deletion was asked for.
     Deleting(Kind, String),
     /// Claims of an object that is gone.
@@ -40,7 +50,7 @@ pub enum Item {
 
 /// Everything to look at. What frees something comes before what waits for it.
 #[must_use]
-pub fn due(index: &Index) -> Vec<Item> {
+pub fn due(index: &Index, now: Timestamp) -> Vec<Item> {
     let deleting = index
         .deleting()
         .map(|(kind, name)| Item::Deleting(kind, name.to_owned()));
@@ -65,13 +75,20 @@ pub fn due(index: &Index) -> Vec<Item> {
         .chain(unsettled)
         .chain(heard)
         .chain(networks)
+        .chain(dependents::due(index))
+        .chain(sets::due(index, now))
         .collect()
 }
 
 /// What to write for one of the items; none if there is nothing to do.
 #[must_use]
-pub fn step(index: &Index, item: &Item, now: Timestamp) -> Option<Write> {
+pub fn step(index: &Index, item: &Item, at: &Now) -> Option<Write> {
+    let now = at.timestamp;
     match item {
+        Item::Dependent(kind, name) => dependents::step(index, *kind, name, now),
+        Item::Set(name) => sets::say(index, name, at),
+        Item::Member(set, jail) => sets::member(index, set, jail, at),
+        Item::Drain(name) => sets::drain::say(index, name, now),
         Item::Deleting(kind, name) => finish(index, *kind, name, now),
         Item::Orphan(uid) => orphan(index, uid),
         Item::Slice(network, net) => slices::release(index, network, *net),

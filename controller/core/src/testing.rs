@@ -75,9 +75,9 @@ impl World {
     }
 
     fn note_heard(&mut self, host: &str) {
-        let now = self.now().timestamp;
+        let now = self.now();
         let item = reconcile::Item::Heard(host.to_owned());
-        if let Some(write) = reconcile::step(&self.index, &item, now) {
+        if let Some(write) = reconcile::step(&self.index, &item, &now) {
             self.commit(&write);
         }
     }
@@ -194,9 +194,10 @@ impl World {
     pub(crate) fn reconcile(&mut self) {
         for _ in 0..ROUNDS_MAX {
             let mut wrote = false;
-            for item in reconcile::due(&self.index) {
-                let now = self.now().timestamp;
-                if let Some(write) = reconcile::step(&self.index, &item, now) {
+            let now = self.now().timestamp;
+            for item in reconcile::due(&self.index, now) {
+                let now = self.now();
+                if let Some(write) = reconcile::step(&self.index, &item, &now) {
                     wrote |= self.commit(&write);
                 }
             }
@@ -206,7 +207,7 @@ impl World {
         }
         panic!(
             "reconciliation does not end: {:?}",
-            reconcile::due(&self.index)
+            reconcile::due(&self.index, Timestamp::UNIX_EPOCH)
         );
     }
 

@@ -3,7 +3,7 @@
 //! The store's own types are not used here: this crate does not know that there is one.
 
 use bytes::Bytes;
-use cellblock_schemas::Kind;
+use cellblock_schemas::{Kind, Uid};
 
 /// What a key must be like for a write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub enum Guard {
     Ports(String),
     /// The node addresses of all hosts, and the networks that span hosts.
     Nodes,
+    /// Which jails of a set are made, changed or taken away, by the set's uid.
+    Set(Uid),
     /// Which bridge has which uplink of one host.
     Uplinks(String),
 }
@@ -62,6 +64,7 @@ impl Guard {
             Self::Nodes => "nodes".to_owned(),
             Self::Addresses(network) => format!("addresses/{network}"),
             Self::Ports(host) => format!("ports/{host}"),
+            Self::Set(uid) => format!("sets/{uid}"),
             Self::Uplinks(host) => format!("uplinks/{host}"),
         }
     }

@@ -1,5 +1,7 @@
 //! Rules for `metadata`, after Kubernetes' for the same fields.
 
+use std::collections::BTreeMap;
+
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::validate::names;
@@ -20,6 +22,7 @@ pub(super) fn validate(object: &Object, findings: &mut Findings) {
         Object::Network(network) => (&network.api_version, &network.kind),
         Object::Image(image) => (&image.api_version, &image.kind),
         Object::Jail(jail) => (&jail.api_version, &jail.kind),
+        Object::JailSet(set) => (&set.api_version, &set.kind),
     };
     if api_version != crate::API_VERSION {
         let help = format!("write {}", crate::API_VERSION);
@@ -38,11 +41,27 @@ pub(super) fn validate(object: &Object, findings: &mut Findings) {
         );
     }
     findings.check(&path.field("name"), names::dns_label(&metadata.name));
+    words(&metadata.labels, &metadata.annotations, &path, findings);
+    for (index, finalizer) in metadata.finalizers.iter().enumerate() {
+        findings.check(
+            &path.field("finalizers").index(index),
+            names::qualified(finalizer),
+        );
+    }
+}
+
+/// Labels and annotations, of an object or of a template.
+pub(super) fn words(
+    given: &BTreeMap<String, String>,
+    notes: &BTreeMap<String, String>,
+    path: &FieldPath,
+    findings: &mut Findings,
+) {
     let labels = path.field("labels");
-    if metadata.labels.len() > LABELS_MAX {
+    if given.len() > LABELS_MAX {
         let message = format!(
             "{} labels, but an object has at most {LABELS_MAX}",
-            metadata.labels.len()
+            given.len()
         );
         findings.add(
             &labels,
@@ -50,17 +69,16 @@ pub(super) fn validate(object: &Object, findings: &mut Findings) {
             "put what is not selected by into annotations",
         );
     } else {
-        for (key, value) in &metadata.labels {
+        for (key, value) in given {
             findings.check(&labels.key(key), names::qualified(key));
             findings.check(&labels.key(key), names::label_value(value));
         }
     }
     let annotations = path.field("annotations");
-    for key in metadata.annotations.keys() {
+    for key in notes.keys() {
         findings.check(&annotations.key(key), names::qualified(&key.to_lowercase()));
     }
-    let size: usize = metadata
-        .annotations
+    let size: usize = notes
         .iter()
         .map(|(key, value)| key.len() + value.len())
         .sum();
@@ -71,12 +89,6 @@ pub(super) fn validate(object: &Object, findings: &mut Findings) {
             &annotations,
             message,
             "keep large texts elsewhere and refer to them",
-        );
-    }
-    for (index, finalizer) in metadata.finalizers.iter().enumerate() {
-        findings.check(
-            &path.field("finalizers").index(index),
-            names::qualified(finalizer),
         );
     }
 }

@@ -60,7 +60,23 @@ pub fn validate_update(old: &Object, new: &Object) -> Vec<Violation> {
             network(&old.spec, &new.spec, &spec, &mut findings)
         }
         (Object::Jail(old), Object::Jail(new)) => jail(old, new, &spec, &mut findings),
-        (Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::Jail(_), _) => {
+        (Object::JailSet(old), Object::JailSet(new)) => {
+            if old.spec.names != new.spec.names {
+                findings.add(
+                    &spec.field("names"),
+                    "how the jails are named cannot change: they would all be others",
+                    "make a new JailSet",
+                );
+            }
+        }
+        (
+            Object::Host(_)
+            | Object::Network(_)
+            | Object::Image(_)
+            | Object::Jail(_)
+            | Object::JailSet(_),
+            _,
+        ) => {
             findings.add(
                 &FieldPath::new("kind"),
                 "the kind cannot change",

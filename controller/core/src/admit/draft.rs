@@ -145,6 +145,7 @@ fn spec_of(object: &Object) -> Value {
         Object::Network(network) => serde_json::to_value(&network.spec),
         Object::Image(image) => serde_json::to_value(&image.spec),
         Object::Jail(jail) => serde_json::to_value(&jail.spec),
+        Object::JailSet(set) => serde_json::to_value(&set.spec),
     }
     .expect("a spec has string keys only")
 }

@@ -16,6 +16,7 @@ use super::{Admitted, IN_USE_FINALIZER, Now, Outcome, Reason, Rejection};
 use crate::claim::Owner;
 use crate::index::Index;
 use crate::write::Write;
+use crate::reconcile::dependents;
 use crate::{bind, conditions, rules};
 
 pub(super) fn delete(
@@ -66,8 +67,18 @@ pub(super) fn delete(
     let metadata = draft.object.metadata_mut();
     if metadata.deletion_timestamp.is_none() {
         metadata.deletion_timestamp = Some(now.timestamp);
-        if kind != Kind::Jail {
-            metadata.finalizers.push(IN_USE_FINALIZER.to_owned());
+        match kind {
+            Kind::Jail => {}
+            Kind::JailSet => {
+                let orphans = |one: &String| one == dependents::ORPHAN;
+                if !metadata.finalizers.iter().any(orphans) {
+                    let foreground = dependents::FOREGROUND.to_owned();
+                    metadata.finalizers.push(foreground);
+                }
+            }
+            Kind::Host | Kind::Network | Kind::Image => {
+                metadata.finalizers.push(IN_USE_FINALIZER.to_owned());
+            }
         }
         draft.count_generation();
     }
@@ -90,7 +101,7 @@ pub fn finish(index: &Index, kind: Kind, name: &str, now: Timestamp) -> Option<W
         Object::Jail(jail) if jail.binding().is_none() => bind::FINALIZER,
         // Its host is given up: nobody there will ever say that it is gone.
         Object::Jail(jail) if bind::is_forgotten(index, jail) => bind::FINALIZER,
-        Object::Jail(_) => return None,
+        Object::Jail(_) | Object::JailSet(_) => return dependents::finish(index, before),
         Object::Host(_) | Object::Network(_) | Object::Image(_) => IN_USE_FINALIZER,
     };
     let mut draft = Draft::of(index, before);
@@ -106,6 +117,7 @@ pub fn finish(index: &Index, kind: Kind, name: &str, now: Timestamp) -> Option<W
             draft.write = released;
         }
     }
+    dependents::let_go(index, &mut draft);
     if users.is_empty() {
         draft
             .object
@@ -152,7 +164,7 @@ fn tell(object: &mut Object, users: &[&Jail], now: Timestamp) {
                 .get_or_insert_with(ImageStatus::default)
                 .conditions
         }
-        Object::Jail(_) => return,
+        Object::Jail(_) | Object::JailSet(_) => return,
     };
     conditions::set(list, condition, now);
 }
@@ -186,6 +198,6 @@ pub(crate) fn users<'a>(index: &'a Index, object: &Object) -> Vec<&'a Jail> {
             users.into_values().collect()
         }
         Object::Image(_) => index.jails_of_image(name).collect(),
-        Object::Jail(_) => Vec::new(),
+        Object::Jail(_) | Object::JailSet(_) => Vec::new(),
     }
 }

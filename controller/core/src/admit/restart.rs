@@ -40,9 +40,14 @@ pub(super) fn warnings(index: &Index, before: &Object, after: &Object) -> Vec<Wa
             );
             of_gateway.into_iter().chain(of_fib).collect()
         }
-        (Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::Jail(_), _) => {
-            Vec::new()
-        }
+        (
+            Object::Host(_)
+            | Object::Network(_)
+            | Object::Image(_)
+            | Object::Jail(_)
+            | Object::JailSet(_),
+            _,
+        ) => Vec::new(),
     }
 }
 

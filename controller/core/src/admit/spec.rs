@@ -19,7 +19,7 @@ use super::{
 use crate::index::{Entry, Index};
 use crate::rules::{self, Together};
 use crate::write::{Guard, Write};
-use crate::{bind, conditions};
+use crate::{bind, conditions, sets};
 
 /// What a client said, read and defaulted.
 pub(super) struct Stated {
@@ -191,7 +191,15 @@ pub(super) fn keep_identity(draft: &mut Draft<'_>, stated: &Object, now: &Now) {
         (Object::Network(network), Some(Object::Network(before))) => network.status = before.status,
         (Object::Image(image), Some(Object::Image(before))) => image.status = before.status,
         (Object::Jail(jail), Some(Object::Jail(before))) => jail.status = before.status,
-        (Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::Jail(_), _) => {}
+        (Object::JailSet(set), Some(Object::JailSet(before))) => set.status = before.status,
+        (
+            Object::Host(_)
+            | Object::Network(_)
+            | Object::Image(_)
+            | Object::Jail(_)
+            | Object::JailSet(_),
+            _,
+        ) => {}
     }
 }
 
@@ -325,6 +333,7 @@ fn relate(draft: &Draft<'_>, together: &Together) -> Vec<rules::Problem> {
             rules::network(index, network, before)
         }
         Object::Image(_) => Vec::new(),
+        Object::JailSet(set) => sets::relate(index, set, together),
         Object::Host(host) => {
             let before = draft.before.and_then(|before| before.host());
             rules::host_update(index, host, before)
@@ -370,7 +379,7 @@ fn guard(draft: &mut Draft<'_>) {
                 }
             }
         }
-        (Object::Image(_) | Object::Jail(_), _) => {}
+        (Object::Image(_) | Object::Jail(_) | Object::JailSet(_), _) => {}
     }
 }
 

@@ -284,6 +284,14 @@ impl Index {
         let kind = entry.object.kind();
         let name = entry.name().to_owned();
         self.by_uid.remove(&entry.object.metadata().uid);
+        for owner in &entry.object.metadata().owner_references {
+            if let Some(owned) = self.owned.get_mut(&owner.uid) {
+                owned.remove(&(kind, name.clone()));
+                if owned.is_empty() {
+                    self.owned.remove(&owner.uid);
+                }
+            }
+        }
         self.deleting.remove(&(kind, name.clone()));
         match &entry.object {
             Object::Jail(jail) => {
@@ -313,7 +321,7 @@ impl Index {
             Object::Host(_) => {
                 self.hosts_by_load.remove(&(self.load(&name), name.clone()));
             }
-            Object::Network(_) | Object::Image(_) => {}
+            Object::Network(_) | Object::Image(_) | Object::JailSet(_) => {}
         }
         if let Some(objects) = self.objects.get_mut(&kind) {
             objects.remove(&name);
@@ -327,6 +335,10 @@ impl Index {
         let metadata = entry.object.metadata();
         self.by_uid
             .insert(metadata.uid.clone(), (kind, name.clone()));
+        for owner in &metadata.owner_references {
+            let owned = self.owned.entry(owner.uid.clone()).or_default();
+            owned.insert((kind, name.clone()));
+        }
         if metadata.deletion_timestamp.is_some() {
             self.deleting.insert((kind, name.clone()));
         }
@@ -351,7 +363,7 @@ impl Index {
             Object::Host(_) => {
                 self.hosts_by_load.insert((self.load(&name), name.clone()));
             }
-            Object::Network(_) | Object::Image(_) => {}
+            Object::Network(_) | Object::Image(_) | Object::JailSet(_) => {}
         }
     }
 
@@ -416,6 +428,7 @@ impl Index {
                     touched.jails.extend(jails);
                 }
             }
+            Object::JailSet(_) => {}
             Object::Image(image) => {
                 let (before, after) = (before.and_then(Entry::image), after.and_then(Entry::image));
                 if before.map(image_in_view) != after.map(image_in_view) {
@@ -452,7 +465,7 @@ impl Index {
     /// Judges anew which networks are realised where, after a change of a network or of what a host says.
     fn judge(&mut self, before: Option<&Entry>, entry: &Entry) {
         match &entry.object {
-            Object::Jail(_) | Object::Image(_) => {}
+            Object::Jail(_) | Object::Image(_) | Object::JailSet(_) => {}
             Object::Network(network) => self.judge_network(&network.metadata.name),
             Object::Host(host) => {
                 let said = |host: &Host| host.status.as_ref().map(|status| status.networks.clone());

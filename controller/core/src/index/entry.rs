@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cellblock_schemas::{Host, Image, Jail, Kind, Network, Object};
+use cellblock_schemas::{Host, Image, Jail, JailSet, Kind, Network, Object};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ impl Entry {
     pub fn jail(&self) -> Option<&Jail> {
         match &self.object {
             Object::Jail(jail) => Some(jail),
-            Object::Host(_) | Object::Network(_) | Object::Image(_) => None,
+            Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::JailSet(_) => None,
         }
     }
 
@@ -46,7 +46,7 @@ impl Entry {
     pub fn network(&self) -> Option<&Network> {
         match &self.object {
             Object::Network(network) => Some(network),
-            Object::Host(_) | Object::Image(_) | Object::Jail(_) => None,
+            Object::Host(_) | Object::Image(_) | Object::Jail(_) | Object::JailSet(_) => None,
         }
     }
 
@@ -55,7 +55,16 @@ impl Entry {
     pub fn image(&self) -> Option<&Image> {
         match &self.object {
             Object::Image(image) => Some(image),
-            Object::Host(_) | Object::Network(_) | Object::Jail(_) => None,
+            Object::Host(_) | Object::Network(_) | Object::Jail(_) | Object::JailSet(_) => None,
+        }
+    }
+
+    /// The JailSet, if it is one.
+    #[must_use]
+    pub fn jail_set(&self) -> Option<&JailSet> {
+        match &self.object {
+            Object::JailSet(set) => Some(set),
+            Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::Jail(_) => None,
         }
     }
 
@@ -64,7 +73,7 @@ impl Entry {
     pub fn host(&self) -> Option<&Host> {
         match &self.object {
             Object::Host(host) => Some(host),
-            Object::Network(_) | Object::Image(_) | Object::Jail(_) => None,
+            Object::Network(_) | Object::Image(_) | Object::Jail(_) | Object::JailSet(_) => None,
         }
     }
 }

@@ -133,6 +133,7 @@ impl Selection {
                         .filter_map(Jail::binding)
                         .map(|binding| binding.host.clone()),
                 ),
+                Kind::JailSet => {}
                 Kind::Jail => hosts.extend(
                     index
                         .jail(name)
@@ -276,6 +277,10 @@ fn nowhere(index: &Index, kind: Kind, name: &str) -> Option<Told> {
                 return None;
             }
             let message = "no jail on any host is made of it, so nothing is fetched";
+            told(NOTE, "", message.to_owned())
+        }
+        Kind::JailSet => {
+            let message = "what is made of it is in its jails";
             told(NOTE, "", message.to_owned())
         }
         Kind::Jail => {

@@ -126,7 +126,10 @@ async fn play(
         .iter()
         .filter_map(|document| match &document.object {
             Object::Jail(jail) => Some(jail),
-            Object::Host(_) | Object::Network(_) | Object::Image(_) => None,
+            Object::Host(_)
+            | Object::Network(_)
+            | Object::Image(_)
+            | Object::JailSet(_) => None,
         })
         .filter(|jail| jail.spec.run_policy == RunPolicy::Running);
     let target = |jail: &Jail| (Kind::Jail, jail.metadata.name.clone());
@@ -212,6 +215,11 @@ fn start_machines(
                 names.extend(jail.spec.host.clone());
             }
             Object::Image(image) => releases.push(image.spec.release.clone()),
+            Object::JailSet(set) => {
+                let spec = &set.spec.template.spec;
+                roots.extend(spec.root.as_ref().map(|root| root.path.clone()));
+                names.extend(spec.host.clone());
+            }
             Object::Network(_) => {}
         }
     }

@@ -8,6 +8,7 @@ use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::host::Host;
 use cellblock_schemas::image::Image;
 use cellblock_schemas::jail::Jail;
+use cellblock_schemas::jail_set::JailSet;
 use cellblock_schemas::network::Network;
 use jiff::Timestamp;
 
@@ -58,6 +59,17 @@ fn columns(kind: Kind, wide: bool) -> &'static [&'static str] {
             "ROOT",
             "REASON",
         ],
+        (Kind::JailSet, false) => &["NAME", "READY", "JAILS", "UPDATED", "AVAILABLE", "AGE"],
+        (Kind::JailSet, true) => &[
+            "NAME",
+            "READY",
+            "JAILS",
+            "UPDATED",
+            "AVAILABLE",
+            "AGE",
+            "REVISION",
+            "REASON",
+        ],
         (Kind::Network, false) => &["NAME", "MODE", "READY", "UPLINK", "SUBNETS", "AGE"],
         (Kind::Network, true) => &[
             "NAME",
@@ -83,6 +95,9 @@ fn columns(kind: Kind, wide: bool) -> &'static [&'static str] {
 fn cells(object: &Stored) -> Vec<Cell> {
     let cells = match object.kind {
         Kind::Jail => serde_json::from_value(object.value.clone()).map(|jail| jail_cells(&jail)),
+        Kind::JailSet => {
+            serde_json::from_value(object.value.clone()).map(|set| jail_set_cells(&set))
+        }
         Kind::Network => {
             serde_json::from_value(object.value.clone()).map(|network| network_cells(&network))
         }
@@ -174,6 +189,27 @@ fn network_cells(network: &Network) -> Vec<Cell> {
         Cell::text(scope.to_owned()),
         Cell::text(nat.map(|nat| nat.uplink.clone()).unwrap_or_default()),
         Cell::text(isolation.to_owned()),
+        Cell::text(reason),
+    ]
+}
+
+fn jail_set_cells(set: &JailSet) -> Vec<Cell> {
+    let status = set.status.clone().unwrap_or_default();
+    let (ready, reason) = ready(&status.conditions);
+    let mut notes = ready;
+    if set.metadata.deletion_timestamp.is_some() {
+        notes += " (deleting)";
+    } else if set.spec.paused {
+        notes += " (paused)";
+    }
+    vec![
+        Cell::name(&set.metadata.name),
+        Cell::text(notes),
+        Cell::text(format!("{}/{}", status.ready, set.spec.replicas())),
+        Cell::text(status.updated.to_string()),
+        Cell::text(status.available.to_string()),
+        Cell::text(age(set.metadata.creation_timestamp)),
+        Cell::text(status.update_revision),
         Cell::text(reason),
     ]
 }

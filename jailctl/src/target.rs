@@ -130,5 +130,6 @@ fn short(kind: Kind) -> &'static str {
         Kind::Network => "net",
         Kind::Image => "img",
         Kind::Jail => "j",
+        Kind::JailSet => "js",
     }
 }

@@ -57,9 +57,6 @@ pub struct HostSpec {
     /// True: no new jail is placed here (cordon).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unschedulable: bool,
-    /// True: no new jail is placed here, and those that belong to JailSets are made elsewhere and taken away here, as far as the sets allow (`jailctl host drain`).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub drain: bool,
     /// Keeps jails away that do not tolerate them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key", "effect"]))]

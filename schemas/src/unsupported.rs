@@ -3,6 +3,7 @@
 //! One list per kind, meant to shrink. A row says whether the object asks for the feature, where, and what it is.
 
 use crate::host::{HostAddresses, HostSpec, PfAnchors, node_field};
+use crate::jail_set::Names;
 use crate::jail::{JailSpec, RestartPolicy, RunPolicy};
 use crate::net::Family;
 use crate::network::{Isolation, NetworkSpec, Subnet};
@@ -31,11 +32,16 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
         }
         Object::Image(_) => {}
         Object::Jail(jail) => rows(&jail_rows(&jail.spec), &path, &mut findings),
-        Object::JailSet(set) => rows(
-            &jail_rows(&set.spec.template.spec),
-            &path.field("template").field("spec"),
-            &mut findings,
-        ),
+        Object::JailSet(set) => {
+            let table: [Row<'_>; 1] = [(
+                set.spec.names == Names::Hash,
+                "names",
+                "jails named by `hash`, which an update replaces (`ordinal` is realised)",
+            )];
+            rows(&table, &path, &mut findings);
+            let template = path.field("template").field("spec");
+            rows(&jail_rows(&set.spec.template.spec), &template, &mut findings);
+        }
     }
     findings.0
 }

@@ -13,9 +13,6 @@ pub const HEARD: &str = "Heard";
 /// Of a Network or Host whose deletion was asked for: somebody still uses it.
 pub const IN_USE: &str = "InUse";
 
-/// Of a Host that is being drained: nothing is left on it that a set could have elsewhere.
-pub const DRAINED: &str = "Drained";
-
 /// Of a JailSet: as many of its jails are available as shall be at any time.
 pub const AVAILABLE: &str = "Available";
 
@@ -23,7 +20,7 @@ pub const AVAILABLE: &str = "Available";
 pub const PROGRESSING: &str = "Progressing";
 
 /// The types that agents do not report, because the controller sets them.
-pub const OWN: [&str; 4] = [SCHEDULED, HEARD, IN_USE, DRAINED];
+pub const OWN: [&str; 3] = [SCHEDULED, HEARD, IN_USE];
 
 /// Of a Host or Jail: everything about it is as its spec says. Of a Network: on every host that has jails of it.
 pub const READY: &str = "Ready";

@@ -97,9 +97,6 @@ fn rejection(host: &Host, jail: &Jail, networks: &[&Network]) -> Option<String> 
     if selector.is_some_and(|selector| !selector.matches(labels)) {
         return Some("does not match the jail's hostSelector".to_owned());
     }
-    if host.spec.drain {
-        return Some("is being drained".to_owned());
-    }
     if host.spec.unschedulable {
         return Some("is cordoned".to_owned());
     }

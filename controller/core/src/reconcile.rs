@@ -32,8 +32,6 @@ pub enum Item {
     Set(String),
     /// A jail that a JailSet lacks, or that is not as its set wants it: the set's name and the jail's.
     Member(String, String),
-    /// A host that is drained, or was, whose condition does not say how far that is.
-    Drain(String),
     /// An object whose deletion was asked for.
     Deleting(Kind, String),
     /// Claims of an object that is gone.
@@ -80,6 +78,12 @@ pub fn due(index: &Index, now: Timestamp) -> Vec<Item> {
         .collect()
 }
 
+/// Whether something becomes due by time alone.
+#[must_use]
+pub fn waits_for_time(index: &Index) -> bool {
+    sets::waits_for_time(index)
+}
+
 /// What to write for one of the items; none if there is nothing to do.
 #[must_use]
 pub fn step(index: &Index, item: &Item, at: &Now) -> Option<Write> {
@@ -88,7 +92,6 @@ pub fn step(index: &Index, item: &Item, at: &Now) -> Option<Write> {
         Item::Dependent(kind, name) => dependents::step(index, *kind, name, now),
         Item::Set(name) => sets::say(index, name, at),
         Item::Member(set, jail) => sets::member(index, set, jail, at),
-        Item::Drain(name) => sets::drain::say(index, name, now),
         Item::Deleting(kind, name) => finish(index, *kind, name, now),
         Item::Orphan(uid) => orphan(index, uid),
         Item::Slice(network, net) => slices::release(index, network, *net),

@@ -150,8 +150,12 @@ fn hear(index: &mut Index, host: &str) -> anyhow::Result<()> {
 fn settle(index: &mut Index) -> anyhow::Result<()> {
     for _ in 0..ROUNDS_MAX {
         let mut wrote = false;
-        for item in reconcile::due(index) {
-            if let Some(write) = reconcile::step(index, &item, Timestamp::UNIX_EPOCH) {
+        for item in reconcile::due(index, Timestamp::UNIX_EPOCH) {
+            let now = Now {
+                timestamp: Timestamp::UNIX_EPOCH,
+                new_uid: Uid(format!("{}", index.revision() + 1)),
+            };
+            if let Some(write) = reconcile::step(index, &item, &now) {
                 index.rehearse(write);
                 wrote = true;
             }

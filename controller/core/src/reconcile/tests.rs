@@ -34,7 +34,7 @@ fn whether_a_host_is_heard_follows_its_session() {
         heard(&world, "a"),
         (ConditionStatus::False, "SessionLost".to_owned())
     );
-    assert_eq!(due(&world.index), []);
+    assert_eq!(due(&world.index, jiff::Timestamp::UNIX_EPOCH), []);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_network_is_ready_when_every_host_that_has_jails_of_it_says_so() {
             .apply(jail(name, &["lan"], json!({"host": host})))
             .expect("a jail");
     }
-    assert!(due(&world.index).contains(&Item::Network("lan".to_owned())));
+    assert!(due(&world.index, jiff::Timestamp::UNIX_EPOCH).contains(&Item::Network("lan".to_owned())));
     world.reconcile();
     let (status, reason, message) = network_ready(&world, "lan");
     assert_eq!(
@@ -120,7 +120,7 @@ fn a_network_is_ready_when_every_host_that_has_jails_of_it_says_so() {
     world.reconcile();
     assert_eq!(network_ready(&world, "lan").0, ConditionStatus::False);
     world.restart();
-    assert_eq!(due(&world.index), []);
+    assert_eq!(due(&world.index, jiff::Timestamp::UNIX_EPOCH), []);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn ports_follow_their_hosts_public_address() {
     moved["spec"]["uplinks"]["external"]["publicAddresses"]["main"] = json!("203.0.113.9");
     world.apply(moved).expect("a host");
     assert_eq!(
-        due(&world.index).first(),
+        due(&world.index, jiff::Timestamp::UNIX_EPOCH).first(),
         Some(&Item::Unsettled("www".to_owned()))
     );
     world.reconcile();

@@ -27,7 +27,10 @@ impl Together {
                 default::default_object(&mut object);
                 match object {
                     Object::Jail(jail) => Some((jail.metadata.name.clone(), jail)),
-                    Object::Host(_) | Object::Network(_) | Object::Image(_) => None,
+                    Object::Host(_)
+                    | Object::Network(_)
+                    | Object::Image(_)
+                    | Object::JailSet(_) => None,
                 }
             });
         Self {

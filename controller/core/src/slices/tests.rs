@@ -177,9 +177,9 @@ fn two_controllers_do_not_give_one_slice_to_two_hosts() {
     named["spec"]["subnets"] = json!([{"cidr": "10.41.0.0/29"}]);
     named["spec"]["routed"]["hostPrefixLength"] = json!({"ipv4": 29});
     world.apply(named).expect("the network is right");
-    let now = world.now().timestamp;
+    let now = world.now();
     let decided =
-        |name: &str| reconcile::step(&world.index, &Item::Unsettled(name.to_owned()), now);
+        |name: &str| reconcile::step(&world.index, &Item::Unsettled(name.to_owned()), &now);
     let (one, two) = (
         decided("one").expect("it has one"),
         decided("two").expect("so has it"),

@@ -1,0 +1,56 @@
+//! Revisions of a set's template: their names, and which are kept.
+
+use std::collections::BTreeSet;
+
+use cellblock_schemas::jail_set::{JailTemplate, REVISION_CHARS, Revision};
+use cellblock_schemas::{JailSet, JailSetStatus};
+use data_encoding::BASE32_NOPAD;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+/// The name of a template, by what it says.
+pub(super) fn name(template: &JailTemplate) -> String {
+    let text = serde_json::to_vec(template).expect("a template has string keys only");
+    let digest = BASE32_NOPAD.encode(&Sha256::digest(text)).to_lowercase();
+    digest[..REVISION_CHARS].to_owned()
+}
+
+/// The template of that revision, as long as it is kept.
+pub(super) fn template<'a>(set: &'a JailSet, name: &str) -> Option<&'a JailTemplate> {
+    let history = set.status.as_ref().map(|status| &status.history)?;
+    let found = history.iter().find(|revision| revision.name == name)?;
+    Some(&found.template)
+}
+
+/// Puts the set's template at the end of the history, and takes out what is too old: never what a jail has, nor what an
+/// update could be undone to.
+pub(super) fn record(
+    status: &mut JailSetStatus,
+    set: &JailSet,
+    used: &BTreeSet<&str>,
+    now: Timestamp,
+) {
+    let update = name(&set.spec.template);
+    if status.history.last().is_none_or(|last| last.name != update) {
+        let newest = status.history.iter().map(|revision| revision.number).max();
+        status.history.retain(|revision| revision.name != update);
+        status.history.push(Revision {
+            name: update.clone(),
+            number: newest.unwrap_or(0) + 1,
+            since: Some(now),
+            template: set.spec.template.clone(),
+        });
+    }
+    let current = status.current_revision.clone();
+    let is_kept = |revision: &Revision| {
+        let name = revision.name.as_str();
+        name == update || name == current || used.contains(name)
+    };
+    let spare = status.history.iter().filter(|one| !is_kept(one)).count();
+    let mut surplus = spare.saturating_sub(set.spec.history());
+    status.history.retain(|revision| {
+        let goes = surplus > 0 && !is_kept(revision);
+        surplus -= usize::from(goes);
+        !goes
+    });
+}

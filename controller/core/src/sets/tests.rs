@@ -1,0 +1,500 @@
+use cellblock_schemas::jail_set::REVISION_LABEL;
+use cellblock_schemas::report::JailReport;
+use cellblock_schemas::{Condition, ConditionStatus, HostReport, JailSetStatus, Kind};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::conditions;
+use crate::testing::{World, bridge};
+use crate::{fold_report, host_view};
+
+const HOSTS: [&str; 3] = ["a", "b", "c"];
+
+/// A set of jails on the network `lan`, with a parameter that tells its revisions apart.
+fn set(replicas: u32, level: i64) -> Value {
+    json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "JailSet",
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": replicas,
+            "progressDeadline": "1m",
+            "template": {
+                "metadata": {"labels": {"role": "web"}},
+                "spec": {
+                    "root": {"path": "/jails/web"},
+                    "networks": [{"network": "lan"}],
+                    "parameters": {"securelevel": level},
+                },
+            },
+        },
+    })
+}
+
+fn world() -> World {
+    let mut world = World::with_hosts(&HOSTS);
+    world.apply(bridge("lan")).expect("a network");
+    world
+}
+
+fn report_all(world: &mut World) {
+    for host in HOSTS {
+        world.report(host);
+    }
+}
+
+/// Lets the agents realise everything until nothing changes any more.
+fn settle(world: &mut World) {
+    for _ in 0..30 {
+        let before = world.revision();
+        world.reconcile();
+        report_all(world);
+        world.reconcile();
+        if world.revision() == before {
+            return;
+        }
+    }
+    panic!("it does not settle");
+}
+
+fn status(world: &World) -> JailSetStatus {
+    let set = world.index.jail_set("web").expect("the set is there");
+    set.status.clone().expect("it has a status")
+}
+
+fn said(world: &World, kind: &str) -> (ConditionStatus, String, String) {
+    let status = status(world);
+    let condition = conditions::find(&status.conditions, kind).expect("it is said");
+    (
+        condition.status,
+        condition.reason.clone(),
+        condition.message.clone(),
+    )
+}
+
+fn names(world: &World) -> Vec<String> {
+    let jails = world.index.list(Kind::Jail, None);
+    jails.map(|entry| entry.name().to_owned()).collect()
+}
+
+fn level(world: &World, jail: &str) -> Value {
+    json!(world.jail(jail).spec.parameters.get("securelevel"))
+}
+
+/// The agent of every host reports what it has, and that jails of that level are not well.
+fn report_ill(world: &mut World, ill: i64) {
+    for host in HOSTS {
+        let view = host_view(&world.index, host).expect("the host is there");
+        let jails = view.jails.values().map(|jail| {
+            let is_ill = level(world, &jail.name) == json!(ill);
+            JailReport {
+                uid: jail.uid.clone(),
+                observed_generation: jail.generation,
+                phase: "Running".to_owned(),
+                jid: Some(7),
+                interfaces: Vec::new(),
+                conditions: vec![Condition {
+                    kind: "Ready".to_owned(),
+                    status: if is_ill {
+                        ConditionStatus::False
+                    } else {
+                        ConditionStatus::True
+                    },
+                    reason: if is_ill { "JailFailed" } else { "Verified" }.to_owned(),
+                    message: String::new(),
+                    observed_generation: jail.generation,
+                    last_transition_time: None,
+                }],
+                gone: jail.deleting,
+            }
+        });
+        let report = HostReport {
+            view: view.mark,
+            host_generation: view.host_generation,
+            full: true,
+            jails: jails.collect(),
+            ..HostReport::default()
+        };
+        let now = world.now().timestamp;
+        for write in fold_report(&world.index, host, &report, now) {
+            assert!(world.commit(&write));
+        }
+    }
+}
+
+#[test]
+fn jails_are_made_spread_and_reported() {
+    let mut world = world();
+    world.apply(set(3, 1)).expect("the set is right");
+    settle(&mut world);
+    assert_eq!(names(&world), ["web-0", "web-1", "web-2"]);
+    let hosts: std::collections::BTreeSet<_> = (0..3)
+        .map(|n| world.binding(&format!("web-{n}")).expect("bound").host.clone())
+        .collect();
+    assert_eq!(hosts.len(), 3);
+    let status = status(&world);
+    assert_eq!(
+        (status.replicas, status.ready, status.updated, status.available),
+        (3, 3, 3, 3)
+    );
+    assert_eq!(status.current_revision, status.update_revision);
+    assert_eq!(said(&world, "Ready").1, "Complete");
+    assert_eq!(said(&world, "Available").0, ConditionStatus::True);
+    let revision = world.revision();
+    world.reconcile();
+    assert_eq!(world.revision(), revision, "nothing is written when nothing changes");
+}
+
+#[test]
+fn an_update_goes_jail_by_jail_and_keeps_addresses() {
+    let mut world = world();
+    world.apply(set(3, 1)).expect("the set is right");
+    settle(&mut world);
+    let addresses: Vec<_> = (0..3).map(|n| world.address(&format!("web-{n}"))).collect();
+    world.apply(set(3, 2)).expect("the set is right");
+    world.reconcile();
+    let levels = |world: &World| [0, 1, 2].map(|n| level(world, &format!("web-{n}")));
+    assert_eq!(levels(&world), [json!(1), json!(1), json!(2)]);
+    report_all(&mut world);
+    world.reconcile();
+    assert_eq!(levels(&world), [json!(1), json!(2), json!(2)]);
+    settle(&mut world);
+    assert_eq!(levels(&world), [json!(2), json!(2), json!(2)]);
+    let now: Vec<_> = (0..3).map(|n| world.address(&format!("web-{n}"))).collect();
+    assert_eq!(now, addresses);
+    assert_eq!(status(&world).history.len(), 2);
+    assert_eq!(said(&world, "Ready").1, "Complete");
+}
+
+#[test]
+fn an_update_that_never_becomes_healthy_is_undone() {
+    let mut world = world();
+    world.apply(set(3, 1)).expect("the set is right");
+    settle(&mut world);
+    let good = status(&world).current_revision;
+    world.apply(set(3, 2)).expect("the set is right");
+    for _ in 0..40 {
+        world.reconcile();
+        report_ill(&mut world, 2);
+        let ill = (0..3).filter(|n| level(&world, &format!("web-{n}")) == json!(2));
+        assert!(ill.count() <= 1, "no second jail is changed before the first is well");
+        world.now();
+    }
+    world.reconcile();
+    for n in 0..3 {
+        assert_eq!(level(&world, &format!("web-{n}")), json!(1));
+    }
+    let after = status(&world);
+    assert_eq!(after.current_revision, good);
+    assert_eq!(after.failed_revision, after.update_revision);
+    let (condition, reason, message) = said(&world, "Progressing");
+    assert_eq!((condition, reason.as_str()), (ConditionStatus::False, "Undone"));
+    assert!(message.contains("web-2: JailFailed"), "{message}");
+    assert_eq!(said(&world, "Available").0, ConditionStatus::True);
+    // Another template begins anew.
+    world.apply(set(3, 3)).expect("the set is right");
+    settle(&mut world);
+    assert_eq!(level(&world, "web-0"), json!(3));
+    assert_eq!(said(&world, "Ready").1, "Complete");
+    assert_eq!(status(&world).failed_revision, "");
+}
+
+#[test]
+fn a_pause_holds_an_update_and_not_what_is_missing() {
+    let mut world = world();
+    world.apply(set(2, 1)).expect("the set is right");
+    settle(&mut world);
+    let mut paused = set(3, 2);
+    paused["spec"]["paused"] = json!(true);
+    world.apply(paused).expect("the set is right");
+    settle(&mut world);
+    assert_eq!(
+        [0, 1, 2].map(|n| level(&world, &format!("web-{n}"))),
+        [json!(1), json!(1), json!(1)]
+    );
+    assert_eq!(said(&world, "Progressing").1, "Paused");
+    world.apply(set(3, 2)).expect("the set is right");
+    settle(&mut world);
+    assert_eq!(level(&world, "web-2"), json!(2));
+}
+
+#[test]
+fn fewer_replicas_take_the_last_ordinals() {
+    let mut world = world();
+    world.apply(set(3, 1)).expect("the set is right");
+    settle(&mut world);
+    world.apply(set(1, 1)).expect("the set is right");
+    settle(&mut world);
+    assert_eq!(names(&world), ["web-0"]);
+    assert_eq!(said(&world, "Ready").1, "Complete");
+}
+
+#[test]
+fn what_somebody_edits_is_put_back_and_what_the_template_does_not_say_stays() {
+    let mut world = world();
+    world.apply(set(1, 1)).expect("the set is right");
+    settle(&mut world);
+    let edit = json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail", "metadata": {"name": "web-0"},
+        "spec": {"parameters": {"securelevel": 3, "host.hostname": "mine"}},
+    });
+    world.apply_as("somebody", edit, true).expect("a jail can be edited");
+    settle(&mut world);
+    assert_eq!(level(&world, "web-0"), json!(1));
+    assert!(world.jail("web-0").spec.parameters.contains_key("host.hostname"));
+}
+
+#[test]
+fn a_deleted_jail_is_made_again() {
+    let mut world = world();
+    world.apply(set(2, 1)).expect("the set is right");
+    settle(&mut world);
+    world.delete(Kind::Jail, "web-1").expect("it is there");
+    settle(&mut world);
+    assert_eq!(names(&world), ["web-0", "web-1"]);
+    assert_eq!(status(&world).available, 2);
+}
+
+#[test]
+fn what_the_set_does_not_own_is_left_alone_and_told() {
+    let mut world = world();
+    let stranger = crate::testing::jail("web-1", &["lan"], json!({}));
+    world.apply(stranger).expect("a jail");
+    world.apply(set(2, 1)).expect("the set is right");
+    settle(&mut world);
+    assert!(world.jail("web-1").metadata.owner_references.is_empty());
+    let (status, _, message) = said(&world, "Ready");
+    assert_eq!(status, ConditionStatus::False);
+    assert!(message.contains("jail web-1 is there and does not belong"), "{message}");
+}
+
+#[test]
+fn a_template_that_fits_nowhere_says_so() {
+    let mut world = world();
+    let mut document = set(2, 1);
+    document["spec"]["template"]["spec"]["hostSelector"] = json!({"matchLabels": {"host": "z"}});
+    world.apply(document).expect("it may fit later");
+    settle(&mut world);
+    let (condition, reason, message) = said(&world, "Available");
+    assert_eq!((condition, reason.as_str()), (ConditionStatus::False, "TooFew"));
+    assert!(message.contains("web-0: NoHostFits: none of 3 hosts fits"), "{message}");
+}
+
+#[test]
+fn jails_that_would_collide_are_refused() {
+    let mut world = world();
+    let mut document = set(2, 1);
+    let template = &mut document["spec"]["template"]["spec"];
+    template["host"] = json!("a");
+    template["networks"][0]["addresses"] = json!(["10.30.0.20"]);
+    template["jailName"] = json!("same");
+    let refusal = world.apply(document).expect_err("they would collide");
+    let fields: Vec<_> = refusal.violations.iter().map(|one| one.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.template.spec.jailName",
+            "spec.template.spec.networks[0].addresses",
+            "spec.template.spec.root",
+        ]
+    );
+}
+
+#[test]
+fn a_set_goes_after_its_jails() {
+    let mut world = world();
+    world.apply(set(2, 1)).expect("the set is right");
+    settle(&mut world);
+    world.delete(Kind::JailSet, "web").expect("it is there");
+    world.reconcile();
+    assert!(world.index.jail_set("web").is_some());
+    assert_eq!(names(&world), ["web-0", "web-1"]);
+    settle(&mut world);
+    assert!(world.index.jail_set("web").is_none());
+    assert!(names(&world).is_empty());
+}
+
+#[test]
+fn an_orphaned_jail_stays() {
+    let mut world = world();
+    let mut document = set(2, 1);
+    document["metadata"]["finalizers"] = json!(["orphan"]);
+    world.apply(document).expect("the set is right");
+    settle(&mut world);
+    world.delete(Kind::JailSet, "web").expect("it is there");
+    settle(&mut world);
+    assert!(world.index.jail_set("web").is_none());
+    assert_eq!(names(&world), ["web-0", "web-1"]);
+    assert!(world.jail("web-0").metadata.owner_references.is_empty());
+}
+
+#[test]
+fn what_belongs_to_an_owner_that_is_gone_goes() {
+    let mut world = world();
+    let mut orphan = crate::testing::jail("left", &["lan"], json!({}));
+    orphan["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "JailSet", "name": "gone", "uid": "uid-gone",
+        "controller": false, "blockOwnerDeletion": false,
+    }]);
+    world.apply(orphan).expect("a jail");
+    settle(&mut world);
+    assert!(names(&world).is_empty());
+}
+
+#[test]
+fn a_host_that_comes_back_has_none_of_the_jails_that_went_elsewhere() {
+    let mut world = world();
+    world.apply(set(3, 1)).expect("the set is right");
+    settle(&mut world);
+    let there = world.binding("web-0").expect("bound").host.clone();
+    world.lose(&there);
+    world.reconcile();
+    assert_eq!(status(&world).available, 2, "nobody knows how it is there");
+    let mut forgotten = crate::testing::host(&there);
+    forgotten["spec"]["forgotten"] = json!(true);
+    forgotten["spec"]["uplinks"] = json!({"external": {"interface": "igb0"}});
+    // Roots collide with those of the other jails, so make room first.
+    world.apply(set(2, 1)).expect("the set is right");
+    settle_without(&mut world, &there);
+    let mut host = crate::testing::host(&there);
+    host["spec"]["forgotten"] = json!(true);
+    world.apply(host).expect("the host is lost");
+    settle_without(&mut world, &there);
+    assert_ne!(world.binding("web-0").expect("bound").host, there);
+    assert_eq!(status(&world).available, 2);
+    world.apply(crate::testing::host(&there)).expect("it is approved");
+    world.hear(&there);
+    let view = host_view(&world.index, &there).expect("the host is there");
+    assert!(view.jails.is_empty());
+}
+
+fn settle_without(world: &mut World, lost: &str) {
+    for _ in 0..10 {
+        world.reconcile();
+        for host in HOSTS.iter().filter(|host| **host != lost) {
+            world.report(host);
+        }
+    }
+    world.reconcile();
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(u32, i64),
+    Delete(usize),
+    Edit(usize),
+    Report(usize),
+    Ill(i64),
+    Reconcile,
+    /// Steps that another controller decided from the index as it was.
+    Stale,
+    Remember,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0_u32..4, 0_i64..3).prop_map(|(replicas, level)| Step::Set(replicas, level)),
+        1 => (0_usize..3).prop_map(Step::Delete),
+        1 => (0_usize..3).prop_map(Step::Edit),
+        4 => (0_usize..3).prop_map(Step::Report),
+        1 => (0_i64..3).prop_map(Step::Ill),
+        4 => Just(Step::Reconcile),
+        2 => Just(Step::Stale),
+        2 => Just(Step::Remember),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// How many of the jails that shall be there are said to be ready with what they shall be.
+fn ready(world: &World, replicas: u32) -> usize {
+    let names = (0..replicas).map(|n| format!("web-{n}"));
+    let jails = names.filter_map(|name| world.index.jail(&name));
+    let ready = jails.filter(|jail| {
+        let found = jail.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        jail.metadata.deletion_timestamp.is_none()
+            && conditions::find(found, "Ready").is_some_and(|ready| {
+                ready.status == ConditionStatus::True
+                    && ready.observed_generation == jail.metadata.generation
+            })
+    });
+    ready.count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever happened: in the end there are exactly the jails that shall be, of the newest template, and no write is left.
+    /// On the way no controller takes an available jail down while as many are down as may be.
+    #[test]
+    fn sets_converge_and_never_go_too_far(steps in prop::collection::vec(step(), 1..40)) {
+        let mut world = world();
+        world.apply(set(3, 0)).expect("the set is right");
+        settle(&mut world);
+        let mut old = world.index.clone();
+        let mut last = (3, 0);
+        for step in steps {
+            match step {
+                Step::Set(replicas, level) => {
+                    last = (replicas, level);
+                    world.apply(set(replicas, level)).expect("the set is right");
+                }
+                Step::Delete(n) => drop(world.delete(Kind::Jail, &format!("web-{n}"))),
+                Step::Edit(n) => {
+                    let name = format!("web-{n}");
+                    if world.index.jail(&name).is_some() {
+                        let edit = json!({
+                            "apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail",
+                            "metadata": {"name": name}, "spec": {"parameters": {"securelevel": 3}},
+                        });
+                        drop(world.apply_as("somebody", edit, true));
+                    }
+                }
+                Step::Report(n) => world.report(HOSTS[n]),
+                Step::Ill(level) => report_ill(&mut world, level),
+                Step::Reconcile => world.reconcile(),
+                Step::Remember => old = world.index.clone(),
+                Step::Restart => world.restart(),
+                Step::Stale => {
+                    let now = world.now();
+                    for item in crate::reconcile::due(&old, now.timestamp) {
+                        let replicas = world.index.jail_set("web").map_or(0, |set| set.spec.replicas());
+                        let before = ready(&world, replicas);
+                        let is_member = matches!(item, crate::reconcile::Item::Member(..));
+                        let now = world.now();
+                        if let Some(write) = crate::reconcile::step(&old, &item, &now)
+                            && world.commit(&write)
+                            && is_member
+                        {
+                            let after = ready(&world, replicas);
+                            prop_assert!(
+                                after >= before || after + 1 >= replicas as usize,
+                                "{item:?} leaves {after} of {replicas}"
+                            );
+                        }
+                    }
+                }
+            }
+            let jails = world.index.list(Kind::Jail, None);
+            for entry in jails {
+                let jail = entry.jail().expect("a jail");
+                prop_assert!(jail.metadata.labels.contains_key(REVISION_LABEL));
+                prop_assert_eq!(jail.metadata.owner_references.len(), 1);
+            }
+        }
+        settle(&mut world);
+        let (replicas, wanted) = last;
+        let expected: Vec<String> = (0..replicas).map(|n| format!("web-{n}")).collect();
+        prop_assert_eq!(names(&world), expected);
+        let status = status(&world);
+        if status.failed_revision.is_empty() {
+            for n in 0..replicas {
+                prop_assert_eq!(level(&world, &format!("web-{n}")), json!(wanted));
+            }
+            prop_assert_eq!(said(&world, "Ready").1, "Complete");
+        }
+        prop_assert_eq!(status.available, replicas);
+        let revision = world.revision();
+        world.reconcile();
+        prop_assert_eq!(world.revision(), revision);
+    }
+}

@@ -43,6 +43,11 @@ pub enum Command {
     Delete(Delete),
     /// Stop jails and start them again, once, whatever their restart policy says
     Restart(Restart),
+    /// How far the update of a jailset is; pause, resume, restart, undo it
+    #[command(subcommand)]
+    Rollout(Rollout),
+    /// How many jails a jailset has
+    Scale(Scale),
     /// Wait until objects are in a state
     Wait(Wait),
     /// Print what an agent does for objects, as an operator would have written it: commands, pf rules, ngctl scripts, jail.conf
@@ -182,6 +187,49 @@ pub struct Restart {
     /// Jails, by name
     #[arg(value_name = "jail NAME… | jail/NAME…", required = true)]
     pub words: Vec<String>,
+}
+
+/// `rollout`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Rollout {
+    /// How far it is, and what is in the way
+    Status(SetNames),
+    /// The revisions of the template that are kept
+    History(SetNames),
+    /// Bring no further jail to another revision
+    Pause(SetNames),
+    /// Go on
+    Resume(SetNames),
+    /// Stop the jails and start them again, as an update would
+    Restart(SetNames),
+    /// Go back to an earlier revision of the template
+    Undo {
+        /// The sets.
+        #[command(flatten)]
+        named: SetNames,
+        /// Which, by the number that history shows; without it, the one before
+        #[arg(long, value_name = "NUMBER")]
+        to_revision: Option<u64>,
+    },
+}
+
+/// JailSets by name.
+#[derive(Clone, Debug, Args)]
+pub struct SetNames {
+    /// JailSets, by name
+    #[arg(value_name = "jailset NAME… | jailset/NAME…", required = true)]
+    pub words: Vec<String>,
+}
+
+/// `scale`
+#[derive(Clone, Debug, Args)]
+pub struct Scale {
+    /// JailSets, by name
+    #[arg(value_name = "jailset NAME… | jailset/NAME…", required = true)]
+    pub words: Vec<String>,
+    /// How many jails
+    #[arg(long, value_name = "NUMBER")]
+    pub replicas: u32,
 }
 
 /// `wait`

@@ -106,7 +106,7 @@ async fn set(
 }
 
 /// Repeats a read and write until nobody else writes in between.
-async fn until_unchanged(
+pub(crate) async fn until_unchanged(
     mut once: impl AsyncFnMut() -> Result<(), Refused>,
 ) -> Result<(), Refused> {
     let mut tries = 1;

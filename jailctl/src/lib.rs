@@ -24,6 +24,7 @@ pub mod output;
 pub mod printer;
 pub mod render;
 pub mod restart;
+pub mod rollout;
 pub mod sandbox;
 pub mod table;
 pub mod target;
@@ -96,6 +97,12 @@ async fn perform(cli: Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         }
         Command::Restart(arguments) => {
             restart::run(&mut connection.client()?, &arguments, printer).await
+        }
+        Command::Rollout(arguments) => {
+            rollout::run(&mut connection.client()?, &arguments, printer).await
+        }
+        Command::Scale(arguments) => {
+            rollout::scale(&mut connection.client()?, &arguments, printer).await
         }
         Command::Wait(arguments) => wait::run(&mut connection.client()?, &arguments, printer).await,
         Command::Host(arguments) => host::run(&connection, &arguments, printer).await,

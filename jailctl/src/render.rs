@@ -110,6 +110,13 @@ impl Selection {
                 selection.objects.extend(jails);
                 selection.hosts.insert(name.clone());
             }
+            if kind == Kind::JailSet
+                && let Some(set) = index.jail_set(&name)
+            {
+                let jails = index.dependents(&set.metadata.uid);
+                let jails = jails.map(|entry| (entry.object.kind(), entry.name().to_owned()));
+                selection.objects.extend(jails);
+            }
             selection.objects.insert((kind, name));
         }
         (selection, missing)

@@ -1,0 +1,203 @@
+//! `jailctl rollout` and `jailctl scale`: how far the update of a JailSet is, what it can go back to, and the fields that steer it.
+
+use anyhow::{anyhow, bail};
+use cellblock_schemas::jail_set::{JailSet, JailSetStatus, Revision};
+use cellblock_schemas::{Condition, Kind};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::args::{Rollout, Scale};
+use crate::client::Client;
+use crate::host::until_unchanged;
+use crate::printer::{Printer, visible};
+use crate::target::{Targets, Usage, label};
+
+/// Whose the fields are that these words set: not `apply`'s own, so that a manifest that says otherwise is told who did.
+const FIELD_MANAGER: &str = "jailctl-rollout";
+
+/// Runs `scale`.
+///
+/// # Errors
+/// There is no such set, or the controller did not answer.
+pub async fn scale(
+    client: &mut Client,
+    arguments: &Scale,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    for name in sets(&arguments.words)? {
+        let replicas = arguments.replicas;
+        edit(client, &name, |spec| {
+            spec["replicas"] = json!(replicas);
+        })
+        .await?;
+        printer.note(&format!("{} has {replicas} jails now, or will", label(Kind::JailSet, &name)));
+    }
+    Ok(())
+}
+
+/// Runs `rollout …`.
+///
+/// # Errors
+/// There is no such set or revision, or the controller did not answer.
+pub async fn run(
+    client: &mut Client,
+    arguments: &Rollout,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    match arguments {
+        Rollout::Status(named) => {
+            for name in sets(&named.words)? {
+                let set = read(client, &name).await?;
+                for line in status(&set) {
+                    printer.line(&line)?;
+                }
+            }
+            Ok(())
+        }
+        Rollout::History(named) => {
+            for name in sets(&named.words)? {
+                let set = read(client, &name).await?;
+                for line in history(&set.status.unwrap_or_default()) {
+                    printer.line(&line)?;
+                }
+            }
+            Ok(())
+        }
+        Rollout::Pause(named) => {
+            set_paused(client, &named.words, true, "is paused", printer).await
+        }
+        Rollout::Resume(named) => set_paused(client, &named.words, false, "goes on", printer).await,
+        Rollout::Restart(named) => {
+            let now = Timestamp::now().to_string();
+            for name in sets(&named.words)? {
+                edit(client, &name, |spec| {
+                    spec["template"]["spec"]["restart"] = json!(now);
+                })
+                .await?;
+                let label = label(Kind::JailSet, &name);
+                printer.note(&format!("{label} restarts its jails as it would update them"));
+            }
+            Ok(())
+        }
+        Rollout::Undo { named, to_revision } => {
+            for name in sets(&named.words)? {
+                let set = read(client, &name).await?;
+                let status = set.status.unwrap_or_default();
+                let back = earlier(&status, *to_revision)
+                    .ok_or_else(|| anyhow!("{}", nothing_earlier(&name, &status, *to_revision)))?;
+                let template = serde_json::to_value(&back.template)?;
+                edit(client, &name, |spec| {
+                    spec["template"] = template.clone();
+                })
+                .await?;
+                printer.note(&format!(
+                    "{} goes back to revision {} ({})",
+                    label(Kind::JailSet, &name),
+                    back.number,
+                    back.name
+                ));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn sets(words: &[String]) -> anyhow::Result<Vec<String>> {
+    let Targets::Objects(objects) = Targets::read(words)? else {
+        bail!(Usage("which jailsets? give their names".to_owned()));
+    };
+    if let Some((kind, name)) = objects.iter().find(|(kind, _)| *kind != Kind::JailSet) {
+        bail!(Usage(format!("{} is no jailset", label(*kind, name))));
+    }
+    Ok(objects.into_iter().map(|(_, name)| name).collect())
+}
+
+async fn read(client: &mut Client, name: &str) -> anyhow::Result<JailSet> {
+    let object = client.get(Kind::JailSet, name).await?;
+    Ok(serde_json::from_value(object.value)?)
+}
+
+async fn set_paused(
+    client: &mut Client,
+    words: &[String],
+    paused: bool,
+    word: &str,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    for name in sets(words)? {
+        edit(client, &name, |spec| {
+            spec["paused"] = json!(paused);
+        })
+        .await?;
+        printer.note(&format!("{} {word}", label(Kind::JailSet, &name)));
+    }
+    Ok(())
+}
+
+/// Reads a set and writes it with its spec changed, until nobody else writes in between.
+async fn edit(client: &mut Client, name: &str, change: impl Fn(&mut Value)) -> anyhow::Result<()> {
+    let once = async || {
+        let mut object = client.get(Kind::JailSet, name).await?;
+        if let Some(spec) = object.value.get_mut("spec") {
+            change(spec);
+        }
+        let value = &object.value;
+        client.update(Kind::JailSet, name, value, FIELD_MANAGER).await?;
+        Ok(())
+    };
+    Ok(until_unchanged(once).await?)
+}
+
+/// The revision that is gone back to: the one that was asked for, or the newest but the set's own.
+fn earlier(status: &JailSetStatus, number: Option<u64>) -> Option<&Revision> {
+    let mut history = status.history.iter().rev();
+    history.find(|revision| match number {
+        Some(number) => revision.number == number,
+        None => revision.name != status.update_revision,
+    })
+}
+
+fn nothing_earlier(name: &str, status: &JailSetStatus, number: Option<u64>) -> String {
+    let label = label(Kind::JailSet, name);
+    let known: Vec<String> = status.history.iter().map(|one| one.number.to_string()).collect();
+    match number {
+        Some(number) => format!("{label} has no revision {number}; there are {}", known.join(", ")),
+        None => format!("{label} has no earlier revision"),
+    }
+}
+
+fn status(set: &JailSet) -> Vec<String> {
+    let status = set.status.clone().unwrap_or_default();
+    let mut lines = vec![format!(
+        "{}: {} of {} jails updated, {} ready, {} available",
+        label(Kind::JailSet, &set.metadata.name),
+        status.updated,
+        set.spec.replicas(),
+        status.ready,
+        status.available
+    )];
+    let said = |one: &Condition| {
+        format!("  {} {}: {}", one.kind, visible(&one.reason), visible(&one.message))
+    };
+    lines.extend(status.conditions.iter().map(said));
+    lines
+}
+
+fn history(status: &JailSetStatus) -> Vec<String> {
+    let lines = status.history.iter().map(|revision| {
+        let mut marks = Vec::new();
+        if revision.name == status.update_revision {
+            marks.push("the template's");
+        }
+        if revision.name == status.current_revision {
+            marks.push("last complete");
+        }
+        if revision.name == status.failed_revision {
+            marks.push("undone");
+        }
+        let since = revision.since.map(|since| since.to_string()).unwrap_or_default();
+        let line = format!("{:<5}{}  {since}  {}", revision.number, revision.name, marks.join(", "));
+        line.trim_end().to_owned()
+    });
+    lines.collect()
+}

@@ -30,7 +30,10 @@ pub async fn scale(
             spec["replicas"] = json!(replicas);
         })
         .await?;
-        printer.note(&format!("{} has {replicas} jails now, or will", label(Kind::JailSet, &name)));
+        printer.note(&format!(
+            "{} has {replicas} jails now, or will",
+            label(Kind::JailSet, &name)
+        ));
     }
     Ok(())
 }
@@ -63,9 +66,7 @@ pub async fn run(
             }
             Ok(())
         }
-        Rollout::Pause(named) => {
-            set_paused(client, &named.words, true, "is paused", printer).await
-        }
+        Rollout::Pause(named) => set_paused(client, &named.words, true, "is paused", printer).await,
         Rollout::Resume(named) => set_paused(client, &named.words, false, "goes on", printer).await,
         Rollout::Restart(named) => {
             let now = Timestamp::now().to_string();
@@ -75,7 +76,9 @@ pub async fn run(
                 })
                 .await?;
                 let label = label(Kind::JailSet, &name);
-                printer.note(&format!("{label} restarts its jails as it would update them"));
+                printer.note(&format!(
+                    "{label} restarts its jails as it would update them"
+                ));
             }
             Ok(())
         }
@@ -142,7 +145,9 @@ async fn edit(client: &mut Client, name: &str, change: impl Fn(&mut Value)) -> a
             change(spec);
         }
         let value = &object.value;
-        client.update(Kind::JailSet, name, value, FIELD_MANAGER).await?;
+        client
+            .update(Kind::JailSet, name, value, FIELD_MANAGER)
+            .await?;
         Ok(())
     };
     Ok(until_unchanged(once).await?)
@@ -159,9 +164,16 @@ fn earlier(status: &JailSetStatus, number: Option<u64>) -> Option<&Revision> {
 
 fn nothing_earlier(name: &str, status: &JailSetStatus, number: Option<u64>) -> String {
     let label = label(Kind::JailSet, name);
-    let known: Vec<String> = status.history.iter().map(|one| one.number.to_string()).collect();
+    let known: Vec<String> = status
+        .history
+        .iter()
+        .map(|one| one.number.to_string())
+        .collect();
     match number {
-        Some(number) => format!("{label} has no revision {number}; there are {}", known.join(", ")),
+        Some(number) => format!(
+            "{label} has no revision {number}; there are {}",
+            known.join(", ")
+        ),
         None => format!("{label} has no earlier revision"),
     }
 }
@@ -177,7 +189,12 @@ fn status(set: &JailSet) -> Vec<String> {
         status.available
     )];
     let said = |one: &Condition| {
-        format!("  {} {}: {}", one.kind, visible(&one.reason), visible(&one.message))
+        format!(
+            "  {} {}: {}",
+            one.kind,
+            visible(&one.reason),
+            visible(&one.message)
+        )
     };
     lines.extend(status.conditions.iter().map(said));
     lines
@@ -195,8 +212,16 @@ fn history(status: &JailSetStatus) -> Vec<String> {
         if revision.name == status.failed_revision {
             marks.push("undone");
         }
-        let since = revision.since.map(|since| since.to_string()).unwrap_or_default();
-        let line = format!("{:<5}{}  {since}  {}", revision.number, revision.name, marks.join(", "));
+        let since = revision
+            .since
+            .map(|since| since.to_string())
+            .unwrap_or_default();
+        let line = format!(
+            "{:<5}{}  {since}  {}",
+            revision.number,
+            revision.name,
+            marks.join(", ")
+        );
         line.trim_end().to_owned()
     });
     lines.collect()

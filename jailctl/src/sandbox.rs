@@ -126,10 +126,7 @@ async fn play(
         .iter()
         .filter_map(|document| match &document.object {
             Object::Jail(jail) => Some(jail),
-            Object::Host(_)
-            | Object::Network(_)
-            | Object::Image(_)
-            | Object::JailSet(_) => None,
+            Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::JailSet(_) => None,
         })
         .filter(|jail| jail.spec.run_policy == RunPolicy::Running);
     let target = |jail: &Jail| (Kind::Jail, jail.metadata.name.clone());

@@ -204,7 +204,10 @@ impl Amount {
         };
         let number = text.strip_suffix('%')?;
         let digits = (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
-        number.parse().ok().filter(|percent| digits && *percent <= 100)
+        number
+            .parse()
+            .ok()
+            .filter(|percent| digits && *percent <= 100)
     }
 
     /// How many of `all` are meant; a part of one counts as a whole one or as none.

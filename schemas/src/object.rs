@@ -76,10 +76,6 @@ impl std::fmt::Display for Kind {
 }
 
 /// One object of any kind.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every object of a fleet is a Jail, the largest; a box would cost each of them an allocation"
-)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Object {
     /// A `Host`.

@@ -3,8 +3,8 @@
 //! One list per kind, meant to shrink. A row says whether the object asks for the feature, where, and what it is.
 
 use crate::host::{HostAddresses, HostSpec, PfAnchors, node_field};
-use crate::jail_set::Names;
 use crate::jail::{JailSpec, RestartPolicy, RunPolicy};
+use crate::jail_set::Names;
 use crate::net::Family;
 use crate::network::{Isolation, NetworkSpec, Subnet};
 use crate::object::Object;
@@ -40,7 +40,11 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
             )];
             rows(&table, &path, &mut findings);
             let template = path.field("template").field("spec");
-            rows(&jail_rows(&set.spec.template.spec), &template, &mut findings);
+            rows(
+                &jail_rows(&set.spec.template.spec),
+                &template,
+                &mut findings,
+            );
         }
     }
     findings.0

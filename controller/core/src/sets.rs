@@ -2,9 +2,9 @@
 //! everything in [`crate::reconcile`]: a plan is a function of the index and the time, and each write compares the set and a
 //! guard of its own, so that several controllers together never go further than one may.
 
+mod plan;
 mod revision;
 mod status;
-mod plan;
 
 use std::sync::Arc;
 

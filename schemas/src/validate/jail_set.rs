@@ -20,7 +20,10 @@ pub(super) fn validate(set: &JailSet, path: &FieldPath, findings: &mut Findings)
     if spec.replicas() > REPLICAS_MAX {
         findings.add(
             &path.field("replicas"),
-            format!("{} jails, but a set has at most {REPLICAS_MAX}", spec.replicas()),
+            format!(
+                "{} jails, but a set has at most {REPLICAS_MAX}",
+                spec.replicas()
+            ),
             "make several sets",
         );
     }
@@ -48,7 +51,10 @@ pub(super) fn validate(set: &JailSet, path: &FieldPath, findings: &mut Findings)
             "make it shorter, or the deadline longer",
         );
     }
-    if spec.revision_history_limit.is_some_and(|limit| limit > HISTORY_MAX) {
+    if spec
+        .revision_history_limit
+        .is_some_and(|limit| limit > HISTORY_MAX)
+    {
         findings.add(
             &path.field("revisionHistoryLimit"),
             format!("at most {HISTORY_MAX} revisions are kept"),
@@ -112,8 +118,14 @@ fn strategy(spec: &JailSetSpec, path: &FieldPath, findings: &mut Findings) {
             Some(_) | None => {}
         }
     }
-    let is_none = |amount: &Amount| matches!(amount, Amount::Number(0)) || amount.percent() == Some(0);
-    if spec.names == Names::Ordinal && said.max_surge.as_ref().is_some_and(|amount| !is_none(amount)) {
+    let is_none =
+        |amount: &Amount| matches!(amount, Amount::Number(0)) || amount.percent() == Some(0);
+    if spec.names == Names::Ordinal
+        && said
+            .max_surge
+            .as_ref()
+            .is_some_and(|amount| !is_none(amount))
+    {
         findings.add(
             &path.field("maxSurge"),
             "jails with ordinal names are changed themselves: there is no name for one more",

@@ -15,8 +15,8 @@ use super::draft::Draft;
 use super::{Admitted, IN_USE_FINALIZER, Now, Outcome, Reason, Rejection};
 use crate::claim::Owner;
 use crate::index::Index;
-use crate::write::Write;
 use crate::reconcile::dependents;
+use crate::write::Write;
 use crate::{bind, conditions, rules};
 
 pub(super) fn delete(

@@ -85,7 +85,9 @@ fn a_network_is_ready_when_every_host_that_has_jails_of_it_says_so() {
             .apply(jail(name, &["lan"], json!({"host": host})))
             .expect("a jail");
     }
-    assert!(due(&world.index, jiff::Timestamp::UNIX_EPOCH).contains(&Item::Network("lan".to_owned())));
+    assert!(
+        due(&world.index, jiff::Timestamp::UNIX_EPOCH).contains(&Item::Network("lan".to_owned()))
+    );
     world.reconcile();
     let (status, reason, message) = network_ready(&world, "lan");
     assert_eq!(

@@ -156,9 +156,8 @@ impl<'a> Member<'a> {
         let since = jail.status.as_ref().and_then(|status| status.ready_since);
         let wait = i64::try_from(set.spec.min_ready_seconds()).unwrap_or(i64::MAX);
         let is_over = wait == 0
-            || since.is_some_and(|since| {
-                now.duration_since(since) >= SignedDuration::from_secs(wait)
-            });
+            || since
+                .is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(wait));
         Self {
             jail,
             revision: label.map_or("", String::as_str),
@@ -204,7 +203,12 @@ fn differs(
     now: Timestamp,
 ) -> bool {
     let jail = member.jail;
-    let has = |key: &str, value: &str| jail.metadata.labels.get(key).is_some_and(|has| has == value);
+    let has = |key: &str, value: &str| {
+        jail.metadata
+            .labels
+            .get(key)
+            .is_some_and(|has| has == value)
+    };
     let labels = template.metadata.labels.iter();
     let notes = template.metadata.annotations.iter();
     let is_same = jail.spec == template.spec

@@ -55,9 +55,9 @@ pub(super) fn of(index: &Index, set: &JailSet, plan: &Plan<'_>, now: Timestamp) 
     let deadline = i64::try_from(set.spec.progress_deadline_seconds()).unwrap_or(i64::MAX);
     let is_late = !is_whole
         && !set.spec.paused
-        && status.progressed.is_some_and(|since| {
-            now.duration_since(since) >= SignedDuration::from_secs(deadline)
-        });
+        && status
+            .progressed
+            .is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(deadline));
     let unwell = unwell(index, plan);
     let can_undo = set.spec.undoes()
         && status.failed_revision.is_empty()
@@ -70,7 +70,14 @@ pub(super) fn of(index: &Index, set: &JailSet, plan: &Plan<'_>, now: Timestamp) 
         status.progressed = Some(now);
     }
     let refused = refused(index, set, plan, now);
-    let progress = progress(set, &status, is_whole, is_late && !can_undo, &unwell, refused);
+    let progress = progress(
+        set,
+        &status,
+        is_whole,
+        is_late && !can_undo,
+        &unwell,
+        refused,
+    );
     let ready = ready(&progress, &status, is_whole);
     let available = available(set, &status, &unwell);
     let generation = set.metadata.generation;
@@ -158,7 +165,10 @@ fn ready(progress: &Said, status: &JailSetStatus, is_whole: bool) -> Said {
 fn available(set: &JailSet, status: &JailSetStatus, unwell: &str) -> Said {
     let all = set.spec.replicas();
     let least = all.saturating_sub(set.spec.unavailable());
-    let mut message = format!("{} of {all} jails are available, at least {least} shall be", status.available);
+    let mut message = format!(
+        "{} of {all} jails are available, at least {least} shall be",
+        status.available
+    );
     if status.available < least {
         if !unwell.is_empty() {
             message = format!("{message}; {unwell}");
@@ -187,7 +197,10 @@ fn why(index: &Index, member: &Member<'_>) -> String {
         return "is ready, but not yet for spec.minReady".to_owned();
     }
     let jail: &Jail = member.jail;
-    let found = jail.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let found = jail
+        .status
+        .as_ref()
+        .map_or(&[][..], |status| &status.conditions);
     let is_bad = |condition: &&Condition| condition.status != ConditionStatus::True;
     let scheduled = conditions::find(found, conditions::SCHEDULED).filter(is_bad);
     let host = jail.binding().and_then(|binding| index.host(&binding.host));

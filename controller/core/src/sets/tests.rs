@@ -128,12 +128,23 @@ fn jails_are_made_spread_and_reported() {
     settle(&mut world);
     assert_eq!(names(&world), ["web-0", "web-1", "web-2"]);
     let hosts: std::collections::BTreeSet<_> = (0..3)
-        .map(|n| world.binding(&format!("web-{n}")).expect("bound").host.clone())
+        .map(|n| {
+            world
+                .binding(&format!("web-{n}"))
+                .expect("bound")
+                .host
+                .clone()
+        })
         .collect();
     assert_eq!(hosts.len(), 3);
     let status = status(&world);
     assert_eq!(
-        (status.replicas, status.ready, status.updated, status.available),
+        (
+            status.replicas,
+            status.ready,
+            status.updated,
+            status.available
+        ),
         (3, 3, 3, 3)
     );
     assert_eq!(status.current_revision, status.update_revision);
@@ -141,7 +152,11 @@ fn jails_are_made_spread_and_reported() {
     assert_eq!(said(&world, "Available").0, ConditionStatus::True);
     let revision = world.revision();
     world.reconcile();
-    assert_eq!(world.revision(), revision, "nothing is written when nothing changes");
+    assert_eq!(
+        world.revision(),
+        revision,
+        "nothing is written when nothing changes"
+    );
 }
 
 #[test]
@@ -176,7 +191,10 @@ fn an_update_that_never_becomes_healthy_is_undone() {
         world.reconcile();
         report_ill(&mut world, 2);
         let ill = (0..3).filter(|n| level(&world, &format!("web-{n}")) == json!(2));
-        assert!(ill.count() <= 1, "no second jail is changed before the first is well");
+        assert!(
+            ill.count() <= 1,
+            "no second jail is changed before the first is well"
+        );
         world.now();
     }
     world.reconcile();
@@ -187,7 +205,10 @@ fn an_update_that_never_becomes_healthy_is_undone() {
     assert_eq!(after.current_revision, good);
     assert_eq!(after.failed_revision, after.update_revision);
     let (condition, reason, message) = said(&world, "Progressing");
-    assert_eq!((condition, reason.as_str()), (ConditionStatus::False, "Undone"));
+    assert_eq!(
+        (condition, reason.as_str()),
+        (ConditionStatus::False, "Undone")
+    );
     assert!(message.contains("web-2: JailFailed"), "{message}");
     assert_eq!(said(&world, "Available").0, ConditionStatus::True);
     // Another template begins anew.
@@ -237,10 +258,18 @@ fn what_somebody_edits_is_put_back_and_what_the_template_does_not_say_stays() {
         "apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail", "metadata": {"name": "web-0"},
         "spec": {"parameters": {"securelevel": 3, "host.hostname": "mine"}},
     });
-    world.apply_as("somebody", edit, true).expect("a jail can be edited");
+    world
+        .apply_as("somebody", edit, true)
+        .expect("a jail can be edited");
     settle(&mut world);
     assert_eq!(level(&world, "web-0"), json!(1));
-    assert!(world.jail("web-0").spec.parameters.contains_key("host.hostname"));
+    assert!(
+        world
+            .jail("web-0")
+            .spec
+            .parameters
+            .contains_key("host.hostname")
+    );
 }
 
 #[test]
@@ -264,7 +293,10 @@ fn what_the_set_does_not_own_is_left_alone_and_told() {
     assert!(world.jail("web-1").metadata.owner_references.is_empty());
     let (status, _, message) = said(&world, "Ready");
     assert_eq!(status, ConditionStatus::False);
-    assert!(message.contains("jail web-1 is there and does not belong"), "{message}");
+    assert!(
+        message.contains("jail web-1 is there and does not belong"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -275,8 +307,14 @@ fn a_template_that_fits_nowhere_says_so() {
     world.apply(document).expect("it may fit later");
     settle(&mut world);
     let (condition, reason, message) = said(&world, "Available");
-    assert_eq!((condition, reason.as_str()), (ConditionStatus::False, "TooFew"));
-    assert!(message.contains("web-0: NoHostFits: none of 3 hosts fits"), "{message}");
+    assert_eq!(
+        (condition, reason.as_str()),
+        (ConditionStatus::False, "TooFew")
+    );
+    assert!(
+        message.contains("web-0: NoHostFits: none of 3 hosts fits"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -288,7 +326,11 @@ fn jails_that_would_collide_are_refused() {
     template["networks"][0]["addresses"] = json!(["10.30.0.20"]);
     template["jailName"] = json!("same");
     let refusal = world.apply(document).expect_err("they would collide");
-    let fields: Vec<_> = refusal.violations.iter().map(|one| one.field.as_str()).collect();
+    let fields: Vec<_> = refusal
+        .violations
+        .iter()
+        .map(|one| one.field.as_str())
+        .collect();
     assert_eq!(
         fields,
         [
@@ -361,7 +403,9 @@ fn a_host_that_comes_back_has_none_of_the_jails_that_went_elsewhere() {
     settle_without(&mut world, &there);
     assert_ne!(world.binding("web-0").expect("bound").host, there);
     assert_eq!(status(&world).available, 2);
-    world.apply(crate::testing::host(&there)).expect("it is approved");
+    world
+        .apply(crate::testing::host(&there))
+        .expect("it is approved");
     world.hear(&there);
     let view = host_view(&world.index, &there).expect("the host is there");
     assert!(view.jails.is_empty());
@@ -410,7 +454,10 @@ fn ready(world: &World, replicas: u32) -> usize {
     let names = (0..replicas).map(|n| format!("web-{n}"));
     let jails = names.filter_map(|name| world.index.jail(&name));
     let ready = jails.filter(|jail| {
-        let found = jail.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        let found = jail
+            .status
+            .as_ref()
+            .map_or(&[][..], |status| &status.conditions);
         jail.metadata.deletion_timestamp.is_none()
             && conditions::find(found, "Ready").is_some_and(|ready| {
                 ready.status == ConditionStatus::True

@@ -418,7 +418,10 @@ fn queued(outcome: &Outcome, plan: &Plan) -> Vec<Waiting> {
 }
 
 fn again(plan: &Plan, failures: &Failures, now_ms: u64) -> Option<u64> {
-    let waiting = (!plan.waiting.is_empty()).then_some(LOOK_AGAIN_MS);
+    // What a jail depends on is looked at for its own sake: it is busy, waits itself, or is tried again when its pause is over.
+    let mut waiting = plan.waiting.iter();
+    let waiting = waiting.any(|waiting| waiting.reason != reason::DEPENDENCY_NOT_READY);
+    let waiting = waiting.then_some(LOOK_AGAIN_MS);
     [waiting, failures.next_ms(plan, now_ms)]
         .into_iter()
         .flatten()

@@ -18,7 +18,7 @@ pub(super) mod uplink;
 use super::index::Index;
 use super::roots::Roots;
 use super::routed::{self, HostEnd};
-use super::{Blocks, Settings, limits, reason, tables};
+use super::{Blocks, Settings, limits, order, reason, tables};
 use crate::ledger::{Ledger, Owned};
 use crate::mark::{Mark, Role};
 use crate::names;
@@ -723,6 +723,7 @@ impl<'a> Resolver<'a, '_> {
             &networking,
             jail.spec.firewall_inside().map(|_| &files),
             cluster,
+            &order::stops_before(self.view, jail),
         );
         let conf_path = self.settings.conf(jail.jail_name());
         self.desired.jails.insert(

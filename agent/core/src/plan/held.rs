@@ -1,4 +1,5 @@
-//! Jails that run, would have to be started again for what the manifest has now, and are not: because it says so, or because they could not start. They keep what they have.
+//! Jails that run, would have to be started again for what the manifest has now, and are not: because it says so, or because they could not start. They keep what they have. So does a jail that is to
+//! stop, while one that depends on it has not stopped.
 //!
 //! What such a jail is attached to is the ledger's to say, and so are the rules of pf that go by it. A network that no other jail of the view needs is in the view no more: what stands of it is
 //! known by the jail that is at it.
@@ -6,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::jail::{BoundAttachment, RestartPolicy};
+use cellblock_schemas::jail::{BoundAttachment, RestartPolicy, RunPolicy};
 use cellblock_schemas::view::HostView;
 
 use super::desired::DesiredJail;
@@ -34,6 +35,9 @@ pub(super) fn as_they_run<'u>(
         let Some(jail) = view.jails.get_mut(uid) else {
             continue;
         };
+        // One that is to stop, and does not yet.
+        jail.deleting = false;
+        jail.spec.run_policy = RunPolicy::Running;
         let ours = ledger.jails.get(uid);
         // An older agent started it.
         let Some(ours) = ours.filter(|ours| !ours.attachments.is_empty()) else {
@@ -47,6 +51,7 @@ pub(super) fn as_they_run<'u>(
 impl<'a> Planner<'a> {
     pub(super) fn find_held(&self) -> Held {
         let mut held = Held::new();
+        let mut restarting = BTreeMap::new();
         for (uid, jail) in &self.desired.jails {
             let Life::Alive(running) = self.life(uid) else {
                 continue;
@@ -55,12 +60,14 @@ impl<'a> Planner<'a> {
             if is_busy || self.is_half_made(running) {
                 continue;
             }
-            if let Err(cause) = self.changes_of(uid, jail, running)
-                && let Some(refused) = self.refuses_restart(uid, jail, &cause)
-            {
-                held.insert(uid.clone(), refused);
+            if let Err(cause) = self.changes_of(uid, jail, running) {
+                match self.refuses_restart(uid, jail, &cause) {
+                    Some(refused) => _ = held.insert(uid.clone(), refused),
+                    None => _ = restarting.insert(uid, cause),
+                }
             }
         }
+        self.hold_in_order(restarting, &mut held);
         held
     }
 

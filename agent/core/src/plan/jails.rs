@@ -112,7 +112,10 @@ impl DesiredJail<'_> {
 impl<'a> Planner<'a> {
     pub(super) fn plan_jails(&mut self) {
         let jails = std::mem::take(&mut self.desired.jails);
-        for (uid, jail) in &jails {
+        for uid in self.order.arrange(jails.keys()) {
+            let Some(jail) = jails.get(uid) else {
+                continue;
+            };
             let first = self.steps.len();
             self.plan_jail(uid, jail);
             for (_, step) in &mut self.steps[first..] {
@@ -141,6 +144,7 @@ impl<'a> Planner<'a> {
             Life::Busy => self.wait_for_own_hooks(uid),
             Life::Dying if jail.is_switched() && self.has_eiface(uid) => self.wait_for_eiface(uid),
             Life::Dying | Life::Gone if !self.plan_root(jail) => {}
+            Life::Dying | Life::Gone if self.waits_for_dependencies(jail) => {}
             Life::Dying | Life::Gone => self.plan_start(uid, jail),
         }
     }

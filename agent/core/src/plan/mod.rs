@@ -25,6 +25,7 @@ pub mod memory;
 pub(crate) mod netgraph;
 mod networks;
 pub(crate) mod nics;
+mod order;
 mod phase;
 mod restore;
 mod roots;
@@ -52,6 +53,7 @@ use crate::observed::{Interface, Observed, ObservedJail};
 use crate::op::{Blocked, Op, Plan, Step, Subject, Waiting};
 use desired::Desired;
 use index::{Cursor, Index, Owners};
+use order::Order;
 use phase::Phase;
 use tables::Tables;
 
@@ -176,6 +178,14 @@ pub mod reason {
     pub const RACCT_DISABLED: &str = "RacctDisabled";
     /// A rule of rctl(8) that is not ours has the place of one of the jail's limits.
     pub const LIMIT_TAKEN: &str = "LimitTaken";
+    /// A jail that it depends on is not up.
+    pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
+    /// The host has no jail of a name that it depends on.
+    pub const DEPENDENCY_MISSING: &str = "DependencyMissing";
+    /// Jails depend on each other.
+    pub const DEPENDENCY_CYCLE: &str = "DependencyCycle";
+    /// A jail that depends on it has to stop first.
+    pub const DEPENDENTS_RUNNING: &str = "DependentsRunning";
     /// This release of the agent does not do that.
     pub const AGENT_TOO_OLD: &str = "AgentTooOld";
 }
@@ -348,6 +358,7 @@ struct Planner<'a> {
     ledger: &'a Ledger,
     settings: &'a Settings,
     index: Index<'a>,
+    order: Order<'a>,
     desired: Desired<'a>,
     tables: Tables,
     steps: Vec<(Phase, Step)>,
@@ -403,6 +414,7 @@ impl<'a> Planner<'a> {
             ledger,
             settings,
             index,
+            order: Order::of(view),
             desired,
             tables: Tables::new(),
             steps: Vec::new(),

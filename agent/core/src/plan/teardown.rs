@@ -104,6 +104,11 @@ impl<'a> Planner<'a> {
                 self.wait_for_dying(&uid);
             }
         }
+        for uid in self.view.jails.keys() {
+            if !self.shall_run(uid) && self.life(uid) == Life::Busy {
+                self.wait_for_own_hooks(uid);
+            }
+        }
         self.plan_leftover_mounts();
         self.plan_leftover_aliases();
         self.plan_leftover_epairs();

@@ -61,16 +61,20 @@ pub fn render(
     networking: &Networking,
     pf_files: Option<&(String, String)>,
     cluster: Option<&str>,
+    stops_before: &[&str],
 ) -> JailConf {
     let name = jail.jail_name();
     let digest = Meaning::of(jail, path, networking).digest();
     let mut text = Text(String::with_capacity(TEXT_BYTES));
     text.write(format_args!(
-        "# Jail {} of Cellblock (uid {}). Rewritten whenever it differs from the manifest.\n{} {{\n",
-        jail.name,
-        jail.uid,
-        Quoted(name)
+        "# Jail {} of Cellblock (uid {}). Rewritten whenever it differs from the manifest.\n",
+        jail.name, jail.uid,
     ));
+    // Read by agent/rc.d/cellblock_jails; jail(8)'s own `depend` knows only jails of the same file.
+    if !stops_before.is_empty() {
+        text.write(format_args!("# Stops before: {}\n", stops_before.join(" ")));
+    }
+    text.write(format_args!("{} {{\n", Quoted(name)));
     if let Some(cluster) = cluster {
         let meta = JailMeta {
             cluster: cluster.to_owned(),

@@ -124,7 +124,7 @@ fn has_link_local_gateway(subnet: &Subnet) -> bool {
     matches!(gateway, Some(std::net::IpAddr::V6(address)) if address.is_unicast_link_local())
 }
 
-fn jail_rows(spec: &JailSpec) -> [Row<'static>; 5] {
+fn jail_rows(spec: &JailSpec) -> [Row<'static>; 4] {
     [
         (
             spec.mounts.iter().any(|mount| mount.fs_type == "devfs"),
@@ -141,11 +141,6 @@ fn jail_rows(spec: &JailSpec) -> [Row<'static>; 5] {
             spec.restart_policy == RestartPolicy::OnFailure,
             "restartPolicy",
             "`OnFailure`, starting a jail again when its programs fail (`Always` and `Never` are realised)",
-        ),
-        (
-            !spec.depends_on.is_empty(),
-            "dependsOn",
-            "dependencies between jails",
         ),
     ]
 }

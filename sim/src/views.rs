@@ -6,7 +6,7 @@
 mod jails;
 mod networks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_agent_core::pass::withdrawn;
 use cellblock_schemas::enforcement::{LOCAL_MEMBER_FILTER, MEMBER_FILTER};
@@ -14,7 +14,7 @@ use cellblock_schemas::host::{
     BlockedPorts, HostSpec, Lagg, LaggProtocol, Scrub, SysctlValue, Uplink, ViewMark, Vlan,
 };
 use cellblock_schemas::ids::{ClusterUid, Generation, Uid};
-use cellblock_schemas::jail::Firewall;
+use cellblock_schemas::jail::{Firewall, RunPolicy};
 use cellblock_schemas::net::{PortRange, Protocol};
 use cellblock_schemas::view::{HostView, JailView};
 use proptest::prelude::*;
@@ -165,6 +165,33 @@ pub fn obstacles(view: &HostView, jail: &JailView) -> Vec<&'static str> {
         .chain(networks)
         .chain(unfiltered(view, jail))
         .collect()
+}
+
+/// Why a jail of this view that does not run would not start because of those that it depends on, as reason codes of which one must be reported; none: it must run.
+#[must_use]
+pub fn out_of_order(view: &HostView, jail: &JailView) -> Vec<&'static str> {
+    let mut reasons = Vec::new();
+    let mut seen = BTreeSet::from([jail.name.as_str()]);
+    let mut open = vec![jail];
+    while let Some(at) = open.pop() {
+        for name in &at.spec.depends_on {
+            let mut jails = view.jails.values();
+            let Some(found) = jails.find(|found| found.name == *name) else {
+                reasons.extend(["DependencyMissing", "DependencyNotReady"]);
+                continue;
+            };
+            let stays = !found.deleting && found.spec.run_policy != RunPolicy::Stopped;
+            if !stays || !obstacles(view, found).is_empty() {
+                reasons.push("DependencyNotReady");
+            }
+            if !seen.insert(&found.name) {
+                reasons.extend(["DependencyCycle", "DependencyNotReady"]);
+                continue;
+            }
+            open.push(found);
+        }
+    }
+    reasons
 }
 
 /// Ports that the Host closes on its public address; no generated jail publishes them, as the controller refuses that.

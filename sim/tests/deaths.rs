@@ -178,6 +178,7 @@ examples! {
     j02_live_changes "jails/j02-live-changes"
     limits "jails/limits"
     j09_import "jails/j09-import"
+    order "jails/order"
     www_bridge "www-bridge.yaml"
     www_shared_ip "www-shared-ip.yaml"
 }

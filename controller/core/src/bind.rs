@@ -68,6 +68,12 @@ pub fn decide(index: &Index, jail: &Jail) -> Result<Decision, Waiting> {
     {
         return decide_on(index, jail, &binding.host, &networks);
     }
+    if let Some(dependency) = rules::unplaced(index, jail) {
+        return Err(Waiting::dependency_unplaced(
+            dependency,
+            index.jail(dependency).is_some(),
+        ));
+    }
     let mut rejected = Vec::new();
     for candidate in place::candidates(index, jail, &networks)? {
         let host = match candidate {

@@ -45,6 +45,7 @@ pub struct Index {
     jails_by_host: BTreeMap<String, BTreeSet<String>>,
     jails_by_network: BTreeMap<String, BTreeSet<String>>,
     jails_by_image: BTreeMap<String, BTreeSet<String>>,
+    dependents: BTreeMap<String, BTreeSet<String>>,
     hosts_by_load: BTreeSet<(usize, String)>,
     unsettled: BTreeSet<String>,
     deleting: BTreeSet<(Kind, String)>,
@@ -76,6 +77,7 @@ impl Index {
             jails_by_host: BTreeMap::new(),
             jails_by_network: BTreeMap::new(),
             jails_by_image: BTreeMap::new(),
+            dependents: BTreeMap::new(),
             hosts_by_load: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             deleting: BTreeSet::new(),
@@ -220,6 +222,12 @@ impl Index {
     /// The jails whose roots are made of an image, by name.
     pub fn jails_of_image<'a>(&'a self, image: &str) -> impl Iterator<Item = &'a Jail> + use<'a> {
         let names = self.jails_by_image.get(image).into_iter().flatten();
+        names.filter_map(|name| self.jail(name))
+    }
+
+    /// The jails that depend on one, by name.
+    pub fn dependents<'a>(&'a self, jail: &str) -> impl Iterator<Item = &'a Jail> + use<'a> {
+        let names = self.dependents.get(jail).into_iter().flatten();
         names.filter_map(|name| self.jail(name))
     }
 

@@ -8,6 +8,7 @@ mod image;
 mod jail;
 mod network;
 mod one_to_one;
+mod order;
 mod slices;
 mod tables;
 mod together;
@@ -17,6 +18,7 @@ use cellblock_schemas::Violation;
 
 pub(crate) use jail::{host_independent, on_host, publish_problems};
 pub(crate) use network::{host_update, named, network};
+pub(crate) use order::unplaced;
 pub use together::Together;
 pub(crate) use uplink::takes_an_uplink;
 

@@ -47,6 +47,18 @@ impl Waiting {
         )
     }
 
+    pub(crate) fn dependency_unplaced(jail: &str, exists: bool) -> Self {
+        let what = if exists {
+            "has no host yet"
+        } else {
+            "does not exist; apply it"
+        };
+        Self::new(
+            "DependencyNotScheduled",
+            format!("it goes where jail {jail} is, which it depends on and which {what}"),
+        )
+    }
+
     pub(crate) fn network_deleting(network: &str) -> Self {
         Self::new(
             "NetworkMissing",

@@ -53,6 +53,8 @@ pub enum Guard {
     Set(Uid),
     /// Which bridge has which uplink of one host.
     Uplinks(String),
+    /// Which jails depend on which.
+    Dependencies,
 }
 
 impl Guard {
@@ -62,6 +64,7 @@ impl Guard {
         match self {
             Self::Networks => "networks".to_owned(),
             Self::Nodes => "nodes".to_owned(),
+            Self::Dependencies => "dependencies".to_owned(),
             Self::Addresses(network) => format!("addresses/{network}"),
             Self::Ports(host) => format!("ports/{host}"),
             Self::Set(uid) => format!("sets/{uid}"),

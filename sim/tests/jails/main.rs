@@ -10,6 +10,7 @@ use cellblock_sim::fleet::Fleet;
 mod import;
 mod limits;
 mod live;
+mod order;
 
 /// How many passes a host may take to come to rest.
 const ROUNDS_MAX: usize = 200;

@@ -55,7 +55,9 @@ impl<'a> Order<'a> {
         let mut open: BTreeMap<&str, usize> = BTreeMap::new();
         for jail in view.jails.values() {
             let names = jail.spec.depends_on.iter().collect::<BTreeSet<_>>();
-            let known = names.iter().filter(|name| order.jails.contains_key(name.as_str()));
+            let known = names
+                .iter()
+                .filter(|name| order.jails.contains_key(name.as_str()));
             open.insert(&jail.name, known.count());
         }
         let free = open.iter().filter(|(_, open)| **open == 0);
@@ -182,7 +184,10 @@ impl<'a> Planner<'a> {
         if coming.is_empty() {
             return false;
         }
-        let message = format!("it depends on jail {}, which is not up yet", coming.join(", jail "));
+        let message = format!(
+            "it depends on jail {}, which is not up yet",
+            coming.join(", jail ")
+        );
         self.wait(&subject, reason::DEPENDENCY_NOT_READY, message, BUSY_MS_MAX);
         true
     }

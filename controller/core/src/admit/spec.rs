@@ -379,7 +379,17 @@ fn guard(draft: &mut Draft<'_>) {
                 }
             }
         }
-        (Object::Image(_) | Object::Jail(_) | Object::JailSet(_), _) => {}
+        (Object::Jail(jail), before) => {
+            let same = matches!(before, Some(Object::Jail(before))
+                if before.spec.depends_on == jail.spec.depends_on);
+            if !jail.spec.depends_on.is_empty() && !same {
+                // Nobody may close a circle from its other side meanwhile.
+                draft
+                    .index
+                    .expect_guard(&mut draft.write, &Guard::Dependencies, &uid);
+            }
+        }
+        (Object::Image(_) | Object::JailSet(_), _) => {}
     }
 }
 
@@ -429,6 +439,14 @@ fn missing(index: &Index, jail: &Jail) -> Vec<Warning> {
                 image.name
             ),
         });
+    }
+    for (place, name) in jail.spec.depends_on.iter().enumerate() {
+        if index.jail(name).is_none() {
+            warnings.push(Warning {
+                field: format!("spec.dependsOn[{place}]"),
+                message: format!("jail {name} does not exist yet; the jail waits for it"),
+            });
+        }
     }
     let host = jail.spec.host.as_deref();
     for (place, publish) in jail.spec.publish.iter().enumerate() {

@@ -311,6 +311,14 @@ impl Index {
                         self.jails_by_image.remove(&image.name);
                     }
                 }
+                for dependency in &jail.spec.depends_on {
+                    if let Some(jails) = self.dependents.get_mut(dependency) {
+                        jails.remove(&name);
+                        if jails.is_empty() {
+                            self.dependents.remove(dependency);
+                        }
+                    }
+                }
                 if let Some(host) = host_of(jail) {
                     self.move_load(host, |jails| jails.remove(&name));
                 }
@@ -352,6 +360,10 @@ impl Index {
                 }
                 if let Some(image) = &jail.spec.image {
                     let jails = self.jails_by_image.entry(image.name.clone()).or_default();
+                    jails.insert(name.clone());
+                }
+                for dependency in &jail.spec.depends_on {
+                    let jails = self.dependents.entry(dependency.clone()).or_default();
                     jails.insert(name.clone());
                 }
                 if let Some(host) = host_of(jail) {

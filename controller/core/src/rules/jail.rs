@@ -84,6 +84,7 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
     problems.extend(fibs_mixed(index, &jail.spec, None));
     problems.extend(link_local_table(index, &jail.spec));
     problems.extend(super::image::of_jail(index, jail));
+    problems.extend(super::order::of_jail(index, jail));
     macs(index, jail, &mut problems);
     super::enforced::of_jail(index, jail, &mut problems);
     super::firewall::of_jail(index, jail, &mut problems);
@@ -244,6 +245,7 @@ pub(crate) fn on_host(index: &Index, jail: &Jail, host: &str, together: &Togethe
     let mut problems = Vec::new();
     let object = index.host(host);
     problems.extend(object.and_then(|host| super::image::of_jail_on(host, jail)));
+    super::order::of_jail_on(index, jail, host, &mut problems);
     for (place, attachment) in jail.spec.networks.iter().enumerate() {
         let Some(network) = index.network(&attachment.network) else {
             continue;

@@ -15,7 +15,7 @@ use super::teardown::Life;
 use super::{Planner, reason};
 use crate::firewall::At;
 use crate::ledger::Ledger;
-use crate::mark::Mark;
+use crate::mark::{Mark, Role};
 use crate::names;
 use crate::observed::Interface;
 use crate::op::Subject;
@@ -134,9 +134,10 @@ impl<'a> Planner<'a> {
     pub(super) fn held_interfaces(&self) -> BTreeSet<String> {
         let observed = self.observed;
         let interfaces = observed.interfaces.iter();
+        // What stands on a loopback is jails' own, and of those that run it stays by itself.
         let marked = interfaces.filter(|found| {
             let mark = found.description.as_deref().and_then(Mark::parse);
-            mark.is_some()
+            mark.is_some_and(|mark| mark.role != Role::Loopback)
         });
         let switches = marked.filter(|found| self.is_held_switch(found));
         let mut held: BTreeSet<String> = switches.map(|found| found.name.clone()).collect();

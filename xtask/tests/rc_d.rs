@@ -320,12 +320,11 @@ fn stopped(confs: &[(&str, &str)], living: &[(&str, &str, &str)]) -> Result<Vec<
         String::from_utf8_lossy(&output.stderr)
     );
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut lines: Vec<String> = text
+    let lines: Vec<String> = text
         .lines()
         .filter(|line| line.starts_with("jail "))
         .map(|line| line.replace(&format!("{}/", folder.display()), ""))
         .collect();
-    lines.sort();
     Ok(lines)
 }
 
@@ -341,7 +340,7 @@ fn shutting_down_stops_our_jails_and_nobody_elses() -> Result<()> {
         ("other14", unmarked),
         ("gone", marked),
     ];
-    let lines = stopped(
+    let mut lines = stopped(
         &confs,
         &[
             ("www", "cellblock=c1:uid-1:hash", "/jails/www"),
@@ -351,6 +350,7 @@ fn shutting_down_stops_our_jails_and_nobody_elses() -> Result<()> {
             ("other14", "", "/jails/else"),
         ],
     )?;
+    lines.sort();
     ensure!(
         lines
             == ["on14", "renewed", "www"]
@@ -358,5 +358,33 @@ fn shutting_down_stops_our_jails_and_nobody_elses() -> Result<()> {
         "{lines:?}"
     );
     ensure!(stopped(&[], &[])?.is_empty(), "without jails nothing runs");
+    Ok(())
+}
+
+#[test]
+fn shutting_down_stops_jails_before_those_that_they_depend_on() -> Result<()> {
+    let marked = |rest: &str| {
+        format!("{rest}\"x\" {{\n    meta = \"cellblock=c1:u:h\";\n    path = \"/jails/x\";\n")
+    };
+    let (app, web, db) = (
+        marked("# Stops before: db gone\n"),
+        marked("# Stops before: app\n"),
+        marked(""),
+    );
+    let confs = [("app", app.as_str()), ("db", &db), ("web", &web)];
+    let living = ["app", "db", "web"].map(|name| (name, "cellblock=c1:u:h", "/jails/x"));
+    let wanted = |names: &[&str]| -> Vec<String> {
+        let lines = names.iter();
+        lines
+            .map(|name| format!("jail -q -f jails/{name}.conf -r {name}"))
+            .collect()
+    };
+    let lines = stopped(&confs, &living)?;
+    ensure!(lines == wanted(&["web", "app", "db"]), "{lines:?}");
+    let circle = marked("# Stops before: web\n");
+    let confs = [("web", web.as_str()), ("app", &circle)];
+    let mut lines = stopped(&confs, &[living[0], living[2]])?;
+    lines.sort();
+    ensure!(lines == wanted(&["app", "web"]), "{lines:?}");
     Ok(())
 }

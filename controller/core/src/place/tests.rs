@@ -411,3 +411,40 @@ fn a_selector_that_the_host_of_a_bound_jail_does_not_match_is_said_or_refused() 
     world.reconcile();
     assert_eq!(world.scheduled("www").1, "Bound");
 }
+
+#[test]
+fn a_jail_goes_where_those_are_that_it_depends_on_and_circles_are_refused() {
+    let mut world = World::with_hosts(&["a", "b"]);
+    world
+        .apply(jail("web", &[], json!({"dependsOn": ["db"]})))
+        .expect("what it depends on may come later");
+    let (_, reason, message) = world.scheduled("web");
+    assert_eq!(reason, "DependencyNotScheduled", "{message}");
+    world
+        .apply(jail("db", &[], json!({"host": "b"})))
+        .expect("a jail");
+    world.reconcile();
+    assert_eq!(placed(&world, "web").as_deref(), Some("b"));
+    let refused = |world: &mut World, name: &str, spec| {
+        let rejection = world.apply(jail(name, &[], spec)).expect_err("refused");
+        rejection.violations[0].field.clone()
+    };
+    let far = json!({"host": "a", "dependsOn": ["db"]});
+    assert_eq!(refused(&mut world, "far", far), "spec.dependsOn[0]");
+    let circle = json!({"host": "b", "dependsOn": ["web"]});
+    assert_eq!(refused(&mut world, "db", circle), "spec.dependsOn[0]");
+    // One that somebody depends on follows.
+    world
+        .apply(jail(
+            "app",
+            &[],
+            json!({"host": "a", "dependsOn": ["cache"]}),
+        ))
+        .expect("a jail");
+    assert_eq!(
+        refused(&mut world, "cache", json!({"host": "b"})),
+        "spec.host"
+    );
+    world.apply(jail("cache", &[], json!({}))).expect("a jail");
+    assert_eq!(placed(&world, "cache").as_deref(), Some("a"));
+}

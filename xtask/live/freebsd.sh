@@ -12,6 +12,7 @@ facts() {
     say "release=$(uname -r)"
     say "uid=$(id -u)"
     say "vimage=$(sysctl -n kern.features.vimage 2>/dev/null || say 0)"
+    say "racct=$(sysctl -n kern.racct.enable 2>/dev/null || say 0)"
     modules=
     for module in if_epair if_bridge if_lagg if_vlan netgraph ng_bridge ng_eiface ng_ether pf; do
         if kldstat -q -m "$module" || [ -f "/boot/kernel/$module.ko" ] || [ -f "/boot/modules/$module.ko" ]; then

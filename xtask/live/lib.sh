@@ -168,18 +168,26 @@ same_as_before() {
 
 # Until the host is as it was before the example, or for $PATIENCE seconds.
 at_rest() {
-    patient_until=$(($(date +%s) + PATIENCE))
+    patiently
     until same_as_before; do
-        [ "$(date +%s)" -lt $patient_until ] || break
+        is_patient || break
         sleep 2
     done
 }
 
 ctl() { "$PROGRAMS/jailctl" --server "http://127.0.0.1:$PORT" "$@"; }
 
+# What a row makes of its example before anything else.
+adapt() { cat; }
+
+# short_rc: roots are read-only here, and the base system's own: a command stands for the whole of rc(8).
+short_rc() {
+    adapt() { sed -e 's|/bin/sh /etc/rc$|/usr/bin/true|' -e 's|/bin/sh /etc/rc.shutdown$|/usr/bin/true|'; }
+}
+
 # The example's manifest for this host: see the table in docs/operations/live.md. What stands for a NIC may be called as another of the examples'.
 substituted() {
-    example | sed \
+    example | adapt | sed \
         -e "s|/jails/|$ROOTS/|g" \
         -e 's/\([^0-9.]\)10\.0\.2\.\([0-9]\)/\1198.18.2.\2/g' \
         -e 's/vtnet\([0-3]\)/@nic\1@/g' \
@@ -260,17 +268,24 @@ probe() {
 
 told() { say "\$ ${SOURCE:+SOURCE=$SOURCE }${AS:+AS=$AS }${FIB:+FIB=$FIB }${ONLY:+ONLY=$ONLY }$*"; }
 
+# A change that touches no generation, such as a label, is at the host when the agent has done it, and no condition says when that is: what is asked for
+# is asked for again, for $PATIENCE seconds.
+patiently() { patient_until=$(($(date +%s) + PATIENCE)); }
+is_patient() { [ "$(date +%s)" -lt $patient_until ]; }
+
 # reach FROM TO PORT WHO [SEEN]: WHO answers, and sees SEEN.
 reach() {
     told reach "$@"
     probe "$@"
-    for try in 1 2 3 4 5; do
+    patiently
+    while :; do
         if attempt; then
             say "  reached $who, which sees $heard"
             [ -z "${5:-}" ] || [ "$5" = "$heard" ] || fail "$from to $to port $port: $who sees $heard, not $5"
             say "$generation $key" >>"$DIR/proven"
             return
         fi
+        is_patient || break
         sleep 1
     done
     cat "$DIR/attempt"
@@ -284,11 +299,13 @@ deny() {
     probe "$@"
     awk -v now="$generation" -v key="$key" 'BEGIN { found = 1 } { at = $1; sub(/^[0-9]+ /, "") } $0 == key && at != now { found = 0 } END { exit found }' "$DIR/proven" ||
         fail "the row is wrong: nothing shows that $from could reach $who by $to port $port without the rule"
-    for try in 1 2 3; do
+    patiently
+    while :; do
         if ! attempt; then
             say '  denied'
             return
         fi
+        is_patient || break
         sleep 1
     done
     cat "$DIR/attempt"
@@ -300,10 +317,12 @@ holds() {
     what=$1
     shift
     say "\$ $*    # $what"
-    for try in 1 2 3 4 5; do
+    patiently
+    while :; do
         if "$@" >"$DIR/said" 2>&1; then
             return
         fi
+        is_patient || break
         sleep 1
     done
     cat "$DIR/said"

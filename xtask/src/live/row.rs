@@ -14,7 +14,7 @@ pub(super) struct Row {
     pub(super) name: String,
     /// `# title:`
     pub(super) title: String,
-    /// `# example:` the manifest below `examples/networking/`.
+    /// `# example:` the manifest below `examples/networking/` or, for a row of jails and their roots, `examples/jails/`.
     pub(super) example: PathBuf,
     /// `# needs:`
     pub(super) needs: Needs,
@@ -35,6 +35,8 @@ pub(super) struct Needs {
     pub(super) modules: Vec<String>,
     /// Programs of the base system that not every installation has.
     pub(super) programs: Vec<String>,
+    /// The accounting of resources (`kern.racct.enable`).
+    pub(super) racct: bool,
 }
 
 impl Needs {
@@ -43,6 +45,7 @@ impl Needs {
         for word in text.split_whitespace() {
             match word.split_once('=') {
                 None if word == "vimage" => needs.vimage = true,
+                None if word == "racct" => needs.racct = true,
                 None if word == "pf" => {
                     needs.pf = true;
                     needs.modules.push("pf".to_owned());
@@ -68,12 +71,21 @@ impl fmt::Display for Needs {
         if self.vimage {
             words.push("VIMAGE".to_owned());
         }
+        if self.racct {
+            words.push("kern.racct.enable=1".to_owned());
+        }
         words.extend(self.modules.iter().chain(&self.programs).cloned());
         f.write_str(&words.join(", "))
     }
 }
 
 impl Row {
+    /// Whether it is one of the arrangements N0 to N20.
+    pub(super) fn is_networking(&self) -> bool {
+        let rest = self.name.strip_prefix('n').unwrap_or_default();
+        rest.starts_with(|c: char| c.is_ascii_digit())
+    }
+
     fn parse(name: &str, text: String) -> Result<Self> {
         let header = |key: &str| {
             let mut lines = text.lines().take_while(|line| line.starts_with('#'));
@@ -133,6 +145,7 @@ pub(super) struct Facts {
     missing: String,
     installed: Vec<String>,
     taken: String,
+    racct: bool,
     programs: Vec<(String, String)>,
 }
 
@@ -155,6 +168,7 @@ impl Facts {
                 "system" => system = Some(value),
                 "release" => value.clone_into(&mut facts.release),
                 "uid" => facts.is_root = value == "0",
+                "racct" => facts.racct = value == "1",
                 "vimage" => facts.vimage = value == "1",
                 "modules" => facts.modules = words(),
                 "nics" => facts.nics = words(),
@@ -199,6 +213,9 @@ impl Facts {
         }
         if needs.vimage && !self.vimage {
             return Some("a kernel with VIMAGE".to_owned());
+        }
+        if needs.racct && !self.racct {
+            return Some("kern.racct.enable=1 in /boot/loader.conf".to_owned());
         }
         let missing = needs
             .modules

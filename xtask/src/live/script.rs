@@ -140,7 +140,8 @@ pub(super) fn row(row: &Row, place: &Place, spare: &[String]) -> Result<String> 
 
 /// The manifest of a row's example.
 pub(super) fn example(row: &Row) -> Result<String> {
-    read(&run::root().join("examples/networking").join(&row.example))
+    let folder = if row.is_networking() { "examples/networking" } else { "examples/jails" };
+    read(&run::root().join(folder).join(&row.example))
 }
 
 /// A fresh folder on this machine; its path is short, because sockets are made in it.

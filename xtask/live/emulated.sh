@@ -59,9 +59,33 @@ as_found() {
 
 root() { must host mkdir -p "$ROOTS/$1/dev"; }
 
+# They are there.
+writable() { :; }
+
 ruleset() {
     must host devfs rule -s "$1" add include 5
     must host devfs rule -s "$1" add path 'bpf*' unhide
+}
+
+# As the emulator's tar(1) reads it.
+tarball() {
+    host sh -c "echo '#tar
+d .
+d ./bin
+f ./bin/sh sh
+d ./dev
+d ./etc
+f ./etc/passwd root
+d ./lib
+F ./lib/libc.so.7 libc
+d ./root
+d ./tmp
+d ./usr
+d ./usr/bin
+f ./usr/bin/true true
+d ./var
+d ./var/empty
+#end' >'$1'"
 }
 
 advertise() {

@@ -148,6 +148,17 @@ root() {
     must mount_nullfs -o ro "$BASE" "$ROOTS/$1"
 }
 
+# writable JAIL FOLDER…: empty folders of the jail's own in its root.
+writable() {
+    jail=$1
+    shift
+    root "$jail"
+    for folder in "$@"; do
+        undo "! mount -p | awk '{ print \$2 }' | grep -qx $ROOTS/$jail/$folder || umount $ROOTS/$jail/$folder"
+        must mount -t tmpfs -o size=4m tmpfs "$ROOTS/$jail/$folder"
+    done
+}
+
 # ruleset NUMBER: of devfs, as the examples' READMEs have it: a jail's, with bpf.
 ruleset() {
     if host devfs rule showsets | grep -qx "$1"; then return; fi
@@ -179,6 +190,23 @@ install_agent() {
     mkdir -p /usr/local/sbin
     undo "rm $installed"
     must ln -s "$PROGRAMS/cellblock-agent" $installed
+}
+
+# tarball FILE: a base system in small, with all that is special in a whole one: hard links, file flags, links, empty mount points.
+tarball() {
+    made=$DIR/base
+    undo "! [ -d $made ] || chflags -R 0 $made; rm -rf $made"
+    for folder in bin dev etc lib libexec media mnt net proc root sbin tmp usr/bin usr/lib usr/libexec usr/local usr/sbin usr/share var/empty var/run var/tmp; do
+        mkdir -p "$made/$folder" || return
+    done
+    for folder in bin etc lib libexec sbin; do (cd "$BASE/$folder" && tar -cf - .) | tar -xpf - -C "$made/$folder" || return; done
+    for file in usr/bin/nc usr/bin/true usr/bin/id usr/bin/env; do [ ! -f "$BASE/$file" ] || cp -p "$BASE/$file" "$made/$file" || return; done
+    ln "$made/bin/sh" "$made/bin/-sh"
+    ln -s usr/src/sys "$made/sys"
+    chflags schg "$made/lib/libc.so.7" "$made/libexec/ld-elf.so.1" "$made/sbin/init"
+    chflags schg "$made/var/empty"
+    chmod 1777 "$made/tmp" "$made/var/tmp"
+    tar -cf "$1" -C "$made" .
 }
 
 files() { cksum /etc/rc.conf /etc/pf.conf /etc/jail.conf /etc/devfs.rules /etc/sysctl.conf 2>/dev/null; }

@@ -154,6 +154,8 @@ snapshot() {
         host ngctl list | awk '$1 == "Name:" && $4 != "socket" { print $2, $4 }' | sort
         say '# mount -p'
         host mount -p
+        say '# rctl'
+        host rctl
         say '# sysctl'
         host sysctl net.inet.ip.forwarding net.inet6.ip6.forwarding
         say '# files'
@@ -196,6 +198,23 @@ substituted() {
 
 roots() {
     for jail in $(substituted | sed -n "s|.*path: $ROOTS/\([a-z0-9-]*\).*|\1|p"); do root "$jail"; done
+}
+
+is_absent() { ! host ls -d "$1" >/dev/null 2>&1; }
+flat_mounts() { host mount -p | awk '{ print $2, $3, $4 }'; }
+
+# image: a storage, and a tarball of the host's base system where the example has one of a release.
+image() {
+    STORAGE=$DIR/storage
+    undo "host rm -rf $STORAGE"
+    must host mkdir -p "$STORAGE"
+    undo "host rm -f $DIR/base.tar"
+    tarball "$DIR/base.tar" || fail 'no tarball of the base system'
+    digest=$(host sha256 -q "$DIR/base.tar") || fail 'no digest of the tarball'
+    adapt() {
+        sed -e 's|/bin/sh /etc/rc$|/usr/bin/true|' -e 's|/bin/sh /etc/rc.shutdown$|/usr/bin/true|' \
+            -e "s|storage: .*|storage: {path: $STORAGE}|" -e "s|tarball: .*|tarball: $DIR/base.tar|" -e "s|sha256: .*|sha256: \"$digest\"|"
+    }
 }
 
 # up: the controller, the agent, and the example as it is.

@@ -44,6 +44,13 @@ mod visited;
 use started::Started;
 pub use visited::visit_by;
 
+/// This very program, wherever it was started from; where it is gone from there (an update has put another in its place), the one that is installed.
+fn own_program() -> String {
+    let own = std::env::current_exe().ok().filter(|path| path.is_file());
+    let own = own.and_then(|path| path.to_str().map(str::to_owned));
+    own.unwrap_or_else(|| Program::Agent.path().to_owned())
+}
+
 /// A command in a process group and with an environment of its own.
 fn prepared(program: &str, arguments: &[String]) -> std::process::Command {
     let mut command = bare(program, arguments);
@@ -180,10 +187,7 @@ impl System for Real {
     }
 
     fn visit(&self, visit: &Visit) -> Result<Visited, SystemError> {
-        visit_by(
-            &[Program::Agent.path().to_owned(), "enter".to_owned()],
-            visit,
-        )
+        visit_by(&[own_program(), "enter".to_owned()], visit)
     }
 
     fn read_log(

@@ -8,6 +8,8 @@ outside6 lvlan lv1 2001:db8:51::1/64
 ruleset 40
 advertise lvlan lv1
 lend lvlan 198.51.100.1 198.51.100.100 020000005110
+# dhclient(8) ends where it can keep no lease.
+writable guest var/db var/run
 up
 own() { host ifconfig -j www lan0 inet6 | awk '$1 == "inet6" && $0 ~ /autoconf/ { print $2 }'; }
 holds 'www has an address by advertisement' shows '2001:db8:51:' own

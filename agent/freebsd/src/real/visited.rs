@@ -30,7 +30,7 @@ const ASK: Duration = Duration::from_millis(50);
 /// It could not be started, or there is no terminal to be had.
 pub fn visit_by(helper: &[String], visit: &Visit) -> Result<Visited, SystemError> {
     let lost = |source: io::Error| SystemError::Spawn {
-        line: visit.argv.join(" "),
+        line: [helper, &visit.argv].concat().join(" "),
         source,
     };
     match &visit.terminal {

@@ -166,8 +166,7 @@ impl Goal {
 
 fn condition_reached(object: &Stored, kind: &str, status: &str) -> Result<(), String> {
     // An image is ready by being there: what is made of it, its jails tell.
-    let is_image = object.value.get("kind").and_then(Value::as_str) == Some("Image");
-    if is_image && kind == READY && status == "True" {
+    if object.kind == Kind::Image && kind == READY && status == "True" {
         return Ok(());
     }
     let found = condition(object, kind);

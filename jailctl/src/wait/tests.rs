@@ -81,6 +81,14 @@ fn the_condition_that_is_waited_for_tells_its_own_reason() {
 }
 
 #[test]
+fn an_image_is_ready_by_being_there() {
+    let image = going(Kind::Image, json!({}));
+    assert_eq!(goal("condition=Ready").reached(Some(&image)), Ok(()));
+    assert!(goal("condition=Ready").reached(None).is_err());
+    assert!(goal("condition=InUse").reached(Some(&image)).is_err());
+}
+
+#[test]
 fn a_condition_of_an_earlier_spec_does_not_count_and_says_so() {
     let object = jail(json!({"binding": {"host": "h"}, "conditions": [
         {"type": "Ready", "status": "True", "observedGeneration": 1}]}));

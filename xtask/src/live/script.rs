@@ -140,7 +140,11 @@ pub(super) fn row(row: &Row, place: &Place, spare: &[String]) -> Result<String> 
 
 /// The manifest of a row's example.
 pub(super) fn example(row: &Row) -> Result<String> {
-    let folder = if row.is_networking() { "examples/networking" } else { "examples/jails" };
+    let folder = if row.is_networking() {
+        "examples/networking"
+    } else {
+        "examples/jails"
+    };
     read(&run::root().join(folder).join(&row.example))
 }
 

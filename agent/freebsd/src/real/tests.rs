@@ -5,9 +5,10 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use super::{OUTPUT_BYTES_MAX, Real};
+use super::{OUTPUT_BYTES_MAX, Real, own_program, visit_by};
 use crate::command::Command;
 use crate::system::{System as _, SystemError};
+use crate::visit::Visit;
 
 fn sh(script: &str) -> Command {
     Command {
@@ -156,6 +157,29 @@ fn a_missing_program_is_an_error_with_its_name() {
     };
     let error = Real.run(&command).expect_err("there is no such program");
     assert_eq!(error.to_string(), "cannot run `/nonexistent/program`");
+}
+
+#[test]
+fn a_visit_whose_helper_is_missing_names_the_helper() {
+    let visit = Visit {
+        argv: vec!["/bin/sh".to_owned()],
+        terminal: None,
+    };
+    let error = visit_by(
+        &["/nonexistent/agent".to_owned(), "enter".to_owned()],
+        &visit,
+    );
+    let error = error.err().expect("there is no such program");
+    assert_eq!(
+        error.to_string(),
+        "cannot run `/nonexistent/agent enter /bin/sh`"
+    );
+}
+
+#[test]
+fn a_visit_is_helped_by_the_running_program_wherever_it_is() {
+    let own = std::env::current_exe().expect("this test is a program");
+    assert_eq!(own_program(), own.to_string_lossy());
 }
 
 #[test]

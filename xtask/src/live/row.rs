@@ -82,7 +82,8 @@ impl fmt::Display for Needs {
 impl Row {
     /// Whether it is one of the arrangements N0 to N20.
     pub(super) fn is_networking(&self) -> bool {
-        let rest = self.name.strip_prefix('n').unwrap_or_default();
+        let example = self.example.to_str().unwrap_or_default();
+        let rest = example.strip_prefix('n').unwrap_or_default();
         rest.starts_with(|c: char| c.is_ascii_digit())
     }
 

@@ -226,7 +226,7 @@ impl Index {
     }
 
     /// The jails that depend on one, by name.
-    pub fn dependents<'a>(&'a self, jail: &str) -> impl Iterator<Item = &'a Jail> + use<'a> {
+    pub fn depending<'a>(&'a self, jail: &str) -> impl Iterator<Item = &'a Jail> + use<'a> {
         let names = self.dependents.get(jail).into_iter().flatten();
         names.filter_map(|name| self.jail(name))
     }

@@ -717,13 +717,15 @@ impl<'a> Resolver<'a, '_> {
         let base = super::images::base(self.view, self.observed, jail);
         let conf = jailconf::render(
             jail,
-            &path,
-            base.as_deref(),
-            &self.settings.console(jail.jail_name()),
+            &jailconf::Place {
+                path: &path,
+                base: base.as_deref(),
+                console: &self.settings.console(jail.jail_name()),
+                stops_before: &order::stops_before(self.view, jail),
+            },
             &networking,
             jail.spec.firewall_inside().map(|_| &files),
             cluster,
-            &order::stops_before(self.view, jail),
         );
         let conf_path = self.settings.conf(jail.jail_name());
         self.desired.jails.insert(

@@ -48,21 +48,36 @@ pub struct JailConf {
     pub digest: String,
 }
 
-/// Renders the jail.conf of `jail`. `path` is its root on the host, `base` what a thin one has of others, `console` where the output of its hooks goes unless a parameter
-/// says otherwise; `pf_files` what the pf of its own stack is loaded with, the rules and the main ruleset; `cluster` is given where the kernel's jails have `meta`.
+/// Where a jail stands on its host.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place<'a> {
+    /// Its root.
+    pub path: &'a str,
+    /// What a thin one has of others.
+    pub base: Option<&'a str>,
+    /// Where the output of its hooks goes unless a parameter says otherwise.
+    pub console: &'a str,
+    /// The jails by their names in jls(8) that stop after it.
+    pub stops_before: &'a [&'a str],
+}
+
+/// Renders the jail.conf of `jail`. `pf_files` what the pf of its own stack is loaded with, the rules and the main ruleset; `cluster` is given where the kernel's jails have `meta`.
 ///
 /// Without `exec.consolelog` a daemon that `exec.start` leaves behind would write into jail(8)'s standard output, which ends with jail(8).
 #[must_use]
 pub fn render(
     jail: &JailView,
-    path: &str,
-    base: Option<&str>,
-    console: &str,
+    place: &Place<'_>,
     networking: &Networking,
     pf_files: Option<&(String, String)>,
     cluster: Option<&str>,
-    stops_before: &[&str],
 ) -> JailConf {
+    let Place {
+        path,
+        base,
+        console,
+        stops_before,
+    } = *place;
     let name = jail.jail_name();
     let digest = Meaning::of(jail, path, networking).digest();
     let mut text = Text(String::with_capacity(TEXT_BYTES));

@@ -64,7 +64,7 @@ pub(super) fn of_jail_on(index: &Index, jail: &Jail, host: &str, problems: &mut 
             ));
         }
     }
-    for dependent in index.dependents(&jail.metadata.name) {
+    for dependent in index.depending(&jail.metadata.name) {
         if let Some(other) = elsewhere(index, dependent, host) {
             problems.push(Problem::new(
                 "DependencyElsewhere",

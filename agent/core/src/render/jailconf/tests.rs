@@ -24,6 +24,14 @@ fn jail(parameters: &[(&str, ParameterValue)]) -> JailView {
     }
 }
 
+fn place<'a>(path: &'a str, console: &'a str) -> Place<'a> {
+    Place {
+        path,
+        console,
+        ..Place::default()
+    }
+}
+
 #[test]
 fn shared_ip_jail_has_its_addresses_in_order() {
     let networking = Networking::Shared {
@@ -37,9 +45,7 @@ fn shared_ip_jail_has_its_addresses_in_order() {
     };
     let conf = render(
         &jail(&[("securelevel", ParameterValue::Number(3))]),
-        "/jails/www",
-        None,
-        "/var/db/cellblock/jails/www.console",
+        &place("/jails/www", "/var/db/cellblock/jails/www.console"),
         &networking,
         None,
         Some("c1"),
@@ -58,9 +64,7 @@ fn nothing_breaks_out_of_a_value() {
     let evil = "x\"; } evil { path = \"/\"; $(id) ${name} \\";
     let conf = render(
         &jail(&[("exec.start", ParameterValue::Text(evil.to_owned()))]),
-        "/",
-        None,
-        "/c",
+        &place("/", "/c"),
         &Networking::None,
         None,
         None,
@@ -78,9 +82,7 @@ fn nothing_breaks_out_of_a_value() {
 fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
     let base = render(
         &jail(&[]),
-        "/jails/www",
-        None,
-        "/c",
+        &place("/jails/www", "/c"),
         &Networking::None,
         None,
         None,
@@ -89,9 +91,7 @@ fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
         base.digest,
         render(
             &jail(&[]),
-            "/jails/www",
-            None,
-            "/elsewhere",
+            &place("/jails/www", "/elsewhere"),
             &Networking::None,
             None,
             Some("c1")
@@ -102,9 +102,7 @@ fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
         base.digest,
         render(
             &jail(&[]),
-            "/jails/other",
-            None,
-            "/c",
+            &place("/jails/other", "/c"),
             &Networking::None,
             None,
             None
@@ -120,9 +118,7 @@ fn the_digest_knows_nothing_of_the_mark_nor_of_where_the_console_goes() {
     });
     let mounted = render(
         &mounted,
-        "/jails/www/",
-        None,
-        "/c",
+        &place("/jails/www/", "/c"),
         &Networking::None,
         None,
         None,
@@ -155,9 +151,7 @@ fn link_local_addresses_have_the_number_of_their_interface() {
     let render = |index| {
         render(
             &jail(&[]),
-            "/jails/www",
-            None,
-            "/console",
+            &place("/jails/www", "/console"),
             &networking(index),
             None,
             None,

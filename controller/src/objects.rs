@@ -1,65 +1,30 @@
-//! The objects' gRPC service: reads from the watch cache, writes through the writer. Decides nothing.
-
-mod list;
-mod watch;
+//! The objects' gRPC service: turns messages into the verbs' requests and back. Decides nothing.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
-use cellblock_controller_core::admit::{
-    self, Admitted, Outcome, Rejection, Request as Wanted, Through,
-};
+use cellblock_controller_core::admit::{Rejection, Request as Wanted, Through, Validation};
 use cellblock_controller_core::rules::Together;
 use cellblock_proto::v1;
 use cellblock_proto::v1::objects_server::Objects;
-use cellblock_schemas::Uid;
-use futures::Stream;
-use tokio::sync::Semaphore;
+use cellblock_schemas::{Kind, Uid};
+use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use crate::running::{Running, Shared};
+use crate::authorise::caller_of;
 use crate::status::RequestError;
-use crate::{telemetry, wire, writer};
+use crate::verbs::{From, ListQuery, Removal, Selector, Verbs, WatchQuery};
+use crate::{telemetry, wire};
 
 /// Who writes when the client does not say.
 const MANAGER: &str = "jailctl";
 
-/// How many watches a controller serves at once. Each costs a few KiB and a share of every event.
-const WATCHES_MAX: usize = 20_000;
-
 /// The service.
-pub(crate) struct ObjectsService {
-    shared: Arc<Shared>,
-    watches: Arc<Semaphore>,
-}
+pub(crate) struct ObjectsService(Arc<Verbs>);
 
 impl ObjectsService {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
-        }
-    }
-
-    /// Admits a request and writes what follows from it, or only says what would.
-    async fn admit(
-        &self,
-        wanted: Wanted,
-        dry_run: bool,
-    ) -> Result<(Admitted, Option<u64>), RequestError> {
-        let running = self.shared.running()?;
-        if dry_run {
-            let admitted = admit::admit(&running.cache.index(), wanted, &writer::now())?;
-            return Ok((admitted, None));
-        }
-        let written = running
-            .writer
-            .write(|index, now| {
-                let mut admitted = admit::admit(index, wanted.clone(), now)?;
-                Ok::<_, RequestError>((admitted.write.take(), admitted))
-            })
-            .await?;
-        Ok((written.value, written.revision))
+    pub(crate) fn new(verbs: Arc<Verbs>) -> Self {
+        Self(verbs)
     }
 
     async fn apply_all(
@@ -67,63 +32,30 @@ impl ObjectsService {
         request: v1::ApplyRequest,
     ) -> Result<v1::ApplyResponse, RequestError> {
         let together = Arc::new(together(&request.objects));
+        let wanted = request.objects.into_iter().map(|object| {
+            let (kind, document) = wire::document(Some(object))?;
+            Ok(Wanted::Apply {
+                kind,
+                document,
+                through: Through::Object,
+                manager: request.field_manager.clone(),
+                force: request.force,
+                together: together.clone(),
+            })
+        });
         if request.dry_run {
-            return self.rehearse(request, &together);
+            let results = self.0.rehearse(wanted)?;
+            let results = results.into_iter().map(wire::applied).collect();
+            return Ok(v1::ApplyResponse { results });
         }
-        let mut results = Vec::with_capacity(request.objects.len());
-        for object in request.objects {
-            let applied = match wire::document(Some(object)) {
-                Ok((kind, document)) => {
-                    let wanted = Wanted::Apply {
-                        kind,
-                        document,
-                        through: Through::Object,
-                        manager: request.field_manager.clone(),
-                        force: request.force,
-                        together: together.clone(),
-                    };
-                    self.admit(wanted, false).await
-                }
+        let mut results = Vec::new();
+        for wanted in wanted {
+            let applied = match wanted {
+                Ok(wanted) => self.0.write(wanted, Validation::Strict, false).await,
                 Err(error) => Err(error),
             };
             let result: Result<_, Rejection> = match applied {
                 Ok(applied) => Ok(applied),
-                Err(RequestError::Rejected(rejection)) => Err(rejection),
-                Err(error) => return Err(error),
-            };
-            results.push(wire::applied(result));
-        }
-        Ok(v1::ApplyResponse { results })
-    }
-
-    /// A dry run of several objects: each is judged as if those before it had been written, so that what two of them would
-    /// quarrel about is seen before anything is.
-    fn rehearse(
-        &self,
-        request: v1::ApplyRequest,
-        together: &Arc<Together>,
-    ) -> Result<v1::ApplyResponse, RequestError> {
-        let mut index = self.shared.running()?.cache.index().clone();
-        let mut results = Vec::with_capacity(request.objects.len());
-        for object in request.objects {
-            let admitted = wire::document(Some(object)).and_then(|(kind, document)| {
-                let wanted = Wanted::Apply {
-                    kind,
-                    document,
-                    through: Through::Object,
-                    manager: request.field_manager.clone(),
-                    force: request.force,
-                    together: together.clone(),
-                };
-                Ok(admit::admit(&index, wanted, &writer::now())?)
-            });
-            let result = match admitted {
-                Ok(mut admitted) => {
-                    if let Some(write) = admitted.write.take() {
-                        index.rehearse(write);
-                    }
-                    Ok((admitted, None))
-                }
                 Err(RequestError::Rejected(rejection)) => Err(rejection),
                 Err(error) => return Err(error),
             };
@@ -137,7 +69,7 @@ impl ObjectsService {
         wanted: Wanted,
         dry_run: bool,
     ) -> Result<v1::WriteResponse, RequestError> {
-        let (admitted, written) = self.admit(wanted, dry_run).await?;
+        let (admitted, written) = self.0.write(wanted, Validation::Strict, dry_run).await?;
         Ok(v1::WriteResponse {
             object: Some(wire::admitted(&admitted, written)),
             warnings: wire::warnings(&admitted),
@@ -145,51 +77,55 @@ impl ObjectsService {
     }
 
     async fn remove(&self, request: v1::DeleteRequest) -> Result<v1::DeleteResponse, RequestError> {
-        let kind = wire::kind(&request.kind)?;
-        let wanted = Wanted::Delete {
-            kind,
-            name: request.name.clone(),
+        let removal = Removal {
+            kind: wire::kind(&request.kind)?,
+            name: request.name,
             uid: (!request.uid.is_empty()).then_some(Uid(request.uid)),
             revision: (request.revision != 0).then_some(request.revision),
+            dry_run: request.dry_run,
         };
-        let (admitted, written) = self.admit(wanted, request.dry_run).await?;
-        let gone = admitted.outcome == Outcome::Gone;
-        if !gone && !request.dry_run {
-            // Marked; if nobody uses it, it can go now, so that the client need not come back to see it gone.
-            let running = self.shared.running()?;
-            finish(&running, &admitted).await?;
-            let is_gone = running.cache.index().get(kind, &request.name).is_none();
-            return Ok(v1::DeleteResponse {
-                object: Some(wire::admitted(&admitted, written)),
-                gone: is_gone,
-            });
-        }
+        let removed = self.0.delete(removal).await?;
         Ok(v1::DeleteResponse {
-            object: Some(wire::admitted(&admitted, written)),
-            gone,
+            object: Some(wire::admitted(&removed.admitted, removed.written)),
+            gone: removed.gone,
         })
     }
 
-    fn read(&self, request: &v1::GetRequest) -> Result<v1::Object, RequestError> {
+    async fn page(&self, request: v1::ListRequest) -> Result<v1::ListResponse, RequestError> {
         let kind = wire::kind(&request.kind)?;
-        let running = self.shared.running()?;
-        let index = running.cache.index();
-        let entry = index
-            .get(kind, &request.name)
-            .ok_or_else(|| Rejection::not_found(kind, &request.name))?;
-        Ok(wire::object(kind, entry))
+        let selector = Selector::read(&request.label_selector, "")?;
+        let query = ListQuery {
+            limit: request.limit as usize,
+            continue_token: request.continue_token,
+            ..ListQuery::all(kind, selector)
+        };
+        let listed = self.0.list(query).await?;
+        let objects = listed.entries.iter();
+        Ok(v1::ListResponse {
+            objects: objects.map(|entry| wire::object(kind, entry)).collect(),
+            revision: listed.revision,
+            continue_token: listed.continue_token,
+        })
     }
 }
 
-async fn finish(running: &Running, admitted: &Admitted) -> Result<(), RequestError> {
-    running
-        .writer
-        .write(|index, now| {
-            let write = admit::finish(index, admitted.kind, &admitted.name, now.timestamp);
-            Ok::<_, RequestError>((write, ()))
-        })
-        .await?;
-    Ok(())
+/// What a watch is about.
+fn watched(request: &v1::WatchRequest) -> Result<WatchQuery, RequestError> {
+    let selector = Selector::read(&request.label_selector, "")?;
+    Ok(WatchQuery {
+        kinds: match request.kind.as_str() {
+            "" => Kind::ALL.to_vec(),
+            kind => vec![wire::kind(kind)?],
+        },
+        selector: match request.name.as_str() {
+            "" => selector,
+            name => selector.named(name),
+        },
+        from: match request.revision {
+            0 => From::Present(0),
+            revision => From::After(revision),
+        },
+    })
 }
 
 /// What is applied together. What cannot be read is refused by itself.
@@ -299,7 +235,12 @@ impl Objects for ObjectsService {
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Object>, Status> {
-        let read = async { self.read(request.get_ref()) };
+        let read = async {
+            let request = request.into_inner();
+            let kind = wire::kind(&request.kind)?;
+            let entry = self.0.get(kind, &request.name)?;
+            Ok(wire::object(kind, &entry))
+        };
         telemetry::observed("Get", read).await
     }
 
@@ -307,10 +248,7 @@ impl Objects for ObjectsService {
         &self,
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListResponse>, Status> {
-        let listed = async {
-            let running = self.shared.running()?;
-            list::list(&running, request.into_inner()).await
-        };
+        let listed = self.page(request.into_inner());
         telemetry::observed("List", listed).await
     }
 
@@ -318,12 +256,12 @@ impl Objects for ObjectsService {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = caller_of(&request)?;
         let opened = async {
-            let running = self.shared.running()?;
-            let place = self.watches.clone().try_acquire_owned().map_err(|_| {
-                RequestError::Exhausted(format!("this controller serves {WATCHES_MAX} watches already; use another, or try again later"))
-            })?;
-            watch::open(self.shared.clone(), &running, request.into_inner(), place).await
+            let events = self.0.watch(&caller, watched(request.get_ref())?).await?;
+            let events = events.map(|event| event.map(wire::event).map_err(Status::from));
+            let events: Self::WatchStream = Box::pin(events);
+            Ok(events)
         };
         telemetry::observed("Watch", opened).await
     }
@@ -341,11 +279,11 @@ impl Objects for ObjectsService {
         _: Request<v1::VersionRequest>,
     ) -> Result<Response<v1::VersionResponse>, Status> {
         let version = async {
-            let running = self.shared.running()?;
+            let running = self.0.shared.running()?;
             Ok(v1::VersionResponse {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 cluster: running.cluster.0.clone(),
-                store: self.shared.backend.to_owned(),
+                store: self.0.shared.backend.to_owned(),
             })
         };
         telemetry::observed("Version", version).await

@@ -10,6 +10,7 @@ use cellblock_proto::v1::agents_server::AgentsServer;
 use cellblock_proto::v1::objects_server::ObjectsServer;
 use cellblock_proto::v1::visits_server::VisitsServer;
 use tokio::net::TcpListener;
+use tonic::service::Routes;
 use tonic::transport::server::Router;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
@@ -22,8 +23,9 @@ use crate::config::{ConfigError, TlsConfig};
 use crate::controller::StartError;
 use crate::objects::ObjectsService;
 use crate::running::Shared;
+use crate::verbs::Verbs;
 use crate::visits::{self, VisitsService};
-use crate::{metrics_server, telemetry};
+use crate::{metrics_server, rest, telemetry};
 
 /// How large a request may be: many manifests applied at once, or the report of a host with thousands of jails. One object
 /// may have 1 MiB.
@@ -45,6 +47,7 @@ pub(crate) fn router(
     health: HealthServer<impl Health>,
 ) -> Result<Router, StartError> {
     let mut builder = Server::builder()
+        .accept_http1(true)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(STREAMS_MAX);
@@ -58,19 +61,21 @@ pub(crate) fn router(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|error| StartError::Serve(error.to_string()))?;
-    let objects = ObjectsServer::new(ObjectsService::new(shared.clone()))
+    let verbs = Arc::new(Verbs::new(shared.clone()));
+    let objects = ObjectsServer::new(ObjectsService::new(verbs.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let agents = AgentsServer::new(AgentsService::new(shared.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let visits = VisitsServer::new(VisitsService::new(shared.clone()))
         .max_decoding_message_size(visits::MESSAGE_BYTES_MAX);
     let secured = tls.is_some();
-    Ok(builder
-        .add_service(guarded(health, Action::Health, secured))
+    let grpc = Routes::new(guarded(health, Action::Health, secured))
         .add_service(guarded(reflection, Action::Reflection, secured))
         .add_service(guarded(objects, Action::Objects, secured))
         .add_service(guarded(agents, Action::Session, secured))
-        .add_service(guarded(visits, Action::Visit, secured)))
+        .add_service(guarded(visits, Action::Visit, secured));
+    let routes = rest::routes(verbs, grpc.into_axum_router(), secured);
+    Ok(builder.add_routes(routes.into()))
 }
 
 /// Listens for Prometheus; the future serves it.

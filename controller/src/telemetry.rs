@@ -56,7 +56,7 @@ pub(crate) fn metrics() -> Result<PrometheusHandle, BuildError> {
 fn describe() {
     metrics::describe_counter!(
         "cellblock_requests_total",
-        "Requests by method and gRPC code."
+        "Requests by method and code, of gRPC or of HTTP."
     );
     metrics::describe_counter!(
         "cellblock_forbidden_total",
@@ -105,6 +105,23 @@ pub(crate) async fn observed<T>(
         }
     }
     result.map(Response::new)
+}
+
+/// Runs a request of the REST front and counts it.
+pub(crate) async fn served(
+    method: &'static str,
+    request: impl Future<Output = axum::response::Response>,
+) -> axum::response::Response {
+    let in_flight =
+        Counted::new(metrics::gauge!("cellblock_requests_in_flight", "method" => method));
+    let began = Instant::now();
+    let response = request.await;
+    drop(in_flight);
+    metrics::histogram!("cellblock_request_seconds", "method" => method)
+        .record(began.elapsed().as_secs_f64());
+    let code = response.status().as_u16().to_string();
+    metrics::counter!("cellblock_requests_total", "method" => method, "code" => code).increment(1);
+    response
 }
 
 /// Counts one in a gauge for as long as it lives, so that what is dropped half-way is not counted for good.

@@ -10,6 +10,7 @@ use cellblock_schemas::{Generation, HostReport, Kind, Violation};
 use serde_json::Value;
 
 use crate::status::RequestError;
+use crate::verbs::Event;
 
 /// A kind by its name on the wire.
 pub(crate) fn kind(name: &str) -> Result<Kind, RequestError> {
@@ -131,9 +132,21 @@ pub(crate) fn applied(result: Result<(Admitted, Option<u64>), Rejection>) -> v1:
     }
 }
 
-/// One event.
-pub(crate) fn event(what: What, kind: Kind, entry: &Entry) -> v1::WatchEvent {
+/// One event of a watch.
+pub(crate) fn event(event: Event) -> v1::WatchEvent {
     use v1::watch_event::Type;
+    let (what, kind, entry) = match event {
+        Event::Object(what, kind, entry) => (what, kind, entry),
+        Event::Presented(revision) | Event::Bookmark(revision) => {
+            return v1::WatchEvent {
+                r#type: Type::Bookmark.into(),
+                object: Some(v1::Object {
+                    revision,
+                    ..v1::Object::default()
+                }),
+            };
+        }
+    };
     let what = match what {
         What::Added => Type::Added,
         What::Modified => Type::Modified,
@@ -141,18 +154,7 @@ pub(crate) fn event(what: What, kind: Kind, entry: &Entry) -> v1::WatchEvent {
     };
     v1::WatchEvent {
         r#type: what.into(),
-        object: Some(object(kind, entry)),
-    }
-}
-
-/// Nothing happened up to a revision.
-pub(crate) fn bookmark(revision: u64) -> v1::WatchEvent {
-    v1::WatchEvent {
-        r#type: v1::watch_event::Type::Bookmark.into(),
-        object: Some(v1::Object {
-            revision,
-            ..v1::Object::default()
-        }),
+        object: Some(object(kind, &entry)),
     }
 }
 

@@ -16,7 +16,7 @@ mod status;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cellblock_schemas::{Kind, Uid, Violation, Warning};
+use cellblock_schemas::{Kind, Uid, Violation, Warning, part};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -103,6 +103,28 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// A patch as the update that it comes to; every other request as it is.
+    fn whole(self, index: &Index) -> Result<Self, Rejection> {
+        let Self::Patch {
+            kind,
+            name,
+            patch,
+            through,
+            manager,
+        } = self
+        else {
+            return Ok(self);
+        };
+        Ok(Self::Update {
+            kind,
+            document: patch::patched(index, kind, &name, &patch)?,
+            through,
+            manager,
+        })
+    }
+}
+
 /// The part of an object that a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Through {
@@ -120,6 +142,18 @@ impl Through {
             Self::Status => "status",
         }
     }
+}
+
+/// What becomes of fields that a kind does not have, as Kubernetes' `fieldValidation` (apimachinery, `apis/meta/v1/types.go`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Validation {
+    /// They are refused, like everything else that does not fit.
+    #[default]
+    Strict,
+    /// They are left out, and the client is told so.
+    Warn,
+    /// They are left out.
+    Ignore,
 }
 
 /// What an admission may not find out itself.
@@ -272,6 +306,39 @@ impl Rejection {
     }
 }
 
+/// Admits a request, with what its client wants to become of fields that its kind does not have.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn admit_as(
+    index: &Index,
+    request: Request,
+    validation: Validation,
+    now: &Now,
+) -> Result<Admitted, Rejection> {
+    let (Validation::Warn | Validation::Ignore) = validation else {
+        return admit(index, request, now);
+    };
+    let mut request = request.whole(index)?;
+    let dropped = match &mut request {
+        Request::Apply { kind, document, .. }
+        | Request::Create { kind, document, .. }
+        | Request::Update { kind, document, .. } => part::drop_unknown(*kind, document),
+        Request::Patch { .. } | Request::Delete { .. } => Vec::new(),
+    };
+    let mut admitted = admit(index, request, now)?;
+    if validation == Validation::Warn {
+        admitted.warnings.extend(dropped.into_iter().map(|field| {
+            let message = format!("unknown field \"{field}\", which is left out");
+            Warning {
+                field: String::new(),
+                message,
+            }
+        }));
+    }
+    Ok(admitted)
+}
+
 /// Admits a request.
 ///
 /// # Errors
@@ -310,20 +377,8 @@ pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rej
             through: Through::Status,
             manager,
         } => status::update(index, kind, document, &manager, now),
-        Request::Patch {
-            kind,
-            name,
-            patch,
-            through,
-            manager,
-        } => {
-            let document = patch::patched(index, kind, &name, &patch)?;
-            let request = Request::Update {
-                kind,
-                document,
-                through,
-                manager,
-            };
+        request @ Request::Patch { .. } => {
+            let request = request.whole(index)?;
             admit(index, request, now)
         }
         Request::Delete {

@@ -104,8 +104,9 @@ fn read(
     if let Some(problem) = problem {
         let help = "say who applies; fields belong to whoever applied them";
         let message = format!("the field manager {problem}");
+        // A missing or senseless option is invalid like a field (apimachinery, `apis/meta/v1/validation`, `ValidatePatchOptions`).
         return Err(Rejection::new(
-            Reason::BadRequest,
+            Reason::Invalid,
             kind,
             &name,
             "fieldManager",

@@ -189,10 +189,10 @@ fn an_application_without_a_name_or_with_records_of_its_own_is_refused() {
     let mut world = world();
     let refused = |found: Result<_, Rejection>| found.map(drop).expect_err("refused");
     let nobody = refused(world.apply_as("", publish(80), false));
-    assert_eq!(nobody.reason, Reason::BadRequest);
+    assert_eq!(nobody.reason, Reason::Invalid);
     assert!(nobody.to_string().contains("field manager"), "{nobody}");
     let long = refused(world.apply_as(&"m".repeat(129), publish(80), false));
-    assert_eq!(long.reason, Reason::BadRequest);
+    assert_eq!(long.reason, Reason::Invalid);
     let mut recorded = publish(80);
     recorded["metadata"]["managedFields"] =
         json!([{"manager": "m", "operation": "Apply", "apiVersion": "cellblock.dev/v1alpha1"}]);

@@ -1,26 +1,21 @@
 //! Watches: what happened since a revision and what happens, filtered for one client. Every watch reads the same batches;
 //! an object is encoded once, whoever receives it.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_controller_core::index::{Entry, ObjectEvent, What};
-use cellblock_proto::v1;
 use cellblock_schemas::Kind;
-use cellblock_schemas::selector::LabelSelector;
 use futures::Stream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::error::RecvError;
-use tonic::Status;
 
-use super::list::selector;
+use super::Selector;
+use super::places::Place;
 use crate::cache::{Batch, Subscription};
 use crate::running::{Running, Shared};
 use crate::status::RequestError;
 use crate::telemetry::Counted;
-use crate::wire;
 
 /// How often a quiet watch says up to where it has seen everything, so that its client resumes from there.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(10);
@@ -36,49 +31,78 @@ enum Next {
     Leave,
 }
 
-type Events = Pin<Box<dyn Stream<Item = Result<v1::WatchEvent, Status>> + Send>>;
+/// What a watch tells.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// An object came, changed or went.
+    Object(What, Kind, Arc<Entry>),
+    /// Everything that there was has been told, as of a revision.
+    Presented(u64),
+    /// Nothing happened up to a revision.
+    Bookmark(u64),
+}
 
-/// What one client wants to see.
-struct Filter {
-    kinds: Vec<Kind>,
-    name: Option<String>,
-    selector: LabelSelector,
+/// What happens, until an error.
+pub(crate) type Events = Pin<Box<dyn Stream<Item = Result<Event, RequestError>> + Send>>;
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// With what is there, as of some revision not older than this one.
+    Present(u64),
+    /// With what happens after now.
+    Now,
+    /// With what happened after a revision.
+    After(u64),
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchQuery {
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) selector: Selector,
+    pub(crate) from: From,
 }
 
 /// Opens a watch. `place` is held for as long as it is open.
 pub(super) async fn open(
     shared: Arc<Shared>,
     running: &Arc<Running>,
-    request: v1::WatchRequest,
-    place: OwnedSemaphorePermit,
+    query: WatchQuery,
+    place: Place,
 ) -> Result<Events, RequestError> {
-    let filter = Filter {
-        kinds: match request.kind.as_str() {
-            "" => Kind::ALL.to_vec(),
-            kind => vec![wire::kind(kind)?],
-        },
-        name: (!request.name.is_empty()).then_some(request.name),
-        selector: selector(&request.label_selector)?,
-    };
     let cache = &running.cache;
-    let (present, revision, subscription) = if request.revision == 0 {
-        let ((present, revision), subscription) =
-            cache.snapshot(|index| (filter.present(index), index.revision()));
-        (Some(present), revision, subscription)
+    let (From::Present(least) | From::After(least)) = query.from else {
+        let (revision, subscription) = cache.snapshot(|index| index.revision());
+        let applied = cache.applied();
+        return Ok(Box::pin(events(
+            shared,
+            applied,
+            query,
+            None,
+            revision,
+            subscription,
+            place,
+        )));
+    };
+    if least != 0 && !cache.reached(least, FUTURE_PATIENCE).await {
+        return Err(RequestError::Future {
+            asked: least,
+            newest: cache.index().revision(),
+        });
+    }
+    let (present, revision, subscription) = if let From::After(revision) = query.from {
+        (None, revision, cache.subscribe(revision)?)
     } else {
-        if !cache.reached(request.revision, FUTURE_PATIENCE).await {
-            return Err(RequestError::Future {
-                asked: request.revision,
-                newest: cache.index().revision(),
-            });
-        }
-        (None, request.revision, cache.subscribe(request.revision)?)
+        let ((present, revision), subscription) =
+            cache.snapshot(|index| (query.present(index), index.revision()));
+        (Some(present), revision, subscription)
     };
     let applied = cache.applied();
     Ok(Box::pin(events(
         shared,
         applied,
-        filter,
+        query,
         present,
         revision,
         subscription,
@@ -89,20 +113,20 @@ pub(super) async fn open(
 fn events(
     shared: Arc<Shared>,
     applied: tokio::sync::watch::Receiver<u64>,
-    filter: Filter,
+    filter: WatchQuery,
     present: Option<Vec<(Kind, Arc<Entry>)>>,
     mut seen: u64,
     subscription: Subscription,
-    place: OwnedSemaphorePermit,
-) -> impl Stream<Item = Result<v1::WatchEvent, Status>> + Send {
+    place: Place,
+) -> impl Stream<Item = Result<Event, RequestError>> + Send {
     async_stream::try_stream! {
         let _place = place;
         let _open = Counted::new(metrics::gauge!("cellblock_watches"));
         if let Some(present) = present {
             for (kind, entry) in present {
-                yield wire::event(What::Added, kind, &entry);
+                yield Event::Object(What::Added, kind, entry);
             }
-            yield wire::bookmark(seen);
+            yield Event::Presented(seen);
         }
         let Subscription { missed, mut coming } = subscription;
         for batch in missed {
@@ -141,7 +165,7 @@ fn events(
                     if coming.is_empty() && reached > told {
                         seen = seen.max(reached);
                         told = seen;
-                        yield wire::bookmark(seen);
+                        yield Event::Bookmark(seen);
                     }
                 }
             }
@@ -149,49 +173,40 @@ fn events(
     }
 }
 
-impl Filter {
+impl WatchQuery {
     fn present(&self, index: &cellblock_controller_core::Index) -> Vec<(Kind, Arc<Entry>)> {
         let mut present = Vec::new();
         for kind in &self.kinds {
-            match &self.name {
+            match self.selector.name() {
                 Some(name) => {
                     present.extend(index.get(*kind, name).map(|entry| (*kind, entry.clone())))
                 }
                 None => present.extend(index.list(*kind, None).map(|entry| (*kind, entry.clone()))),
             }
         }
-        present.retain(|(_, entry)| self.selector.matches(&entry.object.metadata().labels));
+        present.retain(|(_, entry)| self.selector.matches(entry));
         present
     }
 
     /// The events of a batch that this client sees.
-    fn of<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = v1::WatchEvent> + use<'a> {
+    fn of<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = Event> + use<'a> {
         batch.events.iter().filter_map(|event| self.event(event))
     }
 
     /// An object that comes to match the selector is added, one that ceases to is deleted, whatever really happened to it.
-    fn event(&self, event: &ObjectEvent) -> Option<v1::WatchEvent> {
-        if !self.kinds.contains(&event.kind)
-            || self
-                .name
-                .as_ref()
-                .is_some_and(|name| *name != event.entry.name())
-        {
+    fn event(&self, event: &ObjectEvent) -> Option<Event> {
+        if !self.kinds.contains(&event.kind) {
             return None;
         }
-        let labels =
-            |entry: &Entry| -> BTreeMap<String, String> { entry.object.metadata().labels.clone() };
-        let before = event
-            .before
-            .as_ref()
-            .is_some_and(|before| self.selector.matches(&labels(before)));
-        let after = event.what != What::Deleted && self.selector.matches(&labels(&event.entry));
+        let before = event.before.as_ref();
+        let before = before.is_some_and(|before| self.selector.matches(before));
+        let after = event.what != What::Deleted && self.selector.matches(&event.entry);
         let what = match (before, after) {
             (false, false) => return None,
             (false, true) => What::Added,
             (true, true) => What::Modified,
             (true, false) => What::Deleted,
         };
-        Some(wire::event(what, event.kind, &event.entry))
+        Some(Event::Object(what, event.kind, event.entry.clone()))
     }
 }

@@ -1,0 +1,103 @@
+//! The REST front: the objects as a Kubernetes API, so that kubectl and other programs that speak to kube-apiserver work against a
+//! controller unmodified.
+//!
+//! ```text
+//!  request ─► guard (who asks, may they) ─► route ─► options, body ─► verbs ─► answer as JSON, YAML, Table or metadata
+//!                                              └─► discovery, openapi, reviews
+//! ```
+//!
+//! It only translates: every verb is [`crate::verbs`]', every refusal of an object the core's. It is served on the listener of
+//! gRPC, behind the same certificates and the same function that says who may do what.
+//!
+//! What a client may rely on is kube-apiserver's behaviour; where that was looked up, the comment names the file of
+//! kubernetes/kubernetes or of the library that it is in.
+
+mod body;
+mod discovery;
+mod failure;
+mod guard;
+mod media;
+mod objects;
+mod openapi;
+mod query;
+mod reviews;
+mod table;
+mod watch;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{any, get, post};
+
+use crate::verbs::Verbs;
+use failure::Failure;
+
+/// What every handler needs.
+#[derive(Clone)]
+struct Front {
+    verbs: Arc<Verbs>,
+}
+
+/// The routes, each behind the guard, beside those of gRPC.
+pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, secured: bool) -> Router {
+    let front = Front { verbs };
+    let collection = format!("/apis/{}/{{resource}}", cellblock_schemas::API_VERSION);
+    let rest = Router::new()
+        .route("/version", get(discovery::version))
+        .route("/healthz", get(discovery::alive))
+        .route("/livez", get(discovery::alive))
+        .route("/readyz", get(discovery::ready))
+        .route("/api", get(discovery::legacy))
+        .route("/api/", get(discovery::legacy))
+        .route("/apis", get(discovery::groups))
+        .route("/apis/", get(discovery::groups))
+        .route("/apis/{group}", get(discovery::group))
+        .route("/apis/{group}/", get(discovery::group))
+        .route("/apis/{group}/{version}", get(discovery::resources))
+        .route("/apis/{group}/{version}/", get(discovery::resources))
+        .route("/openapi/v2", get(openapi::v2))
+        .route("/openapi/v3", get(openapi::index))
+        .route("/openapi/v3/", get(openapi::index))
+        .route("/openapi/v3/{*path}", get(openapi::document))
+        .route(
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            post(reviews::access),
+        )
+        .route(
+            "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+            post(reviews::rules),
+        )
+        .route(
+            "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+            post(reviews::identity),
+        )
+        .route(&collection, any(objects::collection))
+        .route(&format!("{collection}/{{name}}"), any(objects::single))
+        .route(
+            &format!("{collection}/{{name}}/{{subresource}}"),
+            any(objects::subresource),
+        )
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(front)
+        .layer(middleware::from_fn(move |request, next| {
+            guard::guard(secured, request, next)
+        }));
+    grpc.merge(rest).fallback(nowhere)
+}
+
+/// What no route is for, in the words of whom it was asked by.
+async fn nowhere(request: Request) -> Response {
+    let media = request.headers().get("content-type");
+    if media.is_some_and(|media| media.as_bytes().starts_with(b"application/grpc")) {
+        return tonic::Status::unimplemented("").into_http();
+    }
+    Failure::no_such_path().into()
+}
+
+async fn not_allowed() -> Response<Body> {
+    Failure::not_allowed().into()
+}

@@ -1,0 +1,190 @@
+//! Bodies of requests: bounded, of a known form, read into a document.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use cellblock_controller_core::admit::Validation;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::failure::Failure;
+
+/// How large a body may be, as kube-apiserver's `MaxRequestBodyBytes` (`apiserver/pkg/server/config.go`).
+const BODY_BYTES_MAX: usize = 3 << 20;
+
+/// How many fields that stand twice are told.
+const TWICE_MAX: usize = 10;
+
+/// What a body is, by its `Content-Type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    /// A document.
+    Json,
+    /// Likewise.
+    Yaml,
+    MergePatch,
+    JsonPatch,
+    Apply,
+}
+
+impl Media {
+    /// What the headers say. Absent means JSON to kube-apiserver; here it is refused, as it is all that a web page can leave away.
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let said = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let name = said.split(';').next().unwrap_or_default().trim();
+        match name.to_ascii_lowercase().as_str() {
+            "application/json" => Some(Self::Json),
+            "application/yaml" => Some(Self::Yaml),
+            "application/merge-patch+json" => Some(Self::MergePatch),
+            "application/json-patch+json" => Some(Self::JsonPatch),
+            "application/apply-patch+yaml" => Some(Self::Apply),
+            _ => None,
+        }
+    }
+
+    /// The form of a document.
+    pub(super) fn document(headers: &HeaderMap) -> Result<Self, Failure> {
+        let known = "application/json, application/yaml";
+        let media = Self::of(headers).filter(|media| matches!(media, Self::Json | Self::Yaml));
+        media.ok_or_else(|| Failure::unsupported_media(known))
+    }
+
+    /// The form of a patch. A strategic merge patch has no meaning for kinds that are not Kubernetes' own, as for custom
+    /// resources there.
+    pub(super) fn patch(headers: &HeaderMap) -> Result<Self, Failure> {
+        let known = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+        let media = Self::of(headers).filter(|media| !matches!(media, Self::Json | Self::Yaml));
+        media.ok_or_else(|| Failure::unsupported_media(known))
+    }
+}
+
+/// A body as it is.
+pub(super) async fn bytes(body: Body) -> Result<Bytes, Failure> {
+    let read = to_bytes(body, BODY_BYTES_MAX).await;
+    read.map_err(|_| Failure::too_large(BODY_BYTES_MAX))
+}
+
+/// A document, and what there is to be told about it. What stands twice is refused or told, as an unknown field would be.
+pub(super) fn document(
+    media: Media,
+    bytes: &[u8],
+    validation: Validation,
+) -> Result<(Value, Vec<String>), Failure> {
+    let unreadable = |error: &dyn fmt::Display| {
+        Failure::bad_request(format!("the body of the request cannot be read: {error}"))
+    };
+    let looks_like_json = bytes.trim_ascii_start().first() == Some(&b'{');
+    if media == Media::Yaml || (media == Media::Apply && !looks_like_json) {
+        let read = serde_saphyr::from_slice::<Value>(bytes);
+        return read
+            .map(|document| (document, Vec::new()))
+            .map_err(|error| unreadable(&error));
+    }
+    let twice = RefCell::new(Vec::new());
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let seed = Reading {
+        path: "",
+        twice: &twice,
+    };
+    let document = seed.deserialize(&mut reader).and_then(|document| {
+        reader.end()?;
+        Ok(document)
+    });
+    let document = document.map_err(|error| unreadable(&error))?;
+    let twice = twice.into_inner();
+    let sentences = twice
+        .iter()
+        .map(|field| format!("duplicate field {field:?}"));
+    match validation {
+        Validation::Strict if !twice.is_empty() => {
+            let sentences: Vec<_> = sentences.collect();
+            Err(Failure::bad_request(format!(
+                "strict decoding error: {}",
+                sentences.join(", ")
+            )))
+        }
+        Validation::Strict | Validation::Warn => Ok((document, sentences.collect())),
+        Validation::Ignore => Ok((document, Vec::new())),
+    }
+}
+
+/// Reads JSON and notes which fields stand twice; the last one counts, as with Go's `encoding/json`.
+struct Reading<'a> {
+    path: &'a str,
+    twice: &'a RefCell<Vec<String>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reading<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        loop {
+            let path = format!("{}[{}]", self.path, list.len());
+            let seed = Reading {
+                path: &path,
+                twice: self.twice,
+            };
+            match items.next_element_seed(seed)? {
+                Some(item) => list.push(item),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let dot = if self.path.is_empty() { "" } else { "." };
+            let path = format!("{}{dot}{name}", self.path);
+            let seed = Reading {
+                path: &path,
+                twice: self.twice,
+            };
+            let value = members.next_value_seed(seed)?;
+            if map.insert(name, value).is_some() && self.twice.borrow().len() < TWICE_MAX {
+                self.twice.borrow_mut().push(path);
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}

@@ -1,0 +1,99 @@
+//! Who asks, and whether they may: before every request of the REST front.
+
+use std::net::IpAddr;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, Uri, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+
+use super::failure::Failure;
+use crate::authorise::{Action, authorise};
+use crate::identity::identify;
+use crate::telemetry;
+
+/// Lets in who may.
+pub(super) async fn guard(secured: bool, mut request: Request, next: Next) -> Response {
+    let connection = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+    let certificates = connection.and_then(TlsConnectInfo::peer_certs);
+    let caller = identify(
+        secured,
+        certificates
+            .as_ref()
+            .map_or(&[][..], |certs| certs.as_slice()),
+    );
+    let action = action(request.uri().path());
+    let refused = if let Err(error) = authorise(&caller, action) {
+        Some(Failure::from(error))
+    } else {
+        browser(secured, request.uri(), request.headers()).map(Failure::forbidden)
+    };
+    if let Some(failure) = refused {
+        metrics::counter!("cellblock_forbidden_total").increment(1);
+        tracing::warn!(?action, failure = %failure.status()["message"], "forbidden");
+        return failure.into();
+    }
+    request.extensions_mut().insert(caller);
+    telemetry::served(method(&request), next.run(request)).await
+}
+
+fn action(path: &str) -> Action<'static> {
+    match path {
+        "/version" | "/healthz" | "/livez" | "/readyz" => Action::Health,
+        path if path.starts_with("/openapi/") => Action::Reflection,
+        // Of what is below a version, everything is an object.
+        path if path.starts_with("/api") && path.matches('/').count() < 4 => Action::Reflection,
+        _ => Action::Objects,
+    }
+}
+
+/// Why a request is refused because a web browser seems to have sent it.
+///
+/// A listener on loopback asks nobody who they are, and HTTP/1.1 is what a browser speaks: any page that somebody on this
+/// machine looks at could write objects, whose hooks run as root. No program that is meant sends `Origin`; and a page that
+/// has its own name resolve to this machine, so that it counts as its own origin, still sends that name as `Host`.
+fn browser(secured: bool, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-mode") {
+        return Some("web pages may not use this API".to_owned());
+    }
+    if secured {
+        return None;
+    }
+    let said = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let host = uri
+        .host()
+        .or_else(|| said.map(without_port))
+        .unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    (!is_loopback).then(|| {
+        format!("a listener without certificates is asked for as localhost, 127.0.0.1 or [::1], not as `{host}`")
+    })
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn method(request: &Request) -> &'static str {
+    match request.method().as_str() {
+        "GET" => "REST GET",
+        "POST" => "REST POST",
+        "PUT" => "REST PUT",
+        "PATCH" => "REST PATCH",
+        "DELETE" => "REST DELETE",
+        _ => "REST other",
+    }
+}
+
+#[cfg(test)]
+mod tests;

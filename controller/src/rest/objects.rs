@@ -1,0 +1,511 @@
+//! The objects' requests: which verb each is, with what options, and how its answer looks.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
+use cellblock_controller_core::admit::{
+    Outcome, Patch, Rejection, Request as Wanted, Through, Validation,
+};
+use cellblock_controller_core::rules::Together;
+use cellblock_schemas::{API_VERSION, Kind, Uid};
+use serde_json::{Value, json};
+
+use super::body::{self, Media};
+use super::failure::{self, Failure};
+use super::media::{self, As, Form, Text};
+use super::query::Query;
+use super::{Front, table, watch};
+use crate::identity::Caller;
+use crate::verbs::{Done, ListQuery, Removal};
+
+/// Objects of one page of a deletion of many.
+const REMOVE_AT_ONCE: usize = 500;
+
+type Answer = Result<Response<Body>, Response<Body>>;
+
+/// A request, taken apart.
+struct Asked {
+    front: Front,
+    kind: Kind,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    caller: Caller,
+    body: Body,
+}
+
+impl Asked {
+    fn of(front: Front, resource: &str, request: Request) -> Result<Self, Failure> {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == resource);
+        let kind = kind.ok_or_else(Failure::no_such_path)?;
+        let (parts, body) = request.into_parts();
+        let caller = parts.extensions.get::<Caller>().cloned();
+        Ok(Self {
+            front,
+            kind,
+            method: parts.method,
+            uri: parts.uri,
+            headers: parts.headers,
+            caller: caller
+                .ok_or_else(|| Failure::forbidden("the guard let somebody in unnamed"))?,
+            body,
+        })
+    }
+}
+
+/// `/apis/GROUP/VERSION/RESOURCE`.
+pub(super) async fn collection(
+    State(front): State<Front>,
+    Path(resource): Path<String>,
+    request: Request,
+) -> Answer {
+    let asked = Asked::of(front, &resource, request)?;
+    let query = Query::read(&asked.uri)?;
+    match asked.method {
+        Method::GET if query.is_watch() => watched(asked, &query, None).await,
+        Method::GET => list(asked, &query).await,
+        Method::POST => create(asked, &query).await,
+        Method::DELETE => delete_collection(asked, &query).await,
+        _ => Err(Failure::not_allowed().into()),
+    }
+}
+
+/// `/apis/GROUP/VERSION/RESOURCE/NAME`.
+pub(super) async fn single(
+    State(front): State<Front>,
+    Path((resource, name)): Path<(String, String)>,
+    request: Request,
+) -> Answer {
+    let asked = Asked::of(front, &resource, request)?;
+    let query = Query::read(&asked.uri)?;
+    match asked.method {
+        // A watch of one object, as of a collection with its name selected (`endpoints/handlers/get.go`, `ListResource`).
+        Method::GET if query.is_watch() => watched(asked, &query, Some(&name)).await,
+        Method::GET => get(&asked, &name),
+        Method::PUT => update(asked, &query, &name, Through::Object).await,
+        Method::PATCH => patch(asked, &query, &name, Through::Object).await,
+        Method::DELETE => delete(asked, &query, name).await,
+        _ => Err(Failure::not_allowed().into()),
+    }
+}
+
+/// `/apis/GROUP/VERSION/RESOURCE/NAME/status`.
+pub(super) async fn subresource(
+    State(front): State<Front>,
+    Path((resource, name, subresource)): Path<(String, String, String)>,
+    request: Request,
+) -> Answer {
+    let asked = Asked::of(front, &resource, request)?;
+    if subresource != "status" {
+        return Err(Failure::no_such_path().into());
+    }
+    let query = Query::read(&asked.uri)?;
+    match asked.method {
+        Method::GET => get(&asked, &name),
+        Method::PUT => update(asked, &query, &name, Through::Status).await,
+        Method::PATCH => patch(asked, &query, &name, Through::Status).await,
+        _ => Err(Failure::not_allowed().into()),
+    }
+}
+
+fn get(asked: &Asked, name: &str) -> Answer {
+    let form = Form::wanted(&asked.headers)?;
+    let query = Query::read(&asked.uri)?;
+    let entry = asked
+        .front
+        .verbs
+        .get(asked.kind, name)
+        .map_err(Failure::from)?;
+    if form.shape == As::Objects && form.text == Text::Json {
+        return Ok(media::raw(
+            StatusCode::OK,
+            "application/json",
+            entry.json.clone(),
+        ));
+    }
+    let document = entry.document();
+    let shown = shown(
+        &form,
+        asked.kind,
+        &query,
+        entry.revision,
+        "",
+        vec![document],
+        false,
+    );
+    Ok(media::answer(StatusCode::OK, form.text, &shown))
+}
+
+async fn list(asked: Asked, query: &Query) -> Answer {
+    let form = Form::wanted(&asked.headers)?;
+    let listed = asked.front.verbs.list(query.list(asked.kind)?).await;
+    let listed = listed.map_err(Failure::from)?;
+    let documents = listed
+        .entries
+        .iter()
+        .map(|entry| entry.document())
+        .collect();
+    let shown = shown(
+        &form,
+        asked.kind,
+        query,
+        listed.revision,
+        &listed.continue_token,
+        documents,
+        true,
+    );
+    Ok(media::answer(StatusCode::OK, form.text, &shown))
+}
+
+async fn watched(asked: Asked, query: &Query, name: Option<&str>) -> Answer {
+    let form = Form::wanted(&asked.headers)?;
+    let mut wanted = query.watch(asked.kind)?;
+    if let Some(name) = name {
+        wanted.selector = wanted.selector.named(name);
+    }
+    let stream = watch::Stream::of(asked.kind, form, query)?;
+    let events = asked.front.verbs.watch(&asked.caller, wanted).await;
+    Ok(stream.answer(events.map_err(Failure::from)?))
+}
+
+async fn create(asked: Asked, query: &Query) -> Answer {
+    let write = query.write("CreateOptions")?;
+    let media = Media::document(&asked.headers)?;
+    let form = Form::wanted(&asked.headers)?;
+    let bytes = body::bytes(asked.body).await?;
+    let (mut document, warnings) = body::document(media, &bytes, write.validation)?;
+    fits(asked.kind, &mut document, None)?;
+    let wanted = Wanted::Create {
+        kind: asked.kind,
+        document,
+        manager: write.manager(&asked.headers),
+    };
+    let done = asked
+        .front
+        .verbs
+        .write(wanted, write.validation, write.dry_run);
+    let done = done.await.map_err(Failure::from)?;
+    Ok(written(&form, query, &done, warnings))
+}
+
+async fn update(asked: Asked, query: &Query, name: &str, through: Through) -> Answer {
+    let write = query.write("UpdateOptions")?;
+    let media = Media::document(&asked.headers)?;
+    let form = Form::wanted(&asked.headers)?;
+    let bytes = body::bytes(asked.body).await?;
+    let (mut document, warnings) = body::document(media, &bytes, write.validation)?;
+    fits(asked.kind, &mut document, Some(name))?;
+    let wanted = Wanted::Update {
+        kind: asked.kind,
+        document,
+        through,
+        manager: write.manager(&asked.headers),
+    };
+    let done = asked
+        .front
+        .verbs
+        .write(wanted, write.validation, write.dry_run);
+    let done = done.await.map_err(Failure::from)?;
+    Ok(written(&form, query, &done, warnings))
+}
+
+async fn patch(asked: Asked, query: &Query, name: &str, through: Through) -> Answer {
+    let write = query.write("PatchOptions")?;
+    let media = Media::patch(&asked.headers)?;
+    let form = Form::wanted(&asked.headers)?;
+    if media != Media::Apply && write.force.is_some() {
+        let message = "may not be specified for non-apply patch".to_owned();
+        return Err(Failure::invalid_option("PatchOptions", "force", message).into());
+    }
+    let bytes = body::bytes(asked.body).await?;
+    let kind = asked.kind;
+    let (mut document, warnings) = match media {
+        // A list of operations has no fields that could stand twice in a way that matters.
+        Media::JsonPatch => {
+            let patch = serde_json::from_slice(&bytes).map_err(|error| {
+                Failure::bad_request(format!("the patch cannot be read: {error}"))
+            })?;
+            (patch, Vec::new())
+        }
+        Media::Json | Media::Yaml | Media::MergePatch | Media::Apply => {
+            body::document(media, &bytes, write.validation)?
+        }
+    };
+    let manager = write.manager(&asked.headers);
+    let changed = |patch| Wanted::Patch {
+        kind,
+        name: name.to_owned(),
+        patch,
+        through,
+        manager,
+    };
+    let wanted = match media {
+        Media::Apply => {
+            fits(kind, &mut document, Some(name))?;
+            Wanted::Apply {
+                kind,
+                document,
+                through,
+                manager: write.manager.clone(),
+                force: write.force.unwrap_or(false),
+                together: Arc::new(Together::default()),
+            }
+        }
+        Media::JsonPatch => changed(Patch::Json(document)),
+        Media::MergePatch | Media::Json | Media::Yaml => changed(Patch::Merge(document)),
+    };
+    let done = asked
+        .front
+        .verbs
+        .write(wanted, write.validation, write.dry_run);
+    let done = done.await.map_err(Failure::from)?;
+    Ok(written(&form, query, &done, warnings))
+}
+
+/// What a removal may be told, by the body or behind the question mark; the body counts (`endpoints/handlers/delete.go`).
+struct DeleteOptions {
+    uid: Option<Uid>,
+    revision: Option<u64>,
+    dry_run: bool,
+}
+
+impl DeleteOptions {
+    async fn read(asked_headers: &HeaderMap, body: Body, query: &Query) -> Result<Self, Failure> {
+        let bytes = body::bytes(body).await?;
+        let said = if bytes.is_empty() {
+            Value::Null
+        } else {
+            let media = Media::document(asked_headers)?;
+            body::document(media, &bytes, Validation::Ignore)?.0
+        };
+        let text = |pointer: &str| said.pointer(pointer).and_then(Value::as_str);
+        let invalid = |field: &str, message: String| {
+            Err(Failure::invalid_option("DeleteOptions", field, message))
+        };
+        let policy = match text("/propagationPolicy") {
+            Some(policy) => policy.to_owned(),
+            None => query.text("propagationPolicy").to_owned(),
+        };
+        match policy.as_str() {
+            // Nothing is removed because of its owner, so there is nothing that could happen before, after, or instead.
+            "" | "Background" => {}
+            "Foreground" | "Orphan" => {
+                let message = format!(
+                    "{policy:?}: objects are not removed with their owners here; leave it away, or say \"Background\""
+                );
+                return invalid("propagationPolicy", message);
+            }
+            other => {
+                let message =
+                    format!("Unsupported value: {other:?}: supported values: \"Background\"");
+                return invalid("propagationPolicy", message);
+            }
+        }
+        let dry = match said.get("dryRun").and_then(Value::as_array) {
+            Some(list) => list
+                .iter()
+                .map(|one| one.as_str().unwrap_or("?").to_owned())
+                .collect(),
+            None if query.text("dryRun").is_empty() => Vec::new(),
+            None => vec![query.text("dryRun").to_owned()],
+        };
+        if let Some(other) = dry.iter().find(|one| *one != "All") {
+            let message = format!("Unsupported value: {other:?}: supported values: \"All\"");
+            return invalid("dryRun", message);
+        }
+        let revision = match text("/preconditions/resourceVersion") {
+            None | Some("") => None,
+            // What is no number of this store is no revision that the object could have.
+            Some(version) => Some(version.parse().unwrap_or(u64::MAX)),
+        };
+        Ok(Self {
+            uid: text("/preconditions/uid").map(|uid| Uid(uid.to_owned())),
+            revision,
+            dry_run: !dry.is_empty(),
+        })
+    }
+}
+
+async fn delete(asked: Asked, query: &Query, name: String) -> Answer {
+    let form = Form::wanted(&asked.headers)?;
+    let options = DeleteOptions::read(&asked.headers, asked.body, query).await?;
+    let removal = Removal {
+        kind: asked.kind,
+        name,
+        uid: options.uid,
+        revision: options.revision,
+        dry_run: options.dry_run,
+    };
+    let removed = asked
+        .front
+        .verbs
+        .delete(removal)
+        .await
+        .map_err(Failure::from)?;
+    if removed.gone {
+        let admitted = &removed.admitted;
+        let uid = admitted
+            .document
+            .pointer("/metadata/uid")
+            .and_then(Value::as_str);
+        let success = failure::success(asked.kind, &admitted.name, uid.unwrap_or_default());
+        return Ok(media::answer(StatusCode::OK, form.text, &success));
+    }
+    let done = (removed.admitted, removed.written);
+    Ok(written(&form, query, &done, Vec::new()))
+}
+
+async fn delete_collection(asked: Asked, query: &Query) -> Answer {
+    let form = Form::wanted(&asked.headers)?;
+    let kind = asked.kind;
+    let options = DeleteOptions::read(&asked.headers, asked.body, query).await?;
+    let wanted = query.list(kind)?;
+    let mut documents = Vec::new();
+    let mut page = ListQuery {
+        limit: REMOVE_AT_ONCE,
+        ..wanted
+    };
+    loop {
+        let listed = asked
+            .front
+            .verbs
+            .list(page.clone())
+            .await
+            .map_err(Failure::from)?;
+        for entry in &listed.entries {
+            let removal = Removal {
+                kind,
+                name: entry.name().to_owned(),
+                uid: options
+                    .uid
+                    .clone()
+                    .or_else(|| Some(entry.object.metadata().uid.clone())),
+                revision: options.revision,
+                dry_run: options.dry_run,
+            };
+            match asked.front.verbs.delete(removal).await {
+                Ok(_) => documents.push(entry.document()),
+                // Somebody else was first, which is what was wanted.
+                Err(crate::status::RequestError::Rejected(Rejection { reason, .. }))
+                    if reason == cellblock_controller_core::Reason::NotFound => {}
+                Err(error) => return Err(Failure::from(error).into()),
+            }
+        }
+        if listed.continue_token.is_empty() {
+            let shown = shown(&form, kind, query, listed.revision, "", documents, true);
+            return Ok(media::answer(StatusCode::OK, form.text, &shown));
+        }
+        page.continue_token = listed.continue_token;
+    }
+}
+
+/// What a document says of itself must be what it was sent to; what it does not say is filled in.
+fn fits(kind: Kind, document: &mut Value, name: Option<&str>) -> Result<(), Failure> {
+    let Some(members) = document.as_object_mut() else {
+        return Err(Failure::bad_request("the body of the request is no object"));
+    };
+    for (field, wanted, word) in [
+        ("apiVersion", API_VERSION, "API version"),
+        ("kind", kind.as_str(), "kind"),
+    ] {
+        match members.get(field).and_then(Value::as_str) {
+            None | Some("") => {
+                members.insert(field.to_owned(), wanted.into());
+            }
+            Some(said) if said == wanted => {}
+            Some(said) => {
+                return Err(Failure::bad_request(format!(
+                    "the {word} in the data ({said}) does not match the expected {word} ({wanted})"
+                )));
+            }
+        }
+    }
+    let Some(name) = name else {
+        return Ok(());
+    };
+    let metadata = members.entry("metadata").or_insert_with(|| json!({}));
+    match metadata.get("name").and_then(Value::as_str) {
+        None | Some("") => {
+            if let Some(metadata) = metadata.as_object_mut() {
+                metadata.insert("name".to_owned(), name.into());
+            }
+            Ok(())
+        }
+        Some(said) if said == name => Ok(()),
+        Some(said) => Err(Failure::bad_request(format!(
+            "the name of the object ({said}) does not match the name on the URL ({name})"
+        ))),
+    }
+}
+
+/// The answer to a write.
+fn written(
+    form: &Form,
+    query: &Query,
+    (admitted, written): &Done,
+    warnings: Vec<String>,
+) -> Response<Body> {
+    let code = if admitted.outcome == Outcome::Created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let (revision, json) = admitted.served(*written);
+    let mut response = if form.shape == As::Objects && form.text == Text::Json {
+        media::raw(code, "application/json", json)
+    } else {
+        let document = serde_json::from_slice(&json).unwrap_or(Value::Null);
+        let shown = shown(
+            form,
+            admitted.kind,
+            query,
+            revision,
+            "",
+            vec![document],
+            false,
+        );
+        media::answer(code, form.text, &shown)
+    };
+    let own = admitted.warnings.iter().map(ToString::to_string);
+    media::warn(&mut response, warnings.into_iter().chain(own));
+    response
+}
+
+/// Documents in the shape that is asked for: one, or a list.
+fn shown(
+    form: &Form,
+    kind: Kind,
+    query: &Query,
+    revision: u64,
+    continue_token: &str,
+    mut documents: Vec<Value>,
+    is_list: bool,
+) -> Value {
+    let mut metadata = json!({"resourceVersion": revision.to_string()});
+    if !continue_token.is_empty() {
+        metadata["continue"] = continue_token.into();
+    }
+    let (list, version) = match &form.shape {
+        As::Table(version) => {
+            let include = table::Include::read(query.text("includeObject"));
+            return table::table(kind, version, &metadata, &documents, include, true);
+        }
+        As::Metadata(version) => {
+            for document in &mut documents {
+                *document = table::metadata_of(document, version);
+            }
+            (
+                "PartialObjectMetadataList".to_owned(),
+                format!("meta.k8s.io/{version}"),
+            )
+        }
+        As::Objects | As::Discovery(_) => (format!("{kind}List"), API_VERSION.to_owned()),
+    };
+    if is_list {
+        json!({"kind": list, "apiVersion": version, "metadata": metadata, "items": documents})
+    } else {
+        documents.pop().unwrap_or(Value::Null)
+    }
+}

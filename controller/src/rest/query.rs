@@ -1,0 +1,222 @@
+//! The options of a request, as they stand behind the question mark.
+//!
+//! Names and meanings are those of kubernetes/apimachinery `pkg/apis/meta/v1/types.go` (`ListOptions`, `CreateOptions`,
+//! `UpdateOptions`, `PatchOptions`, `DeleteOptions`); how they are validated is in `pkg/apis/meta/v1/validation`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, Uri, header};
+use cellblock_controller_core::admit::Validation;
+use cellblock_schemas::Kind;
+use percent_encoding::percent_decode_str;
+
+use super::failure::Failure;
+use crate::verbs::{From, ListQuery, Selector, WatchQuery};
+
+/// Who writes when neither an option nor the program's name says.
+const MANAGER: &str = "unknown";
+
+/// The options by name; of several of one name the first counts.
+#[derive(Debug, Default)]
+pub(super) struct Query(BTreeMap<String, String>);
+
+/// How a write is to be done.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) dry_run: bool,
+    pub(super) validation: Validation,
+    /// As it was said; empty if it was not.
+    pub(super) manager: String,
+    pub(super) force: Option<bool>,
+}
+
+impl Query {
+    pub(super) fn read(uri: &Uri) -> Result<Self, Failure> {
+        let mut options = BTreeMap::new();
+        for pair in uri.query().unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            options.entry(decoded(name)?).or_insert(decoded(value)?);
+        }
+        Ok(Self(options))
+    }
+
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.0.get(name).map(String::as_str).unwrap_or_default()
+    }
+
+    /// As Kubernetes' conversion from URLs has it: `?watch` alone is true, and so is everything that is not plainly false
+    /// (apimachinery, `pkg/runtime/converter.go`, `Convert_Slice_string_To_bool`).
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        let value = self.0.get(name)?;
+        Some(!matches!(value.to_lowercase().as_str(), "false" | "0"))
+    }
+
+    fn number(&self, name: &str) -> Result<u64, Failure> {
+        match self.text(name) {
+            "" => Ok(0),
+            text => text
+                .parse()
+                .map_err(|_| Failure::bad_request(format!("{name} is a number, not `{text}`"))),
+        }
+    }
+
+    fn revision(&self) -> Result<u64, Failure> {
+        let text = self.text("resourceVersion");
+        self.number("resourceVersion").map_err(|_| {
+            let message =
+                format!("Invalid value: {text:?}: it is of another store, or made up; list again");
+            Failure::invalid_option("ListOptions", "resourceVersion", message)
+        })
+    }
+
+    fn selector(&self) -> Result<Selector, Failure> {
+        let selector = Selector::read(self.text("labelSelector"), self.text("fieldSelector"));
+        Ok(selector?)
+    }
+
+    pub(super) fn is_watch(&self) -> bool {
+        self.flag("watch").unwrap_or(false)
+    }
+
+    /// What a list is asked for.
+    pub(super) fn list(&self, kind: Kind) -> Result<ListQuery, Failure> {
+        let revision = self.revision()?;
+        let matching = self.text("resourceVersionMatch");
+        let token = self.text("continue");
+        let invalid = |message: &str| {
+            let field = "resourceVersionMatch";
+            Err(Failure::invalid_option(
+                "ListOptions",
+                field,
+                message.to_owned(),
+            ))
+        };
+        let exactly = match matching {
+            "" | "NotOlderThan" => false,
+            "Exact" => true,
+            _ => return invalid("supported values: \"Exact\", \"NotOlderThan\""),
+        };
+        if !matching.is_empty() && self.text("resourceVersion").is_empty() {
+            return invalid("is forbidden unless resourceVersion is provided");
+        }
+        if exactly && revision == 0 {
+            return invalid("\"Exact\" is forbidden for resourceVersion=0");
+        }
+        if !token.is_empty() && revision != 0 {
+            let message = "specifying resource version is not allowed when using continue";
+            return Err(Failure::bad_request(message));
+        }
+        Ok(ListQuery {
+            limit: usize::try_from(self.number("limit")?).unwrap_or(usize::MAX),
+            continue_token: token.to_owned(),
+            not_older_than: if exactly { 0 } else { revision },
+            exactly: exactly.then_some(revision),
+            ..ListQuery::all(kind, self.selector()?)
+        })
+    }
+
+    /// What a watch is asked for. A revision of 0, or none, means what is there now, and then what happens
+    /// (`apiserver/pkg/storage/cacher/cacher.go`, `Watch`).
+    pub(super) fn watch(&self, kind: Kind) -> Result<WatchQuery, Failure> {
+        let revision = self.revision()?;
+        let matching = self.text("resourceVersionMatch");
+        let initial = self.flag("sendInitialEvents");
+        let invalid = |message: &str| {
+            let field = "resourceVersionMatch";
+            Err(Failure::invalid_option(
+                "ListOptions",
+                field,
+                message.to_owned(),
+            ))
+        };
+        match (initial, matching) {
+            (Some(_), "NotOlderThan") | (None, "") => {}
+            (Some(_), _) => {
+                return invalid(
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                );
+            }
+            (None, _) => {
+                return invalid("is forbidden for watch unless sendInitialEvents is provided");
+            }
+        }
+        let from = match (initial, revision) {
+            (Some(true), revision) => From::Present(revision),
+            (None, 0) => From::Present(0),
+            (Some(false), 0) => From::Now,
+            (Some(false) | None, revision) => From::After(revision),
+        };
+        Ok(WatchQuery {
+            kinds: vec![kind],
+            selector: self.selector()?,
+            from,
+        })
+    }
+
+    /// How long a watch may last, if its client says.
+    pub(super) fn timeout(&self) -> Result<Option<Duration>, Failure> {
+        let seconds = self.number("timeoutSeconds")?;
+        Ok((seconds != 0).then(|| Duration::from_secs(seconds)))
+    }
+
+    /// How a write is to be done; `options` is what Kubernetes calls the set of them.
+    pub(super) fn write(&self, options: &str) -> Result<Write, Failure> {
+        let invalid = |field: &str, known: &str| {
+            let value = self.text(field);
+            let message = format!("Unsupported value: {value:?}: supported values: {known}");
+            Err(Failure::invalid_option(options, field, message))
+        };
+        Ok(Write {
+            dry_run: match self.text("dryRun") {
+                "" => false,
+                "All" => true,
+                _ => return invalid("dryRun", "\"All\""),
+            },
+            validation: match self.text("fieldValidation") {
+                "" | "Strict" => Validation::Strict,
+                "Warn" => Validation::Warn,
+                "Ignore" => Validation::Ignore,
+                _ => return invalid("fieldValidation", "\"Ignore\", \"Strict\", \"Warn\""),
+            },
+            manager: self.text("fieldManager").to_owned(),
+            force: self.flag("force"),
+        })
+    }
+}
+
+impl Write {
+    /// Who writes: as said, else the program's name out of its `User-Agent` (`endpoints/handlers/create.go`,
+    /// `managerOrUserAgent`).
+    pub(super) fn manager(&self, headers: &HeaderMap) -> String {
+        if !self.manager.is_empty() {
+            return self.manager.clone();
+        }
+        let agent = headers
+            .get(header::USER_AGENT)
+            .and_then(|agent| agent.to_str().ok());
+        let program = agent
+            .unwrap_or_default()
+            .split('/')
+            .next()
+            .unwrap_or_default();
+        let program: String = program
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(128)
+            .collect();
+        if program.is_empty() {
+            MANAGER.to_owned()
+        } else {
+            program
+        }
+    }
+}
+
+fn decoded(text: &str) -> Result<String, Failure> {
+    let text = text.replace('+', " ");
+    let decoded = percent_decode_str(&text).decode_utf8();
+    decoded
+        .map(|text| text.into_owned())
+        .map_err(|_| Failure::bad_request("an option is no UTF-8"))
+}

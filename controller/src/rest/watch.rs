@@ -1,0 +1,164 @@
+//! Watches as a stream of JSON lines, one event each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
+use bytes::Bytes;
+use cellblock_controller_core::index::{Entry, What};
+use cellblock_schemas::{API_VERSION, Kind};
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::media::{self, As, Form, Text};
+use super::query::Query;
+use super::table::{self, Include};
+use crate::verbs::{Event, Events};
+
+/// How long a watch lasts whose client does not say, at least and with some more so that not all begin anew together, as with
+/// kube-apiserver's `--min-request-timeout` (`endpoints/handlers/get.go`).
+const LASTS: Duration = Duration::from_secs(1_800);
+
+/// How much more, at most.
+const LASTS_LONGER_SECONDS: u64 = 1_800;
+
+/// What the bookmark behind the initial events carries (kubernetes/apimachinery, `InitialEventsAnnotationKey`).
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// How a watch is shown to its client.
+pub(super) struct Stream {
+    kind: Kind,
+    shape: As,
+    include: Include,
+    bookmarks: bool,
+    says_initial_end: bool,
+    lasts: Duration,
+    columns_told: bool,
+}
+
+impl Stream {
+    pub(super) fn of(kind: Kind, form: Form, query: &Query) -> Result<Self, Failure> {
+        if form.text == Text::Yaml {
+            return Err(Failure::not_acceptable("application/json"));
+        }
+        let spread = uuid::Uuid::new_v4().as_u64_pair().0 % LASTS_LONGER_SECONDS;
+        let lasts = query.timeout()?;
+        Ok(Self {
+            kind,
+            shape: form.shape,
+            include: Include::read(query.text("includeObject")),
+            bookmarks: query.flag("allowWatchBookmarks").unwrap_or(false),
+            says_initial_end: query.flag("sendInitialEvents").unwrap_or(false),
+            lasts: lasts.unwrap_or(LASTS + Duration::from_secs(spread)),
+            columns_told: false,
+        })
+    }
+
+    /// The answer: events until the time is over, the client goes, or an error, which is told as the last of them.
+    pub(super) fn answer(mut self, mut events: Events) -> Response<Body> {
+        let lines = async_stream::stream! {
+            let over = tokio::time::sleep(self.lasts);
+            tokio::pin!(over);
+            loop {
+                let event = tokio::select! {
+                    event = events.next() => event,
+                    () = &mut over => None,
+                };
+                match event {
+                    Some(Ok(event)) => {
+                        if let Some(line) = self.line(event) {
+                            yield Ok::<_, std::convert::Infallible>(line);
+                        }
+                    }
+                    Some(Err(error)) => {
+                        let status = Failure::from(error).status();
+                        yield Ok(line("ERROR", status.to_string().as_bytes()));
+                        return;
+                    }
+                    None => return,
+                }
+            }
+        };
+        media::raw(StatusCode::OK, "application/json", Body::from_stream(lines))
+    }
+
+    fn line(&mut self, event: Event) -> Option<Bytes> {
+        match event {
+            Event::Object(what, _, entry) => {
+                let what = match what {
+                    What::Added => "ADDED",
+                    What::Modified => "MODIFIED",
+                    What::Deleted => "DELETED",
+                };
+                Some(line(what, &self.object(&entry)))
+            }
+            Event::Presented(revision) if self.says_initial_end => Some(line(
+                "BOOKMARK",
+                self.bookmark(revision, true).to_string().as_bytes(),
+            )),
+            Event::Presented(revision) | Event::Bookmark(revision) => self.bookmarks.then(|| {
+                line(
+                    "BOOKMARK",
+                    self.bookmark(revision, false).to_string().as_bytes(),
+                )
+            }),
+        }
+    }
+
+    fn object(&mut self, entry: &Arc<Entry>) -> Bytes {
+        let shown = match &self.shape {
+            As::Objects | As::Discovery(_) => return entry.json.clone(),
+            As::Metadata(version) => table::metadata_of(&entry.document(), version),
+            As::Table(version) => {
+                // The columns are told once, with the first event, as kube-apiserver does (`endpoints/handlers/response.go`).
+                let heading = !std::mem::replace(&mut self.columns_told, true);
+                let metadata = json!({"resourceVersion": entry.revision.to_string()});
+                let documents = [entry.document()];
+                table::table(
+                    self.kind,
+                    version,
+                    &metadata,
+                    &documents,
+                    self.include,
+                    heading,
+                )
+            }
+        };
+        shown.to_string().into()
+    }
+
+    fn bookmark(&self, revision: u64, is_initial_end: bool) -> Value {
+        let mut metadata =
+            json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if is_initial_end {
+            metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
+        }
+        let object = json!({
+            "kind": self.kind.as_str(),
+            "apiVersion": API_VERSION,
+            "metadata": metadata,
+        });
+        match &self.shape {
+            As::Objects | As::Discovery(_) => object,
+            As::Metadata(version) => table::metadata_of(&object, version),
+            As::Table(version) => {
+                let mut table =
+                    table::table(self.kind, version, &metadata, &[], self.include, false);
+                table["metadata"] = metadata;
+                table
+            }
+        }
+    }
+}
+
+fn line(what: &str, object: &[u8]) -> Bytes {
+    let mut line = Vec::with_capacity(object.len() + what.len() + 24);
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(what.as_bytes());
+    line.extend_from_slice(b"\",\"object\":");
+    line.extend_from_slice(object);
+    line.extend_from_slice(b"}\n");
+    line.into()
+}

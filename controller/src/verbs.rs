@@ -1,0 +1,180 @@
+//! What can be done to objects, once for every wire: reads from the watch cache, writes through the writer. Decides nothing
+//! about objects; the core does.
+//!
+//! Called by [`crate::objects`] (gRPC) and [`crate::rest`] (HTTP), which only translate.
+
+mod list;
+mod places;
+mod select;
+mod watch;
+
+use std::sync::Arc;
+
+use cellblock_controller_core::admit::{
+    self, Admitted, Outcome, Rejection, Request as Wanted, Validation,
+};
+use cellblock_controller_core::index::Entry;
+use cellblock_schemas::{Kind, Uid};
+
+use crate::identity::Caller;
+use crate::running::{Running, Shared};
+use crate::status::RequestError;
+use crate::writer;
+
+pub(crate) use list::{ListQuery, Listed};
+use places::Places;
+pub(crate) use select::Selector;
+pub(crate) use watch::{Event, Events, From, WatchQuery};
+
+/// The verbs.
+pub(crate) struct Verbs {
+    pub(crate) shared: Arc<Shared>,
+    places: Places,
+}
+
+/// An admitted request, and the revision it was written at.
+pub(crate) type Done = (Admitted, Option<u64>);
+
+/// Which object shall go.
+pub(crate) struct Removal {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    /// Only this incarnation.
+    pub(crate) uid: Option<Uid>,
+    /// Only this revision.
+    pub(crate) revision: Option<u64>,
+    pub(crate) dry_run: bool,
+}
+
+/// What became of it.
+pub(crate) struct Removed {
+    pub(crate) admitted: Admitted,
+    pub(crate) written: Option<u64>,
+    /// Nothing holds it any more.
+    pub(crate) gone: bool,
+}
+
+impl Verbs {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            places: Places::default(),
+        }
+    }
+
+    /// Admits a request and writes what follows from it, or only says what would.
+    pub(crate) async fn write(
+        &self,
+        wanted: Wanted,
+        validation: Validation,
+        dry_run: bool,
+    ) -> Result<Done, RequestError> {
+        let running = self.shared.running()?;
+        if dry_run {
+            let index = running.cache.index();
+            let admitted = admit::admit_as(&index, wanted, validation, &writer::now())?;
+            return Ok((admitted, None));
+        }
+        let written = running
+            .writer
+            .write(|index, now| {
+                let mut admitted = admit::admit_as(index, wanted.clone(), validation, now)?;
+                Ok::<_, RequestError>((admitted.write.take(), admitted))
+            })
+            .await?;
+        Ok((written.value, written.revision))
+    }
+
+    /// Judges several requests, each as if those before it had been written, so that what two of them would quarrel about is
+    /// seen before anything is.
+    pub(crate) fn rehearse(
+        &self,
+        wanted: impl IntoIterator<Item = Result<Wanted, RequestError>>,
+    ) -> Result<Vec<Result<Done, Rejection>>, RequestError> {
+        let mut index = self.shared.running()?.cache.index().clone();
+        let mut results = Vec::new();
+        for wanted in wanted {
+            let admitted =
+                wanted.and_then(|wanted| Ok(admit::admit(&index, wanted, &writer::now())?));
+            results.push(match admitted {
+                Ok(mut admitted) => {
+                    if let Some(write) = admitted.write.take() {
+                        index.rehearse(write);
+                    }
+                    Ok((admitted, None))
+                }
+                Err(RequestError::Rejected(rejection)) => Err(rejection),
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(results)
+    }
+
+    /// Asks for an object to go.
+    pub(crate) async fn delete(&self, removal: Removal) -> Result<Removed, RequestError> {
+        let Removal {
+            kind,
+            name,
+            uid,
+            revision,
+            dry_run,
+        } = removal;
+        let wanted = Wanted::Delete {
+            kind,
+            name: name.clone(),
+            uid,
+            revision,
+        };
+        let (admitted, written) = self.write(wanted, Validation::Strict, dry_run).await?;
+        let mut gone = admitted.outcome == Outcome::Gone;
+        if !gone && !dry_run {
+            // Marked; if nobody uses it, it can go now, so that the client need not come back to see it gone.
+            let running = self.shared.running()?;
+            finish(&running, &admitted).await?;
+            gone = running.cache.index().get(kind, &name).is_none();
+        }
+        Ok(Removed {
+            admitted,
+            written,
+            gone,
+        })
+    }
+
+    /// One object.
+    pub(crate) fn get(&self, kind: Kind, name: &str) -> Result<Arc<Entry>, RequestError> {
+        let running = self.shared.running()?;
+        let index = running.cache.index();
+        let entry = index.get(kind, name);
+        Ok(entry
+            .ok_or_else(|| Rejection::not_found(kind, name))?
+            .clone())
+    }
+
+    /// One page of a list.
+    pub(crate) async fn list(&self, query: ListQuery) -> Result<Listed, RequestError> {
+        let running = self.shared.running()?;
+        list::list(&running, query).await
+    }
+
+    /// Opens a watch for `caller`.
+    pub(crate) async fn watch(
+        &self,
+        caller: &Caller,
+        query: WatchQuery,
+    ) -> Result<Events, RequestError> {
+        let running = self.shared.running()?;
+        let place = self.places.take(caller)?;
+        watch::open(self.shared.clone(), &running, query, place).await
+    }
+}
+
+async fn finish(running: &Running, admitted: &Admitted) -> Result<(), RequestError> {
+    running
+        .writer
+        .write(|index, now| {
+            let write = admit::finish(index, admitted.kind, &admitted.name, now.timestamp);
+            Ok::<_, RequestError>((write, ()))
+        })
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! Lists, page by page, every page as of the same revision.
+//!
+//! The first page comes from the watch cache. So do the others as long as no object of the kind was written since; once one
+//! was, they come from the store, which still knows that revision until it is compacted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cellblock_controller_core::document;
+use cellblock_controller_core::index::{Entry, Index};
+use cellblock_schemas::{Kind, Object};
+use cellblock_store::{Key, ListRequest, PageToken, Revision};
+use serde_json::Value;
+
+use super::Selector;
+use crate::running::Running;
+use crate::status::RequestError;
+
+/// How long a list that must not be older than a revision waits for it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How many bytes of documents one page holds at most: gRPC clients refuse messages over 4 MiB unless told otherwise.
+const PAGE_BYTES_MAX: usize = 3 << 20;
+
+/// How many objects are read from the store at once.
+const READ_MAX: usize = 500;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct ListQuery {
+    pub(crate) kind: Kind,
+    pub(crate) selector: Selector,
+    /// At most so many objects; 0: all.
+    pub(crate) limit: usize,
+    /// Where the page before ended; empty for the first.
+    pub(crate) continue_token: String,
+    /// Nothing older than this revision; 0: as the index is.
+    pub(crate) not_older_than: u64,
+    /// As everything was at exactly this revision.
+    pub(crate) exactly: Option<u64>,
+}
+
+impl ListQuery {
+    /// Everything of a kind that a selector matches.
+    pub(crate) fn all(kind: Kind, selector: Selector) -> Self {
+        Self {
+            kind,
+            selector,
+            limit: 0,
+            continue_token: String::new(),
+            not_older_than: 0,
+            exactly: None,
+        }
+    }
+}
+
+/// One page.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) entries: Vec<Arc<Entry>>,
+    /// The revision that the whole list, over all its pages, was read at.
+    pub(crate) revision: u64,
+    /// Where the next page begins; empty on the last.
+    pub(crate) continue_token: String,
+}
+
+/// A page in the making.
+struct Page {
+    entries: Vec<Arc<Entry>>,
+    bytes: usize,
+    bytes_max: usize,
+    limit: usize,
+}
+
+impl Page {
+    fn is_full(&self) -> bool {
+        self.entries.len() >= self.limit || self.bytes >= self.bytes_max
+    }
+
+    fn push(&mut self, entry: Arc<Entry>) {
+        self.bytes += entry.json.len();
+        self.entries.push(entry);
+    }
+
+    fn end(self, revision: u64, continue_token: String) -> Listed {
+        Listed {
+            entries: self.entries,
+            revision,
+            continue_token,
+        }
+    }
+}
+
+/// One page.
+pub(super) async fn list(running: &Running, query: ListQuery) -> Result<Listed, RequestError> {
+    let ListQuery { kind, selector, .. } = &query;
+    let page = Page {
+        entries: Vec::new(),
+        bytes: 0,
+        bytes_max: PAGE_BYTES_MAX,
+        limit: match query.limit {
+            0 => usize::MAX,
+            limit => limit,
+        },
+    };
+    let wanted = query.exactly.unwrap_or(query.not_older_than);
+    if wanted != 0 && !running.cache.reached(wanted, PATIENCE).await {
+        return Err(RequestError::Future {
+            asked: wanted,
+            newest: running.cache.index().revision(),
+        });
+    }
+    let token = {
+        // Judged and read under one lock: what is written in between would be on a page of an older revision.
+        let index = running.cache.index();
+        let token = match (query.continue_token.as_str(), query.exactly) {
+            ("", None) => None,
+            // Behind the prefix itself, which is no object, everything is still to come.
+            ("", Some(revision)) => Some(PageToken {
+                revision: Revision(revision),
+                last_key: Key::from(index.keys().objects(*kind)),
+            }),
+            (token, _) => {
+                let token: PageToken = token.parse().map_err(malformed)?;
+                Some(token)
+            }
+        };
+        match token {
+            Some(token) if index.kind_revision(*kind) > token.revision.0 => token,
+            token => return cached(&index, *kind, selector, page, token.as_ref()),
+        }
+    };
+    stored(running, *kind, selector, page, token).await
+}
+
+fn cached(
+    index: &Index,
+    kind: Kind,
+    selector: &Selector,
+    mut page: Page,
+    token: Option<&PageToken>,
+) -> Result<Listed, RequestError> {
+    let prefix = index.keys().objects(kind);
+    let after = token
+        .map(|token| name_in(&prefix, &token.last_key))
+        .transpose()?;
+    let revision = token.map_or(index.revision(), |token| token.revision.0);
+    let mut next = None;
+    let mut last = None;
+    for entry in index.list(kind, after.as_deref()) {
+        if page.is_full() {
+            next = last;
+            break;
+        }
+        last = Some(entry.name());
+        if selector.matches(entry) {
+            page.push(entry.clone());
+        }
+    }
+    let next = next.map_or_else(String::new, |name| token_at(revision, &prefix, name));
+    Ok(page.end(revision, next))
+}
+
+async fn stored(
+    running: &Running,
+    kind: Kind,
+    selector: &Selector,
+    mut page: Page,
+    token: PageToken,
+) -> Result<Listed, RequestError> {
+    let prefix = running.cache.index().keys().objects(kind);
+    name_in(&prefix, &token.last_key)?;
+    let revision = token.revision;
+    let mut from = token;
+    loop {
+        let request = ListRequest::new(prefix.as_str())
+            .after(from)
+            .limit(READ_MAX);
+        let read = running.store.list(request).await?;
+        for item in read.items {
+            let name = name_in(&prefix, &item.key)?;
+            if let Some(entry) = matching(kind, selector, &item.value, item.modified) {
+                page.push(Arc::new(entry));
+            }
+            if page.is_full() {
+                return Ok(page.end(revision.0, token_at(revision.0, &prefix, &name)));
+            }
+        }
+        match read.next {
+            Some(next) => from = next,
+            None => return Ok(page.end(revision.0, String::new())),
+        }
+    }
+}
+
+/// A stored document, if it is selected. What cannot be read the index does not show either.
+fn matching(kind: Kind, selector: &Selector, value: &Bytes, modified: Revision) -> Option<Entry> {
+    let document: Value = serde_json::from_slice(value).ok()?;
+    let json = document::served(&document, modified.0);
+    let object = Object::from_value(kind, document).ok()?;
+    selector.matches_object(&object).then_some(Entry {
+        object,
+        json,
+        revision: modified.0,
+    })
+}
+
+fn token_at(revision: u64, prefix: &str, name: &str) -> String {
+    let token = PageToken {
+        revision: Revision(revision),
+        last_key: Key::from(format!("{prefix}{name}")),
+    };
+    token.to_string()
+}
+
+/// The object's name in a key; a token of another kind or cluster has none.
+fn name_in(prefix: &str, key: &Key) -> Result<String, RequestError> {
+    let name = key.as_str().and_then(|key| key.strip_prefix(prefix));
+    name.map(str::to_owned)
+        .ok_or_else(|| malformed("it belongs to another list"))
+}
+
+fn malformed(error: impl std::fmt::Display) -> RequestError {
+    RequestError::Malformed(format!("the continue token cannot be used: {error}"))
+}

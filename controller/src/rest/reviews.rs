@@ -3,13 +3,13 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode, header};
 use cellblock_controller_core::admit::Validation;
 use cellblock_schemas::Kind;
 use serde_json::{Value, json};
 
 use super::body::{self, Media};
-use super::failure;
+use super::failure::{self, Failure};
 use super::media::{self, Text};
 use crate::authorise::{Action, authorise};
 use crate::identity::{Caller, OPERATORS};
@@ -111,13 +111,97 @@ fn judged(caller: &Caller, action: Action<'_>) -> Value {
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Value, failure::Failure> {
+/// A question, as JSON or YAML, or in the protobuf that kubectl asks Kubernetes' own kinds in.
+async fn read(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
+    let said = headers.get(header::CONTENT_TYPE);
+    if said.is_some_and(|said| said == PROTOBUF) {
+        let bytes = body::bytes(body).await?;
+        return decoded(&bytes).ok_or_else(|| Failure::bad_request("the review cannot be read"));
+    }
     let media = Media::document(headers)?;
     let bytes = body::bytes(body).await?;
     let (review, _) = body::document(media, &bytes, Validation::Ignore)?;
     if review.is_object() {
         Ok(review)
     } else {
-        Err(failure::Failure::bad_request("the review is no object"))
+        Err(Failure::bad_request("the review is no object"))
     }
+}
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// What such a body begins with (apimachinery, `pkg/runtime/serializer/protobuf/protobuf.go`); an `Unknown` follows.
+const MAGIC: &[u8] = b"k8s\0";
+
+/// apimachinery, `pkg/runtime/generated.proto`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Unknown {
+    #[prost(message, optional, tag = "1")]
+    what: Option<TypeMeta>,
+    #[prost(bytes = "vec", tag = "2")]
+    raw: Vec<u8>,
+}
+
+/// Likewise.
+#[derive(Clone, PartialEq, prost::Message)]
+struct TypeMeta {
+    #[prost(string, tag = "1")]
+    api_version: String,
+    #[prost(string, tag = "2")]
+    kind: String,
+}
+
+/// kubernetes/api, `authorization/v1/generated.proto`, `SelfSubjectAccessReview`; of the other reviews nothing is read.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Review {
+    #[prost(message, optional, tag = "2")]
+    spec: Option<Spec>,
+}
+
+/// Likewise, `SelfSubjectAccessReviewSpec`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Spec {
+    #[prost(message, optional, tag = "1")]
+    resource: Option<Resource>,
+    #[prost(message, optional, tag = "2")]
+    path: Option<NonResource>,
+}
+
+/// Likewise, `ResourceAttributes`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Resource {
+    #[prost(string, tag = "2")]
+    verb: String,
+    #[prost(string, tag = "3")]
+    group: String,
+    #[prost(string, tag = "5")]
+    resource: String,
+}
+
+/// Likewise, `NonResourceAttributes`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct NonResource {
+    #[prost(string, tag = "1")]
+    path: String,
+    #[prost(string, tag = "2")]
+    verb: String,
+}
+
+fn decoded(bytes: &[u8]) -> Option<Value> {
+    use prost::Message as _;
+    let unknown = Unknown::decode(bytes.strip_prefix(MAGIC)?).ok()?;
+    let what = unknown.what?;
+    let mut review = json!({"apiVersion": what.api_version, "kind": what.kind, "metadata": {}});
+    if what.kind == "SelfSubjectAccessReview" {
+        let spec = Review::decode(unknown.raw.as_slice()).ok()?.spec?;
+        if let Some(asked) = spec.resource {
+            review["spec"]["resourceAttributes"] =
+                json!({"verb": asked.verb, "group": asked.group, "resource": asked.resource});
+        }
+        if let Some(asked) = spec.path {
+            review["spec"]["nonResourceAttributes"] =
+                json!({"path": asked.path, "verb": asked.verb});
+        }
+    }
+    Some(review)
 }

@@ -1,0 +1,608 @@
+//! The REST front beside gRPC: one table of requests over both, with the same objects, refusals and revisions; and what
+//! Kubernetes' programs ask of it beyond the objects.
+
+mod common;
+
+use cellblock_proto::v1;
+use common::{Objects, World, rejection};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const JAILS: &str = "/apis/cellblock.dev/v1alpha1/jails";
+const JSON: &str = "application/json";
+const APPLY: &str = "application/apply-patch+yaml";
+const MERGE: &str = "application/merge-patch+json";
+
+/// An answer: the code, the headers as they came, the body.
+struct Answer {
+    code: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// The reason of a refusal and the fields that it names.
+    fn refusal(&self) -> (String, Vec<String>) {
+        let status = self.json();
+        assert_eq!(status["kind"], "Status", "{status}");
+        assert_eq!(status["code"], self.code, "{status}");
+        let causes = status["details"]["causes"].as_array().cloned();
+        let fields = causes.unwrap_or_default();
+        let fields = fields.iter().map(|one| text(&one["field"])).collect();
+        (text(&status["reason"]), fields)
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// One request over a connection of its own, by HTTP/1.1; the headers are whole lines.
+async fn ask(world: &World, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+    let address = world.controller.address();
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+    if !headers.iter().any(|line| line.starts_with("Host:")) {
+        request += &format!("Host: {address}\r\n");
+    }
+    for line in headers {
+        request += &format!("{line}\r\n");
+    }
+    request += &format!("Content-Length: {}\r\n\r\n", body.len());
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it reads");
+    // A body that is too large is answered before it is read.
+    let _ = stream.write_all(body.as_bytes()).await;
+    let mut read = Vec::new();
+    let _ = tokio::time::timeout(common::DEADLINE, stream.read_to_end(&mut read)).await;
+    let read = String::from_utf8_lossy(&read);
+    let (head, body) = read.split_once("\r\n\r\n").expect("an answer");
+    let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+    Answer {
+        code: head[9..12].parse().expect("a code"),
+        head: head.to_owned(),
+        body: if chunked {
+            joined(body)
+        } else {
+            body.to_owned()
+        },
+    }
+}
+
+fn joined(mut chunks: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, rest)) = chunks.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        let Some(chunk) = rest.get(..size).filter(|_| size > 0) else {
+            break;
+        };
+        body += chunk;
+        chunks = rest[size..].trim_start_matches("\r\n");
+    }
+    body
+}
+
+async fn send(world: &World, method: &str, path: &str, media: &str, body: &Value) -> Answer {
+    let media = format!("Content-Type: {media}");
+    ask(world, method, path, &[&media], &body.to_string()).await
+}
+
+async fn get(world: &World, path: &str) -> Answer {
+    ask(world, "GET", path, &[], "").await
+}
+
+fn jail(name: &str, role: &str) -> Value {
+    json!({
+        "apiVersion": "cellblock.dev/v1alpha1",
+        "kind": "Jail",
+        "metadata": {"name": name, "labels": {"role": role}},
+        "spec": {"root": {"path": "/jails/www"}},
+    })
+}
+
+fn envelope(document: &Value) -> Option<v1::Object> {
+    Some(v1::Object {
+        kind: "Jail".to_owned(),
+        name: String::new(),
+        revision: 0,
+        json: document.to_string().into(),
+    })
+}
+
+async fn create(objects: &mut Objects, document: &Value) -> Result<Value, (String, Vec<String>)> {
+    let request = v1::CreateRequest {
+        object: envelope(document),
+        field_manager: "test".to_owned(),
+        ..v1::CreateRequest::default()
+    };
+    shown(objects.create(request).await)
+}
+
+async fn update(objects: &mut Objects, document: &Value) -> Result<Value, (String, Vec<String>)> {
+    let request = v1::UpdateRequest {
+        object: envelope(document),
+        field_manager: "test".to_owned(),
+        ..v1::UpdateRequest::default()
+    };
+    shown(objects.update(request).await)
+}
+
+fn shown(
+    answer: Result<tonic::Response<v1::WriteResponse>, tonic::Status>,
+) -> Result<Value, (String, Vec<String>)> {
+    match answer {
+        Ok(answer) => {
+            let object = answer.into_inner().object.expect("an object");
+            Ok(serde_json::from_slice(&object.json).expect("JSON"))
+        }
+        Err(status) => {
+            let detail = rejection(&status);
+            let fields = detail.violations.into_iter().map(|one| one.field);
+            Err((detail.reason, fields.collect()))
+        }
+    }
+}
+
+/// What two objects that were written alike have in common: everything but who they are and when.
+fn alike(mut object: Value) -> Value {
+    for field in ["uid", "resourceVersion", "creationTimestamp", "name"] {
+        object["metadata"][field] = Value::Null;
+    }
+    let managers = object["metadata"]["managedFields"].as_array_mut();
+    for manager in managers.into_iter().flatten() {
+        manager["time"] = Value::Null;
+    }
+    for condition in object["status"]["conditions"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
+        condition["lastTransitionTime"] = Value::Null;
+    }
+    object
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_wires_give_the_same_objects_and_refusals() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let path = |name: &str| format!("{JAILS}/{name}?fieldManager=test");
+    let both = [("rest", "a"), ("grpc", "b")];
+
+    // Create, and what is refused of it.
+    let rest = send(&world, "POST", &path(""), JSON, &jail("a", "web")).await;
+    assert_eq!(rest.code, 404, "a name may not be empty: {}", rest.body);
+    let collection = format!("{JAILS}?fieldManager=test");
+    let rest = send(&world, "POST", &collection, JSON, &jail("a", "web")).await;
+    assert_eq!(rest.code, 201, "{}", rest.body);
+    let grpc = create(&mut objects, &jail("b", "web"))
+        .await
+        .expect("created");
+    assert_eq!(alike(rest.json()), alike(grpc));
+    let mut revision_set = jail("c", "web");
+    revision_set["metadata"]["resourceVersion"] = "7".into();
+    let mut unknown = jail("c", "web");
+    unknown["spec"]["rooot"] = json!({});
+    unknown["spec"]["limits"] = 7.into();
+    let mut many = jail("c", "web");
+    many["metadata"]["labels"] = (0..100_000)
+        .map(|n| (format!("l{n}"), json!("x")))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    for (document, code) in [
+        (jail("b", "web"), 409),
+        (revision_set, 422),
+        (unknown, 422),
+        (many, 413),
+        (jail("Groß", "web"), 422),
+        (jail("a/b", "web"), 422),
+        (jail("..", "web"), 422),
+        (jail("c", "not a label"), 422),
+    ] {
+        let rest = send(&world, "POST", &collection, JSON, &document).await;
+        let (reason, mut fields) = rest.refusal();
+        assert_eq!(rest.code, code, "{}", rest.body);
+        let refused = create(&mut objects, &document).await.expect_err("refused");
+        // Kubernetes' name for a document that is too large is another than its gRPC one here.
+        let reason = reason.replace("RequestEntityTooLarge", "TooLarge");
+        let mut expected = refused.1;
+        fields.sort();
+        expected.sort();
+        assert_eq!((reason, fields), (refused.0, expected), "{}", rest.body);
+    }
+
+    // Update: a revision that is not the newest, one of another store, and the newest.
+    for stale in ["1", "from elsewhere"] {
+        let mut document = jail("b", "db");
+        document["metadata"]["resourceVersion"] = stale.into();
+        let rest = send(&world, "PUT", &path("b"), JSON, &document).await;
+        assert_eq!(rest.code, 409, "{}", rest.body);
+        let refused = update(&mut objects, &document).await.expect_err("refused");
+        assert_eq!(rest.refusal(), refused);
+    }
+    let rest = send(&world, "PUT", &path("a"), JSON, &jail("a", "db")).await;
+    let grpc = update(&mut objects, &jail("b", "db"))
+        .await
+        .expect("updated");
+    assert_eq!(alike(rest.json()), alike(grpc));
+    let gone = send(&world, "PUT", &path("nobody"), JSON, &jail("nobody", "db")).await;
+    let refused = update(&mut objects, &jail("nobody", "db"))
+        .await
+        .expect_err("refused");
+    assert_eq!((gone.code, gone.refusal()), (404, refused));
+
+    // Patch: what changes nothing writes nothing, on either wire.
+    let patch = json!({"metadata": {"labels": {"role": "proxy"}}});
+    for (wire, name) in both {
+        let mut revisions = Vec::new();
+        for _ in 0..2 {
+            let document = if wire == "rest" {
+                send(&world, "PATCH", &path(name), MERGE, &patch)
+                    .await
+                    .json()
+            } else {
+                let request = v1::PatchRequest {
+                    kind: "Jail".to_owned(),
+                    name: name.to_owned(),
+                    r#type: v1::patch_request::Type::Merge.into(),
+                    patch: patch.to_string().into(),
+                    field_manager: "test".to_owned(),
+                    ..v1::PatchRequest::default()
+                };
+                shown(objects.patch(request).await).expect("patched")
+            };
+            assert_eq!(
+                document["metadata"]["labels"]["role"], "proxy",
+                "{document}"
+            );
+            revisions.push(text(&document["metadata"]["resourceVersion"]));
+        }
+        assert_eq!(revisions[0], revisions[1], "{wire}");
+    }
+
+    // Both see one list at one revision.
+    let rest = get(
+        &world,
+        &format!("{JAILS}?labelSelector=role%3Dproxy&limit=1"),
+    )
+    .await
+    .json();
+    assert_eq!(rest["items"].as_array().map(Vec::len), Some(1), "{rest}");
+    let next = text(&rest["metadata"]["continue"]);
+    let rest = get(&world, &format!("{JAILS}?limit=1&continue={next}"))
+        .await
+        .json();
+    assert_eq!(rest["items"][0]["metadata"]["name"], "b", "{rest}");
+    let listed = objects
+        .list(v1::ListRequest {
+            kind: "Jail".to_owned(),
+            ..v1::ListRequest::default()
+        })
+        .await
+        .expect("a list")
+        .into_inner();
+    let rest = get(&world, JAILS).await.json();
+    assert_eq!(
+        rest["metadata"]["resourceVersion"],
+        listed.revision.to_string()
+    );
+    for (entry, object) in rest["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .zip(&listed.objects)
+    {
+        assert_eq!(
+            *entry,
+            serde_json::from_slice::<Value>(&object.json).expect("JSON")
+        );
+    }
+
+    // Delete.
+    let options = json!({"preconditions": {"uid": "another"}});
+    let stale = send(&world, "DELETE", &path("a"), JSON, &options).await;
+    assert_eq!((stale.code, stale.refusal().0.as_str()), (409, "Conflict"));
+    for policy in ["Foreground", "Orphan", "Sideways"] {
+        let refused = send(
+            &world,
+            "DELETE",
+            &path("a"),
+            JSON,
+            &json!({"propagationPolicy": policy}),
+        )
+        .await;
+        assert_eq!(
+            refused.refusal(),
+            ("Invalid".to_owned(), vec!["propagationPolicy".to_owned()])
+        );
+    }
+    let gone = send(
+        &world,
+        "DELETE",
+        &path("a"),
+        JSON,
+        &json!({"propagationPolicy": "Background"}),
+    )
+    .await;
+    assert_eq!(
+        (gone.code, &gone.json()["status"]),
+        (200, &json!("Success"))
+    );
+    assert_eq!(get(&world, &path("a")).await.code, 404);
+    let all = send(&world, "DELETE", JAILS, JSON, &json!({})).await;
+    assert_eq!(
+        all.json()["items"].as_array().map(Vec::len),
+        Some(1),
+        "{}",
+        all.body
+    );
+    assert_eq!(get(&world, JAILS).await.json()["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applying_needs_a_manager_and_tells_conflicts_as_kubernetes_does() {
+    let world = World::start().await;
+    let path = format!("{JAILS}/www");
+    let refused = send(&world, "PATCH", &path, APPLY, &jail("www", "web")).await;
+    assert_eq!(
+        refused.refusal(),
+        ("Invalid".to_owned(), vec!["fieldManager".to_owned()])
+    );
+    let by = |manager: &str| format!("{path}?fieldManager={manager}");
+    let dry = send(
+        &world,
+        "PATCH",
+        &(by("one") + "&dryRun=All"),
+        APPLY,
+        &jail("www", "web"),
+    )
+    .await;
+    assert_eq!((dry.code, get(&world, &path).await.code), (201, 404));
+    let applied = send(&world, "PATCH", &by("one"), APPLY, &jail("www", "web")).await;
+    assert_eq!(applied.code, 201, "{}", applied.body);
+    let again = send(&world, "PATCH", &by("one"), APPLY, &jail("www", "web")).await;
+    assert_eq!(again.code, 200);
+    assert_eq!(
+        again.json()["metadata"]["resourceVersion"],
+        applied.json()["metadata"]["resourceVersion"]
+    );
+    let refused = send(&world, "PATCH", &by("two"), APPLY, &jail("www", "db")).await;
+    assert_eq!(refused.code, 409, "{}", refused.body);
+    assert_eq!(
+        refused.refusal(),
+        (
+            "Conflict".to_owned(),
+            vec![".metadata.labels.role".to_owned()]
+        )
+    );
+    assert_eq!(
+        refused.json()["message"],
+        "Apply failed with 1 conflict: conflict with \"one\": .metadata.labels.role"
+    );
+    let forced = send(
+        &world,
+        "PATCH",
+        &(by("two") + "&force=true"),
+        APPLY,
+        &jail("www", "db"),
+    )
+    .await;
+    assert_eq!(forced.code, 200, "{}", forced.body);
+
+    let mut unknown = jail("www", "db");
+    unknown["spec"]["rooot"] = "/".into();
+    let validated = |how: &str| format!("{}&fieldValidation={how}", by("two"));
+    assert_eq!(
+        send(&world, "PATCH", &by("two"), APPLY, &unknown)
+            .await
+            .code,
+        422
+    );
+    let warned = send(&world, "PATCH", &validated("Warn"), APPLY, &unknown).await;
+    assert_eq!(warned.code, 200, "{}", warned.body);
+    assert!(
+        warned
+            .head
+            .contains(r#"warning: 299 - "unknown field \"spec.rooot\", which is left out""#),
+        "{}",
+        warned.head
+    );
+    let ignored = send(&world, "PATCH", &validated("Ignore"), APPLY, &unknown).await;
+    assert!(
+        ignored.code == 200 && !ignored.head.contains("rooot"),
+        "{}",
+        ignored.head
+    );
+    let odd = send(&world, "PATCH", &validated("Perhaps"), APPLY, &unknown).await;
+    assert_eq!(odd.refusal().1, ["fieldValidation"]);
+    let force = send(
+        &world,
+        "PATCH",
+        &(by("two") + "&force=true"),
+        MERGE,
+        &json!({}),
+    )
+    .await;
+    assert_eq!(force.refusal().1, ["force"]);
+    let twice = r#"{"kind":"Jail","metadata":{"name":"x"},"spec":{"host":"a","host":"b"}}"#;
+    let refused = ask(
+        &world,
+        "POST",
+        JAILS,
+        &["Content-Type: application/json"],
+        twice,
+    )
+    .await;
+    assert!(
+        refused.code == 400 && refused.body.contains(r#"duplicate field \"spec.host\""#),
+        "{}",
+        refused.body
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn senseless_requests_are_answered_as_by_kube_apiserver() {
+    let world = World::start().await;
+    for (path, code, reason) in [
+        ("?labelSelector=a%3D%3D%3Db", 400, "BadRequest"),
+        ("?fieldSelector=spec.host%3Da", 400, "BadRequest"),
+        ("?watch=1&resourceVersion=99999999", 410, "Expired"),
+        ("?watch=1&resourceVersion=elsewhere", 422, "Invalid"),
+        ("?resourceVersion=elsewhere", 422, "Invalid"),
+        ("?continue=made-up", 400, "BadRequest"),
+        ("?limit=many", 400, "BadRequest"),
+        ("?watch=1&sendInitialEvents=true", 422, "Invalid"),
+        ("/nobody", 404, "NotFound"),
+        ("/www/scale", 404, "NotFound"),
+        ("/..%2f..%2fetc", 404, "NotFound"),
+        ("/gro%C3%9F", 404, "NotFound"),
+    ] {
+        let answer = get(&world, &format!("{JAILS}{path}")).await;
+        assert_eq!(
+            (answer.code, answer.refusal().0.as_str()),
+            (code, reason),
+            "{path}: {}",
+            answer.body
+        );
+    }
+    let large = "x".repeat(3 << 20);
+    for (method, headers, body, code) in [
+        (
+            "GET",
+            "Accept: application/vnd.kubernetes.protobuf",
+            "",
+            406,
+        ),
+        ("POST", "Content-Type: text/plain", "{}", 415),
+        ("POST", "X-Nothing: said of the body", "{}", 415),
+        ("POST", "Content-Type: application/json", "{", 400),
+        ("POST", "Content-Type: application/json", "[]", 400),
+        (
+            "POST",
+            "Content-Type: application/json",
+            &format!("{{\"a\":\"{large}\"}}"),
+            413,
+        ),
+        ("PUT", "Content-Type: application/json", "{}", 405),
+        ("GET", "Origin: http://evil.example.org", "", 403),
+        ("GET", "Sec-Fetch-Mode: no-cors", "", 403),
+        ("GET", "Host: evil.example.org", "", 403),
+        // What calls itself gRPC passes the same guard.
+        (
+            "GET",
+            "Content-Type: application/grpc\r\nOrigin: http://evil.example.org",
+            "",
+            403,
+        ),
+    ] {
+        let answer = ask(&world, method, JAILS, &[headers], body).await;
+        assert_eq!(answer.code, code, "{headers}: {}", answer.body);
+        answer.refusal();
+    }
+    assert_eq!(get(&world, "/nowhere").await.refusal().0, "NotFound");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_tell_what_is_asked_for_and_end_in_time() {
+    let world = World::start().await;
+    let created = send(&world, "POST", JAILS, JSON, &jail("www", "web"))
+        .await
+        .json();
+    let revision = text(&created["metadata"]["resourceVersion"]);
+    let events = |answer: Answer| -> Vec<Value> {
+        let lines = answer.body.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect("an event"))
+            .collect()
+    };
+    let whole = format!("{JAILS}?watch=true&timeoutSeconds=1");
+    let seen = events(get(&world, &whole).await);
+    assert_eq!(
+        (seen.len(), &seen[0]["type"]),
+        (1, &json!("ADDED")),
+        "{seen:?}"
+    );
+    let initial =
+        "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let seen = events(get(&world, &format!("{whole}{initial}")).await);
+    assert_eq!(seen[1]["type"], "BOOKMARK", "{seen:?}");
+    assert_eq!(
+        seen[1]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
+        "true"
+    );
+    let selected =
+        format!("{JAILS}/www?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%21%3Dwww");
+    assert!(events(get(&world, &selected).await).is_empty());
+    let path = format!("{JAILS}/www?fieldManager=test");
+    send(
+        &world,
+        "PATCH",
+        &path,
+        MERGE,
+        &json!({"metadata": {"labels": {"role": "db"}}}),
+    )
+    .await;
+    let seen = events(get(&world, &format!("{whole}&resourceVersion={revision}")).await);
+    assert_eq!(
+        seen.last()
+            .map(|one| &one["object"]["metadata"]["labels"]["role"]),
+        Some(&json!("db")),
+        "{seen:?}"
+    );
+    let table = ["Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json"];
+    let seen = events(ask(&world, "GET", &whole, &table, "").await);
+    assert_eq!(seen[0]["object"]["rows"][0]["cells"][0], "www", "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_discovered() {
+    let world = World::start().await;
+    for path in ["/healthz", "/livez", "/readyz"] {
+        let answer = get(&world, path).await;
+        assert_eq!((answer.code, answer.body.as_str()), (200, "ok"), "{path}");
+    }
+    assert_eq!(get(&world, "/version").await.json()["major"], "1");
+    let listed = get(&world, "/apis/cellblock.dev/v1alpha1").await.json();
+    let resources = listed["resources"].as_array().expect("resources");
+    assert!(resources.iter().all(|one| one["namespaced"] == false));
+    assert!(
+        resources.iter().any(|one| one["name"] == "jails/status"),
+        "{listed}"
+    );
+    let all = ["Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"];
+    let groups = ask(&world, "GET", "/apis", &all, "").await;
+    assert_eq!(
+        groups.json()["items"][0]["metadata"]["name"],
+        "cellblock.dev"
+    );
+    assert!(
+        groups.head.contains("as=APIGroupDiscoveryList"),
+        "{}",
+        groups.head
+    );
+    let index = get(&world, "/openapi/v3").await.json();
+    let url = text(&index["paths"]["apis/cellblock.dev/v1alpha1"]["serverRelativeURL"]);
+    let document = get(&world, &url).await.body;
+    let parsed: Value = serde_json::from_str(&document).expect("JSON");
+    let mut rest = document.as_str();
+    while let Some((_, after)) = rest.split_once("\"$ref\":\"#") {
+        let (pointer, after) = after.split_once('"').expect("it ends");
+        assert!(parsed.pointer(pointer).is_some(), "{pointer} leads nowhere");
+        rest = after;
+    }
+    let review = json!({"spec": {"resourceAttributes": {"verb": "get", "group": "cellblock.dev", "resource": "jails"}}});
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    assert_eq!(
+        send(&world, "POST", path, JSON, &review).await.json()["status"]["allowed"],
+        true
+    );
+    let yaml = ask(&world, "GET", JAILS, &["Accept: application/yaml"], "").await;
+    assert!(yaml.body.contains("kind: JailList"), "{}", yaml.body);
+}

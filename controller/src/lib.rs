@@ -1,16 +1,18 @@
 //! The controller's shell: connects `cellblock-controller-core`, which decides, with the store, the clients and the agents.
 //!
 //! ```text
-//!  clients ─► objects ─┐                  ┌─ follow ◄── store watch
+//!  clients ─► objects (gRPC) ─┐
+//!          ─► rest (HTTP) ─────┤
+//!                      ┌─ verbs┘          ┌─ follow ◄── store watch
 //!                      ├─► writer ─► store┘     │
 //!  reconciler ─────────┤     ▲                  ▼
-//!  agents ─ session ───┘     └──── reads ──── cache (index, recent past) ──► objects: get, list, watch
+//!  agents ─ session ───┘     └──── reads ──── cache (index, recent past) ──► verbs: get, list, watch
 //!                                                                        └──► agents: views
 //!  operators ─► visits ◄──────────── agents, a connection for each
 //! ```
 //!
 //! There is one way to write (`writer`: decide from the index, commit, wait until the index has it), one way in for what the
-//! store says (`follow`), one function that says who may do what (`authorise`), one place for errors (`status`) and one for messages (`wire`). No rule about objects is in here.
+//! store says (`follow`), one function that says who may do what (`authorise`), one place for errors of each wire (`status`, `rest::failure`) and one for messages (`wire`). No rule about objects is in here.
 
 mod agents;
 mod authorise;

@@ -252,7 +252,11 @@ fn rejected(rejection: &Rejection) -> Failure {
     // What was wrong with a document is said of its kind, what was wrong with a request of its resource.
     let about = match rejection.reason {
         Reason::Invalid => kind.as_str(),
-        _ => kind.plural(),
+        Reason::AlreadyExists
+        | Reason::NotFound
+        | Reason::Conflict
+        | Reason::TooLarge
+        | Reason::BadRequest => kind.plural(),
     };
     let mut failure = Failure::new(code, reason, message);
     failure.details = json!({

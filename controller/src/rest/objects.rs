@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use cellblock_controller_core::admit::{
-    Outcome, Patch, Rejection, Request as Wanted, Through, Validation,
+    Outcome, Patch, Reason, Rejection, Request as Wanted, Through, Validation,
 };
 use cellblock_controller_core::rules::Together;
 use cellblock_schemas::{API_VERSION, Kind, Uid};
@@ -18,6 +18,7 @@ use super::media::{self, As, Form, Text};
 use super::query::Query;
 use super::{Front, table, watch};
 use crate::identity::Caller;
+use crate::status::RequestError;
 use crate::verbs::{Done, ListQuery, Removal};
 
 /// Objects of one page of a deletion of many.
@@ -83,7 +84,7 @@ pub(super) async fn single(
     match asked.method {
         // A watch of one object, as of a collection with its name selected (`endpoints/handlers/get.go`, `ListResource`).
         Method::GET if query.is_watch() => watched(asked, &query, Some(&name)).await,
-        Method::GET => get(&asked, &name),
+        Method::GET => get(asked, &name).await,
         Method::PUT => update(asked, &query, &name, Through::Object).await,
         Method::PATCH => patch(asked, &query, &name, Through::Object).await,
         Method::DELETE => delete(asked, &query, name).await,
@@ -103,14 +104,14 @@ pub(super) async fn subresource(
     }
     let query = Query::read(&asked.uri)?;
     match asked.method {
-        Method::GET => get(&asked, &name),
+        Method::GET => get(asked, &name).await,
         Method::PUT => update(asked, &query, &name, Through::Status).await,
         Method::PATCH => patch(asked, &query, &name, Through::Status).await,
         _ => Err(Failure::not_allowed().into()),
     }
 }
 
-fn get(asked: &Asked, name: &str) -> Answer {
+async fn get(asked: Asked, name: &str) -> Answer {
     let form = Form::wanted(&asked.headers)?;
     let query = Query::read(&asked.uri)?;
     let entry = asked
@@ -388,8 +389,10 @@ async fn delete_collection(asked: Asked, query: &Query) -> Answer {
             match asked.front.verbs.delete(removal).await {
                 Ok(_) => documents.push(entry.document()),
                 // Somebody else was first, which is what was wanted.
-                Err(crate::status::RequestError::Rejected(Rejection { reason, .. }))
-                    if reason == cellblock_controller_core::Reason::NotFound => {}
+                Err(RequestError::Rejected(Rejection {
+                    reason: Reason::NotFound,
+                    ..
+                })) => {}
                 Err(error) => return Err(Failure::from(error).into()),
             }
         }

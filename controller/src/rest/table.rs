@@ -42,6 +42,16 @@ fn columns(kind: Kind) -> &'static [Column] {
             ("Root", true),
             ("Reason", true),
         ],
+        Kind::JailSet => &[
+            ("Name", false),
+            ("Ready", false),
+            ("Jails", false),
+            ("Updated", false),
+            ("Available", false),
+            ("Age", false),
+            ("Revision", true),
+            ("Reason", true),
+        ],
         Kind::Network => &[
             ("Name", false),
             ("Mode", false),
@@ -156,6 +166,24 @@ fn cells(kind: Kind, document: &Value) -> Vec<String> {
                 status.jid.map(|jid| jid.to_string()).unwrap_or_default(),
                 listed(jail.spec.networks.iter().map(|one| one.network.clone())),
                 root.unwrap_or_default(),
+                reason,
+            ]
+        }
+        Object::JailSet(set) => {
+            let status = set.status.clone().unwrap_or_default();
+            let (ready, reason) = ready(&status.conditions);
+            vec![
+                name,
+                if set.spec.paused {
+                    format!("{ready} (paused)")
+                } else {
+                    going(ready)
+                },
+                format!("{}/{}", status.ready, set.spec.replicas()),
+                status.updated.to_string(),
+                status.available.to_string(),
+                age,
+                status.update_revision.clone(),
                 reason,
             ]
         }

@@ -126,7 +126,7 @@ fn metrics_are_served_to_prometheus() {
     let began = std::time::Instant::now();
     let page = loop {
         let page = scrape(&address);
-        if page.contains("cellblock_objects") || began.elapsed() > DEADLINE {
+        if page.contains("cellblock_objects{kind=\"Jail\"}") || began.elapsed() > DEADLINE {
             break page;
         }
     };

@@ -18,7 +18,7 @@ fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The YAML blocks of a page, each with the line of its beginning.
+/// The blocks of manifests of a page, each with the line of its beginning. YAML that is not ours is marked `yml`.
 fn blocks(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut open: Option<(usize, String)> = None;

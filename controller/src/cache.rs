@@ -64,6 +64,8 @@ struct Inner {
     history_bytes: usize,
     /// Everything after this revision is in `history`.
     oldest: u64,
+    /// Whether what happened at `oldest` itself were several events, which are not in `history` any more.
+    oldest_was_several: bool,
 }
 
 impl Cache {
@@ -74,6 +76,7 @@ impl Cache {
                 history: VecDeque::new(),
                 history_bytes: 0,
                 oldest: 0,
+                oldest_was_several: false,
             }),
             applied: watch::Sender::new(0),
             ready: watch::Sender::new(false),
@@ -101,6 +104,7 @@ impl Cache {
         inner.history.clear();
         inner.history_bytes = 0;
         inner.oldest = revision;
+        inner.oldest_was_several = false;
         self.publish(&mut inner, applied);
         inner.history.clear();
         inner.history_bytes = 0;
@@ -135,6 +139,7 @@ impl Cache {
                 };
                 inner.history_bytes -= bytes_of(&forgotten);
                 inner.oldest = forgotten.revision;
+                inner.oldest_was_several = forgotten.events.len() > 1;
             }
             // No receiver is no error: nobody watches.
             let _ = self.batches.send(batch);
@@ -170,6 +175,10 @@ impl Cache {
     /// Everything after a revision.
     pub(crate) fn subscribe(&self, after: u64) -> Result<Subscription, Expired> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        self.missed(&inner, after)
+    }
+
+    fn missed(&self, inner: &Inner, after: u64) -> Result<Subscription, Expired> {
         if after < inner.oldest {
             return Err(Expired {
                 asked: after,
@@ -183,6 +192,32 @@ impl Cache {
             missed: inner.history.range(from..).cloned().collect(),
             coming: self.batches.subscribe(),
         })
+    }
+
+    /// As [`Self::subscribe`], for who may have read only some of the events at that revision: with what happened at it, if it is
+    /// several events to them.
+    pub(crate) fn subscribe_again(
+        &self,
+        after: u64,
+        is_several: impl FnOnce(&Batch) -> bool,
+    ) -> Result<Subscription, Expired> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let mut subscription = self.missed(&inner, after)?;
+        if after == inner.oldest && inner.oldest_was_several {
+            return Err(Expired {
+                asked: after,
+                oldest: inner.oldest + 1,
+            });
+        }
+        let found = inner
+            .history
+            .binary_search_by_key(&after, |batch| batch.revision);
+        if let Some(batch) = found.ok().and_then(|place| inner.history.get(place))
+            && is_several(batch)
+        {
+            subscription.missed.insert(0, batch.clone());
+        }
+        Ok(subscription)
     }
 
     /// Wakes whenever a host's view may be different.

@@ -125,6 +125,7 @@ fn watched(request: &v1::WatchRequest) -> Result<WatchQuery, RequestError> {
             0 => From::Present(0),
             revision => From::After(revision),
         },
+        resumes_behind_objects: false,
     })
 }
 
@@ -259,7 +260,13 @@ impl Objects for ObjectsService {
         let caller = caller_of(&request)?;
         let opened = async {
             let events = self.0.watch(&caller, watched(request.get_ref())?).await?;
-            let events = events.map(|event| event.map(wire::event).map_err(Status::from));
+            let events = events.flat_map(|events| {
+                let each: Vec<_> = match events {
+                    Ok(events) => events.into_iter().map(wire::event).map(Ok).collect(),
+                    Err(error) => vec![Err(Status::from(error))],
+                };
+                futures::stream::iter(each)
+            });
             let events: Self::WatchStream = Box::pin(events);
             Ok(events)
         };

@@ -42,7 +42,7 @@ struct Front {
     verbs: Arc<Verbs>,
 }
 
-/// The routes, each behind the guard, beside those of gRPC.
+/// The routes, each behind the guard, beside those of gRPC. What a web page sends is refused before either.
 pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, secured: bool) -> Router {
     let front = Front { verbs };
     let collection = format!("/apis/{}/{{resource}}", cellblock_schemas::API_VERSION);
@@ -86,13 +86,17 @@ pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, secured: bool) -> Router {
         .layer(middleware::from_fn(move |request, next| {
             guard::guard(secured, request, next)
         }));
-    grpc.merge(rest).fallback(nowhere)
+    grpc.layer(middleware::from_fn(guard::only_grpc))
+        .merge(rest)
+        .fallback(nowhere)
+        .layer(middleware::from_fn(move |request, next| {
+            guard::no_pages(secured, request, next)
+        }))
 }
 
 /// What no route is for, in the words of whom it was asked by.
 async fn nowhere(request: Request) -> Response {
-    let media = request.headers().get("content-type");
-    if media.is_some_and(|media| media.as_bytes().starts_with(b"application/grpc")) {
+    if guard::is_grpc(&request) {
         return tonic::Status::unimplemented("").into_http();
     }
     Failure::no_such_path().into()

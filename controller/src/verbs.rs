@@ -21,7 +21,7 @@ use crate::running::{Running, Shared};
 use crate::status::RequestError;
 use crate::writer;
 
-pub(crate) use list::{ListQuery, Listed};
+pub(crate) use list::{ListQuery, Listed, PAGE_BYTES_MAX};
 use places::Places;
 pub(crate) use select::Selector;
 pub(crate) use watch::{Event, Events, From, WatchQuery};

@@ -293,17 +293,13 @@ async fn both_wires_give_the_same_objects_and_refusals() {
         rest["metadata"]["resourceVersion"],
         listed.revision.to_string()
     );
-    for (entry, object) in rest["items"]
-        .as_array()
-        .expect("items")
+    let objects_listed: Vec<Value> = listed
+        .objects
         .iter()
-        .zip(&listed.objects)
-    {
-        assert_eq!(
-            *entry,
-            serde_json::from_slice::<Value>(&object.json).expect("JSON")
-        );
-    }
+        .map(|object| serde_json::from_slice(&object.json).expect("JSON"))
+        .collect();
+    assert_eq!(objects_listed.len(), 2);
+    assert_eq!(rest["items"], Value::from(objects_listed));
 
     // Delete.
     let options = json!({"preconditions": {"uid": "another"}});
@@ -571,6 +567,8 @@ async fn everything_is_discovered() {
     assert_eq!(get(&world, "/version").await.json()["major"], "1");
     let listed = get(&world, "/apis/cellblock.dev/v1alpha1").await.json();
     let resources = listed["resources"].as_array().expect("resources");
+    // Five kinds, each with its status.
+    assert_eq!(resources.len(), 10, "{listed}");
     assert!(resources.iter().all(|one| one["namespaced"] == false));
     assert!(
         resources.iter().any(|one| one["name"] == "jails/status"),
@@ -592,11 +590,14 @@ async fn everything_is_discovered() {
     let document = get(&world, &url).await.body;
     let parsed: Value = serde_json::from_str(&document).expect("JSON");
     let mut rest = document.as_str();
+    let mut references = 0;
     while let Some((_, after)) = rest.split_once("\"$ref\":\"#") {
         let (pointer, after) = after.split_once('"').expect("it ends");
         assert!(parsed.pointer(pointer).is_some(), "{pointer} leads nowhere");
         rest = after;
+        references += 1;
     }
+    assert!(references > 20, "only {references} references");
     let review = json!({"spec": {"resourceAttributes": {"verb": "get", "group": "cellblock.dev", "resource": "jails"}}});
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     assert_eq!(
@@ -605,4 +606,117 @@ async fn everything_is_discovered() {
     );
     let yaml = ask(&world, "GET", JAILS, &["Accept: application/yaml"], "").await;
     assert!(yaml.body.contains("kind: JailList"), "{}", yaml.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_is_not_served_to_web_pages() {
+    let world = World::start().await;
+    let plain = "Content-Type: text/plain";
+    let grpc = "Content-Type: application/grpc";
+    let origin = "Origin: http://evil.example.org";
+    let host = "Host: evil.example.org";
+    // A message of gRPC as a page could send it: no compression, four bytes of length, an object to be created.
+    for service in [
+        "Objects/Create",
+        "Objects/Apply",
+        "Visits/Exec",
+        "Agents/Session",
+    ] {
+        let path = format!("/cellblock.v1.{service}");
+        for headers in [
+            &[plain][..],
+            &[plain, origin],
+            &[plain, host],
+            &[grpc],
+            &[grpc, origin],
+            &[grpc, host],
+            &[],
+        ] {
+            let answer = ask(&world, "POST", &path, headers, "\0\0\0\0\0").await;
+            assert_eq!(answer.code, 403, "{path} {headers:?}: {}", answer.head);
+            assert_eq!(answer.refusal().0, "Forbidden");
+        }
+    }
+    let mut objects = world.objects().await;
+    objects
+        .version(v1::VersionRequest {})
+        .await
+        .expect("a client of gRPC is answered");
+    let mut page = tonic::Request::new(v1::VersionRequest {});
+    let evil = "http://evil.example.org".parse().expect("a header");
+    page.metadata_mut().insert("origin", evil);
+    common::assert_code(objects.version(page).await, tonic::Code::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_a_limit_is_whole() {
+    let world = World::start().await;
+    let words = "x".repeat(200 << 10);
+    for n in 0..20 {
+        let mut document = jail(&format!("j{n:02}"), "web");
+        document["metadata"]["annotations"] = json!({"example.org/words": words});
+        let created = send(&world, "POST", JAILS, JSON, &document).await;
+        assert_eq!(created.code, 201, "{}", created.body);
+    }
+    let whole = get(&world, JAILS).await.json();
+    assert_eq!(whole["items"].as_array().map(Vec::len), Some(20));
+    assert_eq!(whole["metadata"].get("continue"), None);
+    let page = get(&world, &format!("{JAILS}?limit=100")).await.json();
+    assert!(
+        !text(&page["metadata"]["continue"]).is_empty(),
+        "with a limit a page is bounded by its bytes too"
+    );
+    let all = send(&world, "DELETE", JAILS, JSON, &json!({})).await.json();
+    assert_eq!(all["items"].as_array().map(Vec::len), Some(20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_resumes_behind_any_event_of_a_transaction() {
+    let world = World::start().await;
+    let before = get(&world, JAILS).await.json();
+    let before = text(&before["metadata"]["resourceVersion"]);
+    let sets = "/apis/cellblock.dev/v1alpha1/jailsets";
+    let set = json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "JailSet",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 60, "template": {
+            "metadata": {"labels": {"role": "web"}},
+            "spec": {"root": {"path": "/jails/web"}},
+        }},
+    });
+    let created = send(&world, "POST", sets, JSON, &set).await;
+    assert_eq!(created.code, 201, "{}", created.body);
+    let events = async |after: &str| -> Vec<(u64, String)> {
+        let path = format!("{JAILS}?watch=true&timeoutSeconds=1&resourceVersion={after}");
+        let answer = get(&world, &path).await;
+        let read = answer.body.lines().map(|line| {
+            let event: Value = serde_json::from_str(line).expect("an event");
+            let metadata = &event["object"]["metadata"];
+            let revision = text(&metadata["resourceVersion"]).parse();
+            (revision.expect("a revision"), text(&metadata["name"]))
+        });
+        read.collect()
+    };
+    let deadline = std::time::Instant::now() + common::DEADLINE;
+    let all = loop {
+        let all = events(&before).await;
+        // Once nothing more comes, what there was is compared.
+        if all.len() >= 60 && all == events(&before).await {
+            break all;
+        }
+        assert!(std::time::Instant::now() < deadline, "{all:?}");
+    };
+    let mut largest = 0;
+    let mut revisions: Vec<u64> = all.iter().map(|(revision, _)| *revision).collect();
+    revisions.dedup();
+    for revision in revisions {
+        let size = all.iter().filter(|(other, _)| *other == revision).count();
+        largest = largest.max(size);
+        let expected = all
+            .iter()
+            .filter(|(other, _)| *other > revision || (*other == revision && size > 1));
+        let expected: Vec<_> = expected.cloned().collect();
+        assert_eq!(events(&revision.to_string()).await, expected, "{revision}");
+    }
+    assert_eq!(largest, 60, "{all:?}");
 }

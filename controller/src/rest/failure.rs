@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use cellblock_controller_core::admit::{Reason, Rejection};
 use cellblock_schemas::{API_VERSION, Kind, Violation};
-use cellblock_store::Error as StoreError;
+use cellblock_store::{Error as StoreError, Outcome};
 use serde_json::{Value, json};
 
 use crate::status::RequestError;
@@ -194,7 +194,16 @@ fn store(error: &StoreError) -> Failure {
         StoreError::NotFound { .. } => Failure::new(StatusCode::NOT_FOUND, "NotFound", message),
         StoreError::Conflict(_) => Failure::new(StatusCode::CONFLICT, "Conflict", message),
         StoreError::Compacted { .. } | StoreError::FutureRevision { .. } => expired(message),
-        StoreError::Unavailable { .. } => Failure::new(
+        // Perhaps written: a code on which clients do not repeat the write by themselves, as client-go does on every answer
+        // with `Retry-After` (`rest/with_retry.go`).
+        StoreError::Unavailable {
+            outcome: Outcome::Unknown,
+            ..
+        } => Failure::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message),
+        StoreError::Unavailable {
+            outcome: Outcome::NotApplied,
+            ..
+        } => Failure::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "ServiceUnavailable",
             message,
@@ -337,3 +346,6 @@ pub(super) fn success(kind: Kind, name: &str, uid: &str) -> Value {
         "details": {"name": name, "group": group(), "kind": kind.plural(), "uid": uid},
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
-//! Who asks, and whether they may: before every request of the REST front.
+//! Who asks, and whether they may: before every request of the REST front. What a web browser sends passes to neither it nor
+//! gRPC.
 
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
@@ -24,18 +25,48 @@ pub(super) async fn guard(secured: bool, mut request: Request, next: Next) -> Re
             .map_or(&[][..], |certs| certs.as_slice()),
     );
     let action = action(request.uri().path());
-    let refused = if let Err(error) = authorise(&caller, action) {
-        Some(Failure::from(error))
-    } else {
-        browser(secured, request.uri(), request.headers()).map(Failure::forbidden)
-    };
-    if let Some(failure) = refused {
+    if let Err(error) = authorise(&caller, action) {
+        let failure = Failure::from(error);
         metrics::counter!("cellblock_forbidden_total").increment(1);
         tracing::warn!(?action, failure = %failure.status()["message"], "forbidden");
         return failure.into();
     }
     request.extensions_mut().insert(caller);
     telemetry::served(method(&request), next.run(request)).await
+}
+
+/// Refuses what a web browser seems to have sent, whatever it is for.
+pub(super) async fn no_pages(secured: bool, request: Request, next: Next) -> Response {
+    match browser(secured, request.uri(), request.headers()) {
+        None => next.run(request).await,
+        Some(why) => refused(&request, why),
+    }
+}
+
+/// Before the gRPC services: HTTP/1.1 is taken on this listener for the sake of the REST front, and a web page may send it without
+/// a preflight, with a body of a plain type. No gRPC client does either.
+pub(super) async fn only_grpc(request: Request, next: Next) -> Response {
+    if is_grpc(&request) {
+        return next.run(request).await;
+    }
+    let why = "gRPC is spoken over HTTP/2, with a content-type of application/grpc";
+    refused(&request, why.to_owned())
+}
+
+/// Whether a request is one of gRPC.
+pub(super) fn is_grpc(request: &Request) -> bool {
+    let media = request.headers().get(header::CONTENT_TYPE);
+    request.version() == Version::HTTP_2
+        && media.is_some_and(|media| media.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn refused(request: &Request, why: String) -> Response {
+    metrics::counter!("cellblock_forbidden_total").increment(1);
+    tracing::warn!(path = request.uri().path(), "forbidden: {why}");
+    if is_grpc(request) {
+        return tonic::Status::permission_denied(why).into_http();
+    }
+    Failure::forbidden(why).into()
 }
 
 fn action(path: &str) -> Action<'static> {

@@ -19,7 +19,7 @@ use super::query::Query;
 use super::{Front, table, watch};
 use crate::identity::Caller;
 use crate::status::RequestError;
-use crate::verbs::{Done, ListQuery, Removal};
+use crate::verbs::{Done, ListQuery, PAGE_BYTES_MAX, Removal};
 
 /// Objects of one page of a deletion of many.
 const REMOVE_AT_ONCE: usize = 500;
@@ -366,6 +366,7 @@ async fn delete_collection(asked: Asked, query: &Query) -> Answer {
     let mut documents = Vec::new();
     let mut page = ListQuery {
         limit: REMOVE_AT_ONCE,
+        bytes_max: PAGE_BYTES_MAX,
         ..wanted
     };
     loop {

@@ -107,12 +107,20 @@ impl Query {
             let message = "specifying resource version is not allowed when using continue";
             return Err(Failure::bad_request(message));
         }
+        let all = ListQuery::all(kind, self.selector()?);
+        let limit = usize::try_from(self.number("limit")?).unwrap_or(usize::MAX);
         Ok(ListQuery {
-            limit: usize::try_from(self.number("limit")?).unwrap_or(usize::MAX),
+            limit,
+            // Who sets no limit expects no page: many programs never look for a continue token.
+            bytes_max: if limit == 0 {
+                usize::MAX
+            } else {
+                all.bytes_max
+            },
             continue_token: token.to_owned(),
             not_older_than: if exactly { 0 } else { revision },
             exactly: exactly.then_some(revision),
-            ..ListQuery::all(kind, self.selector()?)
+            ..all
         })
     }
 
@@ -151,6 +159,7 @@ impl Query {
             kinds: vec![kind],
             selector: self.selector()?,
             from,
+            resumes_behind_objects: true,
         })
     }
 

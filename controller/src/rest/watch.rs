@@ -10,11 +10,14 @@ use cellblock_controller_core::index::{Entry, What};
 use cellblock_schemas::{API_VERSION, Kind};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::failure::Failure;
 use super::media::{self, As, Form, Text};
 use super::query::Query;
 use super::table::{self, Include};
+use crate::status::RequestError;
 use crate::verbs::{Event, Events};
 
 /// How long a watch lasts whose client does not say, at least and with some more so that not all begin anew together, as with
@@ -23,6 +26,12 @@ const LASTS: Duration = Duration::from_secs(1_800);
 
 /// How much more, at most.
 const LASTS_LONGER_SECONDS: u64 = 1_800;
+
+/// How long a client may take no events while there are some.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many transactions wait to be taken by the client.
+const WAITING_MAX: usize = 16;
 
 /// What the bookmark behind the initial events carries (kubernetes/apimachinery, `InitialEventsAnnotationKey`).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -35,6 +44,7 @@ pub(super) struct Stream {
     bookmarks: bool,
     says_initial_end: bool,
     lasts: Duration,
+    patience: Duration,
     columns_told: bool,
 }
 
@@ -52,36 +62,60 @@ impl Stream {
             bookmarks: query.flag("allowWatchBookmarks").unwrap_or(false),
             says_initial_end: query.flag("sendInitialEvents").unwrap_or(false),
             lasts: lasts.unwrap_or(LASTS + Duration::from_secs(spread)),
+            patience: PATIENCE,
             columns_told: false,
         })
     }
 
-    /// The answer: events until the time is over, the client goes, or an error, which is told as the last of them.
-    pub(super) fn answer(mut self, mut events: Events) -> Response<Body> {
-        let lines = async_stream::stream! {
-            let over = tokio::time::sleep(self.lasts);
-            tokio::pin!(over);
-            loop {
-                let event = tokio::select! {
-                    event = events.next() => event,
-                    () = &mut over => None,
-                };
-                match event {
-                    Some(Ok(event)) => {
-                        if let Some(line) = self.line(event) {
-                            yield Ok::<_, std::convert::Infallible>(line);
-                        }
-                    }
-                    Some(Err(error)) => {
-                        let status = Failure::from(error).status();
-                        yield Ok(line("ERROR", status.to_string().as_bytes()));
-                        return;
-                    }
-                    None => return,
+    /// The answer: events until the time is over, the client goes or reads no more, or an error, which is told as the last of them.
+    pub(super) fn answer(self, events: Events) -> Response<Body> {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        // A task of its own: a body is only asked for more while its client reads.
+        tokio::spawn(self.pump(events, sender));
+        let chunks = ReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>);
+        media::raw(
+            StatusCode::OK,
+            "application/json",
+            Body::from_stream(chunks),
+        )
+    }
+
+    /// Turns events into lines. All of one transaction have one revision, from which a client resumes behind any of them, so they
+    /// go out in one piece.
+    async fn pump(mut self, mut events: Events, chunks: mpsc::Sender<Bytes>) {
+        let over = tokio::time::sleep(self.lasts);
+        tokio::pin!(over);
+        loop {
+            let batch = tokio::select! {
+                batch = events.next() => batch,
+                () = &mut over => return,
+                () = chunks.closed() => return,
+            };
+            let (chunk, is_last) = match batch {
+                Some(Ok(batch)) => (self.lines(batch), false),
+                // Like an end in time: the client resumes elsewhere. An error would have it list again.
+                Some(Err(RequestError::ShuttingDown)) | None => return,
+                Some(Err(error)) => {
+                    let status = Failure::from(error).status();
+                    (line("ERROR", status.to_string().as_bytes()), true)
                 }
+            };
+            if chunk.is_empty() {
+                continue;
             }
-        };
-        media::raw(StatusCode::OK, "application/json", Body::from_stream(lines))
+            let sent = tokio::time::timeout(self.patience, chunks.send(chunk)).await;
+            if is_last || !matches!(sent, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    fn lines(&mut self, batch: Vec<Event>) -> Bytes {
+        let lines: Vec<Bytes> = batch
+            .into_iter()
+            .filter_map(|event| self.line(event))
+            .collect();
+        lines.concat().into()
     }
 
     fn line(&mut self, event: Event) -> Option<Bytes> {
@@ -162,3 +196,6 @@ fn line(what: &str, object: &[u8]) -> Bytes {
     line.extend_from_slice(b"}\n");
     line.into()
 }
+
+#[cfg(test)]
+mod tests;

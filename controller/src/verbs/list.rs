@@ -21,7 +21,7 @@ use crate::status::RequestError;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How many bytes of documents one page holds at most: gRPC clients refuse messages over 4 MiB unless told otherwise.
-const PAGE_BYTES_MAX: usize = 3 << 20;
+pub(crate) const PAGE_BYTES_MAX: usize = 3 << 20;
 
 /// How many objects are read from the store at once.
 const READ_MAX: usize = 500;
@@ -33,6 +33,8 @@ pub(crate) struct ListQuery {
     pub(crate) selector: Selector,
     /// At most so many objects; 0: all.
     pub(crate) limit: usize,
+    /// At most about so many bytes of documents.
+    pub(crate) bytes_max: usize,
     /// Where the page before ended; empty for the first.
     pub(crate) continue_token: String,
     /// Nothing older than this revision; 0: as the index is.
@@ -42,12 +44,13 @@ pub(crate) struct ListQuery {
 }
 
 impl ListQuery {
-    /// Everything of a kind that a selector matches.
+    /// Everything of a kind that a selector matches, in pages that fit a message.
     pub(crate) fn all(kind: Kind, selector: Selector) -> Self {
         Self {
             kind,
             selector,
             limit: 0,
+            bytes_max: PAGE_BYTES_MAX,
             continue_token: String::new(),
             not_older_than: 0,
             exactly: None,
@@ -98,7 +101,7 @@ pub(super) async fn list(running: &Running, query: ListQuery) -> Result<Listed, 
     let page = Page {
         entries: Vec::new(),
         bytes: 0,
-        bytes_max: PAGE_BYTES_MAX,
+        bytes_max: query.bytes_max,
         limit: match query.limit {
             0 => usize::MAX,
             limit => limit,

@@ -10,7 +10,8 @@ use crate::status::RequestError;
 const WATCHES_MAX: usize = 20_000;
 
 /// How many of them one identity has. A client that shows a fleet has one for each kind; a thousand at once is a client that
-/// opens one whenever it should go on reading the last.
+/// opens one whenever it should go on reading the last. The programs of this machine, which a listener without certificates
+/// cannot tell from each other, have no bound but the one of all.
 const CLIENT_WATCHES_MAX: usize = 1_000;
 
 /// Who has how many.
@@ -27,7 +28,7 @@ struct Taken {
 #[derive(Debug)]
 pub(super) struct Place {
     places: Places,
-    client: String,
+    client: Option<String>,
 }
 
 impl Places {
@@ -37,9 +38,10 @@ impl Places {
     /// There are too many.
     pub(super) fn take(&self, caller: &Caller) -> Result<Place, RequestError> {
         let client = match caller {
-            Caller::Local | Caller::Nobody(_) => String::new(),
-            Caller::Operator(name) => format!("operator {name}"),
-            Caller::Host { name, .. } => format!("host {name}"),
+            Caller::Local => None,
+            Caller::Nobody(_) => Some("nobody".to_owned()),
+            Caller::Operator(name) => Some(format!("operator {name}")),
+            Caller::Host { name, .. } => Some(format!("host {name}")),
         };
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.all >= WATCHES_MAX {
@@ -47,18 +49,15 @@ impl Places {
                 "this controller serves {WATCHES_MAX} watches already; use another, or try again later"
             )));
         }
-        let own = taken.clients.entry(client.clone()).or_default();
-        if *own >= CLIENT_WATCHES_MAX {
-            let who = if client.is_empty() {
-                "the programs of this machine have"
-            } else {
-                "this client has"
-            };
-            return Err(RequestError::Exhausted(format!(
-                "{who} {CLIENT_WATCHES_MAX} watches open already, and nobody may have more; close some, or read on from those that are open"
-            )));
+        if let Some(client) = &client {
+            let own = taken.clients.entry(client.clone()).or_default();
+            if *own >= CLIENT_WATCHES_MAX {
+                return Err(RequestError::Exhausted(format!(
+                    "this client has {CLIENT_WATCHES_MAX} watches open already, and nobody may have more; close some, or read on from those that are open"
+                )));
+            }
+            *own += 1;
         }
-        *own += 1;
         taken.all += 1;
         Ok(Place {
             places: self.clone(),
@@ -71,10 +70,13 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
         taken.all -= 1;
-        if let Some(own) = taken.clients.get_mut(&self.client) {
+        let Some(client) = &self.client else {
+            return;
+        };
+        if let Some(own) = taken.clients.get_mut(client) {
             *own -= 1;
             if *own == 0 {
-                taken.clients.remove(&self.client);
+                taken.clients.remove(client);
             }
         }
     }

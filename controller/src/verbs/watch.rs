@@ -20,6 +20,9 @@ use crate::telemetry::Counted;
 /// How often a quiet watch says up to where it has seen everything, so that its client resumes from there.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How many objects of what there was are told at once.
+const PRESENTED_AT_ONCE: usize = 500;
+
 /// How long a watch from a revision that has not happened waits for it: the client may come from another controller that
 /// was a moment ahead.
 const FUTURE_PATIENCE: Duration = Duration::from_secs(3);
@@ -42,8 +45,8 @@ pub(crate) enum Event {
     Bookmark(u64),
 }
 
-/// What happens, until an error.
-pub(crate) type Events = Pin<Box<dyn Stream<Item = Result<Event, RequestError>> + Send>>;
+/// What happens, until an error: the events of one transaction together, or some of what there was. Never none.
+pub(crate) type Events = Pin<Box<dyn Stream<Item = Result<Vec<Event>, RequestError>> + Send>>;
 
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,10 @@ pub(crate) struct WatchQuery {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) selector: Selector,
     pub(crate) from: From,
+    /// Whether the client resumes from the revision of the last object that it has read, as Kubernetes' do, and not from one up
+    /// to which it has read everything. What there was then comes in the order of revisions, and a transaction that was cut in
+    /// its middle is told again.
+    pub(crate) resumes_behind_objects: bool,
 }
 
 /// Opens a watch. `place` is held for as long as it is open.
@@ -92,7 +99,13 @@ pub(super) async fn open(
         });
     }
     let (present, revision, subscription) = if let From::After(revision) = query.from {
-        (None, revision, cache.subscribe(revision)?)
+        let subscription = if query.resumes_behind_objects {
+            let sees_several = |batch: &Batch| query.of(batch).nth(1).is_some();
+            cache.subscribe_again(revision, sees_several)?
+        } else {
+            cache.subscribe(revision)?
+        };
+        (None, revision, subscription)
     } else {
         let ((present, revision), subscription) =
             cache.snapshot(|index| (query.present(index), index.revision()));
@@ -118,21 +131,23 @@ fn events(
     mut seen: u64,
     subscription: Subscription,
     place: Place,
-) -> impl Stream<Item = Result<Event, RequestError>> + Send {
+) -> impl Stream<Item = Result<Vec<Event>, RequestError>> + Send {
     async_stream::try_stream! {
         let _place = place;
         let _open = Counted::new(metrics::gauge!("cellblock_watches"));
         if let Some(present) = present {
-            for (kind, entry) in present {
-                yield Event::Object(What::Added, kind, entry);
+            for some in present.chunks(PRESENTED_AT_ONCE) {
+                let added = |(kind, entry): &(Kind, Arc<Entry>)| Event::Object(What::Added, *kind, entry.clone());
+                yield some.iter().map(added).collect();
             }
-            yield Event::Presented(seen);
+            yield vec![Event::Presented(seen)];
         }
         let Subscription { missed, mut coming } = subscription;
         for batch in missed {
             seen = batch.revision;
-            for event in filter.of(&batch) {
-                yield event;
+            let events: Vec<_> = filter.of(&batch).collect();
+            if !events.is_empty() {
+                yield events;
             }
         }
         let mut bookmarks = tokio::time::interval(BOOKMARK_INTERVAL);
@@ -151,9 +166,10 @@ fn events(
                         continue;
                     }
                     seen = batch.revision;
-                    for event in filter.of(&batch) {
+                    let events: Vec<_> = filter.of(&batch).collect();
+                    if !events.is_empty() {
                         told = seen;
-                        yield event;
+                        yield events;
                     }
                 }
                 Next::Received(Err(RecvError::Lagged(behind))) => Err(RequestError::TooSlow(behind))?,
@@ -165,7 +181,7 @@ fn events(
                     if coming.is_empty() && reached > told {
                         seen = seen.max(reached);
                         told = seen;
-                        yield Event::Bookmark(seen);
+                        yield vec![Event::Bookmark(seen)];
                     }
                 }
             }
@@ -185,6 +201,9 @@ impl WatchQuery {
             }
         }
         present.retain(|(_, entry)| self.selector.matches(entry));
+        if self.resumes_behind_objects {
+            present.sort_by_key(|(_, entry)| entry.revision);
+        }
         present
     }
 

@@ -28,3 +28,14 @@ fn one_client_has_a_bound_of_its_own() {
     assert_eq!(places.0.lock().expect("the lock").all, 0);
     assert!(places.0.lock().expect("the lock").clients.is_empty());
 }
+
+#[test]
+fn programs_of_this_machine_do_not_share_the_bound_of_one() {
+    let places = Places::default();
+    let open: Vec<_> = (0..CLIENT_WATCHES_MAX + 1)
+        .map(|_| places.take(&Caller::Local).expect("a place"))
+        .collect();
+    assert_eq!(places.0.lock().expect("the lock").all, open.len());
+    drop(open);
+    assert_eq!(places.0.lock().expect("the lock").all, 0);
+}

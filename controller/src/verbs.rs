@@ -70,9 +70,18 @@ impl Verbs {
         dry_run: bool,
     ) -> Result<Done, RequestError> {
         let running = self.shared.running()?;
+        let (wanted, told) = admit::without_unknown(wanted, validation)?;
+        let validation = match &wanted {
+            Wanted::Patch { .. } => validation,
+            Wanted::Apply { .. }
+            | Wanted::Create { .. }
+            | Wanted::Update { .. }
+            | Wanted::Delete { .. } => Validation::Strict,
+        };
         if dry_run {
             let index = running.cache.index();
-            let admitted = admit::admit_as(&index, wanted, validation, &writer::now())?;
+            let mut admitted = admit::admit_as(&index, wanted, validation, &writer::now())?;
+            admitted.warnings.extend(told);
             return Ok((admitted, None));
         }
         let written = running
@@ -82,7 +91,9 @@ impl Verbs {
                 Ok::<_, RequestError>((admitted.write.take(), admitted))
             })
             .await?;
-        Ok((written.value, written.revision))
+        let mut admitted = written.value;
+        admitted.warnings.extend(told);
+        Ok((admitted, written.revision))
     }
 
     /// Judges several requests, each as if those before it had been written, so that what two of them would quarrel about is

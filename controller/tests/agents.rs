@@ -8,6 +8,8 @@ use cellblock_proto::v1::agent_message::Message as Said;
 use cellblock_proto::v1::controller_message::Message as Heard;
 use common::{DEADLINE, World, applied, condition, host, jail, network, wait_for};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -513,4 +515,68 @@ async fn another_key_than_the_hosts_is_refused_with_the_way_to_accept_it() {
     applied(&mut objects, &[declared]).await;
     let mut agent = Agent::open(&world, hello("a", &other)).await;
     assert!(matches!(agent.next().await, Heard::Welcome(_)));
+}
+
+/// What a watch of jails over REST tells within a second: the revision and the name of each event.
+async fn watched(world: &World, after: u64) -> Vec<(u64, String)> {
+    let address = world.controller.address();
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let path = "/apis/cellblock.dev/v1alpha1/jails?watch=true&timeoutSeconds=1";
+    let request = format!("GET {path}&resourceVersion={after} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let sent = stream.write_all(request.as_bytes()).await;
+    sent.expect("it reads");
+    let mut answer = String::new();
+    let read = tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await;
+    read.expect("it ends").expect("it is text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    assert!(head.contains(" 200 "), "{answer}");
+    let events = body.lines().map(|line| {
+        let event: Value = serde_json::from_str(line).expect("an event");
+        let metadata = &event["object"]["metadata"];
+        let revision = metadata["resourceVersion"].as_str().expect("a revision");
+        let name = metadata["name"].as_str().expect("a name");
+        (revision.parse().expect("a number"), name.to_owned())
+    });
+    events.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_over_rest_resumes_behind_any_event_of_a_transaction() {
+    const JAILS: usize = 60;
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut agent = Agent::join(&world, "a").await;
+    applied(&mut objects, &[host("a")]).await;
+    let jails: Vec<_> = (0..JAILS).map(|n| jail(&format!("j{n:02}"), &[])).collect();
+    applied(&mut objects, &jails).await;
+    agent.view_until(|view| view.jails.len() == JAILS).await;
+    agent.report().await;
+    wait_for(&mut objects, "Jail", "j59", |jail| {
+        condition(jail, "Ready") == Some("True")
+    })
+    .await;
+
+    let mut all = watched(&world, 1).await;
+    loop {
+        let again = watched(&world, 1).await;
+        if again == all {
+            break;
+        }
+        all = again;
+    }
+    let size = |revision: u64| all.iter().filter(|(other, _)| *other == revision).count();
+    let mut revisions: Vec<_> = all.iter().map(|(revision, _)| *revision).collect();
+    revisions.dedup();
+    let several: Vec<_> = revisions.iter().filter(|one| size(**one) > 1).collect();
+    assert!(several.iter().any(|one| size(**one) > 20), "{all:?}");
+    let last_of_one = revisions.iter().rfind(|one| size(**one) == 1);
+    for revision in several.into_iter().chain(last_of_one) {
+        let is_after = |other: u64| other > *revision || (other == *revision && size(other) > 1);
+        let expected: Vec<_> = all
+            .iter()
+            .filter(|(other, _)| is_after(*other))
+            .cloned()
+            .collect();
+        assert_eq!(watched(&world, *revision).await, expected, "{revision}");
+    }
 }

@@ -458,6 +458,7 @@ async fn senseless_requests_are_answered_as_by_kube_apiserver() {
         ("/nobody", 404, "NotFound"),
         ("/www/scale", 404, "NotFound"),
         ("/..%2f..%2fetc", 404, "NotFound"),
+        ("/%ff", 400, "BadRequest"),
         ("/gro%C3%9F", 404, "NotFound"),
     ] {
         let answer = get(&world, &format!("{JAILS}{path}")).await;
@@ -570,6 +571,14 @@ async fn everything_is_discovered() {
     // Five kinds, each with its status.
     assert_eq!(resources.len(), 10, "{listed}");
     assert!(resources.iter().all(|one| one["namespaced"] == false));
+    let sets = resources.iter().find(|one| one["name"] == "jailsets");
+    let sets = sets.expect("sets of jails");
+    assert_eq!(sets["kind"], "JailSet");
+    assert_eq!(sets["shortNames"], json!(["js"]));
+    let table = ["Accept: application/json;as=Table;v=v1;g=meta.k8s.io"];
+    let path = "/apis/cellblock.dev/v1alpha1/jailsets";
+    let columns = ask(&world, "GET", path, &table, "").await.json();
+    assert_eq!(columns["columnDefinitions"][4]["name"], "Available");
     assert!(
         resources.iter().any(|one| one["name"] == "jails/status"),
         "{listed}"
@@ -598,6 +607,8 @@ async fn everything_is_discovered() {
         references += 1;
     }
     assert!(references > 20, "only {references} references");
+    let schemas = &parsed["components"]["schemas"];
+    assert!(schemas.get("dev.cellblock.v1alpha1.JailSet").is_some());
     let review = json!({"spec": {"resourceAttributes": {"verb": "get", "group": "cellblock.dev", "resource": "jails"}}});
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     assert_eq!(
@@ -671,52 +682,69 @@ async fn a_list_without_a_limit_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_resumes_behind_any_event_of_a_transaction() {
+async fn options_that_are_not_understood_remove_nothing() {
     let world = World::start().await;
-    let before = get(&world, JAILS).await.json();
-    let before = text(&before["metadata"]["resourceVersion"]);
-    let sets = "/apis/cellblock.dev/v1alpha1/jailsets";
-    let set = json!({
-        "apiVersion": "cellblock.dev/v1alpha1", "kind": "JailSet",
-        "metadata": {"name": "web"},
-        "spec": {"replicas": 60, "template": {
-            "metadata": {"labels": {"role": "web"}},
-            "spec": {"root": {"path": "/jails/web"}},
-        }},
-    });
-    let created = send(&world, "POST", sets, JSON, &set).await;
+    let created = send(&world, "POST", JAILS, JSON, &jail("www", "web")).await;
     assert_eq!(created.code, 201, "{}", created.body);
-    let events = async |after: &str| -> Vec<(u64, String)> {
-        let path = format!("{JAILS}?watch=true&timeoutSeconds=1&resourceVersion={after}");
-        let answer = get(&world, &path).await;
-        let read = answer.body.lines().map(|line| {
-            let event: Value = serde_json::from_str(line).expect("an event");
-            let metadata = &event["object"]["metadata"];
-            let revision = text(&metadata["resourceVersion"]).parse();
-            (revision.expect("a revision"), text(&metadata["name"]))
-        });
-        read.collect()
-    };
-    let deadline = std::time::Instant::now() + common::DEADLINE;
-    let all = loop {
-        let all = events(&before).await;
-        // Once nothing more comes, what there was is compared.
-        if all.len() >= 60 && all == events(&before).await {
-            break all;
+    let path = format!("{JAILS}/www");
+    for options in [
+        json!({"dryRun": "All"}),
+        json!({"dryRun": [1]}),
+        json!({"dryrun": ["All"]}),
+        json!({"preconditions": {"uid": 7}}),
+        json!({"preconditions": {"resourceVersion": 7}}),
+        json!({"preconditions": {"UID": "another"}}),
+        json!({"preconditions": ["another"]}),
+        json!({"propagationPolicy": ["Orphan"]}),
+        json!([]),
+        json!(["www"]),
+        json!("All"),
+        Value::Null,
+    ] {
+        for path in [&path, JAILS] {
+            let refused = send(&world, "DELETE", path, JSON, &options).await;
+            assert_eq!(refused.code, 400, "{options}: {}", refused.body);
+            assert_eq!(refused.refusal().0, "BadRequest");
         }
-        assert!(std::time::Instant::now() < deadline, "{all:?}");
-    };
-    let mut largest = 0;
-    let mut revisions: Vec<u64> = all.iter().map(|(revision, _)| *revision).collect();
-    revisions.dedup();
-    for revision in revisions {
-        let size = all.iter().filter(|(other, _)| *other == revision).count();
-        largest = largest.max(size);
-        let expected = all
-            .iter()
-            .filter(|(other, _)| *other > revision || (*other == revision && size > 1));
-        let expected: Vec<_> = expected.cloned().collect();
-        assert_eq!(events(&revision.to_string()).await, expected, "{revision}");
     }
-    assert_eq!(largest, 60, "{all:?}");
+    let orphan = send(
+        &world,
+        "DELETE",
+        &path,
+        JSON,
+        &json!({"orphanDependents": true}),
+    )
+    .await;
+    assert_eq!(orphan.code, 422, "{}", orphan.body);
+    let dry = format!("{path}?dryRun=All");
+    let tried = send(&world, "DELETE", &dry, JSON, &json!({"dryRun": []})).await;
+    assert_eq!(tried.code, 200, "{}", tried.body);
+    assert_eq!(get(&world, &path).await.code, 200, "it is still there");
+    let usual = json!({
+        "kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0,
+        "propagationPolicy": "Background", "preconditions": null,
+    });
+    let gone = send(&world, "DELETE", &path, JSON, &usual).await;
+    assert_eq!(gone.code, 200, "{}", gone.body);
+    assert_eq!(get(&world, &path).await.code, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_has_a_name_that_can_be_read() {
+    let world = World::start().await;
+    let long = "x".repeat(129);
+    for manager in [long.as_str(), "a%0Ab", "a%E2%80%AEb"] {
+        let query = format!("?fieldManager={manager}");
+        let named = format!("{JAILS}/www{query}");
+        for (method, path, media) in [
+            ("POST", format!("{JAILS}{query}"), JSON),
+            ("PUT", named.clone(), JSON),
+            ("PATCH", named.clone(), MERGE),
+            ("PATCH", named, APPLY),
+        ] {
+            let refused = send(&world, method, &path, media, &jail("www", "web")).await;
+            let expected = ("Invalid".to_owned(), vec!["fieldManager".to_owned()]);
+            assert_eq!(refused.refusal(), expected, "{method} {media}");
+        }
+    }
 }

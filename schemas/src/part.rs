@@ -39,7 +39,28 @@ pub fn read_partly(kind: Kind, mut document: Value) -> (Value, Vec<Violation>) {
     (document, violations)
 }
 
-/// Takes out the fields that the kind does not have, and says which: for clients that asked not to be refused because of
+/// How many fields that a kind does not have are said; all are taken out.
+const DROPPED_TOLD_MAX: usize = 100;
+
+/// Where in a document something stands. Put into words only where there is something to be said.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Field(&'a Place<'a>, &'a str),
+    Index(&'a Place<'a>, usize),
+}
+
+impl Place<'_> {
+    fn path(&self) -> FieldPath {
+        match self {
+            Self::Root => FieldPath::root(),
+            Self::Field(of, name) => of.path().field(name),
+            Self::Index(of, index) => of.path().index(*index),
+        }
+    }
+}
+
+/// Takes out the fields that the kind does not have, and says which, or the first hundred of them: for clients that asked not to be refused because of
 /// them (Kubernetes' `fieldValidation` of `Warn` and `Ignore`). The status is not looked into.
 pub fn drop_unknown(kind: Kind, document: &mut Value) -> Vec<String> {
     let root = json_schema(kind);
@@ -47,7 +68,7 @@ pub fn drop_unknown(kind: Kind, document: &mut Value) -> Vec<String> {
     let status = document
         .as_object_mut()
         .and_then(|document| document.shift_remove("status"));
-    drop_in(root, root, document, &FieldPath::root(), &mut dropped);
+    drop_in(root, root, document, Place::Root, &mut dropped);
     if let (Some(document), Some(status)) = (document.as_object_mut(), status) {
         document.insert("status".to_owned(), status);
     }
@@ -58,29 +79,28 @@ fn drop_in(
     root: &Value,
     schema: &Value,
     value: &mut Value,
-    path: &FieldPath,
+    place: Place<'_>,
     dropped: &mut Vec<String>,
 ) {
     let schema = resolve(root, schema);
     match value {
         Value::Object(members) => {
             if let Some(Value::Object(known)) = schema.get("properties") {
-                let unknown: Vec<String> = members
-                    .keys()
-                    .filter(|name| !known.contains_key(*name))
-                    .cloned()
-                    .collect();
-                for name in unknown {
-                    members.shift_remove(&name);
-                    dropped.push(path.field(&name).as_str().to_owned());
-                }
+                members.retain(|name, _| {
+                    let is_known = known.contains_key(name);
+                    if !is_known && dropped.len() < DROPPED_TOLD_MAX {
+                        let path = Place::Field(&place, name).path();
+                        dropped.push(path.as_str().to_owned());
+                    }
+                    is_known
+                });
             }
             for (name, value) in members.iter_mut() {
                 drop_in(
                     root,
                     member(schema, name),
                     value,
-                    &path.field(name),
+                    Place::Field(&place, name),
                     dropped,
                 );
             }
@@ -88,7 +108,7 @@ fn drop_in(
         Value::Array(items) => {
             let schema = schema.get("items").unwrap_or(&Value::Null);
             for (index, item) in items.iter_mut().enumerate() {
-                drop_in(root, schema, item, &path.index(index), dropped);
+                drop_in(root, schema, item, Place::Index(&place, index), dropped);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -319,24 +319,42 @@ pub fn admit_as(
     let (Validation::Warn | Validation::Ignore) = validation else {
         return admit(index, request, now);
     };
-    let mut request = request.whole(index)?;
+    let (request, told) = without_unknown(request.whole(index)?, validation)?;
+    let mut admitted = admit(index, request, now)?;
+    admitted.warnings.extend(told);
+    Ok(admitted)
+}
+
+/// A request without the fields that its kind does not have, and what its client is told about them, if it wants that. Needs no
+/// index, so it can be done before a request's turn to write comes; but a patch is known only then, and stays as it is.
+///
+/// # Errors
+/// The document is too large to be looked through.
+pub fn without_unknown(
+    mut request: Request,
+    validation: Validation,
+) -> Result<(Request, Vec<Warning>), Rejection> {
+    if validation == Validation::Strict {
+        return Ok((request, Vec::new()));
+    }
     let dropped = match &mut request {
         Request::Apply { kind, document, .. }
         | Request::Create { kind, document, .. }
-        | Request::Update { kind, document, .. } => part::drop_unknown(*kind, document),
+        | Request::Update { kind, document, .. } => {
+            let name = document.pointer("/metadata/name").and_then(Value::as_str);
+            spec::measure(*kind, name.unwrap_or_default(), document)?;
+            part::drop_unknown(*kind, document)
+        }
         Request::Patch { .. } | Request::Delete { .. } => Vec::new(),
     };
-    let mut admitted = admit(index, request, now)?;
-    if validation == Validation::Warn {
-        admitted.warnings.extend(dropped.into_iter().map(|field| {
-            let message = format!("unknown field \"{field}\", which is left out");
-            Warning {
-                field: String::new(),
-                message,
-            }
-        }));
+    let told = dropped.into_iter().map(|field| Warning {
+        field: String::new(),
+        message: format!("unknown field \"{field}\", which is left out"),
+    });
+    match validation {
+        Validation::Warn => Ok((request, told.collect())),
+        Validation::Strict | Validation::Ignore => Ok((request, Vec::new())),
     }
-    Ok(admitted)
 }
 
 /// Admits a request.

@@ -122,3 +122,29 @@ fn a_snapshot_in_place_of_history_forgets_the_past() {
         })
     );
 }
+
+#[test]
+fn who_may_have_read_a_part_of_a_transaction_gets_it_again() {
+    let cache = filled(1..=1);
+    let host = |name: &str| Event::Put {
+        key: Keys::new(&cluster()).object(Kind::Host, name),
+        value: json!({
+            "apiVersion": "cellblock.dev/v1alpha1", "kind": "Host",
+            "metadata": {"name": name, "uid": name}, "spec": {},
+        })
+        .to_string()
+        .into(),
+        modified: 2,
+    };
+    cache.apply(2, vec![host("b"), host("c")]);
+    cache.apply(3, vec![put(3, 0)]);
+    let several = |batch: &Batch| batch.events.len() > 1;
+    let missed = |after| {
+        let subscription = cache.subscribe_again(after, several).expect("known");
+        let revisions = subscription.missed.iter().map(|batch| batch.revision);
+        revisions.collect::<Vec<_>>()
+    };
+    assert_eq!(missed(1), [2, 3]);
+    assert_eq!(missed(2), [2, 3]);
+    assert_eq!(missed(3), [0_u64; 0]);
+}

@@ -15,6 +15,12 @@ use super::failure::Failure;
 /// How large a body may be, as kube-apiserver's `MaxRequestBodyBytes` (`apiserver/pkg/server/config.go`).
 const BODY_BYTES_MAX: usize = 3 << 20;
 
+/// How deep a document of YAML is at most; of JSON, `serde_json` has the same bound.
+const DEPTH_MAX: usize = 128;
+
+/// The stack for so many levels, with plenty to spare.
+const STACK_BYTES: usize = 16 << 20;
+
 /// How many fields that stand twice are told.
 const TWICE_MAX: usize = 10;
 
@@ -78,15 +84,14 @@ pub(super) fn document(
     };
     let looks_like_json = bytes.trim_ascii_start().first() == Some(&b'{');
     if media == Media::Yaml || (media == Media::Apply && !looks_like_json) {
-        let read = serde_saphyr::from_slice::<Value>(bytes);
-        return read
+        return yaml(bytes)
             .map(|document| (document, Vec::new()))
             .map_err(|error| unreadable(&error));
     }
     let twice = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let seed = Reading {
-        path: "",
+        place: Place::Root,
         twice: &twice,
     };
     let document = seed.deserialize(&mut reader).and_then(|document| {
@@ -111,9 +116,45 @@ pub(super) fn document(
     }
 }
 
+/// A document of YAML, read on a stack of its own: each level of it takes more of that than a worker has for all of them.
+fn yaml(bytes: &[u8]) -> Result<Value, String> {
+    let read = || {
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! { max_depth: DEPTH_MAX },
+        };
+        serde_saphyr::from_slice_with_options::<Value>(bytes, options)
+            .map_err(|error| error.to_string())
+    };
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let reader = reader.spawn_scoped(scope, read);
+        let read = reader.map_err(|error| error.to_string())?.join();
+        read.unwrap_or_else(|_| Err("its reader gave up".to_owned()))
+    })
+}
+
+/// Where in a document something stands. Put into words only where there is something to be said.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Member(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(Self::Root, name) => f.write_str(name),
+            Self::Member(of, name) => write!(f, "{of}.{name}"),
+            Self::Item(of, index) => write!(f, "{of}[{index}]"),
+        }
+    }
+}
+
 /// Reads JSON and notes which fields stand twice; the last one counts, as with Go's `encoding/json`.
 struct Reading<'a> {
-    path: &'a str,
+    place: Place<'a>,
     twice: &'a RefCell<Vec<String>>,
 }
 
@@ -159,9 +200,8 @@ impl<'de> Visitor<'de> for Reading<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         loop {
-            let path = format!("{}[{}]", self.path, list.len());
             let seed = Reading {
-                path: &path,
+                place: Place::Item(&self.place, list.len()),
                 twice: self.twice,
             };
             match items.next_element_seed(seed)? {
@@ -174,17 +214,20 @@ impl<'de> Visitor<'de> for Reading<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            let dot = if self.path.is_empty() { "" } else { "." };
-            let path = format!("{}{dot}{name}", self.path);
+            let place = Place::Member(&self.place, &name);
             let seed = Reading {
-                path: &path,
+                place,
                 twice: self.twice,
             };
             let value = members.next_value_seed(seed)?;
-            if map.insert(name, value).is_some() && self.twice.borrow().len() < TWICE_MAX {
-                self.twice.borrow_mut().push(path);
+            if map.contains_key(&name) && self.twice.borrow().len() < TWICE_MAX {
+                self.twice.borrow_mut().push(place.to_string());
             }
+            map.insert(name, value);
         }
         Ok(Value::Object(map))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,7 +164,15 @@ struct Resource {
     kind: &'static str,
     verbs: &'static [&'static str],
     categories: &'static [&'static str],
+    short_names: &'static [&'static str],
     has_status: bool,
+}
+
+fn short_names(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::JailSet => &["js"],
+        Kind::Host | Kind::Network | Kind::Image | Kind::Jail => &[],
+    }
 }
 
 fn catalogue() -> Vec<Group> {
@@ -174,6 +182,7 @@ fn catalogue() -> Vec<Group> {
         kind: kind.as_str(),
         verbs: &VERBS,
         categories: &["all", "cellblock"],
+        short_names: short_names(kind),
         has_status: true,
     });
     let mut groups = vec![Group {
@@ -193,6 +202,7 @@ fn catalogue() -> Vec<Group> {
                     kind,
                     verbs: &["create"],
                     categories: &[],
+                    short_names: &[],
                     has_status: false,
                 })
                 .collect(),
@@ -238,6 +248,9 @@ impl Resource {
         if !self.categories.is_empty() {
             resource["categories"] = json!(self.categories);
         }
+        if !self.short_names.is_empty() {
+            resource["shortNames"] = json!(self.short_names);
+        }
         let status = self.has_status.then(|| {
             json!({
                 "name": format!("{}/status", self.plural),
@@ -261,6 +274,9 @@ impl Resource {
         });
         if !self.categories.is_empty() {
             resource["categories"] = json!(self.categories);
+        }
+        if !self.short_names.is_empty() {
+            resource["shortNames"] = json!(self.short_names);
         }
         if self.has_status {
             resource["subresources"] = json!([{

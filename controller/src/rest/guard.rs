@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use percent_encoding::percent_decode_str;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
 use super::failure::Failure;
@@ -30,6 +31,12 @@ pub(super) async fn guard(secured: bool, mut request: Request, next: Next) -> Re
         metrics::counter!("cellblock_forbidden_total").increment(1);
         tracing::warn!(?action, failure = %failure.status()["message"], "forbidden");
         return failure.into();
+    }
+    if percent_decode_str(request.uri().path())
+        .decode_utf8()
+        .is_err()
+    {
+        return Failure::bad_request("the path is no UTF-8").into();
     }
     request.extensions_mut().insert(caller);
     telemetry::served(method(&request), next.run(request)).await

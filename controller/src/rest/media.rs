@@ -9,6 +9,12 @@ use super::failure::Failure;
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
 
+/// How long one warning is at most, as kube-apiserver's (`apiserver/pkg/endpoints/filters/warning.go`).
+const WARNING_CHARS_MAX: usize = 256;
+
+/// How long all of an answer are, likewise: clients refuse answers with too many headers.
+const WARNINGS_BYTES_MAX: usize = 4 << 10;
+
 /// The text of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Text {
@@ -134,9 +140,11 @@ pub(super) fn json(document: &Value) -> Response<Body> {
 
 /// Adds a `Warning` header for each sentence, in the form that client-go reads (RFC 7234, 5.5: code 299, no agent).
 pub(super) fn warn(response: &mut Response<Body>, warnings: impl IntoIterator<Item = String>) {
+    let mut bytes = 0;
     for warning in warnings {
         let text: String = warning
             .chars()
+            .take(WARNING_CHARS_MAX)
             .map(|c| if c.is_control() { ' ' } else { c })
             .flat_map(|c| {
                 let escape = matches!(c, '"' | '\\').then_some('\\');
@@ -144,8 +152,30 @@ pub(super) fn warn(response: &mut Response<Body>, warnings: impl IntoIterator<It
             })
             .collect();
         let header = format!("299 - \"{text}\"");
+        bytes += header.len();
+        if bytes > WARNINGS_BYTES_MAX {
+            return;
+        }
         if let Ok(value) = HeaderValue::from_bytes(header.as_bytes()) {
             response.headers_mut().append(header::WARNING, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_bounded() {
+        let mut response = raw(StatusCode::OK, JSON, "");
+        warn(
+            &mut response,
+            (0..100_000).map(|n| format!("{n} {}", "ä\"".repeat(1_000))),
+        );
+        let told: Vec<_> = response.headers().get_all(header::WARNING).iter().collect();
+        assert!(!told.is_empty());
+        let bytes: usize = told.iter().map(|one| one.len()).sum();
+        assert!(bytes <= WARNINGS_BYTES_MAX, "{bytes}");
     }
 }

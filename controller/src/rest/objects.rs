@@ -6,10 +6,11 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use cellblock_controller_core::admit::{
-    Outcome, Patch, Reason, Rejection, Request as Wanted, Through, Validation,
+    Outcome, Patch, Reason, Request as Wanted, Through, Validation,
 };
 use cellblock_controller_core::rules::Together;
 use cellblock_schemas::{API_VERSION, Kind, Uid};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{self, Media};
@@ -265,6 +266,32 @@ async fn patch(asked: Asked, query: &Query, name: &str, through: Through) -> Ans
     Ok(written(&form, query, &done, warnings))
 }
 
+/// What a removal is told by its body, as Kubernetes' `DeleteOptions` have it. What is not understood is refused, for it may be what
+/// keeps something from being removed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Said {
+    #[serde(rename = "apiVersion")]
+    _api_version: Option<String>,
+    #[serde(rename = "kind")]
+    _kind: Option<String>,
+    /// Jails stop by their own rules, however long the client would wait.
+    #[serde(rename = "gracePeriodSeconds")]
+    _grace_period_seconds: Option<i64>,
+    orphan_dependents: Option<bool>,
+    propagation_policy: Option<String>,
+    preconditions: Option<Preconditions>,
+    dry_run: Option<Vec<String>>,
+}
+
+/// What must be true of an object for it to be removed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Preconditions {
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
+
 /// What a removal may be told, by the body or behind the question mark; the body counts (`endpoints/handlers/delete.go`).
 struct DeleteOptions {
     uid: Option<Uid>,
@@ -275,20 +302,32 @@ struct DeleteOptions {
 impl DeleteOptions {
     async fn read(asked_headers: &HeaderMap, body: Body, query: &Query) -> Result<Self, Failure> {
         let bytes = body::bytes(body).await?;
-        let said = if bytes.is_empty() {
-            Value::Null
-        } else {
-            let media = Media::document(asked_headers)?;
-            body::document(media, &bytes, Validation::Ignore)?.0
-        };
-        let text = |pointer: &str| said.pointer(pointer).and_then(Value::as_str);
+        if bytes.is_empty() {
+            return Self::of(Said::default(), query);
+        }
+        let media = Media::document(asked_headers)?;
+        let (document, _) = body::document(media, &bytes, Validation::Strict)?;
+        let is_plain = document.is_object()
+            && document
+                .get("preconditions")
+                .is_none_or(|said| said.is_object() || said.is_null());
+        if !is_plain {
+            let message = "the body of a removal is DeleteOptions, an object";
+            return Err(Failure::bad_request(message));
+        }
+        let said = serde_json::from_value(document).map_err(|error| {
+            Failure::bad_request(format!("the DeleteOptions cannot be read: {error}"))
+        })?;
+        Self::of(said, query)
+    }
+
+    fn of(said: Said, query: &Query) -> Result<Self, Failure> {
         let invalid = |field: &str, message: String| {
             Err(Failure::invalid_option("DeleteOptions", field, message))
         };
-        let policy = match text("/propagationPolicy") {
-            Some(policy) => policy.to_owned(),
-            None => query.text("propagationPolicy").to_owned(),
-        };
+        let policy = said
+            .propagation_policy
+            .unwrap_or_else(|| query.text("propagationPolicy").to_owned());
         match policy.as_str() {
             // Nothing is removed because of its owner, so there is nothing that could happen before, after, or instead.
             "" | "Background" => {}
@@ -304,28 +343,44 @@ impl DeleteOptions {
                 return invalid("propagationPolicy", message);
             }
         }
-        let dry = match said.get("dryRun").and_then(Value::as_array) {
-            Some(list) => list
-                .iter()
-                .map(|one| one.as_str().unwrap_or("?").to_owned())
-                .collect(),
-            None if query.text("dryRun").is_empty() => Vec::new(),
-            None => vec![query.text("dryRun").to_owned()],
-        };
+        if said.orphan_dependents == Some(true) {
+            let message = "objects are not removed with their owners here; leave it away";
+            return invalid("orphanDependents", message.to_owned());
+        }
+        // Whichever says so: nothing is removed that was only to be tried.
+        let mut dry = said.dry_run.unwrap_or_default();
+        if !query.text("dryRun").is_empty() {
+            dry.push(query.text("dryRun").to_owned());
+        }
         if let Some(other) = dry.iter().find(|one| *one != "All") {
             let message = format!("Unsupported value: {other:?}: supported values: \"All\"");
             return invalid("dryRun", message);
         }
-        let revision = match text("/preconditions/resourceVersion") {
+        let preconditions = said.preconditions.unwrap_or_default();
+        let revision = match preconditions.resource_version.as_deref() {
             None | Some("") => None,
             // What is no number of this store is no revision that the object could have.
             Some(version) => Some(version.parse().unwrap_or(u64::MAX)),
         };
         Ok(Self {
-            uid: text("/preconditions/uid").map(|uid| Uid(uid.to_owned())),
+            uid: preconditions.uid.map(Uid),
             revision,
             dry_run: !dry.is_empty(),
         })
+    }
+
+    /// Whether one of many objects needs no removal any more: somebody else was first, and perhaps created another of its name.
+    fn is_over(&self, error: &RequestError) -> bool {
+        let RequestError::Rejected(rejection) = error else {
+            return false;
+        };
+        match rejection.reason {
+            Reason::NotFound => true,
+            Reason::Conflict => self.uid.is_none() && self.revision.is_none(),
+            Reason::Invalid | Reason::AlreadyExists | Reason::TooLarge | Reason::BadRequest => {
+                false
+            }
+        }
     }
 }
 
@@ -389,11 +444,7 @@ async fn delete_collection(asked: Asked, query: &Query) -> Answer {
             };
             match asked.front.verbs.delete(removal).await {
                 Ok(_) => documents.push(entry.document()),
-                // Somebody else was first, which is what was wanted.
-                Err(RequestError::Rejected(Rejection {
-                    reason: Reason::NotFound,
-                    ..
-                })) => {}
+                Err(error) if options.is_over(&error) => {}
                 Err(error) => return Err(Failure::from(error).into()),
             }
         }
@@ -513,3 +564,6 @@ fn shown(
         documents.pop().unwrap_or(Value::Null)
     }
 }
+
+#[cfg(test)]
+mod tests;

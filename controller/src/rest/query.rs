@@ -17,6 +17,9 @@ use crate::verbs::{From, ListQuery, Selector, WatchQuery};
 /// Who writes when neither an option nor the program's name says.
 const MANAGER: &str = "unknown";
 
+/// How long the name of who writes is at most.
+const MANAGER_CHARS_MAX: usize = 128;
+
 /// The options by name; of several of one name the first counts.
 #[derive(Debug, Default)]
 pub(super) struct Query(BTreeMap<String, String>);
@@ -176,6 +179,16 @@ impl Query {
             let message = format!("Unsupported value: {value:?}: supported values: {known}");
             Err(Failure::invalid_option(options, field, message))
         };
+        let manager = self.text("fieldManager");
+        // apimachinery, `pkg/apis/meta/v1/validation`, `ValidateFieldManager`.
+        if manager.chars().count() > MANAGER_CHARS_MAX {
+            let message = format!("Too long: may not be more than {MANAGER_CHARS_MAX} characters");
+            return Err(Failure::invalid_option(options, "fieldManager", message));
+        }
+        if !manager.chars().all(is_printable) {
+            let message = "Invalid value: should only contain printable characters".to_owned();
+            return Err(Failure::invalid_option(options, "fieldManager", message));
+        }
         Ok(Write {
             dry_run: match self.text("dryRun") {
                 "" => false,
@@ -188,7 +201,7 @@ impl Query {
                 "Ignore" => Validation::Ignore,
                 _ => return invalid("fieldValidation", "\"Ignore\", \"Strict\", \"Warn\""),
             },
-            manager: self.text("fieldManager").to_owned(),
+            manager: manager.to_owned(),
             force: self.flag("force"),
         })
     }
@@ -211,8 +224,8 @@ impl Write {
             .unwrap_or_default();
         let program: String = program
             .chars()
-            .filter(|c| !c.is_control())
-            .take(128)
+            .filter(|c| is_printable(*c))
+            .take(MANAGER_CHARS_MAX)
             .collect();
         if program.is_empty() {
             MANAGER.to_owned()
@@ -220,6 +233,12 @@ impl Write {
             program
         }
     }
+}
+
+/// Neither a control nor a blank other than the space, nor one of those that only turn the writing around.
+fn is_printable(c: char) -> bool {
+    let is_format = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    c == ' ' || !(c.is_control() || c.is_whitespace() || is_format)
 }
 
 fn decoded(text: &str) -> Result<String, Failure> {

@@ -67,3 +67,13 @@ fn unknown_fields_are_taken_out_and_named() {
         })
     );
 }
+
+#[test]
+fn of_many_unknown_fields_all_are_taken_out_and_some_are_named() {
+    let many = (0..200_000).map(|n| (format!("x{n}"), json!(n)));
+    let spec: serde_json::Map<_, _> = many.collect();
+    let mut document = json!({"metadata": {"name": "www"}, "spec": spec});
+    let dropped = drop_unknown(Kind::Jail, &mut document);
+    assert_eq!((dropped.len(), dropped[0].as_str()), (100, "spec.x0"));
+    assert_eq!(document["spec"], json!({}));
+}

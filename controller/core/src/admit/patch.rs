@@ -2,6 +2,7 @@
 //! like an update. Server-side apply is no patch of this kind: see [`super::apply`].
 
 use cellblock_schemas::Kind;
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 use super::spec::measure;
@@ -10,6 +11,10 @@ use crate::index::Index;
 
 /// How many operations a JSON patch has at most, as kube-apiserver's `maxJSONPatchOperations`: each may copy the document.
 const OPERATIONS_MAX: usize = 10_000;
+
+/// How many bytes its operations copy at most, all together: each may double the document. As kube-apiserver's
+/// `JSONPatchMaxCopyBytes` (`apiserver/pkg/server/config.go`).
+const COPIED_BYTES_MAX: usize = 3 << 20;
 
 /// What to change.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,11 +63,30 @@ pub(super) fn patched(
                 })?;
             // Refused like a field that breaks a rule (422), not like a request that makes no sense: it may fit another state
             // of the object. So does kube-apiserver (`endpoints/handlers/patch.go`, `applyJSPatch`).
-            json_patch::patch(&mut document, &patch).map_err(|error| {
-                let message = format!("the JSON patch does not fit the {kind}: {error}");
-                let help = "read the object and see whether it is what the patch expects";
-                Rejection::new(Reason::Invalid, kind, name, "", message, help)
-            })?;
+            let mut copied = 0;
+            for (place, operation) in patch.0.iter().enumerate() {
+                copied += copies(&document, operation);
+                if copied > COPIED_BYTES_MAX {
+                    let message =
+                        format!("the patch copies more than {COPIED_BYTES_MAX} bytes in all");
+                    let help = "write what it shall come to as a merge patch";
+                    return Err(Rejection::new(
+                        Reason::TooLarge,
+                        kind,
+                        name,
+                        "",
+                        message,
+                        help,
+                    ));
+                }
+                let done = json_patch::patch(&mut document, std::slice::from_ref(operation));
+                done.map_err(|mut error| {
+                    error.operation = place;
+                    let message = format!("the JSON patch does not fit the {kind}: {error}");
+                    let help = "read the object and see whether it is what the patch expects";
+                    Rejection::new(Reason::Invalid, kind, name, "", message, help)
+                })?;
+            }
         }
     }
     let named = document.pointer("/metadata/name").and_then(Value::as_str);
@@ -70,6 +94,15 @@ pub(super) fn patched(
         return Err(senseless(kind, name, "a patch cannot change the name"));
     }
     Ok(document)
+}
+
+/// How many bytes an operation adds by copying them from elsewhere in the document.
+fn copies(document: &Value, operation: &PatchOperation) -> usize {
+    let PatchOperation::Copy(copy) = operation else {
+        return 0;
+    };
+    let source = document.pointer(copy.from.as_str());
+    source.map_or(0, |source| source.to_string().len())
 }
 
 fn senseless(kind: Kind, name: &str, message: impl Into<String>) -> Rejection {

@@ -530,3 +530,35 @@ fn a_swap_is_refused_with_what_to_do() {
     world.report("a");
     world.apply(two).expect("it is free");
 }
+
+#[test]
+fn what_is_too_large_is_not_looked_through() {
+    let world = World::with_hosts(&["a"]);
+    let mut document = jail("www", &[], json!({}));
+    document["spec"]["rooot"] = "x".repeat(2 << 20).into();
+    for validation in [Validation::Warn, Validation::Ignore] {
+        let request = Request::Create {
+            kind: Kind::Jail,
+            document: document.clone(),
+            manager: "test".to_owned(),
+        };
+        let refused = without_unknown(request, validation).expect_err("too large");
+        assert_eq!(refused.reason, Reason::TooLarge);
+    }
+    document["spec"]["rooot"] = "x".into();
+    let request = Request::Create {
+        kind: Kind::Jail,
+        document,
+        manager: "test".to_owned(),
+    };
+    let now = Now {
+        timestamp: jiff::Timestamp::UNIX_EPOCH,
+        new_uid: cellblock_schemas::Uid("u".to_owned()),
+    };
+    let admitted = admit_as(&world.index, request, Validation::Warn, &now).expect("a jail");
+    let told = admitted.warnings.iter();
+    let told: Vec<_> = told
+        .filter(|one| one.message.contains("spec.rooot"))
+        .collect();
+    assert_eq!(told.len(), 1);
+}

@@ -66,3 +66,24 @@ fn what_is_no_patch_or_changes_the_identity_is_refused() {
         Reason::Invalid
     );
 }
+
+#[test]
+fn a_patch_does_not_copy_without_end() {
+    let mut world = World::with_hosts(&["a"]);
+    // Each operation doubles what there is.
+    let mut operations = vec![json!({"op": "add", "path": "/spec/x", "value": ["0123456789"]})];
+    operations
+        .extend((0..60).map(|_| json!({"op": "copy", "from": "/spec/x", "path": "/spec/x/0"})));
+    let refused = patch(&mut world, Patch::Json(json!(operations))).expect_err("it grows");
+    assert_eq!(refused.reason, Reason::TooLarge);
+    let moderate = json!([
+        {"op": "copy", "from": "/metadata/labels/host", "path": "/metadata/labels/copied"},
+        {"op": "test", "path": "/metadata/name", "value": "b"},
+    ]);
+    let refused = patch(&mut world, Patch::Json(moderate)).expect_err("the test fails");
+    assert_eq!(refused.reason, Reason::Invalid);
+    assert!(
+        refused.violations[0].message.contains("operation '/1'"),
+        "{refused}"
+    );
+}

@@ -547,6 +547,12 @@ async fn a_watch_over_rest_resumes_behind_any_event_of_a_transaction() {
     let mut objects = world.objects().await;
     let mut agent = Agent::join(&world, "a").await;
     applied(&mut objects, &[host("a")]).await;
+    let list = v1::ListRequest {
+        kind: "Jail".to_owned(),
+        ..v1::ListRequest::default()
+    };
+    let listed = objects.list(list).await.expect("a list").into_inner();
+    let begin = listed.revision;
     let jails: Vec<_> = (0..JAILS).map(|n| jail(&format!("j{n:02}"), &[])).collect();
     applied(&mut objects, &jails).await;
     agent.view_until(|view| view.jails.len() == JAILS).await;
@@ -556,9 +562,9 @@ async fn a_watch_over_rest_resumes_behind_any_event_of_a_transaction() {
     })
     .await;
 
-    let mut all = watched(&world, 1).await;
+    let mut all = watched(&world, begin).await;
     loop {
-        let again = watched(&world, 1).await;
+        let again = watched(&world, begin).await;
         if again == all {
             break;
         }

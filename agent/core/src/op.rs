@@ -199,13 +199,16 @@ pub struct Waiting {
     pub reason: &'static str,
     /// For what, in words.
     pub message: String,
-    /// How long at most, in milliseconds.
+    /// How long at most, in milliseconds; 0 if nobody can say.
     pub wait_ms_max: u64,
 }
 
 impl fmt::Display for Waiting {
     /// For what, and how long at most.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.wait_ms_max == 0 {
+            return f.write_str(&self.message);
+        }
         let seconds = self.wait_ms_max.div_ceil(1_000);
         match seconds.div_ceil(60) {
             0..=2 => write!(f, "{} (at most {seconds} s)", self.message),

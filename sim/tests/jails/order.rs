@@ -1,6 +1,7 @@
 //! The order of jails: they start after those that they depend on, also with no controller, and stop before them.
 
 use cellblock_schemas::Kind;
+use cellblock_sim::world::FOLDER;
 
 use super::*;
 
@@ -139,6 +140,42 @@ fn a_start_that_takes_its_time_or_fails_is_waited_for() {
         reasons,
         ["Busy", "DependencyNotReady", "DependencyNotReady"]
     );
+    let mut waiting = passed.plan.waiting.iter().map(ToString::to_string);
+    let told = "it depends on jail `app`, which is not up yet".to_owned();
+    assert!(waiting.any(|found| found == told), "{:?}", passed.plan);
     row.rest();
     assert_eq!(row.jails(0, " -c "), ["db", "app", "web"]);
+}
+
+/// What is to be repaired at a jail that runs keeps nobody waiting: it may fail for ever.
+#[test]
+fn a_repair_of_one_that_runs_keeps_nobody_waiting() {
+    let mut row = Row::up(EXAMPLE);
+    let from = row.now();
+    let conf = format!("{FOLDER}/jails/db.conf");
+    row.run("jail -r app");
+    {
+        let mut emulator = row.world.host.emulator();
+        let files = &mut emulator.files;
+        files.write(&conf, "somebody's").expect("a file");
+        files.set_immutable(&conf, true);
+    }
+    row.world.pass().expect("a pass");
+    assert_eq!(row.jails(from, " -c "), ["app"]);
+    // Nor is one stopped for a restart that does not start again.
+    let changed = row
+        .manifest
+        .replace("dependsOn: [db]\n", "dependsOn: [db]\n  restart: now\n");
+    row.fleet.apply(&changed).expect("it is admitted");
+    row.world
+        .take(row.fleet.view(HOST).expect("the host is there"));
+    for _ in 0..3 {
+        row.world.pass().expect("a pass");
+    }
+    assert_eq!(row.jails(from, " -c "), ["app", "app"]);
+    let emulator = row.world.host.emulator();
+    assert_eq!(
+        emulator.files.read_text(&conf).expect("a file"),
+        "somebody's"
+    );
 }

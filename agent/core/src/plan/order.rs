@@ -1,6 +1,6 @@
 //! The order of jails among each other (`spec.dependsOn`): a jail starts when those that it depends on are up, and stops before them.
 //!
-//! A dependency is up when its jail runs, its last start has come to its end, and nothing is to be done or waited for about it. What else its conditions complain of keeps nobody waiting, and a jail
+//! A dependency is up when its jail runs, its last start has come to its end, and it is not about to be stopped. What else its conditions complain of keeps nobody waiting, and a jail
 //! that runs is not stopped because one that it depends on goes or is started again. A jail knows its dependencies by the names of the view, so the order holds without a controller.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,11 @@ use cellblock_schemas::view::{HostView, JailView};
 use super::desired::DesiredJail;
 use super::held::Held;
 use super::teardown::Life;
-use super::{BUSY_MS_MAX, Planner, reason};
-use crate::op::Subject;
+use super::{Planner, reason};
+use crate::op::{Op, Subject};
+
+/// A dependency may wait itself, and its start may fail.
+const UNBOUNDED: u64 = 0;
 
 /// Who depends on whom among the jails of a view.
 #[derive(Default)]
@@ -188,7 +191,7 @@ impl<'a> Planner<'a> {
             "it depends on jail {}, which is not up yet",
             coming.join(", jail ")
         );
-        self.wait(&subject, reason::DEPENDENCY_NOT_READY, message, BUSY_MS_MAX);
+        self.wait(&subject, reason::DEPENDENCY_NOT_READY, message, UNBOUNDED);
         true
     }
 
@@ -295,23 +298,37 @@ impl<'a> Planner<'a> {
         match self.life(&jail.uid) {
             Life::Busy => Dependency::Coming,
             Life::Alive(running) => {
-                let goes = self.blocked.of(&subject);
-                let goes = goes.is_some_and(|found| found.reason == reason::DEPENDENTS_RUNNING);
-                let is_through = !goes
-                    && !self.observed.busy.contains_key(&running.name)
-                    && !self.is_half_made(running)
-                    && !self.waiting.iter().any(|found| found.subject == subject)
-                    && !self.steps.iter().any(|(_, step)| step.subject == subject);
-                if is_through {
-                    Dependency::Up
-                } else {
+                let held = self.blocked.of(&subject);
+                let held = held.is_some_and(|found| found.reason == reason::DEPENDENTS_RUNNING);
+                let mut steps = self.steps.iter();
+                let stops = held
+                    || steps.any(|(_, step)| {
+                        step.subject == subject && matches!(step.op, Op::StopJail { .. })
+                    });
+                // What is repaired at a jail that runs, or waited for, keeps nobody waiting: it may never come to an end.
+                if stops
+                    || self.observed.busy.contains_key(&running.name)
+                    || self.is_half_made(running)
+                {
                     Dependency::Coming
+                } else {
+                    Dependency::Up
                 }
             }
             Life::Dying | Life::Gone => {
-                let desired = self.desired.jails.contains_key(&jail.uid);
-                if !desired || self.is_blocked(&subject) {
+                let bound = jail.binding.attachments.iter();
+                let mut networks = bound.filter_map(|bound| {
+                    let network = self.view.networks.get(&bound.network)?;
+                    Some((&bound.network, Subject::Network(network.uid.clone())))
+                });
+                if self.is_blocked(&subject) {
                     out("cannot start; its own conditions say why")
+                } else if let Some((network, _)) =
+                    networks.find(|(_, network)| self.is_blocked(network))
+                {
+                    out(&format!(
+                        "cannot start: network `{network}` is not in order, and the jail's conditions say why"
+                    ))
                 } else {
                     Dependency::Coming
                 }

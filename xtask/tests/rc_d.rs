@@ -284,6 +284,16 @@ fn the_samples_stand_where_the_scripts_and_each_other_say() -> Result<()> {
 /// What `service cellblock_jails stop` runs on a host where jls(8) knows the jails of `living`, a name, a line of `meta` and a root each.
 fn stopped(confs: &[(&str, &str)], living: &[(&str, &str, &str)]) -> Result<Vec<String>> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stopped-{}", confs.len()));
+    stopped_in(&folder, "", confs, living)
+}
+
+/// The same, where `jail -r` of the jail `hanging` never comes to its end.
+fn stopped_in(
+    folder: &Path,
+    hanging: &str,
+    confs: &[(&str, &str)],
+    living: &[(&str, &str, &str)],
+) -> Result<Vec<String>> {
     let jails = folder.join("jails");
     if folder.exists() {
         std::fs::remove_dir_all(&folder).context("an earlier run's folder stays")?;
@@ -301,16 +311,24 @@ fn stopped(confs: &[(&str, &str)], living: &[(&str, &str, &str)]) -> Result<Vec<
     let jls = folder.join("jls");
     let stand_in = format!("#!/bin/sh\ncase \"$2 $3\" in\n{cases}*) exit 1 ;;\nesac\n");
     std::fs::write(&jls, stand_in).context("no stand-in for jls")?;
+    let jail = folder.join("jail");
+    let stand_in = format!(
+        "#!/bin/sh\necho jail \"$@\"\ncase \"$*\" in\n*' -r {hanging}') exec sleep 60 ;;\nesac\n"
+    );
+    std::fs::write(&jail, stand_in).context("no stand-in for jail")?;
     let script = read("agent/rc.d/cellblock_jails")?
         .replacen(". /etc/rc.subr", STAND_IN, 1)
         .replace("/usr/sbin/jls", &format!("sh {}", jls.display()))
-        .replace("/usr/sbin/jail", "echo jail")
+        .replace("/usr/sbin/jail", &format!("sh {}", jail.display()))
         .replace("run_rc_command \"$1\"", "cellblock_jails_stop");
     let output = Command::new("sh")
         .args(["-eu", "-c", &script, "cellblock_jails", "stop"])
         .env(
             "SETTINGS",
-            format!("cellblock_jails_dir={}", folder.display()),
+            format!(
+                "cellblock_jails_dir={} cellblock_jails_timeout=1",
+                folder.display()
+            ),
         )
         .output()
         .context("cannot start sh")?;
@@ -386,5 +404,26 @@ fn shutting_down_stops_jails_before_those_that_they_depend_on() -> Result<()> {
     let mut lines = stopped(&confs, &[living[0], living[2]])?;
     lines.sort();
     ensure!(lines == wanted(&["app", "web"]), "{lines:?}");
+    Ok(())
+}
+
+#[test]
+fn a_jail_that_hangs_keeps_those_after_it_from_nothing() -> Result<()> {
+    let head = "\"x\" {\n    meta = \"cellblock=c1:u:h\";\n    path = \"/jails/x\";\n";
+    let web = format!("# Stops before: db\n{head}");
+    let living = ["db", "web"].map(|name| (name, "cellblock=c1:u:h", "/jails/x"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stopped-hanging");
+    let begun = std::time::Instant::now();
+    let lines = stopped_in(&folder, "web", &[("db", head), ("web", &web)], &living)?;
+    ensure!(
+        lines
+            == [
+                "jail -q -f jails/web.conf -r web",
+                "jail -q -R web",
+                "jail -q -f jails/db.conf -r db",
+            ],
+        "{lines:?}"
+    );
+    ensure!(begun.elapsed().as_secs() < 30, "it was waited for");
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::place::{self, Rejected};
 use crate::rules::{self, Problem, Together};
 use crate::slices;
 use crate::waiting::Waiting;
-use crate::write::{Guard, Write};
+use crate::write::{Change, Guard, Write};
 
 /// On a Jail that is bound: its host has to take it away before the object may go.
 pub const FINALIZER: &str = "cellblock.dev/host";
@@ -124,6 +124,10 @@ pub fn bind(index: &Index, jail: &mut Jail, write: &mut Write, now: Timestamp) {
         let claimed = claim(index, jail, decision, write);
         if claimed || is_new {
             depend(index, jail, &decision.binding.host, write);
+        }
+        let host = jail.binding().map(|binding| &binding.host);
+        if leaves || host != Some(&decision.binding.host) {
+            place_in_order(index, jail, write);
         }
         if !jail
             .metadata
@@ -338,6 +342,32 @@ fn depend(index: &Index, jail: &Jail, host: &str, write: &mut Write) {
     }
     if let Some(image) = &jail.spec.image {
         index.expect_object(write, Kind::Image, &image.name);
+    }
+}
+
+/// Makes the write that gives a jail its host depend on where those are that it depends on, and on nobody coming to depend on it elsewhere meanwhile. Who depends on somebody writes the
+/// guard; the others only compare it, and are not in each other's way.
+fn place_in_order(index: &Index, jail: &Jail, write: &mut Write) {
+    let guard = Guard::Dependencies;
+    if jail.spec.depends_on.is_empty() {
+        return index.compare_guard(write, &guard);
+    }
+    expect_unplaced(index, jail, write);
+    let key = index.keys().guard(&guard.name());
+    let is_put = |change: &Change| matches!(change, Change::Put(put, _) if *put == key);
+    if !write.changes.iter().any(is_put) {
+        index.expect_guard(write, &guard, &jail.metadata.uid);
+    }
+}
+
+/// Makes the write depend on nobody giving a host to a jail that this one depends on; one that has a host keeps it.
+pub(crate) fn expect_unplaced(index: &Index, jail: &Jail, write: &mut Write) {
+    let stays = |name: &&String| {
+        let found = index.jail(name);
+        found.is_some_and(|found| found.binding().is_some() && !is_forgotten(index, found))
+    };
+    for dependency in jail.spec.depends_on.iter().filter(|name| !stays(name)) {
+        index.expect_object(write, Kind::Jail, dependency);
     }
 }
 

@@ -296,14 +296,19 @@ impl Index {
 
     /// Makes `write` depend on a rule over several objects not having been relied on since.
     pub fn expect_guard(&self, write: &mut Write, guard: &Guard, writer: &Uid) {
+        self.compare_guard(write, guard);
+        let key = self.keys.guard(&guard.name());
+        write.put(key, writer.as_str().as_bytes().to_vec());
+    }
+
+    /// The same for a write that nobody else's is to depend on.
+    pub fn compare_guard(&self, write: &mut Write, guard: &Guard) {
         let name = guard.name();
         let expect = self
             .guards
             .get(&name)
             .map_or(Expect::Absent, |revision| Expect::At(*revision));
-        let key = self.keys.guard(&name);
-        write.expect(key.clone(), expect);
-        write.put(key, writer.as_str().as_bytes().to_vec());
+        write.expect(self.keys.guard(&name), expect);
     }
 }
 

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use cellblock_schemas::{
-    ConditionStatus, HostStatus, ImageStatus, Jail, Kind, NetworkStatus, Object, Uid,
+    ConditionStatus, HostStatus, ImageStatus, Jail, Kind, NetworkStatus, Object, Uid, Warning,
 };
 use jiff::Timestamp;
 
 use super::draft::Draft;
-use super::{Admitted, IN_USE_FINALIZER, Now, Outcome, Reason, Rejection};
+use super::{Admitted, IN_USE_FINALIZER, Now, Outcome, Reason, Rejection, spec};
 use crate::claim::Owner;
 use crate::index::Index;
 use crate::reconcile::dependents;
@@ -82,7 +82,14 @@ pub(super) fn delete(
         }
         draft.count_generation();
     }
-    let mut admitted = draft.finish(Vec::new())?;
+    let dependents = (kind == Kind::Jail).then(|| spec::dependents(index, name));
+    let warning = dependents.flatten().map(|dependents| Warning {
+        field: String::new(),
+        message: format!(
+            "{dependents} on it: they run on, and are not started again before there is a jail of that name"
+        ),
+    });
+    let mut admitted = draft.finish(warning.into_iter().collect())?;
     if admitted.outcome == Outcome::Unchanged {
         admitted.outcome = Outcome::Deleting;
     }

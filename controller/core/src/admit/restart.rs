@@ -142,7 +142,7 @@ fn runs(jail: &Jail) -> bool {
         && jail.spec.run_policy == RunPolicy::Running
 }
 
-fn named(jails: &[&str]) -> String {
+pub(super) fn named(jails: &[&str]) -> String {
     match jails {
         [only] => format!("jail {only}"),
         few if few.len() <= NAMES_MAX => format!("jails {}", few.join(", ")),

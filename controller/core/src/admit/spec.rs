@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cellblock_schemas::host::LaggProtocol;
-use cellblock_schemas::jail::JailStatus;
+use cellblock_schemas::jail::{JailStatus, RunPolicy};
 use cellblock_schemas::meta::ObjectMeta;
 use cellblock_schemas::structural::Mistakes;
 use cellblock_schemas::{
@@ -265,6 +265,7 @@ pub(super) fn admit(
         && !deleting
     {
         warnings.extend(missing(draft.index, jail));
+        warnings.extend(waited_for_while_stopped(draft.index, jail));
         warnings.extend(sticky(draft.index, jail));
         bind::bind(draft.index, jail, &mut draft.write, now.timestamp);
     }
@@ -383,7 +384,8 @@ fn guard(draft: &mut Draft<'_>) {
             let same = matches!(before, Some(Object::Jail(before))
                 if before.spec.depends_on == jail.spec.depends_on);
             if !jail.spec.depends_on.is_empty() && !same {
-                // Nobody may close a circle from its other side meanwhile.
+                // Nobody may close a circle from its other side meanwhile, nor give one of them another host.
+                bind::expect_unplaced(draft.index, jail, &mut draft.write);
                 draft
                     .index
                     .expect_guard(&mut draft.write, &Guard::Dependencies, &uid);
@@ -391,6 +393,34 @@ fn guard(draft: &mut Draft<'_>) {
         }
         (Object::Image(_) | Object::JailSet(_), _) => {}
     }
+}
+
+/// A jail that is stopped and that others wait for.
+fn waited_for_while_stopped(index: &Index, jail: &Jail) -> Option<Warning> {
+    let name = &jail.metadata.name;
+    if jail.spec.run_policy != RunPolicy::Stopped {
+        return None;
+    }
+    let waiting = dependents(index, name)?;
+    Some(Warning {
+        field: "spec.runPolicy".to_owned(),
+        message: format!(
+            "{waiting} on it: they run on, and are not started again while it is stopped"
+        ),
+    })
+}
+
+/// The jails that stay and depend on one, as the beginning of a sentence.
+pub(super) fn dependents(index: &Index, name: &str) -> Option<String> {
+    let stays = |jail: &&Jail| jail.metadata.deletion_timestamp.is_none();
+    let names = index.depending(name).filter(stays);
+    let names: Vec<&str> = names.map(|jail| jail.metadata.name.as_str()).collect();
+    let verb = if names.len() == 1 {
+        "depends"
+    } else {
+        "depend"
+    };
+    (!names.is_empty()).then(|| format!("{} {verb}", restart::named(&names)))
 }
 
 /// A selector that a bound jail's host does not match: accepted, because the host's labels may change as well, and without effect.

@@ -561,4 +561,50 @@ fn what_is_too_large_is_not_looked_through() {
         .filter(|one| one.message.contains("spec.rooot"))
         .collect();
     assert_eq!(told.len(), 1);
+fn a_dependency_is_reversed_in_one_apply() {
+    let mut world = World::with_hosts(&["a"]);
+    let waits = |name: &str, others: &[&str]| jail(name, &[], json!({"dependsOn": others}));
+    world.apply(waits("db", &[])).expect("a jail");
+    world.apply(waits("web", &["db"])).expect("a jail");
+    let mut apply = |documents: &[serde_json::Value]| {
+        let together = std::sync::Arc::new(crate::rules::Together::of(
+            documents.iter().map(|document| (Kind::Jail, document)),
+        ));
+        let requests = documents.iter().map(|document| Request::Apply {
+            kind: Kind::Jail,
+            document: document.clone(),
+            through: Through::Object,
+            manager: "jailctl".to_owned(),
+            force: true,
+            together: together.clone(),
+        });
+        let admitted: Result<Vec<_>, _> = requests.map(|one| world.request(one)).collect();
+        admitted.map(|_| world.reconcile())
+    };
+    apply(&[waits("db", &["web"]), waits("web", &[])]).expect("no circle in the end");
+    let refused = apply(&[waits("web", &["app"]), waits("app", &["db"])]).expect_err("a circle");
+    assert_eq!(refused.violations[0].field, "spec.dependsOn[0]");
+    assert_eq!(world.scheduled("db").1, "Bound");
+}
+
+#[test]
+fn who_takes_away_what_others_depend_on_is_told() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(jail("db", &[], json!({}))).expect("a jail");
+    for name in ["app", "web"] {
+        let waits = jail(name, &[], json!({"dependsOn": ["db"]}));
+        world.apply(waits).expect("a jail");
+    }
+    let stopped = jail("db", &[], json!({"runPolicy": "Stopped"}));
+    let said = world.apply(stopped).expect("it may be stopped").warnings;
+    let said: Vec<_> = said
+        .iter()
+        .filter(|warning| warning.message.starts_with("jails app, web depend on it"))
+        .map(|warning| warning.field.as_str())
+        .collect();
+    assert_eq!(said, ["spec.runPolicy"]);
+    world.delete(Kind::Jail, "web").expect("it may go");
+    world.report("a");
+    let said = world.delete(Kind::Jail, "db").expect("it may go").warnings;
+    assert!(said[0].message.starts_with("jail app depends on it"));
 }

@@ -3,6 +3,9 @@
 use cellblock_schemas::Kind;
 use serde_json::json;
 
+use crate::admit::{Now, Request, Through, admit};
+use crate::index::Index;
+use crate::reconcile;
 use crate::testing::{World, bridge, host, jail};
 
 fn placed(world: &World, name: &str) -> Option<String> {
@@ -375,7 +378,7 @@ fn a_selector_that_the_host_of_a_bound_jail_does_not_match_is_said_or_refused() 
         .apply(jail(
             "www",
             &["lan"],
-            json!({"hostSelector": selector("b")}),
+            json!({"hostSelector": {"matchLabels": {"host": "b"}}}),
         ))
         .expect("accepted");
     assert!(
@@ -447,4 +450,82 @@ fn a_jail_goes_where_those_are_that_it_depends_on_and_circles_are_refused() {
     );
     world.apply(jail("cache", &[], json!({}))).expect("a jail");
     assert_eq!(placed(&world, "cache").as_deref(), Some("a"));
+}
+
+#[test]
+fn two_controllers_do_not_part_jails_that_depend_on_each_other() {
+    let apply = |index: &Index, now: &Now, name: &str, spec| {
+        let request = Request::Apply {
+            kind: Kind::Jail,
+            document: jail(name, &[], spec),
+            through: Through::Object,
+            manager: "other".to_owned(),
+            together: std::sync::Arc::default(),
+            force: false,
+        };
+        let admitted = admit(index, request, now).expect("it is admitted");
+        admitted.write.expect("it is new")
+    };
+    // The one that depends on `db` is admitted to `a` while `db`, of which only that one's controller knows, is bound to `b`; either may be first.
+    for is_dependent_first in [false, true] {
+        let mut world = World::with_hosts(&["a", "b"]);
+        world
+            .apply(jail(
+                "db",
+                &["later"],
+                json!({"hostSelector": {"matchLabels": {"host": "b"}}}),
+            ))
+            .expect("it waits for a network");
+        let now = world.now();
+        let mut network = bridge("later");
+        network["metadata"]["name"] = json!("later");
+        world.apply(network).expect("a network");
+        let bound = reconcile::step(
+            &world.index,
+            &reconcile::Item::Unsettled("db".to_owned()),
+            &now,
+        )
+        .expect("it is bound");
+        let spec = json!({"host": "a", "dependsOn": ["db"]});
+        let now = world.now();
+        let web = apply(&world.index, &now, "web", spec);
+        let (first, second) = if is_dependent_first {
+            (&web, &bound)
+        } else {
+            (&bound, &web)
+        };
+        assert!(world.commit(first));
+        assert!(!world.commit(second), "from an index without the first");
+    }
+    // Nor when both are new.
+    let mut world = World::with_hosts(&["a", "b"]);
+    let web = apply(
+        &world.index.clone(),
+        &world.now(),
+        "web",
+        json!({"host": "a", "dependsOn": ["db"]}),
+    );
+    let db = apply(
+        &world.index.clone(),
+        &world.now(),
+        "db",
+        json!({"host": "b"}),
+    );
+    let mut other = World::with_hosts(&["a", "b"]);
+    assert!(world.commit(&web));
+    assert!(!world.commit(&db), "from an index without the first");
+    let web = apply(
+        &other.index.clone(),
+        &other.now(),
+        "web",
+        json!({"host": "a", "dependsOn": ["db"]}),
+    );
+    let db = apply(
+        &other.index.clone(),
+        &other.now(),
+        "db",
+        json!({"host": "b"}),
+    );
+    assert!(other.commit(&db));
+    assert!(!other.commit(&web), "from an index without the first");
 }

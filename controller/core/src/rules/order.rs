@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use cellblock_schemas::Jail;
 
-use super::Problem;
+use super::{Problem, Together};
 use crate::bind;
 use crate::index::Index;
 
-/// Jails that would wait for each other. One that does not exist yet is passed over: the jail waits for it.
-pub(super) fn of_jail(index: &Index, jail: &Jail) -> Option<Problem> {
+/// Jails that would wait for each other, as they are once everything of one apply is. One that does not exist yet is passed over: the jail waits for it.
+pub(super) fn of_jail(index: &Index, jail: &Jail, together: &Together) -> Option<Problem> {
     let name = jail.metadata.name.as_str();
     // Who was reached from whom.
     let mut from: BTreeMap<&str, &str> = BTreeMap::new();
@@ -22,7 +22,8 @@ pub(super) fn of_jail(index: &Index, jail: &Jail) -> Option<Problem> {
         if at == name {
             continue;
         }
-        let further = index.jail(at).map(|found| &found.spec.depends_on);
+        let found = together.jail(at).or_else(|| index.jail(at));
+        let further = found.map(|found| &found.spec.depends_on);
         for next in further.into_iter().flatten() {
             if !from.contains_key(next.as_str()) {
                 from.insert(next, at);

@@ -38,6 +38,11 @@ impl Together {
         }
     }
 
+    /// A jail of this apply, as it shall be.
+    pub(crate) fn jail(&self, name: &str) -> Option<&Jail> {
+        self.jails.get(name)
+    }
+
     /// Whether the owner of a resource would give it up in this apply.
     pub(crate) fn gives_up(&self, owner: &Owner, held: &Resource) -> bool {
         let Owner::Jail { name, .. } = owner else {

@@ -6,7 +6,7 @@
 mod jails;
 mod networks;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use cellblock_agent_core::pass::withdrawn;
 use cellblock_schemas::enforcement::{LOCAL_MEMBER_FILTER, MEMBER_FILTER};
@@ -171,24 +171,29 @@ pub fn obstacles(view: &HostView, jail: &JailView) -> Vec<&'static str> {
 #[must_use]
 pub fn out_of_order(view: &HostView, jail: &JailView) -> Vec<&'static str> {
     let mut reasons = Vec::new();
-    let mut seen = BTreeSet::from([jail.name.as_str()]);
-    let mut open = vec![jail];
-    while let Some(at) = open.pop() {
+    // Each with the way that leads to it: two that come together again are no circle.
+    let mut open = vec![vec![jail]];
+    while let Some(way) = open.pop() {
+        let at = way.last().expect("it begins with the jail");
         for name in &at.spec.depends_on {
             let mut jails = view.jails.values();
             let Some(found) = jails.find(|found| found.name == *name) else {
-                reasons.extend(["DependencyMissing", "DependencyNotReady"]);
+                reasons.push(if way.len() == 1 {
+                    "DependencyMissing"
+                } else {
+                    "DependencyNotReady"
+                });
                 continue;
             };
             let stays = !found.deleting && found.spec.run_policy != RunPolicy::Stopped;
             if !stays || !obstacles(view, found).is_empty() {
                 reasons.push("DependencyNotReady");
             }
-            if !seen.insert(&found.name) {
-                reasons.extend(["DependencyCycle", "DependencyNotReady"]);
+            if way.iter().any(|passed| passed.name == found.name) {
+                reasons.push("DependencyCycle");
                 continue;
             }
-            open.push(found);
+            open.push([way.as_slice(), &[found]].concat());
         }
     }
     reasons

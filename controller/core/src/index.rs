@@ -15,7 +15,8 @@ mod settled;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cellblock_schemas::{ClusterUid, Host, Image, Jail, JailSet, Kind, Network, Uid};
+use cellblock_schemas::meta::OwnerReference;
+use cellblock_schemas::{API_VERSION, ClusterUid, Host, Image, Jail, JailSet, Kind, Network, Uid};
 
 pub use apply::Event;
 pub use claims::Claims;
@@ -39,6 +40,7 @@ pub struct Index {
     kind_revisions: BTreeMap<Kind, u64>,
     by_uid: BTreeMap<Uid, (Kind, String)>,
     owned: BTreeMap<Uid, BTreeSet<(Kind, String)>>,
+    unreadable: BTreeSet<String>,
     claims: Claims,
     guards: BTreeMap<String, u64>,
     sessions: BTreeMap<String, (Session, u64)>,
@@ -71,6 +73,7 @@ impl Index {
             kind_revisions: BTreeMap::new(),
             by_uid: BTreeMap::new(),
             owned: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
             claims: Claims::default(),
             guards: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -193,6 +196,20 @@ impl Index {
         names.filter_map(|(kind, name)| self.get(*kind, name))
     }
 
+    /// Whether there is certainly no object any more that a reference names: one of a kind that this release does not know, or whose document it
+    /// cannot read, may be there all the same.
+    #[must_use]
+    pub fn is_gone(&self, owner: &OwnerReference) -> bool {
+        let Some(kind) = own_kind(owner) else {
+            return false;
+        };
+        !owner.uid.as_str().is_empty()
+            && self.by_uid(&owner.uid).is_none()
+            && !self
+                .unreadable
+                .contains(&self.keys.object(kind, &owner.name))
+    }
+
     /// The owners that objects name, whether they are there or not.
     pub fn owners(&self) -> impl Iterator<Item = &Uid> {
         self.owned.keys()
@@ -310,6 +327,12 @@ impl Index {
             .map_or(Expect::Absent, |revision| Expect::At(*revision));
         write.expect(self.keys.guard(&name), expect);
     }
+}
+
+/// The kind that a reference names, if it is one of Cellblock's.
+pub(crate) fn own_kind(owner: &OwnerReference) -> Option<Kind> {
+    let is_own = owner.api_version == API_VERSION;
+    is_own.then(|| Kind::from_name(&owner.kind)).flatten()
 }
 
 #[cfg(test)]

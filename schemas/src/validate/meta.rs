@@ -48,6 +48,38 @@ pub(super) fn validate(object: &Object, findings: &mut Findings) {
             names::qualified(finalizer),
         );
     }
+    owners(object, &path.field("ownerReferences"), findings);
+}
+
+/// Owner references, after `validateOwnerReference` of Kubernetes' `apimachinery/pkg/api/validation/objectmeta.go`.
+fn owners(object: &Object, path: &FieldPath, findings: &mut Findings) {
+    let metadata = object.metadata();
+    let mut controllers = 0;
+    for (place, owner) in metadata.owner_references.iter().enumerate() {
+        let path = path.index(place);
+        for (field, said) in [
+            ("apiVersion", owner.api_version.as_str()),
+            ("kind", &owner.kind),
+            ("name", &owner.name),
+            ("uid", owner.uid.as_str()),
+        ] {
+            if said.is_empty() {
+                let help = "write what the owner itself has there, or leave out the reference";
+                findings.add(&path.field(field), "is empty", help);
+            }
+        }
+        let is_itself = owner.api_version == crate::API_VERSION
+            && owner.kind == object.kind().as_str()
+            && owner.name == metadata.name;
+        if is_itself || (!owner.uid.as_str().is_empty() && owner.uid == metadata.uid) {
+            findings.add(&path, "names the object itself", "leave it out");
+        }
+        controllers += usize::from(owner.controller);
+        if owner.controller && controllers > 1 {
+            let message = "an object has one owner that controls it, and this is another";
+            findings.add(&path.field("controller"), message, "leave it out");
+        }
+    }
 }
 
 /// Labels and annotations, of an object or of a template.

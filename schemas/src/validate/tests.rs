@@ -929,3 +929,29 @@ fn an_image_is_of_one_file_and_no_other() {
         assert_eq!(fields, wrong, "{found:?}");
     }
 }
+
+#[test]
+fn owners_are_others_and_one_of_them_controls() {
+    let owner = |name: &str, uid: &str| {
+        json!({
+            "apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail", "name": name, "uid": uid, "controller": true,
+        })
+    };
+    let document = json!({
+        "metadata": { "name": "x", "ownerReferences": [owner("", ""), owner("x", "1"), owner("y", "2")] },
+        "spec": jail(json!({})),
+    });
+    let mut object = crate::structural::read(Kind::Jail, document).expect("the shape is right");
+    default_object(&mut object);
+    let found: Vec<_> = validate(&object).into_iter().map(|one| one.field).collect();
+    assert_eq!(
+        found,
+        [
+            "metadata.ownerReferences[0].name",
+            "metadata.ownerReferences[0].uid",
+            "metadata.ownerReferences[1]",
+            "metadata.ownerReferences[1].controller",
+            "metadata.ownerReferences[2].controller",
+        ]
+    );
+}

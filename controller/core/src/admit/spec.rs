@@ -7,8 +7,8 @@ use cellblock_schemas::jail::{JailStatus, RunPolicy};
 use cellblock_schemas::meta::ObjectMeta;
 use cellblock_schemas::structural::Mistakes;
 use cellblock_schemas::{
-    Host, Jail, Kind, Network, Object, Violation, Warning, default, structural, unsupported,
-    validate, warnings_with,
+    API_VERSION, Host, Jail, Kind, Network, Object, Violation, Warning, default, structural,
+    unsupported, validate, warnings_with,
 };
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use super::draft::{Draft, too_large};
 use super::{
     Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, Through, managed, restart,
 };
-use crate::index::{Entry, Index};
+use crate::index::{Entry, Index, own_kind};
 use crate::rules::{self, Together};
 use crate::write::{Guard, Write};
 use crate::{bind, conditions, sets};
@@ -219,6 +219,7 @@ pub(super) fn admit(
         violations.extend(validate::validate_update(&before.object, &draft.object));
         violations.extend(while_deleting(&before.object, &draft.object));
     }
+    violations.extend(owners(&draft));
     violations.extend(relate(&draft, together).into_iter().map(Violation::from));
     let judged = mistakes.judge(violations);
     let all = [mistakes.violations, judged].concat();
@@ -285,6 +286,35 @@ fn own_finalizers(before: &Object, after: &Object) -> Option<Violation> {
         message: format!("{gone} is taken away by the controller when its work is done"),
         help: "leave it in".to_owned(),
     })
+}
+
+/// Owners that are said to be there and are not: what names them would go at once.
+fn owners(draft: &Draft<'_>) -> Vec<Violation> {
+    let known = draft
+        .before
+        .map_or(&[][..], |before| &before.object.metadata().owner_references);
+    let stated = draft.object.metadata().owner_references.iter().enumerate();
+    let wrong = stated.filter(|(_, owner)| {
+        let is_there = |kind| {
+            let found = draft.index.get(kind, &owner.name);
+            found.is_some_and(|found| found.object.metadata().uid == owner.uid)
+        };
+        !known.contains(owner)
+            && owner.api_version == API_VERSION
+            && !own_kind(owner).is_some_and(is_there)
+    });
+    wrong
+        .map(|(place, owner)| Violation {
+            field: format!("metadata.ownerReferences[{place}]"),
+            message: format!(
+                "there is no {} {} with uid {}",
+                owner.kind,
+                owner.name,
+                owner.uid
+            ),
+            help: "leave it out of a manifest that comes from elsewhere, or write the uid that its owner has here".to_owned(),
+        })
+        .collect()
 }
 
 /// A jail that is being deleted claims nothing any more, so nothing that would need a claim can change.

@@ -52,6 +52,7 @@ impl Index {
             let Some(place) = self.keys.parse(key) else {
                 continue;
             };
+            self.unreadable.remove(key);
             match event {
                 Event::Put {
                     key,
@@ -59,6 +60,7 @@ impl Index {
                     modified,
                 } => {
                     if let Err(reason) = self.put(&mut touched, place, &value, modified) {
+                        self.unreadable.insert(key.clone());
                         touched.applied.unreadable.push((key, reason));
                     }
                 }
@@ -134,6 +136,7 @@ impl Index {
             .chain(claims)
             .chain(guards)
             .chain(sessions)
+            .chain(self.unreadable.iter().cloned())
             .collect()
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use cellblock_schemas::meta::OwnerReference;
 use cellblock_schemas::{Kind, Uid};
 use jiff::Timestamp;
 
@@ -22,7 +23,7 @@ pub(crate) const ORPHAN: &str = "orphan";
 enum Fate {
     /// It goes.
     Goes,
-    /// It no longer names the owners that leave it behind.
+    /// It no longer names the owners that are gone or leave without it.
     Stays,
 }
 
@@ -55,8 +56,9 @@ pub(super) fn step(index: &Index, kind: Kind, name: &str, now: Timestamp) -> Opt
         Fate::Stays => {
             let mut draft = Draft::of(index, entry);
             let metadata = draft.object.metadata_mut();
-            let stays = |owner: &Uid| !is_leaving(index, owner, ORPHAN);
-            metadata.owner_references.retain(|owner| stays(&owner.uid));
+            metadata
+                .owner_references
+                .retain(|owner| Hold::of(index, owner) == Hold::Keeps);
             draft.finish(Vec::new()).ok()?.write
         }
     }
@@ -77,17 +79,38 @@ pub(crate) fn ask_to_go(index: &Index, entry: &Arc<Entry>, now: Timestamp) -> Op
     crate::admit::admit(index, request, &now).ok()?.write
 }
 
+/// What one owner means for an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// It is there, or nobody can tell whether it is.
+    Keeps,
+    /// It leaves, and leaves the object behind.
+    Orphans,
+    /// It is gone, or leaves after the object.
+    Lost,
+}
+
+impl Hold {
+    fn of(index: &Index, owner: &OwnerReference) -> Self {
+        if is_leaving(index, &owner.uid, ORPHAN) {
+            Self::Orphans
+        } else if index.is_gone(owner) || is_leaving(index, &owner.uid, FOREGROUND) {
+            Self::Lost
+        } else {
+            Self::Keeps
+        }
+    }
+}
+
 fn fate(index: &Index, entry: &Entry) -> Option<Fate> {
     let metadata = entry.object.metadata();
-    let owners = &metadata.owner_references;
-    let mut uids = owners.iter().map(|owner| &owner.uid);
-    if uids.clone().any(|owner| is_leaving(index, owner, ORPHAN)) {
+    let owners = metadata.owner_references.iter();
+    let holds: Vec<Hold> = owners.map(|owner| Hold::of(index, owner)).collect();
+    let is_lost = holds.contains(&Hold::Lost);
+    if holds.contains(&Hold::Orphans) || (is_lost && holds.contains(&Hold::Keeps)) {
         return Some(Fate::Stays);
     }
-    let goes = metadata.deletion_timestamp.is_none()
-        && !owners.is_empty()
-        && uids.all(|owner| index.by_uid(owner).is_none() || is_leaving(index, owner, FOREGROUND));
-    goes.then_some(Fate::Goes)
+    (is_lost && metadata.deletion_timestamp.is_none()).then_some(Fate::Goes)
 }
 
 fn is_leaving(index: &Index, owner: &Uid, how: &str) -> bool {
@@ -97,6 +120,22 @@ fn is_leaving(index: &Index, owner: &Uid, how: &str) -> bool {
     })
 }
 
+/// Whether what leaves waits, itself or by way of others, for the object of that uid: in a circle nobody would ever go.
+fn waits_for(index: &Index, entry: &Entry, uid: &Uid) -> bool {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut next = vec![entry.object.metadata().uid.clone()];
+    while let Some(one) = next.pop() {
+        if one == *uid {
+            return true;
+        }
+        if is_leaving(index, &one, FOREGROUND) && seen.insert(one.clone()) {
+            let dependents = index.dependents(&one);
+            next.extend(dependents.map(|entry| entry.object.metadata().uid.clone()));
+        }
+    }
+    false
+}
+
 /// Takes the finalizers of this module off an object whose deletion was asked for, once nothing of it is left to wait for.
 pub(crate) fn let_go(index: &Index, draft: &mut Draft<'_>) {
     let metadata = draft.object.metadata_mut();
@@ -104,7 +143,9 @@ pub(crate) fn let_go(index: &Index, draft: &mut Draft<'_>) {
     let holds = |how: &str| {
         index.dependents(&uid).any(|entry| {
             let mut owners = entry.object.metadata().owner_references.iter();
-            owners.any(|owner| owner.uid == uid && (how == ORPHAN || owner.block_owner_deletion))
+            let is_held = |owner: &OwnerReference| how == ORPHAN || owner.block_owner_deletion;
+            owners.any(|owner| owner.uid == uid && is_held(owner))
+                && (how == ORPHAN || !waits_for(index, entry, &uid))
         })
     };
     metadata
@@ -118,3 +159,6 @@ pub(crate) fn finish(index: &Index, entry: &Arc<Entry>) -> Option<Write> {
     let_go(index, &mut draft);
     draft.finish(Vec::new()).ok()?.write
 }
+
+#[cfg(test)]
+mod tests;

@@ -370,19 +370,6 @@ fn an_orphaned_jail_stays() {
 }
 
 #[test]
-fn what_belongs_to_an_owner_that_is_gone_goes() {
-    let mut world = world();
-    let mut orphan = crate::testing::jail("left", &["lan"], json!({}));
-    orphan["metadata"]["ownerReferences"] = json!([{
-        "apiVersion": "cellblock.dev/v1alpha1", "kind": "JailSet", "name": "gone", "uid": "uid-gone",
-        "controller": false, "blockOwnerDeletion": false,
-    }]);
-    world.apply(orphan).expect("a jail");
-    settle(&mut world);
-    assert!(names(&world).is_empty());
-}
-
-#[test]
 fn a_host_that_comes_back_has_none_of_the_jails_that_went_elsewhere() {
     let mut world = world();
     world.apply(set(3, 1)).expect("the set is right");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_controller_core::reconcile::{self, Item};
+use cellblock_controller_core::sets::Waiting;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -31,9 +32,14 @@ pub(crate) async fn run(cache: Arc<Cache>, writer: Arc<Writer>, start_grace: Dur
     }
     let began = Instant::now();
     let mut applied = cache.applied();
+    let mut waiting = Waiting::default();
     loop {
         applied.mark_unchanged();
-        let items = reconcile::due(&cache.index(), Timestamp::now());
+        let mut items = reconcile::due(&cache.index(), Timestamp::now());
+        // Hosts are still coming back to this process.
+        if began.elapsed() >= start_grace {
+            items.extend(waiting.look(&cache.index(), began.elapsed()));
+        }
         for item in items {
             if began.elapsed() < start_grace && is_early(&cache, &item) {
                 continue;

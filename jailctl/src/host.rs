@@ -106,9 +106,9 @@ async fn set(
 }
 
 /// Repeats a read and write until nobody else writes in between.
-pub(crate) async fn until_unchanged(
-    mut once: impl AsyncFnMut() -> Result<(), Refused>,
-) -> Result<(), Refused> {
+pub(crate) async fn until_unchanged<T>(
+    mut once: impl AsyncFnMut() -> Result<T, Refused>,
+) -> Result<T, Refused> {
     let mut tries = 1;
     loop {
         match once().await {

@@ -84,15 +84,7 @@ pub async fn run(
         }
         Rollout::Undo { named, to_revision } => {
             for name in sets(&named.words)? {
-                let set = read(client, &name).await?;
-                let status = set.status.unwrap_or_default();
-                let back = earlier(&status, *to_revision)
-                    .ok_or_else(|| anyhow!("{}", nothing_earlier(&name, &status, *to_revision)))?;
-                let template = serde_json::to_value(&back.template)?;
-                edit(client, &name, |spec| {
-                    spec["template"] = template.clone();
-                })
-                .await?;
+                let back = undo(client, &name, *to_revision).await?;
                 printer.note(&format!(
                     "{} goes back to revision {} ({})",
                     label(Kind::JailSet, &name),
@@ -103,6 +95,31 @@ pub async fn run(
             Ok(())
         }
     }
+}
+
+/// Chooses the revision from the set that is written: what was the last complete one a moment ago may have failed since.
+async fn undo(client: &mut Client, name: &str, number: Option<u64>) -> anyhow::Result<Revision> {
+    let once = async || {
+        let mut object = client.get(Kind::JailSet, name).await?;
+        let read = serde_json::from_value::<JailSet>(object.value.clone());
+        let status = read.map(|set| set.status.unwrap_or_default());
+        let status = match status {
+            Ok(status) => status,
+            Err(error) => return Ok(Err(anyhow!(error))),
+        };
+        let Some(back) = earlier(&status, number).cloned() else {
+            return Ok(Err(anyhow!("{}", nothing_earlier(name, &status, number))));
+        };
+        if let Some(spec) = object.value.get_mut("spec") {
+            spec["template"] = json!(back.template);
+        }
+        let value = &object.value;
+        client
+            .update(Kind::JailSet, name, value, FIELD_MANAGER)
+            .await?;
+        Ok(Ok(back))
+    };
+    until_unchanged(once).await?
 }
 
 fn sets(words: &[String]) -> anyhow::Result<Vec<String>> {
@@ -153,13 +170,20 @@ async fn edit(client: &mut Client, name: &str, change: impl Fn(&mut Value)) -> a
     Ok(until_unchanged(once).await?)
 }
 
-/// The revision that is gone back to: the one that was asked for, or the newest but the set's own.
+/// The revision that is gone back to: the one that was asked for; or the last complete one, unless the set's own is that; or the
+/// newest but the set's own that did not fail.
 fn earlier(status: &JailSetStatus, number: Option<u64>) -> Option<&Revision> {
-    let mut history = status.history.iter().rev();
-    history.find(|revision| match number {
-        Some(number) => revision.number == number,
-        None => revision.name != status.update_revision,
-    })
+    let newest = |wanted: &dyn Fn(&Revision) -> bool| {
+        let mut history = status.history.iter().rev();
+        history.find(|revision| wanted(revision))
+    };
+    if number.is_some() {
+        return newest(&|revision| Some(revision.number) == number);
+    }
+    let is_other = |revision: &Revision| revision.name != status.update_revision;
+    newest(&|revision| is_other(revision) && revision.name == status.current_revision).or_else(
+        || newest(&|revision| is_other(revision) && revision.name != status.failed_revision),
+    )
 }
 
 fn nothing_earlier(name: &str, status: &JailSetStatus, number: Option<u64>) -> String {
@@ -225,4 +249,31 @@ fn history(status: &JailSetStatus) -> Vec<String> {
         line.trim_end().to_owned()
     });
     lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undo_goes_back_to_what_was_last_complete() {
+        let revision = |name: &str, number| Revision {
+            name: name.to_owned(),
+            number,
+            ..Revision::default()
+        };
+        let mut status = JailSetStatus {
+            history: vec![revision("good", 1), revision("bad", 2), revision("new", 3)],
+            current_revision: "good".to_owned(),
+            update_revision: "new".to_owned(),
+            ..JailSetStatus::default()
+        };
+        let name =
+            |status: &JailSetStatus, number| earlier(status, number).map(|one| one.name.clone());
+        assert_eq!(name(&status, None), Some("good".to_owned()));
+        assert_eq!(name(&status, Some(2)), Some("bad".to_owned()));
+        assert_eq!(name(&status, Some(9)), None);
+        status.current_revision = "new".to_owned();
+        assert_eq!(name(&status, None), Some("bad".to_owned()));
+    }
 }

@@ -154,7 +154,7 @@ impl JailTemplate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateStrategy {
-    /// How many jails, or how many percent of them, may be unavailable because of an update or a drain. Unless said 1 with `ordinal` names, 0 with `hash`.
+    /// How many jails, or how many percent of them, may be unavailable because of an update. Unless said 1 with `ordinal` names, 0 with `hash`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<Amount>,
     /// How many jails, or how many percent, may be there beyond `replicas` while others take their place; with `hash` names only, where it is 1 unless said.
@@ -333,10 +333,17 @@ pub struct JailSetStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub progressed: Option<jiff::Timestamp>,
+    /// The most jails of the revision that they are being brought to that were available at once, since the spec was last changed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub furthest: u32,
     /// The revisions that jails have, and earlier ones, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub history: Vec<Revision>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A template as it was.

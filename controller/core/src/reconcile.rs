@@ -30,6 +30,8 @@ pub enum Item {
     Dependent(Kind, String),
     /// A JailSet whose status does not say what there is to say.
     Set(String),
+    /// A JailSet that has waited too long since its last step forward, by [`crate::sets::Waiting`].
+    Late(String, Timestamp),
     /// A jail that a JailSet lacks, or that is not as its set wants it: the set's name and the jail's.
     Member(String, String),
     /// An object whose deletion was asked for.
@@ -90,7 +92,8 @@ pub fn step(index: &Index, item: &Item, at: &Now) -> Option<Write> {
     let now = at.timestamp;
     match item {
         Item::Dependent(kind, name) => dependents::step(index, *kind, name, now),
-        Item::Set(name) => sets::say(index, name, at),
+        Item::Set(name) => sets::say(index, name, None, at),
+        Item::Late(name, since) => sets::say(index, name, Some(*since), at),
         Item::Member(set, jail) => sets::member(index, set, jail, at),
         Item::Deleting(kind, name) => finish(index, *kind, name, now),
         Item::Orphan(uid) => orphan(index, uid),

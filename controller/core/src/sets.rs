@@ -6,17 +6,18 @@ mod plan;
 mod revision;
 mod status;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cellblock_schemas::jail_set::{REVISION_LABEL, SET_LABEL};
 use cellblock_schemas::warnings::set_field;
-use cellblock_schemas::{API_VERSION, ConditionStatus, Jail, JailSet, Kind, Object};
+use cellblock_schemas::{API_VERSION, Jail, JailSet, Kind, Object, Uid};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::admit::draft::Draft;
 use crate::admit::{Admitted, Now, Rejection, Request, Through, admit};
-use crate::conditions;
 use crate::index::Index;
 use crate::reconcile::{Item, dependents};
 use crate::rules::{self, Problem, Together};
@@ -36,32 +37,84 @@ pub(crate) fn due(index: &Index, now: Timestamp) -> Vec<Item> {
     for set in index.jail_sets() {
         let name = &set.metadata.name;
         let plan = Plan::of(index, set, now);
-        let members = plan.actions.keys().take(WRITES_MAX);
-        items.extend(members.map(|jail| Item::Member(name.clone(), jail.clone())));
+        items.extend(next(index, set, &plan, now).map(|jail| Item::Member(name.clone(), jail)));
         let known = set.status.clone().unwrap_or_default();
-        if status::of(index, set, &plan, now) != known {
+        if status::of(index, set, &plan, None, now) != known {
             items.push(Item::Set(name.clone()));
         }
     }
     items
 }
 
-/// Whether a set is not as it shall be, so that `minReady` or its deadline may pass.
+/// The jails that are written first: those that go, because others may wait for what they have; and of the others as many as
+/// can be written, so that those that are refused stand in nobody's way.
+fn next<'a>(
+    index: &'a Index,
+    set: &'a JailSet,
+    plan: &'a Plan<'_>,
+    now: Timestamp,
+) -> impl Iterator<Item = String> + use<'a> {
+    let is_many = plan.actions.len() > WRITES_MAX;
+    let goes = |action: &Action| *action == Action::Take;
+    let taken = plan.actions.iter().filter(move |(_, action)| goes(action));
+    let stated = plan.actions.iter().filter(move |(jail, action)| {
+        let Action::State(revision) = action else {
+            return false;
+        };
+        let now = Now {
+            timestamp: now,
+            new_uid: Uid::default(),
+        };
+        !is_many || state(index, set, jail, revision, &now).is_ok()
+    });
+    let next = taken.chain(stated).map(|(jail, _)| jail.clone());
+    next.take(WRITES_MAX)
+}
+
+/// For how long this process has seen sets wait without a step forward, by a clock that nobody sets.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting(BTreeMap<Uid, (Timestamp, Duration)>);
+
+impl Waiting {
+    /// Takes in the cluster as it is after `running`, and says which sets have waited too long.
+    #[must_use]
+    pub fn look(&mut self, index: &Index, running: Duration) -> Vec<Item> {
+        let mut waiting = BTreeMap::new();
+        let mut late = Vec::new();
+        for set in index.jail_sets() {
+            let Some((since, deadline)) = status::waits(set) else {
+                continue;
+            };
+            let uid = &set.metadata.uid;
+            let seen = self.0.get(uid).filter(|(seen, _)| *seen == since);
+            let first = seen.map_or(running, |(_, first)| *first);
+            if running.saturating_sub(first) >= deadline {
+                late.push(Item::Late(set.metadata.name.clone(), since));
+            }
+            waiting.insert(uid.clone(), (since, first));
+        }
+        self.0 = waiting;
+        late
+    }
+}
+
+/// Whether a set waits for `minReady` or for its deadline.
 pub(crate) fn waits_for_time(index: &Index) -> bool {
-    let mut sets = index.jail_sets();
-    sets.any(|set| {
-        let conditions = set.status.as_ref().map(|status| &status.conditions);
-        let ready = conditions.and_then(|found| conditions::find(found, conditions::READY));
-        ready.is_none_or(|ready| ready.status != ConditionStatus::True)
+    index.jail_sets().any(|set| {
+        let counts = set
+            .status
+            .as_ref()
+            .is_some_and(|status| status.available < status.ready);
+        counts || status::waits(set).is_some()
     })
 }
 
 /// Says in a set's status what there is to say.
-pub(crate) fn say(index: &Index, name: &str, now: &Now) -> Option<Write> {
+pub(crate) fn say(index: &Index, name: &str, late: Option<Timestamp>, now: &Now) -> Option<Write> {
     let entry = index.get(Kind::JailSet, name)?;
     let set = entry.jail_set()?;
     let plan = Plan::of(index, set, now.timestamp);
-    let status = status::of(index, set, &plan, now.timestamp);
+    let status = status::of(index, set, &plan, late, now.timestamp);
     let mut draft = Draft::of(index, entry);
     if let Object::JailSet(set) = &mut draft.object {
         set.status = Some(status);

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::admit::{Admitted, Now, Rejection, Request, Through, admit};
 use crate::index::{Event, Index, Session};
 use crate::reconcile;
+use crate::sets::Waiting;
 use crate::write::{Change, Expect, Write};
 use crate::{fold_report, host_view};
 
@@ -27,6 +28,7 @@ pub(crate) struct World {
     revision: u64,
     seconds: i64,
     uids: u64,
+    waiting: Waiting,
 }
 
 impl World {
@@ -37,6 +39,7 @@ impl World {
             revision: 0,
             seconds: 1_700_000_000,
             uids: 0,
+            waiting: Waiting::default(),
         }
     }
 
@@ -141,6 +144,7 @@ impl World {
         let mut index = Index::new(self.index.cluster().clone());
         index.replace(self.revision, items.collect::<Vec<_>>());
         self.index = index;
+        self.waiting = Waiting::default();
     }
 
     /// Everything in the store.
@@ -195,7 +199,9 @@ impl World {
         for _ in 0..ROUNDS_MAX {
             let mut wrote = false;
             let now = self.now().timestamp;
-            for item in reconcile::due(&self.index, now) {
+            let running = std::time::Duration::from_secs(self.seconds.unsigned_abs());
+            let late = self.waiting.look(&self.index, running);
+            for item in reconcile::due(&self.index, now).into_iter().chain(late) {
                 let now = self.now();
                 if let Some(write) = reconcile::step(&self.index, &item, &now) {
                     wrote |= self.commit(&write);

@@ -12,6 +12,9 @@ use crate::violation::Findings;
 /// The longest times: what takes longer than a day is no update.
 const SECONDS_MAX: u64 = 86_400;
 
+/// Octets of a template: the history holds at least two, beside the set's own.
+const TEMPLATE_BYTES_MAX: usize = 256 * 1024;
+
 /// Earlier revisions: each is a whole template in the object.
 const HISTORY_MAX: u32 = 50;
 
@@ -62,6 +65,16 @@ pub(super) fn validate(set: &JailSet, path: &FieldPath, findings: &mut Findings)
         );
     }
     let template = path.field("template");
+    let notes = set.metadata.annotations.iter();
+    let notes: usize = notes.map(|(key, value)| key.len() + value.len()).sum();
+    let bytes = serde_json::to_vec(&spec.template).map_or(0, |text| text.len()) + notes;
+    if bytes > TEMPLATE_BYTES_MAX {
+        findings.add(
+            &template,
+            format!("{bytes} bytes with the set's annotations, but at most {TEMPLATE_BYTES_MAX} are kept of each revision"),
+            "keep large texts in the image or on the host",
+        );
+    }
     let metadata = template.field("metadata");
     let given = &spec.template.metadata;
     meta::words(&given.labels, &given.annotations, &metadata, findings);
@@ -94,7 +107,8 @@ pub(super) fn validate(set: &JailSet, path: &FieldPath, findings: &mut Findings)
 /// The longest name that a jail of the set may have.
 fn longest_name(set: &JailSet) -> String {
     let name = &set.metadata.name;
-    let last = set.spec.replicas().min(REPLICAS_MAX) + set.spec.surge().min(REPLICAS_MAX);
+    let most = set.spec.replicas().min(REPLICAS_MAX) + set.spec.surge().min(REPLICAS_MAX);
+    let last = most.saturating_sub(1);
     match set.spec.names {
         Names::Ordinal => format!("{name}-{last}"),
         Names::Hash => format!("{name}-{}-{last}", "a".repeat(REVISION_CHARS)),

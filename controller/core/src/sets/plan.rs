@@ -29,6 +29,10 @@ pub(super) struct Member<'a> {
     pub(super) revision: &'a str,
     pub(super) ready: bool,
     pub(super) available: bool,
+    /// Whether its host is heard.
+    pub(super) heard: bool,
+    /// Whether it is certain that it serves nobody: it has no host, or its host is heard and says so.
+    pub(super) down: bool,
 }
 
 /// What is next, and what it was decided from.
@@ -49,10 +53,11 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     pub(super) fn of(index: &'a Index, set: &JailSet, now: Timestamp) -> Self {
-        let update = revision::name(&set.spec.template);
+        let update = revision::of(set);
         let status = set.status.clone().unwrap_or_default();
         let current = status.current_revision;
-        let is_undone = status.failed_revision == update && !current.is_empty();
+        let is_undone =
+            status.failed_revision == update && !current.is_empty() && set.spec.undoes();
         let is_held = set.spec.paused && !current.is_empty();
         let target = if is_undone { &current } else { &update };
         let fresh = if is_held { &current } else { target };
@@ -99,7 +104,8 @@ impl<'a> Plan<'a> {
             .into_iter()
             .map(|name| (name, Action::State(fresh.clone())));
         plan.actions.extend(made);
-        plan.roll(index, set, now);
+        let fresh = fresh.clone();
+        plan.roll(index, set, &fresh, now);
         plan
     }
 
@@ -115,54 +121,80 @@ impl<'a> Plan<'a> {
     }
 
     /// The jails that are brought to another revision, the last ordinal first, and those that somebody else has changed.
-    fn roll(&mut self, index: &Index, set: &JailSet, now: Timestamp) {
+    fn roll(&mut self, index: &Index, set: &JailSet, fresh: &str, now: Timestamp) {
         let most = set.spec.unavailable() as usize;
         let mut room = most.saturating_sub(self.unavailable(set));
         let target = self.target.clone();
         let members = self.members.clone();
         for member in members.iter().rev() {
+            // Nobody knows what it does there, nor would hear how it fares.
+            if !member.heard && !member.down {
+                continue;
+            }
             let name = &member.jail.metadata.name;
             let kept = revision::template(set, member.revision);
             let is_behind = kept.is_none() || (member.revision != target && !set.spec.paused);
             if !is_behind {
-                if kept.is_some_and(|template| differs(index, set, member, template, now)) {
+                let has_room = !member.ready || room > 0;
+                if has_room
+                    && kept.is_some_and(|template| differs(index, set, member, template, now))
+                {
+                    room -= usize::from(member.available);
                     let as_it_was = Action::State(member.revision.to_owned());
                     self.actions.insert(name.clone(), as_it_was);
                 }
                 continue;
             }
-            if member.available && room == 0 {
+            if !member.down && room == 0 {
                 continue;
             }
-            // One that is down already costs nobody anything.
-            room -= usize::from(member.available);
-            let Some(template) = revision::template(set, &target) else {
+            let Some(template) = revision::template(set, fresh) else {
                 continue;
             };
+            // What is not available is counted already.
+            room -= usize::from(member.available);
             let action = if is_another(member.jail, template) {
                 Action::Take
             } else {
-                Action::State(target.clone())
+                Action::State(fresh.to_owned())
             };
             self.actions.insert(name.clone(), action);
         }
     }
+
+    /// Whether jails would have to be deleted to bring all of them to a revision.
+    pub(super) fn would_delete(&self, set: &JailSet, revision: &str) -> bool {
+        let template = revision::template(set, revision);
+        template.is_none_or(|template| {
+            let mut members = self.members.iter();
+            members.any(|member| is_another(member.jail, template))
+        })
+    }
 }
 
 impl<'a> Member<'a> {
-    fn of(index: &Index, set: &JailSet, jail: &'a Jail, now: Timestamp) -> Self {
+    pub(super) fn of(index: &Index, set: &JailSet, jail: &'a Jail, now: Timestamp) -> Self {
         let label = jail.metadata.labels.get(REVISION_LABEL);
         let ready = is_ready(index, jail);
         let since = jail.status.as_ref().and_then(|status| status.ready_since);
         let wait = i64::try_from(set.spec.min_ready_seconds()).unwrap_or(i64::MAX);
+        let runs = jail.spec.run_policy == RunPolicy::Running;
+        // A time to come is a clock that was set back: nobody could say how long to wait.
         let is_over = wait == 0
-            || since
-                .is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(wait));
+            || !runs
+            || since.is_some_and(|since| {
+                since > now || now.duration_since(since) >= SignedDuration::from_secs(wait)
+            });
+        let binding = jail.binding();
+        let host = binding.and_then(|binding| index.host(&binding.host));
+        let heard = host.is_some_and(|host| unheard(host).is_none());
         Self {
             jail,
             revision: label.map_or("", String::as_str),
             ready,
             available: ready && is_over,
+            heard,
+            down: binding.is_none() || (heard && says_down(jail)),
         }
     }
 }
@@ -190,6 +222,20 @@ fn is_ready(index: &Index, jail: &Jail) -> bool {
     }
     conditions::find(&status.conditions, conditions::READY).is_some_and(|ready| {
         ready.status == ConditionStatus::True
+            && ready.observed_generation == jail.metadata.generation
+    })
+}
+
+/// Whether a jail is said not to be as its newest spec says, or not to run as it shall not.
+fn says_down(jail: &Jail) -> bool {
+    let Some(status) = &jail.status else {
+        return false;
+    };
+    if jail.spec.run_policy != RunPolicy::Running {
+        return status.phase == "Stopped";
+    }
+    conditions::find(&status.conditions, conditions::READY).is_some_and(|ready| {
+        ready.status != ConditionStatus::True
             && ready.observed_generation == jail.metadata.generation
     })
 }

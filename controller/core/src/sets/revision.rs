@@ -8,6 +8,22 @@ use data_encoding::BASE32_NOPAD;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+/// How many bytes all templates of a history have together: with the set's own they stay well below what one document may have.
+const HISTORY_BYTES_MAX: usize = 512 * 1024;
+
+/// The name of the set's template: the one that it was recorded by, which another release may have made of other words, or
+/// else a new one.
+pub(super) fn of(set: &JailSet) -> String {
+    let history = set
+        .status
+        .as_ref()
+        .map_or(&[][..], |status| &status.history);
+    let mut newest_first = history.iter().rev();
+    newest_first
+        .find(|revision| revision.template == set.spec.template)
+        .map_or_else(|| name(&set.spec.template), |found| found.name.clone())
+}
+
 /// The name of a template, by what it says.
 pub(super) fn name(template: &JailTemplate) -> String {
     let text = serde_json::to_vec(template).expect("a template has string keys only");
@@ -30,7 +46,7 @@ pub(super) fn record(
     used: &BTreeSet<&str>,
     now: Timestamp,
 ) {
-    let update = name(&set.spec.template);
+    let update = of(set);
     if status.history.last().is_none_or(|last| last.name != update) {
         let newest = status.history.iter().map(|revision| revision.number).max();
         status.history.retain(|revision| revision.name != update);
@@ -51,6 +67,22 @@ pub(super) fn record(
     status.history.retain(|revision| {
         let goes = surplus > 0 && !is_kept(revision);
         surplus -= usize::from(goes);
+        !goes
+    });
+    let is_needed = |revision: &Revision| [&update, &current].contains(&&revision.name);
+    shrink(&mut status.history, &is_kept);
+    shrink(&mut status.history, &is_needed);
+}
+
+/// Takes out the oldest revisions that need not be kept until the rest is not too large.
+fn shrink(history: &mut Vec<Revision>, is_kept: &dyn Fn(&Revision) -> bool) {
+    let bytes = |revision: &Revision| {
+        serde_json::to_vec(&revision.template).map_or(0, |template| template.len())
+    };
+    let mut all: usize = history.iter().map(bytes).sum();
+    history.retain(|revision| {
+        let goes = all > HISTORY_BYTES_MAX && !is_kept(revision);
+        all -= if goes { bytes(revision) } else { 0 };
         !goes
     });
 }

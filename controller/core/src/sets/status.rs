@@ -1,6 +1,7 @@
 //! What is said of a set: counts, revisions, conditions, and whether an update has failed.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cellblock_schemas::{Condition, ConditionStatus, Jail, JailSet, JailSetStatus, Uid};
 use jiff::{SignedDuration, Timestamp};
@@ -14,8 +15,15 @@ use crate::index::Index;
 /// How many jails a message names before it only counts them.
 const JAILS_SHOWN_MAX: usize = 3;
 
-/// The status as it should be.
-pub(super) fn of(index: &Index, set: &JailSet, plan: &Plan<'_>, now: Timestamp) -> JailSetStatus {
+/// The status as it should be. `late` is the last step forward for which this process itself has waited in vain: what a clock
+/// says that may have been set, or of a time when no controller ran, is not enough to undo an update.
+pub(super) fn of(
+    index: &Index,
+    set: &JailSet,
+    plan: &Plan<'_>,
+    late: Option<Timestamp>,
+    now: Timestamp,
+) -> JailSetStatus {
     let known = set.status.clone().unwrap_or_default();
     let mut status = known.clone();
     let members = &plan.members;
@@ -30,7 +38,7 @@ pub(super) fn of(index: &Index, set: &JailSet, plan: &Plan<'_>, now: Timestamp) 
     status.update_revision.clone_from(&plan.update);
     let used: BTreeSet<&str> = members.iter().map(|member| member.revision).collect();
     revision::record(&mut status, set, &used, now);
-    if status.failed_revision != plan.update {
+    if status.failed_revision != plan.update || !set.spec.undoes() {
         status.failed_revision.clear();
         status.failed_message.clear();
     }
@@ -45,29 +53,35 @@ pub(super) fn of(index: &Index, set: &JailSet, plan: &Plan<'_>, now: Timestamp) 
     if is_whole {
         status.current_revision.clone_from(&plan.target);
     }
-    let is_further = known.observed_generation != set.metadata.generation
+    let reached = of(&|member| member.available && member.revision == plan.target);
+    let was_whole = says(&known, conditions::READY, "Complete");
+    let is_anew = known.observed_generation != set.metadata.generation
         || known.update_revision != status.update_revision
-        || status.updated > known.updated
-        || status.available > known.available;
-    if is_further || status.progressed.is_none() {
+        || status.progressed.is_none()
+        || (was_whole && !is_whole);
+    // A jail that comes and goes is no progress.
+    if is_anew || reached > known.furthest {
         status.progressed = Some(now);
+        status.furthest = reached;
     }
-    let deadline = i64::try_from(set.spec.progress_deadline_seconds()).unwrap_or(i64::MAX);
-    let is_late = !is_whole
-        && !set.spec.paused
-        && status
-            .progressed
-            .is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(deadline));
+    let is_late = !is_whole && !set.spec.paused && !is_anew && is_overdue(set, &status, late, now);
     let unwell = unwell(index, plan);
+    let is_target_ill = plan
+        .members
+        .iter()
+        .any(|one| one.heard && !one.available && one.revision == plan.target);
     let can_undo = set.spec.undoes()
         && status.failed_revision.is_empty()
         && plan.target == plan.update
         && !status.current_revision.is_empty()
-        && status.current_revision != plan.update;
+        && status.current_revision != plan.update
+        && is_target_ill
+        && !plan.would_delete(set, &status.current_revision);
     if is_late && can_undo {
         status.failed_revision.clone_from(&plan.update);
         status.failed_message.clone_from(&unwell);
         status.progressed = Some(now);
+        status.furthest = 0;
     }
     let refused = refused(index, set, plan, now);
     let progress = progress(
@@ -90,6 +104,42 @@ pub(super) fn of(index: &Index, set: &JailSet, plan: &Plan<'_>, now: Timestamp) 
         conditions::set(&mut status.conditions, condition, now);
     }
     status
+}
+
+/// Whether a set may wait longer than it shall: it is not as it shall be, nor paused. Since when, and for how long it may.
+pub(super) fn waits(set: &JailSet) -> Option<(Timestamp, Duration)> {
+    let status = set.status.as_ref()?;
+    let is_over = says(status, conditions::READY, "Complete")
+        || says(status, conditions::PROGRESSING, "DeadlineExceeded")
+        || !status.failed_revision.is_empty()
+        || set.spec.paused;
+    let since = status.progressed.filter(|_| !is_over)?;
+    Some((
+        since,
+        Duration::from_secs(set.spec.progress_deadline_seconds()),
+    ))
+}
+
+/// Whether the last step forward is too long ago, or was said to be.
+fn is_overdue(
+    set: &JailSet,
+    status: &JailSetStatus,
+    late: Option<Timestamp>,
+    now: Timestamp,
+) -> bool {
+    let Some(since) = status.progressed else {
+        return false;
+    };
+    if since != now && says(status, conditions::PROGRESSING, "DeadlineExceeded") {
+        return true;
+    }
+    let deadline = i64::try_from(set.spec.progress_deadline_seconds()).unwrap_or(i64::MAX);
+    late == Some(since)
+        && (since > now || now.duration_since(since) >= SignedDuration::from_secs(deadline))
+}
+
+fn says(status: &JailSetStatus, kind: &str, reason: &str) -> bool {
+    conditions::find(&status.conditions, kind).is_some_and(|said| said.reason == reason)
 }
 
 type Said = (ConditionStatus, &'static str, String);

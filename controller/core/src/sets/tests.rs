@@ -408,6 +408,160 @@ fn settle_without(world: &mut World, lost: &str) {
     world.reconcile();
 }
 
+/// A time at which jails have been ready for long.
+fn at(world: &World, seconds: i64) -> jiff::Timestamp {
+    let since = status(world).progressed.expect("it has progressed");
+    since + jiff::SignedDuration::from_secs(seconds)
+}
+
+#[test]
+fn a_jail_of_a_host_that_is_not_heard_is_not_touched() {
+    let mut world = world();
+    world.apply(set(3, 1)).expect("the set is right");
+    settle(&mut world);
+    let there = world.binding("web-2").expect("bound").host.clone();
+    world.lose(&there);
+    world.apply(set(3, 2)).expect("the set is right");
+    world.reconcile();
+    for n in 0..3 {
+        assert_eq!(level(&world, &format!("web-{n}")), json!(1));
+    }
+    world.hear(&there);
+    settle(&mut world);
+    assert_eq!(level(&world, "web-2"), json!(2));
+}
+
+#[test]
+fn a_jail_that_is_not_ready_for_long_enough_needs_room() {
+    let mut world = world();
+    let mut slow = set(3, 1);
+    slow["spec"]["minReady"] = json!("50s");
+    world.apply(slow.clone()).expect("the set is right");
+    world.reconcile();
+    report_all(&mut world);
+    world.reconcile();
+    assert_eq!((status(&world).ready, status(&world).available), (3, 0));
+    slow["spec"]["template"]["spec"]["parameters"]["securelevel"] = json!(2);
+    world.apply(slow).expect("the set is right");
+    world.reconcile();
+    for n in 0..3 {
+        assert_eq!(level(&world, &format!("web-{n}")), json!(1));
+    }
+}
+
+#[test]
+fn a_clock_alone_undoes_nothing() {
+    let mut world = world();
+    world.apply(set(3, 1)).expect("the set is right");
+    settle(&mut world);
+    world.apply(set(3, 2)).expect("the set is right");
+    world.reconcile();
+    report_ill(&mut world, 2);
+    world.reconcile();
+    let late = at(&world, 100_000);
+    let now = crate::admit::Now {
+        timestamp: late,
+        new_uid: cellblock_schemas::Uid::default(),
+    };
+    let mut waiting = super::Waiting::default();
+    let second = std::time::Duration::from_secs(1);
+    assert_eq!(waiting.look(&world.index, second), []);
+    if let Some(write) = super::say(&world.index, "web", None, &now) {
+        assert!(world.commit(&write));
+    }
+    assert_eq!(status(&world).failed_revision, "");
+    assert_eq!(waiting.look(&world.index, second * 60), []);
+    let item = waiting.look(&world.index, second * 61);
+    assert_eq!(item.len(), 1, "a minute was seen");
+    let write = crate::reconcile::step(&world.index, &item[0], &now).expect("it is late");
+    assert!(world.commit(&write));
+    assert_eq!(
+        status(&world).failed_revision,
+        status(&world).update_revision
+    );
+    let mut stubborn = set(3, 2);
+    stubborn["spec"]["undoOnFailure"] = json!(false);
+    world.apply(stubborn).expect("the set is right");
+    settle(&mut world);
+    assert_eq!(level(&world, "web-0"), json!(2));
+    assert_eq!(status(&world).failed_revision, "");
+}
+
+#[test]
+fn a_jail_that_comes_and_goes_is_no_progress() {
+    let mut world = world();
+    world.apply(set(3, 1)).expect("the set is right");
+    settle(&mut world);
+    world.apply(set(3, 2)).expect("the set is right");
+    world.reconcile();
+    report_ill(&mut world, 2);
+    world.reconcile();
+    let before = status(&world).progressed;
+    let set_of = |world: &World| world.index.jail_set("web").expect("there").clone();
+    let mut known = set_of(&world);
+    let now = world.now().timestamp;
+    let plan = super::Plan::of(&world.index, &known, now);
+    known.status.as_mut().expect("a status").available = 0;
+    let said = super::status::of(&world.index, &known, &plan, None, now);
+    assert_eq!(
+        said.progressed, before,
+        "one that was available before is again"
+    );
+}
+
+#[test]
+fn a_revision_keeps_the_name_that_it_was_recorded_by() {
+    let mut world = world();
+    world.apply(set(1, 1)).expect("the set is right");
+    let mut known = world.index.jail_set("web").expect("it is there").clone();
+    assert_eq!(super::revision::of(&known), "GOLDEN");
+    let recorded = cellblock_schemas::jail_set::Revision {
+        name: "former".to_owned(),
+        number: 1,
+        since: None,
+        template: known.spec.template.clone(),
+    };
+    let kept = JailSetStatus {
+        history: vec![recorded],
+        ..JailSetStatus::default()
+    };
+    known.status = Some(kept);
+    assert_eq!(super::revision::of(&known), "former");
+}
+
+#[test]
+fn a_history_that_is_too_large_loses_its_oldest() {
+    let mut world = world();
+    let mut document = set(1, 1);
+    for round in 0..8 {
+        let text = format!("{round}{}", "x".repeat(200 * 1024));
+        document["spec"]["template"]["metadata"]["annotations"] = json!({"text": text});
+        world.apply(document.clone()).expect("the set is right");
+        settle(&mut world);
+        assert_eq!(said(&world, "Ready").1, "Complete", "round {round}");
+    }
+    assert_eq!(status(&world).history.len(), 2);
+    let text = "x".repeat(257 * 1024);
+    document["spec"]["template"]["metadata"]["annotations"] = json!({"text": text});
+    world.apply(document).expect_err("it is too large");
+}
+
+#[test]
+fn stopped_jails_are_available_whatever_min_ready_says() {
+    let mut world = world();
+    let mut document = set(2, 1);
+    document["spec"]["minReady"] = json!("50s");
+    document["spec"]["template"]["spec"]["runPolicy"] = json!("Stopped");
+    world.apply(document).expect("the set is right");
+    world.reconcile();
+    let mut known = world.jail("web-0").clone();
+    known.status.as_mut().expect("a status").phase = "Stopped".to_owned();
+    known.status.as_mut().expect("a status").observed_generation = known.metadata.generation;
+    let set = world.index.jail_set("web").expect("it is there");
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    assert!(super::plan::Member::of(&world.index, set, &known, now).available);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Set(u32, i64),

@@ -19,12 +19,8 @@ fn owner(world: &World, kind: Kind, name: &str) -> Value {
     })
 }
 
-fn foreground(kind: &str, name: &str) -> Value {
-    let mut document = if kind == "Network" {
-        bridge(name)
-    } else {
-        jail(name, &[], json!({}))
-    };
+fn foreground(name: &str) -> Value {
+    let mut document = jail(name, &[], json!({}));
     document["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
     document
 }
@@ -113,17 +109,15 @@ fn what_belongs_to_an_owner_that_cannot_be_read_is_left_alone() {
 #[test]
 fn what_another_owner_keeps_stays_and_holds_nobody() {
     let mut world = World::new();
-    world
-        .apply(foreground("Network", "lan"))
-        .expect("a network");
-    world.apply(bridge("wan")).expect("a network");
-    let owners = ["lan", "wan"].map(|name| owner(&world, Kind::Network, name));
+    world.apply(foreground("lan")).expect("a jail");
+    world.apply(foreground("wan")).expect("a jail");
+    let owners = ["lan", "wan"].map(|name| owner(&world, Kind::Jail, name));
     world
         .apply(owned("left", &owners))
         .expect("its owners are there");
-    world.delete(Kind::Network, "lan").expect("it is there");
+    world.delete(Kind::Jail, "lan").expect("it is there");
     world.reconcile();
-    assert!(world.index.network("lan").is_none());
+    assert!(world.index.jail("lan").is_none());
     let left = &world.jail("left").metadata;
     assert_eq!(left.owner_references.len(), 1);
     assert_eq!(left.owner_references[0].name, "wan");
@@ -132,11 +126,11 @@ fn what_another_owner_keeps_stays_and_holds_nobody() {
 #[test]
 fn a_circle_of_owners_goes() {
     let mut world = World::new();
-    world.apply(foreground("Jail", "a")).expect("a jail");
-    let mut b = foreground("Jail", "b");
+    world.apply(foreground("a")).expect("a jail");
+    let mut b = foreground("b");
     b["metadata"]["ownerReferences"] = json!([owner(&world, Kind::Jail, "a")]);
     world.apply(b).expect("a jail");
-    let mut a = foreground("Jail", "a");
+    let mut a = foreground("a");
     a["metadata"]["ownerReferences"] = json!([owner(&world, Kind::Jail, "b")]);
     world.apply(a).expect("a jail");
     world.delete(Kind::Jail, "a").expect("it is there");

@@ -184,6 +184,15 @@ fn belongs(set: &JailSet, jail: &Jail) -> bool {
     owners.any(|owner| owner.controller && owner.uid == set.metadata.uid)
 }
 
+/// The jails of a set that cannot become what its template says: they would be deleted and made again.
+pub(crate) fn remade<'a>(index: &'a Index, set: &JailSet) -> Vec<&'a str> {
+    let jails = plan::live(index, set).into_iter();
+    jails
+        .filter(|jail| plan::is_another(jail, &set.spec.template))
+        .map(|jail| jail.metadata.name.as_str())
+        .collect()
+}
+
 /// What is wrong with a template wherever its jails may run.
 pub(crate) fn relate(index: &Index, set: &JailSet, together: &Together) -> Vec<Problem> {
     let name = format!("{}-0", set.metadata.name);

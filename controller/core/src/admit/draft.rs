@@ -9,7 +9,7 @@ use super::{Admitted, DOCUMENT_BYTES_MAX, Outcome, Reason, Rejection};
 use crate::bind;
 use crate::document;
 use crate::index::{Entry, Index};
-use crate::write::{Expect, Write};
+use crate::write::{Expect, Guard, Write};
 
 /// An object between what it was and what it shall be.
 pub(crate) struct Draft<'a> {
@@ -111,6 +111,10 @@ impl<'a> Draft<'a> {
         self.write.delete(key.to_owned());
         if let Object::Jail(jail) = &self.object {
             bind::release(self.index, jail, &mut self.write);
+        }
+        if let Object::JailSet(set) = &self.object {
+            let guard = Guard::Set(set.metadata.uid.clone());
+            self.write.delete(self.index.keys().guard(&guard.name()));
         }
         self.write.about.push((kind, name.clone()));
         Admitted {

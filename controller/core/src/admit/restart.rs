@@ -5,9 +5,10 @@ use cellblock_schemas::change::{Means, Started, fib_restarts, network_restarts};
 use cellblock_schemas::jail::{Jail, JailSpec, RestartPolicy, RunPolicy};
 use cellblock_schemas::path::FieldPath;
 use cellblock_schemas::validate::parameters::{as_bool, number};
-use cellblock_schemas::{Object, Warning};
+use cellblock_schemas::{JailSet, Object, Warning};
 
 use crate::index::Index;
+use crate::sets;
 
 /// How many jails a warning names; of more it says how many there are.
 const NAMES_MAX: usize = 8;
@@ -40,6 +41,7 @@ pub(super) fn warnings(index: &Index, before: &Object, after: &Object) -> Vec<Wa
             );
             of_gateway.into_iter().chain(of_fib).collect()
         }
+        (Object::JailSet(before), Object::JailSet(after)) => remade(index, before, after),
         (
             Object::Host(_)
             | Object::Network(_)
@@ -49,6 +51,24 @@ pub(super) fn warnings(index: &Index, before: &Object, after: &Object) -> Vec<Wa
             _,
         ) => Vec::new(),
     }
+}
+
+/// The warning about those jails of a set that cannot become what its template says.
+fn remade(index: &Index, before: &JailSet, after: &JailSet) -> Vec<Warning> {
+    if before.spec.template == after.spec.template {
+        return Vec::new();
+    }
+    let jails = sets::remade(index, after);
+    if jails.is_empty() {
+        return Vec::new();
+    }
+    vec![Warning {
+        field: "spec.template".to_owned(),
+        message: format!(
+            "this deletes {} with their roots and makes them again: what it changes cannot change in a jail; such an update is not undone by itself",
+            named(&jails)
+        ),
+    }]
 }
 
 /// The warning about those jails of a network that a change of `field` restarts.

@@ -200,7 +200,7 @@ impl<'a> Member<'a> {
 }
 
 /// The jails of a set that are not being deleted.
-fn live<'a>(index: &'a Index, set: &JailSet) -> Vec<&'a Jail> {
+pub(super) fn live<'a>(index: &'a Index, set: &JailSet) -> Vec<&'a Jail> {
     let dependents = index.dependents(&set.metadata.uid);
     let jails = dependents.filter_map(|entry| entry.jail());
     jails
@@ -275,7 +275,7 @@ fn differs(
 }
 
 /// Whether a jail cannot become what a template says, but only another one can.
-fn is_another(jail: &Jail, template: &JailTemplate) -> bool {
+pub(super) fn is_another(jail: &Jail, template: &JailTemplate) -> bool {
     let mut after = jail.clone();
     after.spec = template.spec.clone();
     let (before, after) = (Object::Jail(jail.clone()), Object::Jail(after));

@@ -353,6 +353,12 @@ fn a_set_goes_after_its_jails() {
     settle(&mut world);
     assert!(world.index.jail_set("web").is_none());
     assert!(names(&world).is_empty());
+    let left = world.contents();
+    assert!(
+        !left.keys().any(|key| key.contains("/guard/sets/")),
+        "{:?}",
+        left.keys()
+    );
 }
 
 #[test]
@@ -510,6 +516,31 @@ fn a_jail_that_comes_and_goes_is_no_progress() {
 }
 
 #[test]
+fn who_has_jails_made_again_is_told_and_nothing_undoes_it_by_deleting() {
+    let mut world = world();
+    world.apply(set(2, 1)).expect("the set is right");
+    settle(&mut world);
+    let told = world.apply(set(2, 2)).expect("the set is right").warnings;
+    assert!(told.iter().all(|one| one.field != "spec.template"));
+    settle(&mut world);
+    let good = status(&world).current_revision;
+    let mut document = set(2, 3);
+    document["spec"]["template"]["spec"]["root"]["path"] = json!("/jails/other");
+    let told = world.apply(document).expect("the set is right").warnings;
+    let told = told.iter().find(|one| one.field == "spec.template");
+    assert!(told.expect("a warning").message.contains("web-0"));
+    for _ in 0..100 {
+        world.reconcile();
+        report_ill(&mut world, 3);
+        world.now();
+    }
+    assert_eq!(status(&world).failed_revision, "");
+    assert_eq!(status(&world).current_revision, good);
+    assert_eq!(said(&world, "Progressing").1, "DeadlineExceeded");
+    assert!(!crate::reconcile::waits_for_time(&world.index));
+}
+
+#[test]
 fn a_revision_keeps_the_name_that_it_was_recorded_by() {
     let mut world = world();
     world.apply(set(1, 1)).expect("the set is right");
@@ -568,6 +599,8 @@ enum Step {
     Delete(usize),
     Edit(usize),
     Report(usize),
+    Lose(usize),
+    Hear(usize),
     Ill(i64),
     Reconcile,
     /// Steps that another controller decided from the index as it was.
@@ -582,6 +615,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_usize..3).prop_map(Step::Delete),
         1 => (0_usize..3).prop_map(Step::Edit),
         4 => (0_usize..3).prop_map(Step::Report),
+        1 => (0_usize..3).prop_map(Step::Lose),
+        2 => (0_usize..3).prop_map(Step::Hear),
         1 => (0_i64..3).prop_map(Step::Ill),
         4 => Just(Step::Reconcile),
         2 => Just(Step::Stale),
@@ -638,8 +673,27 @@ proptest! {
                     }
                 }
                 Step::Report(n) => world.report(HOSTS[n]),
+                Step::Lose(n) => world.lose(HOSTS[n]),
+                Step::Hear(n) => world.hear(HOSTS[n]),
                 Step::Ill(level) => report_ill(&mut world, level),
-                Step::Reconcile => world.reconcile(),
+                Step::Reconcile => {
+                    let now = world.now().timestamp;
+                    let before = ready(&world, last.0);
+                    for item in crate::reconcile::due(&world.index, now) {
+                        let now = world.now();
+                        if matches!(item, crate::reconcile::Item::Member(..))
+                            && let Some(write) = crate::reconcile::step(&world.index, &item, &now)
+                        {
+                            prop_assert!(world.commit(&write));
+                        }
+                    }
+                    let after = ready(&world, last.0);
+                    prop_assert!(
+                        after >= before || after + 1 >= last.0 as usize,
+                        "{after} of {} are left, there were {before}", last.0
+                    );
+                    world.reconcile();
+                }
                 Step::Remember => old = world.index.clone(),
                 Step::Restart => world.restart(),
                 Step::Stale => {
@@ -669,6 +723,7 @@ proptest! {
                 prop_assert_eq!(jail.metadata.owner_references.len(), 1);
             }
         }
+        HOSTS.iter().for_each(|host| world.hear(host));
         settle(&mut world);
         let (replicas, wanted) = last;
         let expected: Vec<String> = (0..replicas).map(|n| format!("web-{n}")).collect();

@@ -955,3 +955,56 @@ fn owners_are_others_and_one_of_them_controls() {
         ]
     );
 }
+
+#[test]
+fn sets_have_times_amounts_and_templates_of_bounds() {
+    let set = |more: Value| {
+        let mut spec = json!({ "template": { "spec": { "root": { "path": "/jails/www" } } } });
+        for (name, value) in more.as_object().expect("fields") {
+            spec[name.as_str()] = value.clone();
+        }
+        fields(Kind::JailSet, spec)
+    };
+    assert_eq!(set(json!({})), [""; 0]);
+    for (more, field) in [
+        (json!({ "replicas": 1001 }), "spec.replicas"),
+        (json!({ "minReady": "1d" }), "spec.minReady"),
+        (json!({ "minReady": "10m" }), "spec.minReady"),
+        (
+            json!({ "progressDeadline": "25h" }),
+            "spec.progressDeadline",
+        ),
+        (
+            json!({ "revisionHistoryLimit": 51 }),
+            "spec.revisionHistoryLimit",
+        ),
+        (
+            json!({ "updateStrategy": { "maxUnavailable": "101%" } }),
+            "spec.updateStrategy.maxUnavailable",
+        ),
+        (
+            json!({ "updateStrategy": { "maxSurge": 1 } }),
+            "spec.updateStrategy.maxSurge",
+        ),
+    ] {
+        assert!(set(more.clone()).contains(&field.to_owned()), "{more}");
+    }
+    let text = "x".repeat(200 * 1024);
+    let large = json!({
+        "metadata": { "annotations": { "text": text } },
+        "spec": { "root": { "path": "/jails/www" } },
+    });
+    assert_eq!(set(json!({ "template": large })), [""; 0]);
+    let mut large = large;
+    large["spec"]["parameters"] = json!({ "exec.start": "x".repeat(60 * 1024) });
+    assert!(set(json!({ "template": large })).contains(&"spec.template".to_owned()));
+}
+
+#[test]
+fn the_last_ordinal_is_one_less_than_there_are() {
+    let spec =
+        json!({ "replicas": 10, "template": { "spec": { "root": { "path": "/jails/www" } } } });
+    let longest = "a".repeat(61);
+    assert_eq!(found(Kind::JailSet, &longest, spec.clone()), [""; 0]);
+    assert!(!found(Kind::JailSet, &format!("{longest}a"), spec).is_empty());
+}

@@ -561,6 +561,9 @@ fn what_is_too_large_is_not_looked_through() {
         .filter(|one| one.message.contains("spec.rooot"))
         .collect();
     assert_eq!(told.len(), 1);
+}
+
+#[test]
 fn a_dependency_is_reversed_in_one_apply() {
     let mut world = World::with_hosts(&["a"]);
     let waits = |name: &str, others: &[&str]| jail(name, &[], json!({"dependsOn": others}));

@@ -518,15 +518,24 @@ fn a_jail_that_comes_and_goes_is_no_progress() {
 #[test]
 fn who_has_jails_made_again_is_told_and_nothing_undoes_it_by_deleting() {
     let mut world = world();
-    world.apply(set(2, 1)).expect("the set is right");
+    let there = |host: &str, level| {
+        let mut document = set(1, level);
+        document["spec"]["template"]["spec"]["host"] = json!(host);
+        document
+    };
+    world.apply(there("a", 1)).expect("the set is right");
     settle(&mut world);
-    let told = world.apply(set(2, 2)).expect("the set is right").warnings;
+    let told = world
+        .apply(there("a", 2))
+        .expect("the set is right")
+        .warnings;
     assert!(told.iter().all(|one| one.field != "spec.template"));
     settle(&mut world);
     let good = status(&world).current_revision;
-    let mut document = set(2, 3);
-    document["spec"]["template"]["spec"]["root"]["path"] = json!("/jails/other");
-    let told = world.apply(document).expect("the set is right").warnings;
+    let told = world
+        .apply(there("b", 3))
+        .expect("the set is right")
+        .warnings;
     let told = told.iter().find(|one| one.field == "spec.template");
     assert!(told.expect("a warning").message.contains("web-0"));
     for _ in 0..100 {

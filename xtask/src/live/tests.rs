@@ -20,7 +20,10 @@ use super::verdict::{self, Ended, Verdict};
 const NICS: usize = 4;
 
 /// Examples without a row, each with the reason.
-const WITHOUT_ROW: [(&str, &str); 1] = [("n07-routed-hosts", "it needs more hosts than one")];
+const WITHOUT_ROW: [(&str, &str); 2] = [
+    ("j09-import", "it is about a file, not about a host"),
+    ("n07-routed-hosts", "it needs more hosts than one"),
+];
 
 fn examples() -> BTreeSet<String> {
     let folders = ["examples/networking", "examples/jails"];

@@ -296,7 +296,7 @@ fn stopped_in(
 ) -> Result<Vec<String>> {
     let jails = folder.join("jails");
     if folder.exists() {
-        std::fs::remove_dir_all(&folder).context("an earlier run's folder stays")?;
+        std::fs::remove_dir_all(folder).context("an earlier run's folder stays")?;
     }
     std::fs::create_dir_all(&jails).context("no folder for jails")?;
     for (name, text) in confs {

@@ -132,6 +132,8 @@ fn meaning(
                 }
                 // Ours are moved, and aliases made, without jail(8).
                 "interface" | "vnet.interface" => continue,
+                // The order is the agent's: jail(8) knows only the jails of one file. The manifests say it.
+                "depend" => continue,
                 "vnet" => vec![last.unwrap_or("new".to_owned())],
                 _ => values.clone(),
             },

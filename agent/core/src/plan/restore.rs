@@ -22,7 +22,7 @@ impl Planner<'_> {
             let Owned::Alias { interface, address } = owned else {
                 continue;
             };
-            if self.goes_with_its_jail(interface) || staying.contains(interface) {
+            if self.goes_with_its_jail(interface) {
                 continue;
             }
             let entry = self
@@ -30,6 +30,12 @@ impl Planner<'_> {
                 .holders(address)
                 .find(|(found, _)| found.name == *interface)
                 .map(|(_, entry)| entry);
+            if staying.contains(interface) {
+                if address.is_ipv6() && entry.is_some() {
+                    kept6.insert(interface.clone());
+                }
+                continue;
+            }
             let in_use = self.index.tenants(address).next().is_some();
             let on = wanted.get(address).map_or(&[][..], Vec::as_slice);
             if on.contains(&interface.as_str())

@@ -61,9 +61,13 @@ fn hosts(example: &str) -> Vec<(World, HostView)> {
             let connected = fleet.connect(&host.metadata.name);
             connected.expect("the reconcilers come to an end");
         }
-        if let Object::Jail(jail) = object {
-            roots.extend(jail.spec.root.map(|root| root.path));
-        }
+        let spec = match object {
+            Object::Jail(jail) => Some(jail.spec),
+            Object::JailSet(set) => Some(set.spec.template.spec),
+            _ => None,
+        };
+        let root = spec.and_then(|spec| spec.root);
+        roots.extend(root.map(|root| root.path));
     }
     let names = fleet.index.hosts_by_load().map(|host| &host.metadata.name);
     let views = names.map(|name| fleet.view(name).expect("the host is there"));
@@ -179,6 +183,7 @@ examples! {
     limits "jails/limits"
     j09_import "jails/j09-import"
     order "jails/order"
+    jailsets_web "jailsets/web"
     www_bridge "www-bridge.yaml"
     www_shared_ip "www-shared-ip.yaml"
 }
@@ -188,7 +193,7 @@ fn no_example_is_left_out() {
     let listed = EXAMPLES.iter().map(|example| examples().join(example));
     let listed: BTreeSet<PathBuf> = listed.collect();
     let mut there = entries(&examples());
-    for folder in ["networking", "jails"] {
+    for folder in ["networking", "jails", "jailsets"] {
         there.extend(entries(&examples().join(folder)));
         there.remove(&examples().join(folder));
     }

@@ -329,11 +329,11 @@ impl DeleteOptions {
             .propagation_policy
             .unwrap_or_else(|| query.text("propagationPolicy").to_owned());
         match policy.as_str() {
-            // Nothing is removed because of its owner, so there is nothing that could happen before, after, or instead.
+            // What happens to dependents is said by the kind and by the owner's finalizers.
             "" | "Background" => {}
             "Foreground" | "Orphan" => {
                 let message = format!(
-                    "{policy:?}: objects are not removed with their owners here; leave it away, or say \"Background\""
+                    "{policy:?} is not known here: what has owners goes with them, or stays where an owner has the finalizer `orphan`; leave it away, or say \"Background\""
                 );
                 return invalid("propagationPolicy", message);
             }
@@ -344,7 +344,7 @@ impl DeleteOptions {
             }
         }
         if said.orphan_dependents == Some(true) {
-            let message = "objects are not removed with their owners here; leave it away";
+            let message = "it is not known here: give the owner the finalizer `orphan`";
             return invalid("orphanDependents", message.to_owned());
         }
         // Whichever says so: nothing is removed that was only to be tried.

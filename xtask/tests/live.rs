@@ -56,6 +56,11 @@ macro_rules! rows {
 }
 
 rows! {
+    j02 "j02"
+    j03 "j03"
+    j04 "j04"
+    j08 "j08"
+    limits "limits"
     n00 "n00"
     n01 "n01"
     n02 "n02"

@@ -84,6 +84,7 @@ rows! {
     n18 "n18"
     n19 "n19"
     n20 "n20"
+    order "order"
 }
 
 fn passes(name: &str) -> Result<()> {

@@ -64,7 +64,7 @@ fn hosts(example: &str) -> Vec<(World, HostView)> {
         let spec = match object {
             Object::Jail(jail) => Some(jail.spec),
             Object::JailSet(set) => Some(set.spec.template.spec),
-            _ => None,
+            Object::Host(_) | Object::Network(_) | Object::Image(_) => None,
         };
         let root = spec.and_then(|spec| spec.root);
         roots.extend(root.map(|root| root.path));

@@ -82,6 +82,7 @@ impl ObjectsService {
             name: request.name,
             uid: (!request.uid.is_empty()).then_some(Uid(request.uid)),
             revision: (request.revision != 0).then_some(request.revision),
+            propagation: wire::propagation(&request.propagation_policy)?,
             dry_run: request.dry_run,
         };
         let removed = self.0.delete(removal).await?;

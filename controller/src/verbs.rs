@@ -11,7 +11,7 @@ mod watch;
 use std::sync::Arc;
 
 use cellblock_controller_core::admit::{
-    self, Admitted, Outcome, Rejection, Request as Wanted, Validation,
+    self, Admitted, Outcome, Propagation, Rejection, Request as Wanted, Validation,
 };
 use cellblock_controller_core::index::Entry;
 use cellblock_schemas::{Kind, Uid};
@@ -43,6 +43,8 @@ pub(crate) struct Removal {
     pub(crate) uid: Option<Uid>,
     /// Only this revision.
     pub(crate) revision: Option<u64>,
+    /// What becomes of what belongs to it.
+    pub(crate) propagation: Option<Propagation>,
     pub(crate) dry_run: bool,
 }
 
@@ -128,6 +130,7 @@ impl Verbs {
             name,
             uid,
             revision,
+            propagation,
             dry_run,
         } = removal;
         let wanted = Wanted::Delete {
@@ -135,6 +138,7 @@ impl Verbs {
             name: name.clone(),
             uid,
             revision,
+            propagation,
         };
         let (admitted, written) = self.write(wanted, Validation::Strict, dry_run).await?;
         let mut gone = admitted.outcome == Outcome::Gone;

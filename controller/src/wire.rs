@@ -1,7 +1,9 @@
 //! Wire ↔ domain: the only place that knows both the protocol's messages and this project's types.
 
 use bytes::Bytes;
-use cellblock_controller_core::admit::{Admitted, Outcome, Patch, Reason, Rejection};
+use cellblock_controller_core::admit::{
+    Admitted, Outcome, Patch, Propagation, Reason, Rejection,
+};
 use cellblock_controller_core::index::{Entry, What};
 use cellblock_controller_core::view::{Delta, Hash};
 use cellblock_proto::v1;
@@ -19,6 +21,20 @@ pub(crate) fn kind(name: &str) -> Result<Kind, RequestError> {
         RequestError::Malformed(format!(
             "there is no kind `{name}`; the kinds are {}",
             kinds.join(", ")
+        ))
+    })
+}
+
+/// A policy of deletion by its name on the wire; none if the client does not say.
+pub(crate) fn propagation(name: &str) -> Result<Option<Propagation>, RequestError> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let known = Propagation::from_name(name).map(Some);
+    known.ok_or_else(|| {
+        let policies = Propagation::ALL.map(Propagation::as_str).join(", ");
+        RequestError::Malformed(format!(
+            "there is no propagation policy `{name}`; there are {policies}"
         ))
     })
 }

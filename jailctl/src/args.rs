@@ -170,6 +170,10 @@ pub struct Delete {
     /// The objects of manifests.
     #[command(flatten)]
     pub files: Files,
+    /// What becomes of what belongs to the objects: it goes once they are gone (background), they go after it (foreground), or it
+    /// stays (orphan). Without it jailsets go after their jails, and of other kinds what belongs to them goes once they are gone
+    #[arg(long, value_name = "POLICY")]
+    pub cascade: Option<Cascade>,
     /// Return at once, without waiting until they are gone
     #[arg(long)]
     pub no_wait: bool,
@@ -179,6 +183,29 @@ pub struct Delete {
     /// Check on the controller and write nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// What becomes of what belongs to an object that is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Cascade {
+    /// It goes once the object is gone
+    Background,
+    /// The object goes after it
+    Foreground,
+    /// It stays
+    Orphan,
+}
+
+impl Cascade {
+    /// The name in the API.
+    #[must_use]
+    pub fn policy(self) -> &'static str {
+        match self {
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+            Self::Orphan => "Orphan",
+        }
+    }
 }
 
 /// `restart`

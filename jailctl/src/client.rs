@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use crate::args::Terms;
+use crate::args::{Cascade, Terms};
 use crate::context::ContextEntry;
 use crate::printer::Printer;
 
@@ -56,6 +56,38 @@ pub struct Stored {
     pub revision: u64,
     /// The whole document.
     pub value: Value,
+}
+
+/// What shall go.
+#[derive(Clone, Copy, Debug)]
+pub struct Removal<'a> {
+    /// The kind.
+    pub kind: Kind,
+    /// The name.
+    pub name: &'a str,
+    /// Only this incarnation; empty: any.
+    pub uid: &'a str,
+    /// Only this revision; 0: any.
+    pub revision: u64,
+    /// What becomes of what belongs to it; none: as is usual for its kind.
+    pub cascade: Option<Cascade>,
+    /// Only tries.
+    pub dry_run: bool,
+}
+
+impl<'a> Removal<'a> {
+    /// Whatever has that name.
+    #[must_use]
+    pub fn of(kind: Kind, name: &'a str) -> Self {
+        Self {
+            kind,
+            name,
+            uid: "",
+            revision: 0,
+            cascade: None,
+            dry_run: false,
+        }
+    }
 }
 
 /// What there is of several objects that were named.
@@ -356,13 +388,14 @@ impl Client {
     ///
     /// # Errors
     /// There is no such object, or the controller did not answer.
-    pub async fn delete(&mut self, kind: Kind, name: &str, dry_run: bool) -> Result<bool, Refused> {
+    pub async fn delete(&mut self, removal: &Removal<'_>) -> Result<bool, Refused> {
         let request = wire::DeleteRequest {
-            kind: kind.to_string(),
-            name: name.to_owned(),
-            uid: String::new(),
-            revision: 0,
-            dry_run,
+            kind: removal.kind.to_string(),
+            name: removal.name.to_owned(),
+            uid: removal.uid.to_owned(),
+            revision: removal.revision,
+            dry_run: removal.dry_run,
+            propagation_policy: removal.cascade.map_or("", Cascade::policy).to_owned(),
         };
         let answer = self.inner.delete(request).await;
         Ok(self.heard(answer)?.gone)

@@ -4,7 +4,7 @@ use anyhow::bail;
 use cellblock_schemas::Kind;
 
 use crate::args::Delete;
-use crate::client::{Client, Refused};
+use crate::client::{Client, Refused, Removal};
 use crate::input;
 use crate::printer::Printer;
 use crate::target::{Targets, Usage, label};
@@ -44,7 +44,12 @@ pub async fn run(client: &mut Client, arguments: &Delete, printer: &Printer) -> 
     let all = targets.len();
     for (place, (kind, name)) in targets.into_iter().enumerate() {
         let label = label(kind, &name);
-        match client.delete(kind, &name, arguments.dry_run).await {
+        let removal = Removal {
+            cascade: arguments.cascade,
+            dry_run: arguments.dry_run,
+            ..Removal::of(kind, &name)
+        };
+        match client.delete(&removal).await {
             Ok(gone) => {
                 let dry = if arguments.dry_run { " (dry run)" } else { "" };
                 printer.note(&format!(

@@ -83,6 +83,7 @@ impl Fleet {
             name: name.to_owned(),
             uid: None,
             revision: None,
+            propagation: None,
         })
     }
 

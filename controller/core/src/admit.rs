@@ -100,7 +100,42 @@ pub enum Request {
         uid: Option<Uid>,
         /// Only this revision.
         revision: Option<u64>,
+        /// What becomes of what belongs to it; none: what its finalizers or, without any of these, its kind say.
+        propagation: Option<Propagation>,
     },
+}
+
+/// What becomes of the objects that belong to one that is deleted, as Kubernetes' `propagationPolicy` (apimachinery,
+/// `apis/meta/v1/types.go`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// They go once it is gone.
+    Background,
+    /// It goes after those of them that say `blockOwnerDeletion`.
+    Foreground,
+    /// They stay, and do not belong to it any more.
+    Orphan,
+}
+
+impl Propagation {
+    /// Every policy, in the order in which kube-apiserver names them.
+    pub const ALL: [Self; 3] = [Self::Background, Self::Foreground, Self::Orphan];
+
+    /// The policy's name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+            Self::Orphan => "Orphan",
+        }
+    }
+
+    /// The policy of that exact name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == name)
+    }
 }
 
 impl Request {
@@ -404,7 +439,14 @@ pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rej
             name,
             uid,
             revision,
-        } => removal::delete(index, kind, &name, uid.as_ref(), revision, now),
+            propagation,
+        } => {
+            let only = removal::Only {
+                uid: uid.as_ref(),
+                revision,
+            };
+            removal::delete(index, kind, &name, &only, propagation, now)
+        }
     }
 }
 

@@ -191,6 +191,7 @@ impl World {
             name: name.to_owned(),
             uid: None,
             revision: None,
+            propagation: None,
         })
     }
 

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use cellblock_controller_core::admit::{
-    Outcome, Patch, Reason, Request as Wanted, Through, Validation,
+    Outcome, Patch, Propagation, Reason, Request as Wanted, Through, Validation,
 };
 use cellblock_controller_core::rules::Together;
 use cellblock_schemas::{API_VERSION, Kind, Uid};
@@ -296,6 +296,7 @@ struct Preconditions {
 struct DeleteOptions {
     uid: Option<Uid>,
     revision: Option<u64>,
+    propagation: Option<Propagation>,
     dry_run: bool,
 }
 
@@ -328,25 +329,28 @@ impl DeleteOptions {
         let policy = said
             .propagation_policy
             .unwrap_or_else(|| query.text("propagationPolicy").to_owned());
-        match policy.as_str() {
-            // What happens to dependents is said by the kind and by the owner's finalizers.
-            "" | "Background" => {}
-            "Foreground" | "Orphan" => {
+        // As apimachinery's `pkg/apis/meta/v1/validation/validation.go` (`ValidateDeleteOptions`) has it.
+        let propagation = match (policy.as_str(), said.orphan_dependents) {
+            ("", None) => None,
+            ("", Some(true)) => Some(Propagation::Orphan),
+            ("", Some(false)) => Some(Propagation::Background),
+            (policy, None) => match Propagation::from_name(policy) {
+                Some(policy) => Some(policy),
+                None => {
+                    let known = Propagation::ALL.map(|policy| format!("{:?}", policy.as_str()));
+                    let known = known.join(", ");
+                    let message =
+                        format!("Unsupported value: {policy:?}: supported values: {known}");
+                    return invalid("propagationPolicy", message);
+                }
+            },
+            (policy, Some(_)) => {
                 let message = format!(
-                    "{policy:?} is not known here: what has owners goes with them, or stays where an owner has the finalizer `orphan`; leave it away, or say \"Background\""
+                    "Invalid value: {policy:?}: orphanDependents and deletionPropagation cannot be both set"
                 );
                 return invalid("propagationPolicy", message);
             }
-            other => {
-                let message =
-                    format!("Unsupported value: {other:?}: supported values: \"Background\"");
-                return invalid("propagationPolicy", message);
-            }
-        }
-        if said.orphan_dependents == Some(true) {
-            let message = "it is not known here: give the owner the finalizer `orphan`";
-            return invalid("orphanDependents", message.to_owned());
-        }
+        };
         // Whichever says so: nothing is removed that was only to be tried.
         let mut dry = said.dry_run.unwrap_or_default();
         if !query.text("dryRun").is_empty() {
@@ -365,6 +369,7 @@ impl DeleteOptions {
         Ok(Self {
             uid: preconditions.uid.map(Uid),
             revision,
+            propagation,
             dry_run: !dry.is_empty(),
         })
     }
@@ -392,6 +397,7 @@ async fn delete(asked: Asked, query: &Query, name: String) -> Answer {
         name,
         uid: options.uid,
         revision: options.revision,
+        propagation: options.propagation,
         dry_run: options.dry_run,
     };
     let removed = asked
@@ -440,6 +446,7 @@ async fn delete_collection(asked: Asked, query: &Query) -> Answer {
                     .clone()
                     .or_else(|| Some(entry.object.metadata().uid.clone())),
                 revision: options.revision,
+                propagation: options.propagation,
                 dry_run: options.dry_run,
             };
             match asked.front.verbs.delete(removal).await {

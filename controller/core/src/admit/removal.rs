@@ -12,19 +12,27 @@ use cellblock_schemas::{
 use jiff::Timestamp;
 
 use super::draft::Draft;
-use super::{Admitted, IN_USE_FINALIZER, Now, Outcome, Reason, Rejection, spec};
+use super::{Admitted, IN_USE_FINALIZER, Now, Outcome, Propagation, Reason, Rejection, spec};
 use crate::claim::Owner;
 use crate::index::Index;
 use crate::reconcile::dependents;
 use crate::write::Write;
 use crate::{bind, conditions, rules};
 
+/// The object that is meant, where its name alone does not say.
+pub(super) struct Only<'a> {
+    /// This incarnation.
+    pub(super) uid: Option<&'a Uid>,
+    /// This revision.
+    pub(super) revision: Option<u64>,
+}
+
 pub(super) fn delete(
     index: &Index,
     kind: Kind,
     name: &str,
-    uid: Option<&Uid>,
-    revision: Option<u64>,
+    only: &Only<'_>,
+    propagation: Option<Propagation>,
     now: &Now,
 ) -> Result<Admitted, Rejection> {
     let before = index
@@ -41,7 +49,7 @@ pub(super) fn delete(
         ))
     };
     let was = before.object.metadata();
-    if let Some(uid) = uid
+    if let Some(uid) = only.uid
         && *uid != was.uid
     {
         return conflict(
@@ -52,7 +60,7 @@ pub(super) fn delete(
             ),
         );
     }
-    if let Some(revision) = revision
+    if let Some(revision) = only.revision
         && revision != before.revision
     {
         return conflict(
@@ -65,20 +73,12 @@ pub(super) fn delete(
     }
     let mut draft = Draft::of(index, before);
     let metadata = draft.object.metadata_mut();
-    if metadata.deletion_timestamp.is_none() {
+    let is_new = metadata.deletion_timestamp.is_none();
+    dependents::propagate(kind, metadata, propagation, is_new);
+    if is_new {
         metadata.deletion_timestamp = Some(now.timestamp);
-        match kind {
-            Kind::Jail => {}
-            Kind::JailSet => {
-                let orphans = |one: &String| one == dependents::ORPHAN;
-                if !metadata.finalizers.iter().any(orphans) {
-                    let foreground = dependents::FOREGROUND.to_owned();
-                    metadata.finalizers.push(foreground);
-                }
-            }
-            Kind::Host | Kind::Network | Kind::Image => {
-                metadata.finalizers.push(IN_USE_FINALIZER.to_owned());
-            }
+        if matches!(kind, Kind::Host | Kind::Network | Kind::Image) {
+            metadata.finalizers.push(IN_USE_FINALIZER.to_owned());
         }
         draft.count_generation();
     }

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use cellblock_schemas::meta::OwnerReference;
+use cellblock_schemas::meta::{ObjectMeta, OwnerReference};
 use cellblock_schemas::{Kind, Uid};
 use jiff::Timestamp;
 
 use super::Item;
+use crate::admit::Propagation;
 use crate::admit::draft::Draft;
 use crate::index::{Entry, Index};
 use crate::write::Write;
@@ -64,17 +65,56 @@ pub(super) fn step(index: &Index, kind: Kind, name: &str, now: Timestamp) -> Opt
     }
 }
 
-/// The deletion of an object, as if somebody had asked for it.
+/// Writes into the finalizers what becomes of what belongs to an object whose deletion is asked for. As in kube-apiserver
+/// (`pkg/registry/generic/registry/store.go`, `deletionFinalizersForGarbageCollection`) the request counts before the finalizers
+/// that the object has, these before what is usual for its kind, and whoever asks again may say otherwise.
+pub(crate) fn propagate(
+    kind: Kind,
+    metadata: &mut ObjectMeta,
+    asked: Option<Propagation>,
+    is_new: bool,
+) {
+    let has = |wanted: &str| metadata.finalizers.iter().any(|one| one == wanted);
+    let policy = match asked {
+        Some(policy) => policy,
+        None if has(ORPHAN) => Propagation::Orphan,
+        None if has(FOREGROUND) => Propagation::Foreground,
+        None if is_new && kind == Kind::JailSet => Propagation::Foreground,
+        None => Propagation::Background,
+    };
+    let of_ours = |one: &String| [FOREGROUND, ORPHAN].contains(&one.as_str());
+    let wanted = match policy {
+        Propagation::Background => None,
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Orphan => Some(ORPHAN),
+    };
+    metadata
+        .finalizers
+        .retain(|one| !of_ours(one) || wanted == Some(one.as_str()));
+    if let Some(wanted) = wanted
+        && !metadata.finalizers.iter().any(|one| one == wanted)
+    {
+        metadata.finalizers.push(wanted.to_owned());
+    }
+}
+
+/// The deletion of an object, as if somebody had asked for it. What goes before its owner goes after its own, as in Kubernetes
+/// (`pkg/controller/garbagecollector/garbagecollector.go`, `attemptToDeleteItem`).
 pub(crate) fn ask_to_go(index: &Index, entry: &Arc<Entry>, now: Timestamp) -> Option<Write> {
     let now = crate::admit::Now {
         timestamp: now,
         new_uid: Uid::default(),
     };
+    let metadata = entry.object.metadata();
+    let mut owners = metadata.owner_references.iter();
+    let is_awaited = owners.any(|owner| is_leaving(index, &owner.uid, FOREGROUND))
+        && index.dependents(&metadata.uid).next().is_some();
     let request = crate::admit::Request::Delete {
         kind: entry.object.kind(),
         name: entry.name().to_owned(),
         uid: Some(entry.object.metadata().uid.clone()),
         revision: None,
+        propagation: is_awaited.then_some(Propagation::Foreground),
     };
     crate::admit::admit(index, request, &now).ok()?.write
 }

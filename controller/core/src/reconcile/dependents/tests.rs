@@ -1,6 +1,7 @@
 use cellblock_schemas::Kind;
 use serde_json::{Value, json};
 
+use crate::admit::{Outcome, Propagation, Request};
 use crate::index::{Event, Index};
 use crate::testing::{World, bridge, jail};
 
@@ -136,4 +137,131 @@ fn a_circle_of_owners_goes() {
     world.delete(Kind::Jail, "a").expect("it is there");
     world.reconcile();
     assert!(names(&world).is_empty());
+}
+
+/// A network with a jail that belongs to it, and a jail that belongs to that one.
+fn family(world: &mut World) {
+    world.apply(bridge("lan")).expect("a network");
+    let lan = owner(world, Kind::Network, "lan");
+    world
+        .apply(owned("child", &[lan]))
+        .expect("its owner is there");
+    let child = owner(world, Kind::Jail, "child");
+    world
+        .apply(owned("grandchild", &[child]))
+        .expect("its owner is there");
+}
+
+fn ask(
+    world: &mut World,
+    kind: Kind,
+    name: &str,
+    propagation: impl Into<Option<Propagation>>,
+) -> Outcome {
+    let request = Request::Delete {
+        kind,
+        name: name.to_owned(),
+        uid: None,
+        revision: None,
+        propagation: propagation.into(),
+    };
+    world.request(request).expect("it is there").outcome
+}
+
+fn finalizers(world: &World, kind: Kind, name: &str) -> Vec<String> {
+    let entry = world.index.get(kind, name);
+    entry.map_or_else(Vec::new, |entry| entry.object.metadata().finalizers.clone())
+}
+
+#[test]
+fn in_the_foreground_who_owns_goes_last() {
+    let mut world = World::with_hosts(&["a"]);
+    family(&mut world);
+    ask(&mut world, Kind::Network, "lan", Propagation::Foreground);
+    world.reconcile();
+    // Jails that have a host go when it says so: the grandchild first, and nobody before those below.
+    let held = finalizers(&world, Kind::Jail, "child");
+    assert_eq!(held, [crate::bind::FINALIZER, "foregroundDeletion"]);
+    let held = finalizers(&world, Kind::Jail, "grandchild");
+    assert_eq!(held, [crate::bind::FINALIZER]);
+    for _ in 0..3 {
+        assert!(world.index.network("lan").is_some());
+        world.report("a");
+        world.restart();
+        world.hear("a");
+        world.reconcile();
+        let grandchild = world.index.jail("grandchild").is_some();
+        assert!(world.index.jail("child").is_some() || !grandchild);
+        if world.index.network("lan").is_none() {
+            break;
+        }
+    }
+    assert!(names(&world).is_empty());
+    assert!(world.index.network("lan").is_none());
+}
+
+#[test]
+fn in_the_background_who_owns_goes_first() {
+    let mut world = World::new();
+    family(&mut world);
+    ask(&mut world, Kind::Network, "lan", Propagation::Background);
+    let now = world.now();
+    let item = crate::reconcile::Item::Deleting(Kind::Network, "lan".to_owned());
+    let write = crate::reconcile::step(&world.index, &item, &now).expect("nobody uses it");
+    assert!(world.commit(&write));
+    assert!(world.index.network("lan").is_none());
+    assert_eq!(names(&world), ["child", "grandchild"]);
+    // A controller that begins anew here finds what is left to do.
+    world.restart();
+    world.reconcile();
+    assert!(names(&world).is_empty());
+}
+
+#[test]
+fn orphans_stay_and_belong_to_nobody() {
+    let mut world = World::new();
+    family(&mut world);
+    ask(&mut world, Kind::Network, "lan", Propagation::Orphan);
+    // After each step a controller may be another one.
+    for _ in 0..10 {
+        let now = world.now();
+        let due = crate::reconcile::due(&world.index, now.timestamp);
+        let step = |item| crate::reconcile::step(&world.index, item, &now);
+        let Some(write) = due.iter().find_map(step) else {
+            break;
+        };
+        assert!(world.commit(&write));
+        world.restart();
+    }
+    assert!(world.index.network("lan").is_none());
+    assert_eq!(names(&world), ["child", "grandchild"]);
+    assert!(world.jail("child").metadata.owner_references.is_empty());
+    assert_eq!(world.jail("grandchild").metadata.owner_references.len(), 1);
+}
+
+#[test]
+fn who_asks_again_may_say_otherwise() {
+    let mut world = World::with_hosts(&["a"]);
+    family(&mut world);
+    for (asked, expected) in [
+        (Some(Propagation::Foreground), vec!["foregroundDeletion"]),
+        (None, vec!["foregroundDeletion"]),
+        (Some(Propagation::Orphan), vec!["orphan"]),
+        (None, vec!["orphan"]),
+        (Some(Propagation::Background), vec![]),
+        (None, vec![]),
+    ] {
+        ask(&mut world, Kind::Jail, "child", asked);
+        let mut held = finalizers(&world, Kind::Jail, "child");
+        held.retain(|one| one != crate::bind::FINALIZER);
+        assert_eq!(held, expected, "{asked:?}");
+    }
+}
+
+#[test]
+fn a_policy_that_is_asked_for_counts_before_a_finalizer() {
+    let mut world = World::new();
+    world.apply(foreground("www")).expect("a jail");
+    let outcome = ask(&mut world, Kind::Jail, "www", Propagation::Background);
+    assert_eq!(outcome, Outcome::Gone);
 }

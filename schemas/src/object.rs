@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::condition::Condition;
 use crate::host::Host;
 use crate::image::Image;
 use crate::jail::Jail;
@@ -128,6 +129,19 @@ impl Object {
             Self::Jail(object) => &mut object.metadata,
             Self::JailSet(object) => &mut object.metadata,
         }
+    }
+
+    /// What is observed of the object.
+    #[must_use]
+    pub fn conditions(&self) -> &[Condition] {
+        let conditions = match self {
+            Self::Host(object) => object.status.as_ref().map(|status| &status.conditions),
+            Self::Network(object) => object.status.as_ref().map(|status| &status.conditions),
+            Self::Image(object) => object.status.as_ref().map(|status| &status.conditions),
+            Self::Jail(object) => object.status.as_ref().map(|status| &status.conditions),
+            Self::JailSet(object) => object.status.as_ref().map(|status| &status.conditions),
+        };
+        conditions.map_or(&[], Vec::as_slice)
     }
 
     /// Reads a JSON document of a known kind. Unknown fields are passed over here: refusing them is the manifest's and admission's part.

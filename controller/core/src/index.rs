@@ -26,6 +26,7 @@ pub use settled::{root_of, wanted_ports};
 
 use self::peers::Peers;
 use self::realised::Realised;
+use crate::events::Records;
 use crate::keys::Keys;
 use crate::write::{Expect, Guard, Write};
 
@@ -55,6 +56,7 @@ pub struct Index {
     view_revisions: BTreeMap<String, u64>,
     realised: BTreeMap<String, Realised>,
     peers: Peers,
+    records: Records,
 }
 
 impl Index {
@@ -88,6 +90,7 @@ impl Index {
             view_revisions: BTreeMap::new(),
             realised: BTreeMap::new(),
             peers: Peers::default(),
+            records: Records::default(),
         }
     }
 
@@ -264,6 +267,12 @@ impl Index {
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// What happened lately.
+    #[must_use]
+    pub fn records(&self) -> &Records {
+        &self.records
     }
 
     /// The agent session of a host, and the revision of its key.

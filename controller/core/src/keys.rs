@@ -32,6 +32,8 @@ pub enum Place {
         /// The Host's name.
         host: String,
     },
+    /// One event's record.
+    Record(String),
     /// The cluster's epoch.
     Epoch,
 }
@@ -86,6 +88,18 @@ impl Keys {
         format!("{}lease/agent/{host}", self.root)
     }
 
+    /// One event's record, by its name.
+    #[must_use]
+    pub fn record(&self, name: &str) -> String {
+        format!("{}events/{name}", self.root)
+    }
+
+    /// Who records events, under the lease of that controller.
+    #[must_use]
+    pub fn recorder(&self) -> String {
+        format!("{}lease/recorder", self.root)
+    }
+
     /// The epoch.
     #[must_use]
     pub fn epoch(&self) -> String {
@@ -113,6 +127,7 @@ impl Keys {
                 Resource::parse(scope, value).map(Place::Claim)
             }
             "guard" => Some(Place::Guard(rest.to_owned())),
+            "events" => Some(Place::Record(rest.to_owned())),
             "lease" => Some(Place::Session {
                 host: rest.strip_prefix("agent/")?.to_owned(),
             }),

@@ -20,11 +20,13 @@
 
 pub mod admit;
 pub mod allocate;
+pub mod allocations;
 pub mod bind;
 pub mod claim;
 pub mod conditions;
 pub mod document;
 pub mod enrol;
+pub mod events;
 pub mod fields;
 pub mod fold;
 pub mod index;

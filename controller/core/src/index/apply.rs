@@ -11,6 +11,7 @@ use super::Index;
 use super::entry::{Applied, Entry, ObjectEvent, What};
 use crate::claim::{Claim, Owner, Resource};
 use crate::document;
+use crate::events::Record;
 use crate::keys::Place;
 use crate::write::{Change, Write};
 
@@ -132,7 +133,9 @@ impl Index {
             .map(|(resource, _)| self.keys.claim(resource));
         let guards = self.guards.keys().map(|name| self.keys.guard(name));
         let sessions = self.sessions.keys().map(|host| self.keys.session(host));
+        let records = self.records.names().map(|name| self.keys.record(name));
         objects
+            .chain(records)
             .chain(claims)
             .chain(guards)
             .chain(sessions)
@@ -146,6 +149,7 @@ impl Index {
             Place::Object { kind, name } => Some(self.get(kind, &name)?.revision),
             Place::Guard(name) => self.guards.get(&name).copied(),
             Place::Session { host } => Some(self.sessions.get(&host)?.1),
+            Place::Record(name) => Some(self.records.get(&name)?.1),
             Place::Claim(_) | Place::Epoch => None,
         }
     }
@@ -174,6 +178,13 @@ impl Index {
                 }
                 self.touch_slice(touched, &resource);
                 self.claims.insert(resource, claim);
+            }
+            Place::Record(name) => {
+                let record = Record {
+                    name,
+                    ..from_json(value)?
+                };
+                self.records.insert(record, modified);
             }
             Place::Guard(name) => {
                 self.guards.insert(name, modified);
@@ -208,6 +219,7 @@ impl Index {
                 }
                 self.touch_slice(touched, &resource);
             }
+            Place::Record(name) => self.records.remove(&name),
             Place::Guard(name) => {
                 self.guards.remove(&name);
             }

@@ -45,6 +45,13 @@ impl Claims {
         self.by_resource.iter()
     }
 
+    /// Every claim behind one, in the order of resources; without one, every claim.
+    pub fn behind(&self, after: Option<&Resource>) -> impl Iterator<Item = (&Resource, &Claim)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        self.by_resource.range((from, Unbounded))
+    }
+
     /// The addresses taken in one scope.
     #[must_use]
     pub fn used(&self, network: &str, host: Option<&str>) -> Option<&Used> {

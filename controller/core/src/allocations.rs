@@ -1,0 +1,203 @@
+//! The list of what is given out: every claim in the words of an operator, and who has it. Reads only; choosing is
+//! [`crate::allocate`]'s part.
+
+use cellblock_schemas::{Kind, Uid};
+
+use crate::claim::{Claim, Owner, Resource};
+use crate::index::Index;
+
+/// Which allocations are asked for; what is none does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Of this sort.
+    pub sort: Option<Sort>,
+    /// On this host.
+    pub host: Option<String>,
+    /// Of this jail.
+    pub jail: Option<String>,
+    /// Behind this one.
+    pub after: Option<Resource>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A sort of things of which there is only one each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sort {
+    /// An address of a network.
+    Address,
+    /// The octets of a MAC address that the two ends of a link share.
+    Mac,
+    /// Ports of a public address.
+    Port,
+    /// A whole public address.
+    PublicAddress,
+    /// A name in jls(8).
+    JailName,
+    /// A NIC that is passed through.
+    Nic,
+    /// A directory.
+    Root,
+    /// A part of a network's subnets.
+    Slice,
+}
+
+impl Sort {
+    /// Every sort.
+    pub const ALL: [Self; 8] = [
+        Self::Address,
+        Self::Mac,
+        Self::Port,
+        Self::PublicAddress,
+        Self::JailName,
+        Self::Nic,
+        Self::Root,
+        Self::Slice,
+    ];
+
+    /// As on the command line and on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Mac => "mac",
+            Self::Port => "port",
+            Self::PublicAddress => "public-address",
+            Self::JailName => "jail-name",
+            Self::Nic => "nic",
+            Self::Root => "root",
+            Self::Slice => "slice",
+        }
+    }
+
+    /// The sort of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sort| sort.as_str() == name)
+    }
+
+    fn of(resource: &Resource) -> Self {
+        match resource {
+            Resource::Address { .. } => Self::Address,
+            Resource::MacNumber(_) => Self::Mac,
+            Resource::Port { .. } => Self::Port,
+            Resource::PublicAddress { .. } => Self::PublicAddress,
+            Resource::JailName { .. } => Self::JailName,
+            Resource::Nic { .. } => Self::Nic,
+            Resource::Root { .. } => Self::Root,
+            Resource::Slice { .. } => Self::Slice,
+        }
+    }
+}
+
+/// One allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// What it is.
+    pub resource: Resource,
+    /// Its sort.
+    pub sort: Sort,
+    /// The thing itself, as an operator writes it.
+    pub value: String,
+    /// The Network that it is of, if it is of one.
+    pub network: String,
+    /// Among what it is unique: a host's name, or nothing where it is the fleet.
+    pub scope: String,
+    /// The host that has it, if one does.
+    pub host: String,
+    /// The kind of the object that it is for.
+    pub kind: Kind,
+    /// The name of the object that it is for.
+    pub owner: String,
+    /// The uid of the object that it is for.
+    pub uid: Uid,
+    /// The generation that gave it up, while its host has not confirmed that.
+    pub retired: Option<u64>,
+}
+
+/// The allocations that are asked for, in the order of what they are, and whether there may be more behind the last.
+///
+/// Of one jail, or of one resource behind another, nothing else is looked at.
+#[must_use]
+pub fn list(index: &Index, query: &Query) -> (Vec<Allocation>, bool) {
+    let jail = match &query.jail {
+        None => None,
+        Some(name) => match index.jail(name) {
+            Some(jail) => Some(&jail.metadata.uid),
+            None => return (Vec::new(), false),
+        },
+    };
+    let claims = index.claims();
+    let found: Box<dyn Iterator<Item = (&Resource, &Claim)>> =
+        match jail {
+            Some(uid) => Box::new(claims.of(uid).filter(|(resource, _)| {
+                query.after.as_ref().is_none_or(|after| *resource > after)
+            })),
+            None => Box::new(claims.behind(query.after.as_ref())),
+        };
+    let found =
+        found.filter(|(resource, _)| query.sort.is_none_or(|sort| Sort::of(resource) == sort));
+    let found = found.map(|(resource, claim)| allocation(index, resource, claim));
+    let mut found = found.filter(|one| query.host.as_ref().is_none_or(|host| one.host == *host));
+    let listed: Vec<_> = found.by_ref().take(query.limit).collect();
+    let is_more = found.next().is_some();
+    (listed, is_more)
+}
+
+fn allocation(index: &Index, resource: &Resource, claim: &Claim) -> Allocation {
+    let (network, scope, value) = match resource {
+        Resource::Address {
+            network,
+            host,
+            address,
+        } => (network.as_str(), host.as_deref(), address.to_string()),
+        Resource::MacNumber(number) => {
+            let [a, b, c, d] = number.to_be_bytes();
+            ("", None, format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}"))
+        }
+        Resource::Port {
+            host,
+            address,
+            protocol,
+            ports,
+        } => {
+            let address = if address.is_ipv6() {
+                format!("[{address}]")
+            } else {
+                address.to_string()
+            };
+            let value = format!("{address}:{ports}/{}", protocol.as_str());
+            ("", Some(host.as_str()), value)
+        }
+        Resource::PublicAddress { host, address } => ("", Some(host.as_str()), address.to_string()),
+        Resource::JailName { host, name } => ("", Some(host.as_str()), name.clone()),
+        Resource::Nic { host, interface } => ("", Some(host.as_str()), interface.clone()),
+        Resource::Root { host, path } => ("", Some(host.as_str()), path.clone()),
+        Resource::Slice { network, net } => (network.as_str(), None, net.to_string()),
+    };
+    let (kind, owner, host) = match &claim.owner {
+        Owner::Jail { name, uid } => {
+            let jail = index.by_uid(uid).and_then(|entry| entry.jail());
+            let binding = jail.and_then(|jail| jail.binding());
+            (Kind::Jail, name, binding.map(|binding| &*binding.host))
+        }
+        Owner::Bridge { network, host, .. } | Owner::Slice { network, host, .. } => {
+            (Kind::Network, network, Some(host.as_str()))
+        }
+    };
+    Allocation {
+        resource: resource.clone(),
+        sort: Sort::of(resource),
+        value,
+        network: network.to_owned(),
+        scope: scope.unwrap_or_default().to_owned(),
+        host: scope.or(host).unwrap_or_default().to_owned(),
+        kind,
+        owner: owner.clone(),
+        uid: claim.owner.uid().clone(),
+        retired: claim.retired.map(|generation| generation.0),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,399 @@
+//! What becomes of happenings: limited per object, put together where they are alike, and written as records, of which only so many
+//! are kept for so long. As client-go does it (`tools/record/events_cache.go`: `EventAggregator`, `EventSourceObjectSpamFilter`,
+//! `eventLogger`), but for what it keeps: a record's name follows from what it says, so the store itself knows what is the same.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use cellblock_schemas::{ClusterUid, Uid};
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+
+use super::{About, Happening, Record, Records, Severity};
+use crate::index::Index;
+use crate::write::{Expect, Write};
+
+/// How many happenings of one object are told at once (`defaultSpamBurst`), and how often one more is (`defaultSpamQPS`).
+const BURST: f64 = 25.0;
+const REFILL_SECONDS: f64 = 300.0;
+
+/// From how many messages with one reason on they are told as one (`defaultAggregateMaxEvents`), and after how long without one this begins
+/// anew (`defaultAggregateIntervalInSeconds`).
+const SIMILAR_MAX: usize = 10;
+const SIMILAR_SECONDS: i64 = 600;
+
+/// For how many objects it is remembered what was told of them (`maxLruCacheEntries`).
+const REMEMBERED_MAX: usize = 4096;
+
+/// How many records wait to be written: what 10,000 jails that start at once bring is cut here, and counted.
+const PENDING_MAX: usize = 2_000;
+
+/// How many changes one transaction has, of the 128 that a store takes.
+const CHANGES_MAX: usize = 100;
+
+/// How many of these take old records away.
+const REMOVALS_MAX: usize = 50;
+
+/// How long a record is kept after its last time, as kube-apiserver's `--event-ttl` has it.
+const KEPT: SignedDuration = SignedDuration::from_hours(1);
+
+/// How many records there are of one object, and in all; those with the oldest last time go.
+const OF_OBJECT_MAX: usize = 50;
+const RECORDS_MAX: usize = 5_000;
+
+/// How long a message is at most, in octets, as validated by kube-apiserver (`NoteLengthLimit`).
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// What a message begins with that stands for several (`EventAggregatorByReasonMessageFunc`).
+const COMBINED: &str = "(combined from similar events): ";
+
+/// Something that waits to be written.
+#[derive(Clone, Debug)]
+struct Pending {
+    happening: Happening,
+    first: Timestamp,
+    last: Timestamp,
+    /// Noted while somebody else recorded, who may have written it.
+    is_inherited: bool,
+}
+
+/// What may still be told of an object.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tokens: f64,
+    touched: Timestamp,
+}
+
+/// Messages of one object with one reason.
+#[derive(Clone, Debug)]
+struct Similar {
+    messages: BTreeSet<String>,
+    touched: Timestamp,
+}
+
+/// Takes in happenings and says what to write.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    pending: BTreeMap<String, Pending>,
+    order: VecDeque<String>,
+    buckets: BTreeMap<Uid, Bucket>,
+    similar: BTreeMap<(Uid, Severity, String), Similar>,
+    dropped: u64,
+    untold: u64,
+}
+
+/// One transaction's worth of records.
+#[derive(Debug)]
+pub struct Flush {
+    /// What to write.
+    pub write: Write,
+    taken: Vec<String>,
+}
+
+impl Recorder {
+    /// Takes in a happening. `leads`: this process writes records; otherwise they are kept in case it comes to.
+    pub fn note(&mut self, happening: Happening, now: Timestamp, leads: bool) {
+        if !self.is_within_limit(&happening.about.uid, now) {
+            self.drop_some(1);
+            return;
+        }
+        let (mut happening, name) = self.combined(happening, now);
+        cut(&mut happening.message);
+        self.enqueue(name, happening, now, leads);
+    }
+
+    /// Counts happenings that never came here.
+    pub fn drop_some(&mut self, count: u64) {
+        self.dropped += count;
+        self.untold += count;
+    }
+
+    /// How many happenings were told to nobody.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether nothing waits to be written.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.untold == 0
+    }
+
+    /// Forgets what waits since before a time: whoever records has had time enough to write it.
+    pub fn forget_before(&mut self, time: Timestamp) {
+        self.pending.retain(|_, pending| pending.last >= time);
+        self.order.retain(|name| self.pending.contains_key(name));
+        self.untold = 0;
+    }
+
+    /// What to write next; none if there is nothing. `leading` is the key by which this process records, and its revision: whoever has
+    /// lost it writes nothing.
+    #[must_use]
+    pub fn flush(&mut self, index: &Index, leading: (&str, u64), now: Timestamp) -> Option<Flush> {
+        self.tell_drops(index.cluster(), now);
+        let records = index.records();
+        let mut write = Write::default();
+        write.expect(leading.0.to_owned(), Expect::At(leading.1));
+        let mut room = Room::of(records, now);
+        for name in room.expired.clone() {
+            write.delete(index.keys().record(&name));
+        }
+        let mut taken = Vec::new();
+        for name in &self.order {
+            let Some(pending) = self.pending.get(name) else {
+                continue;
+            };
+            // A new record may push two others out.
+            if write.changes.len() + 3 > CHANGES_MAX {
+                break;
+            }
+            taken.push(name.clone());
+            let known = records
+                .get(name)
+                .filter(|_| !room.gone.contains(name))
+                .map(|(record, _)| &**record);
+            if pending.is_inherited && known.is_some_and(|known| known.last >= pending.last) {
+                continue;
+            }
+            if known.is_none() {
+                for pushed in room.make(records, &pending.happening.about.uid) {
+                    write.delete(index.keys().record(&pushed));
+                }
+            }
+            let record = record(name, pending, known);
+            write.put(index.keys().record(name), record.encode());
+            room.written.insert(name.clone());
+        }
+        (!write.changes.is_empty() || !taken.is_empty()).then_some(Flush { write, taken })
+    }
+
+    /// What was written waits no more.
+    pub fn written(&mut self, flush: &Flush) {
+        for name in &flush.taken {
+            self.pending.remove(name);
+        }
+        self.order.retain(|name| self.pending.contains_key(name));
+    }
+
+    fn enqueue(&mut self, name: String, happening: Happening, now: Timestamp, leads: bool) {
+        if let Some(pending) = self.pending.get_mut(&name) {
+            pending.happening.count += happening.count;
+            pending.happening.message = happening.message;
+            pending.last = now;
+            pending.is_inherited &= !leads;
+            return;
+        }
+        if self.pending.len() >= PENDING_MAX {
+            self.drop_some(happening.count);
+            return;
+        }
+        let pending = Pending {
+            happening,
+            first: now,
+            last: now,
+            is_inherited: !leads,
+        };
+        self.order.push_back(name.clone());
+        self.pending.insert(name, pending);
+    }
+
+    /// That some were left out is an event too: of the cluster, with their number as its count.
+    fn tell_drops(&mut self, cluster: &ClusterUid, now: Timestamp) {
+        if self.untold == 0 {
+            return;
+        }
+        let happening = Happening {
+            about: About {
+                kind: "Cluster".to_owned(),
+                name: cluster.0.clone(),
+                uid: Uid(cluster.0.clone()),
+            },
+            severity: Severity::Warning,
+            reason: "EventsDropped".to_owned(),
+            message: "events were left out: more happened than is recorded".to_owned(),
+            count: std::mem::take(&mut self.untold),
+        };
+        let name = name_of(&happening, &happening.message);
+        if self.pending.len() >= PENDING_MAX && !self.pending.contains_key(&name) {
+            self.untold = happening.count;
+            return;
+        }
+        self.enqueue(name, happening, now, true);
+    }
+
+    fn is_within_limit(&mut self, uid: &Uid, now: Timestamp) -> bool {
+        if self.buckets.len() >= REMEMBERED_MAX && !self.buckets.contains_key(uid) {
+            forget_half(&mut self.buckets, |bucket| bucket.touched);
+        }
+        let bucket = self.buckets.entry(uid.clone()).or_insert(Bucket {
+            tokens: BURST,
+            touched: now,
+        });
+        let passed = now.duration_since(bucket.touched).as_secs_f64().max(0.0);
+        bucket.tokens = (bucket.tokens + passed / REFILL_SECONDS).min(BURST);
+        bucket.touched = now;
+        let is_within = bucket.tokens >= 1.0;
+        if is_within {
+            bucket.tokens -= 1.0;
+        }
+        is_within
+    }
+
+    /// The happening as it is recorded, and the record's name.
+    fn combined(&mut self, mut happening: Happening, now: Timestamp) -> (Happening, String) {
+        let about = &happening.about;
+        let key = (
+            about.uid.clone(),
+            happening.severity,
+            happening.reason.clone(),
+        );
+        if self.similar.len() >= REMEMBERED_MAX && !self.similar.contains_key(&key) {
+            forget_half(&mut self.similar, |similar| similar.touched);
+        }
+        let similar = self.similar.entry(key).or_insert_with(|| Similar {
+            messages: BTreeSet::new(),
+            touched: now,
+        });
+        if now.duration_since(similar.touched).as_secs() > SIMILAR_SECONDS {
+            similar.messages.clear();
+        }
+        similar.touched = now;
+        let is_known = similar.messages.contains(&happening.message);
+        if !is_known && similar.messages.len() >= SIMILAR_MAX {
+            let name = name_of(&happening, COMBINED);
+            happening.message.insert_str(0, COMBINED);
+            return (happening, name);
+        }
+        similar.messages.insert(happening.message.clone());
+        let name = name_of(&happening, &happening.message);
+        (happening, name)
+    }
+}
+
+/// Which records go.
+struct Room {
+    expired: Vec<String>,
+    gone: BTreeSet<String>,
+    written: BTreeSet<String>,
+    total: usize,
+    added: BTreeMap<Uid, usize>,
+}
+
+impl Room {
+    fn of(records: &Records, now: Timestamp) -> Self {
+        let is_old = |record: &Record| now.duration_since(record.last) > KEPT;
+        let expired = records.oldest().take_while(|record| is_old(record));
+        let expired: Vec<String> = expired
+            .take(REMOVALS_MAX)
+            .map(|record| record.name.clone())
+            .collect();
+        Self {
+            gone: expired.iter().cloned().collect(),
+            total: records.len() - expired.len(),
+            expired,
+            written: BTreeSet::new(),
+            added: BTreeMap::new(),
+        }
+    }
+
+    /// Makes room for one more record of an object: which others it pushes out.
+    fn make(&mut self, records: &Records, uid: &Uid) -> Vec<String> {
+        let mut pushed = Vec::new();
+        let added = self.added.entry(uid.clone()).or_default();
+        *added += 1;
+        let stays = |gone: &BTreeSet<String>, written: &BTreeSet<String>, record: &Record| {
+            !gone.contains(&record.name) && !written.contains(&record.name)
+        };
+        let left = records
+            .of(uid)
+            .filter(|(record, _)| !self.gone.contains(&record.name));
+        if left.count() + *added > OF_OBJECT_MAX {
+            let mut of_object = records.of(uid).map(|(record, _)| record);
+            let oldest = of_object.find(|record| stays(&self.gone, &self.written, record));
+            pushed.extend(oldest.map(|record| record.name.clone()));
+            self.gone.extend(pushed.iter().cloned());
+            self.total -= pushed.len();
+        }
+        self.total += 1;
+        if self.total > RECORDS_MAX {
+            let oldest = records
+                .oldest()
+                .find(|record| stays(&self.gone, &self.written, record));
+            if let Some(oldest) = oldest {
+                self.gone.insert(oldest.name.clone());
+                pushed.push(oldest.name.clone());
+                self.total -= 1;
+            }
+        }
+        pushed
+    }
+}
+
+fn record(name: &str, pending: &Pending, known: Option<&Record>) -> Record {
+    let Happening {
+        about,
+        severity,
+        reason,
+        message,
+        count,
+    } = pending.happening.clone();
+    Record {
+        name: name.to_owned(),
+        about,
+        severity,
+        reason,
+        message,
+        count: known.map_or(0, |known| known.count).saturating_add(count),
+        first: known.map_or(pending.first, |known| known.first),
+        last: pending.last,
+    }
+}
+
+/// The name of the record of what reads the same: a name as Kubernetes' events have them, of the object's and sixteen digits.
+fn name_of(happening: &Happening, message: &str) -> String {
+    let about = &happening.about;
+    let mut hash = Sha256::new();
+    let parts = [
+        about.uid.as_str(),
+        happening.severity.as_str(),
+        &happening.reason,
+        message,
+    ];
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    let digits: String = hash.finalize()[..8]
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    format!("{}.{digits}", about.name)
+}
+
+/// Cuts a message at a whole character.
+fn cut(message: &mut String) {
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return;
+    }
+    let mut end = MESSAGE_BYTES_MAX - '…'.len_utf8();
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message.truncate(end);
+    message.push('…');
+}
+
+/// Forgets the half that was not touched for longest.
+fn forget_half<K: Ord + Clone, V>(map: &mut BTreeMap<K, V>, touched: impl Fn(&V) -> Timestamp) {
+    let mut times: Vec<Timestamp> = map.values().map(&touched).collect();
+    times.sort_unstable();
+    let Some(middle) = times.get(times.len() / 2).copied() else {
+        return;
+    };
+    let mut left = times.len() / 2;
+    map.retain(|_, value| {
+        let goes = left > 0 && touched(value) <= middle;
+        left -= usize::from(goes);
+        !goes
+    });
+}

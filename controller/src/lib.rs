@@ -26,6 +26,7 @@ mod metrics_server;
 mod objects;
 mod opening;
 mod reconciler;
+mod recorder;
 mod rest;
 mod running;
 mod serve;

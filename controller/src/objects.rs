@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use crate::authorise::caller_of;
 use crate::status::RequestError;
-use crate::verbs::{From, ListQuery, Removal, Selector, Verbs, WatchQuery};
+use crate::verbs::{EventQuery, From, ListQuery, PAGE_MAX, Removal, Selector, Verbs, WatchQuery};
 use crate::{telemetry, wire};
 
 /// Who writes when the client does not say.
@@ -89,6 +89,41 @@ impl ObjectsService {
         Ok(v1::DeleteResponse {
             object: Some(wire::admitted(&removed.admitted, removed.written)),
             gone: removed.gone,
+        })
+    }
+
+    fn allocations(
+        &self,
+        request: &v1::ListAllocationsRequest,
+    ) -> Result<v1::ListAllocationsResponse, RequestError> {
+        let query = wire::allocations_query(request, PAGE_MAX)?;
+        let (listed, is_more) = self.0.allocations(&query)?;
+        let continue_token = listed.last().filter(|_| is_more).map(wire::behind);
+        Ok(v1::ListAllocationsResponse {
+            allocations: listed.into_iter().map(wire::allocation).collect(),
+            continue_token: continue_token.unwrap_or_default(),
+        })
+    }
+
+    fn events(
+        &self,
+        request: v1::ListEventsRequest,
+    ) -> Result<v1::ListEventsResponse, RequestError> {
+        let query = EventQuery {
+            kind: request.kind,
+            name: request.name,
+            after: request.continue_token,
+            limit: wire::page(request.limit, PAGE_MAX),
+        };
+        let page = self.0.events(&query, |_| true)?;
+        let last = page.records.last().filter(|_| page.is_more);
+        let continue_token = last.map(|(record, _)| record.name.clone());
+        let events = page.records.iter();
+        Ok(v1::ListEventsResponse {
+            events: events
+                .map(|(record, revision)| wire::record(record, *revision))
+                .collect(),
+            continue_token: continue_token.unwrap_or_default(),
         })
     }
 
@@ -280,6 +315,22 @@ impl Objects for ObjectsService {
     ) -> Result<Response<v1::DeleteResponse>, Status> {
         let removed = self.remove(request.into_inner());
         telemetry::observed("Delete", removed).await
+    }
+
+    async fn list_allocations(
+        &self,
+        request: Request<v1::ListAllocationsRequest>,
+    ) -> Result<Response<v1::ListAllocationsResponse>, Status> {
+        let listed = async { self.allocations(request.get_ref()) };
+        telemetry::observed("ListAllocations", listed).await
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        let listed = async { self.events(request.into_inner()) };
+        telemetry::observed("ListEvents", listed).await
     }
 
     async fn version(

@@ -11,7 +11,7 @@ use crate::agents::Sessions;
 use crate::cache::Cache;
 use crate::running::{Running, Shared};
 use crate::writer::Writer;
-use crate::{cluster, follow, reconciler};
+use crate::{cluster, follow, reconciler, recorder};
 
 /// How often to look whether the store is let go of.
 const CLOSE_POLL: Duration = Duration::from_millis(1);
@@ -151,6 +151,11 @@ fn run(shared: &Shared, Opened { store, cluster }: Opened) -> Vec<JoinHandle<()>
             cache.clone(),
             writer.clone(),
             shared.timing.start_grace,
+        )),
+        tokio::spawn(recorder::run(
+            store.clone(),
+            cache.clone(),
+            sessions.clone(),
         )),
     ];
     tracing::info!(%cluster, store = store.location(), "the store is open");

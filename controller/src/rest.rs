@@ -14,6 +14,7 @@
 
 mod body;
 mod discovery;
+mod events;
 mod failure;
 mod guard;
 mod media;
@@ -53,6 +54,18 @@ pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, secured: bool) -> Router {
         .route("/readyz", get(discovery::ready))
         .route("/api", get(discovery::legacy))
         .route("/api/", get(discovery::legacy))
+        .route("/api/v1", get(discovery::core))
+        .route("/api/v1/", get(discovery::core))
+        .route("/api/v1/events", any(events::everywhere))
+        .route("/api/v1/events/{name}", any(events::single))
+        .route(
+            "/api/v1/namespaces/{namespace}/events",
+            any(events::of_namespace),
+        )
+        .route(
+            "/api/v1/namespaces/{namespace}/events/{name}",
+            any(events::single_of_namespace),
+        )
         .route("/apis", get(discovery::groups))
         .route("/apis/", get(discovery::groups))
         .route("/apis/{group}", get(discovery::group))

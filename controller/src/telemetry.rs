@@ -70,6 +70,10 @@ fn describe() {
         "cellblock_requests_in_flight",
         "Requests under way, by method."
     );
+    metrics::describe_counter!(
+        "cellblock_events_dropped_total",
+        "What happened and was not recorded as an event, because there was too much of it."
+    );
     metrics::describe_gauge!("cellblock_watches", "Open watches of clients.");
     metrics::describe_gauge!("cellblock_agents", "Connected agents.");
     metrics::describe_gauge!("cellblock_visits", "Visits of operators in jails.");

@@ -4,6 +4,7 @@
 //! Called by [`crate::objects`] (gRPC) and [`crate::rest`] (HTTP), which only translate.
 
 mod list;
+mod lists;
 mod places;
 mod select;
 mod watch;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 use cellblock_controller_core::admit::{
     self, Admitted, Outcome, Propagation, Rejection, Request as Wanted, Validation,
 };
+use cellblock_controller_core::allocations::{self, Allocation};
+use cellblock_controller_core::events::Record;
 use cellblock_controller_core::index::Entry;
 use cellblock_schemas::{Kind, Uid};
 
@@ -22,6 +25,7 @@ use crate::status::RequestError;
 use crate::writer;
 
 pub(crate) use list::{ListQuery, Listed, PAGE_BYTES_MAX};
+pub(crate) use lists::{EventPage, EventQuery, PAGE_MAX};
 use places::Places;
 pub(crate) use select::Selector;
 pub(crate) use watch::{Event, Events, From, WatchQuery};
@@ -169,6 +173,33 @@ impl Verbs {
     pub(crate) async fn list(&self, query: ListQuery) -> Result<Listed, RequestError> {
         let running = self.shared.running()?;
         list::list(&running, query).await
+    }
+
+    /// One page of the events that are asked for and `is_wanted`.
+    pub(crate) fn events(
+        &self,
+        query: &EventQuery,
+        is_wanted: impl Fn(&Record) -> bool,
+    ) -> Result<EventPage, RequestError> {
+        let running = self.shared.running()?;
+        Ok(lists::events(&running.cache.index(), query, is_wanted))
+    }
+
+    /// One event, and the revision of its last write.
+    pub(crate) fn event(&self, name: &str) -> Result<Option<(Arc<Record>, u64)>, RequestError> {
+        let running = self.shared.running()?;
+        let index = running.cache.index();
+        let found = index.records().get(name);
+        Ok(found.map(|(record, revision)| (record.clone(), revision)))
+    }
+
+    /// One page of the allocations that are asked for, and whether there are more.
+    pub(crate) fn allocations(
+        &self,
+        query: &allocations::Query,
+    ) -> Result<(Vec<Allocation>, bool), RequestError> {
+        let running = self.shared.running()?;
+        Ok(lists::allocations(&running.cache.index(), query))
     }
 
     /// Opens a watch for `caller`.

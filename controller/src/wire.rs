@@ -1,9 +1,10 @@
 //! Wire ↔ domain: the only place that knows both the protocol's messages and this project's types.
 
 use bytes::Bytes;
-use cellblock_controller_core::admit::{
-    Admitted, Outcome, Patch, Propagation, Reason, Rejection,
-};
+use cellblock_controller_core::admit::{Admitted, Outcome, Patch, Propagation, Reason, Rejection};
+use cellblock_controller_core::allocations::{Allocation, Query, Sort};
+use cellblock_controller_core::claim::Resource;
+use cellblock_controller_core::events::Record;
 use cellblock_controller_core::index::{Entry, What};
 use cellblock_controller_core::view::{Delta, Hash};
 use cellblock_proto::v1;
@@ -37,6 +38,77 @@ pub(crate) fn propagation(name: &str) -> Result<Option<Propagation>, RequestErro
             "there is no propagation policy `{name}`; there are {policies}"
         ))
     })
+}
+
+/// How many are on a page: what the client asks for, if that is not more than there may be.
+pub(crate) fn page(limit: u32, most: usize) -> usize {
+    match usize::try_from(limit) {
+        Ok(limit) if limit > 0 => limit.min(most),
+        _ => most,
+    }
+}
+
+/// Which allocations a client asks for.
+pub(crate) fn allocations_query(
+    request: &v1::ListAllocationsRequest,
+    most: usize,
+) -> Result<Query, RequestError> {
+    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let sort = match request.sort.as_str() {
+        "" => None,
+        name => Some(Sort::from_name(name).ok_or_else(|| {
+            let sorts = Sort::ALL.map(Sort::as_str).join(", ");
+            RequestError::Malformed(format!(
+                "there is no sort of allocation `{name}`; there are {sorts}"
+            ))
+        })?),
+    };
+    let after = match request.continue_token.rsplit_once('/') {
+        None if request.continue_token.is_empty() => None,
+        Some((scope, value)) if let Some(found) = Resource::parse(scope, value) => Some(found),
+        None | Some(_) => {
+            return Err(RequestError::Malformed(
+                "the continue token is none of a list of allocations".to_owned(),
+            ));
+        }
+    };
+    Ok(Query {
+        sort,
+        host: said(&request.host),
+        jail: said(&request.jail),
+        after,
+        limit: page(request.limit, most),
+    })
+}
+
+/// From where a list of allocations goes on.
+pub(crate) fn behind(last: &Allocation) -> String {
+    format!("{}/{}", last.resource.scope(), last.resource.value())
+}
+
+/// One allocation.
+pub(crate) fn allocation(allocation: Allocation) -> v1::Allocation {
+    v1::Allocation {
+        sort: allocation.sort.as_str().to_owned(),
+        value: allocation.value,
+        network: allocation.network,
+        scope: allocation.scope,
+        host: allocation.host,
+        kind: allocation.kind.as_str().to_owned(),
+        name: allocation.owner,
+        uid: allocation.uid.0,
+        retired_generation: allocation.retired.unwrap_or_default(),
+    }
+}
+
+/// One event.
+pub(crate) fn record(record: &Record, revision: u64) -> v1::Object {
+    v1::Object {
+        kind: "Event".to_owned(),
+        name: record.name.clone(),
+        revision,
+        json: record.document(revision).to_string().into_bytes().into(),
+    }
 }
 
 /// The kind and document of an object in a request. A revision in the envelope counts as the document's resourceVersion.

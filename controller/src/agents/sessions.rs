@@ -240,7 +240,7 @@ impl Sessions {
     }
 
     /// The lease of this controller; a new one if the last was lost.
-    async fn lease(&self) -> Result<Arc<HeldLease>, Error> {
+    pub(crate) async fn lease(&self) -> Result<Arc<HeldLease>, Error> {
         let mut lease = self.lease.lock().await;
         if let Some(held) = lease.as_ref().filter(|held| !held.is_lost()) {
             return Ok(held.clone());

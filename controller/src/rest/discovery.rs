@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::failure::{self, Failure};
 use super::media::{self, As, Form};
-use super::{Front, reviews};
+use super::{Front, events, reviews};
 
 /// The release of Kubernetes whose API this front follows. Its minor number is what kubectl compares with its own.
 const KUBERNETES: [&str; 2] = ["1", "36"];
@@ -76,15 +76,42 @@ pub(super) async fn ready(State(front): State<Front>) -> Response<Body> {
     }
 }
 
-/// `GET /api`: the group without a name, of which there is nothing here.
+/// `GET /api`: the group without a name, of which there are events here.
 pub(super) async fn legacy(headers: HeaderMap) -> Answer {
     match shape(&headers)? {
-        As::Discovery(version) => Ok(aggregated(&version, Vec::new())),
+        As::Discovery(version) => Ok(aggregated(&version, vec![core_group().aggregated()])),
         As::Objects | As::Table(_) | As::Metadata(_) => Ok(media::json(&json!({
             "kind": "APIVersions",
-            "versions": [],
+            "versions": [core_group().version],
             "serverAddressByClientCIDRs": [],
         }))),
+    }
+}
+
+/// `GET /api/v1`.
+pub(super) async fn core() -> Response<Body> {
+    let group = core_group();
+    media::json(&json!({
+        "kind": "APIResourceList",
+        "groupVersion": group.version,
+        "resources": group.resources.iter().flat_map(Resource::listed).collect::<Vec<_>>(),
+    }))
+}
+
+/// The group without a name. Kubernetes has namespaces for what is in it, and here there are none.
+fn core_group() -> Group {
+    Group {
+        name: "",
+        version: "v1",
+        resources: vec![Resource {
+            plural: "events",
+            singular: "event".to_owned(),
+            kind: "Event",
+            verbs: &events::VERBS,
+            categories: &[],
+            short_names: &["ev"],
+            has_status: false,
+        }],
     }
 }
 

@@ -40,6 +40,14 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, "NotFound", message)
     }
 
+    /// There is no such thing, of what is no object.
+    pub(super) fn not_found(resource: &str, name: &str) -> Self {
+        let message = format!("{resource} {name:?} not found");
+        let mut failure = Self::new(StatusCode::NOT_FOUND, "NotFound", message);
+        failure.details = json!({"name": name, "kind": resource});
+        failure
+    }
+
     /// Something is served there, and not by that method.
     pub(super) fn not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";

@@ -80,6 +80,8 @@ fn action(path: &str) -> Action<'static> {
     match path {
         "/version" | "/healthz" | "/livez" | "/readyz" => Action::Health,
         path if path.starts_with("/openapi/") => Action::Reflection,
+        "/api" | "/api/" | "/api/v1" | "/api/v1/" => Action::Reflection,
+        path if path.starts_with("/api/") => Action::Objects,
         // Of what is below a version, everything is an object.
         path if path.starts_with("/api") && path.matches('/').count() < 4 => Action::Reflection,
         _ => Action::Objects,

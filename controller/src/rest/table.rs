@@ -255,7 +255,7 @@ fn ready(conditions: &[Condition]) -> (String, String) {
 }
 
 /// How long ago, in the largest whole unit, as `jailctl` says it.
-fn age(created: Option<Timestamp>) -> String {
+pub(super) fn age(created: Option<Timestamp>) -> String {
     let Some(created) = created else {
         return String::new();
     };

@@ -6,6 +6,7 @@ use cellblock_proto::v1::apply_result::Outcome;
 use cellblock_schemas::manifest::Document;
 use cellblock_schemas::violation::Violation;
 
+use crate::applyset::ApplySet;
 use crate::args::{Apply, Terms};
 use crate::client::{Client, Refused, Stored};
 use crate::input;
@@ -24,7 +25,21 @@ const TOGETHER_BYTES_MAX: usize = 15 << 20;
 /// # Errors
 /// A manifest has a mistake (then nothing was sent), the controller refused an object, or did not answer.
 pub async fn run(client: &mut Client, arguments: &Apply, printer: &Printer) -> anyhow::Result<()> {
-    let documents = input::read(&arguments.files.filenames, printer)?;
+    let mut documents = input::read(&arguments.files.filenames, printer)?;
+    let set = match &arguments.applyset {
+        Some(parent) => Some(ApplySet::of(client, parent).await?),
+        None => None,
+    };
+    if let Some(set) = &set {
+        set.join(client, &mut documents).await?;
+    }
+    let members = documents.clone();
+    if let Some(set) = set.as_ref().filter(|_| !arguments.dry_run) {
+        documents.sort_by_key(|document| document.object.kind());
+        attempt(client, &documents, &arguments.terms, printer).await?;
+        let left = set.left_over(client, &members).await?;
+        set.announce(client, &members, &left).await?;
+    }
     let applied = apply(
         client,
         documents,
@@ -33,6 +48,16 @@ pub async fn run(client: &mut Client, arguments: &Apply, printer: &Printer) -> a
         printer,
     )
     .await?;
+    match &set {
+        Some(set) if arguments.dry_run => {
+            for member in set.left_over(client, &members).await? {
+                let label = target::label(member.kind, &member.name);
+                printer.note(&format!("{label} pruned (dry run)"));
+            }
+        }
+        Some(set) => set.prune(client, &members, printer).await?,
+        None => {}
+    }
     if let Some(format) = &arguments.output {
         output::show(&applied, format, applied.len() == 1, printer)?;
     }

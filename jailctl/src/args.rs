@@ -90,6 +90,12 @@ pub struct Apply {
     /// Check everything on the controller and write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Once everything is applied, delete what was applied before as a part of the set and is not any more
+    #[arg(long, requires = "applyset")]
+    pub prune: bool,
+    /// The set: an object that is there and stays, by which the set is named
+    #[arg(long, value_name = "KIND/NAME", requires = "prune")]
+    pub applyset: Option<String>,
     /// On what terms.
     #[command(flatten)]
     pub terms: Terms,
@@ -133,7 +139,7 @@ impl Default for Terms {
 /// `get`
 #[derive(Clone, Debug, Args)]
 pub struct Get {
-    /// jails, networks, hosts or all, and names to see only these; or KIND/NAME, as -o name prints it
+    /// jails, networks, hosts or all, and names to see only these; or KIND/NAME, as -o name prints it; or allocations, or events
     #[arg(value_name = "KIND [NAME…] | KIND/NAME…", required = true)]
     pub words: Vec<String>,
     /// table, wide, yaml, json, name, or jsonpath=EXPRESSION
@@ -148,6 +154,18 @@ pub struct Get {
     /// Show in yaml and json who manages which field
     #[arg(long)]
     pub show_managed_fields: bool,
+    /// Only allocations of this kind: address, mac, port, public-address, jail-name, nic, root or slice
+    #[arg(long = "kind", value_name = "KIND")]
+    pub sort: Option<String>,
+    /// Only allocations that this host has
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+    /// Only allocations of this jail
+    #[arg(long, value_name = "NAME")]
+    pub jail: Option<String>,
+    /// Only events of this object
+    #[arg(long = "for", value_name = "KIND/NAME")]
+    pub about: Option<String>,
 }
 
 /// `describe`

@@ -401,6 +401,51 @@ impl Client {
         Ok(self.heard(answer)?.gone)
     }
 
+    /// The allocations that are asked for, page by page.
+    ///
+    /// # Errors
+    /// The filter makes no sense, or the controller did not answer.
+    pub async fn allocations(
+        &mut self,
+        mut request: wire::ListAllocationsRequest,
+    ) -> Result<Vec<wire::Allocation>, Refused> {
+        let mut found = Vec::new();
+        loop {
+            let page = self.inner.list_allocations(request.clone()).await;
+            let page = self.heard(page)?;
+            found.extend(page.allocations);
+            if page.continue_token.is_empty() {
+                return Ok(found);
+            }
+            request.continue_token = page.continue_token;
+        }
+    }
+
+    /// What happened lately to the objects of a kind and name (empty: all), the oldest first.
+    ///
+    /// # Errors
+    /// The controller did not answer.
+    pub async fn events(&mut self, kind: &str, name: &str) -> Result<Vec<Value>, Refused> {
+        let mut request = wire::ListEventsRequest {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            ..wire::ListEventsRequest::default()
+        };
+        let mut found: Vec<Value> = Vec::new();
+        loop {
+            let page = self.inner.list_events(request.clone()).await;
+            let page = self.heard(page)?;
+            let read = |event: &wire::Object| serde_json::from_slice(&event.json).ok();
+            found.extend(page.events.iter().filter_map(read));
+            if page.continue_token.is_empty() {
+                break;
+            }
+            request.continue_token = page.continue_token;
+        }
+        found.sort_by_cached_key(|event| event["lastTimestamp"].to_string());
+        Ok(found)
+    }
+
     /// The controller's version.
     ///
     /// # Errors

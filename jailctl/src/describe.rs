@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::args::Describe;
 use crate::client::{self, Client, Stored};
+use crate::lists;
 use crate::printer::{Printer, visible};
 use crate::target::Targets;
 
@@ -48,6 +49,18 @@ pub async fn run(
         }
         if matches!(object.kind, Kind::Network | Kind::Image) {
             users(client, object, printer).await?;
+        }
+        let uid = object
+            .value
+            .pointer("/metadata/uid")
+            .and_then(Value::as_str);
+        let uid = uid.unwrap_or_default();
+        let told = lists::of_object(client, object.kind.as_str(), &object.name, uid).await?;
+        if !told.is_empty() {
+            printer.line("Events:")?;
+        }
+        for line in told {
+            printer.line(&line)?;
         }
     }
     Ok(client::all_there(missing, printer)?)

@@ -8,6 +8,7 @@ use cellblock_schemas::Kind;
 
 use crate::args::Get;
 use crate::client::{self, Client, Refused, Stored};
+use crate::lists::{self, List};
 use crate::output::{self, Format};
 use crate::printer::{Printer, Unwritten};
 use crate::table::{self, Room};
@@ -27,6 +28,16 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// # Errors
 /// An object that was named does not exist (the others were shown), or the controller did not answer.
 pub async fn run(client: &mut Client, arguments: &Get, printer: &Printer) -> anyhow::Result<()> {
+    let word = arguments.words.first();
+    if let Some(list) = word.and_then(|word| List::of(word)) {
+        return lists::run(client, list, arguments, printer).await;
+    }
+    if lists::filters(arguments) {
+        anyhow::bail!(Usage(
+            "--kind, --host and --jail choose among allocations, --for among events; of objects a selector (-l) chooses"
+                .to_owned()
+        ));
+    }
     let targets = Targets::read(&arguments.words)?;
     if arguments.show_managed_fields {
         client.show_managed_fields();

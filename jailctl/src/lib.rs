@@ -8,6 +8,7 @@
 //! ```
 
 pub mod apply;
+pub mod applyset;
 pub mod args;
 pub mod client;
 pub mod context;
@@ -20,6 +21,7 @@ pub mod get;
 pub mod host;
 pub mod import;
 pub mod input;
+pub mod lists;
 pub mod output;
 pub mod printer;
 pub mod render;

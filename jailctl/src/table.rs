@@ -44,6 +44,16 @@ pub fn render(objects: &[Stored], room: Room, heading: bool) -> String {
     tables.join("\n")
 }
 
+/// Lays out rows of what is no object; the first column is never cut where a script may read it.
+pub(crate) fn plain(heading: &[&str], rows: Vec<Vec<String>>, room: Room) -> String {
+    let cells = |row: Vec<String>| {
+        let mut row = row.into_iter();
+        let first = row.next().map(Cell::Name);
+        first.into_iter().chain(row.map(Cell::text)).collect()
+    };
+    fit::table(Some(heading), rows.into_iter().map(cells).collect(), room)
+}
+
 fn columns(kind: Kind, wide: bool) -> &'static [&'static str] {
     match (kind, wide) {
         (Kind::Jail, false) => &["NAME", "HOST", "PHASE", "READY", "ADDRESSES", "AGE"],
@@ -283,7 +293,7 @@ fn ready(conditions: &[Condition]) -> (String, String) {
 }
 
 /// How long ago, in the largest whole unit: `42s`, `7m`, `3h`, `12d`.
-fn age(created: Option<Timestamp>) -> String {
+pub(crate) fn age(created: Option<Timestamp>) -> String {
     let Some(created) = created else {
         return String::new();
     };

@@ -725,6 +725,75 @@ async fn options_that_are_not_understood_remove_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_are_read_where_kubectl_looks_for_them() {
+    let world = World::start().await;
+    let made = send(&world, "POST", JAILS, JSON, &jail("www", "web")).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let uid = text(&made.json()["metadata"]["uid"]);
+    // As kubectl's describe asks.
+    let selected = format!(
+        "/api/v1/events?fieldSelector=involvedObject.name%3Dwww%2CinvolvedObject.namespace%3D%2CinvolvedObject.kind%3DJail%2CinvolvedObject.uid%3D{uid}&limit=500"
+    );
+    let list = tokio::time::timeout(common::DEADLINE, async {
+        loop {
+            let list = get(&world, &selected).await.json();
+            if list["items"][0]["reason"] == "NoHosts" {
+                return list;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    });
+    let list = list.await.expect("it is told");
+    assert_eq!(
+        (&list["kind"], &list["apiVersion"]),
+        (&json!("EventList"), &json!("v1"))
+    );
+    let event = &list["items"][0];
+    assert_eq!(
+        (&event["type"], &event["count"]),
+        (&json!("Warning"), &json!(1))
+    );
+    let name = text(&event["metadata"]["name"]);
+    for path in ["/api/v1/events", "/api/v1/namespaces/default/events"] {
+        let one = get(&world, &format!("{path}/{name}")).await;
+        assert_eq!(
+            one.json()["involvedObject"]["uid"],
+            json!(uid),
+            "{}",
+            one.body
+        );
+        let table = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io";
+        let table = ask(&world, "GET", path, &[table], "").await.json();
+        assert_eq!(table["rows"][0]["cells"][3], json!("jail/www"), "{table}");
+        let removed = send(
+            &world,
+            "DELETE",
+            &format!("{path}/{name}"),
+            JSON,
+            &json!({}),
+        )
+        .await;
+        assert_eq!(removed.code, 405, "{}", removed.body);
+        assert_eq!(get(&world, &format!("{path}?watch=true")).await.code, 405);
+    }
+    let elsewhere = get(&world, "/api/v1/namespaces/kube-system/events").await;
+    assert_eq!(elsewhere.json()["items"], json!([]));
+    let none = get(
+        &world,
+        "/api/v1/events?fieldSelector=reason!%3DNoHosts,type%3DNormal",
+    )
+    .await;
+    assert_eq!(none.json()["items"], json!([]));
+    let wrong = get(&world, "/api/v1/events?fieldSelector=spec.host%3Da").await;
+    assert_eq!(
+        (wrong.code, wrong.refusal().0.as_str()),
+        (400, "BadRequest")
+    );
+    let offered = get(&world, "/api/v1").await.json();
+    assert_eq!(offered["resources"][0]["name"], json!("events"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_writes_has_a_name_that_can_be_read() {
     let world = World::start().await;
     let long = "x".repeat(129);

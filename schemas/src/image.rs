@@ -58,7 +58,7 @@ pub struct ImageStatus {
     /// The generation of the spec that the observation answers.
     #[serde(default)]
     pub observed_generation: Generation,
-    /// `InUse`, while its deletion waits.
+    /// `Ready`, and `InUse` while its deletion waits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

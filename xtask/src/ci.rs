@@ -157,7 +157,8 @@ pub(crate) fn nightly() -> Result<()> {
             let (found, verdict) = run::tests(
                 runner("nightly")
                     .env("PROPTEST_CASES", NIGHTLY_CASES)
-                    .env("CELLBLOCK_KILLS", NIGHTLY_KILLS),
+                    .env("CELLBLOCK_KILLS", NIGHTLY_KILLS)
+                    .env("CELLBLOCK_ALLOCATIONS", product::ALLOCATIONS),
             );
             counts.add(found);
             verdict.map(|()| Verdict::Passed)

@@ -14,6 +14,9 @@ const SANDBOX_JAILS: &str = "300";
 /// Jails of the host whose agent is weighed.
 const AGENT_JAILS: &str = "1000";
 
+/// Allocations that there are when the time of one more is measured.
+pub(crate) const ALLOCATIONS: &str = "100000";
+
 /// Builds `jailctl` in release and becomes `jailctl sandbox` with the arguments given.
 ///
 /// # Errors
@@ -60,8 +63,8 @@ pub(crate) fn replay(args: &[OsString]) -> Result<()> {
     )
 }
 
-/// Runs every benchmark of the workspace, and what is measured on the product's own programs in release: a sandbox of 300 jails, an agent of
-/// a thousand. With arguments, which are criterion's, only the benchmarks.
+/// Runs every benchmark of the workspace, and what is measured on the product's own programs in release: the time of one
+/// allocation more beside 100,000, a sandbox of 300 jails, an agent of a thousand. With arguments, which are criterion's, only the benchmarks.
 ///
 /// # Errors
 ///
@@ -73,6 +76,17 @@ pub(crate) fn bench(args: &[OsString]) -> Result<()> {
     if !args.is_empty() {
         return Ok(());
     }
+    let allocations = [
+        "test",
+        "--release",
+        "--package",
+        "cellblock-sim",
+        "--test",
+        "allocations",
+        "--",
+        "--nocapture",
+    ];
+    run::run(run::cargo(allocations).env("CELLBLOCK_ALLOCATIONS", ALLOCATIONS))?;
     let mut build = run::cargo(["build", "--release", "--bins"]);
     for package in ["cellblock-controller", "cellblock-agent", "jailctl"] {
         build.args(["--package", package]);

@@ -359,8 +359,8 @@ impl Choice<'_> {
             let own = own.iter().map(|slice| slices::range(*slice));
             own.filter_map(|slice| common(&slice, range))
         });
-        let former = slices::misfits(self.index, self.network);
         let new = |wanted: Holder| {
+            let former = slices::misfits(self.index, self.network);
             let is_wanted = |slice: IpNet| {
                 let fits = |other: &IpNet| !other.contains(&slice) && !slice.contains(other);
                 former.iter().all(fits)
@@ -380,7 +380,7 @@ impl Choice<'_> {
     /// The slices of a subnet that the host has, or gets with this jail, ascending.
     fn own_slices(&self, subnet: &Subnet) -> BTreeSet<IpNet> {
         let name = &self.network.metadata.name;
-        let held = self.index.claims().slices(name).map(|(net, _)| net);
+        let held = self.index.claims().slices_of_host(name, self.host);
         let held = held
             .filter(|net| slices::holder(self.index, self.network, self.host, *net) == Holder::Own);
         let new = self.allocation.slices.iter();

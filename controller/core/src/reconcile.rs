@@ -44,6 +44,8 @@ pub enum Item {
     Heard(String),
     /// A slice of a network's subnets, by the network's name, that its host does not need any more.
     Slice(String, IpNet),
+    /// An image whose status does not say that it is there to be used.
+    Image(String),
     /// A network whose status does not say how many jails are attached, or where it is realised.
     Network(String),
 }
@@ -67,6 +69,11 @@ pub fn due(index: &Index, now: Timestamp) -> Vec<Item> {
         .networks()
         .filter(|network| !realise::says(index, network));
     let networks = networks.map(|network| Item::Network(network.metadata.name.clone()));
+    let images = index
+        .list(Kind::Image, None)
+        .filter_map(|entry| entry.image())
+        .filter(|image| !realise::says_of_image(image));
+    let images = images.map(|image| Item::Image(image.metadata.name.clone()));
     let slices = slices::needless(index);
     let slices = slices.map(|(network, net)| Item::Slice(network.to_owned(), net));
     deleting
@@ -75,6 +82,7 @@ pub fn due(index: &Index, now: Timestamp) -> Vec<Item> {
         .chain(unsettled)
         .chain(heard)
         .chain(networks)
+        .chain(images)
         .chain(dependents::due(index))
         .chain(sets::due(index, now))
         .collect()
@@ -101,6 +109,7 @@ pub fn step(index: &Index, item: &Item, at: &Now) -> Option<Write> {
         Item::Unsettled(name) => unsettled(index, name, now),
         Item::Heard(name) => heard(index, name, now),
         Item::Network(name) => realise::network(index, name, now),
+        Item::Image(name) => realise::image(index, name, now),
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::json;
 
 mod apply;
 mod patch;
+mod race;
 
 use super::*;
 use crate::testing::{World, bridge, host, jail, shared};

@@ -17,6 +17,7 @@ pub struct Claims {
     by_owner: BTreeMap<Uid, BTreeSet<Resource>>,
     used: BTreeMap<(String, Option<String>), Used>,
     bridges: BTreeMap<(Uid, String), u32>,
+    slices_by_host: BTreeMap<(String, String), BTreeSet<IpNet>>,
 }
 
 impl Claims {
@@ -94,6 +95,16 @@ impl Claims {
     ) -> impl Iterator<Item = (IpNet, &'a Claim)> + use<'a> {
         let slices = self.slices_from(network);
         slices.map_while(move |(of, net, claim)| (of == network).then_some((net, claim)))
+    }
+
+    /// The slices of a network's subnets that one host has, ascending.
+    pub fn slices_of_host(
+        &self,
+        network: &str,
+        host: &str,
+    ) -> impl Iterator<Item = IpNet> + use<'_> {
+        let of = (network.to_owned(), host.to_owned());
+        self.slices_by_host.get(&of).into_iter().flatten().copied()
     }
 
     /// The slices of all networks, with the network's name and who has them.
@@ -239,6 +250,12 @@ impl Claims {
         {
             self.bridges.insert((uid.clone(), host.clone()), *number);
         }
+        if let (Owner::Slice { host, .. }, Resource::Slice { network, net }) =
+            (&claim.owner, &resource)
+        {
+            let of = (network.clone(), host.clone());
+            self.slices_by_host.entry(of).or_default().insert(*net);
+        }
         let owned = self.by_owner.entry(claim.owner.uid().clone()).or_default();
         owned.insert(resource.clone());
         self.by_resource.insert(resource, claim);
@@ -262,6 +279,17 @@ impl Claims {
         }
         if let Owner::Bridge { uid, host, .. } = &claim.owner {
             self.bridges.remove(&(uid.clone(), host.clone()));
+        }
+        if let (Owner::Slice { host, .. }, Resource::Slice { network, net }) =
+            (&claim.owner, resource)
+        {
+            let of = (network.clone(), host.clone());
+            if let Some(slices) = self.slices_by_host.get_mut(&of) {
+                slices.remove(net);
+                if slices.is_empty() {
+                    self.slices_by_host.remove(&of);
+                }
+            }
         }
         if let Some(owned) = self.by_owner.get_mut(claim.owner.uid()) {
             owned.remove(resource);

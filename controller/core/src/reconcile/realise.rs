@@ -1,7 +1,9 @@
 //! The status of a network: how many jails are attached, and whether every host that has jails of it says that it is as it shall be.
 
 use cellblock_schemas::network::{HostCount, Network};
-use cellblock_schemas::{Condition, ConditionStatus, Kind, NetworkStatus, Object};
+use cellblock_schemas::{
+    Condition, ConditionStatus, Image, ImageStatus, Kind, NetworkStatus, Object,
+};
 use jiff::Timestamp;
 
 use crate::admit::draft::Draft;
@@ -41,6 +43,39 @@ pub(super) fn network(index: &Index, name: &str, now: Timestamp) -> Option<Write
         status.jails = count(index.attached(name));
         status.hosts = hosts;
         status.observed_generation = network.metadata.generation;
+        conditions::set(&mut status.conditions, ready, now);
+    }
+    draft.finish(Vec::new()).ok()?.write
+}
+
+/// Whether the status of an image says that it is there, of its newest spec. One that is going says who keeps it.
+pub(super) fn says_of_image(image: &Image) -> bool {
+    let ready = image
+        .status
+        .as_ref()
+        .and_then(|status| conditions::find(&status.conditions, conditions::READY));
+    image.metadata.deletion_timestamp.is_some()
+        || ready.is_some_and(|ready| ready.observed_generation == image.metadata.generation)
+}
+
+/// Says it. An image is used by being there; what was made of it is a condition of each jail.
+pub(super) fn image(index: &Index, name: &str, now: Timestamp) -> Option<Write> {
+    let entry = index.get(Kind::Image, name)?;
+    let mut draft = Draft::of(index, entry);
+    if let Object::Image(image) = &mut draft.object {
+        if says_of_image(image) {
+            return None;
+        }
+        let generation = image.metadata.generation;
+        let ready = conditions::new(
+            conditions::READY,
+            ConditionStatus::True,
+            "Accepted",
+            "jails' roots are made of it; what became of each is its jail's condition RootMade",
+            generation,
+        );
+        let status = image.status.get_or_insert_with(ImageStatus::default);
+        status.observed_generation = generation;
         conditions::set(&mut status.conditions, ready, now);
     }
     draft.finish(Vec::new()).ok()?.write

@@ -223,3 +223,55 @@ fn a_jail_that_was_never_bound_goes_whatever_finalizer_it_was_given() {
     world.reconcile();
     assert!(world.index.jail("www").is_none());
 }
+
+#[test]
+fn conditions_of_every_kind_name_the_generation_that_they_are_about_and_when_they_came_to_be_so() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    let head = |kind: &str, name: &str| json!({"apiVersion": "cellblock.dev/v1alpha1", "kind": kind, "metadata": {"name": name}});
+    let mut image = head("Image", "base");
+    image["spec"] = json!({"release": {"tarball": "/dist/base.txz", "sha256": "0".repeat(64)}});
+    world.apply(image).expect("an image");
+    world
+        .apply(jail("www", &["lan"], json!({})))
+        .expect("a jail");
+    let mut set = head("JailSet", "web");
+    set["spec"] = json!({"replicas": 1, "template": {"spec": {"root": {"path": "/jails/web"}}}});
+    world.apply(set).expect("a set");
+    for round in 0..2 {
+        world.reconcile();
+        world.report("a");
+        world.reconcile();
+        for kind in Kind::ALL {
+            let entry = world.index.list(kind, None).next().expect("there is one");
+            let generation = entry.object.metadata().generation;
+            let conditions = entry.object.conditions();
+            let ready = crate::conditions::find(conditions, crate::conditions::READY);
+            // What the agent of this world says of its host has no conditions.
+            assert!(
+                ready.is_some() || kind == Kind::Host,
+                "{kind}: {conditions:?}"
+            );
+            assert!(!conditions.is_empty(), "{kind} has none");
+            for condition in conditions {
+                assert_eq!(
+                    condition.observed_generation, generation,
+                    "{round} {kind}: {condition:?}"
+                );
+                assert!(
+                    condition.last_transition_time.is_some(),
+                    "{kind}: {condition:?}"
+                );
+                assert!(!condition.reason.is_empty(), "{kind}: {condition:?}");
+            }
+        }
+        // The next round is about another generation of the jail.
+        world
+            .apply(jail(
+                "www",
+                &["lan"],
+                json!({"parameters": {"securelevel": 1}}),
+            ))
+            .expect("another level");
+    }
+}

@@ -1,0 +1,166 @@
+//! Two controllers that decide from the same index: of each class of rules that relate an object to others, the second write is void,
+//! and decided anew it is refused or waits.
+
+use cellblock_schemas::{ConditionStatus, Kind};
+use serde_json::{Value, json};
+
+use crate::admit::{Admitted, Rejection, Request, admit};
+use crate::testing::{World, bridge, jail, shared};
+
+fn create(document: &Value) -> Request {
+    let kind = document["kind"].as_str().and_then(Kind::from_name);
+    Request::Create {
+        kind: kind.expect("a kind"),
+        document: document.clone(),
+        manager: "jailctl".to_owned(),
+    }
+}
+
+fn delete(kind: Kind, name: &str) -> Request {
+    Request::Delete {
+        kind,
+        name: name.to_owned(),
+        uid: None,
+        revision: None,
+        propagation: None,
+    }
+}
+
+/// Both are decided before either is written. What comes of the second once it is decided anew.
+fn race(world: &mut World, first: Request, second: Request) -> Result<Admitted, Rejection> {
+    let (one, two) = (world.now(), world.now());
+    let first = admit(&world.index, first, &one).expect("the first may");
+    let late = admit(&world.index, second.clone(), &two).expect("alone the second may too");
+    assert!(world.commit(&first.write.expect("it is new")));
+    assert!(
+        !world.commit(&late.write.expect("it is new")),
+        "both were written"
+    );
+    world.request(second)
+}
+
+fn world() -> World {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world
+}
+
+fn at(name: &str, address: &str) -> Value {
+    let networks = json!([{"network": "lan", "addresses": [address]}]);
+    jail(name, &[], json!({"host": "a", "networks": networks}))
+}
+
+fn publishing(name: &str, ports: &str) -> Value {
+    let publish = json!([{"name": "web", "ports": [ports], "uplink": "external"}]);
+    jail(name, &["lan"], json!({"host": "a", "publish": publish}))
+}
+
+#[track_caller]
+fn refused(answer: Result<Admitted, Rejection>, word: &str) {
+    let text = answer.expect_err("it is refused").to_string();
+    assert!(text.contains(word), "{text}");
+}
+
+#[test]
+fn one_given_address() {
+    let mut world = world();
+    let (one, two) = (at("one", "10.30.0.20"), at("two", "10.30.0.20"));
+    let answer = race(&mut world, create(&one), create(&two));
+    refused(answer, "10.30.0.20");
+}
+
+#[test]
+fn one_free_address() {
+    let mut world = world();
+    let (one, two) = (
+        jail("one", &["lan"], json!({})),
+        jail("two", &["lan"], json!({})),
+    );
+    race(&mut world, create(&one), create(&two)).expect("there is another");
+    assert_ne!(world.address("one"), world.address("two"));
+}
+
+#[test]
+fn one_port_and_ports_that_overlap() {
+    for (one, two) in [("80", "80"), ("80-90", "85-95"), ("80-90", "85")] {
+        let mut world = world();
+        let (one, two) = (publishing("one", one), publishing("two", two));
+        refused(race(&mut world, create(&one), create(&two)), "port");
+    }
+}
+
+#[test]
+fn a_port_of_an_address_that_is_given_away_whole() {
+    let mut world = world();
+    let own = json!([{"name": "all", "uplink": "external", "address": "main"}]);
+    let whole = jail(
+        "one",
+        &["lan"],
+        json!({"host": "a", "publicAddresses": own}),
+    );
+    let answer = race(&mut world, create(&whole), create(&publishing("two", "80")));
+    refused(answer, "203.0.113.1");
+}
+
+#[test]
+fn subnets_that_overlap_on_one_wire() {
+    let mut world = world();
+    let mut narrow = shared("east");
+    narrow["spec"]["subnets"] = json!([{"cidr": "192.0.2.0/29"}]);
+    let answer = race(&mut world, create(&narrow), create(&shared("west")));
+    refused(answer, "192.0.2.0");
+}
+
+#[test]
+fn one_uplink_for_two_bridges() {
+    let mut world = World::with_hosts(&["a"]);
+    let on_the_wire = |name: &str, net: &str| {
+        let mut network = bridge(name);
+        network["spec"] = json!({"bridge": {"uplink": "external"}, "subnets": [{"cidr": net}]});
+        create(&network)
+    };
+    let (east, west) = (
+        on_the_wire("east", "10.1.0.0/24"),
+        on_the_wire("west", "10.2.0.0/24"),
+    );
+    refused(race(&mut world, east, west), "external");
+}
+
+#[test]
+fn a_name_and_a_root() {
+    let named = |name: &str, spec: Value| jail(name, &[], spec);
+    for spec in [
+        json!({"host": "a", "jailName": "same"}),
+        json!({"host": "a", "root": {"path": "/jails/same"}}),
+    ] {
+        let mut world = world();
+        let (one, two) = (named("one", spec.clone()), named("two", spec));
+        refused(race(&mut world, create(&one), create(&two)), "same");
+    }
+}
+
+#[test]
+fn a_network_that_goes_while_a_jail_comes() {
+    let mut world = world();
+    let www = jail("www", &["lan"], json!({"host": "a"}));
+    let answer = race(&mut world, delete(Kind::Network, "lan"), create(&www));
+    refused(answer, "network lan is being deleted");
+}
+
+#[test]
+fn a_host_that_goes_while_a_jail_comes() {
+    let mut world = world();
+    let www = jail("www", &[], json!({"host": "a"}));
+    let answer = race(&mut world, delete(Kind::Host, "a"), create(&www));
+    match answer {
+        Ok(_) => assert_eq!(world.scheduled("www").0, ConditionStatus::False),
+        Err(rejection) => assert!(rejection.to_string().contains('a'), "{rejection}"),
+    }
+}
+
+#[test]
+fn one_name_of_one_kind() {
+    let mut world = world();
+    let www = jail("www", &[], json!({}));
+    refused(race(&mut world, create(&www), create(&www)), "www");
+}

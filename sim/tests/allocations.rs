@@ -1,0 +1,142 @@
+//! How long one more allocation takes: no longer where there are many already. A jail of this test has five of them: two addresses,
+//! a MAC number, its name and its root.
+//!
+//! `CELLBLOCK_ALLOCATIONS` says up to how many (`cargo xtask nightly` and `bench`: 100,000; otherwise a hundredth of that).
+
+use std::time::{Duration, Instant};
+
+use cellblock_controller_core::admit::{Now, Request, admit};
+use cellblock_controller_core::index::{Event, Index, Session};
+use cellblock_schemas::{ClusterUid, Kind, Uid};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// How many allocations one jail has.
+const OF_JAIL: usize = 5;
+
+/// How many of the last jails a time is the median of.
+const WINDOW: usize = 25;
+
+/// The largest exponent of the time of one more: 0 is flat, 1 is a look at everything for each. What is searched in trees, and a
+/// processor's caches, cost a little.
+const EXPONENT_MAX: f64 = 0.4;
+
+fn allocations() -> usize {
+    match std::env::var("CELLBLOCK_ALLOCATIONS") {
+        Ok(text) => text.parse().expect("CELLBLOCK_ALLOCATIONS is a number"),
+        Err(_) => 1_000,
+    }
+}
+
+struct World {
+    index: Index,
+    made: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut index = Index::new(ClusterUid("c1".to_owned()));
+        let session = Session {
+            key_fingerprint: "key".to_owned(),
+            address: "192.0.2.1:1".to_owned(),
+            controller: "one".to_owned(),
+            process: "first".to_owned(),
+            former: Vec::new(),
+        };
+        let value = serde_json::to_vec(&session).expect("string keys only");
+        let heard = Event::Put {
+            key: index.keys().session("a"),
+            value: value.into(),
+            modified: 1,
+        };
+        index.apply(1, [heard]);
+        let mut world = Self { index, made: 0 };
+        let head = |kind: &str, name: &str| json!({"apiVersion": "cellblock.dev/v1alpha1", "kind": kind, "metadata": {"name": name}});
+        let mut host = head("Host", "a");
+        host["spec"] = json!({"uplinks": {"external": {"interface": "igb0", "publicAddresses": {"main": "203.0.113.1"}}}});
+        world.create(Kind::Host, host);
+        let mut network = head("Network", "lan");
+        network["spec"] = json!({"bridge": {}, "scope": "fleet", "subnets": [{"cidr": "10.0.0.0/8"}, {"cidr": "fd00:30::/64"}]});
+        world.create(Kind::Network, network);
+        world
+    }
+
+    fn create(&mut self, kind: Kind, document: Value) {
+        self.made += 1;
+        let now = Now {
+            timestamp: Timestamp::UNIX_EPOCH,
+            new_uid: Uid(format!("uid-{}", self.made)),
+        };
+        let request = Request::Create {
+            kind,
+            document,
+            manager: "jailctl".to_owned(),
+        };
+        let admitted = admit(&self.index, request, &now).expect("it is right");
+        let write = admitted.write.expect("it is new");
+        self.index.rehearse(write);
+    }
+
+    /// One more jail, and how long that takes: the decision, and the index afterwards.
+    fn one_more(&mut self, number: usize) -> Duration {
+        let document = json!({
+            "apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail",
+            "metadata": {"name": format!("j{number}")},
+            "spec": {"root": {"path": format!("/jails/j{number}")}, "networks": [{"network": "lan"}]},
+        });
+        let began = Instant::now();
+        self.create(Kind::Jail, document);
+        began.elapsed()
+    }
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// The slope of a line through points, by least squares.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "there are a handful of points")]
+    let count = points.len() as f64;
+    let x = points.iter().map(|(x, _)| x).sum::<f64>() / count;
+    let y = points.iter().map(|(_, y)| y).sum::<f64>() / count;
+    let rise: f64 = points.iter().map(|(px, py)| (px - x) * (py - y)).sum();
+    let run: f64 = points.iter().map(|(px, _)| (px - x).powi(2)).sum();
+    rise / run
+}
+
+#[test]
+#[expect(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "the measured times are what the nightly run is for; counts stay far below 2^52"
+)]
+fn one_more_allocation_takes_as_long_as_the_first() {
+    let most = allocations() / OF_JAIL;
+    let mut world = World::new();
+    let sizes = [most / 4, most / 2, most];
+    let mut times = Vec::with_capacity(most);
+    let mut points = Vec::new();
+    for number in 0..most {
+        times.push(world.one_more(number));
+        if sizes.contains(&times.len()) {
+            let from = times.len().saturating_sub(WINDOW);
+            let time = median(&mut times[from..]);
+            let held = world.index.claims().len();
+            println!(
+                "{held} allocations: one more jail takes {} µs",
+                time.as_micros()
+            );
+            points.push(((held as f64).ln(), time.as_secs_f64().ln()));
+        }
+    }
+    assert_eq!(world.index.unsettled().count(), 0, "every jail has its own");
+    assert!(world.index.claims().len() >= most * OF_JAIL);
+    let exponent = slope(&points);
+    println!("exponent {exponent:.3}");
+    assert!(
+        exponent < EXPONENT_MAX,
+        "the time grows with the number: exponent {exponent:.3}"
+    );
+}

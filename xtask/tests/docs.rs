@@ -19,7 +19,7 @@ const SOURCES: [&str; 5] = [
 ];
 
 /// Words of the same form in those folders that are no reasons, each with what it is.
-const OTHER_WORDS: [(&str, &str); 17] = [
+const OTHER_WORDS: [(&str, &str); 26] = [
     (
         "Apply",
         "an operation of managedFields, and a request in metrics",
@@ -36,6 +36,15 @@ const OTHER_WORDS: [(&str, &str); 17] = [
     ("UpdateStatus", "a request in metrics"),
     ("Version", "a request in metrics"),
     ("Watch", "a request in metrics"),
+    ("ListAllocations", "a request in metrics"),
+    ("ListEvents", "a request in metrics"),
+    ("Background", "a policy of deletion"),
+    ("Foreground", "a policy of deletion"),
+    ("Orphan", "a policy of deletion"),
+    ("Normal", "a type of events"),
+    ("Warning", "a type of events"),
+    ("Event", "a kind"),
+    ("Cluster", "a kind, of which there is one and no object"),
     ("Host", "a kind"),
     ("Jail", "a kind"),
     ("Network", "a kind"),

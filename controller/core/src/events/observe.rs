@@ -7,7 +7,7 @@ use super::{About, Happening, Severity};
 use crate::index::{Entry, ObjectEvent, What, own_kind};
 
 /// Reasons of conditions that do not hold, or are not known, where that is in order or passes by itself.
-const QUIET: [&str; 15] = [
+const QUIET: [&str; 14] = [
     "AddressTentative",
     "Busy",
     "Deleting",
@@ -20,7 +20,6 @@ const QUIET: [&str; 15] = [
     "NeverHeard",
     "Paused",
     "Progressing",
-    "Realising",
     "ScopePending",
     "Stopped",
 ];

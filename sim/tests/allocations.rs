@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use cellblock_controller_core::admit::{Now, Request, admit};
 use cellblock_controller_core::index::{Event, Index, Session};
+use cellblock_controller_core::reconcile::{self, Item};
 use cellblock_schemas::{ClusterUid, Kind, Uid};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -55,6 +56,12 @@ impl World {
         let mut host = head("Host", "a");
         host["spec"] = json!({"uplinks": {"external": {"interface": "igb0", "publicAddresses": {"main": "203.0.113.1"}}}});
         world.create(Kind::Host, host);
+        let now = Now {
+            timestamp: Timestamp::UNIX_EPOCH,
+            new_uid: Uid::default(),
+        };
+        let heard = reconcile::step(&world.index, &Item::Heard("a".to_owned()), &now);
+        world.index.rehearse(heard.expect("its agent is connected"));
         let mut network = head("Network", "lan");
         network["spec"] = json!({"bridge": {}, "scope": "fleet", "subnets": [{"cidr": "10.0.0.0/8"}, {"cidr": "fd00:30::/64"}]});
         world.create(Kind::Network, network);

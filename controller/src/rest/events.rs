@@ -39,7 +39,7 @@ type Answer = Result<Response<Body>, Response<Body>>;
 
 /// `/api/v1/events`.
 pub(super) async fn everywhere(State(front): State<Front>, request: Request) -> Answer {
-    list(&front, &request, true)
+    Ok(list(&front, &request, true)?)
 }
 
 /// `/api/v1/namespaces/NAMESPACE/events`.
@@ -48,7 +48,7 @@ pub(super) async fn of_namespace(
     Path(namespace): Path<String>,
     request: Request,
 ) -> Answer {
-    list(&front, &request, namespace == NAMESPACE)
+    Ok(list(&front, &request, namespace == NAMESPACE)?)
 }
 
 /// `/api/v1/events/NAME`.
@@ -57,7 +57,7 @@ pub(super) async fn single(
     Path(name): Path<String>,
     request: Request,
 ) -> Answer {
-    get(&front, &request, &name)
+    Ok(get(&front, &request, &name)?)
 }
 
 /// `/api/v1/namespaces/NAMESPACE/events/NAME`.
@@ -69,14 +69,14 @@ pub(super) async fn single_of_namespace(
     if namespace != NAMESPACE {
         return Err(missing(&name).into());
     }
-    get(&front, &request, &name)
+    Ok(get(&front, &request, &name)?)
 }
 
 fn missing(name: &str) -> Failure {
     Failure::not_found("events", name)
 }
 
-fn get(front: &Front, request: &Request, name: &str) -> Answer {
+fn get(front: &Front, request: &Request, name: &str) -> Result<Response<Body>, Failure> {
     read_only(request.method())?;
     let form = Form::wanted(request.headers())?;
     let query = Query::read(request.uri())?;
@@ -87,7 +87,7 @@ fn get(front: &Front, request: &Request, name: &str) -> Answer {
     Ok(media::answer(StatusCode::OK, form.text, &shown))
 }
 
-fn list(front: &Front, request: &Request, is_here: bool) -> Answer {
+fn list(front: &Front, request: &Request, is_here: bool) -> Result<Response<Body>, Failure> {
     read_only(request.method())?;
     let (form, query) = asked(request.headers(), request.uri())?;
     let labels: LabelSelector = query.text("labelSelector").parse().map_err(|error| {

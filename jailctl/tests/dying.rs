@@ -117,6 +117,20 @@ impl Objects for Mortal {
         unasked()
     }
 
+    async fn list_allocations(
+        &self,
+        _: Request<v1::ListAllocationsRequest>,
+    ) -> Result<Response<v1::ListAllocationsResponse>, Status> {
+        unasked()
+    }
+
+    async fn list_events(
+        &self,
+        _: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        unasked()
+    }
+
     async fn version(
         &self,
         _: Request<v1::VersionRequest>,

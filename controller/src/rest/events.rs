@@ -97,8 +97,12 @@ fn list(front: &Front, request: &Request, is_here: bool) -> Result<Response<Body
     let is_here = is_here && labels.matches(&BTreeMap::new());
     let selected = selected(query.text("fieldSelector"))?;
     let is_wanted = |record: &Record| {
-        let fits = |one: &Term<'_>| (value_of(record, one.field) == one.value) == one.is;
-        is_here && selected.iter().all(fits)
+        if !is_here || selected.is_empty() {
+            return is_here;
+        }
+        let document = record.document(0);
+        let fits = |one: &Term<'_>| (value_of(&document, one.field) == one.value) == one.is;
+        selected.iter().all(fits)
     };
     let limit: usize = match query.text("limit") {
         "" => 0,
@@ -190,16 +194,13 @@ fn selected(text: &str) -> Result<Vec<Term<'_>>, Failure> {
     Ok(terms)
 }
 
-fn value_of(record: &Record, field: &str) -> String {
-    let document = record.document(0);
-    let text = |pointer: &str| {
-        let found = document.pointer(pointer).and_then(Value::as_str);
-        found.unwrap_or_default().to_owned()
+fn value_of<'a>(document: &'a Value, field: &str) -> &'a str {
+    let pointer = match field {
+        "source" => "/source/component".to_owned(),
+        field => format!("/{}", field.replace('.', "/")),
     };
-    match field {
-        "source" => text("/source/component"),
-        field => text(&format!("/{}", field.replace('.', "/"))),
-    }
+    let found = document.pointer(&pointer).and_then(Value::as_str);
+    found.unwrap_or_default()
 }
 
 fn shown(

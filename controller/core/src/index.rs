@@ -28,7 +28,7 @@ use self::peers::Peers;
 use self::realised::Realised;
 use crate::events::Records;
 use crate::keys::Keys;
-use crate::write::{Expect, Guard, Write};
+use crate::write::{Change, Expect, Guard, Write};
 
 /// The state of the cluster at one revision.
 #[derive(Clone, Debug)]
@@ -324,7 +324,10 @@ impl Index {
     pub fn expect_guard(&self, write: &mut Write, guard: &Guard, writer: &Uid) {
         self.compare_guard(write, guard);
         let key = self.keys.guard(&guard.name());
-        write.put(key, writer.as_str().as_bytes().to_vec());
+        let is_put = |change: &Change| matches!(change, Change::Put(put, _) if *put == key);
+        if !write.changes.iter().any(is_put) {
+            write.put(key, writer.as_str().as_bytes().to_vec());
+        }
     }
 
     /// The same for a write that nobody else's is to depend on.

@@ -178,6 +178,15 @@ pub(super) fn state(
     admit(index, request, now)
 }
 
+/// The uid of the set that a jail belongs to, if the set is there.
+pub(crate) fn of<'a>(index: &'a Index, jail: &Jail) -> Option<&'a Uid> {
+    let mut owners = jail.metadata.owner_references.iter();
+    owners.find_map(|owner| {
+        let set = index.jail_set(&owner.name)?;
+        belongs(set, jail).then_some(&set.metadata.uid)
+    })
+}
+
 /// Whether a jail belongs to a set.
 fn belongs(set: &JailSet, jail: &Jail) -> bool {
     let mut owners = jail.metadata.owner_references.iter();

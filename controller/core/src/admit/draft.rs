@@ -9,6 +9,7 @@ use super::{Admitted, DOCUMENT_BYTES_MAX, Outcome, Reason, Rejection};
 use crate::bind;
 use crate::document;
 use crate::index::{Entry, Index};
+use crate::sets;
 use crate::write::{Expect, Guard, Write};
 
 /// An object between what it was and what it shall be.
@@ -42,6 +43,14 @@ impl<'a> Draft<'a> {
             || was.deletion_timestamp.is_some() != now.deletion_timestamp.is_some();
         let generation = was.generation.0 + u64::from(changed);
         self.object.metadata_mut().generation = Generation(generation);
+        // Its set counts on it: whoever decides from what was before decides again.
+        if changed
+            && let Object::Jail(jail) = &before.object
+            && let Some(set) = sets::of(self.index, jail)
+        {
+            let guard = Guard::Set(set.clone());
+            self.index.expect_guard(&mut self.write, &guard, set);
+        }
     }
 
     /// The result: a removal if nothing holds the object any more, otherwise its new document, if it is different.

@@ -13,7 +13,9 @@ use tonic::{Request, Response, Status};
 
 use crate::authorise::caller_of;
 use crate::status::RequestError;
-use crate::verbs::{EventQuery, From, ListQuery, PAGE_MAX, Removal, Selector, Verbs, WatchQuery};
+use crate::verbs::{
+    EventQuery, From, ListQuery, PAGE_MAX, Removal, Removed, Selector, Verbs, WatchQuery,
+};
 use crate::{telemetry, wire};
 
 /// Who writes when the client does not say.
@@ -85,11 +87,16 @@ impl ObjectsService {
             propagation: wire::propagation(&request.propagation_policy)?,
             dry_run: request.dry_run,
         };
-        let removed = self.0.delete(removal).await?;
-        Ok(v1::DeleteResponse {
-            object: Some(wire::admitted(&removed.admitted, removed.written)),
-            gone: removed.gone,
-        })
+        Ok(went(&self.0.delete(removal).await?))
+    }
+
+    async fn ask_to_leave(
+        &self,
+        request: v1::EvictRequest,
+    ) -> Result<v1::DeleteResponse, RequestError> {
+        let uid = (!request.uid.is_empty()).then_some(Uid(request.uid));
+        let evicted = self.0.evict(request.name, uid, request.dry_run).await?;
+        Ok(went(&evicted))
     }
 
     fn allocations(
@@ -142,6 +149,13 @@ impl ObjectsService {
             revision: listed.revision,
             continue_token: listed.continue_token,
         })
+    }
+}
+
+fn went(removed: &Removed) -> v1::DeleteResponse {
+    v1::DeleteResponse {
+        object: Some(wire::admitted(&removed.admitted, removed.written)),
+        gone: removed.gone,
     }
 }
 
@@ -315,6 +329,14 @@ impl Objects for ObjectsService {
     ) -> Result<Response<v1::DeleteResponse>, Status> {
         let removed = self.remove(request.into_inner());
         telemetry::observed("Delete", removed).await
+    }
+
+    async fn evict(
+        &self,
+        request: Request<v1::EvictRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        let evicted = self.ask_to_leave(request.into_inner());
+        telemetry::observed("Evict", evicted).await
     }
 
     async fn list_allocations(

@@ -96,6 +96,7 @@ fn rejected(rejection: &Rejection, message: String) -> Status {
     let code = match rejection.reason {
         Reason::Invalid | Reason::TooLarge | Reason::BadRequest => Code::InvalidArgument,
         Reason::AlreadyExists => Code::AlreadyExists,
+        Reason::TooManyRequests => Code::ResourceExhausted,
         Reason::NotFound => Code::NotFound,
         Reason::Conflict => Code::FailedPrecondition,
     };

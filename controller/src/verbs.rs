@@ -82,7 +82,8 @@ impl Verbs {
             Wanted::Apply { .. }
             | Wanted::Create { .. }
             | Wanted::Update { .. }
-            | Wanted::Delete { .. } => Validation::Strict,
+            | Wanted::Delete { .. }
+            | Wanted::Evict { .. } => Validation::Strict,
         };
         if dry_run {
             let index = running.cache.index();
@@ -139,18 +140,33 @@ impl Verbs {
         } = removal;
         let wanted = Wanted::Delete {
             kind,
-            name: name.clone(),
+            name,
             uid,
             revision,
             propagation,
         };
+        self.remove(wanted, dry_run).await
+    }
+
+    /// Asks for a jail to go if its set can do without it.
+    pub(crate) async fn evict(
+        &self,
+        name: String,
+        uid: Option<Uid>,
+        dry_run: bool,
+    ) -> Result<Removed, RequestError> {
+        self.remove(Wanted::Evict { name, uid }, dry_run).await
+    }
+
+    async fn remove(&self, wanted: Wanted, dry_run: bool) -> Result<Removed, RequestError> {
         let (admitted, written) = self.write(wanted, Validation::Strict, dry_run).await?;
         let mut gone = admitted.outcome == Outcome::Gone;
         if !gone && !dry_run {
             // Marked; if nobody uses it, it can go now, so that the client need not come back to see it gone.
             let running = self.shared.running()?;
             finish(&running, &admitted).await?;
-            gone = running.cache.index().get(kind, &name).is_none();
+            let index = running.cache.index();
+            gone = index.get(admitted.kind, &admitted.name).is_none();
         }
         Ok(Removed {
             admitted,

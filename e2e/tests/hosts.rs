@@ -382,3 +382,97 @@ fn a_hundred_jails_without_a_host_spread_evenly() -> anyhow::Result<()> {
     fleet.jailctl(&["wait", "jail"])?.ok()?;
     Ok(())
 }
+
+/// A set of two jails of which one may be down, and which have a host each, because they have one root.
+const SET: &str = "apiVersion: cellblock.dev/v1alpha1
+kind: Network
+metadata: {name: lan}
+spec: {sharedIP: {loopback: {}}, subnets: [{cidr: 10.9.0.0/24}]}
+---
+apiVersion: cellblock.dev/v1alpha1
+kind: JailSet
+metadata: {name: web}
+spec:
+  replicas: 2
+  template:
+    spec:
+      root: {path: /jails/web}
+      networks: [{network: lan}]
+";
+
+/// The hosts of the jails, sorted.
+fn hosts_of_jails(fleet: &Fleet) -> anyhow::Result<Vec<String>> {
+    let jails = fleet.list(Kind::Jail)?;
+    let hosts = jails.iter().filter_map(|jail| {
+        let host = jail.value.pointer("/status/binding/host");
+        host.and_then(Value::as_str).map(str::to_owned)
+    });
+    let mut hosts: Vec<String> = hosts.collect();
+    hosts.sort();
+    Ok(hosts)
+}
+
+#[test]
+fn a_drained_host_loses_the_jails_of_its_sets_as_far_as_these_allow() -> anyhow::Result<()> {
+    let mut options = Options::examples(StoreKind::Embedded);
+    options.roots.push("/jails/web".to_owned());
+    let mut fleet = Fleet::start(&options)?;
+    fleet.apply(SET)?;
+    fleet
+        .jailctl(&["wait", "jailset", "web", "--timeout", "40s"])?
+        .ok()?;
+    ensure!(hosts_of_jails(&fleet)? == ["fbsd-01", "fbsd-02"]);
+    let said = fleet
+        .jailctl(&["host", "drain", "host/fbsd-01", "--timeout", "30s"])?
+        .ok()?;
+    said.says(&["host/fbsd-01 cordoned", "has left", "host/fbsd-01 drained"])?;
+    fleet
+        .jailctl(&["wait", "jailset", "web", "--timeout", "40s"])?
+        .ok()?;
+    ensure!(hosts_of_jails(&fleet)? == ["fbsd-02", "fbsd-03"]);
+
+    // Nowhere to go: the first leaves and waits, the minimum forbids the second, and the drain ends with why.
+    let drain = ["host", "drain", "fbsd-02", "fbsd-03", "--timeout", "4s"];
+    let said = fleet.jailctl(&drain)?.refused()?;
+    said.says(&[
+        "maxUnavailable",
+        "did not leave in time",
+        "uncordon fbsd-03",
+    ])?;
+    ensure!(hosts_of_jails(&fleet)? == ["fbsd-03"]);
+    fleet
+        .jailctl(&["host", "uncordon", "fbsd-01", "fbsd-02"])?
+        .ok()?;
+    fleet
+        .jailctl(&["wait", "jailset", "web", "--timeout", "40s"])?
+        .ok()?;
+    fleet
+        .jailctl(&["host", "drain", "fbsd-03", "--timeout", "30s"])?
+        .ok()?;
+
+    // What nobody would make again is not touched unless that is said.
+    let lone = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: lone}\nspec: {host: fbsd-03, root: {path: /jails/tom}}\n";
+    fleet.apply(lone)?;
+    fleet.jailctl(&["host", "uncordon", "fbsd-03"])?.ok()?;
+    fleet
+        .jailctl(&["wait", "jail", "lone", "--timeout", "40s"])?
+        .ok()?;
+    let said = fleet.jailctl(&["host", "drain", "fbsd-03"])?.refused()?;
+    said.says(&["lone", "--leave-others"])?;
+    let host = fleet.get(Kind::Host, "fbsd-03")?;
+    ensure!(host["spec"]["unschedulable"] != true, "{host}");
+    let said = fleet.jailctl(&[
+        "host",
+        "drain",
+        "fbsd-03",
+        "--leave-others",
+        "--timeout",
+        "30s",
+    ])?;
+    said.ok()?.says(&["it keeps lone"])?;
+    ensure!(
+        has_jail(fleet.machine("fbsd-03")?, "lone")?,
+        "lone was stopped"
+    );
+    fleet.assert_no_panic()
+}

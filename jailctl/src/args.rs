@@ -62,7 +62,7 @@ pub enum Command {
     Logs(Logs),
     /// Explain a kind or a field of it, as in jail.spec.networks
     Explain(Explain),
-    /// Pause, resume and approve hosts; what stays behind on one
+    /// Pause, resume, cordon, drain and approve hosts; what stays behind on one
     #[command(subcommand)]
     Host(Host),
     /// The versions of jailctl and of the controller
@@ -392,6 +392,12 @@ pub enum Host {
     Pause(HostNames),
     /// The agent may change the host again
     Resume(HostNames),
+    /// No new jail is placed there
+    Cordon(HostNames),
+    /// Jails may be placed there again
+    Uncordon(HostNames),
+    /// Cordon, and have the jails of sets made again elsewhere
+    Drain(Drain),
     /// The agent may act on a host that had jails or interfaces of somebody else when it first ran
     Approve(HostNames),
     /// The machine is gone for good: its jails go to other hosts, and its agent, should it come back, only observes until approved
@@ -407,6 +413,23 @@ pub enum Host {
     },
     /// What stays on a host after everything of ours was deleted, and why
     Residue(Output),
+}
+
+/// `host drain`
+#[derive(Clone, Debug, Args)]
+pub struct Drain {
+    /// The hosts, one after the other
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// Leave jails that belong to no JailSet as they are
+    #[arg(long)]
+    pub leave_others: bool,
+    /// How long it may take in all
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub timeout: Duration,
+    /// Only say which jails would leave
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `-o`, where there is no object to show.

@@ -401,6 +401,20 @@ impl Client {
         Ok(self.heard(answer)?.gone)
     }
 
+    /// Asks a jail of a set to leave its host. True if it is gone at once.
+    ///
+    /// # Errors
+    /// Its set cannot do without it now (`TooManyRequests`) or would not make it again elsewhere, or the controller did not answer.
+    pub async fn evict(&mut self, name: &str, uid: &str) -> Result<bool, Refused> {
+        let request = wire::EvictRequest {
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            dry_run: false,
+        };
+        let answer = self.inner.evict(request).await;
+        Ok(self.heard(answer)?.gone)
+    }
+
     /// The allocations that are asked for, page by page.
     ///
     /// # Errors

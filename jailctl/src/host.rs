@@ -1,4 +1,6 @@
-//! `jailctl host`: pause, resume, approve, forget, accept a key, and what stays behind.
+//! `jailctl host`: pause, resume, cordon, drain, approve, forget, accept a key, and what stays behind.
+
+mod drain;
 
 use cellblock_agent_core::residue::RESIDUE;
 use cellblock_schemas::Kind;
@@ -43,6 +45,16 @@ pub async fn run(
             let fields = [("paused", false.into())];
             set(connection, names, &fields, "resumed", printer).await
         },
+        Host::Cordon(names) => {
+            let fields = [("unschedulable", true.into())];
+            let word = "cordoned: no new jail is placed there unless it names the host";
+            set(connection, names, &fields, word, printer).await
+        }
+        Host::Uncordon(names) => {
+            let fields = [("unschedulable", false.into())];
+            set(connection, names, &fields, "uncordoned", printer).await
+        }
+        Host::Drain(arguments) => drain::run(&mut connection.client()?, arguments, printer).await,
         Host::Approve(names) => {
             set(
                 connection,
@@ -97,12 +109,16 @@ async fn set(
 ) -> anyhow::Result<()> {
     let mut client = connection.client()?;
     for named in &names.names {
-        // The form that `-o name` prints is as good as the bare name.
-        let name = named.strip_prefix("host/").unwrap_or(named);
+        let name = bare(named);
         write(&mut client, Kind::Host, name, fields, FIELD_MANAGER).await?;
         printer.note(&format!("host/{name} {word}"));
     }
     Ok(())
+}
+
+/// A host's name; the form that `-o name` prints is as good.
+fn bare(named: &str) -> &str {
+    named.strip_prefix("host/").unwrap_or(named)
 }
 
 /// Repeats a read and write until nobody else writes in between.

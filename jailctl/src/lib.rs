@@ -1,8 +1,7 @@
 //! `jailctl`: the command line. Typed arguments become typed requests; one file prints.
 //!
 //! ```text
-//! args ──► apply | diff | get | describe | delete | restart | wait | host | version | render | sandbox ──► client (gRPC) ──► controller
-//! args ──► apply | diff | get | describe | delete | wait | host | version | visit | import | render | sandbox ──► client (gRPC) ──► controller
+//! args ──► apply | diff | get | describe | delete | restart | rollout | wait | host | version | visit | import | render | sandbox ──► client (gRPC) ──► controller
 //!                 │                                                            │
 //!                 └── manifests (schemas::manifest)                            └──► printer ──► terminal or script
 //! ```

@@ -103,6 +103,13 @@ pub enum Request {
         /// What becomes of what belongs to it; none: what its finalizers or, without any of these, its kind say.
         propagation: Option<Propagation>,
     },
+    /// Asks for a jail of a set to go, so that the set makes it again elsewhere; only if the set can do without it now.
+    Evict {
+        /// The jail's name.
+        name: String,
+        /// Only this incarnation.
+        uid: Option<Uid>,
+    },
 }
 
 /// What becomes of the objects that belong to one that is deleted, as Kubernetes' `propagationPolicy` (apimachinery,
@@ -261,6 +268,8 @@ pub enum Reason {
     TooLarge,
     /// The request itself makes no sense, whatever is stored.
     BadRequest,
+    /// Not now; later it may be done.
+    TooManyRequests,
 }
 
 impl Reason {
@@ -274,6 +283,7 @@ impl Reason {
             Self::Conflict => "Conflict",
             Self::TooLarge => "TooLarge",
             Self::BadRequest => "BadRequest",
+            Self::TooManyRequests => "TooManyRequests",
         }
     }
 }
@@ -380,7 +390,7 @@ pub fn without_unknown(
             spec::measure(*kind, name.unwrap_or_default(), document)?;
             part::drop_unknown(*kind, document)
         }
-        Request::Patch { .. } | Request::Delete { .. } => Vec::new(),
+        Request::Patch { .. } | Request::Delete { .. } | Request::Evict { .. } => Vec::new(),
     };
     let told = dropped.into_iter().map(|field| Warning {
         field: String::new(),
@@ -447,6 +457,7 @@ pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rej
             };
             removal::delete(index, kind, &name, &only, propagation, now)
         }
+        Request::Evict { name, uid } => removal::evict(index, &name, uid.as_ref(), now),
     }
 }
 

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::admit::draft::Draft;
-use crate::admit::{Admitted, Now, Rejection, Request, Through, admit};
+use crate::admit::{Admitted, Now, Reason, Rejection, Request, Through, admit};
 use crate::index::Index;
 use crate::reconcile::{Item, dependents};
 use crate::rules::{self, Problem, Together};
@@ -185,6 +185,62 @@ pub(crate) fn of<'a>(index: &'a Index, jail: &Jail) -> Option<&'a Uid> {
         let set = index.jail_set(&owner.name)?;
         belongs(set, jail).then_some(&set.metadata.uid)
     })
+}
+
+/// Whether a set can do without one of its jails for now.
+///
+/// # Errors
+/// It cannot, or nobody would make that jail again elsewhere.
+pub(crate) fn spare(index: &Index, jail: &Jail, now: Timestamp) -> Result<(), Rejection> {
+    let name = &jail.metadata.name;
+    let refused = |reason, field: &str, message: String, help: &str| {
+        Err(Rejection::new(
+            reason,
+            Kind::Jail,
+            name,
+            field,
+            message,
+            help,
+        ))
+    };
+    let owners = &jail.metadata.owner_references;
+    let named = owners.iter().find_map(|owner| index.jail_set(&owner.name));
+    let Some(set) = named.filter(|set| belongs(set, jail)) else {
+        let message = "belongs to no JailSet: nobody would make it again elsewhere".to_owned();
+        return refused(
+            Reason::BadRequest,
+            "metadata.ownerReferences",
+            message,
+            "delete it by its name if it is to go",
+        );
+    };
+    if let Some(host) = &set.spec.template.spec.host {
+        let message = format!("its set makes it on host {host} again, which its template names");
+        return refused(
+            Reason::BadRequest,
+            "spec.host",
+            message,
+            "take spec.template.spec.host out of the set, or scale it down",
+        );
+    }
+    let plan = Plan::of(index, set, now);
+    let mut members = plan.members.iter();
+    let is_available = members.any(|member| member.jail.metadata.name == *name && member.available);
+    let (down, most) = (plan.unavailable(set), set.spec.unavailable() as usize);
+    if is_available && set.metadata.deletion_timestamp.is_none() && down >= most {
+        let message = format!(
+            "{down} of {} jails of JailSet {} are not available, and at most {most} may be down (maxUnavailable)",
+            set.spec.replicas(),
+            set.metadata.name
+        );
+        return refused(
+            Reason::TooManyRequests,
+            "",
+            message,
+            "try again when the others are available",
+        );
+    }
+    Ok(())
 }
 
 /// Whether a jail belongs to a set.

@@ -265,6 +265,7 @@ fn rejected(rejection: &Rejection) -> Failure {
         Reason::Conflict => (StatusCode::CONFLICT, "Conflict", conflicts(rejection)),
         Reason::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", said),
         Reason::BadRequest => (StatusCode::BAD_REQUEST, "BadRequest", said),
+        Reason::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", said),
     };
     // What was wrong with a document is said of its kind, what was wrong with a request of its resource.
     let about = match rejection.reason {
@@ -273,7 +274,8 @@ fn rejected(rejection: &Rejection) -> Failure {
         | Reason::NotFound
         | Reason::Conflict
         | Reason::TooLarge
-        | Reason::BadRequest => kind.plural(),
+        | Reason::BadRequest
+        | Reason::TooManyRequests => kind.plural(),
     };
     let mut failure = Failure::new(code, reason, message);
     failure.details = json!({

@@ -382,9 +382,11 @@ impl DeleteOptions {
         match rejection.reason {
             Reason::NotFound => true,
             Reason::Conflict => self.uid.is_none() && self.revision.is_none(),
-            Reason::Invalid | Reason::AlreadyExists | Reason::TooLarge | Reason::BadRequest => {
-                false
-            }
+            Reason::Invalid
+            | Reason::AlreadyExists
+            | Reason::TooLarge
+            | Reason::BadRequest
+            | Reason::TooManyRequests => false,
         }
     }
 }

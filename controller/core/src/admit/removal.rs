@@ -17,7 +17,7 @@ use crate::claim::Owner;
 use crate::index::Index;
 use crate::reconcile::dependents;
 use crate::write::Write;
-use crate::{bind, conditions, rules};
+use crate::{bind, conditions, rules, sets};
 
 /// The object that is meant, where its name alone does not say.
 pub(super) struct Only<'a> {
@@ -94,6 +94,28 @@ pub(super) fn delete(
         admitted.outcome = Outcome::Deleting;
     }
     Ok(admitted)
+}
+
+/// The deletion of a jail that its set makes again. Like an eviction of Kubernetes (`pkg/registry/core/pod/storage/eviction.go`)
+/// it is put off while as many jails of the set are down as may be.
+pub(super) fn evict(
+    index: &Index,
+    name: &str,
+    uid: Option<&Uid>,
+    now: &Now,
+) -> Result<Admitted, Rejection> {
+    let jail = index
+        .jail(name)
+        .ok_or_else(|| Rejection::not_found(Kind::Jail, name))?;
+    if jail.metadata.deletion_timestamp.is_none() && uid.is_none_or(|uid| *uid == jail.metadata.uid)
+    {
+        sets::spare(index, jail, now.timestamp)?;
+    }
+    let only = Only {
+        uid,
+        revision: None,
+    };
+    delete(index, Kind::Jail, name, &only, None, now)
 }
 
 /// Does what is left to do for an object whose deletion was asked for: takes the controller's own finalizer off when nobody

@@ -115,7 +115,7 @@ impl<'a> Plan<'a> {
     }
 
     /// How many of the jails that the set shall have are not available.
-    fn unavailable(&self, set: &JailSet) -> usize {
+    pub(super) fn unavailable(&self, set: &JailSet) -> usize {
         let available = self.members.iter().filter(|member| member.available);
         (set.spec.replicas() as usize).saturating_sub(available.count())
     }

@@ -4,6 +4,7 @@ use cellblock_schemas::{Condition, ConditionStatus, HostReport, JailSetStatus, K
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::admit::{Reason, Rejection, Request};
 use crate::conditions;
 use crate::index::{Entry, Index};
 use crate::testing::{World, bridge};
@@ -601,6 +602,47 @@ fn stopped_jails_are_available_whatever_min_ready_says() {
     let set = world.index.jail_set("web").expect("it is there");
     let now = jiff::Timestamp::UNIX_EPOCH;
     assert!(super::plan::Member::of(&world.index, set, &known, now).available);
+}
+
+#[test]
+fn a_jail_is_evicted_when_its_set_can_do_without_it() {
+    let mut world = world();
+    world.apply(set(3, 1)).expect("the set is right");
+    settle(&mut world);
+    let evict = |world: &mut World, name: &str| {
+        world.request(Request::Evict {
+            name: name.to_owned(),
+            uid: None,
+        })
+    };
+    let refused = |result: Result<_, Rejection>| result.expect_err("refused").reason;
+    evict(&mut world, "web-1").expect("all others are there");
+    assert_eq!(refused(evict(&mut world, "web-0")), Reason::TooManyRequests);
+    evict(&mut world, "web-1").expect("it goes already");
+    assert_eq!(refused(evict(&mut world, "web-9")), Reason::NotFound);
+    settle(&mut world);
+    // One that is down already takes nothing away from anybody; one that is well does.
+    let before = world.jail("web-2").binding().expect("bound").host.clone();
+    world.lose(&before);
+    world.reconcile();
+    assert_eq!(refused(evict(&mut world, "web-0")), Reason::TooManyRequests);
+    evict(&mut world, "web-2").expect("nobody hears of it");
+    world.hear(&before);
+    settle(&mut world);
+
+    let mut named = set(1, 1);
+    named["metadata"]["name"] = json!("db");
+    named["spec"]["template"]["spec"]["host"] = json!("a");
+    named["spec"]["template"]["spec"]["root"]["path"] = json!("/jails/db");
+    world.apply(named).expect("the set is right");
+    settle(&mut world);
+    assert_eq!(refused(evict(&mut world, "db-0")), Reason::BadRequest);
+    let alone = json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail", "metadata": {"name": "alone"},
+        "spec": {"root": {"path": "/jails/alone"}, "networks": [{"network": "lan"}]},
+    });
+    world.apply(alone).expect("a jail");
+    assert_eq!(refused(evict(&mut world, "alone")), Reason::BadRequest);
 }
 
 #[derive(Clone, Debug)]

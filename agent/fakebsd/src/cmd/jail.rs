@@ -427,7 +427,7 @@ fn quoted(text: &str) -> String {
 const UNCHANGEABLE: &[&str] = &["ip4", "ip6", "osreldate", "osrelease", "path", "vnet"];
 
 /// Parameters that are jail(8)'s own.
-const INTERNAL: &[&str] = &[
+pub(super) const INTERNAL: &[&str] = &[
     "allow.dying",
     "command",
     "depend",

@@ -4,59 +4,31 @@
 
 mod lexer;
 
+use super::jail::INTERNAL;
 use crate::files::FileTree;
 use lexer::{Lexer, Token};
 
 /// `MAX_INCLUDE_DEPTH`
 const INCLUDE_DEPTH_MAX: usize = 32;
 
-/// `intparams` without what is converted.
-const INTPARAMS: &[&str] = &[
+/// `intparams` beside [`INTERNAL`]: parameters of the kernel that jail(8) looks at as well.
+const LOOKED_AT: &[&str] = &[
     "allow.chflags",
-    "allow.dying",
     "allow.mount",
     "allow.raw_sockets",
     "allow.set_hostname",
     "allow.socket_af",
     "allow.sysvipc",
-    "command",
-    "depend",
     "devfs_ruleset",
-    "exec.clean",
-    "exec.consolelog",
-    "exec.created",
-    "exec.fib",
-    "exec.jail_user",
-    "exec.poststart",
-    "exec.poststop",
-    "exec.prepare",
-    "exec.prestart",
-    "exec.prestop",
-    "exec.release",
-    "exec.start",
-    "exec.stop",
-    "exec.system_jail_user",
-    "exec.system_user",
-    "exec.timeout",
     "host.hostname",
-    "interface",
     "ip4.addr",
     "ip6.addr",
-    "ip_hostname",
     "jid",
-    "mount",
-    "mount.devfs",
-    "mount.fdescfs",
-    "mount.fstab",
-    "mount.procfs",
     "name",
     "path",
     "persist",
     "securelevel",
-    "stop.timeout",
     "vnet",
-    "vnet.interface",
-    "zfs.dataset",
 ];
 
 /// A parameter with its values; none for a bare name.
@@ -469,7 +441,8 @@ impl Collected<'_> {
             .iter()
             .position(|kept| equalopts(&kept.name, name))
         else {
-            let is_known = INTPARAMS.iter().any(|known| equalopts(name, known));
+            let mut known = INTERNAL.iter().chain(LOOKED_AT);
+            let is_known = known.any(|known| equalopts(name, known));
             if written.is_variable && is_known {
                 self.warn(&format!(
                     "variable \"${name}\" cannot have the same name as a parameter."

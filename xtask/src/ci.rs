@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use crate::freebsd::Goal;
 use crate::prerequisites::{self, FOR_TESTS, Prerequisite};
 use crate::run::Counts;
-use crate::{freebsd, printer, product, purity, run, schemas};
+use crate::{freebsd, kubectl, printer, product, purity, run, schemas};
 
 #[cfg(test)]
 mod tests;
@@ -108,7 +108,10 @@ impl Check {
                 "warnings",
             ]))?,
             Self::Schemas => schemas::check()?,
-            Self::Tests => tests(counts)?,
+            Self::Tests => {
+                kubectl::ensure()?;
+                tests(counts)?;
+            }
             Self::DocTests => counted(&["test", "--workspace", "--doc"], counts)?,
             Self::Rustdoc => {
                 let arguments = [
@@ -153,7 +156,7 @@ pub(crate) fn ci(checks: &[Check]) -> Result<()> {
 pub(crate) fn nightly() -> Result<()> {
     let rows = [
         timed("tests", |counts| {
-            prerequisites::ensure(Check::Tests.needs())?;
+            prerequisites::ensure_for_tests()?;
             let (found, verdict) = run::tests(
                 runner("nightly")
                     .env("PROPTEST_CASES", NIGHTLY_CASES)

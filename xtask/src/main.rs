@@ -11,12 +11,13 @@
 //!      ├─► freebsd ──► freebsd/toolchain: a compiler and linker for FreeBSD on any Linux
 //!      ├─► live ─────► the examples on a real FreeBSD host, with a verdict each
 //!      ├─► product     sandbox, replay, bench: the product's own binaries
-//!      └─► prerequisites: protoc and etcd, found or installed
+//!      └─► prerequisites, kubectl: protoc, etcd and others, found or installed
 //!          run: the only place that starts a process      printer: the only place that prints
 //! ```
 
 mod ci;
 mod freebsd;
+mod kubectl;
 mod live;
 mod prerequisites;
 mod printer;
@@ -132,6 +133,6 @@ fn perform(task: Task) -> Result<()> {
         }
         Task::Live(options) => live::live(&options),
         Task::Purity => purity::check(),
-        Task::Prerequisites => prerequisites::ensure(FOR_TESTS),
+        Task::Prerequisites => prerequisites::ensure_for_tests(),
     }
 }

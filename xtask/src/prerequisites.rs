@@ -1,7 +1,7 @@
 //! The programs that building and testing need beside Rust, a C compiler and git: found, or installed, and said so.
 //!
 //! `protoc` compiles the `.proto` files (ours and etcd-client's), `etcd` is what the tests run against, `openssl` makes their certificates. All come
-//! from the system's own package manager; nothing is downloaded from anywhere else. Called before every task that needs
+//! from the system's own package manager; kubectl, of which the tests need two, has a file of its own. Called before every task that needs
 //! one of them.
 
 use std::io::IsTerminal as _;
@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{printer, run};
+use crate::{kubectl, printer, run};
 
 #[cfg(test)]
 mod tests;
@@ -116,6 +116,16 @@ impl Prerequisite {
     }
 }
 
+/// Makes sure that everything is there that the tests need.
+///
+/// # Errors
+///
+/// As [`ensure`], and as [`kubectl::ensure`].
+pub(crate) fn ensure_for_tests() -> Result<()> {
+    ensure(FOR_TESTS)?;
+    kubectl::ensure()
+}
+
 /// Makes sure that each program named is there, installing what is missing.
 ///
 /// # Errors
@@ -193,6 +203,18 @@ pub(crate) fn ensure_debian_packages(packages: &[&str]) -> Result<()> {
         missing.join(", ")
     ));
     install(manager, &missing)
+}
+
+/// Brings Debian's lists of packages up to date.
+///
+/// # Errors
+///
+/// When this is no Debian, or it is not reached.
+pub(crate) fn refresh_debian_packages() -> Result<()> {
+    let manager = MANAGERS.iter().find(|one| one.program == "apt-get");
+    let manager = manager.context("the table of package managers has lost apt-get")?;
+    let refresh = manager.refresh.unwrap_or_default();
+    run::run(command(manager)?.args(refresh))
 }
 
 fn packages(missing: &[Prerequisite], manager: &Manager) -> Vec<&'static str> {

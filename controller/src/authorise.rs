@@ -3,8 +3,11 @@
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Status};
 
-use crate::identity::{Caller, identify};
+use crate::identity::{Caller, Identifier};
 use crate::status::RequestError;
+
+/// Where a token stands.
+const AUTHORIZATION: &str = "authorization";
 
 /// What a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,21 +59,30 @@ pub(crate) fn authorise(caller: &Caller, action: Action<'_>) -> Result<(), Reque
 pub(crate) fn guarded<S>(
     service: S,
     action: Action<'static>,
-    secured: bool,
-) -> InterceptedService<S, impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone> {
+    who: &Identifier,
+) -> InterceptedService<S, impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone + use<S>>
+{
+    let who = who.clone();
     InterceptedService::new(service, move |mut request: Request<()>| {
         let certificates = request.peer_certs();
         let certificates = certificates
             .as_ref()
             .map_or(&[][..], |certs| certs.as_slice());
-        let caller = identify(secured, certificates);
-        if let Err(error) = authorise(&caller, action) {
-            metrics::counter!("cellblock_forbidden_total").increment(1);
-            tracing::warn!(address = ?request.remote_addr(), ?action, "{error}");
-            return Err(error.into());
+        let authorization = request.metadata().get(AUTHORIZATION);
+        let authorization = authorization.and_then(|said| said.to_str().ok());
+        let caller = who.identify(certificates, authorization);
+        let let_in = caller.and_then(|caller| authorise(&caller, action).map(|()| caller));
+        match let_in {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                Ok(request)
+            }
+            Err(error) => {
+                metrics::counter!("cellblock_forbidden_total").increment(1);
+                tracing::warn!(address = ?request.remote_addr(), ?action, "{error}");
+                Err(error.into())
+            }
         }
-        request.extensions_mut().insert(caller);
-        Ok(request)
     })
 }
 

@@ -108,6 +108,10 @@ impl Cache {
         self.publish(&mut inner, applied);
         inner.history.clear();
         inner.history_bytes = 0;
+    }
+
+    /// Everything that was in the store when it was opened is in.
+    pub(crate) fn set_ready(&self) {
         self.ready.send_replace(true);
     }
 
@@ -172,12 +176,6 @@ impl Cache {
         (read(&inner.index), subscription)
     }
 
-    /// Everything after a revision.
-    pub(crate) fn subscribe(&self, after: u64) -> Result<Subscription, Expired> {
-        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        self.missed(&inner, after)
-    }
-
     fn missed(&self, inner: &Inner, after: u64) -> Result<Subscription, Expired> {
         if after < inner.oldest {
             return Err(Expired {
@@ -194,9 +192,8 @@ impl Cache {
         })
     }
 
-    /// As [`Self::subscribe`], for who may have read only some of the events at that revision: with what happened at it, if it is
-    /// several events to them.
-    pub(crate) fn subscribe_again(
+    /// Everything after a revision; with what happened at it, if it is several events to who asks, as they may have read only some.
+    pub(crate) fn subscribe(
         &self,
         after: u64,
         is_several: impl FnOnce(&Batch) -> bool,
@@ -242,7 +239,7 @@ impl Cache {
         matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
     }
 
-    /// Becomes true once the first snapshot is in.
+    /// Becomes true once everything is in that there was.
     pub(crate) fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }

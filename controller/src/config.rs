@@ -9,6 +9,8 @@ use cellblock_store::{EmbeddedOptions, EtcdOptions, Password, StoreConfig, TlsFi
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
 
+use crate::tokens::TokenError;
+
 /// Loopback only: a listener beyond it is the operator's decision, and needs certificates.
 const LISTEN: &str = "127.0.0.1:7443";
 
@@ -29,6 +31,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Certificates of the listener.
     pub tls: Option<TlsConfig>,
+    /// Tokens by which clients may say who they are, instead of a certificate.
+    pub token_file: Option<PathBuf>,
     /// When an agent counts as lost. Not for operators to set: the parts fit each other.
     pub timing: AgentTiming,
 }
@@ -70,6 +74,7 @@ impl Config {
             metrics_listen: None,
             store: StoreConfig::Embedded(EmbeddedOptions::new(path)),
             tls: None,
+            token_file: None,
             timing: AgentTiming::default(),
         }
     }
@@ -131,6 +136,9 @@ pub struct Flags {
     /// The authority that must have signed the certificates of clients and agents.
     #[arg(long, env = "CELLBLOCKD_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
+    /// Bearer tokens by which clients may say who they are, instead of a certificate: TOKEN,USER,UID,"GROUP,…" in each line.
+    #[arg(long, env = "CELLBLOCKD_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// The authority that signed the certificates of etcd.
     #[arg(long, env = "CELLBLOCKD_ETCD_CA", value_name = "FILE")]
     pub etcd_ca: Option<PathBuf>,
@@ -161,6 +169,7 @@ struct File {
     log: Option<String>,
     log_format: Option<LogFormat>,
     tls: Option<TlsConfig>,
+    token_file: Option<PathBuf>,
     #[serde(default)]
     etcd: EtcdFile,
 }
@@ -221,6 +230,9 @@ pub enum ConfigError {
         "{0} can be reached from outside of this machine, so clients and agents must show certificates: set tls.certificate, tls.key and tls.ca, or listen on 127.0.0.1 or [::1]"
     )]
     Exposed(SocketAddr),
+    /// The file of tokens cannot be used.
+    #[error("token_file: {0}")]
+    Tokens(#[source] TokenError),
 }
 
 impl Settings {
@@ -257,6 +269,7 @@ impl Settings {
                 metrics_listen: flags.metrics_listen.or(file.metrics_listen),
                 store: store(&named, etcd)?,
                 tls,
+                token_file: flags.token_file.or(file.token_file),
                 timing: AgentTiming::default(),
             },
             log: flags.log.or(file.log).unwrap_or_else(|| LOG.to_owned()),

@@ -11,8 +11,11 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::{Config, ConfigError};
+use crate::identity::Identifier;
 use crate::running::Shared;
-use crate::{opening, serve};
+use crate::tls::Required;
+use crate::tokens::Tokens;
+use crate::{opening, serve, tls};
 
 /// How long open requests may take to finish once the controller is told to go.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -36,8 +39,8 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// A certificate or key cannot be used.
-    #[error("the certificates of the listener cannot be used")]
-    Tls(#[source] tonic::transport::Error),
+    #[error("the certificates of the listener cannot be used: {0}")]
+    Tls(String),
     /// The gRPC server could not be made.
     #[error("cannot serve: {0}")]
     Serve(String),
@@ -72,7 +75,17 @@ impl Controller {
         let shared = Arc::new(Shared::new(backend, config.timing));
         let (health, health_service) = tonic_health::server::health_reporter();
         serve::set_health(&health, ServingStatus::NotServing).await;
-        let router = serve::router(&shared, config.tls.as_ref(), health_service)?;
+        let tokens = config.token_file.as_deref().map(Tokens::read).transpose();
+        let tokens = tokens.map_err(ConfigError::Tokens)?;
+        let required = if tokens.is_some() {
+            Required::OrToken
+        } else {
+            Required::Always
+        };
+        let tls = config.tls.as_ref();
+        let tls = tls.map(|files| tls::config(files, required)).transpose()?;
+        let identifier = Identifier::new(tls.is_some(), tokens);
+        let router = serve::router(&shared, identifier, health_service)?;
         let (listener, address) = serve::bind(config.listen).await?;
         let metrics = match config.metrics_listen {
             Some(address) => Some(serve::metrics(address).await?),
@@ -88,10 +101,14 @@ impl Controller {
         tracing::info!(%address, store = backend, "listening");
         let leaving = shared.clone();
         let server = tokio::spawn(async move {
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            router
-                .serve_with_incoming_shutdown(incoming, async move { leaving.left().await })
-                .await
+            let left = async move { leaving.left().await };
+            if let Some(tls) = tls {
+                let incoming = tls::accept(tls, listener);
+                router.serve_with_incoming_shutdown(incoming, left).await
+            } else {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                router.serve_with_incoming_shutdown(incoming, left).await
+            }
         });
         Ok(Self {
             address,

@@ -1,11 +1,16 @@
-//! Who a request comes from, as its certificate says: the only place that looks into one.
+//! Who a request comes from, as its certificate or its token says: the only place that looks into one.
 //!
 //! As Kubernetes does it, the subject carries the role: an organisation (`O`) is a group, and an agent's common name (`CN`), or a
 //! URI among its subject alternative names where the name is too long for that, says which host it speaks for. That the
 //! authority signed the certificate was checked by the listener before.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::status::RequestError;
+use crate::tokens::{self, Tokens, User};
 
 /// The organisation of an operator's certificate.
 pub(crate) const OPERATORS: &str = "cellblock:operators";
@@ -16,7 +21,7 @@ pub(crate) const HOST: &str = "cellblock:host:";
 /// Who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// Somebody on this machine: the listener is on loopback and asks for no certificates.
+    /// Somebody on this machine: the listener is on loopback and asks for no certificates, and no token was shown.
     Local,
     /// An operator, by common name.
     Operator(String),
@@ -27,19 +32,70 @@ pub(crate) enum Caller {
         /// The SHA-256 of the certificate's public key (SubjectPublicKeyInfo), which the agent has proven to hold.
         key: String,
     },
-    /// A certificate of the authority that says nothing of a role, with the reason.
+    /// A certificate of the authority, or a token, that says nothing of a role, with the reason.
     Nobody(String),
 }
 
-/// Who shows these certificates; `secured`: the listener asks for them.
-pub(crate) fn identify<C: AsRef<[u8]>>(secured: bool, certificates: &[C]) -> Caller {
-    match (secured, certificates.first()) {
-        (false, _) => Caller::Local,
-        (true, None) => Caller::Nobody("no certificate was shown".to_owned()),
-        (true, Some(der)) => match X509Certificate::from_der(der.as_ref()) {
-            Ok((_, certificate)) => role(&certificate),
-            Err(error) => Caller::Nobody(format!("the certificate cannot be read: {error}")),
-        },
+/// How callers of a listener are told from each other.
+#[derive(Clone)]
+pub(crate) struct Identifier {
+    /// It asks for certificates.
+    secured: bool,
+    tokens: Option<Arc<Tokens>>,
+}
+
+impl Identifier {
+    pub(crate) fn new(secured: bool, tokens: Option<Tokens>) -> Self {
+        Self {
+            secured,
+            tokens: tokens.map(Arc::new),
+        }
+    }
+
+    pub(crate) fn is_secured(&self) -> bool {
+        self.secured
+    }
+
+    /// Who shows these certificates and this `Authorization`. A certificate counts before a token, as with kube-apiserver
+    /// (kubernetes/kubernetes, `pkg/kubeapiserver/authenticator/config.go`).
+    ///
+    /// # Errors
+    /// The token is not known, or there is neither where one of both is needed.
+    pub(crate) fn identify<C: AsRef<[u8]>>(
+        &self,
+        certificates: &[C],
+        authorization: Option<&str>,
+    ) -> Result<Caller, RequestError> {
+        if let Some(der) = certificates.first().filter(|_| self.secured) {
+            return Ok(match X509Certificate::from_der(der.as_ref()) {
+                Ok((_, certificate)) => role(&certificate),
+                Err(error) => Caller::Nobody(format!("the certificate cannot be read: {error}")),
+            });
+        }
+        let token = authorization.and_then(tokens::bearer);
+        match (&self.tokens, token) {
+            (Some(tokens), Some(token)) => match tokens.user(token) {
+                Some(user) => Ok(shown_by(user)),
+                None => Err(RequestError::Unauthenticated("the token is not known")),
+            },
+            (_, _) if !self.secured => Ok(Caller::Local),
+            (Some(_), None) => Err(RequestError::Unauthenticated(
+                "neither a certificate nor a token was shown",
+            )),
+            (None, _) => Ok(Caller::Nobody("no certificate was shown".to_owned())),
+        }
+    }
+}
+
+/// The role that a token gives. A token proves no key, by which hosts are told from each other, so it speaks for none.
+fn shown_by(user: &User) -> Caller {
+    let User { name, groups } = user;
+    if groups.iter().any(|group| group == OPERATORS) {
+        Caller::Operator(name.clone())
+    } else {
+        Caller::Nobody(format!(
+            "the token of `{name}` gives no role: an operator's is in the group {OPERATORS}, and agents show certificates"
+        ))
     }
 }
 

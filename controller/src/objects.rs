@@ -136,7 +136,7 @@ impl ObjectsService {
 
     async fn page(&self, request: v1::ListRequest) -> Result<v1::ListResponse, RequestError> {
         let kind = wire::kind(&request.kind)?;
-        let selector = Selector::read(&request.label_selector, "")?;
+        let selector = Selector::of_labels(&request.label_selector)?;
         let query = ListQuery {
             limit: request.limit as usize,
             continue_token: request.continue_token,
@@ -161,7 +161,7 @@ fn went(removed: &Removed) -> v1::DeleteResponse {
 
 /// What a watch is about.
 fn watched(request: &v1::WatchRequest) -> Result<WatchQuery, RequestError> {
-    let selector = Selector::read(&request.label_selector, "")?;
+    let selector = Selector::of_labels(&request.label_selector)?;
     Ok(WatchQuery {
         kinds: match request.kind.as_str() {
             "" => Kind::ALL.to_vec(),
@@ -175,7 +175,6 @@ fn watched(request: &v1::WatchRequest) -> Result<WatchQuery, RequestError> {
             0 => From::Present(0),
             revision => From::After(revision),
         },
-        resumes_behind_objects: false,
     })
 }
 

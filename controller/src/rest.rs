@@ -22,6 +22,7 @@ mod objects;
 mod openapi;
 mod query;
 mod reviews;
+mod scale;
 mod table;
 mod watch;
 
@@ -34,6 +35,7 @@ use axum::middleware;
 use axum::response::Response;
 use axum::routing::{any, get, post};
 
+use crate::identity::Identifier;
 use crate::verbs::Verbs;
 use failure::Failure;
 
@@ -44,7 +46,8 @@ struct Front {
 }
 
 /// The routes, each behind the guard, beside those of gRPC. What a web page sends is refused before either.
-pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, secured: bool) -> Router {
+pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, who: Identifier) -> Router {
+    let secured = who.is_secured();
     let front = Front { verbs };
     let collection = format!("/apis/{}/{{resource}}", cellblock_schemas::API_VERSION);
     let rest = Router::new()
@@ -97,7 +100,7 @@ pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, secured: bool) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .with_state(front)
         .layer(middleware::from_fn(move |request, next| {
-            guard::guard(secured, request, next)
+            guard::guard(who.clone(), request, next)
         }));
     grpc.layer(middleware::from_fn(guard::only_grpc))
         .merge(rest)

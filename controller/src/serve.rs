@@ -1,4 +1,4 @@
-//! The listeners: what is served on them, with which certificates, and what the health service says.
+//! The listeners: what is served on them, and what the health service says.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,16 +11,16 @@ use cellblock_proto::v1::objects_server::ObjectsServer;
 use cellblock_proto::v1::visits_server::VisitsServer;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
+use tonic::transport::Server;
 use tonic::transport::server::Router;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use crate::agents::AgentsService;
 use crate::authorise::{Action, guarded};
-use crate::config::{ConfigError, TlsConfig};
 use crate::controller::StartError;
+use crate::identity::Identifier;
 use crate::objects::ObjectsService;
 use crate::running::Shared;
 use crate::verbs::Verbs;
@@ -34,16 +34,13 @@ pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// How often a connection without traffic is probed, so that an agent whose machine vanished does not hold it for ever.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// How long a connection may take to show its certificate. Who has none yet must not hold anything.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-
 /// How many requests and watches one connection may have open.
 const STREAMS_MAX: u32 = 256;
 
 /// Everything that is served to clients and agents.
 pub(crate) fn router(
     shared: &Arc<Shared>,
-    tls: Option<&TlsConfig>,
+    identifier: Identifier,
     health: HealthServer<impl Health>,
 ) -> Result<Router, StartError> {
     let mut builder = Server::builder()
@@ -51,11 +48,6 @@ pub(crate) fn router(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(STREAMS_MAX);
-    if let Some(tls) = tls {
-        builder = builder
-            .tls_config(server_tls(tls)?)
-            .map_err(StartError::Tls)?;
-    }
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -68,13 +60,13 @@ pub(crate) fn router(
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let visits = VisitsServer::new(VisitsService::new(shared.clone()))
         .max_decoding_message_size(visits::MESSAGE_BYTES_MAX);
-    let secured = tls.is_some();
-    let grpc = Routes::new(guarded(health, Action::Health, secured))
-        .add_service(guarded(reflection, Action::Reflection, secured))
-        .add_service(guarded(objects, Action::Objects, secured))
-        .add_service(guarded(agents, Action::Session, secured))
-        .add_service(guarded(visits, Action::Visit, secured));
-    let routes = rest::routes(verbs, grpc.into_axum_router(), secured);
+    let who = &identifier;
+    let grpc = Routes::new(guarded(health, Action::Health, who))
+        .add_service(guarded(reflection, Action::Reflection, who))
+        .add_service(guarded(objects, Action::Objects, who))
+        .add_service(guarded(agents, Action::Session, who))
+        .add_service(guarded(visits, Action::Visit, who));
+    let routes = rest::routes(verbs, grpc.into_axum_router(), identifier);
     Ok(builder.add_routes(routes.into()))
 }
 
@@ -124,17 +116,4 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
-}
-
-fn server_tls(tls: &TlsConfig) -> Result<ServerTlsConfig, ConfigError> {
-    let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    Ok(ServerTlsConfig::new()
-        .timeout(HANDSHAKE)
-        .identity(Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?))
-        .client_ca_root(Certificate::from_pem(read(&tls.ca)?)))
 }

@@ -37,6 +37,9 @@ pub(crate) enum RequestError {
     /// The request makes no sense.
     #[error("{0}")]
     Malformed(String),
+    /// Who asks cannot be told.
+    #[error("unauthorized: {0} (docs/operations/security.md)")]
+    Unauthenticated(&'static str),
     /// The caller may not.
     #[error("forbidden: {0} (docs/operations/security.md)")]
     Forbidden(String),
@@ -75,6 +78,9 @@ impl From<RequestError> for Status {
                 Status::unavailable(message)
             }
             RequestError::Expired(_) | RequestError::Future { .. } => expired(message),
+            RequestError::Unauthenticated(_) => {
+                explained(Code::Unauthenticated, "Unauthorized", message)
+            }
             RequestError::Forbidden(_) => explained(Code::PermissionDenied, "Forbidden", message),
             RequestError::Unvisitable(reason, _) => {
                 explained(Code::FailedPrecondition, reason, message)

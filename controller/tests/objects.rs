@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use cellblock_proto::v1;
 use cellblock_proto::v1::apply_result::Outcome;
 use cellblock_proto::v1::watch_event::Type;
+use cellblock_store::{EmbeddedOptions, EmbeddedStore, Store as _};
 use common::{
     DEADLINE, World, applied, apply, assert_code, condition, connect, get, host, jail, json_of,
     network, object, rejection, wait_for,
@@ -299,7 +300,13 @@ async fn a_watch_from_an_unknown_past_or_future_is_told_to_list_again() {
     let world = World::start().await;
     let mut objects = world.objects().await;
     applied(&mut objects, &[host("a")]).await;
-    let world = world.restart().await;
+    let forget = async |folder: &tempfile::TempDir| {
+        let options = EmbeddedOptions::new(folder.path().join("store.redb"));
+        let store = EmbeddedStore::open(options).await.expect("it is closed");
+        let newest = store.current_revision().await.expect("a revision");
+        store.compact(newest).await.expect("it knows its past");
+    };
+    let world = world.between(forget).await;
     let mut objects = world.objects().await;
     for revision in [1, 1_000_000] {
         let request = v1::WatchRequest {

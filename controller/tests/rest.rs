@@ -4,99 +4,11 @@
 mod common;
 
 use cellblock_proto::v1;
+use common::http::{APPLY, Answer, JSON, MERGE, ask, get, send, text};
 use common::{Objects, World, rejection};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 const JAILS: &str = "/apis/cellblock.dev/v1alpha1/jails";
-const JSON: &str = "application/json";
-const APPLY: &str = "application/apply-patch+yaml";
-const MERGE: &str = "application/merge-patch+json";
-
-/// An answer: the code, the headers as they came, the body.
-struct Answer {
-    code: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
-    }
-
-    /// The reason of a refusal and the fields that it names.
-    fn refusal(&self) -> (String, Vec<String>) {
-        let status = self.json();
-        assert_eq!(status["kind"], "Status", "{status}");
-        assert_eq!(status["code"], self.code, "{status}");
-        let causes = status["details"]["causes"].as_array().cloned();
-        let fields = causes.unwrap_or_default();
-        let fields = fields.iter().map(|one| text(&one["field"])).collect();
-        (text(&status["reason"]), fields)
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-/// One request over a connection of its own, by HTTP/1.1; the headers are whole lines.
-async fn ask(world: &World, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
-    let address = world.controller.address();
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-    if !headers.iter().any(|line| line.starts_with("Host:")) {
-        request += &format!("Host: {address}\r\n");
-    }
-    for line in headers {
-        request += &format!("{line}\r\n");
-    }
-    request += &format!("Content-Length: {}\r\n\r\n", body.len());
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("it reads");
-    // A body that is too large is answered before it is read.
-    let _ = stream.write_all(body.as_bytes()).await;
-    let mut read = Vec::new();
-    let _ = tokio::time::timeout(common::DEADLINE, stream.read_to_end(&mut read)).await;
-    let read = String::from_utf8_lossy(&read);
-    let (head, body) = read.split_once("\r\n\r\n").expect("an answer");
-    let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
-    Answer {
-        code: head[9..12].parse().expect("a code"),
-        head: head.to_owned(),
-        body: if chunked {
-            joined(body)
-        } else {
-            body.to_owned()
-        },
-    }
-}
-
-fn joined(mut chunks: &str) -> String {
-    let mut body = String::new();
-    while let Some((size, rest)) = chunks.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).expect("a size");
-        let Some(chunk) = rest.get(..size).filter(|_| size > 0) else {
-            break;
-        };
-        body += chunk;
-        chunks = rest[size..].trim_start_matches("\r\n");
-    }
-    body
-}
-
-async fn send(world: &World, method: &str, path: &str, media: &str, body: &Value) -> Answer {
-    let media = format!("Content-Type: {media}");
-    ask(world, method, path, &[&media], &body.to_string()).await
-}
-
-async fn get(world: &World, path: &str) -> Answer {
-    ask(world, "GET", path, &[], "").await
-}
 
 fn jail(name: &str, role: &str) -> Value {
     json!({
@@ -444,7 +356,8 @@ async fn senseless_requests_are_answered_as_by_kube_apiserver() {
     let world = World::start().await;
     for (path, code, reason) in [
         ("?labelSelector=a%3D%3D%3Db", 400, "BadRequest"),
-        ("?fieldSelector=spec.host%3Da", 400, "BadRequest"),
+        ("?fieldSelector=spec.root%3Da", 400, "BadRequest"),
+        ("?resourceVersion=99999999", 504, "Timeout"),
         ("?watch=1&resourceVersion=99999999", 410, "Expired"),
         ("?watch=1&resourceVersion=elsewhere", 422, "Invalid"),
         ("?resourceVersion=elsewhere", 422, "Invalid"),
@@ -564,8 +477,8 @@ async fn everything_is_discovered() {
     assert_eq!(get(&world, "/version").await.json()["major"], "1");
     let listed = get(&world, "/apis/cellblock.dev/v1alpha1").await.json();
     let resources = listed["resources"].as_array().expect("resources");
-    // Five kinds, each with its status.
-    assert_eq!(resources.len(), 10, "{listed}");
+    // Five kinds, each with its status, and one that has a number.
+    assert_eq!(resources.len(), 11, "{listed}");
     assert!(resources.iter().all(|one| one["namespaced"] == false));
     let sets = resources.iter().find(|one| one["name"] == "jailsets");
     let sets = sets.expect("sets of jails");

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_controller::{AgentTiming, Config, Controller, TlsConfig};
@@ -10,13 +12,20 @@ use cellblock_proto::v1::agent_message::Message as Said;
 use cellblock_proto::v1::agents_client::AgentsClient;
 use cellblock_proto::v1::controller_message::Message as Heard;
 use cellblock_proto::v1::objects_client::ObjectsClient;
+use common::http::{Answer, ask_over};
 use common::{
     DEADLINE, World, applied, assert_code, channel, get, host, json_of, object, rejection, start,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::{Service as _, http};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic::{Code, Status, Streaming};
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -70,6 +79,73 @@ impl Pki {
     }
 }
 
+/// A client of the REST front with certificates: what it says of protocols, and of itself.
+async fn tls_stream(
+    secured: &Secured,
+    pair: Option<&Pair>,
+    protocols: &[&[u8]],
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(secured.pki.authority.pem().as_bytes());
+    roots.add(authority.expect("PEM")).expect("an authority");
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("protocols")
+        .with_root_certificates(roots);
+    let mut config = match pair {
+        Some((certificate, key)) => {
+            let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("PEM");
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
+            builder
+                .with_client_auth_cert(vec![certificate], key)
+                .expect("they fit")
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = protocols.iter().map(|one| one.to_vec()).collect();
+    let stream = TcpStream::connect(secured.controller.address())
+        .await
+        .expect("it listens");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connector = TlsConnector::from(Arc::new(config));
+    connector
+        .connect(name, stream)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// One request by HTTP/1.1.
+async fn rest(
+    secured: &Secured,
+    pair: Option<&Pair>,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> Answer {
+    let stream = tls_stream(secured, pair, &[b"http/1.1"])
+        .await
+        .expect("a handshake");
+    ask_over(stream, "localhost", method, path, headers, body).await
+}
+
+/// The code of a request by HTTP/2.
+async fn code_over_http2(secured: &Secured, pair: &Pair, path: &str) -> u16 {
+    let mut channel = secured.channel(Some(pair)).await.expect("one of ours");
+    let request = http::Request::get(path).body(tonic::body::Body::empty());
+    std::future::poll_fn(|context| channel.poll_ready(context))
+        .await
+        .expect("it is ready");
+    let answer = channel
+        .call(request.expect("a request"))
+        .await
+        .expect("an answer");
+    answer.status().as_u16()
+}
+
+const JAILS: &str = "/apis/cellblock.dev/v1alpha1/jails";
+
 /// A controller with certificates.
 struct Secured {
     pki: Pki,
@@ -79,6 +155,11 @@ struct Secured {
 
 impl Secured {
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// With a file of tokens of this text.
+    async fn start_with(tokens: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let pki = Pki::new();
         let (certificate, key) = pki.server("localhost");
@@ -97,8 +178,15 @@ impl Secured {
             start_grace: Duration::from_millis(100),
             ..AgentTiming::default()
         };
+        let token_file = tokens.map(|text| {
+            let path = written("tokens.csv", text);
+            let only_ours = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&path, only_ours).expect("it is ours");
+            path
+        });
         let config = Config {
             tls: Some(tls),
+            token_file,
             timing,
             ..Config::embedded(folder.path().join("store.redb"))
         };
@@ -367,4 +455,182 @@ async fn a_message_beyond_the_limit_is_refused_with_the_limit() {
             .contains(&cellblock_controller::MESSAGE_BYTES_MAX.to_string()),
         "{status:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rest_asks_for_certificates_over_both_versions_of_http() {
+    let secured = Secured::start().await;
+    let operator = secured.pki.operator();
+    let agent = secured.pki.client("cellblock:host:a", &[]);
+    let nobody = secured.pki.client("nobody", &[]);
+    for (pair, path, code) in [
+        (&operator, JAILS, 200),
+        (&operator, "/apis", 200),
+        (&operator, "/nowhere", 404),
+        (&agent, JAILS, 403),
+        (&agent, "/openapi/v2", 403),
+        (&agent, "/healthz", 200),
+        (&nobody, JAILS, 403),
+        (&nobody, "/healthz", 403),
+    ] {
+        let answer = rest(&secured, Some(pair), "GET", path, &[], "").await;
+        assert_eq!(answer.code, code, "HTTP/1.1 {path}: {}", answer.body);
+        if code == 403 {
+            assert_eq!(answer.refusal().0, "Forbidden");
+        }
+        assert_eq!(
+            code_over_http2(&secured, pair, path).await,
+            code,
+            "HTTP/2 {path}"
+        );
+    }
+    // A token is no certificate where no tokens are known.
+    for headers in [&[][..], &["Authorization: Bearer s3cret"]] {
+        let refused = match tls_stream(&secured, None, &[b"http/1.1"]).await {
+            Err(_) => true,
+            // With TLS 1.3 a client hears of it when it first reads.
+            Ok(mut stream) => {
+                use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+                let request = format!(
+                    "GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n\r\n",
+                    headers.join("\r\n")
+                );
+                let _ = stream.write_all(request.as_bytes()).await;
+                stream.read_u8().await.is_err()
+            }
+        };
+        assert!(refused, "nobody is served without a certificate");
+    }
+    // What is offered counts; who says nothing is understood as well.
+    for (protocols, chosen) in [
+        (&[&b"h2"[..], b"http/1.1"][..], Some(&b"h2"[..])),
+        (&[&b"http/1.1"[..]][..], Some(&b"http/1.1"[..])),
+        (&[][..], None),
+    ] {
+        let stream = tls_stream(&secured, Some(&operator), protocols)
+            .await
+            .expect("a handshake");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), chosen);
+    }
+    let answer = ask_over(
+        tls_stream(&secured, Some(&operator), &[])
+            .await
+            .expect("a handshake"),
+        "localhost",
+        "GET",
+        "/version",
+        &[],
+        "",
+    );
+    assert_eq!(answer.await.code, 200);
+}
+
+const TOKENS: &str =
+    "s3cret,tom,1,\"cellblock:operators,others\"\nplain,ci,2\nhost,cellblock:host:a,3\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_say_who_asks_over_both_wires() {
+    let secured = Secured::start_with(Some(TOKENS)).await;
+    let operator = secured.pki.operator();
+    for (token, code) in [
+        ("Bearer s3cret", 200),
+        ("bearer s3cret", 200),
+        ("Bearer plain", 403),
+        ("Bearer host", 403),
+        ("Bearer wrong", 401),
+        ("Bearer s3cre", 401),
+        ("Basic s3cret", 401),
+        ("", 401),
+    ] {
+        let header = format!("Authorization: {token}");
+        let headers: &[&str] = if token.is_empty() { &[] } else { &[&header] };
+        let answer = rest(&secured, None, "GET", JAILS, headers, "").await;
+        assert_eq!(answer.code, code, "{token}: {}", answer.body);
+        if code == 401 {
+            let status = answer.json();
+            assert_eq!(
+                (&status["reason"], &status["message"]),
+                (&json!("Unauthorized"), &json!("Unauthorized"))
+            );
+        }
+        let mut objects = ObjectsClient::new(secured.channel(None).await.expect("no certificate"));
+        let mut request = tonic::Request::new(v1::VersionRequest {});
+        if !token.is_empty() {
+            let token = token.parse().expect("a header");
+            request.metadata_mut().insert("authorization", token);
+        }
+        let expected = match code {
+            200 => Code::Ok,
+            403 => Code::PermissionDenied,
+            _ => Code::Unauthenticated,
+        };
+        let code = objects
+            .version(request)
+            .await
+            .map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_eq!(code, expected, "{token}");
+    }
+    // A token speaks for no host, whatever it is named.
+    let mut agents = AgentsClient::new(secured.channel(None).await.expect("no certificate"));
+    let mut request = tonic::Request::new(tokio_stream::iter(Vec::<v1::AgentMessage>::new()));
+    let token = "Bearer host".parse().expect("a header");
+    request.metadata_mut().insert("authorization", token);
+    assert_code(agents.session(request).await, Code::PermissionDenied);
+    // A certificate counts before a token.
+    let header = ["Authorization: Bearer wrong"];
+    let answer = rest(&secured, Some(&operator), "GET", JAILS, &header, "").await;
+    assert_eq!(answer.code, 200, "{}", answer.body);
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let headers = [
+        "Authorization: Bearer s3cret",
+        "Content-Type: application/json",
+    ];
+    let review = rest(&secured, None, "POST", path, &headers, "{}")
+        .await
+        .json();
+    assert_eq!(review["status"]["userInfo"]["username"], "tom");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_opens_ten_thousand_watches_is_bounded() {
+    let secured = Secured::start().await;
+    let operator = secured.pki.operator();
+    let mut open = Vec::new();
+    let mut refused = 0;
+    // A connection takes 256 at once, and what one identity may have is a thousand.
+    for _ in 0..6 {
+        let objects = secured.objects(&operator).await;
+        for _ in 0..200 {
+            let request = v1::WatchRequest {
+                kind: "Host".to_owned(),
+                ..v1::WatchRequest::default()
+            };
+            match objects.clone().watch(request).await {
+                Ok(watch) => open.push(watch),
+                Err(status) => {
+                    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert_eq!((open.len(), refused), (1_000, 200));
+    let path = format!("{JAILS}?watch=true");
+    let answer = rest(&secured, Some(&operator), "GET", &path, &[], "").await;
+    assert_eq!(
+        (answer.code, answer.refusal().0.as_str()),
+        (429, "TooManyRequests")
+    );
+    // Everything else is answered all the same, and somebody else's watch too.
+    let answer = rest(&secured, Some(&operator), "GET", JAILS, &[], "").await;
+    assert_eq!(answer.code, 200);
+    let other = secured.pki.client("otto", &["cellblock:operators"]);
+    let path = format!("{JAILS}?watch=true&timeoutSeconds=1");
+    assert_eq!(
+        rest(&secured, Some(&other), "GET", &path, &[], "")
+            .await
+            .code,
+        200
+    );
+    drop(open);
 }

@@ -75,6 +75,18 @@ pub fn drop_unknown(kind: Kind, document: &mut Value) -> Vec<String> {
     dropped
 }
 
+/// The same for a document of which only the status counts.
+pub fn drop_unknown_in_status(kind: Kind, document: &mut Value) -> Vec<String> {
+    let root = json_schema(kind);
+    let mut dropped = Vec::new();
+    if let Some(status) = document.get_mut("status") {
+        let schema = member(resolve(root, root), "status");
+        let place = Place::Field(&Place::Root, "status");
+        drop_in(root, schema, status, place, &mut dropped);
+    }
+    dropped
+}
+
 fn drop_in(
     root: &Value,
     schema: &Value,

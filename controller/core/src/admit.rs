@@ -383,6 +383,22 @@ pub fn without_unknown(
         return Ok((request, Vec::new()));
     }
     let dropped = match &mut request {
+        Request::Apply {
+            kind,
+            document,
+            through: Through::Status,
+            ..
+        }
+        | Request::Update {
+            kind,
+            document,
+            through: Through::Status,
+            ..
+        } => {
+            let name = document.pointer("/metadata/name").and_then(Value::as_str);
+            spec::measure(*kind, name.unwrap_or_default(), document)?;
+            part::drop_unknown_in_status(*kind, document)
+        }
         Request::Apply { kind, document, .. }
         | Request::Create { kind, document, .. }
         | Request::Update { kind, document, .. } => {

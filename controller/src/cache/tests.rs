@@ -34,7 +34,7 @@ fn filled(revisions: std::ops::RangeInclusive<u64>) -> Cache {
 #[test]
 fn a_subscription_has_everything_after_its_revision_once() {
     let cache = filled(1..=5);
-    let mut subscription = cache.subscribe(3).expect("known");
+    let mut subscription = cache.subscribe(3, |_| false).expect("known");
     cache.apply(6, vec![put(6, 0)]);
     let missed: Vec<_> = subscription
         .missed
@@ -57,21 +57,27 @@ fn a_transaction_that_only_moves_claims_is_progress_without_a_batch() {
     let cache = filled(1..=1);
     cache.progress(9);
     assert_eq!(cache.index().revision(), 9);
-    assert!(cache.subscribe(1).expect("known").missed.is_empty());
+    assert!(
+        cache
+            .subscribe(1, |_| false)
+            .expect("known")
+            .missed
+            .is_empty()
+    );
 }
 
 #[test]
 fn history_is_bounded_in_number() {
     let cache = filled(1..=HISTORY_BATCHES_MAX as u64 + 10);
     assert_eq!(
-        cache.subscribe(9).err(),
+        cache.subscribe(9, |_| false).err(),
         Some(Expired {
             asked: 9,
             oldest: 10
         })
     );
     assert_eq!(
-        cache.subscribe(10).expect("known").missed.len(),
+        cache.subscribe(10, |_| false).expect("known").missed.len(),
         HISTORY_BATCHES_MAX
     );
 }
@@ -82,7 +88,11 @@ fn history_is_bounded_in_bytes() {
     for revision in 2..=200 {
         cache.apply(revision, vec![put(revision, 1 << 20)]);
     }
-    let oldest = cache.subscribe(1).err().expect("long gone").oldest;
+    let oldest = cache
+        .subscribe(1, |_| false)
+        .err()
+        .expect("long gone")
+        .oldest;
     let kept = 200 - oldest;
     assert!((60..=64).contains(&kept), "{kept} MiB are kept");
 }
@@ -90,7 +100,7 @@ fn history_is_bounded_in_bytes() {
 #[test]
 fn a_reader_that_is_too_far_behind_is_cut_off() {
     let cache = filled(1..=1);
-    let mut subscription = cache.subscribe(1).expect("known");
+    let mut subscription = cache.subscribe(1, |_| false).expect("known");
     for revision in 2..=BEHIND_MAX as u64 + 3 {
         cache.apply(revision, vec![put(revision, 0)]);
     }
@@ -103,7 +113,7 @@ fn a_reader_that_is_too_far_behind_is_cut_off() {
 #[test]
 fn a_snapshot_in_place_of_history_forgets_the_past() {
     let cache = filled(1..=5);
-    let mut subscription = cache.subscribe(5).expect("known");
+    let mut subscription = cache.subscribe(5, |_| false).expect("known");
     cache.replace(9, Vec::new());
     // Who is connected sees the difference; who was away has to list again.
     assert_eq!(
@@ -115,7 +125,7 @@ fn a_snapshot_in_place_of_history_forgets_the_past() {
         9
     );
     assert_eq!(
-        cache.subscribe(5).err(),
+        cache.subscribe(5, |_| false).err(),
         Some(Expired {
             asked: 5,
             oldest: 9
@@ -140,7 +150,7 @@ fn who_may_have_read_a_part_of_a_transaction_gets_it_again() {
     cache.apply(3, vec![put(3, 0)]);
     let several = |batch: &Batch| batch.events.len() > 1;
     let missed = |after| {
-        let subscription = cache.subscribe_again(after, several).expect("known");
+        let subscription = cache.subscribe(after, several).expect("known");
         let revisions = subscription.missed.iter().map(|batch| batch.revision);
         revisions.collect::<Vec<_>>()
     };

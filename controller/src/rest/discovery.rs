@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use super::failure::{self, Failure};
 use super::media::{self, As, Form};
-use super::{Front, events, reviews};
+use super::{Front, events, reviews, scale};
 
 /// The release of Kubernetes whose API this front follows. Its minor number is what kubectl compares with its own.
 const KUBERNETES: [&str; 2] = ["1", "36"];
 
 /// What can be done to every kind.
-const VERBS: [&str; 8] = [
+pub(super) const VERBS: [&str; 8] = [
     "create",
     "delete",
     "deletecollection",
@@ -28,8 +28,8 @@ const VERBS: [&str; 8] = [
     "watch",
 ];
 
-/// What can be done to a status.
-const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
+/// What can be done to a status, or a scale.
+pub(super) const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 
 type Answer = Result<Response<Body>, Response<Body>>;
 
@@ -264,6 +264,10 @@ impl Group {
 }
 
 impl Resource {
+    fn has_scale(&self) -> bool {
+        Kind::from_name(self.kind).is_some_and(scale::has)
+    }
+
     fn listed(&self) -> Vec<Value> {
         let mut resource = json!({
             "name": self.plural,
@@ -287,7 +291,21 @@ impl Resource {
                 "verbs": STATUS_VERBS,
             })
         });
-        std::iter::once(resource).chain(status).collect()
+        let scale = self.has_scale().then(|| {
+            json!({
+                "name": format!("{}/{}", self.plural, scale::NAME),
+                "singularName": "",
+                "namespaced": false,
+                "group": scale::GROUP,
+                "version": scale::VERSION,
+                "kind": scale::KIND,
+                "verbs": STATUS_VERBS,
+            })
+        });
+        std::iter::once(resource)
+            .chain(status)
+            .chain(scale)
+            .collect()
     }
 
     fn aggregated(&self, group: &Group) -> Value {
@@ -305,12 +323,18 @@ impl Resource {
         if !self.short_names.is_empty() {
             resource["shortNames"] = json!(self.short_names);
         }
+        let below = |name: &str, kind: Value| json!({"subresource": name, "responseKind": kind, "verbs": STATUS_VERBS});
+        let mut subresources = Vec::new();
         if self.has_status {
-            resource["subresources"] = json!([{
-                "subresource": "status",
-                "responseKind": kind,
-                "verbs": STATUS_VERBS,
-            }]);
+            subresources.push(below("status", kind));
+        }
+        if self.has_scale() {
+            let kind =
+                json!({"group": scale::GROUP, "version": scale::VERSION, "kind": scale::KIND});
+            subresources.push(below(scale::NAME, kind));
+        }
+        if !subresources.is_empty() {
+            resource["subresources"] = subresources.into();
         }
         resource
     }

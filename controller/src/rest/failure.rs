@@ -15,6 +15,28 @@ use crate::writer::WriteError;
 /// When a client that was told to come back may do so, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// What is served where a method was tried that is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Served {
+    /// It is not said.
+    Unsaid,
+    Collection,
+    Single,
+    /// What is below an object.
+    Subresource,
+}
+
+impl Served {
+    fn methods(self) -> Option<&'static str> {
+        match self {
+            Self::Unsaid => None,
+            Self::Collection => Some("GET, POST, DELETE"),
+            Self::Single => Some("GET, PUT, PATCH, DELETE"),
+            Self::Subresource => Some("GET, PUT, PATCH"),
+        }
+    }
+}
+
 /// A refusal.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failure {
@@ -22,6 +44,7 @@ pub(super) struct Failure {
     reason: &'static str,
     message: String,
     details: Value,
+    served: Served,
 }
 
 impl Failure {
@@ -31,6 +54,7 @@ impl Failure {
             reason,
             message: message.into(),
             details: json!({}),
+            served: Served::Unsaid,
         }
     }
 
@@ -48,10 +72,18 @@ impl Failure {
         failure
     }
 
-    /// Something is served there, and not by that method.
+    /// Something is served there, and not by that method: `HEAD` and `OPTIONS` are none of an object, as with kube-apiserver.
     pub(super) fn not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    }
+
+    /// The same, with the methods that are served.
+    pub(super) fn only(served: Served) -> Self {
+        Self {
+            served,
+            ..Self::not_allowed()
+        }
     }
 
     /// The request makes no sense.
@@ -68,6 +100,21 @@ impl Failure {
     pub(super) fn not_acceptable(known: &str) -> Self {
         let message = format!("only the following media types are accepted: {known}");
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
+    }
+
+    /// A list cannot be given. Of a revision that has not happened it says, other than a watch, that it took too long
+    /// (kubernetes/apiserver, `pkg/storage/errors.go`, `NewTooLargeResourceVersionError`): its client lists without one then.
+    pub(super) fn of_list(error: RequestError) -> Self {
+        let RequestError::Future { asked, newest } = error else {
+            return Self::from(error);
+        };
+        let message = format!("Timeout: Too large resource version: {asked}, current: {newest}");
+        let mut failure = Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message);
+        failure.details = json!({"causes": [{
+            "reason": "ResourceVersionTooLarge",
+            "message": "Too large resource version",
+        }]});
+        failure.retry()
     }
 
     /// The body is of a form that is not read.
@@ -138,6 +185,12 @@ impl From<Failure> for Response<Body> {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        if failure.code == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(methods) = failure.served.methods() {
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+        }
         if let Some(seconds) = failure.details["retryAfterSeconds"].as_u64() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -172,6 +225,10 @@ impl From<RequestError> for Failure {
             | RequestError::NotReady(_)
             | RequestError::ShuttingDown => unavailable(message),
             RequestError::Expired(_) | RequestError::Future { .. } => expired(message),
+            // No more than that, as with kube-apiserver; the log has the reason.
+            RequestError::Unauthenticated(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
+            }
             RequestError::Forbidden(_) => Self::forbidden(message),
             RequestError::Unvisitable(..) | RequestError::VisitRefused(..) => {
                 Self::new(StatusCode::CONFLICT, "Conflict", message)

@@ -12,26 +12,28 @@ use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
 use super::failure::Failure;
 use crate::authorise::{Action, authorise};
-use crate::identity::identify;
+use crate::identity::Identifier;
 use crate::telemetry;
 
 /// Lets in who may.
-pub(super) async fn guard(secured: bool, mut request: Request, next: Next) -> Response {
+pub(super) async fn guard(who: Identifier, mut request: Request, next: Next) -> Response {
     let connection = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+    let address = connection.and_then(|connection| connection.get_ref().remote_addr());
     let certificates = connection.and_then(TlsConnectInfo::peer_certs);
-    let caller = identify(
-        secured,
-        certificates
-            .as_ref()
-            .map_or(&[][..], |certs| certs.as_slice()),
-    );
+    let certificates = certificates.as_ref();
+    let certificates = certificates.map_or(&[][..], |certs| certs.as_slice());
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    let authorization = authorization.and_then(|said| said.to_str().ok());
     let action = action(request.uri().path());
-    if let Err(error) = authorise(&caller, action) {
-        let failure = Failure::from(error);
-        metrics::counter!("cellblock_forbidden_total").increment(1);
-        tracing::warn!(?action, failure = %failure.status()["message"], "forbidden");
-        return failure.into();
-    }
+    let caller = who.identify(certificates, authorization);
+    let caller = match caller.and_then(|caller| authorise(&caller, action).map(|()| caller)) {
+        Ok(caller) => caller,
+        Err(error) => {
+            metrics::counter!("cellblock_forbidden_total").increment(1);
+            tracing::warn!(?address, ?action, "{error}");
+            return Failure::from(error).into();
+        }
+    };
     if percent_decode_str(request.uri().path())
         .decode_utf8()
         .is_err()

@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{self, Media};
-use super::failure::{self, Failure};
+use super::failure::{self, Failure, Served};
 use super::media::{self, As, Form, Text};
-use super::query::Query;
-use super::{Front, table, watch};
+use super::query::{Query, Write};
+use super::{Front, scale, table, watch};
 use crate::identity::Caller;
 use crate::status::RequestError;
 use crate::verbs::{Done, ListQuery, PAGE_BYTES_MAX, Removal};
@@ -28,14 +28,14 @@ const REMOVE_AT_ONCE: usize = 500;
 type Answer = Result<Response<Body>, Response<Body>>;
 
 /// A request, taken apart.
-struct Asked {
-    front: Front,
-    kind: Kind,
+pub(super) struct Asked {
+    pub(super) front: Front,
+    pub(super) kind: Kind,
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     caller: Caller,
-    body: Body,
+    pub(super) body: Body,
 }
 
 impl Asked {
@@ -70,7 +70,7 @@ pub(super) async fn collection(
         Method::GET => list(asked, &query).await,
         Method::POST => create(asked, &query).await,
         Method::DELETE => delete_collection(asked, &query).await,
-        _ => Err(Failure::not_allowed().into()),
+        _ => Err(Failure::only(Served::Collection).into()),
     }
 }
 
@@ -89,26 +89,34 @@ pub(super) async fn single(
         Method::PUT => update(asked, &query, &name, Through::Object).await,
         Method::PATCH => patch(asked, &query, &name, Through::Object).await,
         Method::DELETE => delete(asked, &query, name).await,
-        _ => Err(Failure::not_allowed().into()),
+        _ => Err(Failure::only(Served::Single).into()),
     }
 }
 
-/// `/apis/GROUP/VERSION/RESOURCE/NAME/status`.
+/// `/apis/GROUP/VERSION/RESOURCE/NAME/status`, and `…/scale` of what has a number.
 pub(super) async fn subresource(
     State(front): State<Front>,
     Path((resource, name, subresource)): Path<(String, String, String)>,
     request: Request,
 ) -> Answer {
     let asked = Asked::of(front, &resource, request)?;
+    let query = Query::read(&asked.uri)?;
+    if subresource == scale::NAME && scale::has(asked.kind) {
+        return match asked.method {
+            Method::GET => Ok(scale::get(&asked, &name)?),
+            Method::PUT => scale::update(asked, &query, name).await,
+            Method::PATCH => scale::patch(asked, &query, name).await,
+            _ => Err(Failure::only(Served::Subresource).into()),
+        };
+    }
     if subresource != "status" {
         return Err(Failure::no_such_path().into());
     }
-    let query = Query::read(&asked.uri)?;
     match asked.method {
         Method::GET => get(asked, &name).await,
         Method::PUT => update(asked, &query, &name, Through::Status).await,
         Method::PATCH => patch(asked, &query, &name, Through::Status).await,
-        _ => Err(Failure::not_allowed().into()),
+        _ => Err(Failure::only(Served::Subresource).into()),
     }
 }
 
@@ -143,7 +151,7 @@ async fn get(asked: Asked, name: &str) -> Answer {
 async fn list(asked: Asked, query: &Query) -> Answer {
     let form = Form::wanted(&asked.headers)?;
     let listed = asked.front.verbs.list(query.list(asked.kind)?).await;
-    let listed = listed.map_err(Failure::from)?;
+    let listed = listed.map_err(Failure::of_list)?;
     let documents = listed
         .entries
         .iter()
@@ -184,12 +192,8 @@ async fn create(asked: Asked, query: &Query) -> Answer {
         document,
         manager: write.manager(&asked.headers),
     };
-    let done = asked
-        .front
-        .verbs
-        .write(wanted, write.validation, write.dry_run);
-    let done = done.await.map_err(Failure::from)?;
-    Ok(written(&form, query, &done, warnings))
+    let asked = (&asked.front, query, &form);
+    writes(asked, &write, wanted, warnings).await
 }
 
 async fn update(asked: Asked, query: &Query, name: &str, through: Through) -> Answer {
@@ -205,12 +209,8 @@ async fn update(asked: Asked, query: &Query, name: &str, through: Through) -> An
         through,
         manager: write.manager(&asked.headers),
     };
-    let done = asked
-        .front
-        .verbs
-        .write(wanted, write.validation, write.dry_run);
-    let done = done.await.map_err(Failure::from)?;
-    Ok(written(&form, query, &done, warnings))
+    let asked = (&asked.front, query, &form);
+    writes(asked, &write, wanted, warnings).await
 }
 
 async fn patch(asked: Asked, query: &Query, name: &str, through: Through) -> Answer {
@@ -258,12 +258,8 @@ async fn patch(asked: Asked, query: &Query, name: &str, through: Through) -> Ans
         Media::JsonPatch => changed(Patch::Json(document)),
         Media::MergePatch | Media::Json | Media::Yaml => changed(Patch::Merge(document)),
     };
-    let done = asked
-        .front
-        .verbs
-        .write(wanted, write.validation, write.dry_run);
-    let done = done.await.map_err(Failure::from)?;
-    Ok(written(&form, query, &done, warnings))
+    let asked = (&asked.front, query, &form);
+    writes(asked, &write, wanted, warnings).await
 }
 
 /// What a removal is told by its body, as Kubernetes' `DeleteOptions` have it. What is not understood is refused, for it may be what
@@ -438,7 +434,7 @@ async fn delete_collection(asked: Asked, query: &Query) -> Answer {
             .verbs
             .list(page.clone())
             .await
-            .map_err(Failure::from)?;
+            .map_err(Failure::of_list)?;
         for entry in &listed.entries {
             let removal = Removal {
                 kind,
@@ -502,6 +498,18 @@ fn fits(kind: Kind, document: &mut Value, name: Option<&str>) -> Result<(), Fail
             "the name of the object ({said}) does not match the name on the URL ({name})"
         ))),
     }
+}
+
+/// Has a write done and answers it; `warnings` are those of its body.
+async fn writes(
+    (front, query, form): (&Front, &Query, &Form),
+    write: &Write,
+    wanted: Wanted,
+    warnings: Vec<String>,
+) -> Answer {
+    let done = front.verbs.write(wanted, write.validation, write.dry_run);
+    let done = done.await.map_err(Failure::from)?;
+    Ok(written(form, query, &done, warnings))
 }
 
 /// The answer to a write.

@@ -1,16 +1,51 @@
 //! OpenAPI documents out of the kinds' JSON Schemas: what `kubectl explain` shows, and by which kubectl sees what a path takes.
 
+mod gnostic;
+
+use std::sync::LazyLock;
+
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{HeaderMap, Response, StatusCode, header};
+use bytes::Bytes;
 use cellblock_schemas::{Kind, json_schema};
+use prost::Message as _;
 use serde_json::{Map, Value, json};
 
 use super::discovery::version_of_kinds;
 use super::failure::{self, Failure};
 use super::media;
 
+/// The form of version 2 in protobuf, and its name of before, which is no media type (kubernetes/kube-openapi,
+/// `pkg/handler/handler.go`, `subTypeProtobuf` and `subTypeProtobufDeprecated`).
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const PROTOBUF_DEPRECATED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// The forms of patches.
+const PATCHES: [&str; 3] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
 type Answer = Result<Response<Body>, Response<Body>>;
+
+/// The two editions of OpenAPI that are served; what is said in them is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edition {
+    V2,
+    V3,
+}
+
+impl Edition {
+    /// A reference to the schema of that name.
+    fn reference(self, name: &str) -> String {
+        match self {
+            Self::V2 => format!("#/definitions/{name}"),
+            Self::V3 => format!("#/components/schemas/{name}"),
+        }
+    }
+}
 
 /// `GET /openapi/v3`: which documents there are.
 pub(super) async fn index() -> Response<Body> {
@@ -27,31 +62,57 @@ pub(super) async fn document(Path(path): Path<String>) -> Answer {
     Ok(media::json(&json!({
         "openapi": "3.0.0",
         "info": info(),
-        "paths": paths(&|kind| json!({"$ref": format!("#/components/schemas/{}", name_of(kind, kind.as_str()))})),
-        "components": {"schemas": schemas("#/components/schemas/")},
+        "paths": paths(Edition::V3),
+        "components": {"schemas": schemas(Edition::V3)},
     })))
 }
 
-/// `GET /openapi/v2`, as JSON. Programs of before Kubernetes 1.27 ask for nothing but protobuf, which is not served.
+/// `GET /openapi/v2`. Programs of before Kubernetes 1.27 ask for nothing but protobuf (client-go, `discovery/discovery_client.go`,
+/// `OpenAPISchema`).
 pub(super) async fn v2(headers: HeaderMap) -> Answer {
-    let accepts = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
-    let takes_json =
-        accepts.is_none_or(|accepts| accepts.contains("json") || accepts.contains("*/*"));
-    if !takes_json {
-        return Err(Failure::not_acceptable("application/json").into());
+    static DOCUMENT: LazyLock<(Bytes, Bytes)> = LazyLock::new(|| {
+        let document = swagger();
+        let protobuf = gnostic::Document::of(&document).encode_to_vec();
+        (document.to_string().into(), protobuf.into())
+    });
+    let (json, protobuf) = &*DOCUMENT;
+    match Version2::wanted(&headers) {
+        Some(Version2::Json) => Ok(media::raw(StatusCode::OK, "application/json", json.clone())),
+        Some(Version2::Protobuf) => Ok(media::raw(StatusCode::OK, PROTOBUF, protobuf.clone())),
+        None => Err(Failure::not_acceptable(&format!("application/json, {PROTOBUF}")).into()),
     }
-    Ok(media::answer(
-        StatusCode::OK,
-        media::Text::Json,
-        &json!({
-            "swagger": "2.0",
-            "info": info(),
-            "paths": {},
-            "definitions": schemas("#/definitions/"),
-        }),
-    ))
+}
+
+/// The forms in which there is a document of version 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version2 {
+    Json,
+    Protobuf,
+}
+
+impl Version2 {
+    /// The first of `Accept` that there is (kubernetes/kube-openapi, `pkg/handler/handler.go`); JSON without any preference.
+    fn wanted(headers: &HeaderMap) -> Option<Self> {
+        let accepts = headers.get(header::ACCEPT);
+        let Some(accepts) = accepts.and_then(|value| value.to_str().ok()) else {
+            return Some(Self::Json);
+        };
+        let mut clauses = accepts.split(',');
+        clauses.find_map(|clause| match clause.split(';').next()?.trim() {
+            "application/json" | "application/*" | "*/*" => Some(Self::Json),
+            PROTOBUF | PROTOBUF_DEPRECATED => Some(Self::Protobuf),
+            _ => None,
+        })
+    }
+}
+
+fn swagger() -> Value {
+    json!({
+        "swagger": "2.0",
+        "info": info(),
+        "paths": paths(Edition::V2),
+        "definitions": schemas(Edition::V2),
+    })
 }
 
 fn info() -> Value {
@@ -73,7 +134,7 @@ fn name_of(kind: Kind, name: &str) -> String {
     }
 }
 
-fn schemas(prefix: &str) -> Map<String, Value> {
+fn schemas(edition: Edition) -> Map<String, Value> {
     let mut schemas = Map::new();
     for kind in Kind::ALL {
         let mut whole = json_schema(kind).clone();
@@ -82,11 +143,11 @@ fn schemas(prefix: &str) -> Map<String, Value> {
             .and_then(|whole| whole.shift_remove("$defs"));
         if let Some(Value::Object(types)) = types {
             for (name, mut schema) in types {
-                rewrite(kind, prefix, &mut schema);
+                rewrite(kind, edition, &mut schema);
                 schemas.insert(name_of(kind, &name), schema);
             }
         }
-        rewrite(kind, prefix, &mut whole);
+        rewrite(kind, edition, &mut whole);
         if let Some(whole) = whole.as_object_mut() {
             whole.shift_remove("$schema");
             whole.shift_remove("title");
@@ -96,61 +157,48 @@ fn schemas(prefix: &str) -> Map<String, Value> {
     schemas
 }
 
-/// Brings a JSON Schema into what OpenAPI knows: references by their new names, and beside a reference nothing but a
-/// description, in an `allOf` as Kubernetes' own documents have it.
-fn rewrite(kind: Kind, prefix: &str, schema: &mut Value) {
+/// Brings a JSON Schema into what OpenAPI knows, as Kubernetes' own documents have it. References go by their new names. What
+/// stands beside one is a description: next to it in version 2, in version 3 around an `allOf`. In version 2 what is a number
+/// or a text is a text of the format `int-or-string`, as its readers know no `anyOf`.
+fn rewrite(kind: Kind, edition: Edition, schema: &mut Value) {
     match schema {
         Value::Object(members) => {
             for value in members.values_mut() {
-                rewrite(kind, prefix, value);
+                rewrite(kind, edition, value);
+            }
+            if edition == Edition::V2 && members.shift_remove("anyOf").is_some() {
+                members.insert("type".to_owned(), "string".into());
+                members.insert("format".to_owned(), "int-or-string".into());
             }
             let target = members.get("$ref").and_then(Value::as_str);
             let target = target.and_then(|target| target.strip_prefix("#/$defs/"));
             if let Some(target) = target {
-                let reference = json!({"$ref": format!("{prefix}{}", name_of(kind, target))});
-                members.shift_remove("$ref");
-                members.insert("allOf".to_owned(), json!([reference]));
+                let reference = json!(edition.reference(&name_of(kind, target)));
+                match edition {
+                    Edition::V2 => {
+                        members.retain(|name, _| name == "description" || name.starts_with("x-"));
+                        members.insert("$ref".to_owned(), reference);
+                    }
+                    Edition::V3 => {
+                        members.shift_remove("$ref");
+                        members.insert("allOf".to_owned(), json!([{"$ref": reference}]));
+                    }
+                }
             }
         }
         Value::Array(items) => items
             .iter_mut()
-            .for_each(|item| rewrite(kind, prefix, item)),
+            .for_each(|item| rewrite(kind, edition, item)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
 /// The paths with what kubectl looks for in them: the kind behind each (`kubectl explain`), the forms of patches
 /// (`kubectl apply`), and which writes take `dryRun` and `fieldValidation`.
-fn paths(reference: &dyn Fn(Kind) -> Value) -> Map<String, Value> {
+fn paths(edition: Edition) -> Map<String, Value> {
     let mut paths = Map::new();
     for kind in Kind::ALL {
-        let operation = |action: &str, options: &[&str], patches: bool| {
-            let parameters: Vec<Value> = options
-                .iter()
-                .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}))
-                .collect();
-            let mut operation = json!({
-                "parameters": parameters,
-                "responses": {"200": {
-                    "description": "OK",
-                    "content": {"application/json": {"schema": reference(kind)}},
-                }},
-                "x-kubernetes-action": action,
-                "x-kubernetes-group-version-kind": {
-                    "group": failure::group(),
-                    "version": version_of_kinds(),
-                    "kind": kind.as_str(),
-                },
-            });
-            if patches {
-                operation["requestBody"] = json!({"content": {
-                    "application/json-patch+json": {},
-                    "application/merge-patch+json": {},
-                    "application/apply-patch+yaml": {},
-                }});
-            }
-            operation
-        };
+        let operation = |action: &str, options: &[&str]| operation(edition, kind, action, options);
         const WRITE: [&str; 3] = ["dryRun", "fieldManager", "fieldValidation"];
         const LIST: [&str; 5] = [
             "labelSelector",
@@ -163,20 +211,60 @@ fn paths(reference: &dyn Fn(Kind) -> Value) -> Map<String, Value> {
         paths.insert(
             format!("{collection}/{{name}}"),
             json!({
-                "get": operation("get", &[], false),
-                "put": operation("put", &WRITE, false),
-                "patch": operation("patch", &["dryRun", "fieldManager", "fieldValidation", "force"], true),
-                "delete": operation("delete", &["dryRun", "propagationPolicy"], false),
+                "get": operation("get", &[]),
+                "put": operation("put", &WRITE),
+                "patch": operation("patch", &["dryRun", "fieldManager", "fieldValidation", "force"]),
+                "delete": operation("delete", &["dryRun", "propagationPolicy"]),
             }),
         );
         paths.insert(
             collection,
             json!({
-                "get": operation("list", &LIST, false),
-                "post": operation("post", &WRITE, false),
-                "delete": operation("deletecollection", &LIST, false),
+                "get": operation("list", &LIST),
+                "post": operation("post", &WRITE),
+                "delete": operation("deletecollection", &LIST),
             }),
         );
     }
     paths
+}
+
+fn operation(edition: Edition, kind: Kind, action: &str, options: &[&str]) -> Value {
+    let schema = json!({"$ref": edition.reference(&name_of(kind, kind.as_str()))});
+    let options = options.iter();
+    let (parameters, answer): (Vec<Value>, Value) = match edition {
+        Edition::V2 => (
+            options
+                .map(|name| json!({"name": name, "in": "query", "type": "string"}))
+                .collect(),
+            json!({"description": "OK", "schema": schema}),
+        ),
+        Edition::V3 => (
+            options
+                .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}))
+                .collect(),
+            json!({"description": "OK", "content": {"application/json": {"schema": schema}}}),
+        ),
+    };
+    let mut operation = json!({
+        "parameters": parameters,
+        "responses": {"200": answer},
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": {
+            "group": failure::group(),
+            "version": version_of_kinds(),
+            "kind": kind.as_str(),
+        },
+    });
+    if action == "patch" {
+        match edition {
+            Edition::V2 => operation["consumes"] = json!(PATCHES),
+            Edition::V3 => {
+                let forms = PATCHES.map(|form| (form.to_owned(), json!({})));
+                let forms: Map<String, Value> = forms.into_iter().collect();
+                operation["requestBody"] = json!({"content": forms});
+            }
+        }
+    }
+    operation
 }

@@ -73,8 +73,8 @@ impl Query {
         })
     }
 
-    fn selector(&self) -> Result<Selector, Failure> {
-        let selector = Selector::read(self.text("labelSelector"), self.text("fieldSelector"));
+    fn selector(&self, kind: Kind) -> Result<Selector, Failure> {
+        let selector = Selector::read(kind, self.text("labelSelector"), self.text("fieldSelector"));
         Ok(selector?)
     }
 
@@ -110,7 +110,7 @@ impl Query {
             let message = "specifying resource version is not allowed when using continue";
             return Err(Failure::bad_request(message));
         }
-        let all = ListQuery::all(kind, self.selector()?);
+        let all = ListQuery::all(kind, self.selector(kind)?);
         let limit = usize::try_from(self.number("limit")?).unwrap_or(usize::MAX);
         Ok(ListQuery {
             limit,
@@ -160,9 +160,8 @@ impl Query {
         };
         Ok(WatchQuery {
             kinds: vec![kind],
-            selector: self.selector()?,
+            selector: self.selector(kind)?,
             from,
-            resumes_behind_objects: true,
         })
     }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::body::{self, Media};
 use super::failure::{self, Failure};
 use super::media::{self, Text};
+use super::{discovery, scale};
 use crate::authorise::{Action, authorise};
 use crate::identity::{Caller, OPERATORS};
 
@@ -42,20 +43,69 @@ pub(super) async fn access(
         let said = review.pointer(&format!("/spec/resourceAttributes/{name}"));
         said.and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    let (group, resource, verb) = (of("group"), of("resource"), of("verb"));
-    let own = group == failure::group() || group == "*";
-    let known = resource == "*" || Kind::ALL.iter().any(|kind| kind.plural() == resource);
+    let asked = Asked {
+        group: of("group"),
+        resource: of("resource"),
+        subresource: of("subresource"),
+        verb: of("verb"),
+    };
     let status = if review.pointer("/spec/nonResourceAttributes").is_some() {
         judged(&caller, Action::Reflection)
-    } else if own && known {
+    } else if asked.is_there() {
         judged(&caller, Action::Objects)
     } else {
-        json!({"allowed": false, "reason": format!("there is no {resource:?} in {group:?} here to {verb}")})
+        json!({"allowed": false, "reason": asked.refusal()})
     };
     if let Some(review) = review.as_object_mut() {
         review.insert("status".to_owned(), status);
     }
     Ok(media::answer(StatusCode::CREATED, Text::Json, &review))
+}
+
+/// What somebody may do, or not.
+struct Asked {
+    group: String,
+    resource: String,
+    subresource: String,
+    verb: String,
+}
+
+impl Asked {
+    /// Whether anybody can do it.
+    fn is_there(&self) -> bool {
+        let Self {
+            group,
+            resource,
+            subresource,
+            verb,
+        } = self;
+        let any = "*";
+        // `can-i '*' '*'` has no group (kubectl, `pkg/cmd/auth/cani.go`, `resourceFor`).
+        if resource == any && (group == any || group.is_empty()) {
+            return verb == any || discovery::VERBS.contains(&verb.as_str());
+        }
+        let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == resource);
+        let verbs: &[&str] = match (kind, subresource.as_str()) {
+            (_, "") => &discovery::VERBS,
+            (_, "status" | "*") => &discovery::STATUS_VERBS,
+            (Some(kind), scale::NAME) if scale::has(kind) => &discovery::STATUS_VERBS,
+            (_, _) => &[],
+        };
+        (group == failure::group() || group == any)
+            && (kind.is_some() || resource == any)
+            && ((verb == any && !verbs.is_empty()) || verbs.contains(&verb.as_str()))
+    }
+
+    fn refusal(&self) -> String {
+        let Self {
+            group,
+            resource,
+            subresource,
+            verb,
+        } = self;
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        format!("nobody can {verb} \"{resource}{slash}{subresource}\" in {group:?} here")
+    }
 }
 
 /// What may I do?
@@ -176,6 +226,8 @@ struct Resource {
     group: String,
     #[prost(string, tag = "5")]
     resource: String,
+    #[prost(string, tag = "6")]
+    subresource: String,
 }
 
 /// Likewise, `NonResourceAttributes`.
@@ -195,8 +247,12 @@ fn decoded(bytes: &[u8]) -> Option<Value> {
     if what.kind == "SelfSubjectAccessReview" {
         let spec = Review::decode(unknown.raw.as_slice()).ok()?.spec?;
         if let Some(asked) = spec.resource {
-            review["spec"]["resourceAttributes"] =
-                json!({"verb": asked.verb, "group": asked.group, "resource": asked.resource});
+            review["spec"]["resourceAttributes"] = json!({
+                "verb": asked.verb,
+                "group": asked.group,
+                "resource": asked.resource,
+                "subresource": asked.subresource,
+            });
         }
         if let Some(asked) = spec.path {
             review["spec"]["nonResourceAttributes"] =

@@ -1,8 +1,8 @@
 //! Selectors: which objects a list or a watch is about.
 
 use cellblock_controller_core::index::Entry;
-use cellblock_schemas::Object;
 use cellblock_schemas::selector::LabelSelector;
+use cellblock_schemas::{Kind, Object};
 
 use crate::status::RequestError;
 
@@ -22,25 +22,69 @@ struct Requirement {
 }
 
 /// The fields that can be selected by: those of every custom resource (kubernetes/apiextensions-apiserver,
-/// `pkg/registry/customresource/strategy.go`, `GetAttrs`).
+/// `pkg/registry/customresource/strategy.go`, `GetAttrs`), and, as its `selectableFields`, where a jail is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Name,
     /// Always empty: no kind has namespaces.
     Namespace,
+    /// `spec.host`: which host a jail wants.
+    WantedHost,
+    /// `status.binding.host`: which host it has.
+    BoundHost,
+}
+
+impl Field {
+    fn of(name: &str, kind: Kind) -> Option<Self> {
+        match (name, kind) {
+            ("metadata.name", _) => Some(Self::Name),
+            ("metadata.namespace", _) => Some(Self::Namespace),
+            ("spec.host", Kind::Jail) => Some(Self::WantedHost),
+            ("status.binding.host", Kind::Jail) => Some(Self::BoundHost),
+            _ => None,
+        }
+    }
+
+    /// What it is in an object; empty where there is none, as with Kubernetes.
+    fn value(self, object: &Object) -> &str {
+        let jail = || match object {
+            Object::Jail(jail) => Some(jail),
+            Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::JailSet(_) => None,
+        };
+        let value = match self {
+            Self::Name => Some(object.metadata().name.as_str()),
+            Self::Namespace => None,
+            Self::WantedHost => jail().and_then(|jail| jail.spec.host.as_deref()),
+            Self::BoundHost => jail()
+                .and_then(|jail| jail.status.as_ref()?.binding.as_ref())
+                .map(|binding| binding.host.as_str()),
+        };
+        value.unwrap_or_default()
+    }
 }
 
 impl Selector {
     /// Both in Kubernetes' syntax: `a=b,c in (d,e)` and `metadata.name=www`.
     ///
     /// # Errors
-    /// One cannot be read, or asks for a field that cannot be selected by.
-    pub(crate) fn read(labels: &str, fields: &str) -> Result<Self, RequestError> {
+    /// One cannot be read, or asks for a field that the kind cannot be selected by.
+    pub(crate) fn read(kind: Kind, labels: &str, fields: &str) -> Result<Self, RequestError> {
+        Ok(Self {
+            fields: self::fields(kind, fields)?,
+            ..Self::of_labels(labels)?
+        })
+    }
+
+    /// By labels alone.
+    ///
+    /// # Errors
+    /// The selector cannot be read.
+    pub(crate) fn of_labels(labels: &str) -> Result<Self, RequestError> {
         Ok(Self {
             labels: labels.parse().map_err(|error| {
                 RequestError::Malformed(format!("the label selector cannot be read: {error}"))
             })?,
-            fields: self::fields(fields)?,
+            fields: Vec::new(),
         })
     }
 
@@ -68,21 +112,17 @@ impl Selector {
     }
 
     pub(crate) fn matches_object(&self, object: &Object) -> bool {
-        let metadata = object.metadata();
-        self.labels.matches(&metadata.labels)
-            && self.fields.iter().all(|one| {
-                let is = match one.field {
-                    Field::Name => metadata.name == one.value,
-                    Field::Namespace => one.value.is_empty(),
-                };
-                is == one.is
-            })
+        self.labels.matches(&object.metadata().labels)
+            && self
+                .fields
+                .iter()
+                .all(|one| (one.field.value(object) == one.value) == one.is)
     }
 }
 
 /// Reads a field selector as kubernetes/apimachinery's `pkg/fields/selector.go`: requirements by `=`, `==` or `!=`, between
 /// commas; a backslash makes the character behind it a part of the value.
-fn fields(text: &str) -> Result<Vec<Requirement>, RequestError> {
+fn fields(kind: Kind, text: &str) -> Result<Vec<Requirement>, RequestError> {
     let malformed = |what: String| {
         RequestError::Malformed(format!("the field selector cannot be read: {what}"))
     };
@@ -100,14 +140,14 @@ fn fields(text: &str) -> Result<Vec<Requirement>, RequestError> {
         } else {
             return Err(malformed(format!("`{term}` is no `field=value`")));
         };
-        let field = match name {
-            "metadata.name" => Field::Name,
-            "metadata.namespace" => Field::Namespace,
-            _ => {
-                return Err(RequestError::Malformed(format!(
-                    "field label not supported: {name}; objects are selected by metadata.name, or by their labels"
-                )));
-            }
+        let Some(field) = Field::of(name, kind) else {
+            let known = match kind {
+                Kind::Jail => "metadata.name, spec.host, status.binding.host",
+                Kind::Host | Kind::Network | Kind::Image | Kind::JailSet => "metadata.name",
+            };
+            return Err(RequestError::Malformed(format!(
+                "field label not supported: {name}; a {kind} is selected by {known}, or by its labels"
+            )));
         };
         let value = unescaped(value).ok_or_else(|| {
             malformed(format!("`{value}` has a character that needs a backslash"))

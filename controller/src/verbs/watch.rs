@@ -60,15 +60,14 @@ pub(crate) enum From {
 }
 
 /// What is asked for.
+///
+/// A client may resume from the revision of the last object that it has read, so what there is comes in the order of revisions, and
+/// a transaction of several events is told again to who resumes at it: it may have been cut in its middle.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchQuery {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) selector: Selector,
     pub(crate) from: From,
-    /// Whether the client resumes from the revision of the last object that it has read, as Kubernetes' do, and not from one up
-    /// to which it has read everything. What there was then comes in the order of revisions, and a transaction that was cut in
-    /// its middle is told again.
-    pub(crate) resumes_behind_objects: bool,
 }
 
 /// Opens a watch. `place` is held for as long as it is open.
@@ -99,12 +98,8 @@ pub(super) async fn open(
         });
     }
     let (present, revision, subscription) = if let From::After(revision) = query.from {
-        let subscription = if query.resumes_behind_objects {
-            let sees_several = |batch: &Batch| query.of(batch).nth(1).is_some();
-            cache.subscribe_again(revision, sees_several)?
-        } else {
-            cache.subscribe(revision)?
-        };
+        let sees_several = |batch: &Batch| query.of(batch).nth(1).is_some();
+        let subscription = cache.subscribe(revision, sees_several)?;
         (None, revision, subscription)
     } else {
         let ((present, revision), subscription) =
@@ -201,9 +196,7 @@ impl WatchQuery {
             }
         }
         present.retain(|(_, entry)| self.selector.matches(entry));
-        if self.resumes_behind_objects {
-            present.sort_by_key(|(_, entry)| entry.revision);
-        }
+        present.sort_by_key(|(_, entry)| entry.revision);
         present
     }
 

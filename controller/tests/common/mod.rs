@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
+pub(crate) mod http;
+pub(crate) mod wires;
+
 use std::time::Duration;
 
 use cellblock_controller::{Config, Controller};
@@ -41,7 +44,13 @@ impl World {
 
     /// Ends the controller and starts another on the same file.
     pub(crate) async fn restart(self) -> Self {
+        self.between(async |_| {}).await
+    }
+
+    /// The same with something done while there is none.
+    pub(crate) async fn between(self, act: impl AsyncFnOnce(&TempDir)) -> Self {
         self.controller.stop().await;
+        act(&self.folder).await;
         let controller = start(Config::embedded(self.folder.path().join("store.redb"))).await;
         Self {
             controller,

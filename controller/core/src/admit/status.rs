@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use cellblock_schemas::{Kind, Object, Violation};
-use serde_json::Value;
+use cellblock_schemas::{Kind, Object, Violation, part};
+use serde_json::{Value, json};
 
 use super::draft::Draft;
-use super::{Admitted, Now, Reason, Rejection, Through, managed};
+use super::{Admitted, Now, Reason, Rejection, Through, managed, spec};
 use crate::index::{Entry, Index};
 
 /// Replaces the status. Nothing else of the document counts, except that a resourceVersion in it must be the newest.
@@ -17,10 +17,32 @@ pub(super) fn update(
     manager: &str,
     now: &Now,
 ) -> Result<Admitted, Rejection> {
+    refuse_unknown(kind, &document)?;
     let mut draft = begin(index, kind, &document)?;
     let stated = draft.object.clone();
     managed::updated(&mut draft, &stated, Through::Status, manager, now);
     draft.finish(Vec::new())
+}
+
+/// Refuses fields that a kind's status does not have. Who wants them left out had that done before.
+fn refuse_unknown(kind: Kind, document: &Value) -> Result<(), Rejection> {
+    let name = document.pointer("/metadata/name").and_then(Value::as_str);
+    let name = name.unwrap_or_default();
+    spec::measure(kind, name, document)?;
+    let mut part = json!({"status": document.get("status")});
+    let unknown = part::drop_unknown_in_status(kind, &mut part);
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let violations = unknown.into_iter().map(|field| Violation {
+        message: format!(
+            "unknown field `{}`",
+            field.rsplit('.').next().unwrap_or(&field)
+        ),
+        field,
+        help: "remove it".to_owned(),
+    });
+    Err(Rejection::invalid(kind, name, violations.collect()))
 }
 
 /// The stored object with the status that a document states.

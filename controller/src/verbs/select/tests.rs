@@ -1,5 +1,7 @@
 //! Field selectors as kubernetes/apimachinery reads them.
 
+use cellblock_schemas::Kind;
+
 use super::{Field, Requirement, fields};
 
 #[test]
@@ -9,9 +11,13 @@ fn requirements_are_read() {
         is,
         value: value.to_owned(),
     };
-    assert_eq!(fields("").expect("nothing"), []);
+    assert_eq!(fields(Kind::Host, "").expect("nothing"), []);
     assert_eq!(
-        fields("metadata.name=www,metadata.name!=db,metadata.namespace==").expect("three"),
+        fields(
+            Kind::Host,
+            "metadata.name=www,metadata.name!=db,metadata.namespace=="
+        )
+        .expect("three"),
         [
             one(Field::Name, true, "www"),
             one(Field::Name, false, "db"),
@@ -19,7 +25,7 @@ fn requirements_are_read() {
         ]
     );
     assert_eq!(
-        fields(r"metadata.name=a\,b\=c\\").expect("one"),
+        fields(Kind::Host, r"metadata.name=a\,b\=c\\").expect("one"),
         [one(Field::Name, true, r"a,b=c\")]
     );
 }
@@ -33,6 +39,15 @@ fn what_cannot_be_read_is_refused() {
         r"metadata.name=a\b",
         "metadata.name=a=b",
     ] {
-        assert!(fields(text).is_err(), "{text}");
+        assert!(fields(Kind::Host, text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn jails_are_selected_by_where_they_are() {
+    let read = fields(Kind::Jail, "spec.host=a,status.binding.host!=b").expect("two");
+    assert_eq!(read.len(), 2);
+    assert_eq!(read[0].field, Field::WantedHost);
+    assert_eq!(read[1].field, Field::BoundHost);
+    assert!(fields(Kind::Jail, "spec.root=a").is_err());
 }

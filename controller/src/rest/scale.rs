@@ -1,0 +1,132 @@
+//! How many jails a set has, as a `Scale` (kubernetes/api, `autoscaling/v1/types.go`): what `kubectl scale` reads and writes. A write
+//! is a patch of the set's `spec.replicas`, judged like any other.
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode, header};
+use cellblock_controller_core::admit::{Patch, Request as Wanted, Through};
+use cellblock_controller_core::index::Entry;
+use cellblock_schemas::{Kind, Object};
+use serde_json::{Value, json};
+
+use super::body::{self, Media};
+use super::failure::Failure;
+use super::media::{self, Form};
+use super::objects::Asked;
+use super::query::Query;
+
+/// The last part of its path.
+pub(super) const NAME: &str = "scale";
+pub(super) const GROUP: &str = "autoscaling";
+pub(super) const VERSION: &str = "v1";
+pub(super) const KIND: &str = "Scale";
+
+type Answer = Result<Response<Body>, Response<Body>>;
+
+/// Whether there is a number to set.
+pub(super) fn has(kind: Kind) -> bool {
+    match kind {
+        Kind::JailSet => true,
+        Kind::Host | Kind::Network | Kind::Image | Kind::Jail => false,
+    }
+}
+
+/// `GET`.
+pub(super) fn get(asked: &Asked, name: &str) -> Result<Response<Body>, Failure> {
+    let form = Form::wanted(&asked.headers)?;
+    let entry = asked.front.verbs.get(asked.kind, name);
+    let scale = scale(&*entry?);
+    Ok(media::answer(StatusCode::OK, form.text, &scale))
+}
+
+/// `PUT` of a whole `Scale`. Kubernetes' client does not say what its body is (client-go, `scale/client.go`, `Update`), and a
+/// web page cannot send one without asking first.
+pub(super) async fn update(asked: Asked, query: &Query, name: String) -> Answer {
+    let media = if asked.headers.contains_key(header::CONTENT_TYPE) {
+        Media::document(&asked.headers)?
+    } else {
+        Media::Json
+    };
+    write(asked, query, name, media, "UpdateOptions").await
+}
+
+/// `PATCH`, by a JSON merge patch: of a `Scale` nothing but the number can change.
+pub(super) async fn patch(asked: Asked, query: &Query, name: String) -> Answer {
+    let media = Media::patch(&asked.headers)?;
+    if media != Media::MergePatch {
+        let known = "application/merge-patch+json";
+        return Err(Failure::unsupported_media(known).into());
+    }
+    write(asked, query, name, media, "PatchOptions").await
+}
+
+async fn write(asked: Asked, query: &Query, name: String, media: Media, options: &str) -> Answer {
+    let write = query.write(options)?;
+    let form = Form::wanted(&asked.headers)?;
+    let bytes = body::bytes(asked.body).await?;
+    let (document, _) = body::document(media, &bytes, write.validation)?;
+    let replicas = document.pointer("/spec/replicas");
+    let Some(replicas) = replicas.filter(|said| said.is_u64()) else {
+        return Err(Failure::bad_request("spec.replicas of the Scale is no number").into());
+    };
+    let mut patch = json!({"spec": {"replicas": replicas}});
+    for field in ["resourceVersion", "uid"] {
+        if let Some(said) = document["metadata"]
+            .get(field)
+            .filter(|said| !said.is_null())
+        {
+            patch["metadata"][field] = said.clone();
+        }
+    }
+    let wanted = Wanted::Patch {
+        kind: asked.kind,
+        name: name.clone(),
+        patch: Patch::Merge(patch),
+        through: Through::Object,
+        manager: write.manager(&asked.headers),
+    };
+    let done = asked
+        .front
+        .verbs
+        .write(wanted, write.validation, write.dry_run);
+    let (admitted, written) = done.await.map_err(Failure::from)?;
+    let (revision, json) = admitted.served(written);
+    let document: Value = serde_json::from_slice(&json).unwrap_or_default();
+    let object = Object::from_value(asked.kind, document).map_err(|error| {
+        tracing::error!(%error, "what was written cannot be read");
+        Failure::bad_request("what was written cannot be read")
+    })?;
+    let scale = scale(&Entry {
+        object,
+        json,
+        revision,
+    });
+    let mut response = media::answer(StatusCode::OK, form.text, &scale);
+    media::warn(
+        &mut response,
+        admitted.warnings.iter().map(ToString::to_string),
+    );
+    Ok(response)
+}
+
+fn scale(entry: &Entry) -> Value {
+    let metadata = entry.object.metadata();
+    let (replicas, status) = match &entry.object {
+        Object::JailSet(set) => {
+            let status = set.status.clone().unwrap_or_default();
+            (set.spec.replicas(), status.replicas)
+        }
+        Object::Host(_) | Object::Network(_) | Object::Image(_) | Object::Jail(_) => (0, 0),
+    };
+    json!({
+        "kind": KIND,
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "metadata": {
+            "name": metadata.name,
+            "uid": metadata.uid,
+            "resourceVersion": entry.revision.to_string(),
+            "creationTimestamp": metadata.creation_timestamp,
+        },
+        "spec": {"replicas": replicas},
+        "status": {"replicas": status},
+    })
+}

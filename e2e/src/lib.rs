@@ -1,4 +1,5 @@
-//! The product as an operator runs it, for tests: real processes of etcd, `cellblockd`, `cellblock-agent` and `jailctl` on loopback.
+//! The product as an operator runs it, for tests: real processes of etcd, `cellblockd`, `cellblock-agent` and `jailctl`, or kubectl,
+//! on loopback.
 //!
 //! ```text
 //! tests/*.rs ──► Fleet ──► etcd | one file ◄── cellblockd ◄── cellblock-agent × 3 ──► emulated host × 3 (processes of their own)
@@ -14,6 +15,7 @@ mod binaries;
 mod condition;
 mod dice;
 mod fleet;
+mod kubectl;
 mod machine;
 mod printer;
 mod process;
@@ -24,6 +26,7 @@ pub use binaries::Binaries;
 pub use condition::{CONVERGE, eventually, holds};
 pub use dice::Dice;
 pub use fleet::{Fleet, Options, StoreKind, examples, free_port};
+pub use kubectl::Kubectl;
 pub use machine::{Machine, difference};
 pub use printer::note;
 pub use process::Process;

@@ -1,5 +1,6 @@
-//! `jailctl` as a process: what it was told, what it said, how it ended.
+//! `jailctl`, or kubectl, as a process: what it was told, what it said, how it ended.
 
+use std::ffi::OsStr;
 use std::io::{Read, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -156,11 +157,27 @@ impl Running {
         arguments: &[&str],
         stdin: Vec<u8>,
     ) -> anyhow::Result<Self> {
+        Self::start_in(program, home, &[], arguments, stdin)
+    }
+
+    /// The same with more in its environment.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn start_in(
+        program: &Path,
+        home: &Path,
+        environment: &[(&str, &OsStr)],
+        arguments: &[&str],
+        stdin: Vec<u8>,
+    ) -> anyhow::Result<Self> {
+        let name = program.file_name().unwrap_or(program.as_os_str());
         let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
             .env("HOME", home)
             .env("RUST_BACKTRACE", "1")
+            .envs(environment.iter().copied())
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -175,7 +192,7 @@ impl Running {
         let stdout = child.stdout.take().context("its output is a pipe")?;
         let stderr = child.stderr.take().context("its output is a pipe")?;
         Ok(Self {
-            line: format!("jailctl {}", arguments.join(" ")),
+            line: format!("{} {}", name.to_string_lossy(), arguments.join(" ")),
             child,
             stdout: Output::read(stdout),
             stderr: Output::read(stderr),

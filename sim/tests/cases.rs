@@ -114,7 +114,7 @@ fn rendered(plan: &Plan) -> String {
     for step in &plan.steps {
         let (title, content) = if let Op::WriteFile { path, content } = &step.op {
             (path, content)
-        } else if let Op::LoadAnchor { anchor, rules } = &step.op {
+        } else if let Op::LoadAnchor { anchor, rules, .. } = &step.op {
             (anchor, rules)
         } else {
             continue;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use cellblock_agent_core::ledger::Contents;
+use cellblock_agent_core::ledger::{Contents, Owned};
 use cellblock_agent_core::pass::{ViewRefused, accept};
 use cellblock_agent_core::plan::{Settings, plan};
 use cellblock_fakebsd::Release;
@@ -367,6 +367,45 @@ proptest! {
         world.take(free);
         converge(&mut world)?;
         assert_outcome(&mut world)?;
+    }
+
+    /// Laws 1, 2 and 6: rules that pf does not take are their jail's trouble alone, and nothing is left of it once pf takes them.
+    #[test]
+    fn rules_that_pf_rejects_concern_their_jail_alone(
+        release in release(),
+        first in view(),
+        second in view(),
+        lacks in prop_oneof![Just("user > 1000"), Just("port 8001 tag"), Just("port 9000 tag"), Just("port 9001")],
+    ) {
+        let mut reference = host(release);
+        let before = reference.fork().settled();
+        let mut world = reference.fork();
+        world.host.emulator().kernel.pf_lacks.insert(lacks.to_owned());
+        for view in [first, second] {
+            for world in [&mut reference, &mut world] {
+                world.take(view.clone());
+                converge(world)?;
+            }
+        }
+        let (effects, commands) = (world.effects(), world.changing_commands());
+        let whole = reference.pass().map_err(|error| TestCaseError::fail(error.to_string()))?.report;
+        let found = world.pass().map_err(|error| TestCaseError::fail(error.to_string()))?.report;
+        prop_assert_eq!((world.effects(), world.changing_commands()), (effects, commands), "a host at rest did something");
+        for (whole, found) in whole.jails.iter().zip(&found.jails) {
+            let is_rejected = found.conditions.iter().any(|condition| condition.reason == "RuleRejected");
+            let waits = found.conditions.iter().any(|condition| condition.reason.starts_with("Depend"));
+            if !is_rejected && !waits {
+                prop_assert_eq!(&whole.conditions, &found.conditions);
+            }
+        }
+        world.host.emulator().kernel.pf_lacks.clear();
+        converge(&mut world)?;
+        assert_outcome(&mut world)?;
+        world.take(emptied(&world.view));
+        converge(&mut world)?;
+        assert_no_trace(&before, &mut world)?;
+        let is_left = world.ledger().owned.iter().any(|owned| matches!(owned, Owned::Rejected { .. }));
+        prop_assert!(!is_left);
     }
 
     /// Law 5: the same view, look and ledger give the same plan.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::guard::{Guarded, Lifeline, Unguarded, guarded};
 use crate::host::{Host, HostError, Performed};
-use crate::ledger::{Change, Ledger};
+use crate::ledger::{Change, Ledger, Owned};
 use crate::op::{Op, Plan, Record, Step, Subject};
 
 /// Where the ledger is kept.
@@ -97,6 +97,10 @@ pub fn execute(
             Ok(Performed::Begun) => {
                 outcome.begun.insert(step.subject.clone());
             }
+            // What is planned from this is another thing, at once.
+            Ok(Performed::Rejected(_)) => {
+                outcome.begun.insert(step.subject.clone());
+            }
             Ok(Performed::Postponed) => {
                 outcome.postponed.insert(step.subject.clone());
             }
@@ -127,6 +131,26 @@ fn run(
             outside.host.perform(&step.op)?
         }
     };
+    if let (Performed::Rejected(said), Op::LoadAnchor { anchor, parts, .. }) =
+        (&performed, &step.op)
+    {
+        let rejected = said.iter().filter_map(|(jail, said)| {
+            let rules = parts.get(jail)?.clone();
+            Some(Change::Own(Owned::Rejected {
+                jail: jail.clone(),
+                anchor: anchor.clone(),
+                rules,
+                said: said.clone(),
+            }))
+        });
+        let known = ledger.owned.iter();
+        let former = known.filter(|owned| {
+            matches!(owned, Owned::Rejected { jail, anchor: of, .. } if of == anchor && said.contains_key(jail))
+        });
+        let former: Vec<Change> = former.cloned().map(Change::Disown).collect();
+        let changes = former.into_iter().chain(rejected).collect();
+        ledger.commit(changes, file)?;
+    }
     if performed == Performed::Done {
         let forget = step.forget.iter().cloned().map(Record::forgotten).collect();
         ledger.commit(forget, file)?;

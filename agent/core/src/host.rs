@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cellblock_schemas::ids::Uid;
+
 use crate::observed::{Observed, ObservedJail};
 use crate::op::Op;
 
@@ -36,6 +38,8 @@ pub struct Wanted {
     pub groups: BTreeSet<String>,
     /// Names of protocols whose numbers are asked for.
     pub protocols: BTreeSet<String>,
+    /// Rules of jails that pf did not take, by anchor and jail: whether it takes them now.
+    pub rules: BTreeMap<(String, Uid), String>,
     /// The folder of images and of roots made of them.
     pub storage: Option<String>,
 }
@@ -95,7 +99,7 @@ pub trait Host {
 }
 
 /// How far an operation that has not failed has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Performed {
     /// Its effect is there.
     Done,
@@ -103,6 +107,8 @@ pub enum Performed {
     Begun,
     /// It was not begun: as many operations of its kind are under way as may be.
     Postponed,
+    /// Nothing was done: pf does not take the rules of these jails, with what pfctl(8) says of each.
+    Rejected(BTreeMap<Uid, String>),
 }
 
 /// Why a host could not be observed or an operation failed.

@@ -242,6 +242,18 @@ pub enum Owned {
         /// The jail.
         jail: Uid,
     },
+    /// The rules of a jail that pf did not take. As long as it does not and they stay the same, the jail is closed: others' rules are loaded without them.
+    #[serde(rename_all = "camelCase")]
+    Rejected {
+        /// The jail.
+        jail: Uid,
+        /// The anchor that they belong to.
+        anchor: String,
+        /// Their text.
+        rules: String,
+        /// What pfctl(8) said.
+        said: String,
+    },
     /// New rules that keep the jails of a network apart are about to be loaded, and states may stand that they do not permit.
     #[serde(rename_all = "camelCase")]
     UncheckedNetwork {

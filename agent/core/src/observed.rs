@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use cellblock_schemas::host::HostFacts;
+use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::{Family, Mac};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -565,6 +566,9 @@ pub struct Pf {
     pub skipped: BTreeSet<String>,
     /// Anchors below `cellblock/`, with the hash that their label states; an empty text where no such label stands.
     pub anchors: BTreeMap<String, String>,
+    /// Of the rules that pf was asked about ([`crate::host::Wanted::rules`]), those that it takes now.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub accepted: BTreeSet<(String, Uid)>,
 }
 
 /// A `quick` rule before `anchor "cellblock/*"` that asks for no address, protocol, port or tag: of what it is about, none of our rules is asked.

@@ -634,6 +634,8 @@ pub enum Op {
         anchor: String,
         /// The whole text, tables with their members included.
         rules: String,
+        /// The lines of each jail alone, where several may have some: if pf rejects the whole, it is asked whose they are.
+        parts: BTreeMap<Uid, String>,
     },
     /// Loads an anchor of the pf of a VNET jail's own stack, likewise.
     LoadAnchorInVnet {

@@ -2,6 +2,8 @@
 //!
 //! The plan made from the same look says what is missing: a jail is ready when it runs as rendered and nothing is left to do, to wait for, or in the way.
 
+use std::collections::BTreeSet;
+
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::ids::Generation;
 use cellblock_schemas::jail::RunPolicy;
@@ -110,7 +112,9 @@ fn host_conditions(evidence: Evidence<'_>) -> Vec<Condition> {
         .blocked
         .iter()
         .filter(host)
-        .find(|blocked| blocked.reason == reason::PF_NOT_EFFECTIVE);
+        .find(|blocked| blocked.reason == reason::PF_NOT_EFFECTIVE)
+        .map(|blocked| (blocked.reason, blocked.message.clone()))
+        .or_else(|| rejected(view, plan));
     let other = plan
         .blocked
         .iter()
@@ -130,17 +134,34 @@ fn host_conditions(evidence: Evidence<'_>) -> Vec<Condition> {
         .or_else(|| failed.map(|error| (error.reason, error.message.clone())));
     vec![
         condition("Ready", ready, "Converged"),
-        condition(
-            "PfEffective",
-            pf.map(|blocked| (blocked.reason, blocked.message.clone())),
-            "InForce",
-        ),
+        condition("PfEffective", pf, "InForce"),
         condition(
             "Approved",
             held.filter(|(reason, _)| *reason == "NotApproved"),
             "Approved",
         ),
     ]
+}
+
+/// The jails whose rules pf does not take: all others' are in force.
+fn rejected(view: &HostView, plan: &Plan) -> Option<(&'static str, String)> {
+    let jails: BTreeSet<&str> = plan
+        .blocked
+        .iter()
+        .filter(|blocked| blocked.reason == reason::RULE_REJECTED)
+        .filter_map(|blocked| match &blocked.subject {
+            Subject::Jail(uid) => Some(view.jails.get(uid)?.name.as_str()),
+            Subject::Host | Subject::Network(_) | Subject::HostPart(_) => None,
+        })
+        .collect();
+    let jails: Vec<&str> = jails.into_iter().collect();
+    (!jails.is_empty()).then(|| {
+        let message = format!(
+            "pf does not take the rules of {}, which have none in force and are closed; all others' are in force",
+            jails.join(", ")
+        );
+        (reason::RULE_REJECTED, message)
+    })
 }
 
 fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
@@ -514,6 +535,7 @@ fn publish_ready(
         .blocked_for(&subject, reason::PUBLIC_ADDRESS_MISSING)
         .or_else(|| findings.blocked_for(&subject, reason::PUBLIC_ADDRESS_IN_USE))
         .or_else(|| findings.blocked_for(&subject, reason::FAMILY_MISMATCH))
+        .or_else(|| findings.blocked_for(&subject, reason::RULE_REJECTED))
         .or(findings.pf)
         .map(|blocked| (blocked.reason.to_owned(), blocked.message.clone()));
     // What the jail sends gets its public address in the anchors of its networks.

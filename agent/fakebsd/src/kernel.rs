@@ -50,6 +50,8 @@ pub struct Kernel {
     /// Virtual time since the host was made; a reboot does not set it back.
     pub now: Duration,
     pub(crate) booted_at: Duration,
+    /// Words that this release's pfctl(8) does not know: a text with one in it is a syntax error. A test says which.
+    pub pf_lacks: BTreeSet<String>,
     pub(crate) hostname: String,
     pub(crate) hostuuid: String,
     pub(crate) racct: bool,
@@ -85,6 +87,7 @@ impl Kernel {
             release,
             now,
             booted_at: now,
+            pf_lacks: BTreeSet::new(),
             hostname: hardware.hostname.clone(),
             hostuuid: hardware.hostuuid.clone(),
             racct: hardware.racct,

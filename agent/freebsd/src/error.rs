@@ -1,8 +1,10 @@
 //! Why a look or an operation failed, and when trying again makes sense. [`HostError`] is what the core gets of it.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 
 use cellblock_agent_core::host::{HostError, Retry};
+use cellblock_schemas::ids::Uid;
 
 use crate::command::{Command, Output};
 use crate::system::SystemError;
@@ -69,6 +71,8 @@ pub enum Failure {
         anchor: String,
         /// What pfctl said.
         stderr: String,
+        /// Whose rules they are, with what pfctl says of them alone; empty where nobody's rules are refused alone.
+        jails: BTreeMap<Uid, String>,
     },
     /// A word that a program would not take as what it is meant to be.
     #[error("{what} `{word}` cannot be handed to a command")]

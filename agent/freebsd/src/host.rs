@@ -428,7 +428,13 @@ impl Host for FreeBsd {
             }
             _ => match op.storage_of() {
                 Some(of) => self.perform_storage(op, of),
-                None => self.inner.perform(op).map(|()| Performed::Done),
+                None => match self.inner.performer().perform(op) {
+                    Ok(()) => Ok(Performed::Done),
+                    Err(Failure::RuleRejected { jails, .. }) if !jails.is_empty() => {
+                        Ok(Performed::Rejected(jails))
+                    }
+                    Err(failure) => Err(HostError::from(failure)),
+                },
             },
         }
     }

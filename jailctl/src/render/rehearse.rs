@@ -171,6 +171,7 @@ impl Rehearsal {
             if let Op::LoadAnchor {
                 anchor: loaded,
                 rules,
+                ..
             } = step.op
                 && loaded == anchor
             {

@@ -249,7 +249,7 @@ impl fmt::Display for Op {
                 if *replace { "change" } else { "add" },
                 family.keyword()
             ),
-            Self::LoadAnchor { anchor, rules } => write!(
+            Self::LoadAnchor { anchor, rules, .. } => write!(
                 f,
                 "load pf anchor {anchor} ({} rules)",
                 rules.lines().count()

@@ -5,6 +5,7 @@
 pub(super) mod checked;
 mod isolation;
 mod public;
+pub(super) mod rejected;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +74,7 @@ impl Planner<'_> {
     }
 
     pub(super) fn plan_filter(&mut self) {
-        let rules = self.rules();
+        let (rules, closed) = self.rules();
         let wanted: BTreeMap<&str, (AnchorText, &AnchorRules)> = rules
             .iter()
             .filter_map(|(anchor, rules)| Some((anchor.as_str(), (pf::render(rules)?, rules))))
@@ -81,7 +82,7 @@ impl Planner<'_> {
         if self.observed.pf.loaded {
             let firewalls = self.loaded_as(&rules);
             let states = Self::states_of(&rules, &firewalls);
-            self.plan_anchors(&wanted, &states);
+            self.plan_anchors(&wanted, &states, &closed);
             self.plan_states(&states, &rules);
             self.plan_checks(&rules, &firewalls);
         }
@@ -94,6 +95,7 @@ impl Planner<'_> {
         &mut self,
         wanted: &BTreeMap<&str, (AnchorText, &AnchorRules)>,
         states: &States,
+        closed: &BTreeSet<Uid>,
     ) {
         let (observed, ledger, none) = (self.observed, self.ledger, BTreeSet::new());
         for (anchor, (text, rules)) in wanted {
@@ -105,12 +107,16 @@ impl Planner<'_> {
                 let mut records: Vec<Owned> = states.iter().cloned().collect();
                 records.extend(unchecked(states, ledger));
                 records.extend(rules.isolation.as_ref().map(isolation::unchecked));
+                let parts = rejected::parts(rules, closed);
+                let taken = rejected::taken(ledger, anchor, &parts);
                 let op = Op::LoadAnchor {
                     anchor: (*anchor).to_owned(),
                     rules: text.rules.clone(),
+                    parts,
                 };
                 let step = self.step(Phase::LoadAnchor, &Subject::anchor(anchor), op);
                 step.record.extend(records.into_iter().map(Record::Owned));
+                step.forget.extend(taken.into_iter().map(Record::Owned));
             }
             if let Some(isolation) = &rules.isolation {
                 self.plan_apart(anchor, isolation, loaded);
@@ -183,6 +189,7 @@ impl Planner<'_> {
                 | Owned::Route { .. }
                 | Owned::TableRoute(_)
                 | Owned::Firewall { .. }
+                | Owned::Rejected { .. }
                 | Owned::Unchecked { .. }
                 | Owned::UncheckedNetwork { .. }
                 | Owned::Nic(_)

@@ -75,6 +75,7 @@ impl Planner<'_> {
                 self.check_inside(jail);
             } else {
                 self.check_in_force(uid, &resolved);
+                self.check_taken(uid);
             }
             if !shall_run {
                 self.blocked.forget_from(noted);

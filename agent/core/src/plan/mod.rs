@@ -160,6 +160,8 @@ pub mod reason {
     pub const FIREWALL_NOT_IN_FORCE: &str = "FirewallNotInForce";
     /// A firewall shall stand in the jail's own pf, and the jail's devfs ruleset hides its device.
     pub const PF_HIDDEN: &str = "PfHidden";
+    /// pf does not take the rules of a jail.
+    pub const RULE_REJECTED: &str = "RuleRejected";
     /// The host's netgraph cannot be read.
     pub const NETGRAPH_UNREAD: &str = "NetgraphUnread";
     /// The view lacks what the object refers to.
@@ -319,6 +321,7 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         .values()
         .flat_map(|jail| &jail.binding.attachments);
     firewall::add_wanted(view, &mut wanted);
+    filter::rejected::add_wanted(ledger, &mut wanted);
     inside::add_wanted(view, ledger, &mut wanted);
     limits::add_wanted(view, ledger, &mut wanted);
     let uplinks = view.host.uplinks.values();
@@ -687,6 +690,11 @@ fn still_there<'a>(
         Owned::Firewall { jail, .. } | Owned::Unchecked { jail } => {
             let jail = view.jails.get(jail);
             observed.pf.loaded && jail.is_some_and(|jail| jail.spec.firewall.is_some())
+        }
+        Owned::Rejected { jail, .. } => {
+            let spec = view.jails.get(jail).map(|jail| &jail.spec);
+            observed.pf.loaded
+                && spec.is_some_and(|spec| spec.is_published() || spec.firewall_of_host().is_some())
         }
         Owned::UncheckedNetwork { network } => {
             let mut networks = view.networks.values();

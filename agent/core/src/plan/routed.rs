@@ -260,6 +260,7 @@ impl Planner<'_> {
                 | Owned::Member { .. }
                 | Owned::Redirect { .. }
                 | Owned::Firewall { .. }
+                | Owned::Rejected { .. }
                 | Owned::Unchecked { .. }
                 | Owned::UncheckedNetwork { .. }
                 | Owned::Translation { .. }
@@ -321,6 +322,7 @@ impl DesiredLink {
             | Owned::Member { .. }
             | Owned::Redirect { .. }
             | Owned::Firewall { .. }
+            | Owned::Rejected { .. }
             | Owned::Unchecked { .. }
             | Owned::UncheckedNetwork { .. }
             | Owned::Translation { .. }

@@ -657,6 +657,7 @@ impl<'a> Planner<'a> {
                 | Owned::Member { .. }
                 | Owned::Redirect { .. }
                 | Owned::Firewall { .. }
+                | Owned::Rejected { .. }
                 | Owned::Unchecked { .. }
                 | Owned::UncheckedNetwork { .. }
                 | Owned::Route { .. }

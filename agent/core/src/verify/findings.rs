@@ -199,6 +199,7 @@ impl<'a> Findings<'a> {
             | Owned::LaggPort { .. }
             | Owned::Redirect { .. }
             | Owned::Firewall { .. }
+            | Owned::Rejected { .. }
             | Owned::Unchecked { .. }
             | Owned::UncheckedNetwork { .. }
             | Owned::Route { .. }

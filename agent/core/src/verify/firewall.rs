@@ -85,6 +85,7 @@ fn problem(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> Option<(St
         reason::MEMBER_FILTER_UNDECLARED,
         reason::NAME_UNKNOWN,
         reason::NOT_CAPABLE,
+        reason::RULE_REJECTED,
     ]
     .into_iter()
     .find_map(|reason| findings.blocked_for(&subject, reason))

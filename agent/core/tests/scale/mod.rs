@@ -278,7 +278,7 @@ fn perform(op: &Op, observed: &mut Observed, index: &mut BTreeMap<String, usize>
         Op::WriteFile { path, content } => {
             observed.files.insert(path.clone(), content.clone());
         }
-        Op::LoadAnchor { anchor, rules } => {
+        Op::LoadAnchor { anchor, rules, .. } => {
             let hash = rules
                 .split("cellblock:cfg:")
                 .nth(1)

@@ -98,6 +98,10 @@ impl NetFacts for Facts<'_> {
         i64::try_from(self.kernel.boot_epoch_s()).unwrap_or(0)
     }
 
+    fn lacks(&self, line: &str) -> bool {
+        self.kernel.pf_lacks.iter().any(|word| line.contains(word))
+    }
+
     fn fibs(&self) -> u32 {
         self.kernel.vnet(self.stack).fibs.len() as u32
     }

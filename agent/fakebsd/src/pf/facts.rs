@@ -77,6 +77,10 @@ pub trait NetFacts {
     fn user_id(&self, name: &str) -> Option<u32>;
     /// The gid of a group name.
     fn group_id(&self, name: &str) -> Option<u32>;
+    /// Whether the grammar of this release's pfctl has no place for what stands in a line.
+    fn lacks(&self, _line: &str) -> bool {
+        false
+    }
     /// Addresses of a host name; an emulated host has no resolver unless it is given one.
     fn resolve(&self, _name: &str) -> Vec<IpAddr> {
         Vec::new()

@@ -61,7 +61,14 @@ pub(crate) fn look(
     let mut jails = jails(system, &jail_parameters, &wanted.parameters)?;
     let vnets = vnet::look(system, &mut jails, &jail_parameters, wanted)?;
     let interfaces = interfaces(system, wanted.drivers)?;
-    let pf = packet_filter(system, None)?.pf;
+    let mut pf = packet_filter(system, None)?.pf;
+    if pf.loaded {
+        for ((anchor, jail), rules) in &wanted.rules {
+            if system.run(&pf::check(None, anchor, rules))?.is_success() {
+                pf.accepted.insert((anchor.clone(), jail.clone()));
+            }
+        }
+    }
     let mounts = Command::new(Program::Mount, ["-p"]);
     let mut modules = BTreeSet::new();
     for module in &wanted.modules {
@@ -296,6 +303,7 @@ pub(crate) fn packet_filter(system: &dyn System, inside: Option<&str>) -> Result
             before_us: pf::parse_before_us(&rules.stdout),
             skipped: pf::parse_skipped(&interfaces.stdout),
             anchors,
+            accepted: BTreeSet::new(),
         },
         is_bare: rules.stdout.trim().is_empty(),
         unread: None,

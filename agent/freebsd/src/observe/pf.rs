@@ -9,6 +9,8 @@ use cellblock_agent_core::observed::{AnchorReference, QuickRule};
 use cellblock_agent_core::render::pf::HASH_LABEL;
 use ipnet::IpNet;
 
+use crate::command::Command;
+
 /// What pfctl says when the module is not loaded (recording `05`).
 const NO_DEVICE: &str = "/dev/pf: No such file or directory";
 
@@ -24,6 +26,11 @@ pub fn is_no_anchor(stderr: &str) -> bool {
     stderr.contains("Anchor does not exist")
         || (stderr.contains("Anchor '") && stderr.contains("' not found"))
         || stderr.contains("Invalid argument")
+}
+
+/// Reads rules, and loads nothing.
+pub(crate) fn check(inside: Option<&str>, anchor: &str, rules: &str) -> Command {
+    Command::pfctl(inside, ["-o", "none", "-a", anchor, "-n", "-f", "-"]).stdin(rules)
 }
 
 /// Reads `pfctl -s info`: whether pf is enabled; none if the text has no status.

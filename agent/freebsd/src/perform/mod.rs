@@ -20,6 +20,7 @@ pub(crate) mod storage;
 mod vlan;
 mod vnet;
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use cellblock_agent_core::mark::Mark;
@@ -176,12 +177,16 @@ impl Performer<'_> {
                 };
                 self.set_default_route_in_vnet(jail, *family, *gateway, &way, *replace)
             }
-            Op::LoadAnchor { anchor, rules } => self.load_anchor(None, anchor, rules),
+            Op::LoadAnchor {
+                anchor,
+                rules,
+                parts,
+            } => self.load_anchor(None, anchor, rules, parts),
             Op::LoadAnchorInVnet {
                 jail,
                 anchor,
                 rules,
-            } => self.load_anchor(Some(jail), anchor, rules),
+            } => self.load_anchor(Some(jail), anchor, rules, &BTreeMap::new()),
             Op::RaiseInVnet {
                 jail,
                 refer,

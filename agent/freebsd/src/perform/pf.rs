@@ -3,7 +3,7 @@
 //! The main ruleset of the host, `pf -e` there and everything outside `cellblock/` are the operator's and are never written. In the stack of a VNET jail they are its root's: pf is enabled there, and a main ruleset
 //! without any rule gets the line that refers to ours.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 use std::thread;
@@ -14,6 +14,7 @@ use cellblock_agent_core::isolation::{FIRST_LOOPBACK, Isolation};
 use cellblock_agent_core::names::{self, ANCHOR_ROOT};
 use cellblock_agent_core::observed::{AnchorReference, VnetPf};
 use cellblock_agent_core::render::pf::main_inside;
+use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::is_link_local;
 use ipnet::IpNet;
 
@@ -35,6 +36,9 @@ const STATES_MAX: usize = 1000;
 /// Likewise in the stack of a jail, whose root makes as many as he likes and can have each command take as long as it may.
 const STATES_INSIDE_MAX: usize = 100;
 
+/// How many jails are asked for, one by one, whose rules pf does not take; an anchor has a 64th part of a host's jails.
+const PARTS_MAX: usize = 256;
+
 /// Bytes of a label of a rule (PF_RULE_LABEL_SIZE is 64 with its NUL, sys/netpfil/pf/pf.h).
 const LABEL_BYTES_MAX: usize = 63;
 
@@ -50,15 +54,15 @@ impl Performer<'_> {
         inside: Option<&str>,
         anchor: &str,
         rules: &str,
+        parts: &BTreeMap<Uid, String>,
     ) -> Result<(), Failure> {
         let inside = inside.map(jail_word).transpose()?;
         let anchor = anchor_word(anchor)?;
         let _one_at_a_time = inside.is_none().then(|| self.lock());
-        let check = Command::pfctl(inside, ["-o", "none", "-a", anchor, "-n", "-f", "-"]);
-        let check = check.stdin(rules);
+        let check = pf::check(inside, anchor, rules);
         let output = self.system.run(&check)?;
         if !output.is_success() {
-            return Err(rejected(anchor, &check, &output));
+            return Err(self.whose(rejected(anchor, &check, &output), parts));
         }
         self.load(inside, anchor, rules)?;
         let wanted = pf::parse_hash(&rules.replace('"', " "));
@@ -66,6 +70,29 @@ impl Performer<'_> {
         effect(loaded == wanted, || {
             format!("anchor {anchor} does not hold the rules that were loaded")
         })
+    }
+
+    /// Asks whose rules it is that pf does not take.
+    fn whose(&self, failure: Failure, parts: &BTreeMap<Uid, String>) -> Failure {
+        let Failure::RuleRejected { anchor, stderr, .. } = failure else {
+            return failure;
+        };
+        let mut jails = BTreeMap::new();
+        for (jail, rules) in parts.iter().take(PARTS_MAX) {
+            let check = pf::check(None, &anchor, rules);
+            match self.system.run(&check) {
+                Ok(output) if !output.is_success() && is_about_rules(&output) => {
+                    jails.insert(jail.clone(), told(&output.stderr, rules));
+                }
+                Ok(_) => {}
+                Err(error) => return error.into(),
+            }
+        }
+        Failure::RuleRejected {
+            anchor,
+            stderr,
+            jails,
+        }
     }
 
     /// Loads nothing, which empties the anchor in one transaction and removes its name; `-F all` leaves the name listed, and fails where the anchor is absent (recording `05`).
@@ -315,12 +342,30 @@ fn anchor_word(anchor: &str) -> Result<&str, Failure> {
 
 /// Rules that pfctl cannot read are told from everything else that may go wrong: trying them again is no use.
 fn rejected(anchor: &str, command: &Command, output: &crate::command::Output) -> Failure {
-    if output.stderr.contains("stdin:") {
+    if is_about_rules(output) {
         Failure::RuleRejected {
             anchor: anchor.to_owned(),
             stderr: excerpt(&output.stderr),
+            jails: BTreeMap::new(),
         }
     } else {
         Failure::refused(command, output)
     }
+}
+
+/// `stdin:3: syntax error` (`yyerror`, sbin/pfctl/parse.y).
+fn is_about_rules(output: &crate::command::Output) -> bool {
+    output.stderr.contains("stdin:")
+}
+
+/// What pfctl said, with the first line of the rules that it is about.
+fn told(stderr: &str, rules: &str) -> String {
+    let mut said = excerpt(stderr).trim_end().replace('\n', "; ");
+    let number = stderr.split("stdin:").nth(1);
+    let number = number.and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
+    let line = number.and_then(|number| rules.lines().nth(number.checked_sub(1)?));
+    if let Some(line) = line {
+        said.push_str(&format!(" (`{line}`)"));
+    }
+    said
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::{BoundAttachment, Publish, RunPolicy};
 use cellblock_schemas::net::Family;
 use cellblock_schemas::network::{Mode, Nat};
@@ -18,7 +19,8 @@ use crate::plan::{Planner, reason};
 use crate::render::pf::{BlockRule, NatRule, RedirectRule, ScrubRule};
 
 impl Planner<'_> {
-    pub(super) fn rules(&mut self) -> Rules {
+    /// What shall stand, and the jails that are closed because pf does not take their rules.
+    pub(super) fn rules(&mut self) -> (Rules, BTreeSet<Uid>) {
         let view = self.view;
         let mut rules = Rules::default();
         let jails: Vec<&JailView> = view
@@ -73,8 +75,7 @@ impl Planner<'_> {
             self.add_public_addresses(jail, &mut rules);
         }
         self.add_isolation(&mut rules);
-        self.add_firewalls(&mut rules);
-        rules
+        self.add_firewalls_or_close(rules)
     }
 
     /// Ports that the Host closes on its public addresses. They belong to no jail, so they stand with or without one.

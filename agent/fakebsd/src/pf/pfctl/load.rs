@@ -87,6 +87,11 @@ impl Run<'_> {
                 }
             }
         };
+        let mut lines = text.lines().zip(1..);
+        if let Some((_, number)) = lines.find(|(line, _)| self.facts.lacks(line)) {
+            self.error(&format!("{name}:{number}: syntax error"));
+            return self.refuse();
+        }
         let parts = self.parts();
         let mut parsed = parse(&Request {
             facts: self.facts,

@@ -98,7 +98,7 @@ fn ops() -> Vec<Op> {
         Op::SetSysctl { oid: "net.fibs".to_owned(), value: "2".to_owned() },
         Op::AddTableRoute { route: table_route() },
         Op::RemoveTableRoute { route: table_route() },
-        Op::LoadAnchor { anchor: "cellblock/n1".to_owned(), rules: "table <t> persist { 192.0.2.1 }\nblock in quick inet from <t> to any label \"cellblock:cfg:aa\"\n".to_owned() },
+        Op::LoadAnchor { anchor: "cellblock/n1".to_owned(), rules: "table <t> persist { 192.0.2.1 }\nblock in quick inet from <t> to any label \"cellblock:cfg:aa\"\n".to_owned(), parts: std::collections::BTreeMap::new(), },
         Op::ClearAnchor { anchor: "cellblock/n1".to_owned() },
         Op::StopJail { name: jail, jid: 1, conf: Some(conf.clone()), restart: None },
         Op::DestroyInterface { name: epair().host_end, description: epair().host_description },

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use cellblock_agent_core::host::{Host as _, Performed, Wanted};
 use cellblock_agent_core::observed::AnchorReference;
 use cellblock_agent_core::op::{MemberFlag, Op};
 use cellblock_fakebsd::Release;
@@ -290,6 +291,7 @@ fn anchors_are_loaded_replaced_and_gone_without_a_trace() {
         bench.do_twice(&Op::LoadAnchor {
             anchor: "cellblock/nabc".to_owned(),
             rules: rules(hash),
+            parts: std::collections::BTreeMap::new(),
         });
         assert_eq!(bench.observe().pf.anchors["cellblock/nabc"], hash);
     }
@@ -309,7 +311,7 @@ fn an_anchor_whose_translations_were_flushed_states_no_hash() {
     bench.start_pf();
     let load = Op::LoadAnchor {
         anchor: "cellblock/n1".to_owned(),
-        rules: "rdr on vtnet0 inet proto tcp from any to 10.0.2.15 port { 21, 80 } -> 192.0.2.4\npass in quick on cbnone0 all no state label \"cellblock:cfg:0123456789abcdef-2\"\n".to_owned(),
+        rules: "rdr on vtnet0 inet proto tcp from any to 10.0.2.15 port { 21, 80 } -> 192.0.2.4\npass in quick on cbnone0 all no state label \"cellblock:cfg:0123456789abcdef-2\"\n".to_owned(), parts: std::collections::BTreeMap::new(),
     };
     bench.do_twice(&load);
     let hash = || bench.observe().pf.anchors["cellblock/n1"].clone();
@@ -334,6 +336,7 @@ fn an_anchor_with_tables_or_emptied_by_somebody_holds_nothing() {
         bench.do_twice(&Op::LoadAnchor {
             anchor: anchor.to_owned(),
             rules,
+            parts: std::collections::BTreeMap::new(),
         });
         assert_eq!(bench.observe().pf.anchors[anchor], "", "it states no hash");
     }
@@ -364,6 +367,7 @@ fn rules_that_pf_refuses_leave_the_anchor_as_it_was() {
     bench.do_twice(&Op::LoadAnchor {
         anchor: "cellblock/n1".to_owned(),
         rules: good,
+        parts: std::collections::BTreeMap::new(),
     });
     let bad = "rdr pass on vtnet0 inet6 proto tcp from any to (vtnet0:0) port 80 -> 192.0.2.4\n"
         .to_owned();
@@ -371,6 +375,7 @@ fn rules_that_pf_refuses_leave_the_anchor_as_it_was() {
         .perform(&Op::LoadAnchor {
             anchor: "cellblock/n1".to_owned(),
             rules: bad,
+            parts: std::collections::BTreeMap::new(),
         })
         .expect_err("mixed families");
     assert_eq!(error.reason, "RuleRejected");
@@ -382,6 +387,47 @@ fn rules_that_pf_refuses_leave_the_anchor_as_it_was() {
         error.message
     );
     assert_eq!(bench.observe().pf.anchors["cellblock/n1"], "aa");
+}
+
+#[test]
+fn pf_is_asked_whose_rules_it_refuses() {
+    let bench = Bench::new();
+    bench.start_pf();
+    let line =
+        |port: u16| format!("pass in quick inet proto tcp from any to 192.0.2.9 port {port}\n");
+    let jail = |name: &str| cellblock_schemas::ids::Uid(name.to_owned());
+    bench
+        .emulated
+        .emulator()
+        .kernel
+        .pf_lacks
+        .insert("port 7777".to_owned());
+    let op = Op::LoadAnchor {
+        anchor: "cellblock/j01".to_owned(),
+        rules: format!("{}{}", line(80), line(7777)),
+        parts: [
+            (jail("good"), line(80)),
+            (jail("bad"), format!("\n{}", line(7777))),
+        ]
+        .into(),
+    };
+    let performed = bench.host.perform(&op);
+    let said = format!("stdin:2: syntax error (`{}`)", line(7777).trim_end());
+    let rejected = [(jail("bad"), said)].into();
+    assert_eq!(performed, Ok(Performed::Rejected(rejected)));
+    assert!(bench.observe().pf.anchors.is_empty(), "nothing was loaded");
+    let rules = [("good", line(80)), ("bad", line(7777))];
+    let rules = rules.map(|(name, text)| (("cellblock/j01".to_owned(), jail(name)), text));
+    let wanted = Wanted {
+        rules: rules.into(),
+        ..Wanted::default()
+    };
+    let accepted = bench.host.observe(&wanted).expect("a look").pf.accepted;
+    assert_eq!(
+        accepted,
+        [("cellblock/j01".to_owned(), jail("good"))].into()
+    );
+    assert!(bench.observe().pf.anchors.is_empty(), "nor by asking");
 }
 
 #[test]
@@ -419,6 +465,7 @@ fn a_load_that_meets_another_transaction_is_tried_again() {
     bench.do_twice(&Op::LoadAnchor {
         anchor: "cellblock/n1".to_owned(),
         rules,
+        parts: std::collections::BTreeMap::new(),
     });
     assert!(bench.emulated.emulator().faults.is_empty());
 }

@@ -70,6 +70,7 @@ fn words_that_a_program_would_read_as_something_else() {
         refused(&Op::LoadAnchor {
             anchor: anchor.to_owned(),
             rules: String::new(),
+            parts: std::collections::BTreeMap::new(),
         });
     }
     for path in [

@@ -121,6 +121,8 @@ fn published(port: u16) -> Publish {
         uplink: "external".to_owned(),
         address: Some("main".to_owned()),
         network: None,
+        shared: None,
+        sticky: false,
     }
 }
 

@@ -38,6 +38,8 @@ fn published(number: u16) -> Publish {
         uplink: "external".to_owned(),
         address: Some("main".to_owned()),
         network: None,
+        shared: None,
+        sticky: false,
     }
 }
 

@@ -110,6 +110,12 @@ pub fn jail_anchor(jail: &Uid) -> String {
     format!("{ANCHOR_ROOT}/j{:02}", bucket(jail))
 }
 
+/// The pf anchor that the ports of a pool stand in.
+#[must_use]
+pub fn pool_anchor(pool: &str) -> String {
+    jail_anchor(&Uid(format!("pool {pool}")))
+}
+
 /// The pf anchor of what a jail may not send.
 #[must_use]
 pub fn egress_anchor(jail: &Uid) -> String {

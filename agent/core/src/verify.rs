@@ -222,11 +222,12 @@ fn nothing_left(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> bool 
         .attachments
         .iter()
         .flat_map(|attachment| &attachment.addresses);
-    let subjects = [
+    let mut subjects = vec![
         Subject::Jail(jail.uid.clone()),
         Subject::anchor(anchor),
         Subject::anchor(&names::egress_anchor(&jail.uid)),
     ];
+    subjects.extend(findings.shared_anchors(&jail.uid).map(Subject::anchor));
     !findings.has_end(&jail.uid)
         && !addresses.any(|bound| findings.is_alias(bound.address))
         && !has_nic(findings, jail)
@@ -279,6 +280,7 @@ fn problem(
     subjects.push(Subject::anchor(&names::egress_anchor(&jail.uid)));
     // Also where it publishes nothing any more: until the rules are gone, its former ports are not free.
     subjects.push(Subject::anchor(anchor));
+    subjects.extend(findings.shared_anchors(&jail.uid).map(Subject::anchor));
     let of_block = |blocked: &Blocked| Problem {
         reason: blocked.reason.to_owned(),
         message: blocked.message.clone(),
@@ -540,6 +542,9 @@ fn publish_ready(
         .map(|blocked| (blocked.reason.to_owned(), blocked.message.clone()));
     // What the jail sends gets its public address in the anchors of its networks.
     let mut anchors = vec![anchor.to_owned()];
+    let pools = jail.spec.publish.iter();
+    let pools = pools.filter_map(|publish| publish.shared.as_ref());
+    anchors.extend(pools.map(|pool| names::pool_anchor(pool)));
     if !jail.spec.public_addresses.is_empty() {
         anchors.extend(findings.network_anchors(jail));
     }

@@ -50,7 +50,7 @@ pub struct Kernel {
     /// Virtual time since the host was made; a reboot does not set it back.
     pub now: Duration,
     pub(crate) booted_at: Duration,
-    /// Words that this release's pfctl(8) does not know: a text with one in it is a syntax error. A test says which.
+    /// Words that this release's pfctl(8) does not know: a text with one in it, for the host's own pf, is a syntax error. A test says which.
     pub pf_lacks: BTreeSet<String>,
     pub(crate) hostname: String,
     pub(crate) hostuuid: String,

@@ -10,6 +10,57 @@ use cellblock_schemas::{Generation, Uid};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+/// A part of shared ports: one jail's, and on which terms. Those of other jails on the same terms are not in its way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share {
+    /// The pool's name.
+    pub pool: String,
+    /// The port inside.
+    pub to: Option<u16>,
+    /// Whether a client stays with its jail.
+    pub sticky: bool,
+    /// Whose part it is.
+    pub jail: Uid,
+}
+
+impl Share {
+    /// Behind all others: no pool has such a name.
+    pub(crate) fn last() -> Self {
+        Self {
+            pool: "~".to_owned(),
+            to: None,
+            sticky: false,
+            jail: Uid(String::new()),
+        }
+    }
+
+    /// Whether two parts are of one pool and on the same terms.
+    #[must_use]
+    pub fn goes_with(&self, other: &Self) -> bool {
+        self.pool == other.pool && self.to == other.to && self.sticky == other.sticky
+    }
+
+    /// Its part of a key: `web,8443,sticky,UID`.
+    fn value(&self) -> String {
+        let to = self.to.map(|to| to.to_string()).unwrap_or_default();
+        let sticky = if self.sticky { "sticky" } else { "" };
+        format!("{},{to},{sticky},{}", self.pool, self.jail)
+    }
+
+    fn parse(value: &str) -> Option<Self> {
+        let mut parts = value.splitn(4, ',');
+        Some(Self {
+            pool: parts.next()?.to_owned(),
+            to: match parts.next()? {
+                "" => None,
+                to => Some(to.parse().ok()?),
+            },
+            sticky: parts.next()? == "sticky",
+            jail: Uid(parts.next()?.to_owned()),
+        })
+    }
+}
+
 /// Something of which there is only one. The order groups what is searched together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
@@ -34,6 +85,8 @@ pub enum Resource {
         protocol: Protocol,
         /// The ports.
         ports: PortRange,
+        /// With whom they may be shared; none: with nobody.
+        share: Option<Share>,
     },
     /// A whole public address of a host (1:1 NAT of all ports).
     PublicAddress {
@@ -117,8 +170,13 @@ impl Resource {
                 address,
                 protocol,
                 ports,
+                share,
                 ..
-            } => format!("{address},{},{ports}", protocol.as_str()),
+            } => {
+                let share = share.as_ref().map(|share| format!(",{}", share.value()));
+                let share = share.unwrap_or_default();
+                format!("{address},{},{ports}{share}", protocol.as_str())
+            }
             Self::JailName { name, .. } => name.clone(),
             Self::Nic { interface, .. } => interface.clone(),
             Self::Root { path, .. } => path.replace('%', "%25").replace('/', "%2F"),
@@ -140,7 +198,7 @@ impl Resource {
             }),
             ("mac", None) => u32::from_str_radix(value, 16).ok().map(Self::MacNumber),
             ("port", Some(host)) => {
-                let mut parts = value.splitn(3, ',');
+                let mut parts = value.splitn(4, ',');
                 Some(Self::Port {
                     host: host.to_owned(),
                     address: parts.next()?.parse().ok()?,
@@ -150,6 +208,10 @@ impl Resource {
                         _ => return None,
                     },
                     ports: parts.next()?.parse().ok()?,
+                    share: match parts.next() {
+                        Some(share) => Some(Share::parse(share)?),
+                        None => None,
+                    },
                 })
             }
             ("public", Some(host)) => Some(Self::PublicAddress {

@@ -418,6 +418,7 @@ fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
                     address,
                     protocol,
                     ports,
+                    share: _,
                 } => (host, address, protocol, ports),
                 // All of its ports; the wishes are for these.
                 Resource::PublicAddress { host, address } => {
@@ -439,6 +440,7 @@ fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
                     first: port,
                     last: port,
                 },
+                share: None,
             }));
         }
     }

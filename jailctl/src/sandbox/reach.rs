@@ -97,6 +97,8 @@ fn sample(public: &PublicAddress) -> Publish {
         uplink: public.uplink.clone(),
         address: Some(public.address.clone()),
         network: public.network.clone(),
+        shared: None,
+        sticky: false,
     }
 }
 

@@ -37,6 +37,15 @@ fn validate_publish(spec: &JailSpec, publish: &Publish, path: &FieldPath, findin
     if let Some(address) = &publish.address {
         findings.check(&path.field("address"), names::entry(address));
     }
+    if let Some(shared) = &publish.shared {
+        findings.check(&path.field("shared"), names::entry(shared));
+    } else if publish.sticky {
+        findings.add(
+            &path.field("sticky"),
+            "only shared ports lead to several jails",
+            "name a pool in `shared`, or leave `sticky` out",
+        );
+    }
     attached(
         spec,
         publish.network.as_deref(),

@@ -30,6 +30,9 @@ pub(super) const NICS: [&str; 3] = ["vtnet4", "vtnet5", NO_NIC];
 /// A user whom the host does not know.
 pub(super) const NOBODY: &str = "nosuch";
 
+/// The port that jails share.
+const SHARED: u16 = 8443;
+
 /// Where the roots are that do not exist.
 pub(super) const NOWHERE: &str = "/nowhere";
 
@@ -327,7 +330,13 @@ fn publish(
     let Some((base, to)) = sketch.published else {
         return Vec::new();
     };
-    let port = base + u16::try_from(index).expect("four jails");
+    // Some jails share a port with all that do; each other has ports of its own.
+    let is_shared = sketch.securelevel == 0;
+    let port = if is_shared {
+        SHARED
+    } else {
+        base + u16::try_from(index).expect("four jails")
+    };
     vec![Publish {
         name: "web".to_owned(),
         protocol: Protocol::Tcp,
@@ -335,10 +344,12 @@ fn publish(
             first: port,
             last: port,
         }],
-        to,
+        to: to.or(is_shared.then_some(80)),
         uplink: "external".to_owned(),
         address: Some("main".to_owned()),
         network: None,
+        shared: is_shared.then(|| "pool".to_owned()),
+        sticky: is_shared,
     }]
 }
 

@@ -25,6 +25,7 @@ mod routed;
 mod routed_hosts;
 mod safe_changes;
 mod shared_ip;
+mod shared_ports;
 mod six_modes;
 mod tables;
 

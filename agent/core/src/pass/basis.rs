@@ -62,9 +62,15 @@ impl<'v> Basis<'v> {
                 names::jail_anchor(&jail.uid),
                 names::egress_anchor(&jail.uid),
             ];
-            let own = anchors
+            let pools = spec
+                .publish
                 .iter()
-                .any(|anchor| Subject::anchor(anchor) == *subject);
+                .filter_map(|publish| publish.shared.as_ref());
+            let pools = pools.map(|pool| names::pool_anchor(pool));
+            let own = anchors
+                .into_iter()
+                .chain(pools)
+                .any(|anchor| Subject::anchor(&anchor) == *subject);
             // Its way out stands in the anchor of its network.
             let attachments = &jail.binding.attachments;
             let leaves = has_public

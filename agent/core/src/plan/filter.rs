@@ -4,6 +4,7 @@
 
 pub(super) mod checked;
 mod isolation;
+mod pools;
 mod public;
 pub(super) mod rejected;
 mod rules;
@@ -26,7 +27,7 @@ use crate::ledger::Owned;
 use crate::names;
 use crate::observed::{AnchorReference, QuickRule};
 use crate::op::{Op, Record, Subject};
-use crate::render::pf::{self, AnchorRules, AnchorText};
+use crate::render::pf::{self, AnchorRules, AnchorText, RedirectRule};
 
 /// Everything that shall stand in our anchors, by anchor.
 type Rules = BTreeMap<String, AnchorRules>;
@@ -44,7 +45,11 @@ impl Planner<'_> {
                 from: nat.from,
                 to: nat.to,
             });
-            let of_ports = rules.redirects.iter().flat_map(|redirect| {
+            let members = rules.pools.iter().flat_map(|pool| &pool.members);
+            let alone = rules.redirects.iter();
+            let alone = alone.filter(|redirect| redirect.pool.is_none());
+            let of_ports = alone.chain(members.map(|member| &member.redirect));
+            let of_ports = of_ports.flat_map(|redirect| {
                 redirect.ports.iter().map(|ports| Owned::Redirect {
                     anchor: anchor.clone(),
                     label: redirect.label(ports),
@@ -314,7 +319,7 @@ impl Planner<'_> {
             if !rules.publics.is_empty() {
                 needed.insert(AnchorReference::Filter);
             }
-            if !rules.redirects.is_empty() {
+            if !(rules.redirects.is_empty() && rules.pools.is_empty()) {
                 needed.extend([AnchorReference::Rdr, AnchorReference::Filter]);
             }
             let of_host = rules.blocks.is_empty() && rules.scrubs.is_empty();
@@ -403,7 +408,7 @@ fn stakes_of(rules: &AnchorRules) -> Vec<Stake<'_>> {
         passes,
     };
     let mut stakes = Vec::new();
-    for redirect in &rules.redirects {
+    for redirect in redirects_of(rules) {
         stakes.push(stake(true, redirect.interface.as_str(), true));
         let way = redirect.forwarded_by.as_deref();
         stakes.extend(way.map(|way| stake(false, way, true)));
@@ -434,10 +439,17 @@ fn stakes_of(rules: &AnchorRules) -> Vec<Stake<'_>> {
     stakes
 }
 
+/// The published ports of an anchor, shared ones too.
+fn redirects_of(rules: &AnchorRules) -> impl Iterator<Item = &RedirectRule> {
+    let members = rules.pools.iter().flat_map(|pool| &pool.members);
+    let shared = members.map(|member| &member.redirect);
+    rules.redirects.iter().chain(shared)
+}
+
 /// The interfaces that the rules of an anchor stand on.
 fn interfaces_of(rules: &AnchorRules) -> impl Iterator<Item = &str> {
     let nats = rules.nats.iter().map(|rule| &rule.interface);
-    let redirects = rules.redirects.iter().map(|rule| &rule.interface);
+    let redirects = redirects_of(rules).map(|rule| &rule.interface);
     let publics = rules.publics.iter().map(|rule| &rule.interface);
     let blocks = rules.blocks.iter().map(|rule| &rule.interface);
     let scrubs = rules.scrubs.iter().map(|rule| &rule.interface);

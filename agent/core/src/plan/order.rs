@@ -13,6 +13,7 @@ use super::desired::DesiredJail;
 use super::held::Held;
 use super::teardown::Life;
 use super::{Planner, reason};
+use crate::observed::ObservedJail;
 use crate::op::{Op, Subject};
 
 /// A dependency may wait itself, and its start may fail.
@@ -298,21 +299,10 @@ impl<'a> Planner<'a> {
         match self.life(&jail.uid) {
             Life::Busy => Dependency::Coming,
             Life::Alive(running) => {
-                let held = self.blocked.of(&subject);
-                let held = held.is_some_and(|found| found.reason == reason::DEPENDENTS_RUNNING);
-                let mut steps = self.steps.iter();
-                let stops = held
-                    || steps.any(|(_, step)| {
-                        step.subject == subject && matches!(step.op, Op::StopJail { .. })
-                    });
-                // What is repaired at a jail that runs, or waited for, keeps nobody waiting: it may never come to an end.
-                if stops
-                    || self.observed.busy.contains_key(&running.name)
-                    || self.is_half_made(running)
-                {
-                    Dependency::Coming
-                } else {
+                if self.stays_up(&subject, running) {
                     Dependency::Up
+                } else {
+                    Dependency::Coming
                 }
             }
             Life::Dying | Life::Gone => {
@@ -334,5 +324,25 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+    }
+
+    /// Whether a jail runs, its start has come to its end, and it goes on running.
+    pub(super) fn is_up(&self, uid: &Uid) -> bool {
+        match self.life(uid) {
+            Life::Alive(running) => self.stays_up(&Subject::Jail(uid.clone()), running),
+            Life::Busy | Life::Dying | Life::Gone => false,
+        }
+    }
+
+    /// What is repaired at a jail that runs, or waited for, keeps nobody waiting: it may never come to an end.
+    fn stays_up(&self, subject: &Subject, running: &ObservedJail) -> bool {
+        let held = self.blocked.of(subject);
+        let held = held.is_some_and(|found| found.reason == reason::DEPENDENTS_RUNNING);
+        let mut steps = self.steps.iter();
+        let stops = held
+            || steps.any(|(_, step)| {
+                step.subject == *subject && matches!(step.op, Op::StopJail { .. })
+            });
+        !stops && !self.observed.busy.contains_key(&running.name) && !self.is_half_made(running)
     }
 }

@@ -47,6 +47,8 @@ pub struct AnchorRules {
     pub nats: Vec<NatRule>,
     /// Published ports.
     pub redirects: Vec<RedirectRule>,
+    /// Ports that several jails share, in the anchor of their pool.
+    pub pools: Vec<PoolRule>,
     /// Public addresses of jails, in their anchor.
     pub publics: Vec<PublicRule>,
     /// The ways out of jails that have some ports of a public address, in the anchor of their network: before its own NAT, which would take them otherwise. Of translations in two anchors 14 takes
@@ -153,6 +155,33 @@ pub struct RedirectRule {
     pub target_port: Option<u16>,
     /// The interface that the host forwards to the jail by; none where the address is the host's own (shared IP).
     pub forwarded_by: Option<String>,
+    /// The pool, where other jails are behind the ports too: the redirect is then the pool's.
+    pub pool: Option<Pool>,
+}
+
+/// What jails that share ports say of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// `sticky-address`
+    pub sticky: bool,
+}
+
+/// One set of ports that leads to several jails in turn.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PoolRule {
+    /// Whom it leads to; they differ in jail, address and way only. Never empty.
+    pub members: Vec<PoolMember>,
+}
+
+/// A jail that shared ports lead to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PoolMember {
+    /// Its part.
+    pub redirect: RedirectRule,
+    /// Whether its own anchor passes what is led to it, because the jail has a firewall.
+    pub is_guarded: bool,
 }
 
 /// A public address that is one jail's (1:1 NAT).
@@ -225,23 +254,41 @@ fn label(jail: &Uid, parts: &[&str]) -> String {
 const LABEL_CHARS: usize = 10;
 
 impl RedirectRule {
-    /// The label of the filter rules of one range of its ports, and the tag of the packets that it redirected: states are killed by it, so it is another one wherever the rule is another one,
+    /// The label of the filter rules of one range of its ports: states are killed by it, so it is another one wherever the rule is another one,
     /// and the same as long as the rule means the same, whatever stands beside it and however it is rendered.
     #[must_use]
     pub fn label(&self, ports: &PortRange) -> String {
+        let target = self.target.to_string();
+        let way = self.forwarded_by.as_deref().unwrap_or_default();
+        let mut parts = self.outside(ports);
+        parts.insert(4, target);
+        parts.push(way.to_owned());
+        parts.extend(self.pool.as_ref().map(|pool| pool.name.clone()));
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        label(&self.jail, &parts)
+    }
+
+    /// The tag of the packets that were redirected: of shared ports one for all jails behind them.
+    #[must_use]
+    pub fn tag(&self, ports: &PortRange) -> String {
+        let Some(pool) = &self.pool else {
+            return self.label(ports);
+        };
+        let parts = self.outside(ports);
+        let parts = parts.iter().chain([&pool.name]).map(String::as_str);
+        label(&Uid("pool".to_owned()), &parts.collect::<Vec<_>>())
+    }
+
+    /// What of a rule is seen from outside, and the port inside.
+    fn outside(&self, ports: &PortRange) -> Vec<String> {
         let target_port = self.target_port.map(|port| port.to_string());
-        label(
-            &self.jail,
-            &[
-                &self.interface,
-                &self.public.to_string(),
-                self.protocol.as_str(),
-                &format!("{}:{}", ports.first, ports.last),
-                &self.target.to_string(),
-                &target_port.unwrap_or_default(),
-                self.forwarded_by.as_deref().unwrap_or_default(),
-            ],
-        )
+        vec![
+            self.interface.clone(),
+            self.public.to_string(),
+            self.protocol.as_str().to_owned(),
+            format!("{}:{}", ports.first, ports.last),
+            target_port.unwrap_or_default(),
+        ]
     }
 }
 
@@ -258,6 +305,7 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
         within: _,
         nats,
         redirects,
+        pools,
         publics,
         backs,
         isolation,
@@ -283,7 +331,11 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     translations.extend(backs.iter().map(back_line));
     translations.extend(marked.iter().map(marked_line));
     translations.extend(nats.iter().map(nat_line));
-    translations.extend(redirects.iter().flat_map(redirect_lines));
+    let alone = redirects.iter().filter(|redirect| redirect.pool.is_none());
+    translations.extend(alone.flat_map(redirect_lines));
+    for pool in pools {
+        translations.extend(pool_lines(pool, &mut tables));
+    }
     let whole = publics.iter().filter(|public| public.whole);
     translations.extend(whole.flat_map(binat_lines));
     let translated = translations.len();
@@ -303,6 +355,10 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     }
     for redirect in redirects {
         pass_lines(&mut lines, redirect);
+    }
+    let members = pools.iter().flat_map(|pool| &pool.members);
+    for member in members.filter(|member| !member.is_guarded) {
+        pass_lines(&mut lines, &member.redirect);
     }
     lines.extend(publics.iter().flat_map(public_lines));
     lines.extend(blocks.iter().flat_map(block_lines));
@@ -468,6 +524,36 @@ fn redirect_lines(redirect: &RedirectRule) -> impl Iterator<Item = String> {
     })
 }
 
+/// To a table whose addresses take turns. In one transaction with what passes, so that nobody is led to where nothing passes. A client with `sticky-address` is led to another jail once more after
+/// each load: pf remembers clients by the rule (`pf_find_src_node`, sys/netpfil/pf/pf.c; seen on 15.1).
+fn pool_lines(pool: &PoolRule, tables: &mut Tables) -> Vec<String> {
+    let Some(PoolMember { redirect, .. }) = pool.members.first() else {
+        return Vec::new();
+    };
+    let members = pool.members.iter();
+    let members = members.map(|member| IpNet::from(member.redirect.target));
+    let table = tables.table(members.collect());
+    let to = redirect
+        .target_port
+        .map(|port| format!(" port {port}"))
+        .unwrap_or_default();
+    let is_sticky = redirect.pool.as_ref().is_some_and(|pool| pool.sticky);
+    let sticky = if is_sticky { " sticky-address" } else { "" };
+    let ports = redirect.ports.iter();
+    let lines = ports.map(|ports| {
+        format!(
+            "rdr on {} {} proto {} from any to {} port {} tag \"{}\" -> {table}{to} round-robin{sticky}",
+            redirect.interface,
+            Family::of(redirect.public).keyword(),
+            redirect.protocol.as_str(),
+            redirect.public,
+            range(ports),
+            redirect.tag(ports),
+        )
+    });
+    lines.collect()
+}
+
 /// The way out of a jail that has some ports of a public address.
 fn back_line(back: &PublicRule) -> String {
     format!(
@@ -568,13 +654,13 @@ fn pass_lines(lines: &mut Vec<String>, redirect: &RedirectRule) {
             ("in", Some(&redirect.interface)),
             ("out", redirect.forwarded_by.as_ref()),
         ];
-        let label = redirect.label(ports);
+        let (label, tag) = (redirect.label(ports), redirect.tag(ports));
         for (direction, interface) in ways
             .into_iter()
             .filter_map(|(way, interface)| Some((way, interface?)))
         {
             lines.push(format!(
-                "pass {direction} quick on {interface} {} proto {} from any to {} port {inside} tagged \"{label}\" keep state label \"{label}\"",
+                "pass {direction} quick on {interface} {} proto {} from any to {} port {inside} tagged \"{tag}\" keep state label \"{label}\"",
                 Family::of(redirect.target).keyword(),
                 redirect.protocol.as_str(),
                 redirect.target,

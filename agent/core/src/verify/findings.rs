@@ -7,7 +7,7 @@ use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::JailView;
 
 use crate::host::{HostError, STARTING};
-use crate::ledger::Owned;
+use crate::ledger::{Ledger, Owned};
 use crate::mark::{Mark, Role};
 use crate::names::{self, Node};
 use crate::observed::ObservedJail;
@@ -15,6 +15,7 @@ use crate::op::{Blocked, Op, Subject, Waiting};
 use crate::plan::index::Index;
 use crate::plan::netgraph::may_be_switched;
 use crate::plan::reason;
+use crate::render::pf::jail_of_label;
 
 use super::Evidence;
 
@@ -31,6 +32,8 @@ pub(super) struct Findings<'a> {
     /// Whose own pf a step changes.
     filtered: BTreeSet<&'a Subject>,
     aliases: BTreeSet<IpAddr>,
+    /// Anchors beside their own in which ports of jails stand, by uid.
+    shared: BTreeMap<&'a str, BTreeSet<&'a str>>,
     host_ends: BTreeSet<String>,
 }
 
@@ -72,12 +75,22 @@ impl<'a> Findings<'a> {
                 .map(|step| &step.subject)
                 .collect(),
             aliases: ledger.owned.iter().filter_map(Owned::alias).collect(),
+            shared: shared(ledger),
             host_ends: if view.jails.values().any(|jail| jail.deleting) {
                 host_ends(evidence)
             } else {
                 BTreeSet::new()
             },
         }
+    }
+
+    /// The anchors beside its own in which ports of the jail stand, or stood and their connections are not ended yet.
+    pub(super) fn shared_anchors(&self, jail: &Uid) -> impl Iterator<Item = &'a str> {
+        self.shared
+            .get(jail.as_str())
+            .into_iter()
+            .flatten()
+            .copied()
     }
 
     /// The first block of any of these subjects, in the plan's order.
@@ -243,6 +256,18 @@ impl<'a> Findings<'a> {
                 node.kind == "eiface" && named.is_some_and(|node| node.is_of_jail(uid))
             })
     }
+}
+
+fn shared(ledger: &Ledger) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut shared: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for owned in &ledger.owned {
+        if let Owned::Redirect { anchor, label } = owned
+            && let Some(jail) = jail_of_label(label)
+        {
+            shared.entry(jail).or_default().insert(anchor);
+        }
+    }
+    shared
 }
 
 fn is_filter_inside(op: &Op) -> bool {

@@ -103,6 +103,8 @@ fn jail(networks: &[&str], number: u32) -> JailView {
                 uplink: "external".to_owned(),
                 address: Some("main".to_owned()),
                 network: None,
+                shared: None,
+                sticky: false,
             }],
             ..JailSpec::default()
         },

@@ -99,7 +99,8 @@ impl NetFacts for Facts<'_> {
     }
 
     fn lacks(&self, line: &str) -> bool {
-        self.kernel.pf_lacks.iter().any(|word| line.contains(word))
+        let is_host = self.stack == crate::kernel::vnet::HOST;
+        is_host && self.kernel.pf_lacks.iter().any(|word| line.contains(word))
     }
 
     fn fibs(&self) -> u32 {

@@ -321,7 +321,9 @@ fn has_tables(
     let Some(count) = pf::table_addresses(hash) else {
         return Ok(true);
     };
-    let rules = show(system, inside, anchor, "-sr")?;
+    let mut rules = show(system, inside, anchor, "-sr")?;
+    // Shared ports lead to a table that no filter rule names.
+    rules.push_str(&show(system, inside, anchor, "-sn")?);
     let mut found = 0;
     for table in pf::tables_of(&rules) {
         let arguments = ["-a", anchor, "-t", table, "-T", "show"];

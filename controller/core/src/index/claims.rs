@@ -8,7 +8,7 @@ use cellblock_schemas::net::{PortRange, Protocol};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::free::Used;
-use crate::claim::{Claim, Owner, Resource};
+use crate::claim::{Claim, Owner, Resource, Share};
 
 /// Every claim. Asking about one resource, one owner or one scope takes O(log n).
 #[derive(Clone, Debug, Default)]
@@ -172,7 +172,7 @@ impl Claims {
         let exact = self.by_resource.get_key_value(resource).into_iter();
         exact
             .chain(self.ports_in_the_way(resource))
-            .find(|(_, claim)| claim.owner.uid() != except)
+            .find(|(other, claim)| claim.owner.uid() != except && !are_shared(resource, other))
     }
 
     fn ports_in_the_way<'a>(&'a self, resource: &Resource) -> Vec<(&'a Resource, &'a Claim)> {
@@ -182,27 +182,32 @@ impl Claims {
                 address,
                 protocol,
                 ports,
+                share: _,
             } => {
                 let whole = Resource::PublicAddress {
                     host: host.clone(),
                     address: *address,
                 };
                 let whole = self.by_resource.get_key_value(&whole);
-                let port = |ports| Resource::Port {
+                let port = |ports, share| Resource::Port {
                     host: host.clone(),
                     address: *address,
                     protocol: *protocol,
                     ports,
+                    share,
                 };
                 let highest = PortRange {
                     first: ports.last,
                     last: u16::MAX,
                 };
                 let lowest = PortRange { first: 0, last: 0 };
-                // Ranges of one jail may overlap, so that one which ends below ours does not end the search. Those of two do not: a range that reaches ours from
+                // Ranges of one jail may overlap, so that one which ends below ours does not end the search. Those of two do not, or are the same: a range that reaches ours from
                 // below the second's would overlap both.
                 let mut below = None;
-                let claims = self.by_resource.range(port(lowest)..=port(highest)).rev();
+                let claims = self
+                    .by_resource
+                    .range(port(lowest, None)..=port(highest, Some(Share::last())));
+                let claims = claims.rev();
                 let near = claims.take_while(|(other, claim)| {
                     let owner = claim.owner.uid();
                     is_overlapping(other, *ports) || *below.get_or_insert(owner) == owner
@@ -211,18 +216,19 @@ impl Claims {
                 whole.into_iter().chain(overlapping).collect()
             }
             Resource::PublicAddress { host, address } => {
-                let port = |protocol, ports| Resource::Port {
+                let port = |protocol, ports, share| Resource::Port {
                     host: host.clone(),
                     address: *address,
                     protocol,
                     ports,
+                    share,
                 };
-                let lowest = port(Protocol::Tcp, PortRange { first: 0, last: 0 });
+                let lowest = port(Protocol::Tcp, PortRange { first: 0, last: 0 }, None);
                 let highest = PortRange {
                     first: u16::MAX,
                     last: u16::MAX,
                 };
-                let highest = port(Protocol::Udp, highest);
+                let highest = port(Protocol::Udp, highest, Some(Share::last()));
                 self.by_resource.range(lowest..=highest).collect()
             }
             Resource::Address { .. }
@@ -303,4 +309,23 @@ impl Claims {
 
 fn is_overlapping(resource: &Resource, ports: PortRange) -> bool {
     matches!(resource, Resource::Port { ports: other, .. } if other.overlaps(&ports))
+}
+
+/// Whether both are parts of the same shared ports, on the same terms.
+fn are_shared(one: &Resource, other: &Resource) -> bool {
+    match (one, other) {
+        (
+            Resource::Port {
+                ports,
+                share: Some(share),
+                ..
+            },
+            Resource::Port {
+                ports: others,
+                share: Some(other),
+                ..
+            },
+        ) => ports == others && share.goes_with(other),
+        _ => false,
+    }
 }

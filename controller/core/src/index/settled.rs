@@ -9,7 +9,7 @@ use cellblock_schemas::{ConditionStatus, Host, Jail};
 
 use super::Index;
 use crate::allocate::nics;
-use crate::claim::Resource;
+use crate::claim::{Resource, Share};
 use crate::conditions;
 
 /// The host ports and public addresses that a jail takes on a host, and what of them the host does not have.
@@ -29,6 +29,12 @@ pub fn wanted_ports(host: &Host, jail: &Jail) -> (BTreeSet<Resource>, Vec<PortPr
                         address,
                         protocol: publish.protocol,
                         ports: *ports,
+                        share: publish.shared.as_ref().map(|pool| Share {
+                            pool: pool.clone(),
+                            to: publish.to,
+                            sticky: publish.sticky,
+                            jail: jail.metadata.uid.clone(),
+                        }),
                     }));
                 }
             }
@@ -51,6 +57,7 @@ pub fn wanted_ports(host: &Host, jail: &Jail) -> (BTreeSet<Resource>, Vec<PortPr
                     address,
                     protocol: public.protocol.unwrap_or_default(),
                     ports: *ports,
+                    share: None,
                 });
                 ports.collect()
             })),

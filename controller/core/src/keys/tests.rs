@@ -1,7 +1,10 @@
 //! Keys survive being written and read back.
 
 use super::*;
+use cellblock_schemas::Uid;
 use cellblock_schemas::net::{PortRange, Protocol};
+
+use crate::claim::Share;
 
 fn keys() -> Keys {
     Keys::new(&ClusterUid("c1".to_owned()))
@@ -30,6 +33,34 @@ fn every_resource_comes_back_from_its_key() {
                 first: 8000,
                 last: 8099,
             },
+            share: None,
+        },
+        Resource::Port {
+            host: "fbsd-01".to_owned(),
+            address,
+            protocol: Protocol::Tcp,
+            ports: PortRange {
+                first: 443,
+                last: 443,
+            },
+            share: Some(Share {
+                pool: "web".to_owned(),
+                to: Some(8443),
+                sticky: true,
+                jail: Uid("7f7675c7-3acf-4f06-8114-6ad12eb97677".to_owned()),
+            }),
+        },
+        Resource::Port {
+            host: "fbsd-01".to_owned(),
+            address,
+            protocol: Protocol::Tcp,
+            ports: PortRange { first: 1, last: 9 },
+            share: Some(Share {
+                pool: "web".to_owned(),
+                to: None,
+                sticky: false,
+                jail: Uid("uid".to_owned()),
+            }),
         },
         Resource::PublicAddress {
             host: "fbsd-01".to_owned(),

@@ -518,6 +518,17 @@ fn taken(
             "wait until the host has reported".to_owned(),
         ),
     };
+    let is_shared = |resource: &Resource| matches!(resource, Resource::Port { share: Some(_), .. });
+    let (since, help) = if claim.retired.is_none() && is_shared(wanted) {
+        let help = if is_shared(held) {
+            "jails that share ports must name the same `shared`, `ports`, `to` and `sticky`"
+        } else {
+            "both must name the same pool in `shared`"
+        };
+        (since, help.to_owned())
+    } else {
+        (since, help)
+    };
     let message = format!("{held} is taken by {owner}{since}");
     problems.push(Problem::new(reason, field, message, &help));
 }

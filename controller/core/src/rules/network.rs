@@ -162,15 +162,24 @@ fn collide(left: &Resource, right: &Resource) -> bool {
                 address,
                 protocol,
                 ports,
+                share,
                 ..
             },
             Resource::Port {
                 address: other,
                 protocol: other_protocol,
                 ports: other_ports,
+                share: other_share,
                 ..
             },
-        ) => address == other && protocol == other_protocol && ports.overlaps(other_ports),
+        ) => {
+            let shares = share.as_ref().zip(other_share.as_ref());
+            let are_shared = shares.is_some_and(|(share, other)| share.goes_with(other));
+            address == other
+                && protocol == other_protocol
+                && ports.overlaps(other_ports)
+                && !(are_shared && ports == other_ports)
+        }
         (Resource::Port { address, .. } | Resource::PublicAddress { address, .. }, other) => {
             matches!(other, Resource::PublicAddress { address: whole, .. } | Resource::Port { address: whole, .. } if whole == address)
         }

@@ -31,6 +31,7 @@ impl Planner<'_> {
                     target: rule.inside,
                     target_port: None,
                     forwarded_by: rule.forwarded_by.clone(),
+                    pool: None,
                 });
             }
             // The same address may stand in several entries, each with ports of its own.

@@ -114,6 +114,10 @@ impl Planner<'_> {
             for anchor in rules.values_mut() {
                 anchor.redirects.retain(|redirect| redirect.jail != *jail);
                 anchor.publics.retain(|public| public.jail != *jail);
+                for pool in &mut anchor.pools {
+                    pool.members.retain(|member| member.redirect.jail != *jail);
+                }
+                anchor.pools.retain(|pool| !pool.members.is_empty());
                 // What leaves under a public address would be seen under that by the rules that close.
                 anchor.backs.retain(|back| back.jail != *jail);
             }

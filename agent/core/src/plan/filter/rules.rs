@@ -1,7 +1,7 @@
 //! Which rules shall stand in which of our anchors: NAT of networks, ports that jails publish, ports that the Host closes. Public addresses of jails are in `public`, what keeps jails apart in
 //! `isolation`, how rules are loaded in `filter`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use cellblock_schemas::ids::Uid;
@@ -16,7 +16,7 @@ use crate::firewall::At;
 use crate::names;
 use crate::op::Subject;
 use crate::plan::{Planner, reason};
-use crate::render::pf::{BlockRule, NatRule, RedirectRule, ScrubRule};
+use crate::render::pf::{BlockRule, NatRule, Pool, RedirectRule, ScrubRule};
 
 impl Planner<'_> {
     /// What shall stand, and the jails that are closed because pf does not take their rules.
@@ -63,9 +63,14 @@ impl Planner<'_> {
             let host = rules.entry(names::HOST_ANCHOR.to_owned()).or_default();
             (host.blocks, host.scrubs) = (blocks, scrubs);
         }
+        let mut shared: BTreeMap<&str, Vec<RedirectRule>> = BTreeMap::new();
         for jail in jails {
             for publish in &jail.spec.publish {
                 let redirects = self.redirect_rules(jail, publish);
+                if let Some(pool) = &publish.shared {
+                    shared.entry(pool.as_str()).or_default().extend(redirects);
+                    continue;
+                }
                 rules
                     .entry(names::jail_anchor(&jail.uid))
                     .or_default()
@@ -74,6 +79,7 @@ impl Planner<'_> {
             }
             self.add_public_addresses(jail, &mut rules);
         }
+        self.add_pools(shared, &mut rules);
         self.add_isolation(&mut rules);
         self.add_firewalls_or_close(rules)
     }
@@ -283,6 +289,10 @@ impl Planner<'_> {
                     target,
                     target_port: publish.to,
                     forwarded_by,
+                    pool: publish.shared.as_ref().map(|name| Pool {
+                        name: name.clone(),
+                        sticky: publish.sticky,
+                    }),
                 });
             }
         }

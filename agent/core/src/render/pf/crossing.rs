@@ -38,6 +38,11 @@ impl Tables {
             let mut members = members.iter();
             return members.next().map(member).unwrap_or_default();
         }
+        self.table(members)
+    }
+
+    /// A table of these addresses, be it of one alone.
+    pub(super) fn table(&mut self, members: BTreeSet<IpNet>) -> String {
         let mut digest = Sha256::new();
         for member in &members {
             digest.update(member.to_string().as_bytes());

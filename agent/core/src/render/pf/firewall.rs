@@ -332,7 +332,8 @@ fn redirected_lines(
             to: redirect.target,
         };
         let label = redirect.label(outside);
-        lines.extend(at.lines(&narrowed, &label, &label, tables));
+        let tag = redirect.tag(outside);
+        lines.extend(at.lines(&narrowed, &tag, &label, tables));
     }
     lines
 }

@@ -27,6 +27,7 @@ fn the_article_behind_nat() {
                 target: "192.0.2.4".parse().expect("an address"),
                 target_port: None,
                 forwarded_by: None,
+                pool: None,
             },
             RedirectRule {
                 jail: dick,
@@ -37,6 +38,7 @@ fn the_article_behind_nat() {
                 target: "192.0.2.5".parse().expect("an address"),
                 target_port: Some(80),
                 forwarded_by: Some("cbxbr".to_owned()),
+                pool: None,
             },
         ],
         ..AnchorRules::default()
@@ -224,6 +226,7 @@ fn a_label_fits_and_is_another_one_wherever_the_rule_is() {
         target: "192.0.2.4".parse().expect("an address"),
         target_port: None,
         forwarded_by: None,
+        pool: None,
     };
     let port = |first: u16, last: u16| PortRange { first, last };
     let other_target = RedirectRule {

@@ -126,6 +126,10 @@ impl Wish {
             // Published, some ports of the address as its own, or all of it.
             let field = if port < 82 {
                 entry["ports"] = ports;
+                // Some share theirs. Not by chance, as below.
+                if port == 80 && self.address.is_none() {
+                    entry["shared"] = json!("web");
+                }
                 "publish"
             } else {
                 entry["address"] = json!("main");
@@ -342,8 +346,9 @@ impl History {
             .map(|(uid, uses)| (uid.clone(), uses.clone()));
         for (uid, uses) in decided.chain(live) {
             for resource in uses {
-                let user = users.entry(resource.clone()).or_insert_with(|| uid.clone());
-                prop_assert_eq!(&*user, &uid, "{} is used twice", resource);
+                let (resource, by) = by_whom(resource, &uid);
+                let user = users.entry(resource.clone()).or_insert_with(|| by.clone());
+                prop_assert_eq!(&*user, &by, "{} is used twice", resource);
             }
         }
         Ok(())
@@ -387,6 +392,29 @@ impl History {
     }
 }
 
+/// Who uses it: a jail, or a pool that shares a port.
+fn by_whom(resource: Resource, jail: &Uid) -> (Resource, Uid) {
+    match resource {
+        Resource::Port {
+            host,
+            address,
+            protocol,
+            ports,
+            share: Some(share),
+        } => {
+            let port = Resource::Port {
+                host,
+                address,
+                protocol,
+                ports,
+                share: None,
+            };
+            (port, Uid(format!("pool {}", share.pool)))
+        }
+        other => (other, jail.clone()),
+    }
+}
+
 /// Everything that a binding uses, single ports one by one.
 fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
     let mut uses = Uses::new();
@@ -412,18 +440,24 @@ fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
     }
     if let (Some(host), Some(jail)) = (index.host(&binding.host), index.jail(jail)) {
         for resource in wanted_ports(host, jail).0 {
-            let (host, address, protocol, ports) = match resource {
+            let (host, address, protocol, ports, share) = match resource {
                 Resource::Port {
                     host,
                     address,
                     protocol,
                     ports,
-                    share: _,
-                } => (host, address, protocol, ports),
+                    share,
+                } => (host, address, protocol, ports, share),
                 // All of its ports; the wishes are for these.
                 Resource::PublicAddress { host, address } => {
                     let (first, last) = (80, 85);
-                    (host, address, Protocol::Tcp, PortRange { first, last })
+                    (
+                        host,
+                        address,
+                        Protocol::Tcp,
+                        PortRange { first, last },
+                        None,
+                    )
                 }
                 Resource::Address { .. }
                 | Resource::MacNumber(_)
@@ -440,7 +474,7 @@ fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
                     first: port,
                     last: port,
                 },
-                share: None,
+                share: share.clone(),
             }));
         }
     }

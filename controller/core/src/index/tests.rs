@@ -201,3 +201,58 @@ fn addresses_that_repeat_on_every_host_are_those_of_its_own_jails() {
     let addresses: Vec<String> = peers[0].addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, [near]);
 }
+
+#[test]
+fn shared_ports_are_in_nobodys_way_who_says_the_same() {
+    use crate::claim::{Claim, Owner, Resource, Share};
+    use cellblock_schemas::Uid;
+    use cellblock_schemas::net::{PortRange, Protocol};
+
+    let part = |jail: &str, ports: (u16, u16), share: Option<(&str, Option<u16>, bool)>| {
+        let (first, last) = ports;
+        Resource::Port {
+            host: "a".to_owned(),
+            address: "203.0.113.1".parse().expect("an address"),
+            protocol: Protocol::Tcp,
+            ports: PortRange { first, last },
+            share: share.map(|(pool, to, sticky)| Share {
+                pool: pool.to_owned(),
+                to,
+                sticky,
+                jail: Uid(jail.to_owned()),
+            }),
+        }
+    };
+    let terms = Some(("web", Some(8443), false));
+    let mut claims = super::Claims::default();
+    for jail in ["one", "two"] {
+        let owner = Owner::Jail {
+            name: jail.to_owned(),
+            uid: Uid(jail.to_owned()),
+        };
+        claims.insert(part(jail, (443, 443), terms), Claim::held_by(owner));
+    }
+    let is_free = |resource: &Resource, jail: &str| {
+        claims.in_the_way(resource, &Uid(jail.to_owned())).is_none()
+    };
+    assert!(is_free(&part("three", (443, 443), terms), "three"));
+    assert!(is_free(&part("three", (444, 65535), terms), "three"));
+    for (ports, share) in [
+        ((443, 443), None),
+        ((443, 443), Some(("web", None, false))),
+        ((443, 443), Some(("web", Some(8443), true))),
+        ((443, 443), Some(("other", Some(8443), false))),
+        ((443, 444), terms),
+        ((1, 65535), terms),
+    ] {
+        let wanted = part("three", ports, share);
+        assert!(!is_free(&wanted, "three"), "{wanted:?}");
+    }
+    // Its own former part is in nobody's way but that of others.
+    assert!(!is_free(&part("one", (443, 443), None), "one"));
+    let whole = Resource::PublicAddress {
+        host: "a".to_owned(),
+        address: "203.0.113.1".parse().expect("an address"),
+    };
+    assert!(!is_free(&whole, "three"));
+}

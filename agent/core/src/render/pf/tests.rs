@@ -216,6 +216,74 @@ fn ports_that_are_closed_on_a_public_address() {
 }
 
 #[test]
+fn shared_ports_lead_to_a_table_and_pass_with_each_jails_own_label() {
+    let member = |jail: &str, target: &str, way: Option<&str>, is_guarded: bool| PoolMember {
+        redirect: RedirectRule {
+            jail: Uid(jail.to_owned()),
+            interface: "igb0".to_owned(),
+            public: "203.0.113.1".parse().expect("an address"),
+            protocol: Protocol::Tcp,
+            ports: vec![PortRange {
+                first: 443,
+                last: 443,
+            }],
+            target: target.parse().expect("an address"),
+            target_port: Some(8443),
+            forwarded_by: way.map(str::to_owned),
+            pool: Some(Pool {
+                name: "web".to_owned(),
+                sticky: true,
+            }),
+        },
+        is_guarded,
+    };
+    let members = vec![
+        member("one", "192.0.2.4", None, false),
+        member("two", "192.0.2.5", Some("cbxbr"), false),
+        member("three", "192.0.2.6", None, true),
+    ];
+    let text = render(&AnchorRules {
+        pools: vec![PoolRule { members }],
+        ..AnchorRules::default()
+    })
+    .expect("rules");
+    let lines: Vec<&str> = text.rules.lines().collect();
+    let table = lines[0].split(['<', '>']).nth(1).expect("a name");
+    assert_eq!(
+        lines[0],
+        format!("table <{table}> const {{ 192.0.2.4, 192.0.2.5, 192.0.2.6 }}")
+    );
+    let tag = lines[1].split('"').nth(1).expect("a tag");
+    assert!(
+        tag.starts_with("cellblock:pool:") && tag.len() < 64,
+        "{tag}"
+    );
+    assert_eq!(
+        lines[1],
+        format!(
+            "rdr on igb0 inet proto tcp from any to 203.0.113.1 port 443 tag \"{tag}\" -> <{table}> port 8443 round-robin sticky-address"
+        )
+    );
+    let passes = [
+        ("in", "igb0", "192.0.2.4", "cellblock:one:"),
+        ("in", "igb0", "192.0.2.5", "cellblock:two:"),
+        ("out", "cbxbr", "192.0.2.5", "cellblock:two:"),
+    ];
+    for (line, (way, interface, to, label)) in lines[2..].iter().zip(passes) {
+        let begins = format!(
+            "pass {way} quick on {interface} inet proto tcp from any to {to} port 8443 tagged \"{tag}\" keep state label \"{label}"
+        );
+        assert!(line.starts_with(&begins), "{line}");
+    }
+    assert_eq!(
+        lines.len(),
+        6,
+        "the guarded one's pass stands with its firewall"
+    );
+    assert!(text.hash.ends_with("+3-1"), "{}", text.hash);
+}
+
+#[test]
 fn a_label_fits_and_is_another_one_wherever_the_rule_is() {
     let rule = RedirectRule {
         jail: Uid("7f7675c7-3acf-4f06-8114-6ad12eb97677".to_owned()),

@@ -176,7 +176,11 @@ fn published(host: &Host, jail: &Jail, publish: &Publish, machine: &Live, report
             let lines = lines.lines().map(|line| format!("  {line}"));
             report.lines.extend(lines);
             let own = Place::Jail(jail.jail_name().to_owned());
-            if !matches!(&trace.verdict, Verdict::Reached { by, .. } if by.place == own) {
+            // A shared port leads to any of those behind it.
+            let is_meant = |place: &Place| {
+                *place == own || publish.shared.is_some() && matches!(place, Place::Jail(_))
+            };
+            if !matches!(&trace.verdict, Verdict::Reached { by, .. } if is_meant(&by.place)) {
                 report.astray.push(format!(
                     "{address} {protocol} port {port} of host {host_name} does not lead to jail {jail_name}: {}",
                     trace.verdict

@@ -195,7 +195,14 @@ fn alike(spec: &JailSetSpec, path: &FieldPath, findings: &mut Findings) {
     let Some(host) = &template.host else { return };
     for (field, what, is_there) in [
         ("root", "the same root", template.root.is_some()),
-        ("publish", "the same ports", !template.publish.is_empty()),
+        (
+            "publish",
+            "the same ports",
+            template
+                .publish
+                .iter()
+                .any(|publish| publish.shared.is_none()),
+        ),
         (
             "publicAddresses",
             "the same public addresses",
@@ -203,10 +210,14 @@ fn alike(spec: &JailSetSpec, path: &FieldPath, findings: &mut Findings) {
         ),
     ] {
         if is_there {
-            let help = if field == "root" {
-                "give the template an image, of which each jail gets a root of its own, or leave out spec.host"
-            } else {
-                "leave out spec.host, so that each is on a host of its own"
+            let help = match field {
+                "root" => {
+                    "give the template an image, of which each jail gets a root of its own, or leave out spec.host"
+                }
+                "publish" => {
+                    "name a pool in `shared`, or leave out spec.host, so that each is on a host of its own"
+                }
+                _ => "leave out spec.host, so that each is on a host of its own",
             };
             findings.add(
                 &path.field(field),

@@ -470,6 +470,39 @@ fn dhcp_needs_a_ruleset_that_shows_bpf() {
 }
 
 #[test]
+fn shared_ports_name_a_pool() {
+    let entry = |name: &str, port: u16, shared: serde_json::Value| {
+        let mut entry = json!({ "name": name, "ports": [port], "uplink": "external" });
+        let terms = shared.as_object().expect("an object").clone();
+        entry.as_object_mut().expect("an object").extend(terms);
+        entry
+    };
+    let publish = json!([
+        entry(
+            "web",
+            443,
+            json!({ "shared": "web", "to": 8443, "sticky": true })
+        ),
+        entry("same", 444, json!({ "shared": "web" })),
+        entry("alone", 445, json!({ "sticky": true })),
+        entry("bad", 446, json!({ "shared": "a b\" pass" })),
+        entry("twice", 443, json!({ "shared": "web" })),
+    ]);
+    let networks = json!([{ "network": "lan" }]);
+    assert_eq!(
+        fields(
+            Kind::Jail,
+            jail(json!({ "publish": publish, "networks": networks }))
+        ),
+        [
+            "spec.publish[2].sticky",
+            "spec.publish[3].shared",
+            "spec.publish[4].ports[0]",
+        ]
+    );
+}
+
+#[test]
 fn published_ports_lead_somewhere_once() {
     let publish = json!([
         { "name": "web", "ports": [80, "443-445", 444], "uplink": "external" },

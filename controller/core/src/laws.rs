@@ -394,25 +394,13 @@ impl History {
 
 /// Who uses it: a jail, or a pool that shares a port.
 fn by_whom(resource: Resource, jail: &Uid) -> (Resource, Uid) {
-    match resource {
-        Resource::Port {
-            host,
-            address,
-            protocol,
-            ports,
-            share: Some(share),
-        } => {
-            let port = Resource::Port {
-                host,
-                address,
-                protocol,
-                ports,
-                share: None,
-            };
-            (port, Uid(format!("pool {}", share.pool)))
-        }
-        other => (other, jail.clone()),
+    let mut resource = resource;
+    if let Resource::Port { share, .. } = &mut resource
+        && let Some(share) = share.take()
+    {
+        return (resource, Uid(format!("pool {}", share.pool)));
     }
+    (resource, jail.clone())
 }
 
 /// Everything that a binding uses, single ports one by one.

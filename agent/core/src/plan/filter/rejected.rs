@@ -154,11 +154,16 @@ impl Planner<'_> {
     /// A jail with a firewall does not start before pf has taken its rules, though it would be closed: whoever starts it means it to be reached. Where they are others by now, they are loaded first.
     pub(in crate::plan) fn check_taken(&mut self, uid: &Uid) {
         let accepted = &self.observed.pf.accepted;
-        let said = self.ledger.owned.iter().find_map(|owned| match owned {
-            Owned::Rejected {
+        let said = self.ledger.owned.iter().find_map(|owned| {
+            if let Owned::Rejected {
                 jail, anchor, said, ..
-            } if jail == uid && !accepted.contains(&(anchor.clone(), jail.clone())) => Some(said),
-            _ => None,
+            } = owned
+                && jail == uid
+                && !accepted.contains(&(anchor.clone(), jail.clone()))
+            {
+                return Some(said);
+            }
+            None
         });
         if let Some(said) = said {
             self.tell_rejected(uid, said);

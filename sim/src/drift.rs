@@ -75,6 +75,8 @@ pub enum Hand {
     SetEther(u8),
     /// A jail's root takes its addresses away.
     StripJail(u8),
+    /// A jail's root, or its rc.conf, adds a second default route, by another gateway.
+    DivertJail(u8),
     /// A host end's gateway address, or a route of the host to a jail, is taken away.
     RemoveRoute(u8),
     /// A jail.conf of ours is removed.
@@ -96,6 +98,7 @@ pub fn hand() -> impl Strategy<Value = Hand> {
         any::<u8>().prop_map(Hand::RemoveHook),
         any::<u8>().prop_map(Hand::SetEther),
         any::<u8>().prop_map(Hand::StripJail),
+        any::<u8>().prop_map(Hand::DivertJail),
         any::<u8>().prop_map(Hand::RemoveRoute),
         any::<u8>().prop_map(Hand::RemoveConf),
         Just(Hand::Reboot),
@@ -206,6 +209,16 @@ pub fn act(emulator: &mut Emulator, hand: Hand) {
             // What its root may do to its own pf, where its devfs shows it.
             let undone = ["-F all", "-d", "-F rules"][usize::from(pick / 4 % 3)];
             emulator.sh(&format!("jexec {name} pfctl {undone}"));
+        }
+        Hand::DivertJail(pick) => {
+            let name = ["a", "b", "c", "d"][usize::from(pick % 4)];
+            // One of the jail's networks at most leads there; the others are refused.
+            for network in [10, 30, 60, 70] {
+                emulator.sh(&format!("route -j {name} -n add default 10.{network}.0.77"));
+                emulator.sh(&format!(
+                    "route -j {name} -n add -inet6 default fd00:{network}::77"
+                ));
+            }
         }
         Hand::RemoveRoute(pick) => {
             let index = 10 + pick % 4;

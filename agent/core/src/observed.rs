@@ -505,7 +505,26 @@ pub struct Route {
     pub interface: String,
 }
 
+/// Whether a default route leads to the gateway, and none that somebody made to another: of two by different gateways the kernel makes one by turns (`net.route.multipath`, sys/net/route/route_ctl.c; seen
+/// on 15.1). One that a router advertisement brought (no `S`) comes back with the next.
+#[must_use]
+pub fn is_only_way(routes: &[Route], gateway: IpAddr) -> bool {
+    let family = Family::of(gateway);
+    let mut ways = routes
+        .iter()
+        .filter(|route| route.is_default_of(family))
+        .map(|route| (route.next_hop() == Some(gateway), route.flags.contains('S')));
+    ways.clone().any(|(leads_there, _)| leads_there)
+        && ways.all(|(leads_there, is_static)| leads_there || !is_static)
+}
+
 impl Route {
+    /// Whether it is a default route of that family.
+    #[must_use]
+    pub fn is_default_of(&self, family: Family) -> bool {
+        self.family == family && self.destination == "default"
+    }
+
     /// Whether somebody made it: those that come with an address lead to the link itself, and nobody made them by hand.
     #[must_use]
     pub fn is_made(&self) -> bool {

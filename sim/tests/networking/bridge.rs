@@ -254,3 +254,37 @@ fn n08_the_hosts_ends_do_not_listen_to_what_jails_advertise() {
     }
     row.take_away();
 }
+
+/// A `defaultrouter` in the jail's own rc.conf, as of a root that was copied from another machine: the kernel takes it for a second path.
+#[test]
+fn n08_a_second_default_route_does_not_stay() {
+    let mut row = Row::up(N8);
+    let ways = |row: &Row| -> Vec<String> {
+        let shown = row.world.run("netstat -j www -rn -f inet");
+        let rows = shown.lines().filter(|line| line.starts_with("default"));
+        rows.filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
+            .collect()
+    };
+    row.world.run("route -j www -n add default 172.16.1.77");
+    assert_eq!(ways(&row), ["172.16.1.1", "172.16.1.77"]);
+    row.rest();
+    assert_eq!(ways(&row), ["172.16.1.1"]);
+    // What comes first in the table is of no account.
+    for line in [
+        "delete default",
+        "add default 172.16.1.77",
+        "add default 172.16.1.1",
+    ] {
+        row.world.run(&format!("route -j www -n {line}"));
+    }
+    row.rest();
+    assert_eq!(ways(&row), ["172.16.1.1"]);
+    row.reaches(
+        &jail("www"),
+        "203.0.113.9",
+        443,
+        &behind("vtnet0"),
+        "10.0.2.15",
+    );
+    row.take_away();
+}

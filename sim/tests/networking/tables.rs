@@ -157,3 +157,30 @@ fn n12_a_table_that_the_host_has_not_blocks_its_jails_and_no_other() {
     row.reaches(&jail("other"), FAR, 443, &behind("vtnet1"), "10.12.0.10");
     row.take_away();
 }
+
+#[test]
+fn n12_a_second_default_route_of_somebody_stays_when_ours_goes() {
+    let mut row = Row::up(N12);
+    let ours = "default 10.12.0.1 UGS".to_owned();
+    let theirs = "default 10.12.0.254 UGS".to_owned();
+    row.world.run("route -n add -fib 2 default 10.12.0.254");
+    row.rest();
+    for way in [&ours, &theirs] {
+        assert!(table(&row, 2).contains(way), "{way}");
+    }
+    // Nobody is blocked, and without ours it is put back.
+    row.world.run("route -n delete -fib 2 default 10.12.0.1");
+    row.world.run("route -n delete -fib 2 default 10.12.0.254");
+    row.rest();
+    row.world.run("route -n add -fib 2 default 10.12.0.254");
+    row.rest();
+    assert!(table(&row, 2).contains(&ours));
+    row.change(&manifest(N12).replace(
+        "{cidr: 10.12.0.0/24, gateway: {address: 10.12.0.1}}",
+        "{cidr: 10.12.0.0/24}",
+    ));
+    assert!(!table(&row, 2).contains(&ours));
+    assert!(table(&row, 2).contains(&theirs));
+    row.world.run("route -n delete -fib 2 default 10.12.0.254");
+    row.take_away();
+}

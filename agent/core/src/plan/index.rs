@@ -89,7 +89,7 @@ pub(crate) struct Index<'a> {
     holders: OnceCell<Multimap<IpAddr, (&'a Interface, &'a Address)>>,
     host_routes: OnceCell<Multimap<IpAddr, &'a Route>>,
     by_gateway: OnceCell<Multimap<IpAddr, &'a Route>>,
-    table_routes: OnceCell<BTreeMap<(u16, IpNet), &'a Route>>,
+    table_routes: OnceCell<Multimap<(u16, IpNet), &'a Route>>,
     mounted: OnceCell<BTreeSet<&'a str>>,
     lent: OnceCell<Vec<&'a NicState>>,
     living: ByText<'a, &'a ObservedJail>,
@@ -226,16 +226,18 @@ impl<'a> Index<'a> {
         routes.get(*gateway)
     }
 
-    /// The host's route to exactly that prefix, in a routing table.
-    pub(crate) fn table_route(&self, fib: u16, to: IpNet) -> Option<&'a Route> {
+    /// The host's routes to exactly that prefix, in a routing table: several by several gateways (`net.route.multipath`, sys/net/route/route_ctl.c).
+    pub(crate) fn table_routes<'m>(
+        &'m self,
+        fib: u16,
+        to: IpNet,
+    ) -> impl Iterator<Item = &'a Route> + use<'m, 'a> {
         let routes = self.table_routes.get_or_init(|| {
             let tables = self.observed.routes.iter();
             let routes = tables.flat_map(|(fib, routes)| routes.iter().map(move |r| (*fib, r)));
-            routes
-                .filter_map(|(fib, route)| Some(((fib, route.prefix()?), route)))
-                .collect()
+            Multimap::new(routes.filter_map(|(fib, route)| Some(((fib, route.prefix()?), route))))
         });
-        routes.get(&(fib, to)).copied()
+        routes.get((fib, to))
     }
 
     /// Whether something is mounted there.

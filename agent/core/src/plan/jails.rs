@@ -16,7 +16,7 @@ use super::teardown::Life;
 use super::{Planner, reason};
 use crate::image::BASEJAIL;
 use crate::ledger::{Owned, OwnedJail};
-use crate::observed::{Address, Interface, ObservedJail, Route, Vnet};
+use crate::observed::{Address, Interface, ObservedJail, Vnet, is_only_way};
 use crate::op::{Epair, MemberFlag, Op, Record, Subject};
 use crate::render::digest::{self, Meaning};
 use crate::render::jailconf;
@@ -860,7 +860,7 @@ impl<'a> Planner<'a> {
         }
         let default_of = |family| {
             let mut routes = vnet.routes.iter();
-            routes.find(|route| route.family == family && route.destination == "default")
+            routes.find(|route| route.is_default_of(family))
         };
         for destination in &link.on_link {
             let text = destination.to_string();
@@ -882,7 +882,7 @@ impl<'a> Planner<'a> {
         for gateway in &link.gateways {
             let family = Family::of(*gateway);
             let present = default_of(family);
-            if present.and_then(Route::next_hop) != Some(*gateway) {
+            if !is_only_way(&vnet.routes, *gateway) {
                 let op = Op::SetDefaultRouteInVnet {
                     jail: jail.to_owned(),
                     family,

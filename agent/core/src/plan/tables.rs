@@ -257,10 +257,10 @@ impl<'a> Planner<'a> {
             destination: to,
             via: via.clone(),
         };
-        let present = self.index.table_route(fib, to)?;
-        if route.is(present) {
+        if stands(&self.index, &route) {
             return None;
         }
+        let present = self.index.table_routes(fib, to).next()?;
         if self.ledger.has_table_route(fib, present) {
             let holder = held.get(&fib)?;
             return Some(format!(
@@ -355,10 +355,10 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Whether the route stands.
+/// Whether the route stands, alone or beside somebody's by another gateway.
 pub(super) fn stands(index: &Index<'_>, route: &TableRoute) -> bool {
-    let present = index.table_route(route.fib, route.destination);
-    present.is_some_and(|present| route.is(present))
+    let mut present = index.table_routes(route.fib, route.destination);
+    present.any(|present| route.is(present))
 }
 
 /// A destination as netstat(1) prints it.

@@ -647,8 +647,8 @@ impl<'a> Planner<'a> {
                 | Owned::NgUplink { interface, .. }
                 | Owned::NgEther { interface, .. } => interface == name,
                 Owned::TableRoute(route) => {
-                    let present = self.index.table_route(route.fib, route.destination);
-                    present.is_some_and(|present| present.interface == *name)
+                    let mut present = self.index.table_routes(route.fib, route.destination);
+                    present.any(|present| present.interface == *name)
                 }
                 Owned::BroughtUp { .. }
                 | Owned::LinkLocal { .. }

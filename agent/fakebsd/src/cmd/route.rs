@@ -314,14 +314,9 @@ fn change(
     request: &Request,
 ) -> Result<(), Errno> {
     if command != "add" && command != "change" {
-        // A gateway that is named must be the route's (`path_match_func`, sys/netlink/route/rt.c).
         let named = through.map(|(gateway, _)| gateway);
         let named = named.filter(|gateway| *gateway != Gateway::Link);
-        let present = kernel.route_gateway(context.stack, fib, key);
-        if named.is_some_and(|named| present.is_some_and(|present| present != named)) {
-            return Err(Errno::ESRCH);
-        }
-        return kernel.route_delete(context.stack, fib, key);
+        return kernel.route_delete(context.stack, fib, key, named);
     }
     let Some((gateway, interface)) = through else {
         return Err(Errno::EINVAL);
@@ -333,7 +328,8 @@ fn change(
         rtf::GATEWAY
     };
     if command == "change" {
-        kernel.route_delete(context.stack, fib, key)?;
+        // All paths: what is changed is the route and not one of them (seen on 15.1).
+        kernel.route_delete(context.stack, fib, key, None)?;
     }
     kernel.route_add(
         context.stack,

@@ -89,7 +89,8 @@ type NexthopKey = (Gateway, u32, IfId, u128);
 /// One table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rib {
-    routes: BTreeMap<(u128, Reverse<u8>), Route>,
+    /// The paths of each destination, by the number of their next hop; never none.
+    routes: BTreeMap<(u128, Reverse<u8>), Vec<Route>>,
     nexthops: BTreeMap<NexthopKey, (u32, u32)>,
     free_nexthops: BTreeSet<u32>,
     by_interface: BTreeMap<IfId, BTreeSet<(u128, Reverse<u8>)>>,
@@ -122,8 +123,13 @@ impl Rib {
         }
     }
 
-    fn insert(&mut self, place: (u128, Reverse<u8>), mut route: Route) {
+    fn insert(&mut self, place: (u128, Reverse<u8>), route: Route) {
         self.remove(place);
+        self.add_path(place, route);
+    }
+
+    /// One more path to a destination, or its first.
+    fn add_path(&mut self, place: (u128, Reverse<u8>), mut route: Route) {
         route.nexthop =
             self.take_nexthop((route.gateway, route.flags, route.interface, route.source));
         self.by_interface
@@ -134,36 +140,67 @@ impl Rib {
             .entry(route.source)
             .or_default()
             .insert(place);
-        self.routes.insert(place, route);
+        let paths = self.routes.entry(place).or_default();
+        paths.push(route);
+        paths.sort_by_key(|path| path.nexthop);
     }
 
+    /// The first of all its paths, which go.
     fn remove(&mut self, place: (u128, Reverse<u8>)) -> Option<Route> {
-        let route = self.routes.remove(&place)?;
-        self.drop_nexthop(&(route.gateway, route.flags, route.interface, route.source));
-        if let Some(places) = self.by_interface.get_mut(&route.interface) {
-            places.remove(&place);
-            if places.is_empty() {
-                self.by_interface.remove(&route.interface);
-            }
-        }
-        if let Some(places) = self.by_source.get_mut(&route.source) {
-            places.remove(&place);
-            if places.is_empty() {
-                self.by_source.remove(&route.source);
-            }
-        }
-        Some(route)
+        self.remove_paths(place, |_| true).into_iter().next()
     }
 
-    /// The routes in walk order with address and prefix length.
+    fn remove_paths(
+        &mut self,
+        place: (u128, Reverse<u8>),
+        goes: impl Fn(&Route) -> bool,
+    ) -> Vec<Route> {
+        let Some(paths) = self.routes.remove(&place) else {
+            return Vec::new();
+        };
+        let (gone, left): (Vec<Route>, Vec<Route>) = paths.into_iter().partition(goes);
+        for route in &gone {
+            self.drop_nexthop(&(route.gateway, route.flags, route.interface, route.source));
+            if left.iter().all(|path| path.interface != route.interface)
+                && let Some(places) = self.by_interface.get_mut(&route.interface)
+            {
+                places.remove(&place);
+                if places.is_empty() {
+                    self.by_interface.remove(&route.interface);
+                }
+            }
+            if left.iter().all(|path| path.source != route.source)
+                && let Some(places) = self.by_source.get_mut(&route.source)
+            {
+                places.remove(&place);
+                if places.is_empty() {
+                    self.by_source.remove(&route.source);
+                }
+            }
+        }
+        if !left.is_empty() {
+            self.routes.insert(place, left);
+        }
+        gone
+    }
+
+    /// The routes in walk order with address and prefix length, each path of its own.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u128, u8, &Route)> {
         self.routes
             .iter()
-            .map(|((address, Reverse(prefix)), route)| (*address, *prefix, route))
+            .flat_map(|((address, Reverse(prefix)), paths)| {
+                paths.iter().map(|route| (*address, *prefix, route))
+            })
     }
 
+    /// The route to exactly that destination, of several paths the first.
     pub(crate) fn get(&self, key: RouteKey) -> Option<&Route> {
-        self.routes.get(&key.place())
+        self.paths(key).first()
+    }
+
+    /// Every path to exactly that destination.
+    pub(crate) fn paths(&self, key: RouteKey) -> &[Route] {
+        self.routes.get(&key.place()).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -244,7 +281,7 @@ impl Kernel {
             for family in [Family::Inet, Family::Inet6] {
                 let rib = tables.rib_mut(family);
                 for place in rib.by_interface.get(&id).cloned().unwrap_or_default() {
-                    rib.remove(place);
+                    rib.remove_paths(place, |route| route.interface == id);
                 }
             }
         }
@@ -256,7 +293,7 @@ impl Kernel {
         for tables in &mut self.vnet_mut(vnet).fibs {
             let rib = tables.rib_mut(Family::Inet);
             for place in rib.by_source.get(&source).cloned().unwrap_or_default() {
-                rib.remove(place);
+                rib.remove_paths(place, |route| route.source == source);
             }
         }
     }
@@ -297,6 +334,9 @@ impl Kernel {
     }
 
     /// RTM_NEWROUTE from route(8); `through` is `-iface` or the scope of a link-local gateway (recordings `02`, `04`).
+    ///
+    /// A route by one gateway is no obstacle to one by another: it becomes one more path (`add_route_flags` and `nhop_can_multipath`, sys/net/route/, where `net.route.multipath` is 1 as it is
+    /// unless said; seen on 15.1).
     pub(crate) fn route_add(
         &mut self,
         vnet: VnetId,
@@ -316,7 +356,15 @@ impl Kernel {
                 .ok_or(Errno::EINVAL)?,
             (None, Gateway::Link) => return Err(Errno::EINVAL),
         };
-        if self.route_exists(vnet, fib, key) {
+        let tables = self.fib(vnet, fib);
+        let paths = tables.map_or(&[][..], |tables| tables.rib(key.family).paths(key));
+        let is_by_gateway = |route: &Route| route.flags & rtf::GATEWAY != 0;
+        let is_alike = |route: &Route| route.gateway == gateway && route.interface == interface;
+        let joins = flags & rtf::GATEWAY != 0
+            && paths
+                .iter()
+                .all(|route| is_by_gateway(route) && !is_alike(route));
+        if !paths.is_empty() && !joins {
             return Err(Errno::EEXIST);
         }
         let towards = match gateway {
@@ -324,7 +372,16 @@ impl Kernel {
             Gateway::Link => key,
         };
         let source = self.source_on(interface, towards);
-        self.route_install(vnet, fib, key, gateway, flags | rtf::UP, interface, source);
+        let route = Route {
+            gateway,
+            flags: flags | rtf::UP,
+            interface,
+            nexthop: 0,
+            source,
+        };
+        if let Some(tables) = self.vnet_mut(vnet).fibs.get_mut(fib as usize) {
+            tables.rib_mut(key.family).add_path(key.place(), route);
+        }
         Ok(())
     }
 
@@ -347,30 +404,25 @@ impl Kernel {
         }
     }
 
-    /// RTM_DELROUTE: kernel-made routes are pinned and stay.
+    /// RTM_DELROUTE: kernel-made routes are pinned and stay. With a gateway the path by it goes, without one every path (`path_match_func`, sys/netlink/route/rt.c).
     pub(crate) fn route_delete(
         &mut self,
         vnet: VnetId,
         fib: u32,
         key: RouteKey,
+        by: Option<Gateway>,
     ) -> Result<(), Errno> {
-        let Some(tables) = self.fib(vnet, fib) else {
-            return Err(Errno::EINVAL);
+        let tables = self.vnet_mut(vnet).fibs.get_mut(fib as usize);
+        let rib = tables.ok_or(Errno::EINVAL)?.rib_mut(key.family);
+        let goes = |route: &Route| by.is_none_or(|by| by == route.gateway);
+        let Some(route) = rib.paths(key).iter().find(|route| goes(route)) else {
+            return Err(Errno::ESRCH);
         };
-        match tables.rib(key.family).get(key) {
-            None => Err(Errno::ESRCH),
-            Some(route) if route.flags & rtf::PINNED != 0 => Err(Errno::EADDRNOTAVAIL),
-            Some(_) => {
-                self.route_remove(vnet, fib, key);
-                Ok(())
-            }
+        if route.flags & rtf::PINNED != 0 {
+            return Err(Errno::EADDRNOTAVAIL);
         }
-    }
-
-    /// Where the route to exactly that destination leads.
-    pub(crate) fn route_gateway(&self, vnet: VnetId, fib: u32, key: RouteKey) -> Option<Gateway> {
-        let route = self.fib(vnet, fib)?.rib(key.family).get(key)?;
-        Some(route.gateway)
+        rib.remove_paths(key.place(), goes);
+        Ok(())
     }
 
     /// The destinations of all routes with a gateway, for `route flush`.

@@ -68,8 +68,11 @@ impl Performer<'_> {
 
     /// After its interface has the address: without one of the family the route would have the link's as its source.
     pub(super) fn add_table_route(&self, wanted: &TableRoute) -> Result<(), Failure> {
-        match self.table_route(wanted)? {
-            Some(found) if wanted.is(&found) => return Ok(()),
+        let present = self.table_routes(wanted)?;
+        if present.iter().any(|found| wanted.is(found)) {
+            return Ok(());
+        }
+        match present.first() {
             Some(found) => {
                 return Err(Failure::Changed(format!(
                     "routing table {} has a route to {} by {} ({}) by now",
@@ -86,8 +89,8 @@ impl Performer<'_> {
             Via::Gateway(gateway) => arguments.push(gateway.to_string()),
         }
         self.change(&Command::new(Program::Route, arguments))?;
-        let now = self.table_route(wanted)?;
-        effect(now.is_some_and(|now| wanted.is(&now)), || {
+        let mut now = self.table_routes(wanted)?.into_iter();
+        effect(now.any(|now| wanted.is(&now)), || {
             format!(
                 "routing table {} has no route to {} {}",
                 wanted.fib, wanted.destination, wanted.via
@@ -116,10 +119,6 @@ impl Performer<'_> {
                 leaving.fib, leaving.destination, leaving.via
             )
         })
-    }
-
-    fn table_route(&self, route: &TableRoute) -> Result<Option<Route>, Failure> {
-        Ok(self.table_routes(route)?.into_iter().next())
     }
 
     /// The routes to exactly that destination, several by several gateways. netstat(1) tells them from one to a larger net, which `route get` would answer with.

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use cellblock_agent_core::observed::{Interface, Route};
+use cellblock_agent_core::observed::{Interface, Route, is_only_way};
 use cellblock_agent_core::render::jailconf;
 use cellblock_schemas::net::Family;
 
@@ -147,7 +147,7 @@ impl Performer<'_> {
 
     /// `way` is the gateway as route(8) is told it, a link-local one with its interface behind `%`.
     ///
-    /// `add`, or where another one is to be replaced `change`, which leaves no moment without a route; if that is refused, `delete` and `add`.
+    /// `add`, or where others are to be replaced `change`, which leaves no moment without a route and one way of several (seen on 15.1); if that is refused, `delete` and `add`.
     pub(super) fn set_default_route_in_vnet(
         &self,
         jail: &str,
@@ -157,14 +157,11 @@ impl Performer<'_> {
         replace: bool,
     ) -> Result<(), Failure> {
         let jail = jail_word(jail)?;
-        let present = self.default_route(jail, family)?;
-        if present
-            .as_ref()
-            .is_some_and(|route| route.next_hop() == Some(gateway))
-        {
+        let present = self.default_routes(jail, family)?;
+        if is_only_way(&present, gateway) {
             return Ok(());
         }
-        match present {
+        match present.first() {
             None => {
                 self.route(jail, "add", family, Some(way))?;
             }
@@ -181,19 +178,17 @@ impl Performer<'_> {
                 )));
             }
         }
-        let now = self.default_route(jail, family)?;
-        effect(
-            now.is_some_and(|route| route.next_hop() == Some(gateway)),
-            || format!("jail {jail} has no default route to {gateway}"),
-        )
+        let now = self.default_routes(jail, family)?;
+        effect(is_only_way(&now, gateway), || {
+            format!("jail {jail} has no default route to {gateway} alone")
+        })
     }
 
-    fn default_route(&self, jail: &str, family: Family) -> Result<Option<Route>, Failure> {
-        let routes = observe::vnet_routes(self.system, jail)?
+    fn default_routes(&self, jail: &str, family: Family) -> Result<Vec<Route>, Failure> {
+        let mut routes = observe::vnet_routes(self.system, jail)?
             .ok_or_else(|| Failure::Changed(format!("jail {jail} is not there")))?;
-        Ok(routes
-            .into_iter()
-            .find(|route| route.family == family && route.destination == "default"))
+        routes.retain(|route| route.is_default_of(family));
+        Ok(routes)
     }
 
     fn route(

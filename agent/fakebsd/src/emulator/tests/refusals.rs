@@ -100,3 +100,53 @@ fn tables_and_folders_that_are_not_there() {
         );
     }
 }
+
+/// As seen on 15.1: what goes by a gateway is one path of several, what is on the link is not (`nhop_can_multipath`, sys/net/route/nhop_ctl.c).
+#[test]
+fn routes_by_several_gateways_stand_side_by_side() {
+    let mut host = host();
+    run_all(
+        &mut host,
+        &[
+            "ifconfig epair create",
+            "ifconfig epair0a inet 10.99.0.2/24 up",
+            "route -n add -net 10.88.0.0/16 10.99.0.1",
+            "route -n add -net 10.88.0.0/16 10.99.0.3",
+        ],
+    );
+    let ways = |host: &mut crate::emulator::Emulator| -> Vec<String> {
+        let shown = host.sh("netstat -rn -f inet").stdout;
+        let rows = shown.lines().filter(|line| line.starts_with("10.88."));
+        rows.filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
+            .collect()
+    };
+    assert_eq!(ways(&mut host), ["10.99.0.1", "10.99.0.3"]);
+    let again = host.sh("route -n add -net 10.88.0.0/16 10.99.0.3");
+    assert_eq!(
+        (again.status, again.stdout.as_str(), again.stderr.as_str()),
+        (
+            1,
+            "add net 10.88.0.0: gateway 10.99.0.3 fib 0: route already in table\n",
+            "route: message indicates error: File exists\n"
+        )
+    );
+    let absent = host.sh("route -n delete -net 10.88.0.0/16 10.99.0.9");
+    assert_eq!(absent.stderr, "route: route has not been found\n");
+    done(&mut host, "route -n delete -net 10.88.0.0/16 10.99.0.1");
+    assert_eq!(ways(&mut host), ["10.99.0.3"]);
+    done(&mut host, "route -n add -net 10.88.0.0/16 10.99.0.1");
+    done(&mut host, "route -n change -net 10.88.0.0/16 10.99.0.4");
+    assert_eq!(ways(&mut host), ["10.99.0.4"]);
+    done(&mut host, "route -n add -net 10.88.0.0/16 10.99.0.1");
+    done(&mut host, "route -n delete -net 10.88.0.0/16");
+    assert!(ways(&mut host).is_empty());
+    // On the link there is one way.
+    done(&mut host, "route -n add -host 10.77.0.1 -iface epair0a");
+    let beside = host.sh("route -n add -host 10.77.0.1 10.99.0.1");
+    assert!(beside.stderr.contains("File exists"), "{beside:?}");
+    // They go with the address that they have as their source.
+    done(&mut host, "route -n add -net 10.88.0.0/16 10.99.0.1");
+    done(&mut host, "route -n add -net 10.88.0.0/16 10.99.0.3");
+    done(&mut host, "ifconfig epair0a inet 10.99.0.2 -alias");
+    assert!(ways(&mut host).is_empty());
+}

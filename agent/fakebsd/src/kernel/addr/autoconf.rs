@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::{Inet6, embed_scope, mask6};
 use crate::kernel::Kernel;
 use crate::kernel::ifnet::{IfId, nd};
-use crate::kernel::route::{Family, Gateway, RouteKey, rtf};
+use crate::kernel::route::{Family, Gateway, Route, RouteKey, rtf};
 use crate::outside::Router;
 
 /// Bits of a prefix that leave room for an interface's identifier, without which `in6_ifadd` makes no address.
@@ -31,14 +31,15 @@ impl Kernel {
         let key = RouteKey::new(Family::Inet6, 0, 0);
         let gateway = Gateway::Address(IpAddr::V6(embed_scope(router, index)));
         if !refused {
-            // Refused with EEXIST where there is one, which nobody is told.
+            // One more path where there is one by another gateway; by this one it is refused with EEXIST, which nobody is told.
             let _ = self.route_add(vnet, fib, key, gateway, Some(id), rtf::GATEWAY);
             return;
         }
         let tables = self.fib(vnet, fib);
-        let route = tables.and_then(|tables| tables.rib(Family::Inet6).get(key));
-        if route.is_some_and(|route| route.gateway == gateway && route.flags & rtf::STATIC == 0) {
-            self.route_remove(vnet, fib, key);
+        let paths = tables.map_or(&[][..], |tables| tables.rib(Family::Inet6).paths(key));
+        let is_its = |route: &Route| route.gateway == gateway && route.flags & rtf::STATIC == 0;
+        if paths.iter().any(is_its) {
+            let _ = self.route_delete(vnet, fib, key, Some(gateway));
         }
     }
 

@@ -215,7 +215,11 @@ fn inside_a_vnet_jail() {
         .perform(&route(Family::Ipv4, "10.10.0.2", false))
         .expect_err("another one is there");
     assert_eq!(taken.reason, "Changed");
+    // The kernel takes turns between two.
+    bench.sh("route -j www -n add default 10.10.0.2");
+    bench.sh("route -j www -n add -inet6 default fd00:10::2");
     bench.do_twice(&route(Family::Ipv4, "10.10.0.2", true));
+    bench.do_twice(&route(Family::Ipv6, "fd00:10::1", true));
     let observed = bench.observe();
     let jid = observed.jail("www").expect("it runs").jid;
     let vnet = &observed.vnets[&jid];

@@ -71,6 +71,7 @@ pub(crate) async fn run(
         visits,
         visiting: JoinSet::new(),
         visits_open: BTreeMap::new(),
+        is_deleted: false,
     };
     let mut pause = PAUSE_FIRST;
     for url in session.config.controllers.clone().iter().cycle() {
@@ -91,11 +92,12 @@ pub(crate) async fn run(
                 continue;
             }
             Ok(Ended::Broken) => pause = pause_after(began.elapsed(), pause),
-            Ok(Ended::ForGood(reason)) => {
-                tracing::error!(controller = %url, "{reason}");
-                // Joining again at once would undo what the operator has just done.
-                let _ = stopped.wait_for(|stop| *stop).await;
-                return;
+            Ok(Ended::Deleted(reason)) => {
+                if !session.is_deleted {
+                    tracing::error!(controller = %url, "{reason}");
+                }
+                session.is_deleted = true;
+                pause = PAUSE_MAX;
             }
             Err(error) => {
                 tracing::warn!(controller = %url, "{error:#}; trying again in {} ms", pause.as_millis());
@@ -138,12 +140,15 @@ enum Ended {
     Broken,
     /// It was left, because somebody wants to know whether a new one can be had.
     Anew,
-    /// The operator has deleted this host: the agent puts back what the Host declared and joins anew only when it is started again.
-    ForGood(String),
+    /// The operator has deleted this host: the agent puts back what the Host declared, and comes again until there is a Host of this name, which it does not ask for.
+    Deleted(String),
 }
 
-/// The reason that ends a session for good.
+/// The reason of a refusal where the Host was deleted.
 const HOST_DELETED: &str = "HostDeleted";
+
+/// The feature of a Hello that shall not make a Host: that would undo what the operator has just done.
+const WAITS: &str = "waits";
 
 struct Session {
     config: Config,
@@ -158,6 +163,8 @@ struct Session {
     visiting: JoinSet<Result<(), wire::VisitFailed>>,
     /// By id, those that may still be under way.
     visits_open: BTreeMap<String, AbortHandle>,
+    /// The Host was deleted while this process spoke for it, and none has been made since.
+    is_deleted: bool,
     /// The newest view that came in, whether the ledger has it yet or not: what a change is a change to.
     base: Option<Arc<HostView>>,
 }
@@ -191,7 +198,13 @@ impl Session {
                 } else {
                     self.beside.reached.answer(question);
                 }
+                self.is_deleted = false;
                 Duration::from_millis(u64::from(welcome.heartbeat_ms.max(100)))
+            }
+            Some(wire::controller_message::Message::Refused(refused))
+                if self.is_deleted && refused.reason == HOST_DELETED =>
+            {
+                return Ok(Ended::Deleted(refused.message));
             }
             Some(wire::controller_message::Message::Refused(refused)) => {
                 bail!("refused ({}): {}", refused.reason, refused.message)
@@ -202,7 +215,7 @@ impl Session {
             Ok(None) => Ok(Ended::Anew),
             Ok(Some(refused)) => {
                 self.withdraw();
-                Ok(Ended::ForGood(refused.message))
+                Ok(Ended::Deleted(refused.message))
             }
             Err(error) => {
                 tracing::warn!(controller = %url, "the session ended: {error:#}");
@@ -211,7 +224,7 @@ impl Session {
         }
     }
 
-    /// Exchanges messages until the session breaks, or until the host is refused for good; none: until another session is wanted.
+    /// Exchanges messages until the session breaks, or until the Host is deleted; none: until another session is wanted.
     async fn exchange(
         &mut self,
         url: &str,
@@ -384,6 +397,7 @@ impl Session {
                 .visits
                 .iter()
                 .map(|_| visits::FEATURE.to_owned())
+                .chain(self.is_deleted.then(|| WAITS.to_owned()))
                 .collect(),
         };
         wire::AgentMessage {

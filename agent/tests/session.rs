@@ -370,7 +370,7 @@ async fn a_refusal_is_tried_elsewhere_and_a_deleted_host_is_left_alone() -> anyh
     session.send(whole(1, &["a"])?).await?;
     session.report(ready_at(1, 1)).await?;
     session.refuse("HostDeleted").await?;
-    // It stays away until it is started again, and its jails stay as they are.
+    // It stays away for a while, and its jails stay as they are.
     let again = async {
         tokio::select! {
             session = first.sessions.recv() => session,
@@ -378,9 +378,31 @@ async fn a_refusal_is_tried_elsewhere_and_a_deleted_host_is_left_alone() -> anyh
         }
     };
     let again = tokio::time::timeout(AWAY, again).await;
-    ensure!(again.is_err(), "it joined again by itself");
+    ensure!(again.is_err(), "it joined again at once");
+    // It comes again and asks for no Host, until there is one.
+    let (session, hello) = first.next().await?;
+    ensure!(
+        hello.features.iter().any(|feature| feature == "waits"),
+        "{hello:?}"
+    );
+    session.refuse("HostDeleted").await?;
+    let (mut session, hello) = second.next().await?;
+    ensure!(
+        hello.features.iter().any(|feature| feature == "waits"),
+        "{hello:?}"
+    );
+    session.welcome().await?;
+    session.send(whole(2, &["a", "b"])?).await?;
+    session.report(ready_at(2, 2)).await?;
+    // One that breaks otherwise is nobody's word.
+    drop(session);
+    let (_session, hello) = first.next().await?;
+    ensure!(
+        !hello.features.iter().any(|feature| feature == "waits"),
+        "{hello:?}"
+    );
     agent.stop().await;
-    ensure!(machine.jails() == ["a"]);
+    ensure!(machine.jails() == ["a", "b"]);
     Ok(())
 }
 

@@ -253,6 +253,49 @@ async fn a_jail_goes_from_apply_to_ready_to_gone() {
     assert!(agent.view.networks.is_empty());
 }
 
+/// Its agent would undo the deletion by asking for a Host, and needs no restart when somebody has made one.
+#[tokio::test]
+async fn the_agent_of_a_deleted_host_waits_for_one_that_is_applied() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut agent = Agent::join(&world, "a").await;
+    let request = v1::DeleteRequest {
+        kind: "Host".to_owned(),
+        name: "a".to_owned(),
+        ..v1::DeleteRequest::default()
+    };
+    objects.delete(request).await.expect("accepted");
+    let refused = loop {
+        match agent.next().await {
+            Heard::Refused(refused) => break refused,
+            Heard::View(_) | Heard::Acknowledged(_) => {}
+            other @ (Heard::Welcome(_) | Heard::OpenVisit(_) | Heard::CloseVisit(_)) => {
+                panic!("{other:?}")
+            }
+        }
+    };
+    assert_eq!(refused.reason, "HostDeleted");
+    let waiting = v1::Hello {
+        features: vec!["waits".to_owned()],
+        ..hello("a", "a")
+    };
+    let mut agent = Agent::open(&world, waiting.clone()).await;
+    let Heard::Refused(refused) = agent.next().await else {
+        panic!("it is not refused");
+    };
+    assert_eq!(refused.reason, "HostDeleted");
+    assert!(common::get(&mut objects, "Host", "a").await.is_err());
+    applied(&mut objects, &[host("a")]).await;
+    let mut agent = Agent::open(&world, waiting).await;
+    let Heard::Welcome(_) = agent.next().await else {
+        panic!("no welcome");
+    };
+    wait_for(&mut objects, "Host", "a", |host| {
+        condition(host, "Heard") == Some("True")
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn reports_do_not_change_the_view_and_the_same_report_writes_nothing() {
     let world = World::start().await;

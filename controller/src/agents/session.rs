@@ -38,12 +38,20 @@ const MANAGER: &str = "cellblockd";
 /// The feature of an agent that takes visits.
 const VISITS: &str = "visits";
 
+/// The feature of an agent whose Host was deleted while it was connected: it waits for one that somebody else makes.
+const WAITS: &str = "waits";
+
+/// Why an agent is refused whose Host was deleted while it was connected.
+const HOST_DELETED: &str = "HostDeleted";
+
 /// Why a session ends.
 enum End {
     /// The agent went away.
     Left,
     /// It is told why, and goes.
     Refused(&'static str, String),
+    /// Its Host was deleted, and there is none yet.
+    Waits(String),
     /// The stream breaks with this.
     Failed(Status),
 }
@@ -111,6 +119,11 @@ pub(super) async fn run(
         End::Refused(reason, message) => {
             tracing::warn!(%address, reason, message, "refused an agent");
             let _ = timeout(PATIENCE, outbound.send(Ok(wire::refused(reason, message)))).await;
+        }
+        End::Waits(message) => {
+            tracing::debug!(%address, message, "an agent waits for its Host");
+            let refused = wire::refused(HOST_DELETED, message);
+            let _ = timeout(PATIENCE, outbound.send(Ok(refused))).await;
         }
         End::Failed(status) => {
             tracing::info!(%address, reason = status.message(), "a session ends");
@@ -243,11 +256,15 @@ async fn check(running: &Running, hello: &v1::Hello) -> Result<(), End> {
         return Err(End::Refused("StaleEpoch", message));
     }
     let host = hello.host.clone();
+    let waits = hello.features.iter().any(|feature| feature == WAITS);
     let made = running
         .writer
         .write(|index, now| {
             if index.host(&host).is_some() {
-                return Ok((None, ()));
+                return Ok((None, true));
+            }
+            if waits {
+                return Ok((None, false));
             }
             let document =
                 json!({ "apiVersion": API_VERSION, "kind": "Host", "metadata": { "name": host } });
@@ -256,16 +273,23 @@ async fn check(running: &Running, hello: &v1::Hello) -> Result<(), End> {
                 document,
                 manager: MANAGER.to_owned(),
             };
-            Ok::<_, RequestError>((admit::admit(index, wanted, now)?.write, ()))
+            Ok::<_, RequestError>((admit::admit(index, wanted, now)?.write, true))
         })
         .await;
     match made {
-        Ok(_) => Ok(()),
+        Ok(written) if written.value => Ok(()),
+        Ok(_) => Err(End::Waits(host_gone(&hello.host))),
         Err(RequestError::Rejected(rejection)) => {
             Err(End::Refused("Invalid", rejection.to_string()))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn host_gone(host: &str) -> String {
+    format!(
+        "the Host {host} was deleted; stop the agent, or apply the Host anew, or restart the agent to have it made"
+    )
 }
 
 /// What was sent last.
@@ -382,7 +406,7 @@ impl Session {
     /// Sends the whole view, unless the agent has it already.
     async fn first_view(&mut self, (mark, digest): (ViewMark, bytes::Bytes)) -> Result<(), End> {
         let Some((now, parts)) = self.view(mark) else {
-            return Err(self.host_gone());
+            return Err(End::Refused(HOST_DELETED, host_gone(&self.host)));
         };
         let summary = parts.summary();
         let current: Hash = summary.digest();
@@ -404,7 +428,7 @@ impl Session {
             return Ok(());
         };
         let Some((now, parts)) = self.view(sent.mark) else {
-            return Err(self.host_gone());
+            return Err(End::Refused(HOST_DELETED, host_gone(&self.host)));
         };
         let summary = parts.summary();
         if sent.summary == summary && sent.mark.epoch == now.epoch {
@@ -418,14 +442,6 @@ impl Session {
         );
         self.sent = Some(Sent { mark: now, summary });
         self.send(message).await
-    }
-
-    fn host_gone(&self) -> End {
-        let message = format!(
-            "the Host {} was deleted; stop the agent, or restart it to join anew",
-            self.host
-        );
-        End::Refused("HostDeleted", message)
     }
 
     async fn send(&self, message: v1::ControllerMessage) -> Result<(), End> {

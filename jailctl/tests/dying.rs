@@ -71,6 +71,13 @@ impl Objects for Mortal {
         }))
     }
 
+    async fn evict(
+        &self,
+        _: Request<v1::EvictRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        unasked()
+    }
+
     async fn create(
         &self,
         _: Request<v1::CreateRequest>,

@@ -160,13 +160,19 @@ fn allocation(index: &Index, resource: &Resource, claim: &Claim) -> Allocation {
             address,
             protocol,
             ports,
+            share,
         } => {
             let address = if address.is_ipv6() {
                 format!("[{address}]")
             } else {
                 address.to_string()
             };
-            let value = format!("{address}:{ports}/{}", protocol.as_str());
+            let pool = share.as_ref().map(|share| format!(" ({})", share.pool));
+            let value = format!(
+                "{address}:{ports}/{}{}",
+                protocol.as_str(),
+                pool.unwrap_or_default()
+            );
             ("", Some(host.as_str()), value)
         }
         Resource::PublicAddress { host, address } => ("", Some(host.as_str()), address.to_string()),

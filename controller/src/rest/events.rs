@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Front;
-use super::failure::Failure;
+use super::failure::{Failure, Served};
 use super::media::{self, As, Form};
 use super::query::Query;
 use super::table::{self, Include};
@@ -133,7 +133,7 @@ fn asked(headers: &HeaderMap, uri: &Uri) -> Result<(Form, Query), Failure> {
     let query = Query::read(uri)?;
     // Who wants to see events as they come lists them again: they are told late, and some never.
     if query.is_watch() {
-        return Err(Failure::not_allowed());
+        return Err(Failure::only(Served::Read));
     }
     Ok((Form::wanted(headers)?, query))
 }
@@ -142,7 +142,7 @@ fn read_only(method: &Method) -> Result<(), Failure> {
     if method == Method::GET {
         return Ok(());
     }
-    Err(Failure::not_allowed())
+    Err(Failure::only(Served::Read))
 }
 
 /// The fields that can be selected by (kubernetes/kubernetes, `pkg/apis/core/v1/conversion.go`,

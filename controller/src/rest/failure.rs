@@ -21,6 +21,8 @@ pub(super) enum Served {
     /// It is not said.
     Unsaid,
     Collection,
+    /// Only to be read.
+    Read,
     Single,
     /// What is below an object.
     Subresource,
@@ -30,6 +32,7 @@ impl Served {
     fn methods(self) -> Option<&'static str> {
         match self {
             Self::Unsaid => None,
+            Self::Read => Some("GET"),
             Self::Collection => Some("GET, POST, DELETE"),
             Self::Single => Some("GET, PUT, PATCH, DELETE"),
             Self::Subresource => Some("GET, PUT, PATCH"),

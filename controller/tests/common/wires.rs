@@ -249,6 +249,7 @@ impl Wires {
             name: name.to_owned(),
             uid: uid.to_owned(),
             revision,
+            propagation_policy: String::new(),
             dry_run: false,
         };
         let deleted = self.objects.delete(request).await.map_err(grpc)?;

@@ -72,14 +72,11 @@ impl Performer<'_> {
         if present.iter().any(|found| wanted.is(found)) {
             return Ok(());
         }
-        match present.first() {
-            Some(found) => {
-                return Err(Failure::Changed(format!(
-                    "routing table {} has a route to {} by {} ({}) by now",
-                    wanted.fib, wanted.destination, found.gateway, found.interface
-                )));
-            }
-            None => {}
+        if let Some(found) = present.first() {
+            return Err(Failure::Changed(format!(
+                "routing table {} has a route to {} by {} ({}) by now",
+                wanted.fib, wanted.destination, found.gateway, found.interface
+            )));
         }
         let mut arguments = table_words("add", wanted);
         match &wanted.via {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_controller_core::events::{Recorder, observe_all};
-use cellblock_store::{Error, Expect, Key, SharedStore, Transaction};
+use cellblock_store::{Error, Expect, Key, Retry, SharedStore, Transaction};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
@@ -136,6 +136,11 @@ async fn flush(
         }
         Err(Error::Conflict(_)) => {
             lead.held = None;
+            Ok(())
+        }
+        Err(error) if error.retry() == Retry::Never => {
+            tracing::warn!(%error, "events are left out: the store does not take them");
+            recorder.give_up(&flush);
             Ok(())
         }
         Err(error) => Err(error),

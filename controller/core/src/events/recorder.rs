@@ -3,6 +3,7 @@
 //! `eventLogger`), but for what it keeps: a record's name follows from what it says, so the store itself knows what is the same.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use cellblock_schemas::{ClusterUid, Uid};
 use jiff::{SignedDuration, Timestamp};
@@ -29,6 +30,9 @@ const PENDING_MAX: usize = 2_000;
 
 /// How many changes one transaction has, of the 128 that a store takes.
 const CHANGES_MAX: usize = 100;
+
+/// How many records a new one may push out: of its object, and of all, two each.
+const PUSHED_MAX: usize = 4;
 
 /// How many of these take old records away.
 const REMOVALS_MAX: usize = 50;
@@ -134,23 +138,24 @@ impl Recorder {
         let records = index.records();
         let mut write = Write::default();
         write.expect(leading.0.to_owned(), Expect::At(leading.1));
-        let mut room = Room::of(records, now);
-        for name in room.expired.clone() {
-            write.delete(index.keys().record(&name));
+        let coming = self.order.iter().take(CHANGES_MAX);
+        let mut room = Room::of(records, coming.cloned().collect(), now);
+        // What is told again is written only: no key twice in one transaction.
+        for name in room.expired.difference(&room.coming) {
+            write.delete(index.keys().record(name));
         }
         let mut taken = Vec::new();
-        for name in &self.order {
+        for name in self.order.iter().take(CHANGES_MAX) {
             let Some(pending) = self.pending.get(name) else {
                 continue;
             };
-            // A new record may push two others out.
-            if write.changes.len() + 3 > CHANGES_MAX {
+            if write.changes.len() + 1 + PUSHED_MAX > CHANGES_MAX {
                 break;
             }
             taken.push(name.clone());
             let known = records
                 .get(name)
-                .filter(|_| !room.gone.contains(name))
+                .filter(|_| !room.expired.contains(name))
                 .map(|(record, _)| &**record);
             if pending.is_inherited && known.is_some_and(|known| known.last >= pending.last) {
                 continue;
@@ -162,7 +167,6 @@ impl Recorder {
             }
             let record = record(name, pending, known);
             write.put(index.keys().record(name), record.encode());
-            room.written.insert(name.clone());
         }
         (!write.changes.is_empty() || !taken.is_empty()).then_some(Flush { write, taken })
     }
@@ -173,6 +177,15 @@ impl Recorder {
             self.pending.remove(name);
         }
         self.order.retain(|name| self.pending.contains_key(name));
+    }
+
+    /// What no store will ever take waits no more, and is counted as left out.
+    pub fn give_up(&mut self, flush: &Flush) {
+        let given_up = flush.taken.iter();
+        let given_up = given_up.filter_map(|name| self.pending.get(name));
+        let count = given_up.map(|pending| pending.happening.count).sum();
+        self.written(flush);
+        self.drop_some(count);
     }
 
     fn enqueue(&mut self, name: String, happening: Happening, now: Timestamp, leads: bool) {
@@ -272,26 +285,29 @@ impl Recorder {
 
 /// Which records go.
 struct Room {
-    expired: Vec<String>,
+    /// Past their time.
+    expired: BTreeSet<String>,
+    /// These, and those that were pushed out.
     gone: BTreeSet<String>,
-    written: BTreeSet<String>,
+    /// What this transaction may write, which is therefore not pushed out.
+    coming: BTreeSet<String>,
     total: usize,
     added: BTreeMap<Uid, usize>,
 }
 
 impl Room {
-    fn of(records: &Records, now: Timestamp) -> Self {
+    fn of(records: &Records, coming: BTreeSet<String>, now: Timestamp) -> Self {
         let is_old = |record: &Record| now.duration_since(record.last) > KEPT;
         let expired = records.oldest().take_while(|record| is_old(record));
-        let expired: Vec<String> = expired
+        let expired: BTreeSet<String> = expired
             .take(REMOVALS_MAX)
             .map(|record| record.name.clone())
             .collect();
         Self {
-            gone: expired.iter().cloned().collect(),
+            gone: expired.clone(),
             total: records.len() - expired.len(),
             expired,
-            written: BTreeSet::new(),
+            coming,
             added: BTreeMap::new(),
         }
     }
@@ -301,31 +317,31 @@ impl Room {
         let mut pushed = Vec::new();
         let added = self.added.entry(uid.clone()).or_default();
         *added += 1;
-        let stays = |gone: &BTreeSet<String>, written: &BTreeSet<String>, record: &Record| {
-            !gone.contains(&record.name) && !written.contains(&record.name)
-        };
         let left = records
             .of(uid)
             .filter(|(record, _)| !self.gone.contains(&record.name));
-        if left.count() + *added > OF_OBJECT_MAX {
-            let mut of_object = records.of(uid).map(|(record, _)| record);
-            let oldest = of_object.find(|record| stays(&self.gone, &self.written, record));
-            pushed.extend(oldest.map(|record| record.name.clone()));
-            self.gone.extend(pushed.iter().cloned());
-            self.total -= pushed.len();
-        }
+        let over = (left.count() + *added).saturating_sub(OF_OBJECT_MAX);
+        let of_object = records.of(uid).map(|(record, _)| record);
+        self.push_out(of_object, over, &mut pushed);
         self.total += 1;
-        if self.total > RECORDS_MAX {
-            let oldest = records
-                .oldest()
-                .find(|record| stays(&self.gone, &self.written, record));
-            if let Some(oldest) = oldest {
-                self.gone.insert(oldest.name.clone());
-                pushed.push(oldest.name.clone());
-                self.total -= 1;
-            }
-        }
+        let over = self.total.saturating_sub(RECORDS_MAX);
+        self.push_out(records.oldest(), over, &mut pushed);
         pushed
+    }
+
+    fn push_out<'a>(
+        &mut self,
+        oldest: impl Iterator<Item = &'a Arc<Record>>,
+        over: usize,
+        pushed: &mut Vec<String>,
+    ) {
+        // More than one only where those before were spared because they came up again.
+        let names = oldest.map(|record| &record.name);
+        let names = names.filter(|name| !self.gone.contains(*name) && !self.coming.contains(*name));
+        let names: Vec<String> = names.take(over.min(PUSHED_MAX / 2)).cloned().collect();
+        self.total -= names.len();
+        self.gone.extend(names.iter().cloned());
+        pushed.extend(names);
     }
 }
 

@@ -334,3 +334,69 @@ fn a_record_is_found_again_after_it_was_read_from_the_store() {
     assert_eq!(document["involvedObject"]["name"], json!("www"));
     assert_eq!(document["metadata"]["resourceVersion"], json!("7"));
 }
+
+#[test]
+fn what_is_told_again_after_its_time_begins_anew() {
+    let mut watched = Watched::new(World::new());
+    for name in ["www", "db"] {
+        watched.note(&happening(name, "it runs"));
+        watched.note(&happening(name, "it runs"));
+    }
+    watched.flush_all();
+    watched.now += SignedDuration::from_mins(61);
+    watched.note(&happening("www", "it runs"));
+    watched.flush_all();
+    let records = watched.records();
+    let counts = records
+        .iter()
+        .map(|record| (&*record.about.name, record.count));
+    assert_eq!(counts.collect::<Vec<_>>(), [("www", 1)]);
+    assert_eq!(records[0].first, watched.now);
+}
+
+#[test]
+fn what_is_told_again_is_not_pushed_out_by_what_comes_before_it() {
+    let mut watched = Watched::new(World::new());
+    let numbered = |number: u32| Happening {
+        reason: format!("Reason{number}"),
+        ..happening("www", "it runs")
+    };
+    for number in 0..50 {
+        watched.recorder = Recorder::default();
+        watched.now += SignedDuration::from_secs(1);
+        watched.note(&numbered(number));
+        watched.flush_all();
+    }
+    watched.recorder = Recorder::default();
+    watched.now += SignedDuration::from_secs(1);
+    for number in [50, 51, 0, 1] {
+        watched.note(&numbered(number));
+    }
+    watched.flush_all();
+    let records = watched.records();
+    assert_eq!(records.len(), 50);
+    let again = records.iter().filter(|record| record.count == 2);
+    let again: std::collections::BTreeSet<&str> =
+        again.map(|record| record.reason.as_str()).collect();
+    assert_eq!(again, ["Reason0", "Reason1"].into());
+    assert_eq!(records[0].reason, "Reason4");
+}
+
+#[test]
+fn what_is_given_up_is_counted_and_waits_no_more() {
+    let mut watched = Watched::new(World::new());
+    watched.note(&happening("www", "it runs"));
+    watched.note(&happening("www", "it runs"));
+    let key = watched.world.index.keys().recorder();
+    let flush = watched
+        .recorder
+        .flush(&watched.world.index, (&key, watched.leading), watched.now)
+        .expect("there is something");
+    watched.recorder.give_up(&flush);
+    watched.note(&happening("db", "it runs"));
+    watched.flush_all();
+    let records = watched.records();
+    let counts = records.iter().map(|record| (&*record.reason, record.count));
+    let counts: std::collections::BTreeMap<_, _> = counts.collect();
+    assert_eq!(counts, [("EventsDropped", 2), ("Running", 1)].into());
+}

@@ -1,6 +1,6 @@
 //! A cluster in memory for this crate's tests: a store that compares and writes as the real ones do, and the index over it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -107,7 +107,7 @@ impl World {
                 Expect::At(revision) => present == Some(*revision),
             }
         });
-        assert!(write.changes.len() <= 128 && write.compares.len() <= 128);
+        assert_takeable(write);
         if !holds {
             return false;
         }
@@ -282,6 +282,28 @@ impl World {
             condition.message.clone(),
         )
     }
+}
+
+/// What every store refuses (`cellblock-store`, `Transaction::validate`).
+fn assert_takeable(write: &Write) {
+    assert!(write.changes.len() <= 128 && write.compares.len() <= 128);
+    let compared: BTreeSet<&String> = write.compares.iter().map(|(key, _)| key).collect();
+    assert_eq!(
+        compared.len(),
+        write.compares.len(),
+        "a key twice: {write:?}"
+    );
+    let mut changed = BTreeSet::new();
+    let mut bytes: usize = compared.iter().map(|key| key.len()).sum();
+    for change in &write.changes {
+        let (key, size) = match change {
+            Change::Put(key, value) => (key, value.len()),
+            Change::Delete(key) => (key, 0),
+        };
+        assert!(changed.insert(key), "{key} is changed twice: {write:?}");
+        bytes += key.len() + size;
+    }
+    assert!(bytes <= 1_500_000, "{bytes} octets: {:?}", write.about);
 }
 
 /// What the agent says of a network that is as it shall be.

@@ -7,15 +7,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::bail;
-use cellblock_proto::v1 as wire;
-use cellblock_proto::v1::apply_result::Outcome;
+use anyhow::{Context as _, bail};
 use cellblock_schemas::manifest::Document;
 use cellblock_schemas::{API_VERSION, Kind};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::args::Terms;
 use crate::client::{Client, Removal, Stored};
 use crate::host::until_unchanged;
 use crate::printer::Printer;
@@ -45,6 +42,8 @@ pub struct ApplySet {
     parent: (Kind, String),
     id: String,
     kinds: BTreeSet<Kind>,
+    /// What else the parent says that there is, word for word: kinds of a newer release, or of somebody else.
+    unknown: BTreeSet<String>,
 }
 
 impl ApplySet {
@@ -84,11 +83,10 @@ impl ApplySet {
             );
         }
         let known = mark(object, "annotations", KINDS);
-        let kinds = known
-            .split(',')
-            .filter_map(|kind| Kind::from_name(kind.split('.').next()?));
+        let (kinds, unknown) = read_kinds(known);
         Ok(Self {
-            kinds: kinds.collect(),
+            kinds,
+            unknown,
             parent: (*kind, name.clone()),
             id,
         })
@@ -103,14 +101,13 @@ impl ApplySet {
         client: &mut Client,
         documents: &mut [Document],
     ) -> anyhow::Result<()> {
-        let mut others = Vec::new();
-        for kind in Kind::ALL {
-            for object in client.list(kind, PART_OF).await?.0 {
-                if mark(&object, "labels", PART_OF) != self.id {
-                    others.push((object.kind, object.name));
-                }
-            }
-        }
+        let named: Vec<_> = documents.iter().map(key).collect();
+        let there = client.get_each(&named).await?.objects.into_iter();
+        let others = there.filter(|object| {
+            let said = mark(object, "labels", PART_OF);
+            !said.is_empty() && said != self.id
+        });
+        let others: BTreeSet<_> = others.map(|object| (object.kind, object.name)).collect();
         for document in documents {
             let named = key(document);
             let label = label(named.0, &named.1);
@@ -134,7 +131,7 @@ impl ApplySet {
         Ok(())
     }
 
-    /// The members that are none of the documents, users before what they lean on.
+    /// The members that are none of the documents and are not going already, users before what they lean on.
     ///
     /// # Errors
     /// The controller did not answer.
@@ -150,7 +147,7 @@ impl ApplySet {
             let members = client.list(kind, &selector).await?.0;
             let gone = members.into_iter().filter(|member| {
                 let named = (member.kind, member.name.clone());
-                !stay.contains(&named) && named != self.parent
+                !stay.contains(&named) && named != self.parent && !is_going(member)
             });
             left.extend(gone);
         }
@@ -187,77 +184,118 @@ impl ApplySet {
             let label = label(member.kind, &member.name);
             match self.remove(client, &member).await? {
                 true => printer.note(&format!("{label} pruned")),
-                false => printer.note(&format!("{label} is not of the set any more, and stays")),
+                false => printer.note(&format!("{label} changed meanwhile, and stays")),
             }
         }
         let kinds = documents.iter().map(|document| document.object.kind());
         self.note(client, kinds.collect()).await
     }
 
-    /// Deletes a member, if it still is one at the moment that it is deleted.
+    /// Deletes a member, if it is what was listed, but for its status.
     async fn remove(&self, client: &mut Client, member: &Stored) -> anyhow::Result<bool> {
+        let mut revision = member.revision;
         let removed = until_unchanged(async || {
-            let found = client
-                .get_each(&[(member.kind, member.name.clone())])
-                .await?;
-            let Some(object) = found.objects.first() else {
-                return Ok(true);
-            };
-            if mark(object, "labels", PART_OF) != self.id {
-                return Ok(false);
-            }
             let removal = Removal {
-                revision: object.revision,
-                ..Removal::of(object.kind, &object.name)
+                uid: uid(member),
+                revision,
+                ..Removal::of(member.kind, &member.name)
             };
-            match client.delete(&removal).await {
-                Err(refused) if refused.reason == "NotFound" => Ok(true),
-                answer => answer.map(|_| true),
+            let refused = match client.delete(&removal).await {
+                Err(refused) if refused.reason == "NotFound" => return Ok(true),
+                Err(refused) if refused.reason == "Conflict" => refused,
+                answer => return answer.map(|_| true),
+            };
+            let found = client.get(member.kind, &member.name).await;
+            match found {
+                Err(gone) if gone.reason == "NotFound" => Ok(true),
+                Err(refused) => Err(refused),
+                Ok(object) if is_same(member, &object) => {
+                    revision = object.revision;
+                    Err(refused)
+                }
+                Ok(_) => Ok(false),
             }
         });
         Ok(removed.await?)
     }
 
+    /// Writes at the parent, which is there, what the set is.
     async fn note(&self, client: &mut Client, kinds: BTreeSet<Kind>) -> anyhow::Result<()> {
         let (kind, name) = &self.parent;
-        let group = API_VERSION.split('/').next().unwrap_or_default();
-        let mut kinds: Vec<String> = kinds.iter().map(|kind| format!("{kind}.{group}")).collect();
-        kinds.sort();
         let tooling = format!("{TOOL}/v{}", env!("CARGO_PKG_VERSION"));
-        let document = json!({
-            "apiVersion": API_VERSION,
-            "kind": kind.as_str(),
-            "metadata": {
-                "name": name,
-                "labels": {(ID): self.id},
-                "annotations": {(TOOLING): tooling, (KINDS): kinds.join(",")},
-            },
-        });
-        let object = wire::Object {
-            kind: kind.to_string(),
-            name: name.clone(),
-            revision: 0,
-            json: document.to_string().into_bytes().into(),
-        };
-        let terms = Terms {
-            field_manager: FIELD_MANAGER.to_owned(),
-            force_conflicts: true,
-        };
-        for result in client.apply(vec![object], &terms, false).await? {
-            if result.outcome() == Outcome::Refused {
-                let why = result.violations.iter();
-                let why: Vec<_> = why
-                    .map(|one| format!("{}: {}", one.field, one.message))
-                    .collect();
-                bail!(
-                    "what the set is could not be written at {}: {}; nothing was pruned",
-                    label(*kind, name),
-                    why.join("; ")
-                );
+        let kinds = written_kinds(&kinds, &self.unknown);
+        let noted = until_unchanged(async || {
+            let parent = client.get(*kind, name).await?;
+            let marks = [
+                ("labels", ID, self.id.as_str()),
+                ("annotations", TOOLING, &tooling),
+                ("annotations", KINDS, &kinds),
+            ];
+            if marks
+                .iter()
+                .all(|(at, key, value)| mark(&parent, at, key) == *value)
+            {
+                return Ok(());
             }
-        }
-        Ok(())
+            let patch = json!({"metadata": {
+                "uid": uid(&parent),
+                "resourceVersion": parent.revision.to_string(),
+                "labels": {(ID): self.id},
+                "annotations": {(TOOLING): tooling, (KINDS): kinds},
+            }});
+            client.patch(*kind, name, &patch, FIELD_MANAGER).await
+        });
+        noted.await.with_context(|| {
+            format!(
+                "what the set is could not be written at {}",
+                label(*kind, name)
+            )
+        })
     }
+}
+
+/// The kinds that a parent names, and what else it names.
+fn read_kinds(text: &str) -> (BTreeSet<Kind>, BTreeSet<String>) {
+    let (mut kinds, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        let known = one.split_once('.').filter(|(_, of)| *of == group());
+        match known.and_then(|(kind, _)| Kind::from_name(kind)) {
+            Some(kind) => drop(kinds.insert(kind)),
+            None => drop(unknown.insert(one.to_owned())),
+        }
+    }
+    (kinds, unknown)
+}
+
+fn written_kinds(kinds: &BTreeSet<Kind>, unknown: &BTreeSet<String>) -> String {
+    let known = kinds.iter().map(|kind| format!("{kind}.{}", group()));
+    let all: BTreeSet<String> = known.chain(unknown.iter().cloned()).collect();
+    all.into_iter().collect::<Vec<_>>().join(",")
+}
+
+fn group() -> &'static str {
+    API_VERSION.split('/').next().unwrap_or_default()
+}
+
+fn uid(object: &Stored) -> &str {
+    object.value["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+fn is_going(object: &Stored) -> bool {
+    !object.value["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// Whether an object is as it was, but for what its host reports.
+fn is_same(before: &Stored, now: &Stored) -> bool {
+    let members = [
+        "uid",
+        "generation",
+        "labels",
+        "annotations",
+        "ownerReferences",
+    ];
+    let same = |member: &&str| before.value["metadata"][member] == now.value["metadata"][member];
+    members.iter().all(same) && !is_going(now)
 }
 
 fn key(document: &Document) -> (Kind, String) {
@@ -275,8 +313,7 @@ fn mark<'a>(object: &'a Stored, member: &str, key: &str) -> &'a str {
 
 /// `applyset-`, the SHA-256 of name, namespace, kind and group between dots in base64url without padding, `-v1`.
 fn id(kind: Kind, name: &str) -> String {
-    let group = API_VERSION.split('/').next().unwrap_or_default();
-    let hash = Sha256::digest(format!("{name}..{kind}.{group}").as_bytes());
+    let hash = Sha256::digest(format!("{name}..{kind}.{}", group()).as_bytes());
     format!("applyset-{}-v1", base64url(&hash))
 }
 
@@ -312,5 +349,41 @@ mod tests {
             "applyset-J2AuUK_pRHbjKVbJg9G4D5Hz37t4kjs6w1x6cEFKgvk-v1"
         );
         assert!(id.len() <= 63, "it is a label's value");
+    }
+
+    #[test]
+    fn kinds_that_are_not_known_stay_word_for_word() {
+        let said = "Jail.cellblock.dev,Jail.example.org,Volume.cellblock.dev";
+        let (kinds, unknown) = read_kinds(said);
+        assert_eq!(kinds, [Kind::Jail].into());
+        assert_eq!(written_kinds(&kinds, &unknown), said);
+        assert_eq!(read_kinds(""), Default::default());
+    }
+
+    #[test]
+    fn what_only_its_host_changed_is_the_same() {
+        let object = |value: Value| Stored {
+            kind: Kind::Jail,
+            name: "www".to_owned(),
+            revision: 7,
+            value,
+        };
+        let listed = object(
+            json!({"metadata": {"uid": "1", "generation": 2, "labels": {"a": "b"}}, "status": {"x": 1}}),
+        );
+        let reported = object(
+            json!({"metadata": {"uid": "1", "generation": 2, "labels": {"a": "b"}}, "status": {"x": 2}}),
+        );
+        assert!(is_same(&listed, &reported));
+        for (member, value) in [
+            ("uid", json!("2")),
+            ("generation", json!(3)),
+            ("labels", json!({})),
+            ("deletionTimestamp", json!("2026-01-01T00:00:00Z")),
+        ] {
+            let mut changed = reported.clone();
+            changed.value["metadata"][member] = value;
+            assert!(!is_same(&listed, &changed), "{member}");
+        }
     }
 }

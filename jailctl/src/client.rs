@@ -384,6 +384,30 @@ impl Client {
         self.stored(&answer.object.unwrap_or_default())
     }
 
+    /// Changes an object that is there by a merge patch (RFC 7396).
+    ///
+    /// # Errors
+    /// There is no such object, it was refused, or the controller did not answer.
+    pub async fn patch(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        patch: &Value,
+        manager: &str,
+    ) -> Result<(), Refused> {
+        let request = wire::PatchRequest {
+            kind: kind.to_string(),
+            name: name.to_owned(),
+            r#type: wire::patch_request::Type::Merge.into(),
+            patch: patch.to_string().into_bytes().into(),
+            status: false,
+            dry_run: false,
+            field_manager: manager.to_owned(),
+        };
+        let answer = self.inner.patch(request).await;
+        self.heard(answer).map(|_| ())
+    }
+
     /// Deletes an object. True if it is gone at once.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! request waits for it, and when the store does not answer events are lost and nothing else.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cellblock_controller_core::events::{Recorder, observe_all};
 use cellblock_store::{Error, Expect, Key, Retry, SharedStore, Transaction};
@@ -18,11 +18,17 @@ use crate::writer::{now, transaction};
 /// How often records are written: one transaction each time, so that the store has a hundred of them in a second at most.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// How often who does not record asks for the key while a lease lasts.
+const ASKS: u32 = 3;
+
 /// How long what happened is kept where somebody else records: longer than the lease of one that has died lasts.
 const INHERITED: SignedDuration = SignedDuration::from_secs(60);
 
 /// How long the index may take to show what was written.
 const APPLIED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait for the index to show what a write lost against; the next tick comes all the same.
+const CONFLICT_PATIENCE: Duration = Duration::from_millis(250);
 
 /// Whether this controller records, by the revision of its key.
 struct Lead {
@@ -30,13 +36,11 @@ struct Lead {
     sessions: Arc<Sessions>,
     key: String,
     held: Option<(u64, u64)>,
+    /// Another one has the key; when to ask again.
+    again: Option<Instant>,
 }
 
 impl Lead {
-    fn is_held(&self) -> bool {
-        self.held.is_some()
-    }
-
     /// The revision of this controller's key; none while another one has it.
     async fn revision(&mut self) -> Result<Option<u64>, Error> {
         let lease = self.sessions.lease().await?;
@@ -46,6 +50,9 @@ impl Lead {
             return Ok(Some(revision));
         }
         self.held = None;
+        if self.again.is_some_and(|again| Instant::now() < again) {
+            return Ok(None);
+        }
         let key = Key::from(self.key.as_str());
         let write = Transaction::new()
             .expect(key.clone(), Expect::Absent)
@@ -54,9 +61,13 @@ impl Lead {
             Ok(committed) => {
                 tracing::info!("this controller records events");
                 self.held = Some((lease.id().0, committed.revision.0));
+                self.again = None;
                 Ok(Some(committed.revision.0))
             }
-            Err(Error::Conflict(_)) => Ok(None),
+            Err(Error::Conflict(_)) => {
+                self.again = Some(Instant::now() + self.sessions.lease_ttl() / ASKS);
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -75,6 +86,7 @@ pub(crate) async fn run(store: SharedStore, cache: Arc<Cache>, sessions: Arc<Ses
         sessions,
         key,
         held: None,
+        again: None,
     };
     let mut recorder = Recorder::default();
     let mut counted = 0;
@@ -86,7 +98,7 @@ pub(crate) async fn run(store: SharedStore, cache: Arc<Cache>, sessions: Arc<Ses
                 Ok(batch) => {
                     let at = now().timestamp;
                     for happening in observe_all(&batch.events) {
-                        recorder.note(happening, at, lead.is_held());
+                        recorder.note(happening, batch.revision, at);
                     }
                 }
                 // Each of them told something, or several things.
@@ -119,6 +131,10 @@ async fn flush(
         recorder.forget_before(before(at));
         return Ok(());
     };
+    // What the one before wrote last has to be in the index, so that it is not told again.
+    if !cache.reached(revision, APPLIED_PATIENCE).await {
+        return Ok(());
+    }
     let flush = recorder.flush(&cache.index(), (&lead.key, revision), at);
     let Some(flush) = flush else {
         return Ok(());
@@ -134,8 +150,18 @@ async fn flush(
             cache.reached(committed.revision.0, APPLIED_PATIENCE).await;
             Ok(())
         }
-        Err(Error::Conflict(_)) => {
-            lead.held = None;
+        Err(Error::Conflict(conflict)) => {
+            if conflict
+                .failures
+                .iter()
+                .any(|one| one.key == Key::from(lead.key.as_str()))
+            {
+                tracing::info!("another controller records events");
+                lead.held = None;
+                return Ok(());
+            }
+            // A write of before whose answer was lost: once the index has it, it is known what is left.
+            cache.reached(conflict.revision.0, CONFLICT_PATIENCE).await;
             Ok(())
         }
         Err(error) if error.retry() == Retry::Never => {

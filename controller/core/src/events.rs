@@ -93,6 +93,9 @@ pub struct Record {
     pub first: Timestamp,
     /// The last time.
     pub last: Timestamp,
+    /// The store's revision through which all that happened is counted.
+    #[serde(default)]
+    pub through: u64,
 }
 
 impl Record {
@@ -144,6 +147,7 @@ pub struct Records {
     by_name: BTreeMap<String, (Arc<Record>, u64)>,
     by_object: BTreeMap<Uid, BTreeSet<(Timestamp, String)>>,
     by_time: BTreeSet<(Timestamp, String)>,
+    by_weight: BTreeSet<(Severity, Timestamp, String)>,
 }
 
 impl Records {
@@ -180,6 +184,18 @@ impl Records {
         names.filter_map(|(_, name)| Some(self.get(name)?.0))
     }
 
+    /// All of them, the newest first.
+    pub fn newest(&self) -> impl Iterator<Item = &Arc<Record>> {
+        let names = self.by_time.iter().rev();
+        names.filter_map(|(_, name)| Some(self.get(name)?.0))
+    }
+
+    /// All of them, those first that go first where there are too many: warnings last, and the oldest before others.
+    pub fn least(&self) -> impl Iterator<Item = &Arc<Record>> {
+        let names = self.by_weight.iter();
+        names.filter_map(|(.., name)| Some(self.get(name)?.0))
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -198,6 +214,8 @@ impl Records {
         let of_object = self.by_object.entry(record.about.uid.clone()).or_default();
         of_object.insert(place.clone());
         self.by_time.insert(place);
+        let weight = (record.severity, record.last, record.name.clone());
+        self.by_weight.insert(weight);
         let name = record.name.clone();
         self.by_name.insert(name, (Arc::new(record), revision));
     }
@@ -208,6 +226,8 @@ impl Records {
         };
         let place = (record.last, record.name.clone());
         self.by_time.remove(&place);
+        let weight = (record.severity, record.last, record.name.clone());
+        self.by_weight.remove(&weight);
         if let Some(of_object) = self.by_object.get_mut(&record.about.uid) {
             of_object.remove(&place);
             if of_object.is_empty() {

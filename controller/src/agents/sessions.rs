@@ -98,6 +98,11 @@ impl Held {
 }
 
 impl Sessions {
+    /// How long the keys of a controller outlive it.
+    pub(crate) fn lease_ttl(&self) -> Duration {
+        self.lease_ttl
+    }
+
     pub(crate) fn new(store: SharedStore, cache: Arc<Cache>, lease_ttl: Duration) -> Self {
         Self {
             store,

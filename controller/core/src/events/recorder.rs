@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use cellblock_schemas::{ClusterUid, Uid};
+use cellblock_schemas::Uid;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
@@ -44,8 +44,16 @@ const KEPT: SignedDuration = SignedDuration::from_hours(1);
 const OF_OBJECT_MAX: usize = 50;
 const RECORDS_MAX: usize = 5_000;
 
-/// How long a message is at most, in octets, as validated by kube-apiserver (`NoteLengthLimit`).
+/// How long a message and a reason are at most, in octets, as validated by kube-apiserver (`NoteLengthLimit`, `ReasonLengthLimit`).
 const MESSAGE_BYTES_MAX: usize = 1024;
+const REASON_BYTES_MAX: usize = 128;
+
+/// How large the records of one transaction are at most, in octets: a third of what a store takes.
+const FLUSH_BYTES_MAX: usize = 512 << 10;
+
+/// How far the clock of another controller may be ahead. A record that is from later than that is as one that is past its time, so
+/// that none stays for good where a clock once was wrong.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(5);
 
 /// What a message begins with that stands for several (`EventAggregatorByReasonMessageFunc`).
 const COMBINED: &str = "(combined from similar events): ";
@@ -56,11 +64,27 @@ struct Pending {
     happening: Happening,
     first: Timestamp,
     last: Timestamp,
-    /// Noted while somebody else recorded, who may have written it.
-    is_inherited: bool,
+    /// How often it happened in the transaction of each revision.
+    counts: BTreeMap<u64, u64>,
 }
 
-/// What may still be told of an object.
+impl Pending {
+    /// How often it happened that a record does not count.
+    fn uncounted(&self, known: Option<&Record>) -> u64 {
+        let through = known.map_or(0, |known| known.through);
+        let later = self
+            .counts
+            .iter()
+            .filter(|(revision, _)| **revision > through);
+        later.map(|(_, count)| count).sum()
+    }
+
+    fn count(&self) -> u64 {
+        self.counts.values().sum()
+    }
+}
+
+/// What may still be told of an object, of good and of bad each: what flaps in order leaves room for a warning.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     tokens: f64,
@@ -79,7 +103,7 @@ struct Similar {
 pub struct Recorder {
     pending: BTreeMap<String, Pending>,
     order: VecDeque<String>,
-    buckets: BTreeMap<Uid, Bucket>,
+    buckets: BTreeMap<(Uid, Severity), Bucket>,
     similar: BTreeMap<(Uid, Severity, String), Similar>,
     dropped: u64,
     untold: u64,
@@ -94,24 +118,26 @@ pub struct Flush {
 }
 
 impl Recorder {
-    /// Takes in a happening. `leads`: this process writes records; otherwise they are kept in case it comes to.
-    pub fn note(&mut self, happening: Happening, now: Timestamp, leads: bool) {
-        if !self.is_within_limit(&happening.about.uid, now) {
-            self.drop_some(1);
+    /// Takes in a happening of the transaction of a revision. By the revision it is known whether a record counts it already,
+    /// whoever wrote that, and by whatever clock.
+    pub fn note(&mut self, mut happening: Happening, revision: u64, now: Timestamp) {
+        cut(&mut happening.reason, REASON_BYTES_MAX);
+        cut(&mut happening.message, MESSAGE_BYTES_MAX);
+        if !self.is_within_limit(&happening, now) {
+            self.drop_some(happening.count);
             return;
         }
         let (mut happening, name) = self.combined(happening, now);
-        cut(&mut happening.message);
-        self.enqueue(name, happening, now, leads);
+        cut(&mut happening.message, MESSAGE_BYTES_MAX);
+        self.enqueue(name, happening, revision, now);
     }
 
-    /// Counts happenings that never came here.
+    /// Counts happenings that are left out.
     pub fn drop_some(&mut self, count: u64) {
-        self.dropped += count;
         self.untold += count;
     }
 
-    /// How many happenings were told to nobody.
+    /// How many happenings were left out while this process recorded.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -123,9 +149,12 @@ impl Recorder {
         self.pending.is_empty() && self.untold == 0
     }
 
-    /// Forgets what waits since before a time: whoever records has had time enough to write it.
+    /// Forgets what waits since before a time, and what was left out: whoever records has had time enough to write it, and counts for
+    /// itself.
     pub fn forget_before(&mut self, time: Timestamp) {
-        self.pending.retain(|_, pending| pending.last >= time);
+        let is_late = |pending: &Pending| pending.last.duration_since(time) > AHEAD_MAX;
+        self.pending
+            .retain(|_, pending| pending.last >= time && !is_late(pending));
         self.order.retain(|name| self.pending.contains_key(name));
         self.untold = 0;
     }
@@ -134,7 +163,7 @@ impl Recorder {
     /// lost it writes nothing.
     #[must_use]
     pub fn flush(&mut self, index: &Index, leading: (&str, u64), now: Timestamp) -> Option<Flush> {
-        self.tell_drops(index.cluster(), now);
+        self.tell_drops(index, now);
         let records = index.records();
         let mut write = Write::default();
         write.expect(leading.0.to_owned(), Expect::At(leading.1));
@@ -142,31 +171,41 @@ impl Recorder {
         let mut room = Room::of(records, coming.cloned().collect(), now);
         // What is told again is written only: no key twice in one transaction.
         for name in room.expired.difference(&room.coming) {
-            write.delete(index.keys().record(name));
+            delete(&mut write, index, name);
         }
         let mut taken = Vec::new();
+        let mut bytes = 0;
         for name in self.order.iter().take(CHANGES_MAX) {
             let Some(pending) = self.pending.get(name) else {
                 continue;
             };
-            if write.changes.len() + 1 + PUSHED_MAX > CHANGES_MAX {
+            if write.changes.len() + 1 + PUSHED_MAX > CHANGES_MAX || bytes > FLUSH_BYTES_MAX {
                 break;
             }
             taken.push(name.clone());
-            let known = records
-                .get(name)
-                .filter(|_| !room.expired.contains(name))
-                .map(|(record, _)| &**record);
-            if pending.is_inherited && known.is_some_and(|known| known.last >= pending.last) {
+            let stored = records.get(name);
+            let key = index.keys().record(name);
+            let known = stored.map(|(record, _)| &**record);
+            let uncounted = pending.uncounted(known);
+            if uncounted == 0 {
+                if room.expired.contains(name) {
+                    delete(&mut write, index, name);
+                }
                 continue;
             }
+            let through = known.map_or(0, |known| known.through);
+            let known = known.filter(|_| !room.expired.contains(name));
+            let record = record(name, pending, known, uncounted, through).encode();
             if known.is_none() {
                 for pushed in room.make(records, &pending.happening.about.uid) {
-                    write.delete(index.keys().record(&pushed));
+                    delete(&mut write, index, &pushed);
                 }
             }
-            let record = record(name, pending, known);
-            write.put(index.keys().record(name), record.encode());
+            bytes += record.len();
+            // Who wrote it meanwhile has counted what this one does not know of.
+            let expect = stored.map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
+            write.expect(key.clone(), expect);
+            write.put(key, record);
         }
         (!write.changes.is_empty() || !taken.is_empty()).then_some(Flush { write, taken })
     }
@@ -183,38 +222,56 @@ impl Recorder {
     pub fn give_up(&mut self, flush: &Flush) {
         let given_up = flush.taken.iter();
         let given_up = given_up.filter_map(|name| self.pending.get(name));
-        let count = given_up.map(|pending| pending.happening.count).sum();
+        let count = given_up.map(Pending::count).sum();
         self.written(flush);
         self.drop_some(count);
     }
 
-    fn enqueue(&mut self, name: String, happening: Happening, now: Timestamp, leads: bool) {
+    fn enqueue(&mut self, name: String, happening: Happening, revision: u64, now: Timestamp) {
         if let Some(pending) = self.pending.get_mut(&name) {
-            pending.happening.count += happening.count;
+            *pending.counts.entry(revision).or_default() += happening.count;
             pending.happening.message = happening.message;
             pending.last = now;
-            pending.is_inherited &= !leads;
             return;
         }
-        if self.pending.len() >= PENDING_MAX {
+        if self.pending.len() >= PENDING_MAX && !self.gives_way(happening.severity) {
             self.drop_some(happening.count);
             return;
         }
         let pending = Pending {
+            counts: [(revision, happening.count)].into(),
             happening,
             first: now,
             last: now,
-            is_inherited: !leads,
         };
         self.order.push_back(name.clone());
         self.pending.insert(name, pending);
     }
 
+    /// Leaves out the oldest that is no warning, where a warning comes.
+    fn gives_way(&mut self, severity: Severity) -> bool {
+        if severity == Severity::Normal {
+            return false;
+        }
+        let is_normal = |name: &String| {
+            let pending = self.pending.get(name);
+            pending.is_some_and(|pending| pending.happening.severity == Severity::Normal)
+        };
+        let Some(place) = self.order.iter().position(is_normal) else {
+            return false;
+        };
+        let left_out = self.order.remove(place);
+        let left_out = left_out.and_then(|name| self.pending.remove(&name));
+        self.drop_some(left_out.map_or(0, |pending| pending.count()));
+        true
+    }
+
     /// That some were left out is an event too: of the cluster, with their number as its count.
-    fn tell_drops(&mut self, cluster: &ClusterUid, now: Timestamp) {
+    fn tell_drops(&mut self, index: &Index, now: Timestamp) {
         if self.untold == 0 {
             return;
         }
+        let cluster = index.cluster();
         let happening = Happening {
             about: About {
                 kind: "Cluster".to_owned(),
@@ -226,19 +283,18 @@ impl Recorder {
             message: "events were left out: more happened than is recorded".to_owned(),
             count: std::mem::take(&mut self.untold),
         };
+        self.dropped += happening.count;
         let name = name_of(&happening, &happening.message);
-        if self.pending.len() >= PENDING_MAX && !self.pending.contains_key(&name) {
-            self.untold = happening.count;
-            return;
-        }
-        self.enqueue(name, happening, now, true);
+        // What this leaves out in turn is told with the next.
+        self.enqueue(name, happening, index.revision(), now);
     }
 
-    fn is_within_limit(&mut self, uid: &Uid, now: Timestamp) -> bool {
-        if self.buckets.len() >= REMEMBERED_MAX && !self.buckets.contains_key(uid) {
+    fn is_within_limit(&mut self, happening: &Happening, now: Timestamp) -> bool {
+        let of = (happening.about.uid.clone(), happening.severity);
+        if self.buckets.len() >= REMEMBERED_MAX && !self.buckets.contains_key(&of) {
             forget_half(&mut self.buckets, |bucket| bucket.touched);
         }
-        let bucket = self.buckets.entry(uid.clone()).or_insert(Bucket {
+        let bucket = self.buckets.entry(of).or_insert(Bucket {
             tokens: BURST,
             touched: now,
         });
@@ -297,8 +353,11 @@ struct Room {
 
 impl Room {
     fn of(records: &Records, coming: BTreeSet<String>, now: Timestamp) -> Self {
-        let is_old = |record: &Record| now.duration_since(record.last) > KEPT;
-        let expired = records.oldest().take_while(|record| is_old(record));
+        let age = |record: &Record| now.duration_since(record.last);
+        let expired = records.oldest().take_while(|record| age(record) > KEPT);
+        let ahead = records.newest();
+        let ahead = ahead.take_while(|record| age(record) < -AHEAD_MAX);
+        let expired = expired.chain(ahead);
         let expired: BTreeSet<String> = expired
             .take(REMOVALS_MAX)
             .map(|record| record.name.clone())
@@ -321,11 +380,17 @@ impl Room {
             .of(uid)
             .filter(|(record, _)| !self.gone.contains(&record.name));
         let over = (left.count() + *added).saturating_sub(OF_OBJECT_MAX);
-        let of_object = records.of(uid).map(|(record, _)| record);
+        let normal = records
+            .of(uid)
+            .filter(|(one, _)| one.severity == Severity::Normal);
+        let warnings = records
+            .of(uid)
+            .filter(|(one, _)| one.severity != Severity::Normal);
+        let of_object = normal.chain(warnings).map(|(record, _)| record);
         self.push_out(of_object, over, &mut pushed);
         self.total += 1;
         let over = self.total.saturating_sub(RECORDS_MAX);
-        self.push_out(records.oldest(), over, &mut pushed);
+        self.push_out(records.least(), over, &mut pushed);
         pushed
     }
 
@@ -345,23 +410,42 @@ impl Room {
     }
 }
 
-fn record(name: &str, pending: &Pending, known: Option<&Record>) -> Record {
+fn delete(write: &mut Write, index: &Index, name: &str) {
+    let Some((_, revision)) = index.records().get(name) else {
+        return;
+    };
+    let key = index.keys().record(name);
+    write.expect(key.clone(), Expect::At(revision));
+    write.delete(key);
+}
+
+fn record(
+    name: &str,
+    pending: &Pending,
+    known: Option<&Record>,
+    uncounted: u64,
+    through: u64,
+) -> Record {
     let Happening {
         about,
         severity,
         reason,
         message,
-        count,
+        ..
     } = pending.happening.clone();
+    let newest = pending.counts.keys().next_back().copied();
     Record {
         name: name.to_owned(),
         about,
         severity,
         reason,
         message,
-        count: known.map_or(0, |known| known.count).saturating_add(count),
+        count: known
+            .map_or(0, |known| known.count)
+            .saturating_add(uncounted),
         first: known.map_or(pending.first, |known| known.first),
-        last: pending.last,
+        last: known.map_or(pending.last, |known| known.last.max(pending.last)),
+        through: through.max(newest.unwrap_or_default()),
     }
 }
 
@@ -386,12 +470,12 @@ fn name_of(happening: &Happening, message: &str) -> String {
     format!("{}.{digits}", about.name)
 }
 
-/// Cuts a message at a whole character.
-fn cut(message: &mut String) {
-    if message.len() <= MESSAGE_BYTES_MAX {
+/// Cuts a text at a whole character.
+fn cut(message: &mut String, most: usize) {
+    if message.len() <= most {
         return;
     }
-    let mut end = MESSAGE_BYTES_MAX - '…'.len_utf8();
+    let mut end = most - '…'.len_utf8();
     while !message.is_char_boundary(end) {
         end -= 1;
     }

@@ -13,6 +13,8 @@ struct Watched {
     recorder: Recorder,
     now: Timestamp,
     leading: u64,
+    /// Of the last transaction of which something was noted.
+    revision: u64,
 }
 
 impl Watched {
@@ -22,6 +24,7 @@ impl Watched {
         assert!(world.commit(&write));
         Self {
             leading: world.revision(),
+            revision: 1_000,
             world,
             recorder: Recorder::default(),
             now: Timestamp::from_second(1_800_000_000).expect("a second of this century"),
@@ -29,7 +32,9 @@ impl Watched {
     }
 
     fn note(&mut self, happening: &Happening) {
-        self.recorder.note(happening.clone(), self.now, true);
+        self.revision += 1;
+        self.recorder
+            .note(happening.clone(), self.revision, self.now);
     }
 
     /// What a change of the world says.
@@ -229,9 +234,13 @@ fn a_storm_of_ten_thousand_jails_is_bounded_everywhere() {
     for number in 0..10_000 {
         watched.note(&happening(&format!("j{number}"), "it runs"));
     }
-    assert_eq!(watched.recorder.dropped(), 8_000);
     watched.flush_all();
-    assert_eq!(watched.records().len(), 2_001);
+    assert_eq!(
+        watched.recorder.dropped(),
+        8_001,
+        "one gave way to the warning"
+    );
+    assert_eq!(watched.records().len(), 2_000);
     for round in 0..4 {
         for number in 0..1_900 {
             watched.note(&happening(&format!("k{round}-{number}"), "it runs"));
@@ -240,7 +249,9 @@ fn a_storm_of_ten_thousand_jails_is_bounded_everywhere() {
         watched.flush_all();
     }
     assert_eq!(watched.records().len(), 5_000, "the oldest went");
-    let oldest = &watched.records()[0].about.name;
+    let records = watched.records();
+    assert_eq!(records[0].reason, "EventsDropped", "warnings stay");
+    let oldest = &records[1].about.name;
     assert!(oldest.starts_with('k'), "{oldest}");
 }
 
@@ -299,8 +310,9 @@ fn what_was_noted_before_taking_over_is_not_told_twice() {
     watched.flush_all();
     // Another process saw the same, and takes over.
     let mut other = Recorder::default();
-    other.note(happening("www", "it runs"), watched.now, false);
-    other.note(happening("db", "it runs"), watched.now, false);
+    let (revision, ahead) = (watched.revision, watched.now + SignedDuration::from_secs(2));
+    other.note(happening("www", "it runs"), revision, ahead);
+    other.note(happening("db", "it runs"), revision + 1, ahead);
     watched.recorder = other;
     watched.flush_all();
     let records = watched.records();
@@ -399,4 +411,170 @@ fn what_is_given_up_is_counted_and_waits_no_more() {
     let counts = records.iter().map(|record| (&*record.reason, record.count));
     let counts: std::collections::BTreeMap<_, _> = counts.collect();
     assert_eq!(counts, [("EventsDropped", 2), ("Running", 1)].into());
+}
+
+impl Watched {
+    fn build(&mut self) -> super::Flush {
+        let key = self.world.index.keys().recorder();
+        let leading = (key.as_str(), self.leading);
+        let flush = self.recorder.flush(&self.world.index, leading, self.now);
+        flush.expect("there is something")
+    }
+
+    fn count(&self, name: &str) -> Option<u64> {
+        let records = self.records();
+        let mut found = records.iter().filter(|record| record.about.name == name);
+        found.next().map(|record| record.count)
+    }
+}
+
+#[test]
+fn two_recorders_count_by_revisions_whatever_their_clocks_say() {
+    for difference in [-120, -1, 0, 1, 120] {
+        let mut watched = Watched::new(World::new());
+        let mut other = Recorder::default();
+        let there = watched.now + SignedDuration::from_secs(difference);
+        for revision in 1..=3 {
+            let now = watched.now;
+            watched
+                .recorder
+                .note(happening("www", "it runs"), revision, now);
+            other.note(happening("www", "it runs"), revision, there);
+        }
+        watched.flush_all();
+        // What the first has noted and not written, the other one tells.
+        watched
+            .recorder
+            .note(happening("www", "it runs"), 4, watched.now);
+        other.note(happening("www", "it runs"), 4, there);
+        other.note(happening("www", "it runs"), 5, there);
+        let former = std::mem::replace(&mut watched.recorder, other);
+        watched.now = there;
+        watched.flush_all();
+        assert_eq!(watched.count("www"), Some(5), "{difference}");
+        // The first one comes to record again, with what it still has.
+        watched.recorder = former;
+        watched.flush_all();
+        assert_eq!(watched.count("www"), Some(5), "{difference}");
+    }
+}
+
+#[test]
+fn a_write_of_which_nobody_knows_is_counted_once() {
+    let mut watched = Watched::new(World::new());
+    watched.note(&happening("www", "it runs"));
+    let flush = watched.build();
+    let behind = watched.world.index.clone();
+    assert!(watched.world.commit(&flush.write));
+    // No answer came, and the index has not seen it: the same again is refused, and by the newer index there is nothing to do.
+    watched.note(&happening("db", "it runs"));
+    let key = behind.keys().recorder();
+    let again = watched
+        .recorder
+        .flush(&behind, (&key, watched.leading), watched.now)
+        .expect("it still waits");
+    assert!(!watched.world.commit(&again.write));
+    watched.flush_all();
+    assert_eq!(
+        (watched.count("www"), watched.count("db")),
+        (Some(1), Some(1))
+    );
+}
+
+#[test]
+fn a_warning_after_a_storm_is_told() {
+    let mut watched = Watched::new(World::new());
+    let warning = |name: &str| Happening {
+        severity: Severity::Warning,
+        reason: "StartFailed".to_owned(),
+        ..happening(name, "it does not start")
+    };
+    // Of one object.
+    for _ in 0..100 {
+        watched.note(&happening("www", "it runs"));
+    }
+    watched.note(&warning("www"));
+    // Of all that waits.
+    for number in 0..3_000 {
+        watched.note(&happening(&format!("j{number}"), "it runs"));
+    }
+    watched.note(&warning("db"));
+    watched.flush_all();
+    // Of all that is kept.
+    for round in 0..4 {
+        for number in 0..1_900 {
+            watched.note(&happening(&format!("k{round}-{number}"), "it runs"));
+        }
+        watched.now += SignedDuration::from_secs(1);
+        watched.flush_all();
+    }
+    let records = watched.records();
+    assert_eq!(records.len(), 5_000);
+    let warned = records.iter().filter(|one| one.reason == "StartFailed");
+    let warned: Vec<&str> = warned.map(|one| one.about.name.as_str()).collect();
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    // Among those of one object.
+    for number in 0..60 {
+        watched.recorder = Recorder::default();
+        watched.now += SignedDuration::from_secs(1);
+        watched.note(&Happening {
+            reason: format!("Reason{number}"),
+            ..happening("www", "it runs")
+        });
+        watched.flush_all();
+    }
+    let uid = Uid("uid of www".to_owned());
+    let mut of_www = watched.world.index.records().of(&uid);
+    assert!(of_www.any(|(one, _)| one.severity == Severity::Warning));
+}
+
+#[test]
+fn a_clock_that_jumps_leaves_nothing_for_good() {
+    let mut watched = Watched::new(World::new());
+    let right = watched.now;
+    watched.now = right + SignedDuration::from_hours(24 * 365);
+    watched.note(&happening("www", "it runs"));
+    watched.note(&happening("db", "it runs"));
+    watched.flush_all();
+    // Back: what is from far ahead goes, or begins anew.
+    watched.now = right;
+    watched.note(&happening("www", "it runs"));
+    watched.flush_all();
+    let records = watched.records();
+    assert_eq!(records.len(), 1);
+    assert_eq!((records[0].count, records[0].last), (1, right));
+    // A little back: the time of a record never goes back.
+    watched.now = right - SignedDuration::from_mins(4);
+    watched.note(&happening("www", "it runs"));
+    watched.flush_all();
+    let records = watched.records();
+    assert_eq!((records[0].count, records[0].last), (2, right));
+    // Far ahead: what there was is past its time.
+    watched.now = right + SignedDuration::from_hours(24);
+    watched.note(&happening("www", "it runs"));
+    watched.flush_all();
+    assert_eq!(watched.count("www"), Some(1));
+}
+
+#[test]
+fn long_reasons_and_messages_are_cut_and_a_transaction_is_bounded() {
+    let mut watched = Watched::new(World::new());
+    for number in 0..200 {
+        let mut long = happening(&format!("j{number}"), &"\u{1}".repeat(100_000));
+        long.reason = "R".repeat(1_000);
+        watched.note(&long);
+    }
+    while !watched.recorder.is_idle() {
+        let flush = watched.build();
+        let sizes = flush.write.changes.iter().map(|change| match change {
+            Change::Put(_, value) => value.len(),
+            Change::Delete(_) => 0,
+        });
+        assert!(sizes.sum::<usize>() < 600 << 10);
+        assert!(watched.world.commit(&flush.write));
+        watched.recorder.written(&flush);
+    }
+    let records = watched.records();
+    assert_eq!(records.len(), 200);
+    assert!(records[0].message.len() <= 1_024 && records[0].reason.len() <= 128);
 }

@@ -154,7 +154,7 @@ fn a_host_that_goes_while_a_jail_comes() {
     let answer = race(&mut world, delete(Kind::Host, "a"), create(&www));
     match answer {
         Ok(_) => assert_eq!(world.scheduled("www").0, ConditionStatus::False),
-        Err(rejection) => assert!(rejection.to_string().contains('a'), "{rejection}"),
+        Err(rejection) => assert!(rejection.to_string().contains("host a"), "{rejection}"),
     }
 }
 

@@ -121,6 +121,7 @@ impl ObjectsService {
             name: request.name,
             after: request.continue_token,
             limit: wire::page(request.limit, PAGE_MAX),
+            ..EventQuery::default()
         };
         let page = self.0.events(&query, |_| true)?;
         let last = page.records.last().filter(|_| page.is_more);

@@ -137,8 +137,11 @@ pub fn list(index: &Index, query: &Query) -> (Vec<Allocation>, bool) {
         };
     let found =
         found.filter(|(resource, _)| query.sort.is_none_or(|sort| Sort::of(resource) == sort));
-    let found = found.map(|(resource, claim)| allocation(index, resource, claim));
-    let mut found = found.filter(|one| query.host.as_ref().is_none_or(|host| one.host == *host));
+    let found = found.filter(|(resource, claim)| {
+        let host = query.host.as_deref();
+        host.is_none_or(|host| host_of(index, resource, claim) == Some(host))
+    });
+    let mut found = found.map(|(resource, claim)| allocation(index, resource, claim));
     let listed: Vec<_> = found.by_ref().take(query.limit).collect();
     let is_more = found.next().is_some();
     (listed, is_more)
@@ -181,28 +184,44 @@ fn allocation(index: &Index, resource: &Resource, claim: &Claim) -> Allocation {
         Resource::Root { host, path } => ("", Some(host.as_str()), path.clone()),
         Resource::Slice { network, net } => (network.as_str(), None, net.to_string()),
     };
-    let (kind, owner, host) = match &claim.owner {
-        Owner::Jail { name, uid } => {
-            let jail = index.by_uid(uid).and_then(|entry| entry.jail());
-            let binding = jail.and_then(|jail| jail.binding());
-            (Kind::Jail, name, binding.map(|binding| &*binding.host))
-        }
-        Owner::Bridge { network, host, .. } | Owner::Slice { network, host, .. } => {
-            (Kind::Network, network, Some(host.as_str()))
-        }
+    let (kind, owner) = match &claim.owner {
+        Owner::Jail { name, .. } => (Kind::Jail, name),
+        Owner::Bridge { network, .. } | Owner::Slice { network, .. } => (Kind::Network, network),
     };
+    let host = host_of(index, resource, claim);
     Allocation {
         resource: resource.clone(),
         sort: Sort::of(resource),
         value,
         network: network.to_owned(),
         scope: scope.unwrap_or_default().to_owned(),
-        host: scope.or(host).unwrap_or_default().to_owned(),
+        host: host.unwrap_or_default().to_owned(),
         kind,
         owner: owner.clone(),
         uid: claim.owner.uid().clone(),
         retired: claim.retired.map(|generation| generation.0),
     }
+}
+
+/// The host that has it: the one among whose it is unique, or that of its owner.
+fn host_of<'a>(index: &'a Index, resource: &'a Resource, claim: &'a Claim) -> Option<&'a str> {
+    let scope = match resource {
+        Resource::Address { host, .. } => host.as_deref(),
+        Resource::Port { host, .. }
+        | Resource::PublicAddress { host, .. }
+        | Resource::JailName { host, .. }
+        | Resource::Nic { host, .. }
+        | Resource::Root { host, .. } => Some(host.as_str()),
+        Resource::MacNumber(_) | Resource::Slice { .. } => None,
+    };
+    scope.or_else(|| match &claim.owner {
+        Owner::Jail { uid, .. } => {
+            let jail = index.by_uid(uid).and_then(|entry| entry.jail());
+            jail.and_then(|jail| jail.binding())
+                .map(|binding| &*binding.host)
+        }
+        Owner::Bridge { host, .. } | Owner::Slice { host, .. } => Some(host.as_str()),
+    })
 }
 
 #[cfg(test)]

@@ -107,6 +107,23 @@ impl Record {
             .into()
     }
 
+    /// What its document has where a field selector points.
+    #[must_use]
+    pub fn field(&self, name: &str) -> &str {
+        match name {
+            "metadata.name" => &self.name,
+            "metadata.namespace" => NAMESPACE,
+            "involvedObject.kind" => &self.about.kind,
+            "involvedObject.name" => &self.about.name,
+            "involvedObject.uid" => self.about.uid.as_str(),
+            "involvedObject.apiVersion" => API_VERSION,
+            "reason" => &self.reason,
+            "reportingComponent" | "source" => COMPONENT,
+            "type" => self.severity.as_str(),
+            _ => "",
+        }
+    }
+
     /// The `Event` of Kubernetes' core group (kubernetes/api, `core/v1/types.go`), which `kubectl describe` looks for.
     #[must_use]
     pub fn document(&self, revision: u64) -> Value {

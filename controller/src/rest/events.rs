@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use cellblock_controller_core::events::{NAMESPACE, Record};
+use cellblock_schemas::Uid;
 use cellblock_schemas::selector::LabelSelector;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -97,13 +98,11 @@ fn list(front: &Front, request: &Request, is_here: bool) -> Result<Response<Body
     let is_here = is_here && labels.matches(&BTreeMap::new());
     let selected = selected(query.text("fieldSelector"))?;
     let is_wanted = |record: &Record| {
-        if !is_here || selected.is_empty() {
-            return is_here;
-        }
-        let document = record.document(0);
-        let fits = |one: &Term<'_>| (value_of(&document, one.field) == one.value) == one.is;
-        selected.iter().all(fits)
+        let fits = |one: &Term<'_>| (record.field(one.field) == one.value) == one.is;
+        is_here && selected.iter().all(fits)
     };
+    let of = |one: &&Term<'_>| one.is && one.field == "involvedObject.uid";
+    let uid = selected.iter().find(of).map_or("", |one| one.value);
     let limit: usize = match query.text("limit") {
         "" => 0,
         text => text
@@ -111,6 +110,7 @@ fn list(front: &Front, request: &Request, is_here: bool) -> Result<Response<Body
             .map_err(|_| Failure::bad_request(format!("limit is a number, not `{text}`")))?,
     };
     let wanted = EventQuery {
+        uid: Uid(uid.to_owned()),
         after: query.text("continue").to_owned(),
         limit: if limit == 0 { usize::MAX } else { limit },
         ..EventQuery::default()
@@ -192,15 +192,6 @@ fn selected(text: &str) -> Result<Vec<Term<'_>>, Failure> {
         terms.push(Term { field, is, value });
     }
     Ok(terms)
-}
-
-fn value_of<'a>(document: &'a Value, field: &str) -> &'a str {
-    let pointer = match field {
-        "source" => "/source/component".to_owned(),
-        field => format!("/{}", field.replace('.', "/")),
-    };
-    let found = document.pointer(&pointer).and_then(Value::as_str);
-    found.unwrap_or_default()
 }
 
 fn shown(

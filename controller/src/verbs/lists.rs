@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cellblock_controller_core::Index;
 use cellblock_controller_core::allocations::{self, Allocation, Query};
 use cellblock_controller_core::events::Record;
+use cellblock_schemas::Uid;
 
 /// How many are on a page at most.
 pub(crate) const PAGE_MAX: usize = 1_000;
@@ -12,6 +13,8 @@ pub(crate) const PAGE_MAX: usize = 1_000;
 /// Which events are asked for; empty texts do not matter.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EventQuery {
+    /// Of this object; no other records are looked at.
+    pub(crate) uid: Uid,
     pub(crate) kind: String,
     pub(crate) name: String,
     /// Behind the record of that name.
@@ -33,7 +36,16 @@ pub(super) fn events(
 ) -> EventPage {
     let after = (!query.after.is_empty()).then_some(query.after.as_str());
     let fits = |wanted: &str, is: &str| wanted.is_empty() || wanted == is;
-    let mut found = index.records().list(after).filter(|(record, _)| {
+    let all = index.records();
+    let found: Box<dyn Iterator<Item = (&Arc<Record>, u64)>> = if query.uid.as_str().is_empty() {
+        Box::new(all.list(after))
+    } else {
+        let mut of: Vec<_> = all.of(&query.uid).collect();
+        of.sort_unstable_by_key(|(record, _)| &record.name);
+        of.retain(|(record, _)| after.is_none_or(|after| *record.name > *after));
+        Box::new(of.into_iter())
+    };
+    let mut found = found.filter(|(record, _)| {
         fits(&query.kind, &record.about.kind)
             && fits(&query.name, &record.about.name)
             && is_wanted(record)

@@ -111,6 +111,7 @@ fn core_group() -> Group {
             categories: &[],
             short_names: &["ev"],
             has_status: false,
+            is_namespaced: true,
         }],
     }
 }
@@ -193,6 +194,7 @@ struct Resource {
     categories: &'static [&'static str],
     short_names: &'static [&'static str],
     has_status: bool,
+    is_namespaced: bool,
 }
 
 fn short_names(kind: Kind) -> &'static [&'static str] {
@@ -211,6 +213,7 @@ fn catalogue() -> Vec<Group> {
         categories: &["all", "cellblock"],
         short_names: short_names(kind),
         has_status: true,
+        is_namespaced: false,
     });
     let mut groups = vec![Group {
         name: failure::group(),
@@ -231,6 +234,7 @@ fn catalogue() -> Vec<Group> {
                     categories: &[],
                     short_names: &[],
                     has_status: false,
+                    is_namespaced: false,
                 })
                 .collect(),
         }
@@ -272,7 +276,7 @@ impl Resource {
         let mut resource = json!({
             "name": self.plural,
             "singularName": self.singular,
-            "namespaced": false,
+            "namespaced": self.is_namespaced,
             "kind": self.kind,
             "verbs": self.verbs,
         });
@@ -313,7 +317,7 @@ impl Resource {
         let mut resource = json!({
             "resource": self.plural,
             "responseKind": kind,
-            "scope": "Cluster",
+            "scope": if self.is_namespaced { "Namespaced" } else { "Cluster" },
             "singularResource": self.singular,
             "verbs": self.verbs,
         });

@@ -494,3 +494,147 @@ async fn what_cannot_be_read_is_malformed() {
     let status = assert_code(objects.create(request).await, Code::InvalidArgument);
     assert_eq!(rejection(&status).reason, "TooLarge");
 }
+
+#[tokio::test]
+async fn allocations_come_in_pages_that_meet() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let _agents = connect(&world.controller, &["a"]).await;
+    let documents = [
+        host("a"),
+        network("lan"),
+        jail("www", &["lan"]),
+        jail("db", &["lan"]),
+    ];
+    applied(&mut objects, &documents).await;
+    let asked = |limit: u32, token: &str| v1::ListAllocationsRequest {
+        limit,
+        continue_token: token.to_owned(),
+        ..v1::ListAllocationsRequest::default()
+    };
+    let whole = objects.list_allocations(asked(0, "")).await.expect("all");
+    let whole = whole.into_inner();
+    assert_eq!(whole.continue_token, "");
+    let count = u32::try_from(whole.allocations.len()).expect("a few");
+    assert!(count > 4, "{whole:?}");
+    for limit in [1, 2, count - 1, count, count + 1] {
+        let (mut found, mut token, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let page = objects.list_allocations(asked(limit, &token)).await;
+            let page = page.expect("a page").into_inner();
+            found.extend(page.allocations);
+            pages += 1;
+            if page.continue_token.is_empty() {
+                break;
+            }
+            token = page.continue_token;
+        }
+        assert_eq!(found, whole.allocations);
+        assert_eq!(pages, count.div_ceil(limit), "no page is empty");
+    }
+    for host in ["a", "b"] {
+        let request = v1::ListAllocationsRequest {
+            host: host.to_owned(),
+            ..asked(0, "")
+        };
+        let listed = objects.list_allocations(request).await.expect("a list");
+        let wanted: Vec<_> = whole
+            .allocations
+            .iter()
+            .filter(|one| one.host == host)
+            .collect();
+        assert_eq!(
+            listed.get_ref().allocations.iter().collect::<Vec<_>>(),
+            wanted
+        );
+    }
+    for token in ["x", "/", "a/b/c"] {
+        let listed = objects.list_allocations(asked(0, token)).await;
+        let refused = assert_code(listed, Code::InvalidArgument);
+        assert!(refused.message().contains("continue token"), "{refused}");
+    }
+    let request = v1::ListAllocationsRequest {
+        sort: "fib".to_owned(),
+        ..asked(0, "")
+    };
+    assert_code(
+        objects.list_allocations(request).await,
+        Code::InvalidArgument,
+    );
+}
+
+#[tokio::test]
+async fn events_come_in_pages_that_meet() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let _agents = connect(&world.controller, &["a"]).await;
+    let documents = [
+        host("a"),
+        network("lan"),
+        jail("www", &["lan"]),
+        jail("db", &["lan"]),
+    ];
+    applied(&mut objects, &documents).await;
+    let asked = |name: &str, limit: u32, token: &str| v1::ListEventsRequest {
+        name: name.to_owned(),
+        limit,
+        continue_token: token.to_owned(),
+        ..v1::ListEventsRequest::default()
+    };
+    let told = tokio::time::timeout(DEADLINE, async {
+        loop {
+            let mut lists = Vec::new();
+            for name in ["www", "db"] {
+                let list = objects.list_events(asked(name, 0, "")).await;
+                lists.push(list.expect("a list").into_inner().events);
+            }
+            if lists.iter().all(|list| !list.is_empty()) {
+                return lists.concat();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    });
+    assert!(
+        told.await
+            .expect("it is told")
+            .iter()
+            .all(|one| one.kind == "Event")
+    );
+    let (mut names, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = objects.list_events(asked("", 1, &token)).await;
+        let page = page.expect("a page").into_inner();
+        assert_eq!(page.events.len(), 1);
+        names.extend(page.events.into_iter().map(|one| one.name));
+        if page.continue_token.is_empty() {
+            break;
+        }
+        token = page.continue_token;
+    }
+    assert!(names.len() > 1 && names.is_sorted(), "{names:?}");
+    // A name that no record has is a place in the list all the same.
+    let behind = objects
+        .list_events(asked("", 0, "~"))
+        .await
+        .expect("a list");
+    assert_eq!(behind.get_ref().events, []);
+}
+
+#[tokio::test]
+async fn a_policy_of_deletion_is_read_or_refused() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    applied(&mut objects, &[network("lan")]).await;
+    let delete = |policy: &str| v1::DeleteRequest {
+        kind: "Network".to_owned(),
+        name: "lan".to_owned(),
+        propagation_policy: policy.to_owned(),
+        ..v1::DeleteRequest::default()
+    };
+    for wrong in ["foreground", "Never"] {
+        let refused = assert_code(objects.delete(delete(wrong)).await, Code::InvalidArgument);
+        assert!(refused.message().contains("Foreground"), "{refused}");
+    }
+    get(&mut objects, "Network", "lan").await.expect("it stays");
+    objects.delete(delete("Orphan")).await.expect("it goes");
+}

@@ -704,6 +704,7 @@ async fn events_are_read_where_kubectl_looks_for_them() {
     );
     let offered = get(&world, "/api/v1").await.json();
     assert_eq!(offered["resources"][0]["name"], json!("events"));
+    assert_eq!(offered["resources"][0]["namespaced"], json!(true));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -722,6 +723,63 @@ async fn who_writes_has_a_name_that_can_be_read() {
             let refused = send(&world, method, &path, media, &jail("www", "web")).await;
             let expected = ("Invalid".to_owned(), vec!["fieldManager".to_owned()]);
             assert_eq!(refused.refusal(), expected, "{method} {media}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_the_deleted_goes_first_or_stays_by_the_options() {
+    let world = World::start().await;
+    let path = "/apis/cellblock.dev/v1alpha1/jails";
+    for (policy, is_orphan) in [("Foreground", false), ("Orphan", true)] {
+        let (parent, child) = (
+            policy.to_lowercase(),
+            format!("{}-child", policy.to_lowercase()),
+        );
+        let made = send(&world, "POST", JAILS, JSON, &jail(&parent, "web")).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+        let mut document = jail(&child, "web");
+        document["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail", "name": parent,
+            "uid": made.json()["metadata"]["uid"], "blockOwnerDeletion": true,
+        }]);
+        let made = send(&world, "POST", JAILS, JSON, &document).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+        let options =
+            json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy});
+        let gone = send(
+            &world,
+            "DELETE",
+            &format!("{path}/{parent}"),
+            JSON,
+            &options,
+        )
+        .await;
+        assert!([200, 202].contains(&gone.code), "{}", gone.body);
+        let settled = tokio::time::timeout(common::DEADLINE, async {
+            loop {
+                let owner = get(&world, &format!("{path}/{parent}")).await.code;
+                let left = get(&world, &format!("{path}/{child}")).await;
+                // Nobody sees the owner gone before what belongs to it.
+                assert!(
+                    is_orphan || owner == 200 || left.code == 404,
+                    "{}",
+                    left.body
+                );
+                if owner == 404 && (is_orphan || left.code == 404) {
+                    return left;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        });
+        let left = settled.await.expect("it settles");
+        if is_orphan {
+            assert_eq!(left.code, 200, "{}", left.body);
+            assert!(
+                left.json()["metadata"]["ownerReferences"].is_null(),
+                "{}",
+                left.body
+            );
         }
     }
 }

@@ -161,11 +161,18 @@ pub fn finish(index: &Index, kind: Kind, name: &str, now: Timestamp) -> Option<W
 
 /// Says in an object's status who uses it.
 fn tell(object: &mut Object, users: &[&Jail], now: Timestamp) {
-    let message = format!(
+    let mut message = format!(
         "goes when the last of {} jails is gone: {}",
         users.len(),
         rules::named(users)
     );
+    // They wait for it, and it for them.
+    let own = dependents::awaiting(object.metadata(), users);
+    if own > 0 {
+        message += &format!(
+            "; {own} of them belong to it and stay as long as it does: delete it with --cascade foreground"
+        );
+    }
     let generation = object.metadata().generation;
     let condition = conditions::new(
         conditions::IN_USE,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cellblock_schemas::meta::{ObjectMeta, OwnerReference};
-use cellblock_schemas::{Kind, Uid};
+use cellblock_schemas::{Jail, Kind, Uid};
 use jiff::Timestamp;
 
 use super::Item;
@@ -96,6 +96,18 @@ pub(crate) fn propagate(
     {
         metadata.finalizers.push(wanted.to_owned());
     }
+}
+
+/// How many of the jails that use an object belong to it and are not asked to go before it is gone.
+pub(crate) fn awaiting(metadata: &ObjectMeta, users: &[&Jail]) -> usize {
+    let is_first = metadata.finalizers.iter().any(|one| one == FOREGROUND);
+    let waits = users.iter().filter(|jail| {
+        let mut owners = jail.metadata.owner_references.iter();
+        !is_first
+            && jail.metadata.deletion_timestamp.is_none()
+            && owners.any(|owner| owner.uid == metadata.uid)
+    });
+    waits.count()
 }
 
 /// The deletion of an object, as if somebody had asked for it. What goes before its owner goes after its own, as in Kubernetes

@@ -265,3 +265,43 @@ fn a_policy_that_is_asked_for_counts_before_a_finalizer() {
     let outcome = ask(&mut world, Kind::Jail, "www", Propagation::Background);
     assert_eq!(outcome, Outcome::Gone);
 }
+
+#[test]
+fn who_waits_for_the_network_that_it_is_on_is_told_the_way_out() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    let mut www = jail("www", &["lan"], json!({"host": "a"}));
+    www["metadata"]["ownerReferences"] = json!([owner(&world, Kind::Network, "lan")]);
+    world.apply(www).expect("its owner is there");
+    world
+        .apply(jail("db", &["lan"], json!({"host": "a"})))
+        .expect("a jail");
+    world.report("a");
+    ask(&mut world, Kind::Network, "lan", Propagation::Background);
+    world.reconcile();
+    let said = |world: &World| {
+        let network = world.index.network("lan").expect("it is held");
+        let conditions = &network.status.as_ref().expect("it was told").conditions;
+        let found = conditions.iter().find(|one| one.kind == "InUse");
+        found.expect("it is in use").message.clone()
+    };
+    let message = said(&world);
+    assert!(
+        message.starts_with("goes when the last of 2 jails is gone: db, www"),
+        "{message}"
+    );
+    let way_out =
+        "; 1 of them belong to it and stay as long as it does: delete it with --cascade foreground";
+    assert!(message.ends_with(way_out), "{message}");
+    ask(&mut world, Kind::Network, "lan", Propagation::Foreground);
+    world.reconcile();
+    world.report("a");
+    world.reconcile();
+    assert_eq!(names(&world), ["db"]);
+    let message = said(&world);
+    assert!(!message.contains("--cascade"), "{message}");
+    world.delete(Kind::Jail, "db").expect("it is there");
+    world.report("a");
+    world.reconcile();
+    assert!(world.index.network("lan").is_none());
+}

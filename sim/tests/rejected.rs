@@ -287,6 +287,83 @@ fn a_jail_whose_rules_pf_rejects_does_not_start_and_starts_once_they_are_others(
     assert!(!rejected.contains("Rejected"), "{rejected}");
 }
 
+fn newer(view: &mut HostView, name: &str) {
+    view.mark.generation.0 += 1;
+    jail(view, name).generation.0 += 1;
+}
+
+/// All is well, and the ledger has nothing of what was refused.
+fn assert_forgotten(world: &mut World, view: &HostView) {
+    let report = rest(world);
+    for name in ["a", "b", "c"] {
+        let ready = condition(view, &report, name, "Ready");
+        assert_eq!(ready.status, ConditionStatus::True, "{name} {ready:?}");
+    }
+    let owned = format!("{:?}", world.ledger().owned);
+    assert!(!owned.contains("Rejected"), "{owned}");
+}
+
+#[test]
+fn a_jail_whose_mended_rules_are_those_that_close_it_is_well() {
+    let mut world = world();
+    let mut mended = view(0);
+    let b = jail(&mut mended, "b");
+    b.spec.publish.clear();
+    let firewall = b.spec.firewall.as_mut().expect("it has one");
+    firewall.ingress.clear();
+    firewall.egress.clear();
+    let mut bad = mended.clone();
+    spoil(&mut bad);
+    world.take(bad.clone());
+    let report = rest(&mut world);
+    assert_eq!(
+        condition(&bad, &report, "b", "Ready").reason,
+        "RuleRejected"
+    );
+    newer(&mut mended, "b");
+    world.take(mended.clone());
+    assert_forgotten(&mut world, &mended);
+}
+
+#[test]
+fn rules_that_are_taken_back_before_their_jail_is_closed_leave_nothing() {
+    let mut world = world();
+    let mut good = view(0);
+    world.take(good.clone());
+    rest(&mut world);
+    let mut bad = good.clone();
+    spoil(&mut bad);
+    newer(&mut bad, "b");
+    world.take(bad);
+    world.pass().expect("a pass");
+    let owned = format!("{:?}", world.ledger().owned);
+    assert!(owned.contains("Rejected"), "{owned}");
+    newer(&mut good, "b");
+    newer(&mut good, "b");
+    world.take(good.clone());
+    assert_forgotten(&mut world, &good);
+    assert!(comes_in(&world, 8001) && goes_out(&world, "b"));
+}
+
+#[test]
+fn a_refused_port_that_becomes_a_shared_one_leaves_nothing() {
+    let mut world = world();
+    let mut bad = view(0);
+    let own = jail(&mut bad, "a").uid.clone();
+    let lacks = format!("port 8000 tag \"cellblock:{own}:");
+    world.host.emulator().kernel.pf_lacks.insert(lacks);
+    world.take(bad.clone());
+    let report = rest(&mut world);
+    let found = condition(&bad, &report, "a", "PublishReady");
+    assert_eq!(found.reason, "RuleRejected", "{found:?}");
+    let mut mended = bad;
+    jail(&mut mended, "a").spec.publish[0].shared = Some("web".to_owned());
+    newer(&mut mended, "a");
+    world.take(mended.clone());
+    assert_forgotten(&mut world, &mended);
+    assert!(comes_in(&world, 8000));
+}
+
 #[test]
 fn an_agent_that_dies_at_any_moment_closes_the_jail_all_the_same() {
     let good = view(0);

@@ -107,13 +107,14 @@ impl Planner<'_> {
             let states = states.get(*anchor).unwrap_or(&none);
             // Rules that the ledger does not know are loaded once more, so that it knows whose states to kill one day.
             let known = states.iter().all(|state| ledger.owned.contains(state));
-            let loaded = observed.pf.anchors.get(*anchor) == Some(&text.hash) && known;
+            let void = self.rejected.void_of(anchor).to_vec();
+            let stands = observed.pf.anchors.get(*anchor) == Some(&text.hash);
+            let loaded = stands && known && void.is_empty();
             if !loaded {
                 let mut records: Vec<Owned> = states.iter().cloned().collect();
                 records.extend(unchecked(states, ledger));
                 records.extend(rules.isolation.as_ref().map(isolation::unchecked));
                 let parts = rejected::parts(rules, closed);
-                let taken = rejected::taken(ledger, anchor, &parts);
                 let op = Op::LoadAnchor {
                     anchor: (*anchor).to_owned(),
                     rules: text.rules.clone(),
@@ -121,22 +122,23 @@ impl Planner<'_> {
                 };
                 let step = self.step(Phase::LoadAnchor, &Subject::anchor(anchor), op);
                 step.record.extend(records.into_iter().map(Record::Owned));
-                step.forget.extend(taken.into_iter().map(Record::Owned));
+                step.forget.extend(void.into_iter().map(Record::Owned));
             }
             if let Some(isolation) = &rules.isolation {
                 self.plan_apart(anchor, isolation, loaded);
             }
         }
-        for anchor in observed.pf.anchors.keys() {
+        let void: Vec<String> = self.rejected.void_anchors().cloned().collect();
+        let standing: BTreeSet<&String> = observed.pf.anchors.keys().chain(&void).collect();
+        for anchor in standing {
             let is_wanted = wanted.contains_key(anchor.as_str()) || self.is_held_anchor(anchor);
             if !is_wanted && is_our_anchor(anchor) {
-                self.step(
-                    Phase::ClearAnchor,
-                    &Subject::anchor(anchor),
-                    Op::ClearAnchor {
-                        anchor: anchor.clone(),
-                    },
-                );
+                let void = self.rejected.void_of(anchor).to_vec();
+                let op = Op::ClearAnchor {
+                    anchor: anchor.clone(),
+                };
+                let step = self.step(Phase::ClearAnchor, &Subject::anchor(anchor), op);
+                step.forget.extend(void.into_iter().map(Record::Owned));
             }
         }
     }

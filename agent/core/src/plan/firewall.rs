@@ -75,7 +75,6 @@ impl Planner<'_> {
                 self.check_inside(jail);
             } else {
                 self.check_in_force(uid, &resolved);
-                self.check_taken(uid);
             }
             if !shall_run {
                 self.blocked.forget_from(noted);
@@ -87,6 +86,7 @@ impl Planner<'_> {
             };
             resolved_for.insert(uid.clone(), resolved);
         }
+        self.find_rejected();
     }
 
     fn resolve_firewall(&mut self, jail: &JailView, firewall: &Firewall) -> JailFirewall {

@@ -378,6 +378,8 @@ struct Planner<'a> {
     firewalls: BTreeMap<Uid, JailFirewall>,
     /// Those in jails' own.
     inside: BTreeMap<Uid, JailFirewall>,
+    /// What pf did not take, and whether that holds.
+    rejected: filter::rejected::Rejected,
     blocked: Blocks,
     /// Jails that run on as they are because they are not to be restarted, or could not be.
     held: BTreeSet<Uid>,
@@ -428,6 +430,7 @@ impl<'a> Planner<'a> {
             waits_for_dying: BTreeSet::new(),
             firewalls: BTreeMap::new(),
             inside: BTreeMap::new(),
+            rejected: Default::default(),
             blocked,
             held: BTreeSet::new(),
         }

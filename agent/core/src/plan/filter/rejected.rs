@@ -44,12 +44,25 @@ pub(super) fn parts(rules: &AnchorRules, closed: &BTreeSet<Uid>) -> BTreeMap<Uid
         .collect()
 }
 
-/// What the ledger says was rejected, and is not once the anchor is loaded with these parts.
-pub(super) fn taken(ledger: &Ledger, of: &str, parts: &BTreeMap<Uid, String>) -> Vec<Owned> {
-    let rejected = ledger.owned.iter().filter(|owned| {
-        matches!(owned, Owned::Rejected { jail, anchor, .. } if anchor == of && parts.contains_key(jail))
-    });
-    rejected.cloned().collect()
+/// What the ledger says was rejected, and what of it holds.
+#[derive(Default)]
+pub(in crate::plan) struct Rejected {
+    /// The jails whose rules pf does not take as they are, with what it says.
+    jails: BTreeMap<Uid, String>,
+    /// What holds no more, by anchor, because pf takes the rules by now or they are not the jail's any more: it is forgotten when that is loaded or cleared, which it is for that alone if need be.
+    void: BTreeMap<String, Vec<Owned>>,
+}
+
+impl Rejected {
+    /// What holds no more of an anchor.
+    pub(super) fn void_of(&self, anchor: &str) -> &[Owned] {
+        self.void.get(anchor).map_or(&[], Vec::as_slice)
+    }
+
+    /// The anchors of which something holds no more.
+    pub(super) fn void_anchors(&self) -> impl Iterator<Item = &String> {
+        self.void.keys()
+    }
 }
 
 fn jails_of(rules: &AnchorRules) -> impl Iterator<Item = &Uid> {
@@ -92,20 +105,54 @@ fn closed(firewall: &JailFirewall) -> JailFirewall {
 }
 
 impl Planner<'_> {
+    /// Finds out what holds of what the ledger says was rejected, once the firewalls are resolved. A jail with a firewall does not start while its rules are, though it would be closed: whoever starts it
+    /// means it to be reached.
+    pub(in crate::plan) fn find_rejected(&mut self) {
+        let is_rejected = |owned: &Owned| matches!(owned, Owned::Rejected { .. });
+        if !self.observed.pf.loaded || !self.ledger.owned.iter().any(is_rejected) {
+            return;
+        }
+        let (firewalls, noted) = (self.firewalls.clone(), self.blocked.list.len());
+        let mut whole = self.open_rules();
+        self.add_firewalls(&mut whole);
+        self.blocked.forget_from(noted);
+        self.firewalls = firewalls;
+        self.rejected = self.rejected_of(&whole);
+        for (jail, said) in self.rejected.jails.clone() {
+            if self.firewalls.contains_key(&jail) && self.shall_run(&jail) {
+                self.tell_rejected(&jail, &said);
+            }
+        }
+    }
+
+    fn rejected_of(&self, rules: &Rules) -> Rejected {
+        let accepted = &self.observed.pf.accepted;
+        let mut rejected = Rejected::default();
+        for owned in &self.ledger.owned {
+            let Owned::Rejected {
+                jail,
+                anchor,
+                rules: text,
+                said,
+            } = owned
+            else {
+                continue;
+            };
+            let now = rules.get(anchor).and_then(|rules| part(rules, jail));
+            let is_taken = accepted.contains(&(anchor.clone(), jail.clone()));
+            if is_taken || now.as_ref() != Some(text) {
+                let void = rejected.void.entry(anchor.clone()).or_default();
+                void.push(owned.clone());
+            } else {
+                rejected.jails.insert(jail.clone(), said.clone());
+            }
+        }
+        rejected
+    }
+
     /// Completes the rules by firewalls, and closes the jails whose rules pf does not take.
     pub(super) fn add_firewalls_or_close(&mut self, mut rules: Rules) -> (Rules, BTreeSet<Uid>) {
-        let is_rejected = |owned: &Owned| matches!(owned, Owned::Rejected { .. });
-        if !self.ledger.owned.iter().any(is_rejected) {
-            self.add_firewalls(&mut rules);
-            return (rules, BTreeSet::new());
-        }
-        let (firewalls, mut whole) = (self.firewalls.clone(), rules.clone());
-        self.add_firewalls(&mut whole);
-        let rejected = self.rejected(&whole);
-        if rejected.is_empty() {
-            return (whole, BTreeSet::new());
-        }
-        self.firewalls = firewalls;
+        let rejected = self.rejected.jails.clone();
         for (jail, said) in &rejected {
             self.tell_rejected(jail, said);
             if let Some(firewall) = self.firewalls.get_mut(jail) {
@@ -124,50 +171,6 @@ impl Planner<'_> {
         }
         self.add_firewalls(&mut rules);
         (rules, rejected.into_keys().collect())
-    }
-
-    /// The jails whose rules pf does not take as they are, with what it says.
-    fn rejected(&self, rules: &Rules) -> BTreeMap<Uid, String> {
-        let accepted = &self.observed.pf.accepted;
-        let mut rejected = BTreeMap::new();
-        for owned in &self.ledger.owned {
-            let Owned::Rejected {
-                jail,
-                anchor,
-                rules: text,
-                said,
-            } = owned
-            else {
-                continue;
-            };
-            let is_same = || {
-                let rules = rules.get(anchor);
-                rules.and_then(|rules| part(rules, jail)).as_ref() == Some(text)
-            };
-            if !accepted.contains(&(anchor.clone(), jail.clone())) && is_same() {
-                rejected.insert(jail.clone(), said.clone());
-            }
-        }
-        rejected
-    }
-
-    /// A jail with a firewall does not start before pf has taken its rules, though it would be closed: whoever starts it means it to be reached. Where they are others by now, they are loaded first.
-    pub(in crate::plan) fn check_taken(&mut self, uid: &Uid) {
-        let accepted = &self.observed.pf.accepted;
-        let said = self.ledger.owned.iter().find_map(|owned| {
-            if let Owned::Rejected {
-                jail, anchor, said, ..
-            } = owned
-                && jail == uid
-                && !accepted.contains(&(anchor.clone(), jail.clone()))
-            {
-                return Some(said);
-            }
-            None
-        });
-        if let Some(said) = said {
-            self.tell_rejected(uid, said);
-        }
     }
 
     fn tell_rejected(&mut self, jail: &Uid, said: &str) {

@@ -21,6 +21,13 @@ use crate::render::pf::{BlockRule, NatRule, Pool, RedirectRule, ScrubRule};
 impl Planner<'_> {
     /// What shall stand, and the jails that are closed because pf does not take their rules.
     pub(super) fn rules(&mut self) -> (Rules, BTreeSet<Uid>) {
+        let mut rules = self.open_rules();
+        self.add_isolation(&mut rules);
+        self.add_firewalls_or_close(rules)
+    }
+
+    /// What would stand if pf took everything, but for firewalls and what keeps jails apart.
+    pub(super) fn open_rules(&mut self) -> Rules {
         let view = self.view;
         let mut rules = Rules::default();
         let jails: Vec<&JailView> = view
@@ -80,8 +87,7 @@ impl Planner<'_> {
             self.add_public_addresses(jail, &mut rules);
         }
         self.add_pools(shared, &mut rules);
-        self.add_isolation(&mut rules);
-        self.add_firewalls_or_close(rules)
+        rules
     }
 
     /// Ports that the Host closes on its public addresses. They belong to no jail, so they stand with or without one.

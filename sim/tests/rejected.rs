@@ -9,7 +9,7 @@ use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::enforcement::member_filters;
 use cellblock_schemas::host::SysctlValue;
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::jail::{Action, Firewall, Publish, Rule};
+use cellblock_schemas::jail::{Action, Firewall, PublicAddress, Publish, Rule};
 use cellblock_schemas::net::{PortRange, Protocol};
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::{HostView, JailView};
@@ -162,6 +162,17 @@ fn comes_in(world: &World, port: u16) -> bool {
     matches!(trace.verdict, Verdict::Reached { by, .. } if matches!(by.place, Place::Jail(_)))
 }
 
+/// Whether what comes for a port is dropped, and not the host's.
+fn is_dropped(world: &World, public: &str, port: u16) -> bool {
+    let outside = Origin::Outside {
+        interface: "vtnet0".to_owned(),
+        source: address("10.0.2.2"),
+    };
+    let probe = Probe::tcp(outside, address(public), port);
+    let trace = world.host.emulator().send(&probe).trace;
+    matches!(trace.verdict, Verdict::Blocked { .. })
+}
+
 fn goes_out(world: &World, jail: &str) -> bool {
     let probe = Probe::tcp(Origin::Jail(jail.to_owned()), address("10.0.2.2"), 443);
     world.host.emulator().send(&probe).trace.reached()
@@ -228,6 +239,7 @@ fn a_rule_that_pf_rejects_closes_its_jail_and_no_other() {
         for (name, goes) in [("a", true), ("b", false), ("c", true)] {
             assert_eq!(goes_out(&world, name), goes, "{network} {name}");
         }
+        assert!(is_dropped(&world, "10.0.2.15", 8001), "{network}");
         // Nothing is loaded over and over, and what somebody takes away comes back, closed.
         let loaded = loads(&world);
         for _ in 0..5 {
@@ -362,6 +374,109 @@ fn a_refused_port_that_becomes_a_shared_one_leaves_nothing() {
     world.take(mended.clone());
     assert_forgotten(&mut world, &mended);
     assert!(comes_in(&world, 8000));
+}
+
+#[test]
+fn the_public_address_of_a_closed_jail_is_not_the_hosts_meanwhile() {
+    for (network, ports) in [
+        (0, vec![]),
+        (0, vec![port(9000)]),
+        (2, vec![]),
+        (2, vec![port(9000)]),
+    ] {
+        let mut world = world();
+        let mut good = view(network);
+        world.add_public_addresses(&good.host);
+        let uids: Vec<String> = good.jails.keys().map(ToString::to_string).collect();
+        jail(&mut good, "b").spec.public_addresses = vec![PublicAddress {
+            name: "own".to_owned(),
+            uplink: "external".to_owned(),
+            address: "own-b".to_owned(),
+            network: None,
+            ports: ports.clone(),
+            protocol: None,
+        }];
+        jail(&mut good, "b")
+            .spec
+            .firewall
+            .as_mut()
+            .expect("it has one")
+            .ingress
+            .push(pass(9000));
+        world.take(good.clone());
+        rest(&mut world);
+        let bucket = names::jail_anchor(&Uid(uids[0].clone()));
+        let own = jail(&mut good, "b").uid.clone();
+        let tagged = format!("tagged \"cellblock:{own}:");
+        let tagged = [tagged.clone(), tagged.replace('"', "")];
+        assert!(
+            !is_dropped(&world, "10.0.2.102", 9000),
+            "{network} {ports:?}"
+        );
+        let mut bad = good.clone();
+        spoil(&mut bad);
+        newer(&mut bad, "b");
+        world.take(bad.clone());
+        let report = rest(&mut world);
+        assert_eq!(
+            condition(&bad, &report, "b", "Ready").reason,
+            "RuleRejected"
+        );
+        assert!(
+            is_dropped(&world, "10.0.2.102", 9000),
+            "{network} {ports:?}\n{}",
+            world.run(&format!("pfctl -a {bucket} -sr"))
+        );
+        assert!(!goes_out(&world, "b"), "{network} {ports:?}");
+        // The translation stands in the anchor of the network, and may stand there still when this one is loaded.
+        let egress = world.run(&format!("pfctl -a {} -sr", names::egress_anchor(&own)));
+        let is_closed = |line: &str| {
+            line.starts_with("block drop out")
+                && line.contains("10.0.2.102")
+                && tagged.iter().any(|tag| line.contains(tag))
+        };
+        assert!(network != 0 || egress.lines().any(is_closed), "{egress}");
+    }
+}
+
+#[test]
+fn shared_ports_lead_to_who_is_left_and_never_to_the_host() {
+    for waits in [false, true] {
+        let mut world = world();
+        let mut good = view(0);
+        for name in ["a", "b"] {
+            let mut publish = published(8000);
+            publish.shared = Some("web".to_owned());
+            jail(&mut good, name).spec.publish = vec![publish];
+        }
+        let mut bad = good;
+        // `a` is behind the port and never up, or not there.
+        if waits {
+            jail(&mut bad, "a").spec.depends_on = vec!["nobody".to_owned()];
+        } else {
+            jail(&mut bad, "a").spec.publish.clear();
+        }
+        world.take(bad.clone());
+        rest(&mut world);
+        assert!(comes_in(&world, 8000));
+        spoil(&mut bad);
+        newer(&mut bad, "b");
+        world.take(bad.clone());
+        let report = rest(&mut world);
+        assert_eq!(
+            condition(&bad, &report, "b", "Ready").reason,
+            "RuleRejected"
+        );
+        let bucket = names::pool_anchor("web");
+        let rules = world.run(&format!("pfctl -a {bucket} -sr"));
+        let translations = world.run(&format!("pfctl -a {bucket} -sn"));
+        assert!(!comes_in(&world, 8000));
+        assert_eq!(is_dropped(&world, "10.0.2.15", 8000), !waits, "{rules}");
+        assert_eq!(translations.contains("rdr"), waits, "{translations}");
+        take_all(&world);
+        rest(&mut world);
+        assert!(comes_in(&world, 8000));
+    }
 }
 
 #[test]

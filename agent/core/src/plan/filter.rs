@@ -27,7 +27,7 @@ use crate::ledger::Owned;
 use crate::names;
 use crate::observed::{AnchorReference, QuickRule};
 use crate::op::{Op, Record, Subject};
-use crate::render::pf::{self, AnchorRules, AnchorText, RedirectRule};
+use crate::render::pf::{self, AnchorRules, AnchorText, PoolRule, RedirectRule};
 
 /// Everything that shall stand in our anchors, by anchor.
 type Rules = BTreeMap<String, AnchorRules>;
@@ -45,7 +45,7 @@ impl Planner<'_> {
                 from: nat.from,
                 to: nat.to,
             });
-            let members = rules.pools.iter().flat_map(|pool| &pool.members);
+            let members = rules.pools.iter().flat_map(PoolRule::behind);
             let alone = rules.redirects.iter();
             let alone = alone.filter(|redirect| redirect.pool.is_none());
             let of_ports = alone.chain(members.map(|member| &member.redirect));
@@ -324,7 +324,8 @@ impl Planner<'_> {
             if !(rules.redirects.is_empty() && rules.pools.is_empty()) {
                 needed.extend([AnchorReference::Rdr, AnchorReference::Filter]);
             }
-            let of_host = rules.blocks.is_empty() && rules.scrubs.is_empty();
+            let of_host =
+                rules.blocks.is_empty() && rules.shut.is_empty() && rules.scrubs.is_empty();
             if rules.isolation.is_some() || !of_host {
                 needed.insert(AnchorReference::Filter);
             }
@@ -424,6 +425,7 @@ fn stakes_of(rules: &AnchorRules) -> Vec<Stake<'_>> {
         }
     }
     let closed = rules.blocks.iter().map(|block| block.interface.as_str());
+    let closed = closed.chain(rules.shut.iter().map(|public| public.interface.as_str()));
     // What goes by a loopback would have to be passed both ways.
     let apart = rules.isolation.iter();
     let apart = apart.flat_map(|isolation| isolation.interfaces().chain(isolation.groups()));
@@ -452,7 +454,8 @@ fn redirects_of(rules: &AnchorRules) -> impl Iterator<Item = &RedirectRule> {
 fn interfaces_of(rules: &AnchorRules) -> impl Iterator<Item = &str> {
     let nats = rules.nats.iter().map(|rule| &rule.interface);
     let redirects = redirects_of(rules).map(|rule| &rule.interface);
-    let publics = rules.publics.iter().map(|rule| &rule.interface);
+    let publics = rules.publics.iter().chain(&rules.shut);
+    let publics = publics.map(|rule| &rule.interface);
     let blocks = rules.blocks.iter().map(|rule| &rule.interface);
     let scrubs = rules.scrubs.iter().map(|rule| &rule.interface);
     let marked = rules.marked.iter().map(|marked| &marked.nat.interface);

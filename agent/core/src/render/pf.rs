@@ -58,6 +58,8 @@ pub struct AnchorRules {
     pub isolation: Option<Isolation>,
     /// Ports of public addresses that are closed.
     pub blocks: Vec<BlockRule>,
+    /// Public addresses to which nothing comes, because the jail whose they are is closed.
+    pub shut: Vec<PublicRule>,
     /// What is changed in packets that come in and leave.
     pub scrubs: Vec<ScrubRule>,
     /// The ways out of jails whose firewall has a say about them, in the anchor of their network: before its own NAT, which would let everything pass.
@@ -171,7 +173,7 @@ pub struct Pool {
 /// One set of ports that leads to several jails in turn.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PoolRule {
-    /// Whom it leads to; they differ in jail, address and way only. Never empty.
+    /// Whom it leads to, as far as they are behind it; they differ in jail, address and way only.
     pub members: Vec<PoolMember>,
 }
 
@@ -182,6 +184,8 @@ pub struct PoolMember {
     pub redirect: RedirectRule,
     /// Whether its own anchor passes what is led to it, because the jail has a firewall.
     pub is_guarded: bool,
+    /// Whether it is led to now.
+    pub is_behind: bool,
 }
 
 /// A public address that is one jail's (1:1 NAT).
@@ -201,6 +205,13 @@ pub struct PublicRule {
     pub forwarded_by: Option<String>,
     /// The subnets of the jail's network where that spans hosts: what it sends there keeps its source.
     pub within: Vec<IpNet>,
+}
+
+impl PoolRule {
+    /// Whom it leads to now.
+    pub fn behind(&self) -> impl Iterator<Item = &PoolMember> {
+        self.members.iter().filter(|member| member.is_behind)
+    }
 }
 
 impl PublicRule {
@@ -310,6 +321,7 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
         backs,
         isolation,
         blocks,
+        shut,
         scrubs,
         marked,
         egress,
@@ -356,12 +368,13 @@ pub fn render(anchor: &AnchorRules) -> Option<AnchorText> {
     for redirect in redirects {
         pass_lines(&mut lines, redirect);
     }
-    let members = pools.iter().flat_map(|pool| &pool.members);
+    let members = pools.iter().flat_map(PoolRule::behind);
     for member in members.filter(|member| !member.is_guarded) {
         pass_lines(&mut lines, &member.redirect);
     }
     lines.extend(publics.iter().flat_map(public_lines));
     lines.extend(blocks.iter().flat_map(block_lines));
+    lines.extend(shut.iter().flat_map(shut_lines));
     lines.extend(scrubs.iter().map(scrub_line));
     let filtered = nats.iter().filter(|nat| nat.filtered);
     lines.extend(filtered.map(nat_pass_line));
@@ -527,11 +540,12 @@ fn redirect_lines(redirect: &RedirectRule) -> impl Iterator<Item = String> {
 /// To a table whose addresses take turns. In one transaction with what passes, so that nobody is led to where nothing passes. A client with `sticky-address` is led to another jail once more after
 /// each load: pf remembers clients by the rule (`pf_find_src_node`, sys/netpfil/pf/pf.c; seen on 15.1).
 fn pool_lines(pool: &PoolRule, tables: &mut Tables) -> Vec<String> {
-    let Some(PoolMember { redirect, .. }) = pool.members.first() else {
+    let Some(PoolMember { redirect, .. }) = pool.behind().next() else {
         return Vec::new();
     };
-    let members = pool.members.iter();
-    let members = members.map(|member| IpNet::from(member.redirect.target));
+    let members = pool
+        .behind()
+        .map(|member| IpNet::from(member.redirect.target));
     let table = tables.table(members.collect());
     let to = redirect
         .target_port
@@ -640,6 +654,25 @@ fn block_lines(block: &BlockRule) -> impl Iterator<Item = String> {
             self::range(ports),
         )
     })
+}
+
+/// What would come for a jail, and without its `binat` to the host. ICMPv6 to the address is the host's in either case, see [`binat_lines`].
+fn shut_lines(public: &PublicRule) -> Vec<String> {
+    let PublicRule {
+        interface,
+        public: address,
+        ..
+    } = public;
+    let family = Family::of(*address);
+    let protocols: &[&str] = match family {
+        Family::Ipv4 => &[""],
+        Family::Ipv6 => &[" proto tcp", " proto udp", " proto sctp"],
+    };
+    let family = family.keyword();
+    let lines = protocols.iter().map(|protocol| {
+        format!("block drop in quick on {interface} {family}{protocol} from any to {address}")
+    });
+    lines.collect()
 }
 
 /// The filter rules of a redirect, for each range of its ports. The tag tells ports apart that lead to one port inside: without it, the first rule would make the states of all of them.

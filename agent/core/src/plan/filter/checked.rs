@@ -16,7 +16,7 @@ use crate::names;
 use crate::op::{Op, Record, Subject};
 use crate::plan::Planner;
 use crate::plan::phase::Phase;
-use crate::render::pf::{self, MarkedNat, NatRule};
+use crate::render::pf::{self, MarkedNat, NatRule, PublicRule};
 
 /// What the ledger is to say of each jail's firewall.
 pub(super) type Loaded = BTreeMap<Uid, Owned>;
@@ -35,10 +35,11 @@ pub(super) fn unchecked(states: &BTreeSet<Owned>, ledger: &Ledger) -> Vec<Owned>
 }
 
 impl Planner<'_> {
-    /// Puts the firewalls into their anchors, with the ways out by which pf sees jails under other addresses.
-    pub(super) fn add_firewalls(&mut self, rules: &mut Rules) {
+    /// Puts the firewalls into their anchors, with the ways out by which pf sees jails under other addresses: those by public addresses that were `taken` from closed jails among them, since the translation
+    /// stands in another anchor, and may stand there still.
+    pub(super) fn add_firewalls(&mut self, rules: &mut Rules, taken: &[PublicRule]) {
         for (uid, firewall) in &mut self.firewalls {
-            add_outward(firewall, self.view, rules);
+            add_outward(firewall, self.view, rules, taken);
             let egress = rules.entry(names::egress_anchor(uid)).or_default();
             egress.egress.push(firewall.clone());
             let ingress = rules.entry(names::jail_anchor(uid)).or_default();
@@ -143,6 +144,7 @@ fn add_outward(
     firewall: &mut JailFirewall,
     view: &cellblock_schemas::view::HostView,
     rules: &mut Rules,
+    taken: &[PublicRule],
 ) {
     let egress = firewall.egress.clone();
     for link in &mut firewall.links {
@@ -154,7 +156,7 @@ fn add_outward(
         };
         let is_inside = |inside: &IpAddr| link.addresses.contains(inside);
         let own = rules.get(&names::jail_anchor(&firewall.jail));
-        let publics = own.into_iter().flat_map(|own| &own.publics);
+        let publics = own.into_iter().flat_map(|own| &own.publics).chain(taken);
         let publics =
             publics.filter(|public| public.jail == firewall.jail && is_inside(&public.inside));
         let of_publics: Vec<Outward> = publics

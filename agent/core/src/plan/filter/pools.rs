@@ -35,15 +35,24 @@ impl Planner<'_> {
                 alike.entry(common).or_default().push(PoolMember {
                     redirect,
                     is_guarded,
+                    is_behind: true,
                 });
             }
-            for mut members in alike.into_values() {
-                let is_up = |member: &PoolMember| self.is_up(&member.redirect.jail);
-                if members.iter().any(is_up) {
-                    members.retain(is_up);
-                }
+            for members in alike.into_values() {
                 let anchor = rules.entry(names::pool_anchor(pool)).or_default();
                 anchor.pools.push(PoolRule { members });
+            }
+        }
+    }
+
+    /// Leaves out who is not up, where anybody is.
+    pub(super) fn choose_members(&self, rules: &mut Rules) {
+        for pool in rules.values_mut().flat_map(|anchor| &mut anchor.pools) {
+            let is_up = |member: &PoolMember| self.is_up(&member.redirect.jail);
+            if pool.members.iter().any(is_up) {
+                for member in &mut pool.members {
+                    member.is_behind = is_up(member);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Jails whose rules pf does not take. Whose they are, the adapter finds out when an anchor is refused, and the ledger remembers; from then on the anchor is loaded without them, and the jail is closed.
 //!
-//! Closed: its ports are not published, and where it has a firewall, nothing comes to it and nothing leaves it. Rules that were in force before are not kept: they are not what is wanted any more, and
+//! Closed: its ports are not published, so that what comes for them is dropped and not the host's, and where it has a firewall, nothing comes to it and nothing leaves it. Rules that were in force before are not kept: they are not what is wanted any more, and
 //! nobody could say what they were. The rules are tried again as soon as they are others, and each look asks pfctl(8) about them, so that they are loaded once it takes them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use crate::host::Wanted;
 use crate::ledger::{Ledger, Owned};
 use crate::op::Subject;
 use crate::plan::{Planner, reason};
-use crate::render::pf::{self, AnchorRules};
+use crate::render::pf::{self, AnchorRules, BlockRule, PublicRule, RedirectRule};
 
 /// How many rules that pf does not take one look asks about; each is a command of a few milliseconds. Of those beyond, what was said before stays.
 const ASKED_MAX: usize = 64;
@@ -104,6 +104,36 @@ fn closed(firewall: &JailFirewall) -> JailFirewall {
     }
 }
 
+/// Takes what is a jail's out of an anchor, and lets nothing come to the host that would have been led to the jail. The public addresses that it had there.
+fn close(anchor: &mut AnchorRules, jail: &Uid) -> Vec<PublicRule> {
+    let is_of = |redirect: &RedirectRule| redirect.jail == *jail;
+    let mut gone: Vec<RedirectRule> = anchor.redirects.extract_if(.., |one| is_of(one)).collect();
+    gone.retain(|redirect| redirect.pool.is_none());
+    for pool in &mut anchor.pools {
+        let members = pool.members.extract_if(.., |one| is_of(&one.redirect));
+        let left = members.map(|member| member.redirect).last();
+        if pool.members.is_empty() {
+            gone.extend(left);
+        }
+    }
+    anchor.pools.retain(|pool| !pool.members.is_empty());
+    anchor
+        .blocks
+        .extend(gone.into_iter().map(|redirect| BlockRule {
+            interface: redirect.interface,
+            public: redirect.public,
+            protocol: redirect.protocol,
+            ports: redirect.ports,
+        }));
+    let is_of = |public: &PublicRule| public.jail == *jail;
+    let publics: Vec<PublicRule> = anchor.publics.extract_if(.., |one| is_of(one)).collect();
+    let whole = publics.iter().filter(|public| public.whole);
+    anchor.shut.extend(whole.cloned());
+    // What leaves under a public address would be seen under that by the rules that close.
+    anchor.backs.retain(|back| !is_of(back));
+    publics
+}
+
 impl Planner<'_> {
     /// Finds out what holds of what the ledger says was rejected, once the firewalls are resolved. A jail with a firewall does not start while its rules are, though it would be closed: whoever starts it
     /// means it to be reached.
@@ -114,7 +144,7 @@ impl Planner<'_> {
         }
         let (firewalls, noted) = (self.firewalls.clone(), self.blocked.list.len());
         let mut whole = self.open_rules();
-        self.add_firewalls(&mut whole);
+        self.add_firewalls(&mut whole, &[]);
         self.blocked.forget_from(noted);
         self.firewalls = firewalls;
         self.rejected = self.rejected_of(&whole);
@@ -153,23 +183,18 @@ impl Planner<'_> {
     /// Completes the rules by firewalls, and closes the jails whose rules pf does not take.
     pub(super) fn add_firewalls_or_close(&mut self, mut rules: Rules) -> (Rules, BTreeSet<Uid>) {
         let rejected = self.rejected.jails.clone();
+        let mut taken = Vec::new();
         for (jail, said) in &rejected {
             self.tell_rejected(jail, said);
             if let Some(firewall) = self.firewalls.get_mut(jail) {
                 *firewall = closed(firewall);
             }
             for anchor in rules.values_mut() {
-                anchor.redirects.retain(|redirect| redirect.jail != *jail);
-                anchor.publics.retain(|public| public.jail != *jail);
-                for pool in &mut anchor.pools {
-                    pool.members.retain(|member| member.redirect.jail != *jail);
-                }
-                anchor.pools.retain(|pool| !pool.members.is_empty());
-                // What leaves under a public address would be seen under that by the rules that close.
-                anchor.backs.retain(|back| back.jail != *jail);
+                taken.extend(close(anchor, jail));
             }
         }
-        self.add_firewalls(&mut rules);
+        self.choose_members(&mut rules);
+        self.add_firewalls(&mut rules, &taken);
         (rules, rejected.into_keys().collect())
     }
 

@@ -236,6 +236,7 @@ fn shared_ports_lead_to_a_table_and_pass_with_each_jails_own_label() {
             }),
         },
         is_guarded,
+        is_behind: true,
     };
     let members = vec![
         member("one", "192.0.2.4", None, false),

@@ -118,6 +118,109 @@ fn n03_connections_go_to_the_jails_that_run_in_turn() {
     row.take_away();
 }
 
+/// How long ago, in commands, a jail was removed and its connections were killed; the last of each.
+fn stopped_and_killed(row: &Row, jail: &str) -> (Option<usize>, Option<usize>) {
+    let emulator = row.world.host.emulator();
+    let last = |words: &[&str]| {
+        let mut log = emulator.log.iter();
+        log.rposition(|logged| {
+            words
+                .iter()
+                .all(|word| logged.argv.iter().any(|have| have.contains(word)))
+        })
+    };
+    let uid = row.world.view.jails.values().find(|one| one.name == jail);
+    let uid = uid.expect("it is in the view").uid.to_string();
+    (
+        last(&["jail", "-r", jail]),
+        last(&["pfctl", "-k", &format!("cellblock:{uid}:")]),
+    )
+}
+
+#[test]
+fn one_that_is_started_again_is_left_out_meanwhile_and_ends_its_connections_itself() {
+    let mut row = Row::up(N3);
+    answers(&row, PUBLIC[0], Protocol::Tcp, 443, 6);
+    let before = states(&row, "192.0.2.3:8443");
+    assert!(before > 0);
+    let again = manifest(N3).replace(
+        "  root: {path: /jails/web1}\n",
+        "  root: {path: /jails/web1}\n  restart: once\n",
+    );
+    row.fleet.apply(&again).expect("it is admitted");
+    let view = row.fleet.view("fbsd-01").expect("the host");
+    row.world.take(view);
+    let mut looks = 0;
+    for _ in 0..20 {
+        row.world.pass().expect("a pass");
+        if row.world.observe().jail("web1").is_none() {
+            looks += 1;
+            let found = answers(&row, PUBLIC[0], Protocol::Tcp, 443, 4);
+            assert_eq!(found, each(&["web2", "web3"], 2));
+        }
+    }
+    assert!(looks > 0, "nobody looked while it was away");
+    row.rest();
+    let (stopped, killed) = stopped_and_killed(&row, "web1");
+    assert!(
+        stopped.is_some() && killed > stopped,
+        "{stopped:?} {killed:?}"
+    );
+    assert_eq!(states(&row, "192.0.2.3:8443"), 0);
+    let found = answers(&row, PUBLIC[0], Protocol::Tcp, 443, 6);
+    assert_eq!(found, each(&["web1", "web2", "web3"], 2));
+    row.take_away();
+}
+
+#[test]
+fn while_nobody_is_up_nobody_answers_and_not_the_host() {
+    let mut row = Row::up(N3);
+    for jail in ["web1", "web2", "web3"] {
+        row.world.run(&format!("jail -r {jail}"));
+    }
+    let bucket = cellblock_agent_core::names::pool_anchor("web");
+    for _ in 0..20 {
+        // Not to the port of the host's own address.
+        let rules = row.world.run(&format!("pfctl -a {bucket} -sn"));
+        assert_eq!(rules.matches("port = https").count(), 2, "{rules}");
+        row.world.pass().expect("a pass");
+    }
+    row.rest();
+    let found = answers(&row, PUBLIC[0], Protocol::Tcp, 443, 6);
+    assert_eq!(found, each(&["web1", "web2", "web3"], 2));
+    row.take_away();
+}
+
+#[test]
+fn one_whose_rules_pf_rejects_is_not_behind_the_port_and_the_others_are() {
+    let mut row = Row::up(N3);
+    row.world
+        .host
+        .emulator()
+        .kernel
+        .pf_lacks
+        .insert("port 7777".to_owned());
+    let rule = "    - {name: web, action: pass, protocol: tcp, ports: [8443]}\n";
+    let bad = manifest(N3).replace(
+        rule,
+        &format!("{rule}    - {{name: bad, action: pass, protocol: tcp, ports: [7777]}}\n"),
+    );
+    row.fleet.apply(&bad).expect("it is admitted");
+    let view = row.fleet.view("fbsd-01").expect("the host");
+    row.world.take(view);
+    row.world
+        .converge(super::ROUNDS_MAX)
+        .expect("it comes to rest");
+    for public in PUBLIC {
+        let found = answers(&row, public, Protocol::Tcp, 443, 4);
+        assert_eq!(found, each(&["web1", "web2"], 2), "{public}");
+    }
+    row.change(&manifest(N3));
+    let found = answers(&row, PUBLIC[0], Protocol::Tcp, 443, 6);
+    assert_eq!(found, each(&["web1", "web2", "web3"], 2));
+    row.take_away();
+}
+
 #[test]
 fn a_table_of_shared_ports_that_somebody_empties_is_filled_again() {
     let mut row = Row::up(N3);

@@ -1,6 +1,7 @@
 //! The packet filter: which rules stand in which of our anchors, and whether they have any effect.
 //!
-//! Rules follow from the view alone, not from what runs: a jail that is blocked keeps its published ports for the moment it comes back.
+//! Rules follow from the view alone, not from what runs: a jail that is blocked keeps its published ports for the moment it comes back. Only shared ports lead to those of their jails that are up, and a
+//! jail whose rules pf does not take is closed.
 
 pub(super) mod checked;
 mod isolation;
@@ -143,8 +144,8 @@ impl Planner<'_> {
         }
     }
 
-    /// States outlive their rules. The ledger knew of each rule before it was loaded; what it knows of and is not wanted any more has its states killed, once the rule is gone. A jail that stops
-    /// for good takes no new connections and keeps those that it has until it has ended, so that `exec.stop` can end them in order.
+    /// States outlive their rules. The ledger knew of each rule before it was loaded; what it knows of and is not wanted any more has its states killed, once the rule is gone. A jail that stops,
+    /// for good or because it is started again while others share its ports, takes no new connections and keeps those that it has until it has ended, so that `exec.stop` can end them in order.
     ///
     /// A way out of a jail that has a public address of its own is not its network's, though it leads from there: its states have a label.
     fn plan_states(&mut self, wanted: &States, rules: &Rules) {
@@ -153,6 +154,7 @@ impl Planner<'_> {
         let own: BTreeSet<(IpAddr, IpAddr)> = publics
             .map(|public| (public.inside, public.public))
             .collect();
+        let aside = self.aside(rules);
         for owned in &ledger.owned {
             let is_wanted = |anchor: &String| {
                 let kept = wanted.get(anchor);
@@ -165,7 +167,11 @@ impl Planner<'_> {
                     continue;
                 }
                 Owned::Translation { anchor, .. } if self.is_held_anchor(anchor) => continue,
-                Owned::Redirect { label, .. } if self.ends_its_connections(label) => continue,
+                Owned::Redirect { label, .. }
+                    if self.ends_its_connections(label) || aside.contains(label) =>
+                {
+                    continue;
+                }
                 Owned::Redirect { anchor, label } => {
                     let label = label.clone();
                     (anchor, Op::KillLabelled { label })
@@ -207,6 +213,20 @@ impl Planner<'_> {
                 .forget
                 .push(Record::Owned(owned.clone()));
         }
+    }
+
+    /// The labels of jails that shared ports do not lead to now and that have not ended: a jail that is started again ends its connections itself, by `exec.stop`.
+    fn aside(&self, rules: &Rules) -> BTreeSet<String> {
+        let pools = rules.values().flat_map(|rules| &rules.pools);
+        let members = pools.flat_map(|pool| &pool.members);
+        let aside = members.filter(|member| !member.is_behind);
+        let aside = aside.map(|member| &member.redirect);
+        let aside = aside.filter(|redirect| !self.is_over(&redirect.jail));
+        let labels = aside.flat_map(|redirect| {
+            let ports = redirect.ports.iter();
+            ports.map(|ports| redirect.label(ports))
+        });
+        labels.collect()
     }
 
     /// Whether the jail that published a port or has a public address with this label stops for good and has not ended yet.

@@ -11,7 +11,7 @@ pub(super) enum Phase {
     ClearAnchor,
     /// New rules stand before the jails that they are for.
     LoadAnchor,
-    /// No rule is left that could make them again. Those of a jail that stops for good end after it, in a later plan.
+    /// No rule is left that could make them again. Those of a jail that stops for good, or is started again while others share its ports, end after it, in a later plan.
     KillStates,
     /// A NIC comes back before its jail is removed: the kernel gives it back when the jail's network stack ends, which an open connection puts off by minutes (freebsd-facts, section 3).
     ReturnNic,

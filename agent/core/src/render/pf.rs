@@ -79,6 +79,8 @@ pub struct MarkedNat {
     pub nat: NatRule,
     /// The tag.
     pub tag: String,
+    /// Whether it is not translated at all, because the jail is closed: filter rules see what leaves under its own source.
+    pub is_shut: bool,
 }
 
 impl MarkedNat {
@@ -91,6 +93,7 @@ impl MarkedNat {
             inside,
             nat: nat.clone(),
             tag: label(jail, &parts),
+            is_shut: false,
         }
     }
 }
@@ -507,6 +510,13 @@ fn scrub_line(scrub: &ScrubRule) -> String {
 /// The way out of one address, without `pass`: filter rules see what leaves by it, under its new source, and know it by its tag.
 fn marked_line(marked: &MarkedNat) -> String {
     let nat = &marked.nat;
+    if marked.is_shut {
+        let family = Family::of(marked.inside).keyword();
+        return format!(
+            "no nat on {} {family} from {} to any",
+            nat.interface, marked.inside
+        );
+    }
     let static_port = if nat.static_port { " static-port" } else { "" };
     format!(
         "nat on {} {} from {} to any tag \"{}\" -> {}{static_port}",

@@ -10,13 +10,14 @@ use cellblock_schemas::net::Family;
 use sha2::{Digest, Sha256};
 
 use super::Rules;
+use super::rejected::Closed;
 use crate::firewall::{At, JailFirewall, Outward};
 use crate::ledger::{Ledger, Owned};
 use crate::names;
 use crate::op::{Op, Record, Subject};
 use crate::plan::Planner;
 use crate::plan::phase::Phase;
-use crate::render::pf::{self, MarkedNat, NatRule, PublicRule};
+use crate::render::pf::{self, MarkedNat, NatRule};
 
 /// What the ledger is to say of each jail's firewall.
 pub(super) type Loaded = BTreeMap<Uid, Owned>;
@@ -35,11 +36,11 @@ pub(super) fn unchecked(states: &BTreeSet<Owned>, ledger: &Ledger) -> Vec<Owned>
 }
 
 impl Planner<'_> {
-    /// Puts the firewalls into their anchors, with the ways out by which pf sees jails under other addresses: those by public addresses that were `taken` from closed jails among them, since the translation
+    /// Puts the firewalls into their anchors, with the ways out by which pf sees jails under other addresses: those of closed jails among them, since the translation
     /// stands in another anchor, and may stand there still.
-    pub(super) fn add_firewalls(&mut self, rules: &mut Rules, taken: &[PublicRule]) {
+    pub(super) fn add_firewalls(&mut self, rules: &mut Rules, closed: &Closed) {
         for (uid, firewall) in &mut self.firewalls {
-            add_outward(firewall, self.view, rules, taken);
+            add_outward(firewall, self.view, rules, closed);
             let egress = rules.entry(names::egress_anchor(uid)).or_default();
             egress.egress.push(firewall.clone());
             let ingress = rules.entry(names::jail_anchor(uid)).or_default();
@@ -144,7 +145,7 @@ fn add_outward(
     firewall: &mut JailFirewall,
     view: &cellblock_schemas::view::HostView,
     rules: &mut Rules,
-    taken: &[PublicRule],
+    closed: &Closed,
 ) {
     let egress = firewall.egress.clone();
     for link in &mut firewall.links {
@@ -156,7 +157,10 @@ fn add_outward(
         };
         let is_inside = |inside: &IpAddr| link.addresses.contains(inside);
         let own = rules.get(&names::jail_anchor(&firewall.jail));
-        let publics = own.into_iter().flat_map(|own| &own.publics).chain(taken);
+        let publics = own
+            .into_iter()
+            .flat_map(|own| &own.publics)
+            .chain(&closed.publics);
         let publics =
             publics.filter(|public| public.jail == firewall.jail && is_inside(&public.inside));
         let of_publics: Vec<Outward> = publics
@@ -175,7 +179,8 @@ fn add_outward(
             let Some(nat) = anchor.nats.iter().find(|nat| nat_of(inside, nat)).cloned() else {
                 continue;
             };
-            let marked = MarkedNat::new(&firewall.jail, *inside, &nat);
+            let mut marked = MarkedNat::new(&firewall.jail, *inside, &nat);
+            marked.is_shut = closed.jails.contains(&firewall.jail);
             link.outward.push(Outward {
                 interface: nat.interface,
                 family: Family::of(*inside),

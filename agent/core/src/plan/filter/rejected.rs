@@ -13,7 +13,7 @@ use crate::host::Wanted;
 use crate::ledger::{Ledger, Owned};
 use crate::op::Subject;
 use crate::plan::{Planner, reason};
-use crate::render::pf::{self, AnchorRules, BlockRule, PublicRule, RedirectRule};
+use crate::render::pf::{self, AnchorRules, BlockRule, PoolRule, PublicRule, RedirectRule};
 
 /// How many rules that pf does not take one look asks about; each is a command of a few milliseconds. Of those beyond, what was said before stays.
 const ASKED_MAX: usize = 64;
@@ -38,10 +38,13 @@ pub(in crate::plan) fn add_wanted(ledger: &Ledger, wanted: &mut Wanted) {
 
 /// The lines of each jail alone in an anchor; none of those that are closed, of which only what never depends on the jail's rules is left.
 pub(super) fn parts(rules: &AnchorRules, closed: &BTreeSet<Uid>) -> BTreeMap<Uid, String> {
-    let jails: BTreeSet<&Uid> = jails_of(rules).collect();
-    let open = jails.into_iter().filter(|jail| !closed.contains(jail));
-    open.filter_map(|jail| Some((jail.clone(), part(rules, jail)?)))
-        .collect()
+    let jails = jails_of(rules).into_iter();
+    let open = jails.filter(|jail| !closed.contains(jail));
+    open.filter_map(|jail| {
+        let part = part(rules, &jail)?;
+        Some((jail, part))
+    })
+    .collect()
 }
 
 /// What the ledger says was rejected, and what of it holds.
@@ -65,27 +68,65 @@ impl Rejected {
     }
 }
 
-fn jails_of(rules: &AnchorRules) -> impl Iterator<Item = &Uid> {
-    let redirects = rules.redirects.iter().map(|redirect| &redirect.jail);
-    let publics = rules.publics.iter().map(|public| &public.jail);
-    let firewalls = rules.egress.iter().chain(&rules.ingress);
-    redirects
-        .chain(publics)
-        .chain(firewalls.map(|firewall| &firewall.jail))
+/// The jails that are closed, and the public addresses that they had.
+#[derive(Default)]
+pub(super) struct Closed {
+    pub(super) jails: BTreeSet<Uid>,
+    pub(super) publics: Vec<PublicRule>,
 }
 
-fn part(rules: &AnchorRules, jail: &Uid) -> Option<String> {
-    let is_of = |firewall: &&JailFirewall| firewall.jail == *jail;
+fn jails_of(rules: &AnchorRules) -> BTreeSet<Uid> {
+    let members = rules.pools.iter().flat_map(|pool| &pool.members);
     let redirects = rules.redirects.iter();
-    let publics = rules.publics.iter();
-    let part = AnchorRules {
-        redirects: redirects
+    let redirects = redirects.chain(members.map(|member| &member.redirect));
+    let publics = rules.publics.iter().chain(&rules.backs);
+    let firewalls = rules.egress.iter().chain(&rules.ingress);
+    let jails = redirects
+        .map(|redirect| &redirect.jail)
+        .chain(publics.map(|public| &public.jail))
+        .chain(firewalls.map(|firewall| &firewall.jail));
+    let marked = rules.marked.iter();
+    let marked = marked.filter_map(|marked| pf::jail_of_label(&marked.tag));
+    jails
+        .cloned()
+        .chain(marked.map(|jail| Uid(jail.to_owned())))
+        .collect()
+}
+
+/// What stands in an anchor for one jail: of ports that it shares, as if it were alone behind them.
+fn part(rules: &AnchorRules, jail: &Uid) -> Option<String> {
+    let publics = |of: &[PublicRule]| -> Vec<PublicRule> {
+        of.iter()
             .filter(|rule| rule.jail == *jail)
             .cloned()
-            .collect(),
-        publics: publics.filter(|rule| rule.jail == *jail).cloned().collect(),
-        egress: rules.egress.iter().filter(is_of).cloned().collect(),
-        ingress: rules.ingress.iter().filter(is_of).cloned().collect(),
+            .collect()
+    };
+    let firewalls = |of: &[JailFirewall]| -> Vec<JailFirewall> {
+        of.iter()
+            .filter(|rule| rule.jail == *jail)
+            .cloned()
+            .collect()
+    };
+    let redirects = rules.redirects.iter();
+    let redirects = redirects.filter(|rule| rule.jail == *jail);
+    let members = rules.pools.iter().flat_map(|pool| &pool.members);
+    let members = members.filter(|member| member.redirect.jail == *jail);
+    let alone = members.cloned().map(|mut member| {
+        member.is_behind = true;
+        PoolRule {
+            members: vec![member],
+        }
+    });
+    let marked = rules.marked.iter();
+    let marked = marked.filter(|marked| pf::jail_of_label(&marked.tag) == Some(jail.as_str()));
+    let part = AnchorRules {
+        redirects: redirects.cloned().collect(),
+        pools: alone.collect(),
+        publics: publics(&rules.publics),
+        backs: publics(&rules.backs),
+        marked: marked.cloned().collect(),
+        egress: firewalls(&rules.egress),
+        ingress: firewalls(&rules.ingress),
         ..AnchorRules::default()
     };
     pf::render(&part).map(|text| text.rules)
@@ -144,7 +185,7 @@ impl Planner<'_> {
         }
         let (firewalls, noted) = (self.firewalls.clone(), self.blocked.list.len());
         let mut whole = self.open_rules();
-        self.add_firewalls(&mut whole, &[]);
+        self.add_firewalls(&mut whole, &Closed::default());
         self.blocked.forget_from(noted);
         self.firewalls = firewalls;
         self.rejected = self.rejected_of(&whole);
@@ -183,19 +224,20 @@ impl Planner<'_> {
     /// Completes the rules by firewalls, and closes the jails whose rules pf does not take.
     pub(super) fn add_firewalls_or_close(&mut self, mut rules: Rules) -> (Rules, BTreeSet<Uid>) {
         let rejected = self.rejected.jails.clone();
-        let mut taken = Vec::new();
+        let mut closing = Closed::default();
         for (jail, said) in &rejected {
             self.tell_rejected(jail, said);
             if let Some(firewall) = self.firewalls.get_mut(jail) {
                 *firewall = closed(firewall);
             }
             for anchor in rules.values_mut() {
-                taken.extend(close(anchor, jail));
+                closing.publics.extend(close(anchor, jail));
             }
         }
+        closing.jails = rejected.into_keys().collect();
         self.choose_members(&mut rules);
-        self.add_firewalls(&mut rules, &taken);
-        (rules, rejected.into_keys().collect())
+        self.add_firewalls(&mut rules, &closing);
+        (rules, closing.jails)
     }
 
     fn tell_rejected(&mut self, jail: &Uid, said: &str) {

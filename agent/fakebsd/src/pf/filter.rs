@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::facts::NetFacts;
-use super::kernel::{Pf, RuleId, State, StateId, StateKey};
+use super::kernel::{Pf, RuleId, SourceNode, State, StateId, StateKey};
 use super::rule::{Action, Direction, Return, RouteKind, Rule};
 
 mod matching;
@@ -384,6 +384,15 @@ impl Pf {
             translation: translated
                 .filter(|one| !one.rule.nat_pass)
                 .map(|one| one.found.id.clone()),
+            source_node: translated
+                .filter(|one| one.rule.rdr.sticky)
+                .map(|one| SourceNode {
+                    source: packet.source,
+                    address: match one.rule.action {
+                        Action::Rdr => changed.destination,
+                        _ => changed.source,
+                    },
+                }),
             matches: findings.matches.iter().map(|one| one.id.clone()).collect(),
             labels,
             scrub: findings.scrub.clone(),

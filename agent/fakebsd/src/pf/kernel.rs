@@ -22,7 +22,7 @@ mod interface;
 
 pub use anchor::{Anchor, KernelRule, RuleId};
 pub use interface::addresses_of;
-pub use state::{State, StateId, StateKey};
+pub use state::{SourceNode, State, StateId, StateKey};
 pub use table::Table;
 
 /// Old rules, and tables only they refer to, go when the purge thread has come round twice (sys/netpfil/pf/pf.c,

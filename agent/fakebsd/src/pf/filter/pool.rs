@@ -1,12 +1,16 @@
 //! Which address and port a translation takes: `pf_map_addr` and `pf_get_sport` of sys/netpfil/pf/pf_lb.c.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Packet;
 use crate::pf::address;
 use crate::pf::facts::NetFacts;
-use crate::pf::kernel::{Pf, StateKey, addresses_of};
+use crate::pf::kernel::{Pf, RuleId, StateKey, addresses_of};
 use crate::pf::rule::{Address, Af, Direction, Pool, PoolKind, PortMatch};
+
+/// How many clients pf remembers for `sticky-address`, all rules together (PFSNODE_HIWAT, sys/netpfil/pf/pf.h).
+const SOURCE_NODES_MAX: usize = 10_000;
 
 /// An address out of a pool, and whether the pool moves on to the next.
 pub(super) struct Chosen {
@@ -54,12 +58,16 @@ pub(super) fn transplant((network, bits): (IpAddr, u8), host: IpAddr) -> IpAddr 
     )
 }
 
-/// Chooses from a pool for a packet from `source`, whose address `old` is replaced. A sticky pool and a hashed one take
+/// Chooses from a pool of the rule `id` for a packet from `source`, whose address `old` is replaced. A hashed pool takes
 /// the same address for the same source; the random ones are spread by the source too, so that every run is alike.
+///
+/// A sticky pool takes the address that it took for the source while that has a state by the same rule: source nodes are
+/// found by the rule itself, which a load replaces by another, and live as long as states use them (`pf_find_src_node`,
+/// `pf_insert_src_node`, sys/netpfil/pf/pf.c).
 pub(super) fn choose(
     pf: &Pf,
     facts: &dyn NetFacts,
-    anchor: &str,
+    id: &RuleId,
     pool: &Pool,
     (source, old): (IpAddr, IpAddr),
     next: usize,
@@ -67,7 +75,7 @@ pub(super) fn choose(
     let networks: Vec<(IpAddr, u8)> = pool
         .addresses
         .iter()
-        .flat_map(|entry| networks_of(pf, facts, anchor, &entry.address, old))
+        .flat_map(|entry| networks_of(pf, facts, &id.anchor, &entry.address, old))
         .collect();
     let first = *networks.first()?;
     match pool.kind {
@@ -79,14 +87,26 @@ pub(super) fn choose(
             address: transplant(first, old),
             advanced: false,
         }),
-        PoolKind::RoundRobin if !pool.sticky => {
+        PoolKind::RoundRobin => {
+            if pool.sticky {
+                let nodes = source_nodes(pf);
+                if let Some(address) = nodes.get(&(id, source)) {
+                    return Some(Chosen {
+                        address: *address,
+                        advanced: false,
+                    });
+                }
+                if nodes.len() >= SOURCE_NODES_MAX {
+                    return None;
+                }
+            }
             let next = u128::try_from(next).expect("a usize fits 128 bits");
             Some(Chosen {
                 address: nth(&networks, next)?,
                 advanced: true,
             })
         }
-        PoolKind::RoundRobin | PoolKind::Random | PoolKind::SourceHash(_) => {
+        PoolKind::Random | PoolKind::SourceHash(_) => {
             let hash =
                 address::to_bits(source).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
             Some(Chosen {
@@ -95,6 +115,15 @@ pub(super) fn choose(
             })
         }
     }
+}
+
+/// Which address each source has, by rule: those of rules that were replaced count until their states end.
+fn source_nodes(pf: &Pf) -> BTreeMap<(&RuleId, IpAddr), IpAddr> {
+    let nodes = pf.states.iter().filter_map(|state| {
+        let (rule, node) = (state.translation.as_ref()?, state.source_node?);
+        Some(((rule, node.source), node.address))
+    });
+    nodes.collect()
 }
 
 /// The n-th address of all networks in turn, beginning again at the end.

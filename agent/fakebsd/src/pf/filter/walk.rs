@@ -423,7 +423,7 @@ impl<'a> Walk<'a> {
                 pool::choose(
                     self.pf,
                     self.facts,
-                    anchor,
+                    &found.id,
                     target,
                     (source.0, old),
                     next.unwrap_or(0),

@@ -21,6 +21,15 @@ pub struct StateKey {
     pub ends: [(IpAddr, u16); 2],
 }
 
+/// Which address of a sticky pool a source has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceNode {
+    /// Where the first packet came from.
+    pub source: IpAddr,
+    /// The address out of the pool.
+    pub address: IpAddr,
+}
+
 /// One connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
@@ -44,6 +53,8 @@ pub struct State {
     pub rule_number: u32,
     /// The translation rule.
     pub translation: Option<RuleId>,
+    /// What `sticky-address` remembers as long as there is the state.
+    pub source_node: Option<SourceNode>,
     /// Rules of `match` that it passed.
     pub matches: Vec<RuleId>,
     /// Labels of its rule, kept beyond the rule's life.

@@ -278,3 +278,77 @@ fn a_match_rule_scrubs_all_of_a_connection_but_not_what_a_nat_passes() {
     ));
     assert!(six.explanation.contains(&"scrub: max-mss 1300".to_owned()));
 }
+
+const STICKY: &str = "table <t> const { 192.0.2.3, 192.0.2.4 }\n\
+rdr on epair0a inet proto tcp from any to 203.0.113.1 port 8000 -> <t> round-robin sticky-address\n\
+rdr on epair0a inet proto tcp from any to 203.0.113.1 port 9000 -> <t> round-robin sticky-address\n\
+pass in quick on epair0a inet proto tcp from any to <t> keep state\n";
+
+/// Where the first packet of a connection is led.
+fn led(rig: &mut Rig, from: (&str, u16), port: u16) -> String {
+    let request = syn(Direction::In, "epair0a", from, ("203.0.113.1", port));
+    rig.filter(&request).packet.destination.to_string()
+}
+
+#[test]
+fn a_sticky_pool_remembers_a_client_by_rule_and_until_the_next_load() {
+    let mut rig = Rig::with_anchors();
+    rig.load("cellblock/j00", STICKY);
+    let first = led(&mut rig, ("203.0.113.100", 40_000), 8000);
+    assert_eq!(led(&mut rig, ("203.0.113.100", 40_001), 8000), first);
+    let second = led(&mut rig, ("203.0.113.101", 40_000), 8000);
+    assert_ne!(first, second);
+    assert_eq!(led(&mut rig, ("203.0.113.100", 40_002), 8000), first);
+    // Another range is another rule, with clients of its own: here the one that came second comes first.
+    assert_eq!(led(&mut rig, ("203.0.113.101", 40_001), 9000), first);
+    assert_eq!(led(&mut rig, ("203.0.113.100", 40_003), 9000), second);
+    // A load deals anew, whatever states there are.
+    rig.load("cellblock/j00", &STICKY.replace("9000", "9001"));
+    assert_eq!(led(&mut rig, ("203.0.113.101", 40_002), 8000), first);
+    assert_eq!(led(&mut rig, ("203.0.113.101", 40_003), 8000), first);
+    // A client without any state is a new one.
+    rig.run(&["-F", "states"], "");
+    assert_eq!(led(&mut rig, ("203.0.113.101", 40_004), 8000), second);
+}
+
+#[test]
+fn sticky_pools_remember_so_many_clients_and_refuse_others() {
+    let mut rig = Rig::with_anchors();
+    rig.load("cellblock/j00", STICKY);
+    let client = |number: u32| {
+        let [_, _, high, low] = number.to_be_bytes();
+        format!("198.51.{high}.{low}")
+    };
+    led(&mut rig, (&client(0), 40_000), 8000);
+    let state = rig
+        .pf
+        .states
+        .iter()
+        .next()
+        .expect("it has made one")
+        .clone();
+    for number in 1..10_000 {
+        let mut state = state.clone();
+        state.id = rig.pf.states.next_id();
+        let source: std::net::IpAddr = client(number).parse().expect("an address");
+        state.wire.ends[0].0 = source;
+        state.stack.ends[0].0 = source;
+        state
+            .source_node
+            .as_mut()
+            .expect("the rule is sticky")
+            .source = source;
+        rig.pf.states.insert(state);
+    }
+    let refused = |rig: &mut Rig, from: &str| {
+        let request = syn(
+            Direction::In,
+            "epair0a",
+            (from, 50_000),
+            ("203.0.113.1", 8000),
+        );
+        rig.filter(&request).action != crate::pf::VerdictAction::Pass
+    };
+    assert!(refused(&mut rig, &client(10_000)));
+    assert!(!refused(&mut rig, &client(9_999)));
+}

@@ -260,10 +260,10 @@ pub struct Publish {
     /// The network whose address of the jail is meant; absent: the first that has one of the family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// Jails of one host that name the same pool are behind the ports together: connections go to those that run, in turn. They must say the same of `to` and `sticky`.
+    /// Jails of one host that name the same pool are behind the ports together: connections go to those that run, in turn. Where their ports overlap, they must say the same of `ports`, `to` and `sticky`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<String>,
-    /// Of shared ports: a client's connections go to one jail while it has any (pf's `sticky-address`).
+    /// Of shared ports: a client's connections go to one jail while it has any (pf's `sticky-address`), each range, protocol and address by itself; when rules are loaded, clients are dealt anew, and a host remembers 10000 of them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sticky: bool,
 }

@@ -547,8 +547,8 @@ fn redirect_lines(redirect: &RedirectRule) -> impl Iterator<Item = String> {
     })
 }
 
-/// To a table whose addresses take turns. In one transaction with what passes, so that nobody is led to where nothing passes. A client with `sticky-address` is led to another jail once more after
-/// each load: pf remembers clients by the rule (`pf_find_src_node`, sys/netpfil/pf/pf.c; seen on 15.1).
+/// To a table whose addresses take turns. In one transaction with what passes, so that nobody is led to where nothing passes. A client with `sticky-address` is dealt anew
+/// after each load, and for each line apart: pf remembers clients by the rule (`pf_find_src_node`, sys/netpfil/pf/pf.c; seen on 15.1).
 fn pool_lines(pool: &PoolRule, tables: &mut Tables) -> Vec<String> {
     let Some(PoolMember { redirect, .. }) = pool.behind().next() else {
         return Vec::new();

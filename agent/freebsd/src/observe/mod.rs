@@ -1,6 +1,6 @@
 //! Looking at a host: which commands are run, and what their text says. Nothing here changes anything.
 //!
-//! A look costs a constant number of commands, one per anchor of ours, two per living VNET jail, and one for the rules of each jail that pf did not take. What cannot be read is an error, never an absence; three absences are states:
+//! A look costs a constant number of commands, two per anchor of ours and, where it has tables, two more and one per table, two per living VNET jail, and one for the rules of each jail that pf did not take, of 64 at most. What cannot be read is an error, never an absence; three absences are states:
 //! pf that is not loaded, an oid that the kernel does not have, and a jail that went while it was looked at.
 
 pub mod ifconfig;

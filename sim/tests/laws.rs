@@ -235,9 +235,12 @@ fn whose_rules_have(world: &World, word: &str) -> BTreeSet<Uid> {
         folder: FOLDER.to_owned(),
     };
     let plan = plan(&world.view, &observed, world.ledger(), &settings);
-    let parts = plan.steps.iter().filter_map(|step| match &step.op {
-        Op::LoadAnchor { parts, .. } => Some(parts),
-        _ => None,
+    let parts = plan.steps.iter().filter_map(|step| {
+        if let Op::LoadAnchor { parts, .. } = &step.op {
+            Some(parts)
+        } else {
+            None
+        }
     });
     let having = parts.flatten().filter(|(_, rules)| rules.contains(word));
     having.map(|(jail, _)| jail.clone()).collect()
@@ -424,9 +427,12 @@ proptest! {
         // They are those in whose rules it is, and no others.
         let guilty = whose_rules_have(&reference, lacks);
         let ledger = &world.ledger().owned;
-        let rejected = ledger.iter().filter_map(|owned| match owned {
-            Owned::Rejected { jail, .. } => Some(jail.clone()),
-            _ => None,
+        let rejected = ledger.iter().filter_map(|owned| {
+            if let Owned::Rejected { jail, .. } = owned {
+                Some(jail.clone())
+            } else {
+                None
+            }
         });
         let rejected: BTreeSet<Uid> = rejected.collect();
         prop_assert_eq!(&rejected, &guilty);

@@ -388,9 +388,10 @@ impl Pf {
                 .filter(|one| one.rule.rdr.sticky)
                 .map(|one| SourceNode {
                     source: packet.source,
-                    address: match one.rule.action {
-                        Action::Rdr => changed.destination,
-                        _ => changed.source,
+                    address: if one.rule.action == Action::Rdr {
+                        changed.destination
+                    } else {
+                        changed.source
                     },
                 }),
             matches: findings.matches.iter().map(|one| one.id.clone()).collect(),

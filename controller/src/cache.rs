@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cellblock_controller_core::index::{Applied, Event, Index, ObjectEvent};
+use cellblock_controller_core::index::{Applied, Event, Index, ObjectEvent, What};
 use cellblock_schemas::{ClusterUid, Kind};
 use tokio::sync::{broadcast, watch};
 
@@ -64,8 +64,36 @@ struct Inner {
     history_bytes: usize,
     /// Everything after this revision is in `history`.
     oldest: u64,
-    /// Whether what happened at `oldest` itself were several events, which are not in `history` any more.
-    oldest_was_several: bool,
+    /// What happened at `oldest` itself, which is not in `history`.
+    at_oldest: Edge,
+}
+
+/// What is known of the transaction at the edge of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edge {
+    /// It was one event, or none: who resumes there has read all of it.
+    Whole,
+    /// It was several, of which who resumes there may have read some.
+    Several,
+    /// Only what it left is known: a snapshot was taken in there.
+    Unknown,
+}
+
+impl Inner {
+    /// What the transaction at the edge left, as far as it is still there. What it removed is not known any more.
+    fn left_at_oldest(&self) -> Vec<ObjectEvent> {
+        let each = Kind::ALL.into_iter().flat_map(|kind| {
+            let entries = self.index.list(kind, None);
+            let entries = entries.filter(|entry| entry.revision == self.oldest);
+            entries.map(move |entry| ObjectEvent {
+                kind,
+                what: What::Added,
+                before: None,
+                entry: entry.clone(),
+            })
+        });
+        each.collect()
+    }
 }
 
 impl Cache {
@@ -76,7 +104,7 @@ impl Cache {
                 history: VecDeque::new(),
                 history_bytes: 0,
                 oldest: 0,
-                oldest_was_several: false,
+                at_oldest: Edge::Whole,
             }),
             applied: watch::Sender::new(0),
             ready: watch::Sender::new(false),
@@ -104,7 +132,7 @@ impl Cache {
         inner.history.clear();
         inner.history_bytes = 0;
         inner.oldest = revision;
-        inner.oldest_was_several = false;
+        inner.at_oldest = Edge::Unknown;
         self.publish(&mut inner, applied);
         inner.history.clear();
         inner.history_bytes = 0;
@@ -143,7 +171,11 @@ impl Cache {
                 };
                 inner.history_bytes -= bytes_of(&forgotten);
                 inner.oldest = forgotten.revision;
-                inner.oldest_was_several = forgotten.events.len() > 1;
+                inner.at_oldest = if forgotten.events.len() > 1 {
+                    Edge::Several
+                } else {
+                    Edge::Whole
+                };
             }
             // No receiver is no error: nobody watches.
             let _ = self.batches.send(batch);
@@ -193,6 +225,8 @@ impl Cache {
     }
 
     /// Everything after a revision; with what happened at it, if it is several events to who asks, as they may have read only some.
+    /// At the edge of a history that begins with a snapshot, that is what is still there of it: an object that was removed in the same
+    /// transaction is not told again.
     pub(crate) fn subscribe(
         &self,
         after: u64,
@@ -200,11 +234,25 @@ impl Cache {
     ) -> Result<Subscription, Expired> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let mut subscription = self.missed(&inner, after)?;
-        if after == inner.oldest && inner.oldest_was_several {
-            return Err(Expired {
-                asked: after,
-                oldest: inner.oldest + 1,
-            });
+        if after == inner.oldest {
+            match inner.at_oldest {
+                Edge::Whole => {}
+                Edge::Several => {
+                    return Err(Expired {
+                        asked: after,
+                        oldest: inner.oldest + 1,
+                    });
+                }
+                Edge::Unknown => {
+                    let events = inner.left_at_oldest();
+                    if !events.is_empty() {
+                        let revision = inner.oldest;
+                        let again = Arc::new(Batch { revision, events });
+                        subscription.missed.insert(0, again);
+                    }
+                    return Ok(subscription);
+                }
+            }
         }
         let found = inner
             .history

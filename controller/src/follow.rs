@@ -1,13 +1,13 @@
-//! Keeps the watch cache at the store: one list, then one watch, resumed for as long as the controller runs. At the start, the
-//! recent past too, so that a client's watch goes on where it was cut by the end of the controller before.
+//! Keeps the watch cache at the store: one list, then one watch, resumed for as long as the controller runs. With the list,
+//! the recent past too, so that a client's watch goes on where it was cut by the end of the controller before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_controller_core::index::Event;
 use cellblock_store::{
-    Error, Event as Change, ListRequest, Notice, Retry, Revision, SharedStore, WatchRequest,
+    Error, Event as Change, ListRequest, Notice, Retry, Revision, SharedStore, Watch, WatchRequest,
 };
 
 use crate::cache::Cache;
@@ -15,27 +15,30 @@ use crate::cache::Cache;
 /// How long to wait before listing again after a store refused to be listed or watched.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How many revisions before the newest are read too when a controller starts, so that its clients of before resume where they
+/// How many revisions before the newest are read too, so that clients of a controller before resume where they
 /// were, in the middle of a transaction even: at 200 writes a second, 20 s.
 const REMEMBERED: u64 = 4_096;
 
-/// How long the last of them may take to come. The newest revision may be one of somebody else's keys, of which no watch tells.
-const QUIET: Duration = Duration::from_millis(500);
+/// How long reading them may take before the controller does without.
+const REMEMBERING: Duration = Duration::from_secs(10);
 
 /// Lists and watches for good; ends only when the task is dropped.
 pub(crate) async fn follow(store: SharedStore, cache: Arc<Cache>) {
     let prefix = cache.index().keys().root().to_owned();
-    let mut is_first = true;
     loop {
         match list(&store, &prefix, None).await {
             Ok((revision, items)) => {
                 tracing::info!(keys = items.len(), %revision, "read the store");
-                let is_first = std::mem::take(&mut is_first);
-                if !(is_first && remember(&store, &prefix, revision, &items, &cache).await) {
-                    cache.replace(revision.0, items);
-                }
+                let watch = match remember(&store, &prefix, revision, &items, &cache).await {
+                    Ok(watch) => watch,
+                    Err(reason) => {
+                        tracing::info!(%reason, %revision, "the store's recent past is not known; who was away before reads anew");
+                        cache.replace(revision.0, items);
+                        store.watch(WatchRequest::new(&*prefix, revision))
+                    }
+                };
                 cache.set_ready();
-                watch(&store, &prefix, revision, &cache).await;
+                follow_on(&store, watch, revision, &cache).await;
             }
             Err(error) => {
                 tracing::warn!(store = store.location(), %error, "cannot read the store");
@@ -72,74 +75,113 @@ async fn list(
     }
 }
 
-/// Takes in what there was a while ago and then all that happened up to `newest`, so that the history is there too and not only
-/// what came of it; false if the store does not know that any more, or does not say it in time.
+/// Takes in what there was a while ago and then what has happened since, until all that was listed at `newest` is there: so the
+/// history is there too, and not only what came of it. What comes after that comes through the watch, which goes on.
+///
+/// # Errors
+/// Why the past is not known.
 async fn remember(
     store: &SharedStore,
     prefix: &str,
     newest: Revision,
     items: &Items,
     cache: &Cache,
-) -> bool {
-    let began = Revision(newest.0.saturating_sub(REMEMBERED).max(1));
-    let listed = match list(store, prefix, Some(began)).await {
-        Err(Error::Compacted { compacted, .. }) if compacted < newest => {
-            list(store, prefix, Some(compacted)).await
-        }
-        listed => listed,
-    };
-    let (began, past) = match listed {
-        Ok(listed) if listed.0 < newest => listed,
-        Ok(_) => return false,
-        Err(error) => {
-            tracing::info!(%error, "the store does not know its past; who was away reads anew");
-            return false;
-        }
-    };
-    let revisions = |items: &Items| -> BTreeMap<String, u64> {
-        let each = items.iter();
-        each.map(|(key, _, modified)| (key.clone(), *modified))
-            .collect()
-    };
-    let wanted = revisions(items);
-    let mut reached = revisions(&past);
+) -> Result<Watch, String> {
+    // An index only goes forwards.
+    let known = cache.index().revision();
+    let last = newest.0.saturating_sub(1);
+    let began = newest.0.saturating_sub(REMEMBERED).max(known).max(1);
+    if last < began {
+        return Err(format!("nothing is known to have happened after {known}"));
+    }
+    let mut listed = list(store, prefix, Some(Revision(began))).await;
+    if let Err(Error::Compacted { compacted, .. }) = listed {
+        listed = list(store, prefix, Some(compacted.min(Revision(last)))).await;
+    }
+    let (began, past) = listed.map_err(|error| error.to_string())?;
+    let mut missing = Missing::between(&past, items);
     cache.replace(began.0, past);
     let mut watch = store.watch(WatchRequest::new(prefix, began));
-    // Without a notice in time, what has come must be all.
-    while let Ok(notice) = tokio::time::timeout(QUIET, watch.next()).await {
-        let Some(Ok(notice)) = notice else {
-            return false;
-        };
-        let revision = notice.revision();
-        if let Notice::Changes { events, .. } = notice
-            && revision <= newest
-        {
-            for event in &events {
-                let key = event.key().as_str().unwrap_or_default();
-                match event {
-                    Change::Put { item, .. } => reached.insert(key.to_owned(), item.modified.0),
-                    Change::Delete { .. } => reached.remove(key),
-                };
+    let replay = async {
+        while !missing.is_nothing() {
+            let notice = watch.next().await.ok_or("the watch has ended")?;
+            let notice = notice.map_err(|error| error.to_string())?;
+            let revision = notice.revision();
+            match notice {
+                Notice::Changes { events, .. } => {
+                    missing.less(&events);
+                    cache.apply(revision.0, events.into_iter().filter_map(event).collect());
+                }
+                Notice::Progress { revision } => cache.progress(revision.0),
             }
-            cache.apply(revision.0, events.into_iter().filter_map(event).collect());
+            // Since it was listed, it may have become something else.
+            if revision >= newest {
+                break;
+            }
         }
-        if revision >= newest {
-            break;
-        }
+        Ok::<(), String>(())
+    };
+    match tokio::time::timeout(REMEMBERING, replay).await {
+        Ok(done) => done?,
+        Err(_) => return Err("the store takes too long to tell it".to_owned()),
     }
-    if reached == wanted {
-        cache.progress(newest.0);
-    }
-    reached == wanted
+    cache.progress(newest.0);
+    Ok(watch)
 }
 
-/// Watches until the watch cannot go on from where it is.
-async fn watch(store: &SharedStore, prefix: &str, after: Revision, cache: &Cache) {
-    let mut watch = store.watch(WatchRequest::new(prefix, after));
+/// What is not yet as it was listed.
+struct Missing<'a> {
+    wanted: BTreeMap<&'a str, u64>,
+    keys: BTreeSet<String>,
+}
+
+impl<'a> Missing<'a> {
+    fn between(past: &Items, wanted: &'a Items) -> Self {
+        let mut keys: BTreeSet<String> = past.iter().map(|(key, ..)| key.clone()).collect();
+        let past: BTreeMap<&str, u64> = revisions(past).collect();
+        let wanted: BTreeMap<&str, u64> = revisions(wanted).collect();
+        keys.extend(wanted.keys().map(|key| (*key).to_owned()));
+        keys.retain(|key| past.get(key.as_str()) != wanted.get(key.as_str()));
+        Self { wanted, keys }
+    }
+
+    fn less(&mut self, events: &[Change]) {
+        for event in events {
+            let Some(key) = event.key().as_str() else {
+                continue;
+            };
+            let modified = match event {
+                Change::Put { item, .. } => Some(&item.modified.0),
+                Change::Delete { .. } => None,
+            };
+            if self.wanted.get(key) == modified {
+                self.keys.remove(key);
+            } else {
+                self.keys.insert(key.to_owned());
+            }
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+fn revisions(items: &Items) -> impl Iterator<Item = (&str, u64)> {
+    let each = items.iter();
+    each.map(|(key, _, modified)| (key.as_str(), *modified))
+}
+
+/// Watches until the watch cannot go on from where it is. Up to `known`, everything that is there is in already; what came and went
+/// again before that may still be told.
+async fn follow_on(store: &SharedStore, mut watch: Watch, known: Revision, cache: &Cache) {
     while let Some(notice) = watch.next().await {
         match notice {
             Ok(Notice::Changes { revision, events }) => {
                 cache.apply(revision.0, events.into_iter().filter_map(event).collect());
+                if revision < known {
+                    cache.progress(known.0);
+                }
             }
             Ok(Notice::Progress { revision }) => cache.progress(revision.0),
             Err(Error::Compacted { asked, compacted }) => {
@@ -170,3 +212,6 @@ fn event(change: Change) -> Option<Event> {
         Change::Delete { .. } => Event::Delete { key },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,11 +64,22 @@ async fn write(asked: Asked, query: &Query, name: String, media: Media, options:
     let form = Form::wanted(&asked.headers)?;
     let bytes = body::bytes(asked.body).await?;
     let (document, _) = body::document(media, &bytes, write.validation)?;
-    let replicas = document.pointer("/spec/replicas");
-    let Some(replicas) = replicas.filter(|said| said.is_u64()) else {
-        return Err(Failure::bad_request("spec.replicas of the Scale is no number").into());
-    };
-    let mut patch = json!({"spec": {"replicas": replicas}});
+    let said = document["metadata"].get("name");
+    if let Some(said) = said.filter(|said| !said.is_null() && **said != name) {
+        let message = format!("the Scale is of {said}, the path of \"{name}\"");
+        return Err(Failure::bad_request(message).into());
+    }
+    let mut patch = json!({});
+    match document.pointer("/spec/replicas") {
+        Some(replicas) if replicas.is_u64() => patch["spec"]["replicas"] = replicas.clone(),
+        Some(said) if !said.is_null() => {
+            return Err(Failure::bad_request("spec.replicas of the Scale is no number").into());
+        }
+        // A patch that does not name it leaves it.
+        None if media == Media::MergePatch => {}
+        // Go leaves a zero out of what it writes (`json:"replicas,omitempty"`).
+        Some(_) | None => patch["spec"]["replicas"] = 0.into(),
+    }
     for field in ["resourceVersion", "uid"] {
         if let Some(said) = document["metadata"]
             .get(field)

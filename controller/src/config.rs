@@ -231,7 +231,7 @@ pub enum ConfigError {
     )]
     Exposed(SocketAddr),
     /// The file of tokens cannot be used.
-    #[error("token_file: {0}")]
+    #[error("token_file cannot be used")]
     Tokens(#[source] TokenError),
 }
 

@@ -1,10 +1,10 @@
-//! What k9s and Argo CD ask of a cluster before anything else, as they ask it, and how they are answered where there is no
-//! Kubernetes: with what is there, and a plain `NotFound` for the rest.
+//! What k9s and Argo CD ask of a cluster before anything else, and how it is answered where there is no Kubernetes: with what is
+//! there, and a plain `NotFound` for the rest.
 //!
-//! The requests are those of client-go's `discovery/{discovery_client,aggregated_discovery}.go`, of derailed/k9s
-//! `internal/client/client.go` (`SelfSubjectAccessReview` for each list, `/version`, namespaces, `metrics.k8s.io`), and of
-//! argoproj/gitops-engine `pkg/utils/kube/kube.go` and `pkg/cache/cluster.go` (preferred resources, `/openapi`, lists in pages, watches
-//! with bookmarks).
+//! Neither program runs here, and nothing was recorded of one: the requests are written after the code of client-go,
+//! `discovery/{discovery_client,aggregated_discovery}.go`, of derailed/k9s, `internal/client/client.go` (`SelfSubjectAccessReview` for each
+//! list, `/version`, namespaces, `metrics.k8s.io`), and of argoproj/gitops-engine, `pkg/utils/kube/kube.go` and `pkg/cache/cluster.go`
+//! (preferred resources, `/openapi`, lists in pages, watches with bookmarks).
 
 mod common;
 

@@ -35,7 +35,12 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// When an agent counts as lost. Not for operators to set: the parts fit each other.
     pub timing: AgentTiming,
+    /// How long a client of a watch may take no events while there are some. Not for operators to set.
+    pub watch_patience: Duration,
 }
+
+/// The default of [`Config::watch_patience`].
+const WATCH_PATIENCE: Duration = Duration::from_secs(60);
 
 /// When an agent counts as lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +81,7 @@ impl Config {
             tls: None,
             token_file: None,
             timing: AgentTiming::default(),
+            watch_patience: WATCH_PATIENCE,
         }
     }
 }
@@ -271,6 +277,7 @@ impl Settings {
                 tls,
                 token_file: flags.token_file.or(file.token_file),
                 timing: AgentTiming::default(),
+                watch_patience: WATCH_PATIENCE,
             },
             log: flags.log.or(file.log).unwrap_or_else(|| LOG.to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),

@@ -72,7 +72,7 @@ impl Controller {
             StoreConfig::Embedded(_) => "embedded",
             StoreConfig::Etcd(_) => "etcd",
         };
-        let shared = Arc::new(Shared::new(backend, config.timing));
+        let shared = Arc::new(Shared::new(backend, config.timing, config.watch_patience));
         let (health, health_service) = tonic_health::server::health_reporter();
         serve::set_health(&health, ServingStatus::NotServing).await;
         let tokens = config.token_file.as_deref().map(Tokens::read).transpose();

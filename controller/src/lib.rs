@@ -25,6 +25,7 @@ mod identity;
 mod metrics_server;
 mod objects;
 mod opening;
+mod patience;
 mod reconciler;
 mod recorder;
 mod rest;

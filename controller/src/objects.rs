@@ -12,6 +12,7 @@ use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use crate::authorise::caller_of;
+use crate::patience::patient;
 use crate::status::RequestError;
 use crate::verbs::{
     EventQuery, From, ListQuery, PAGE_MAX, Removal, Removed, Selector, Verbs, WatchQuery,
@@ -310,6 +311,7 @@ impl Objects for ObjectsService {
         let caller = caller_of(&request)?;
         let opened = async {
             let events = self.0.watch(&caller, watched(request.get_ref())?).await?;
+            let events = patient(events, self.0.shared.watch_patience);
             let events = events.flat_map(|events| {
                 let each: Vec<_> = match events {
                     Ok(events) => events.into_iter().map(wire::event).map(Ok).collect(),

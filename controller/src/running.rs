@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cellblock_schemas::ClusterUid;
 use cellblock_store::SharedStore;
@@ -36,12 +37,18 @@ pub(crate) struct Shared {
     pub(crate) backend: &'static str,
     /// When an agent counts as lost.
     pub(crate) timing: AgentTiming,
+    /// How long a client of a watch may take no events while there are some.
+    pub(crate) watch_patience: Duration,
     /// Who visits which jail.
     pub(crate) desk: Desk,
 }
 
 impl Shared {
-    pub(crate) fn new(backend: &'static str, timing: AgentTiming) -> Self {
+    pub(crate) fn new(
+        backend: &'static str,
+        timing: AgentTiming,
+        watch_patience: Duration,
+    ) -> Self {
         Self {
             running: watch::Sender::new(None),
             waits_for: Mutex::new("it is starting".to_owned()),
@@ -50,6 +57,7 @@ impl Shared {
             tasks: Mutex::new(JoinSet::new()),
             backend,
             timing,
+            watch_patience,
             desk: Desk::default(),
         }
     }

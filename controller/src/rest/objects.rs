@@ -175,7 +175,8 @@ async fn watched(asked: Asked, query: &Query, name: Option<&str>) -> Answer {
     if let Some(name) = name {
         wanted.selector = wanted.selector.named(name);
     }
-    let stream = watch::Stream::of(asked.kind, form, query)?;
+    let patience = asked.front.verbs.shared.watch_patience;
+    let stream = watch::Stream::of(asked.kind, form, query, patience)?;
     let events = asked.front.verbs.watch(&asked.caller, wanted).await;
     Ok(stream.answer(events.map_err(Failure::from)?))
 }

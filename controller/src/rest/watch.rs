@@ -17,6 +17,7 @@ use super::failure::Failure;
 use super::media::{self, As, Form, Text};
 use super::query::Query;
 use super::table::{self, Include};
+use crate::patience::{WAITING_MAX, taken};
 use crate::status::RequestError;
 use crate::verbs::{Event, Events};
 
@@ -26,12 +27,6 @@ const LASTS: Duration = Duration::from_secs(1_800);
 
 /// How much more, at most.
 const LASTS_LONGER_SECONDS: u64 = 1_800;
-
-/// How long a client may take no events while there are some.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How many transactions wait to be taken by the client.
-const WAITING_MAX: usize = 16;
 
 /// What the bookmark behind the initial events carries (kubernetes/apimachinery, `InitialEventsAnnotationKey`).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -49,7 +44,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn of(kind: Kind, form: Form, query: &Query) -> Result<Self, Failure> {
+    pub(super) fn of(
+        kind: Kind,
+        form: Form,
+        query: &Query,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
         if form.text == Text::Yaml {
             return Err(Failure::not_acceptable("application/json"));
         }
@@ -62,7 +62,7 @@ impl Stream {
             bookmarks: query.flag("allowWatchBookmarks").unwrap_or(false),
             says_initial_end: query.flag("sendInitialEvents").unwrap_or(false),
             lasts: lasts.unwrap_or(LASTS + Duration::from_secs(spread)),
-            patience: PATIENCE,
+            patience,
             columns_told: false,
         })
     }
@@ -103,8 +103,7 @@ impl Stream {
             if chunk.is_empty() {
                 continue;
             }
-            let sent = tokio::time::timeout(self.patience, chunks.send(chunk)).await;
-            if is_last || !matches!(sent, Ok(Ok(()))) {
+            if !taken(&chunks, chunk, self.patience).await || is_last {
                 return;
             }
         }

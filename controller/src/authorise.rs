@@ -69,7 +69,7 @@ pub(crate) fn guarded<S>(
             .as_ref()
             .map_or(&[][..], |certs| certs.as_slice());
         let authorization = request.metadata().get(AUTHORIZATION);
-        let authorization = authorization.and_then(|said| said.to_str().ok());
+        let authorization = authorization.map(|said| said.as_encoded_bytes());
         let caller = who.identify(certificates, authorization);
         let let_in = caller.and_then(|caller| authorise(&caller, action).map(|()| caller));
         match let_in {

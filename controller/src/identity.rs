@@ -64,7 +64,7 @@ impl Identifier {
     pub(crate) fn identify<C: AsRef<[u8]>>(
         &self,
         certificates: &[C],
-        authorization: Option<&str>,
+        authorization: Option<&[u8]>,
     ) -> Result<Caller, RequestError> {
         if let Some(der) = certificates.first().filter(|_| self.secured) {
             return Ok(match X509Certificate::from_der(der.as_ref()) {
@@ -72,7 +72,15 @@ impl Identifier {
                 Err(error) => Caller::Nobody(format!("the certificate cannot be read: {error}")),
             });
         }
-        let token = authorization.and_then(tokens::bearer);
+        let authorization = authorization.map(str::from_utf8).transpose();
+        let token = match authorization {
+            Ok(authorization) => authorization.and_then(tokens::bearer),
+            // Whoever sends it means to say who they are.
+            Err(_) if self.tokens.is_some() => {
+                return Err(RequestError::Unauthenticated("the token cannot be read"));
+            }
+            Err(_) => None,
+        };
         match (&self.tokens, token) {
             (Some(tokens), Some(token)) => match tokens.user(token) {
                 Some(user) => Ok(shown_by(user)),

@@ -49,6 +49,14 @@ pub enum TokenError {
         /// Its permissions.
         mode: u32,
     },
+    /// Somebody else than the controller's user, or root, may change it and who may read it.
+    #[error("{} belongs to the user with id {owner}: chown it to the user that the controller runs as", .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// It is not of the form that is read.
     #[error("{}:{line}: {what}", .path.display())]
     Malformed {
@@ -65,7 +73,7 @@ impl Tokens {
     /// Reads a file: a line for each, `TOKEN,USER,UID` or `TOKEN,USER,UID,"GROUP,GROUP"`.
     ///
     /// # Errors
-    /// It is missing, may be read or changed by others than its owner, or is not of that form.
+    /// It is missing, is somebody else's, may be read or changed by others than its owner, or is not of that form.
     pub(crate) fn read(path: &Path) -> Result<Self, TokenError> {
         let unreadable = |source| TokenError::Unreadable {
             path: path.to_owned(),
@@ -84,6 +92,13 @@ impl Tokens {
             return Err(TokenError::Exposed {
                 path: path.to_owned(),
                 mode,
+            });
+        }
+        let owner = metadata.uid();
+        if owner != rustix::process::geteuid().as_raw() && owner != 0 {
+            return Err(TokenError::Foreign {
+                path: path.to_owned(),
+                owner,
             });
         }
         if metadata.len() > BYTES_MAX {
@@ -109,6 +124,11 @@ impl Tokens {
             };
             if token.is_empty() || name.is_empty() {
                 return Err(wrong("the token or the user is empty"));
+            }
+            if !is_b64token(token) {
+                return Err(wrong(
+                    "a token is made of letters, digits and `-._~+/`, with `=` at its end: no request could show it",
+                ));
             }
             let digest = digest(token);
             if !seen.insert(digest) {
@@ -147,6 +167,13 @@ pub(crate) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// What may stand behind `Bearer` (RFC 6750, 2.1).
+fn is_b64token(token: &str) -> bool {
+    let bare = token.trim_end_matches('=');
+    let fits = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~+/".contains(&octet);
+    !bare.is_empty() && bare.bytes().all(fits)
 }
 
 fn digest(token: &str) -> [u8; 32] {

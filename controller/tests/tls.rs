@@ -580,6 +580,10 @@ async fn tokens_say_who_asks_over_both_wires() {
     let header = ["Authorization: Bearer wrong"];
     let answer = rest(&secured, Some(&operator), "GET", JAILS, &header, "").await;
     assert_eq!(answer.code, 200, "{}", answer.body);
+    let agent = secured.pki.client("cellblock:host:a", &[]);
+    let header = ["Authorization: Bearer s3cret"];
+    let answer = rest(&secured, Some(&agent), "GET", JAILS, &header, "").await;
+    assert_eq!(answer.code, 403, "{}", answer.body);
     let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
     let headers = [
         "Authorization: Bearer s3cret",

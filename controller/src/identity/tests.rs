@@ -76,3 +76,50 @@ fn what_has_no_role_or_two_is_nobody_and_says_why() {
     assert!(matches!(identify::<&[u8]>(true, &[]), Caller::Nobody(_)));
     assert_eq!(identify::<&[u8]>(false, &[]), Caller::Local);
 }
+
+#[test]
+fn a_certificate_counts_before_a_token_and_a_token_before_the_machine() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let lines = format!("right,olga,1,\"{OPERATORS}\"\nplain,tom,2\n");
+    std::fs::write(file.path(), lines).expect("room for it");
+    let (agent, key) = certificate("cellblock:host:a", &[], &[]);
+    let name = "a".to_owned();
+    let agent_of_a = Caller::Host { name, key };
+    let olga = Caller::Operator("olga".to_owned());
+    let with = |secured: bool, certificates: &[&[u8]], authorization: Option<&[u8]>| {
+        let tokens = Tokens::read(file.path()).expect("it is right");
+        let identifier = Identifier::new(secured, Some(tokens));
+        identifier.identify(certificates, authorization).ok()
+    };
+    let shown: &[&[u8]] = &[&agent];
+    let right: Option<&[u8]> = Some(b"Bearer right");
+    for (secured, certificates, authorization, caller) in [
+        (true, shown, right, Some(&agent_of_a)),
+        (
+            true,
+            shown,
+            Some(b"Bearer wrong".as_slice()),
+            Some(&agent_of_a),
+        ),
+        (true, &[], right, Some(&olga)),
+        (true, &[], Some(b"Bearer wrong".as_slice()), None),
+        (true, &[], Some(b"Bearer \xff".as_slice()), None),
+        (true, &[], Some(b"\xff".as_slice()), None),
+        (true, &[], None, None),
+        (false, &[], right, Some(&olga)),
+        (false, &[], Some(b"Bearer wrong".as_slice()), None),
+        (false, &[], Some(b"Bearer \xff".as_slice()), None),
+        (false, &[], None, Some(&Caller::Local)),
+    ] {
+        let found = with(secured, certificates, authorization);
+        assert_eq!(found.as_ref(), caller, "{secured} {authorization:?}");
+    }
+    assert!(matches!(
+        with(true, &[], Some(b"Bearer plain")),
+        Some(Caller::Nobody(_))
+    ));
+    // Without tokens, nobody is asked for one.
+    let identifier = Identifier::new(false, None);
+    let found = identifier.identify::<&[u8]>(&[], Some(b"\xff"));
+    assert_eq!(found.ok(), Some(Caller::Local));
+}

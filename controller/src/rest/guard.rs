@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, Uri, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
@@ -23,9 +23,8 @@ pub(super) async fn guard(who: Identifier, mut request: Request, next: Next) -> 
     let certificates = certificates.as_ref();
     let certificates = certificates.map_or(&[][..], |certs| certs.as_slice());
     let authorization = request.headers().get(header::AUTHORIZATION);
-    let authorization = authorization.and_then(|said| said.to_str().ok());
     let action = action(request.uri().path());
-    let caller = who.identify(certificates, authorization);
+    let caller = who.identify(certificates, authorization.map(HeaderValue::as_bytes));
     let caller = match caller.and_then(|caller| authorise(&caller, action).map(|()| caller)) {
         Ok(caller) => caller,
         Err(error) => {

@@ -14,7 +14,7 @@ fn read(text: &str, mode: u32) -> Result<Tokens, String> {
 
 #[test]
 fn users_are_found_by_their_tokens() {
-    let text = "s3cret,olga,1,\"cellblock:operators, others\"\n\nother,ci,2\n\"a,\"\"b\",x,3,one\n";
+    let text = "s3cret,olga,1,\"cellblock:operators, others\"\n\nother,ci,2\na/+==,\"x, \"\"y\"\"\",3,one\n";
     let tokens = read(text, 0o600).expect("it is right");
     let groups = |token| {
         tokens
@@ -23,7 +23,7 @@ fn users_are_found_by_their_tokens() {
     };
     assert_eq!(groups("s3cret"), Some(("olga", 2)));
     assert_eq!(groups("other"), Some(("ci", 0)));
-    assert_eq!(groups("a,\"b"), Some(("x", 1)));
+    assert_eq!(groups("a/+=="), Some(("x, \"y\"", 1)));
     for wrong in ["", "s3cre", "s3cret ", "s3cretx", "olga"] {
         assert_eq!(groups(wrong), None, "{wrong}");
     }
@@ -41,6 +41,18 @@ fn a_file_that_others_may_read_or_change_is_refused() {
 }
 
 #[test]
+fn a_file_of_another_user_is_refused() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "a,b,c\n").expect("room for it");
+    let stranger = 54_321;
+    // Only root may give a file away.
+    if std::os::unix::fs::chown(file.path(), Some(stranger), None).is_ok() {
+        let refused = Tokens::read(file.path()).err().expect("it is not ours");
+        assert!(refused.to_string().contains("id 54321"), "{refused}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_told_by_its_line_and_without_the_token() {
     for (text, said) in [
         ("s3cret,b,c\ns3cret,b\n", ":2: a line has"),
@@ -49,6 +61,11 @@ fn what_is_wrong_is_told_by_its_line_and_without_the_token() {
         ("s3cret,,c\n", ":1: the token or"),
         ("s3cret,b,c\ns3cret,d,e\n", ":2: the token stands"),
         ("s3cret,b,c,\"d\n", ":1: a quote"),
+        ("a,b,c\ns3cret x,d,e\n", ":2: a token is made"),
+        ("s3cret\u{e9},d,e\n", ":1: a token is made"),
+        ("s3=cret,d,e\n", ":1: a token is made"),
+        ("\"s3cret,x\",d,e\n", ":1: a token is made"),
+        ("==,d,e\n", ":1: a token is made"),
     ] {
         let refused = read(text, 0o600).err().unwrap_or_default();
         assert!(refused.contains(said), "{text}: {refused}");

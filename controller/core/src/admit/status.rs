@@ -17,20 +17,30 @@ pub(super) fn update(
     manager: &str,
     now: &Now,
 ) -> Result<Admitted, Rejection> {
-    refuse_unknown(kind, &document)?;
+    refuse_unknown(index, kind, &document)?;
     let mut draft = begin(index, kind, &document)?;
     let stated = draft.object.clone();
     managed::updated(&mut draft, &stated, Through::Status, manager, now);
     draft.finish(Vec::new())
 }
 
-/// Refuses fields that a kind's status does not have. Who wants them left out had that done before.
-fn refuse_unknown(kind: Kind, document: &Value) -> Result<(), Rejection> {
+/// Refuses fields that a kind's status does not have, unless they are stored already: a newer release may know them, and who changes
+/// something else of the status did not name them. Who wants them left out had that done before.
+fn refuse_unknown(index: &Index, kind: Kind, document: &Value) -> Result<(), Rejection> {
     let name = document.pointer("/metadata/name").and_then(Value::as_str);
     let name = name.unwrap_or_default();
     spec::measure(kind, name, document)?;
-    let mut part = json!({"status": document.get("status")});
-    let unknown = part::drop_unknown_in_status(kind, &mut part);
+    let unknown_in = |document: &Value| {
+        let mut part = json!({"status": document.get("status")});
+        part::drop_unknown_in_status(kind, &mut part)
+    };
+    let mut unknown = unknown_in(document);
+    if !unknown.is_empty()
+        && let Some(stored) = index.get(kind, name)
+    {
+        let stored = unknown_in(&stored.document());
+        unknown.retain(|field| !stored.contains(field));
+    }
     if unknown.is_empty() {
         return Ok(());
     }

@@ -169,6 +169,26 @@ fn unknown_fields_are_refused_and_those_in_the_store_survive() {
     assert_eq!(document["spec"]["later"], json!({"a": 1}));
     assert_eq!(document["status"]["later"], json!(2));
     assert_eq!(document["status"]["phase"], json!("Running"));
+    // Who changes another field of the status is not answerable for it.
+    let patch = |status: Value| Request::Patch {
+        kind: Kind::Jail,
+        name: "www".to_owned(),
+        patch: Patch::Merge(json!({"status": status})),
+        through: Through::Status,
+        manager: "m".to_owned(),
+    };
+    world.request(patch(json!({"jid": 9}))).expect("a number");
+    let rejection = world.request(patch(json!({"latest": 9})));
+    assert_eq!(
+        fields(&rejection.expect_err("a mistake")),
+        ["status.latest"]
+    );
+    let document = world
+        .index
+        .get(Kind::Jail, "www")
+        .map(|entry| entry.document());
+    let status = document.expect("there")["status"].clone();
+    assert_eq!((&status["later"], &status["jid"]), (&json!(2), &json!(9)));
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! The listener with certificates: shakes hands with whoever connects, for HTTP/2 and for HTTP/1.1. Who they are is read in
 //! [`crate::identity`].
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::Stream;
+use rustix::io::Errno;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -23,12 +26,16 @@ use crate::controller::StartError;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// How many may be at that together; who comes then waits in the system's queue.
-const HANDSHAKES_MAX: usize = 256;
+const HANDSHAKES_MAX: usize = 512;
+
+/// How many of them one peer may have, so that one that says nothing does not make everybody wait; its next ones are let go at once. Enough
+/// for the agents behind one address translation, which come again.
+const PEER_HANDSHAKES_MAX: usize = 64;
 
 /// How many connections wait to be served.
 const WAITING_MAX: usize = 16;
 
-/// How long to wait after the system refused to accept a connection: it has no file descriptors left, and more come with time.
+/// How long to wait after the system refused to accept a connection for want of something: more comes with time.
 const ACCEPT_DELAY: Duration = Duration::from_millis(100);
 
 /// What is offered, the first that the client knows counts (RFC 7301): gRPC needs HTTP/2, of Kubernetes' clients some speak
@@ -88,6 +95,60 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
     Ok(certificates)
 }
 
+/// Whether the system has too little of something to accept any connection.
+fn is_short(error: &std::io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|error| short.contains(&error))
+}
+
+/// How many handshakes each peer is at.
+#[derive(Clone, Debug, Default)]
+struct Peers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+/// One of them, for as long as it lives.
+struct Share {
+    peers: Peers,
+    peer: IpAddr,
+}
+
+impl Peers {
+    /// None if the peer has too many.
+    fn take(&self, address: IpAddr) -> Option<Share> {
+        let peer = peer(address);
+        let mut each = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = each.entry(peer).or_default();
+        if *own >= PEER_HANDSHAKES_MAX {
+            return None;
+        }
+        *own += 1;
+        let peers = self.clone();
+        Some(Share { peers, peer })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut each = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = each.get_mut(&self.peer) {
+            *own -= 1;
+            if *own == 0 {
+                each.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// Whom an address counts for: of IPv6, everybody has a /64.
+fn peer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let prefix = address.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from_bits(prefix))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 /// The connections that have shaken hands. Accepting ends when the stream is dropped.
 pub(crate) fn accept(
     config: ServerConfig,
@@ -97,6 +158,7 @@ pub(crate) fn accept(
     let acceptor = TlsAcceptor::from(Arc::new(config));
     tokio::spawn(async move {
         let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let peers = Peers::default();
         loop {
             let next = async {
                 let place = places.clone().acquire_owned().await;
@@ -108,15 +170,24 @@ pub(crate) fn accept(
             };
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
-                Err(error) => {
+                Err(error) if is_short(&error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_DELAY).await;
                     continue;
                 }
+                // It was gone before it was taken (accept(2): ECONNABORTED, and on Linux what the network said of it).
+                Err(error) => {
+                    tracing::debug!(%error, "cannot accept a connection");
+                    continue;
+                }
+            };
+            let Some(share) = peers.take(address.ip()) else {
+                tracing::debug!(%address, "too many handshakes of one peer");
+                continue;
             };
             let (acceptor, sender) = (acceptor.clone(), sender.clone());
             tokio::spawn(async move {
-                let _place = place;
+                let _held = (place, share);
                 // Only makes small answers quicker.
                 let _ = stream.set_nodelay(true);
                 match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
@@ -129,4 +200,44 @@ pub(crate) fn accept(
         }
     });
     ReceiverStream::new(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Who counts as one peer, and how many handshakes it may be at.
+
+    use super::*;
+
+    #[test]
+    fn a_peer_with_too_many_handshakes_stops_nobody_else() {
+        let peers = Peers::default();
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        for (own, same, other) in [
+            ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
+            ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"),
+        ] {
+            let mut held: Vec<Share> = (0..PEER_HANDSHAKES_MAX)
+                .filter_map(|_| peers.take(address(own)))
+                .collect();
+            assert_eq!(held.len(), PEER_HANDSHAKES_MAX);
+            assert!(peers.take(address(own)).is_none());
+            assert!(peers.take(address(same)).is_none());
+            assert!(peers.take(address(other)).is_some());
+            held.pop();
+            assert!(peers.take(address(own)).is_some());
+        }
+        assert!(peers.0.lock().expect("unpoisoned").is_empty());
+    }
+
+    #[test]
+    fn only_a_want_of_something_is_waited_for() {
+        for (error, short) in [
+            (Errno::MFILE, true),
+            (Errno::NOBUFS, true),
+            (Errno::CONNABORTED, false),
+            (Errno::INTR, false),
+        ] {
+            assert_eq!(is_short(&error.into()), short, "{error}");
+        }
+    }
 }

@@ -1,4 +1,9 @@
-//! How independent writes are joined into transactions.
+//! How independent writes are joined into transactions, and what becomes of the others when one loses.
+
+use cellblock_controller_core::keys::Keys;
+use cellblock_schemas::{ClusterUid, Kind};
+use cellblock_store::{EmbeddedOptions, EmbeddedStore};
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -36,4 +41,71 @@ fn a_write_beyond_the_bounds_goes_alone() {
         .map(|joined| joined.parts.len())
         .collect();
     assert_eq!(sizes, [1, 1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_sixty_writes_together_the_one_that_loses_is_decided_again_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let options = EmbeddedOptions::new(folder.path().join("store"));
+    let store = EmbeddedStore::open(options).await.expect("it opens");
+    let store: SharedStore = Arc::new(store);
+    let cluster = ClusterUid("c1".to_owned());
+    let keys = Keys::new(&cluster);
+    let host = |name: &str, state: &str| {
+        let document = json!({
+            "apiVersion": "cellblock.dev/v1alpha1", "kind": "Host",
+            "metadata": {"name": name, "uid": name, "labels": {"state": state}}, "spec": {},
+        });
+        document.to_string()
+    };
+    let names: Vec<String> = (0..60).map(|number| format!("h{number:02}")).collect();
+    let mut transaction = Transaction::new();
+    for name in &names {
+        transaction = transaction.put(keys.object(Kind::Host, name), host(name, "old"));
+    }
+    let first = store.commit(transaction).await.expect("committed").revision;
+    let cache = Arc::new(Cache::new(cluster));
+    let following = tokio::spawn(crate::follow::follow(store.clone(), cache.clone()));
+    let mut ready = cache.ready();
+    ready.wait_for(|ready| *ready).await.expect("it follows");
+    let writer = Writer::new(store, cache.clone());
+    let is_old = |entry: &cellblock_controller_core::index::Entry| {
+        entry.document()["metadata"]["labels"]["state"] == "old"
+    };
+    let mut decided = Vec::new();
+    let done = writer.write_all(|index, _| {
+        let old: Vec<_> = index
+            .list(Kind::Host, None)
+            .filter(|one| is_old(one))
+            .collect();
+        let writes = old.iter().map(|entry| {
+            let key = keys.object(Kind::Host, entry.name());
+            let mut write = Write::default();
+            // As if somebody else had written one of them meanwhile.
+            let is_stale = decided.is_empty() && entry.name() == "h30";
+            let revision = entry.revision - u64::from(is_stale);
+            write.expect(key.clone(), Expect::At(revision));
+            write.put(key, host(entry.name(), "new").into_bytes());
+            write
+        });
+        let writes: Vec<Write> = writes.collect();
+        decided.push(writes.len());
+        writes
+    });
+    done.await.expect("all are written");
+    assert_eq!(decided, [60, 1]);
+    let index = cache.index();
+    let states = index.list(Kind::Host, None).map(|entry| entry.document());
+    let states: Vec<Value> = states
+        .map(|one| one["metadata"]["labels"]["state"].clone())
+        .collect();
+    assert_eq!(states, vec![json!("new"); 60]);
+    let last = index.get(Kind::Host, "h30").map(|entry| entry.revision);
+    let others = index
+        .list(Kind::Host, None)
+        .filter(|one| one.name() != "h30");
+    let newest = others.map(|one| one.revision).max();
+    assert!(last > newest, "the one that lost was written last");
+    assert!(newest > Some(first.0));
+    following.abort();
 }

@@ -2,7 +2,7 @@
 //! puts it.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -23,16 +23,25 @@ impl Kubectl {
     /// # Errors
     /// It is missing; the error says how to get it.
     pub fn find(release: &str, fleet: &Fleet) -> anyhow::Result<Self> {
+        let server = format!("server: \"{}\"", fleet.server());
+        Self::of(release, fleet.folder(), &server, "")
+    }
+
+    /// The kubectl of a release with a folder of its own in `folder`, for one cluster and one user, each as the members of its entry
+    /// in a kubeconfig.
+    ///
+    /// # Errors
+    /// As [`Kubectl::find`].
+    pub fn of(release: &str, folder: &Path, cluster: &str, user: &str) -> anyhow::Result<Self> {
         let program = program(&format!("kubectl-{release}"))?;
-        let home = fleet.folder().join(format!("kubectl-{release}"));
+        let home = folder.join(format!("kubectl-{release}"));
         std::fs::create_dir_all(&home)?;
         let config = home.join("config");
-        let server = fleet.server();
         std::fs::write(
             &config,
             format!(
-                "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: \"{server}\"}}}}]\n\
-                 users: [{{name: u, user: {{}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\ncurrent-context: c\n"
+                "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{{cluster}}}}}]\n\
+                 users: [{{name: u, user: {{{user}}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\ncurrent-context: c\n"
             ),
         )?;
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -94,13 +103,27 @@ impl Kubectl {
 
 fn program(name: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let mut programs = std::env::split_paths(&path).map(|folder| folder.join(name));
+    if let Some(program) = programs.find(|program| program.is_file()) {
+        return Ok(program);
+    }
     // <target>/<profile>/deps/<test>
     let test = std::env::current_exe().context("this test cannot find itself")?;
     let target = test.ancestors().nth(3);
-    folders.extend(target.map(|target| target.join("xtask").join("kubectl")));
-    let mut programs = folders.into_iter().map(|folder| folder.join(name));
-    programs
-        .find(|program| program.is_file())
+    let folder = target.map(|target| target.join("xtask").join("kubectl"));
+    let kept = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+    let kept = kept.into_iter().flatten().filter_map(Result::ok);
+    // It may say more of its version than the test does.
+    let longer = format!("{name}.");
+    let fits = |file: &OsStr| {
+        let file = file.to_str();
+        file.is_some_and(|file| file == name || file.starts_with(&longer))
+    };
+    let fitting = kept.filter(|entry| fits(&entry.file_name()));
+    let files = fitting
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file());
+    files
+        .max()
         .with_context(|| format!("{name} is missing: `cargo xtask prerequisites` fetches it, or put one into PATH by that name"))
 }

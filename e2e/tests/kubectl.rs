@@ -128,7 +128,8 @@ impl Session {
             &tried,
             &["network.cellblock.dev/lan serverside-applied (server dry run)"],
         )?;
-        shows(&self.ok("get networks --ignore-not-found -o name")?, &[])?;
+        let none = self.ok("get networks --ignore-not-found -o name")?;
+        ensure!(none.stdout.is_empty(), "{none}");
         let said = self.ok(&format!("apply --server-side -f {folder}"))?;
         shows(
             &said,
@@ -317,6 +318,9 @@ impl Session {
         self.ok("scale jailset web --current-replicas=0 --replicas=1")?;
         self.refused("scale jailset web --current-replicas=7 --replicas=2")?;
         ensure!(self.object("js/web")?["spec"]["replicas"] == 1);
+        // Written as a whole, zero is left out (kubernetes/api, `autoscaling/v1/types.go`).
+        self.ok("scale jailset web --current-replicas=1 --replicas=0")?;
+        ensure!(self.object("js/web")?["spec"]["replicas"] == 0);
         self.ok("delete jailset web --timeout=60s").map(drop)
     }
 
@@ -403,9 +407,10 @@ impl Session {
         let deleting = self
             .kubectl
             .start(&split("delete network lan --timeout=60s"))?;
+        seen(&deleting, "network.cellblock.dev \"lan\" deleted")?;
         hold("null")?;
         waiting.end()?.ok()?;
-        deleting.end()?;
+        deleting.end()?.ok()?;
         self.refused("get network lan")?.says(&["(NotFound)"])?;
         // A jail goes when its host says so.
         self.ok("delete jail -l role=web --wait --timeout=90s")?;

@@ -1,13 +1,14 @@
 //! A fleet with certificates made as docs/operations/security.md says: who has the right one is served, and who has another is told which file or name is wrong.
 
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use cellblock_e2e::{
-    Binaries, CONVERGE, Machine, Process, Running, Said, eventually, examples, free_port,
+    Binaries, CONVERGE, Kubectl, Machine, Process, Running, Said, eventually, examples, free_port,
 };
 use tempfile::TempDir;
 
@@ -59,14 +60,26 @@ struct Secured {
 
 impl Secured {
     fn start() -> anyhow::Result<Self> {
+        Self::start_with("")
+    }
+
+    /// With these tokens, if there are any.
+    fn start_with(tokens: &str) -> anyhow::Result<Self> {
         let binaries = Binaries::find()?;
         let folder = tempfile::tempdir()?;
         let path = folder.path();
         certificates(path)?;
         let port = free_port()?;
         let url = format!("https://localhost:{port}");
+        let mut token_file = String::new();
+        if !tokens.is_empty() {
+            let file = path.join("tokens.csv");
+            std::fs::write(&file, tokens)?;
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+            token_file = format!("token_file = \"{}\"\n", file.display());
+        }
         let config = format!(
-            "listen = \"127.0.0.1:{port}\"\nstore = \"embedded:{0}/store.redb\"\n[tls]\nca = \"{0}/ca.pem\"\ncertificate = \"{0}/controller.pem\"\nkey = \"{0}/controller.key\"\n",
+            "{token_file}listen = \"127.0.0.1:{port}\"\nstore = \"embedded:{0}/store.redb\"\n[tls]\nca = \"{0}/ca.pem\"\ncertificate = \"{0}/controller.pem\"\nkey = \"{0}/controller.key\"\n",
             path.display()
         );
         std::fs::write(path.join("cellblockd.toml"), config)?;
@@ -230,4 +243,45 @@ fn a_fleet_with_the_pages_certificates_runs_a_jail_and_turns_others_away() -> an
         said.says(&[expected])?;
     }
     logged(&secured.controller_log, r#"operator="olga""#)
+}
+
+#[test]
+fn kubectl_is_served_by_a_token_and_by_a_certificate() -> anyhow::Result<()> {
+    let secured = Secured::start_with("s3cret,tom,1,\"cellblock:operators\"\nplain,tim,2\n")?;
+    let folder = secured.folder.path();
+    let pair = |name: &str| {
+        let folder = folder.display();
+        format!("client-certificate: \"{folder}/{name}.pem\", client-key: \"{folder}/{name}.key\"")
+    };
+    let ca = folder.join("ca.pem");
+    let cluster = format!(
+        "server: \"{}\", certificate-authority: \"{}\"",
+        secured.url,
+        ca.display()
+    );
+    let manifest = "apiVersion: cellblock.dev/v1alpha1\nkind: Network\nmetadata: {name: lan}\nspec: {bridge: {}}\n";
+    for release in ["1.37", "1.20"] {
+        let kubectl = |user: &str| Kubectl::of(release, folder, &cluster, user);
+        for user in ["token: s3cret".to_owned(), pair("olga")] {
+            let kubectl = kubectl(&user)?;
+            let apply = ["apply", "--server-side", "-f", "-"];
+            kubectl.run_with(&apply, manifest)?.ok()?;
+            let said = kubectl.run(&["get", "networks", "-o", "name"])?.ok()?;
+            ensure!(said.stdout.trim() == "network.cellblock.dev/lan", "{said}");
+            kubectl.run(&["delete", "network", "lan"])?.ok()?;
+        }
+        let get = ["get", "--raw", "/apis/cellblock.dev/v1alpha1/networks"];
+        for (user, expected) in [
+            ("token: plain".to_owned(), "(Forbidden)"),
+            (pair("fbsd-01"), "(Forbidden)"),
+            ("token: wrong".to_owned(), "(Unauthorized)"),
+            // It asks for a password then, which nobody types.
+            (String::new(), "EOF"),
+        ] {
+            let said = kubectl(&user)?.run(&get)?.refused()?;
+            said.says(&[expected])
+                .map_err(|error| error.context(format!("{release} with {user}")))?;
+        }
+    }
+    Ok(())
 }

@@ -185,3 +185,53 @@ fn at_a_snapshot_the_objects_of_its_last_transaction_are_told_again() {
     assert_eq!(missed(12), [(12, 2)]);
     assert!(cache.subscribe(9, |_| false).is_err());
 }
+
+#[test]
+fn a_batch_is_visible_as_a_whole_or_not_at_all() {
+    const TOGETHER: usize = 60;
+    const LAST: u64 = 200;
+    let batch = |revision: u64| {
+        let each = (0..TOGETHER).map(|number| {
+            let name = format!("h{number:02}");
+            let document = json!({
+                "apiVersion": "cellblock.dev/v1alpha1", "kind": "Host",
+                "metadata": {"name": name, "uid": name}, "spec": {},
+            });
+            Event::Put {
+                key: Keys::new(&cluster()).object(Kind::Host, &name),
+                value: document.to_string().into(),
+                modified: revision,
+            }
+        });
+        each.collect::<Vec<_>>()
+    };
+    let cache = Cache::new(cluster());
+    cache.replace(0, Vec::new());
+    cache.apply(1, batch(1));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for revision in 2..=LAST {
+                cache.apply(revision, batch(revision));
+            }
+        });
+        loop {
+            let ((revision, revisions), mut subscription) = cache.snapshot(|index| {
+                let each = index.list(Kind::Host, None).map(|entry| entry.revision);
+                (index.revision(), each.collect::<Vec<_>>())
+            });
+            // A list is of one batch, and its revision is that batch's: a page or a bookmark is cut there.
+            assert_eq!(revisions, vec![revision; TOGETHER]);
+            // What comes behind it begins with the next one, whole.
+            if let Ok(next) = subscription.coming.try_recv() {
+                assert_eq!((next.revision, next.events.len()), (revision + 1, TOGETHER));
+            }
+            let resumed = cache.subscribe(revision, |_| false).expect("known");
+            for next in resumed.missed {
+                assert_eq!(next.events.len(), TOGETHER);
+            }
+            if revision == LAST {
+                break;
+            }
+        }
+    });
+}

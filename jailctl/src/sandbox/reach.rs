@@ -70,10 +70,10 @@ pub(super) fn report(name: &str, machine: &Live, objects: &[Stored]) -> Report {
     for jail in running {
         let Some(host) = &host else { continue };
         for publish in &jail.spec.publish {
-            published(host, jail, publish, machine, &mut report);
+            published(host, jail, &jails, publish, machine, &mut report);
         }
         for public in &jail.spec.public_addresses {
-            published(host, jail, &sample(public), machine, &mut report);
+            published(host, jail, &jails, &sample(public), machine, &mut report);
         }
     }
     report
@@ -115,8 +115,27 @@ pub(super) fn interface(host: &Host, name: &str) -> Option<String> {
     }
 }
 
+/// Whether a jail is behind a shared port.
+fn shares(jail: &Jail, of: &Publish) -> bool {
+    let mut published = jail.spec.publish.iter();
+    of.shared.is_some()
+        && published.any(|publish| {
+            publish.shared == of.shared
+                && publish.protocol == of.protocol
+                && publish.ports == of.ports
+                && publish.to == of.to
+        })
+}
+
 /// The trace of the first port of each range of one publication, from outside.
-fn published(host: &Host, jail: &Jail, publish: &Publish, machine: &Live, report: &mut Report) {
+fn published(
+    host: &Host,
+    jail: &Jail,
+    jails: &[Jail],
+    publish: &Publish,
+    machine: &Live,
+    report: &mut Report,
+) {
     let (jail_name, host_name) = (&jail.metadata.name, &host.metadata.name);
     let uplink = host.spec.uplinks.get(&publish.uplink);
     let interface = interface(host, &publish.uplink);
@@ -176,9 +195,10 @@ fn published(host: &Host, jail: &Jail, publish: &Publish, machine: &Live, report
             let lines = lines.lines().map(|line| format!("  {line}"));
             report.lines.extend(lines);
             let own = Place::Jail(jail.jail_name().to_owned());
-            // A shared port leads to any of those behind it.
             let is_meant = |place: &Place| {
-                *place == own || publish.shared.is_some() && matches!(place, Place::Jail(_))
+                let mut others = jails.iter().filter(|other| shares(other, publish));
+                *place == own
+                    || others.any(|other| *place == Place::Jail(other.jail_name().to_owned()))
             };
             if !matches!(&trace.verdict, Verdict::Reached { by, .. } if is_meant(&by.place)) {
                 report.astray.push(format!(

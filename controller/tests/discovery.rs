@@ -61,7 +61,9 @@ async fn groups_are_told_in_every_form_that_is_asked_for() {
                     .into_iter()
                     .flatten()
                 {
-                    assert_eq!(resource["scope"], "Cluster", "{resource}");
+                    let is_event = resource["resource"] == "events";
+                    let scope = if is_event { "Namespaced" } else { "Cluster" };
+                    assert_eq!(resource["scope"], scope, "{resource}");
                     assert!(resource["responseKind"]["kind"].is_string(), "{resource}");
                     assert!(resource["singularResource"].is_string(), "{resource}");
                     assert!(

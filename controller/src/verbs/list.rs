@@ -176,6 +176,7 @@ async fn stored(
     name_in(&prefix, &token.last_key)?;
     let revision = token.revision;
     let mut from = token;
+    let mut last = None;
     loop {
         let request = ListRequest::new(prefix.as_str())
             .after(from)
@@ -183,12 +184,14 @@ async fn stored(
         let read = running.store.list(request).await?;
         for item in read.items {
             let name = name_in(&prefix, &item.key)?;
+            if page.is_full() {
+                let next = last.map(|last: String| token_at(revision.0, &prefix, &last));
+                return Ok(page.end(revision.0, next.unwrap_or_default()));
+            }
             if let Some(entry) = matching(kind, selector, &item.value, item.modified) {
                 page.push(Arc::new(entry));
             }
-            if page.is_full() {
-                return Ok(page.end(revision.0, token_at(revision.0, &prefix, &name)));
-            }
+            last = Some(name);
         }
         match read.next {
             Some(next) => from = next,

@@ -19,13 +19,14 @@ const SOURCES: [&str; 5] = [
 ];
 
 /// Words of the same form in those folders that are no reasons, each with what it is.
-const OTHER_WORDS: [(&str, &str); 26] = [
+const OTHER_WORDS: [(&str, &str); 27] = [
     (
         "Apply",
         "an operation of managedFields, and a request in metrics",
     ),
     ("Create", "a request in metrics"),
     ("Delete", "a request in metrics"),
+    ("Evict", "a request in metrics"),
     ("Get", "a request in metrics"),
     ("List", "a request in metrics"),
     ("Patch", "a request in metrics"),

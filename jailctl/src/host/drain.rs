@@ -53,7 +53,7 @@ async fn drain(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     client.get(Kind::Host, host).await?;
-    let others = jails(client, host).await?.1;
+    let (leaving, others) = jails(client, host).await?;
     if !others.is_empty() && !arguments.leave_others {
         bail!(
             "host/{host} has jails that belong to no JailSet, so that nobody would make them again elsewhere: {}; delete them, stop them (`runPolicy: Stopped`), or give --leave-others to leave them as they are",
@@ -61,7 +61,7 @@ async fn drain(
         );
     }
     if arguments.dry_run {
-        for jail in jails(client, host).await?.0 {
+        for jail in leaving {
             printer.note(&format!(
                 "{} would leave (dry run)",
                 label(Kind::Jail, &jail.name)

@@ -29,6 +29,8 @@ pub(crate) struct Batch {
     pub(crate) revision: u64,
     /// At least one.
     pub(crate) events: Vec<ObjectEvent>,
+    /// It is what two snapshots differ by, and not what one transaction did.
+    pub(crate) is_difference: bool,
 }
 
 /// The events asked for are no longer known: list again.
@@ -73,27 +75,8 @@ struct Inner {
 enum Edge {
     /// It was one event, or none: who resumes there has read all of it.
     Whole,
-    /// It was several, of which who resumes there may have read some.
-    Several,
-    /// Only what it left is known: a snapshot was taken in there.
-    Unknown,
-}
-
-impl Inner {
-    /// What the transaction at the edge left, as far as it is still there. What it removed is not known any more.
-    fn left_at_oldest(&self) -> Vec<ObjectEvent> {
-        let each = Kind::ALL.into_iter().flat_map(|kind| {
-            let entries = self.index.list(kind, None);
-            let entries = entries.filter(|entry| entry.revision == self.oldest);
-            entries.map(move |entry| ObjectEvent {
-                kind,
-                what: What::Added,
-                before: None,
-                entry: entry.clone(),
-            })
-        });
-        each.collect()
-    }
+    /// It was several, of which who resumes there may have read some; or a snapshot was taken there, which does not have what it removed.
+    Unsure,
 }
 
 impl Cache {
@@ -122,18 +105,19 @@ impl Cache {
     pub(crate) fn apply(&self, revision: u64, events: Vec<Event>) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let applied = inner.index.apply(revision, events);
-        self.publish(&mut inner, applied);
+        self.publish(&mut inner, applied, false);
     }
 
-    /// Takes in a whole snapshot. Watchers go on with the difference; who was away before cannot resume.
+    /// Takes in a whole snapshot. Watchers go on with the difference; who was away before cannot resume, nor who stands at its very
+    /// revision, until another one has come.
     pub(crate) fn replace(&self, revision: u64, items: Vec<(String, Bytes, u64)>) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let applied = inner.index.replace(revision, items);
         inner.history.clear();
         inner.history_bytes = 0;
         inner.oldest = revision;
-        inner.at_oldest = Edge::Unknown;
-        self.publish(&mut inner, applied);
+        inner.at_oldest = Edge::Unsure;
+        self.publish(&mut inner, applied, true);
         inner.history.clear();
         inner.history_bytes = 0;
     }
@@ -151,7 +135,7 @@ impl Cache {
     }
 
     /// Publishing happens under the lock, so that a subscriber, who takes it too, neither misses nor repeats a batch.
-    fn publish(&self, inner: &mut Inner, applied: Applied) {
+    fn publish(&self, inner: &mut Inner, applied: Applied, is_difference: bool) {
         for (key, reason) in &applied.unreadable {
             tracing::error!(%key, %reason, "a stored value cannot be read and is passed over");
         }
@@ -160,6 +144,7 @@ impl Cache {
             let batch = Arc::new(Batch {
                 revision,
                 events: applied.events,
+                is_difference,
             });
             inner.history_bytes += bytes_of(&batch);
             inner.history.push_back(batch.clone());
@@ -172,7 +157,7 @@ impl Cache {
                 inner.history_bytes -= bytes_of(&forgotten);
                 inner.oldest = forgotten.revision;
                 inner.at_oldest = if forgotten.events.len() > 1 {
-                    Edge::Several
+                    Edge::Unsure
                 } else {
                     Edge::Whole
                 };
@@ -225,8 +210,6 @@ impl Cache {
     }
 
     /// Everything after a revision; with what happened at it, if it is several events to who asks, as they may have read only some.
-    /// At the edge of a history that begins with a snapshot, that is what is still there of it: an object that was removed in the same
-    /// transaction is not told again.
     pub(crate) fn subscribe(
         &self,
         after: u64,
@@ -234,25 +217,11 @@ impl Cache {
     ) -> Result<Subscription, Expired> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let mut subscription = self.missed(&inner, after)?;
-        if after == inner.oldest {
-            match inner.at_oldest {
-                Edge::Whole => {}
-                Edge::Several => {
-                    return Err(Expired {
-                        asked: after,
-                        oldest: inner.oldest + 1,
-                    });
-                }
-                Edge::Unknown => {
-                    let events = inner.left_at_oldest();
-                    if !events.is_empty() {
-                        let revision = inner.oldest;
-                        let again = Arc::new(Batch { revision, events });
-                        subscription.missed.insert(0, again);
-                    }
-                    return Ok(subscription);
-                }
-            }
+        if after == inner.oldest && inner.at_oldest == Edge::Unsure {
+            return Err(Expired {
+                asked: after,
+                oldest: inner.oldest + 1,
+            });
         }
         let found = inner
             .history

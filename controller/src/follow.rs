@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use cellblock_controller_core::index::Event;
 use cellblock_store::{
-    Error, Event as Change, ListRequest, Notice, Retry, Revision, SharedStore, Watch, WatchRequest,
+    Error, Event as Change, ListRequest, Notice, Retry, Revision, SharedStore, Transaction, Watch,
+    WatchRequest,
 };
 
 use crate::cache::Cache;
@@ -34,7 +35,9 @@ pub(crate) async fn follow(store: SharedStore, cache: Arc<Cache>) {
                     Err(reason) => {
                         tracing::info!(%reason, %revision, "the store's recent past is not known; who was away before reads anew");
                         cache.replace(revision.0, items);
-                        store.watch(WatchRequest::new(&*prefix, revision))
+                        let mut watch = store.watch(WatchRequest::new(&*prefix, revision));
+                        move_on(&store, &mut watch, &cache).await;
+                        watch
                     }
                 };
                 cache.set_ready();
@@ -107,13 +110,10 @@ async fn remember(
             let notice = watch.next().await.ok_or("the watch has ended")?;
             let notice = notice.map_err(|error| error.to_string())?;
             let revision = notice.revision();
-            match notice {
-                Notice::Changes { events, .. } => {
-                    missing.less(&events);
-                    cache.apply(revision.0, events.into_iter().filter_map(event).collect());
-                }
-                Notice::Progress { revision } => cache.progress(revision.0),
+            if let Notice::Changes { events, .. } = &notice {
+                missing.less(events);
             }
+            take(cache, notice);
             // Since it was listed, it may have become something else.
             if revision >= newest {
                 break;
@@ -127,6 +127,40 @@ async fn remember(
     }
     cache.progress(newest.0);
     Ok(watch)
+}
+
+/// Moves the store on from the revision of a snapshot. What the transaction of that revision removed nobody knows any more, so nobody
+/// can resume there, and who lists now shall have a revision to watch from. Where the store takes no write they list again until it does.
+async fn move_on(store: &SharedStore, watch: &mut Watch, cache: &Cache) {
+    let moving = async {
+        let (key, revision) = {
+            let index = cache.index();
+            (index.keys().mark(), index.revision())
+        };
+        let mark = Transaction::new().put(key, revision.to_string());
+        let marked = store.commit(mark).await?;
+        while cache.index().revision() < marked.revision.0 {
+            let Some(notice) = watch.next().await else {
+                break;
+            };
+            take(cache, notice?);
+        }
+        Ok::<(), Error>(())
+    };
+    match tokio::time::timeout(REMEMBERING, moving).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "cannot write that the history begins here"),
+        Err(_) => tracing::warn!("the store takes too long to take that the history begins here"),
+    }
+}
+
+fn take(cache: &Cache, notice: Notice) {
+    match notice {
+        Notice::Changes { revision, events } => {
+            cache.apply(revision.0, events.into_iter().filter_map(event).collect());
+        }
+        Notice::Progress { revision } => cache.progress(revision.0),
+    }
 }
 
 /// What is not yet as it was listed.
@@ -177,13 +211,10 @@ fn revisions(items: &Items) -> impl Iterator<Item = (&str, u64)> {
 async fn follow_on(store: &SharedStore, mut watch: Watch, known: Revision, cache: &Cache) {
     while let Some(notice) = watch.next().await {
         match notice {
-            Ok(Notice::Changes { revision, events }) => {
-                cache.apply(revision.0, events.into_iter().filter_map(event).collect());
-                if revision < known {
-                    cache.progress(known.0);
-                }
+            Ok(notice) => {
+                take(cache, notice);
+                cache.progress(known.0);
             }
-            Ok(Notice::Progress { revision }) => cache.progress(revision.0),
             Err(Error::Compacted { asked, compacted }) => {
                 tracing::info!(%asked, %compacted, "the store's history is gone; reading it anew");
                 return;

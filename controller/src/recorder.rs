@@ -5,14 +5,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cellblock_controller_core::events::{Recorder, observe_all};
+use cellblock_controller_core::events::{Recorder, observe};
+use cellblock_controller_core::index::What;
 use cellblock_store::{Error, Expect, Key, Retry, SharedStore, Transaction};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::agents::Sessions;
-use crate::cache::Cache;
+use crate::cache::{Batch, Cache};
 use crate::writer::{now, transaction};
 
 /// How often records are written: one transaction each time, so that the store has a hundred of them in a second at most.
@@ -95,12 +96,7 @@ pub(crate) async fn run(store: SharedStore, cache: Arc<Cache>, sessions: Arc<Ses
     loop {
         tokio::select! {
             received = coming.recv() => match received {
-                Ok(batch) => {
-                    let at = now().timestamp;
-                    for happening in observe_all(&batch.events) {
-                        recorder.note(happening, batch.revision, at);
-                    }
-                }
+                Ok(batch) => note(&mut recorder, &batch, now().timestamp),
                 // Each of them told something, or several things.
                 Err(RecvError::Lagged(batches)) => recorder.drop_some(batches),
                 Err(RecvError::Closed) => return,
@@ -115,6 +111,20 @@ pub(crate) async fn run(store: SharedStore, cache: Arc<Cache>, sessions: Arc<Ses
                     tracing::warn!(events = dropped - counted, "more happened than is recorded");
                     counted = dropped;
                 }
+            }
+        }
+    }
+}
+
+fn note(recorder: &mut Recorder, batch: &Batch, at: Timestamp) {
+    for event in &batch.events {
+        for happening in observe(event) {
+            if batch.is_difference {
+                let gone = event.before.as_ref().filter(|_| event.what == What::Deleted);
+                let last = gone.unwrap_or(&event.entry);
+                recorder.note_found(happening, last.revision, batch.revision, at);
+            } else {
+                recorder.note(happening, batch.revision, at);
             }
         }
     }

@@ -100,6 +100,12 @@ impl Keys {
         format!("{}lease/recorder", self.root)
     }
 
+    /// Written so that the store's revision moves on, and never read.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        format!("{}mark", self.root)
+    }
+
     /// The epoch.
     #[must_use]
     pub fn epoch(&self) -> String {

@@ -160,7 +160,7 @@ fn who_may_have_read_a_part_of_a_transaction_gets_it_again() {
 }
 
 #[test]
-fn at_a_snapshot_the_objects_of_its_last_transaction_are_told_again() {
+fn at_a_snapshot_nobody_resumes_as_it_does_not_have_what_was_removed() {
     let item = |name: &str, modified: u64| {
         let document = json!({
             "apiVersion": "cellblock.dev/v1alpha1", "kind": "Host",
@@ -170,20 +170,16 @@ fn at_a_snapshot_the_objects_of_its_last_transaction_are_told_again() {
         (key, Bytes::from(document.to_string()), modified)
     };
     let cache = Cache::new(cluster());
-    cache.replace(9, vec![item("old", 5), item("a", 9), item("b", 9)]);
-    cache.apply(10, vec![put(10, 0)]);
-    let missed = |after| {
-        let subscription = cache.subscribe(after, |_| false).expect("known");
-        let batches = subscription.missed.into_iter();
-        let each = batches.map(|batch| (batch.revision, batch.events.len()));
-        each.collect::<Vec<_>>()
+    cache.replace(9, vec![item("old", 5), item("a", 9)]);
+    let gone = Expired {
+        asked: 9,
+        oldest: 10,
     };
-    // Of the two, `a` has changed since, which is told as well.
-    assert_eq!(missed(9), [(9, 1), (10, 1)]);
-    assert_eq!(missed(10), [(0_u64, 0_usize); 0]);
-    cache.replace(12, vec![item("b", 9), item("c", 12), item("d", 12)]);
-    assert_eq!(missed(12), [(12, 2)]);
-    assert!(cache.subscribe(9, |_| false).is_err());
+    assert_eq!(cache.subscribe(9, |_| true).err(), Some(gone));
+    // What happened to no object moves on from there.
+    cache.progress(10);
+    assert!(cache.subscribe(10, |_| true).is_ok());
+    assert_eq!(cache.subscribe(9, |_| true).err(), Some(gone));
 }
 
 #[test]

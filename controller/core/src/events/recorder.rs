@@ -66,6 +66,8 @@ struct Pending {
     last: Timestamp,
     /// How often it happened in the transaction of each revision.
     counts: BTreeMap<u64, u64>,
+    /// The revision through which this is all that happened.
+    through: u64,
 }
 
 impl Pending {
@@ -120,7 +122,19 @@ pub struct Flush {
 impl Recorder {
     /// Takes in a happening of the transaction of a revision. By the revision it is known whether a record counts it already,
     /// whoever wrote that, and by whatever clock.
-    pub fn note(&mut self, mut happening: Happening, revision: u64, now: Timestamp) {
+    pub fn note(&mut self, happening: Happening, revision: u64, now: Timestamp) {
+        self.note_found(happening, revision, revision, now);
+    }
+
+    /// Takes in a happening that was found in a snapshot of a revision. It counts by the revision of the last write of the object that
+    /// is known, as that is the same in every snapshot; and whoever saw it happen before this one was taken does not count it again.
+    pub fn note_found(
+        &mut self,
+        mut happening: Happening,
+        written: u64,
+        snapshot: u64,
+        now: Timestamp,
+    ) {
         cut(&mut happening.reason, REASON_BYTES_MAX);
         cut(&mut happening.message, MESSAGE_BYTES_MAX);
         if !self.is_within_limit(&happening, now) {
@@ -129,7 +143,7 @@ impl Recorder {
         }
         let (mut happening, name) = self.combined(happening, now);
         cut(&mut happening.message, MESSAGE_BYTES_MAX);
-        self.enqueue(name, happening, revision, now);
+        self.enqueue(name, happening, (written, snapshot), now);
     }
 
     /// Counts happenings that are left out.
@@ -227,9 +241,16 @@ impl Recorder {
         self.drop_some(count);
     }
 
-    fn enqueue(&mut self, name: String, happening: Happening, revision: u64, now: Timestamp) {
+    fn enqueue(
+        &mut self,
+        name: String,
+        happening: Happening,
+        (revision, through): (u64, u64),
+        now: Timestamp,
+    ) {
         if let Some(pending) = self.pending.get_mut(&name) {
             *pending.counts.entry(revision).or_default() += happening.count;
+            pending.through = pending.through.max(through);
             pending.happening.message = happening.message;
             pending.last = now;
             return;
@@ -240,6 +261,7 @@ impl Recorder {
         }
         let pending = Pending {
             counts: [(revision, happening.count)].into(),
+            through,
             happening,
             first: now,
             last: now,
@@ -286,7 +308,8 @@ impl Recorder {
         self.dropped += happening.count;
         let name = name_of(&happening, &happening.message);
         // What this leaves out in turn is told with the next.
-        self.enqueue(name, happening, index.revision(), now);
+        let revision = index.revision();
+        self.enqueue(name, happening, (revision, revision), now);
     }
 
     fn is_within_limit(&mut self, happening: &Happening, now: Timestamp) -> bool {
@@ -433,7 +456,6 @@ fn record(
         message,
         ..
     } = pending.happening.clone();
-    let newest = pending.counts.keys().next_back().copied();
     Record {
         name: name.to_owned(),
         about,
@@ -445,7 +467,7 @@ fn record(
             .saturating_add(uncounted),
         first: known.map_or(pending.first, |known| known.first),
         last: known.map_or(pending.last, |known| known.last.max(pending.last)),
-        through: through.max(newest.unwrap_or_default()),
+        through: through.max(pending.through),
     }
 }
 

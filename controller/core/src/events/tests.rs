@@ -578,3 +578,37 @@ fn long_reasons_and_messages_are_cut_and_a_transaction_is_bounded() {
     assert_eq!(records.len(), 200);
     assert!(records[0].message.len() <= 1_024 && records[0].reason.len() <= 128);
 }
+
+#[test]
+fn what_two_recorders_find_in_snapshots_of_their_own_counts_once() {
+    // Written at 10 and removed at 12: seen as it happened, or found in a snapshot.
+    type Seen = fn(&mut Recorder, Timestamp);
+    let lived: Seen = |recorder, now| recorder.note(happening("www", "it is gone"), 12, now);
+    let early: Seen =
+        |recorder, now| recorder.note_found(happening("www", "it is gone"), 10, 13, now);
+    let late: Seen =
+        |recorder, now| recorder.note_found(happening("www", "it is gone"), 10, 15, now);
+    for (first, second) in [
+        (lived, early),
+        (early, lived),
+        (early, late),
+        (late, early),
+        (lived, lived),
+    ] {
+        let mut watched = Watched::new(World::new());
+        let mut other = Recorder::default();
+        first(&mut watched.recorder, watched.now);
+        second(&mut other, watched.now);
+        watched.flush_all();
+        watched.recorder = other;
+        watched.flush_all();
+        assert_eq!(watched.count("www"), Some(1));
+        // What comes after either counts.
+        let now = watched.now;
+        watched
+            .recorder
+            .note(happening("www", "it is gone"), 16, now);
+        watched.flush_all();
+        assert_eq!(watched.count("www"), Some(2));
+    }
+}

@@ -3,6 +3,7 @@
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Status};
 
+use crate::connection::Known;
 use crate::identity::{Caller, Identifier};
 use crate::status::RequestError;
 
@@ -74,6 +75,7 @@ pub(crate) fn guarded<S>(
         let let_in = caller.and_then(|caller| authorise(&caller, action).map(|()| caller));
         match let_in {
             Ok(caller) => {
+                Known::tell(request.extensions());
                 request.extensions_mut().insert(caller);
                 Ok(request)
             }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cellblock_controller_core::index::{Applied, Event, Index, ObjectEvent, What};
+use cellblock_controller_core::index::{Applied, Event, Index, ObjectEvent, RecordEvent};
 use cellblock_schemas::{ClusterUid, Kind};
 use tokio::sync::{broadcast, watch};
 
@@ -22,13 +22,14 @@ const HISTORY_BYTES_MAX: usize = 64 << 20;
 /// How many transactions a watcher may be behind before it is cut off. Each is a pointer to what all watchers share.
 const BEHIND_MAX: usize = 4_096;
 
-/// What one transaction did to objects; never a part of one.
+/// What one transaction did to objects and to the records of events; never a part of one.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// The transaction's revision.
     pub(crate) revision: u64,
-    /// At least one.
+    /// At least one, or one of the records.
     pub(crate) events: Vec<ObjectEvent>,
+    pub(crate) records: Vec<RecordEvent>,
     /// It is what two snapshots differ by, and not what one transaction did.
     pub(crate) is_difference: bool,
 }
@@ -140,10 +141,11 @@ impl Cache {
             tracing::error!(%key, %reason, "a stored value cannot be read and is passed over");
         }
         let revision = applied.revision;
-        if !applied.events.is_empty() {
+        if !applied.events.is_empty() || !applied.records.is_empty() {
             let batch = Arc::new(Batch {
                 revision,
                 events: applied.events,
+                records: applied.records,
                 is_difference,
             });
             inner.history_bytes += bytes_of(&batch);
@@ -156,7 +158,7 @@ impl Cache {
                 };
                 inner.history_bytes -= bytes_of(&forgotten);
                 inner.oldest = forgotten.revision;
-                inner.at_oldest = if forgotten.events.len() > 1 {
+                inner.at_oldest = if forgotten.events.len() + forgotten.records.len() > 1 {
                     Edge::Unsure
                 } else {
                     Edge::Whole
@@ -274,11 +276,9 @@ impl std::ops::Deref for Reading<'_> {
 }
 
 fn bytes_of(batch: &Batch) -> usize {
-    batch
-        .events
-        .iter()
-        .map(|event| event.entry.json.len())
-        .sum()
+    let objects = batch.events.iter().map(|event| event.entry.json.len());
+    let records = batch.records.iter().map(|event| event.json.len());
+    objects.chain(records).sum()
 }
 
 #[cfg(test)]

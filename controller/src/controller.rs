@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_store::{Error as StoreError, StoreConfig};
+use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::config::{Config, ConfigError};
+use crate::connection::Connection;
 use crate::identity::Identifier;
 use crate::running::Shared;
 use crate::tls::Required;
@@ -101,12 +103,16 @@ impl Controller {
         tracing::info!(%address, store = backend, "listening");
         let leaving = shared.clone();
         let server = tokio::spawn(async move {
+            let patience = leaving.watch_patience;
             let left = async move { leaving.left().await };
             if let Some(tls) = tls {
                 let incoming = tls::accept(tls, listener);
+                let incoming = incoming.map_ok(|stream| Connection::new(stream, patience));
                 router.serve_with_incoming_shutdown(incoming, left).await
             } else {
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                let incoming = incoming.then(tls::in_time);
+                let incoming = incoming.map_ok(|stream| Connection::new(stream, patience));
                 router.serve_with_incoming_shutdown(incoming, left).await
             }
         });

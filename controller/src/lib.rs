@@ -19,6 +19,7 @@ mod authorise;
 mod cache;
 mod cluster;
 pub mod config;
+mod connection;
 mod controller;
 mod follow;
 mod identity;

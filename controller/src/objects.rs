@@ -15,7 +15,8 @@ use crate::authorise::caller_of;
 use crate::patience::patient;
 use crate::status::RequestError;
 use crate::verbs::{
-    EventQuery, From, ListQuery, PAGE_MAX, Removal, Removed, Selector, Verbs, WatchQuery,
+    About, EventQuery, From, ListQuery, PAGE_MAX, RecordSelector, Removal, Removed, Selector, Verbs,
+    WatchQuery,
 };
 use crate::{telemetry, wire};
 
@@ -117,14 +118,21 @@ impl ObjectsService {
         &self,
         request: v1::ListEventsRequest,
     ) -> Result<v1::ListEventsResponse, RequestError> {
+        let mut selector = RecordSelector::read("", &request.field_selector)?;
+        for (field, wanted) in [
+            ("involvedObject.kind", &request.kind),
+            ("involvedObject.name", &request.name),
+        ] {
+            if !wanted.is_empty() {
+                selector = selector.with(field, wanted);
+            }
+        }
         let query = EventQuery {
-            kind: request.kind,
-            name: request.name,
+            selector,
             after: request.continue_token,
             limit: wire::page(request.limit, PAGE_MAX),
-            ..EventQuery::default()
         };
-        let page = self.0.events(&query, |_| true)?;
+        let page = self.0.events(&query)?;
         let last = page.records.last().filter(|_| page.is_more);
         let continue_token = last.map(|(record, _)| record.name.clone());
         let events = page.records.iter();
@@ -138,7 +146,7 @@ impl ObjectsService {
 
     async fn page(&self, request: v1::ListRequest) -> Result<v1::ListResponse, RequestError> {
         let kind = wire::kind(&request.kind)?;
-        let selector = Selector::of_labels(&request.label_selector)?;
+        let selector = Selector::read(kind, &request.label_selector, &request.field_selector)?;
         let query = ListQuery {
             limit: request.limit as usize,
             continue_token: request.continue_token,
@@ -163,16 +171,38 @@ fn went(removed: &Removed) -> v1::DeleteResponse {
 
 /// What a watch is about.
 fn watched(request: &v1::WatchRequest) -> Result<WatchQuery, RequestError> {
-    let selector = Selector::of_labels(&request.label_selector)?;
+    let (labels, fields) = (&request.label_selector, &request.field_selector);
+    let about = match request.kind.as_str() {
+        wire::EVENT => {
+            let selector = RecordSelector::read(labels, fields)?;
+            About::Records(match request.name.as_str() {
+                "" => selector,
+                name => selector.with("metadata.name", name),
+            })
+        }
+        kind => {
+            let (kinds, selector) = match kind {
+                "" if fields.is_empty() => (Kind::ALL.to_vec(), Selector::of_labels(labels)?),
+                "" => {
+                    let what = "a field selector is of one kind, and the request names none";
+                    return Err(RequestError::Malformed(what.to_owned()));
+                }
+                kind => {
+                    let kind = wire::kind(kind)?;
+                    (vec![kind], Selector::read(kind, labels, fields)?)
+                }
+            };
+            About::Objects(
+                kinds,
+                match request.name.as_str() {
+                    "" => selector,
+                    name => selector.named(name),
+                },
+            )
+        }
+    };
     Ok(WatchQuery {
-        kinds: match request.kind.as_str() {
-            "" => Kind::ALL.to_vec(),
-            kind => vec![wire::kind(kind)?],
-        },
-        selector: match request.name.as_str() {
-            "" => selector,
-            name => selector.named(name),
-        },
+        about,
         from: match request.revision {
             0 => From::Present(0),
             revision => From::After(revision),

@@ -13,6 +13,7 @@
 //! kubernetes/kubernetes or of the library that it is in.
 
 mod body;
+mod delete;
 mod discovery;
 mod events;
 mod failure;
@@ -23,6 +24,7 @@ mod openapi;
 mod query;
 mod reviews;
 mod scale;
+mod shown;
 mod table;
 mod watch;
 
@@ -60,14 +62,13 @@ pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, who: Identifier) -> Router
         .route("/api/v1", get(discovery::core))
         .route("/api/v1/", get(discovery::core))
         .route("/api/v1/events", any(events::everywhere))
-        .route("/api/v1/events/{name}", any(events::single))
         .route(
             "/api/v1/namespaces/{namespace}/events",
             any(events::of_namespace),
         )
         .route(
             "/api/v1/namespaces/{namespace}/events/{name}",
-            any(events::single_of_namespace),
+            any(events::single),
         )
         .route("/apis", get(discovery::groups))
         .route("/apis/", get(discovery::groups))

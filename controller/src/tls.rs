@@ -101,6 +101,14 @@ fn is_short(error: &std::io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|error| short.contains(&error))
 }
 
+/// What was accepted; where the system has too little of something, after a while, so that it is not asked in vain all the time.
+pub(crate) async fn in_time(accepted: std::io::Result<TcpStream>) -> std::io::Result<TcpStream> {
+    if accepted.as_ref().is_err_and(is_short) {
+        tokio::time::sleep(ACCEPT_DELAY).await;
+    }
+    accepted
+}
+
 /// How many handshakes each peer is at.
 #[derive(Clone, Debug, Default)]
 struct Peers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);

@@ -27,8 +27,8 @@ use crate::writer;
 pub(crate) use list::{ListQuery, Listed, PAGE_BYTES_MAX};
 pub(crate) use lists::{EventPage, EventQuery, PAGE_MAX};
 use places::Places;
-pub(crate) use select::Selector;
-pub(crate) use watch::{Event, Events, From, WatchQuery};
+pub(crate) use select::{RecordSelector, Selector};
+pub(crate) use watch::{About, Event, Events, From, WatchQuery};
 
 /// The verbs.
 pub(crate) struct Verbs {
@@ -191,14 +191,16 @@ impl Verbs {
         list::list(&running, query).await
     }
 
-    /// One page of the events that are asked for and `is_wanted`.
-    pub(crate) fn events(
-        &self,
-        query: &EventQuery,
-        is_wanted: impl Fn(&Record) -> bool,
-    ) -> Result<EventPage, RequestError> {
+    /// Waits for a revision; the newest that there is then.
+    pub(crate) async fn reached(&self, revision: u64) -> Result<u64, RequestError> {
         let running = self.shared.running()?;
-        Ok(lists::events(&running.cache.index(), query, is_wanted))
+        list::reached(&running, revision).await
+    }
+
+    /// One page of the events that are asked for.
+    pub(crate) fn events(&self, query: &EventQuery) -> Result<EventPage, RequestError> {
+        let running = self.shared.running()?;
+        Ok(lists::events(&running.cache.index(), query))
     }
 
     /// One event, and the revision of its last write.

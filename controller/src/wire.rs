@@ -101,10 +101,13 @@ pub(crate) fn allocation(allocation: Allocation) -> v1::Allocation {
     }
 }
 
+/// What events are called among the kinds; none of which they are.
+pub(crate) const EVENT: &str = "Event";
+
 /// One event.
 pub(crate) fn record(record: &Record, revision: u64) -> v1::Object {
     v1::Object {
-        kind: "Event".to_owned(),
+        kind: EVENT.to_owned(),
         name: record.name.clone(),
         revision,
         json: record.document(revision).to_string().into_bytes().into(),
@@ -223,8 +226,17 @@ pub(crate) fn applied(result: Result<(Admitted, Option<u64>), Rejection>) -> v1:
 /// One event of a watch.
 pub(crate) fn event(event: Event) -> v1::WatchEvent {
     use v1::watch_event::Type;
-    let (what, kind, entry) = match event {
-        Event::Object(what, kind, entry) => (what, kind, entry),
+    let (what, object) = match event {
+        Event::Object(what, kind, entry) => (what, object(kind, &entry)),
+        Event::Record(what, record, revision, json) => {
+            let object = v1::Object {
+                kind: EVENT.to_owned(),
+                name: record.name.clone(),
+                revision,
+                json,
+            };
+            (what, object)
+        }
         Event::Presented(revision) | Event::Bookmark(revision) => {
             return v1::WatchEvent {
                 r#type: Type::Bookmark.into(),
@@ -242,7 +254,7 @@ pub(crate) fn event(event: Event) -> v1::WatchEvent {
     };
     v1::WatchEvent {
         r#type: what.into(),
-        object: Some(object(kind, &entry)),
+        object: Some(object),
     }
 }
 

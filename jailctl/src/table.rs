@@ -4,7 +4,7 @@
 //! cells; names only where a person looks at them, never in what a script may read.
 
 use cellblock_schemas::Kind;
-use cellblock_schemas::condition::{Condition, ConditionStatus};
+use cellblock_schemas::column::{self, ready};
 use cellblock_schemas::host::Host;
 use cellblock_schemas::image::Image;
 use cellblock_schemas::jail::Jail;
@@ -267,44 +267,7 @@ fn host_cells(host: &Host) -> Vec<Cell> {
     ]
 }
 
-/// The `Ready` condition's status and, unless it is true, its reason.
-fn ready(conditions: &[Condition]) -> (String, String) {
-    let Some(ready) = conditions
-        .iter()
-        .find(|condition| condition.kind == "Ready")
-    else {
-        // A jail that no host has yet, and a host that was never heard of.
-        let before = conditions
-            .iter()
-            .find(|condition| matches!(condition.kind.as_str(), "Scheduled" | "Heard"));
-        return (
-            "Unknown".to_owned(),
-            before
-                .map(|condition| condition.reason.clone())
-                .unwrap_or_default(),
-        );
-    };
-    let reason = if ready.status == ConditionStatus::True {
-        String::new()
-    } else {
-        ready.reason.clone()
-    };
-    (ready.status.as_str().to_owned(), reason)
-}
-
-/// How long ago, in the largest whole unit: `42s`, `7m`, `3h`, `12d`.
-pub(crate) fn age(created: Option<Timestamp>) -> String {
-    let Some(created) = created else {
-        return String::new();
-    };
-    let seconds = Timestamp::now()
-        .as_second()
-        .saturating_sub(created.as_second())
-        .max(0);
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
+/// How long ago that was.
+pub(crate) fn age(since: Option<Timestamp>) -> String {
+    column::age(since, Timestamp::now())
 }

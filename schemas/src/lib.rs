@@ -25,6 +25,7 @@ pub mod selector;
 pub mod view;
 
 pub mod change;
+pub mod column;
 pub mod default;
 pub mod enforcement;
 pub mod json_schema;

@@ -225,8 +225,9 @@ impl Records {
         self.by_name.is_empty()
     }
 
-    pub(crate) fn insert(&mut self, record: Record, revision: u64) {
-        self.remove(&record.name);
+    /// Takes in a record; what was there of its name.
+    pub(crate) fn insert(&mut self, record: Record, revision: u64) -> Option<Arc<Record>> {
+        let before = self.remove(&record.name);
         let place = (record.last, record.name.clone());
         let of_object = self.by_object.entry(record.about.uid.clone()).or_default();
         of_object.insert(place.clone());
@@ -235,12 +236,12 @@ impl Records {
         self.by_weight.insert(weight);
         let name = record.name.clone();
         self.by_name.insert(name, (Arc::new(record), revision));
+        before
     }
 
-    pub(crate) fn remove(&mut self, name: &str) {
-        let Some((record, _)) = self.by_name.remove(name) else {
-            return;
-        };
+    /// Takes a record out.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Arc<Record>> {
+        let (record, _) = self.by_name.remove(name)?;
         let place = (record.last, record.name.clone());
         self.by_time.remove(&place);
         let weight = (record.severity, record.last, record.name.clone());
@@ -251,6 +252,7 @@ impl Records {
                 self.by_object.remove(&record.about.uid);
             }
         }
+        Some(record)
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {

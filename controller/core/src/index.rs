@@ -20,7 +20,7 @@ use cellblock_schemas::{API_VERSION, ClusterUid, Host, Image, Jail, JailSet, Kin
 
 pub use apply::Event;
 pub use claims::Claims;
-pub use entry::{Applied, Entry, ObjectEvent, Session, What};
+pub use entry::{Applied, Entry, ObjectEvent, RecordEvent, Session, What};
 pub(crate) use settled::public_addresses;
 pub use settled::{root_of, wanted_ports};
 

@@ -1,30 +1,31 @@
 //! Events as Kubernetes' core group has them, to be read only: `kubectl describe` looks for those of an object there
 //! (kubernetes/kubectl, `pkg/describe/describe.go`, `searchEvents`), by fields and in no namespace.
 
-use std::collections::BTreeMap;
-
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
-use cellblock_controller_core::events::{NAMESPACE, Record};
-use cellblock_schemas::Uid;
-use cellblock_schemas::selector::LabelSelector;
+use axum::http::request::Parts;
+use axum::http::{Method, Response, StatusCode};
+use cellblock_controller_core::events::NAMESPACE;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::Front;
 use super::failure::{Failure, Served};
-use super::media::{self, As, Form};
+use super::media::{self, Form};
 use super::query::Query;
-use super::table::{self, Include};
-use crate::verbs::EventQuery;
+use super::shown::{Sort, shown};
+use super::table::{self, Column};
+use super::{Front, watch};
+use crate::cache::Expired;
+use crate::identity::Caller;
+use crate::status::RequestError;
+use crate::verbs::{About, EventQuery, RecordSelector, WatchQuery};
 
 /// What can be done to events.
-pub(super) const VERBS: [&str; 2] = ["get", "list"];
+pub(super) const VERBS: [&str; 3] = ["get", "list", "watch"];
 
 /// The columns of kube-apiserver (kubernetes/kubernetes, `pkg/printers/internalversion/printers.go`), those that are shown only where
 /// there is room marked.
-const COLUMNS: [(&str, bool); 9] = [
+pub(super) const COLUMNS: [Column; 9] = [
     ("Last Seen", false),
     ("Type", false),
     ("Reason", false),
@@ -40,7 +41,7 @@ type Answer = Result<Response<Body>, Response<Body>>;
 
 /// `/api/v1/events`.
 pub(super) async fn everywhere(State(front): State<Front>, request: Request) -> Answer {
-    Ok(list(&front, &request, true)?)
+    collection(&front, &request.into_parts().0, None).await
 }
 
 /// `/api/v1/namespaces/NAMESPACE/events`.
@@ -49,93 +50,111 @@ pub(super) async fn of_namespace(
     Path(namespace): Path<String>,
     request: Request,
 ) -> Answer {
-    Ok(list(&front, &request, namespace == NAMESPACE)?)
-}
-
-/// `/api/v1/events/NAME`.
-pub(super) async fn single(
-    State(front): State<Front>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Answer {
-    Ok(get(&front, &request, &name)?)
+    collection(&front, &request.into_parts().0, Some(&namespace)).await
 }
 
 /// `/api/v1/namespaces/NAMESPACE/events/NAME`.
-pub(super) async fn single_of_namespace(
+pub(super) async fn single(
     State(front): State<Front>,
     Path((namespace, name)): Path<(String, String)>,
     request: Request,
 ) -> Answer {
-    if namespace != NAMESPACE {
-        return Err(missing(&name).into());
+    let (request, _) = request.into_parts();
+    read_only(&request.method)?;
+    let form = Form::wanted(&request.headers)?;
+    let query = Query::read(&request.uri)?;
+    if query.is_watch() {
+        let selector = query.records(Some(&namespace))?;
+        let selector = selector.with("metadata.name", &name);
+        return watched(&front, &request, form, &query, selector).await;
     }
-    Ok(get(&front, &request, &name)?)
-}
-
-fn missing(name: &str) -> Failure {
-    Failure::not_found("events", name)
-}
-
-fn get(front: &Front, request: &Request, name: &str) -> Result<Response<Body>, Failure> {
-    read_only(request.method())?;
-    let form = Form::wanted(request.headers())?;
-    let query = Query::read(request.uri())?;
-    let found = front.verbs.event(name).map_err(Failure::from)?;
-    let (record, revision) = found.ok_or_else(|| missing(name))?;
-    let document = record.document(revision);
-    let shown = shown(&form, &query, &json!({}), vec![document], false);
+    let found = front.verbs.event(&name).map_err(Failure::from)?;
+    let found = found.filter(|_| namespace == NAMESPACE);
+    let (record, revision) = found.ok_or_else(|| Failure::not_found("events", &name))?;
+    let documents = vec![record.document(revision)];
+    let shown = shown(&form, Sort::Event, &query, revision, "", documents, false);
     Ok(media::answer(StatusCode::OK, form.text, &shown))
 }
 
-fn list(front: &Front, request: &Request, is_here: bool) -> Result<Response<Body>, Failure> {
-    read_only(request.method())?;
-    let (form, query) = asked(request.headers(), request.uri())?;
-    let labels: LabelSelector = query.text("labelSelector").parse().map_err(|error| {
-        Failure::bad_request(format!("the label selector cannot be read: {error}"))
-    })?;
-    // Events have no labels.
-    let is_here = is_here && labels.matches(&BTreeMap::new());
-    let selected = selected(query.text("fieldSelector"))?;
-    let is_wanted = |record: &Record| {
-        let fits = |one: &Term<'_>| (record.field(one.field) == one.value) == one.is;
-        is_here && selected.iter().all(fits)
-    };
-    let of = |one: &&Term<'_>| one.is && one.field == "involvedObject.uid";
-    let uid = selected.iter().find(of).map_or("", |one| one.value);
-    let limit: usize = match query.text("limit") {
-        "" => 0,
-        text => text
-            .parse()
-            .map_err(|_| Failure::bad_request(format!("limit is a number, not `{text}`")))?,
-    };
-    let wanted = EventQuery {
-        uid: Uid(uid.to_owned()),
-        after: query.text("continue").to_owned(),
-        limit: if limit == 0 { usize::MAX } else { limit },
-        ..EventQuery::default()
-    };
-    let page = front.verbs.events(&wanted, is_wanted);
-    let page = page.map_err(Failure::from)?;
-    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
-    if page.is_more
-        && let Some((last, _)) = page.records.last()
-    {
-        metadata["continue"] = last.name.as_str().into();
+async fn collection(front: &Front, request: &Parts, namespace: Option<&str>) -> Answer {
+    read_only(&request.method)?;
+    let form = Form::wanted(&request.headers)?;
+    let query = Query::read(&request.uri)?;
+    let selector = query.records(namespace)?;
+    if query.is_watch() {
+        return watched(front, request, form, &query, selector).await;
     }
+    Ok(list(front, &form, &query, selector).await?)
+}
+
+/// A page. Each is as of the moment that it was asked for, and says the revision of the first: who watches from there is told what has
+/// changed since.
+async fn list(
+    front: &Front,
+    form: &Form,
+    query: &Query,
+    selector: RecordSelector,
+) -> Result<Response<Body>, Failure> {
+    let wanted = query.wanted()?;
+    let least = wanted.exactly.unwrap_or(wanted.not_older_than);
+    let newest = front.verbs.reached(least).await;
+    let newest = newest.map_err(Failure::of_list)?;
+    if wanted.exactly.is_some_and(|exactly| exactly != newest) {
+        return Err(RequestError::Expired(Expired {
+            asked: least,
+            oldest: newest,
+        })
+        .into());
+    }
+    let (first, after) = match wanted.continue_token.split_once(':') {
+        None if wanted.continue_token.is_empty() => (None, ""),
+        Some((first, after)) if first.parse::<u64>().is_ok() => (first.parse().ok(), after),
+        Some(_) | None => {
+            return Err(Failure::bad_request("the continue token cannot be used"));
+        }
+    };
+    let page = front.verbs.events(&EventQuery {
+        selector,
+        after: after.to_owned(),
+        limit: match wanted.limit {
+            0 => usize::MAX,
+            limit => limit,
+        },
+    })?;
+    let revision: u64 = first.unwrap_or(page.revision);
+    let last = page.records.last().filter(|_| page.is_more);
+    let next = last.map(|(last, _)| format!("{revision}:{}", last.name));
     let documents = page.records.iter();
     let documents = documents.map(|(record, revision)| record.document(*revision));
-    let shown = shown(&form, &query, &metadata, documents.collect(), true);
+    let shown = shown(
+        form,
+        Sort::Event,
+        query,
+        revision,
+        &next.unwrap_or_default(),
+        documents.collect(),
+        true,
+    );
     Ok(media::answer(StatusCode::OK, form.text, &shown))
 }
 
-fn asked(headers: &HeaderMap, uri: &Uri) -> Result<(Form, Query), Failure> {
-    let query = Query::read(uri)?;
-    // Who wants to see events as they come lists them again: they are told late, and some never.
-    if query.is_watch() {
-        return Err(Failure::only(Served::Read));
-    }
-    Ok((Form::wanted(headers)?, query))
+async fn watched(
+    front: &Front,
+    request: &Parts,
+    form: Form,
+    query: &Query,
+    selector: RecordSelector,
+) -> Answer {
+    let caller = request.extensions.get::<Caller>();
+    let caller =
+        caller.ok_or_else(|| Failure::forbidden("the guard let somebody in unnamed"))?;
+    let wanted = WatchQuery {
+        about: About::Records(selector),
+        from: query.from()?,
+    };
+    let stream = watch::Stream::of(Sort::Event, form, query, front.verbs.shared.watch_patience)?;
+    let events = front.verbs.watch(caller, wanted).await;
+    Ok(stream.answer(events.map_err(Failure::from)?))
 }
 
 fn read_only(method: &Method) -> Result<(), Failure> {
@@ -145,114 +164,7 @@ fn read_only(method: &Method) -> Result<(), Failure> {
     Err(Failure::only(Served::Read))
 }
 
-/// The fields that can be selected by (kubernetes/kubernetes, `pkg/apis/core/v1/conversion.go`,
-/// `AddFieldLabelConversionsForEvent`).
-const FIELDS: [&str; 13] = [
-    "metadata.name",
-    "metadata.namespace",
-    "involvedObject.kind",
-    "involvedObject.namespace",
-    "involvedObject.name",
-    "involvedObject.uid",
-    "involvedObject.apiVersion",
-    "involvedObject.resourceVersion",
-    "involvedObject.fieldPath",
-    "reason",
-    "reportingComponent",
-    "source",
-    "type",
-];
-
-/// What one field must be, or must not be.
-struct Term<'a> {
-    field: &'a str,
-    is: bool,
-    value: &'a str,
-}
-
-fn selected(text: &str) -> Result<Vec<Term<'_>>, Failure> {
-    let mut terms = Vec::new();
-    for term in text.split(',').filter(|term| !term.is_empty()) {
-        let (field, is, value) = if let Some((field, value)) = term.split_once("!=") {
-            (field, false, value)
-        } else if let Some((field, value)) = term.split_once('=') {
-            (field, true, value.strip_prefix('=').unwrap_or(value))
-        } else {
-            let message =
-                format!("the field selector cannot be read: `{term}` is no `field=value`");
-            return Err(Failure::bad_request(message));
-        };
-        if !FIELDS.contains(&field) {
-            let message = format!(
-                "field label not supported: {field}; events are selected by {}",
-                FIELDS.join(", ")
-            );
-            return Err(Failure::bad_request(message));
-        }
-        terms.push(Term { field, is, value });
-    }
-    Ok(terms)
-}
-
-fn shown(
-    form: &Form,
-    query: &Query,
-    metadata: &Value,
-    mut documents: Vec<Value>,
-    is_list: bool,
-) -> Value {
-    let (kind, version) = match &form.shape {
-        As::Table(version) => {
-            let include = Include::read(query.text("includeObject"));
-            return as_table(version, metadata, &documents, include);
-        }
-        As::Metadata(version) => {
-            for document in &mut documents {
-                *document = table::metadata_of(document, version);
-            }
-            (
-                "PartialObjectMetadataList",
-                format!("meta.k8s.io/{version}"),
-            )
-        }
-        As::Objects | As::Discovery(_) => ("EventList", "v1".to_owned()),
-    };
-    if is_list {
-        json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": documents})
-    } else {
-        documents.pop().unwrap_or(Value::Null)
-    }
-}
-
-fn as_table(version: &str, metadata: &Value, documents: &[Value], include: Include) -> Value {
-    let columns = COLUMNS.map(|(name, wide)| {
-        json!({
-            "name": name,
-            "type": "string",
-            "format": if name == "Name" { "name" } else { "" },
-            "description": "",
-            "priority": i32::from(wide),
-        })
-    });
-    let rows = documents.iter().map(|document| {
-        let mut row = json!({"cells": cells(document)});
-        match include {
-            Include::Nothing => {}
-            Include::Metadata => row["object"] = table::metadata_of(document, version),
-            Include::Everything => row["object"] = document.clone(),
-        }
-        row
-    });
-    json!({
-        "kind": "Table",
-        "apiVersion": format!("meta.k8s.io/{version}"),
-        "metadata": metadata,
-        "columnDefinitions": columns,
-        "rows": rows.collect::<Vec<_>>(),
-    })
-}
-
-fn cells(document: &Value) -> [String; 9] {
+pub(super) fn cells(document: &Value) -> [String; 9] {
     let text = |pointer: &str| {
         let found = document.pointer(pointer).and_then(Value::as_str);
         found.unwrap_or_default().to_owned()

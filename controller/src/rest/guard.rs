@@ -12,6 +12,7 @@ use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
 use super::failure::Failure;
 use crate::authorise::{Action, authorise};
+use crate::connection::{self, Known};
 use crate::identity::Identifier;
 use crate::telemetry;
 
@@ -39,12 +40,14 @@ pub(super) async fn guard(who: Identifier, mut request: Request, next: Next) -> 
     {
         return Failure::bad_request("the path is no UTF-8").into();
     }
+    Known::tell(request.extensions());
     request.extensions_mut().insert(caller);
     telemetry::served(method(&request), next.run(request)).await
 }
 
 /// Refuses what a web browser seems to have sent, whatever it is for.
-pub(super) async fn no_pages(secured: bool, request: Request, next: Next) -> Response {
+pub(super) async fn no_pages(secured: bool, mut request: Request, next: Next) -> Response {
+    connection::unpack(request.extensions_mut());
     match browser(secured, request.uri(), request.headers()) {
         None => next.run(request).await,
         Some(why) => refused(&request, why),

@@ -6,24 +6,20 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use cellblock_controller_core::admit::{
-    Outcome, Patch, Propagation, Reason, Request as Wanted, Through, Validation,
+    Outcome, Patch, Request as Wanted, Through,
 };
 use cellblock_controller_core::rules::Together;
-use cellblock_schemas::{API_VERSION, Kind, Uid};
-use serde::Deserialize;
+use cellblock_schemas::{API_VERSION, Kind};
 use serde_json::{Value, json};
 
 use super::body::{self, Media};
-use super::failure::{self, Failure, Served};
+use super::failure::{Failure, Served};
 use super::media::{self, As, Form, Text};
 use super::query::{Query, Write};
-use super::{Front, scale, table, watch};
+use super::shown::{Sort, shown};
+use super::{Front, delete, scale, watch};
 use crate::identity::Caller;
-use crate::status::RequestError;
-use crate::verbs::{Done, ListQuery, PAGE_BYTES_MAX, Removal};
-
-/// Objects of one page of a deletion of many.
-const REMOVE_AT_ONCE: usize = 500;
+use crate::verbs::{About, Done, WatchQuery};
 
 type Answer = Result<Response<Body>, Response<Body>>;
 
@@ -32,7 +28,7 @@ pub(super) struct Asked {
     pub(super) front: Front,
     pub(super) kind: Kind,
     method: Method,
-    uri: Uri,
+    pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     caller: Caller,
     pub(super) body: Body,
@@ -69,7 +65,7 @@ pub(super) async fn collection(
         Method::GET if query.is_watch() => watched(asked, &query, None).await,
         Method::GET => list(asked, &query).await,
         Method::POST => create(asked, &query).await,
-        Method::DELETE => delete_collection(asked, &query).await,
+        Method::DELETE => delete::collection(asked, &query).await,
         _ => Err(Failure::only(Served::Collection).into()),
     }
 }
@@ -88,7 +84,7 @@ pub(super) async fn single(
         Method::GET => get(asked, &name).await,
         Method::PUT => update(asked, &query, &name, Through::Object).await,
         Method::PATCH => patch(asked, &query, &name, Through::Object).await,
-        Method::DELETE => delete(asked, &query, name).await,
+        Method::DELETE => delete::single(asked, &query, name).await,
         _ => Err(Failure::only(Served::Single).into()),
     }
 }
@@ -138,7 +134,7 @@ async fn get(asked: Asked, name: &str) -> Answer {
     let document = entry.document();
     let shown = shown(
         &form,
-        asked.kind,
+        Sort::Object(asked.kind),
         &query,
         entry.revision,
         "",
@@ -159,7 +155,7 @@ async fn list(asked: Asked, query: &Query) -> Answer {
         .collect();
     let shown = shown(
         &form,
-        asked.kind,
+        Sort::Object(asked.kind),
         query,
         listed.revision,
         &listed.continue_token,
@@ -171,12 +167,16 @@ async fn list(asked: Asked, query: &Query) -> Answer {
 
 async fn watched(asked: Asked, query: &Query, name: Option<&str>) -> Answer {
     let form = Form::wanted(&asked.headers)?;
-    let mut wanted = query.watch(asked.kind)?;
+    let mut selector = query.selector(asked.kind)?;
     if let Some(name) = name {
-        wanted.selector = wanted.selector.named(name);
+        selector = selector.named(name);
     }
+    let wanted = WatchQuery {
+        about: About::Objects(vec![asked.kind], selector),
+        from: query.from()?,
+    };
     let patience = asked.front.verbs.shared.watch_patience;
-    let stream = watch::Stream::of(asked.kind, form, query, patience)?;
+    let stream = watch::Stream::of(Sort::Object(asked.kind), form, query, patience)?;
     let events = asked.front.verbs.watch(&asked.caller, wanted).await;
     Ok(stream.answer(events.map_err(Failure::from)?))
 }
@@ -263,205 +263,6 @@ async fn patch(asked: Asked, query: &Query, name: &str, through: Through) -> Ans
     writes(asked, &write, wanted, warnings).await
 }
 
-/// What a removal is told by its body, as Kubernetes' `DeleteOptions` have it. What is not understood is refused, for it may be what
-/// keeps something from being removed.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Said {
-    #[serde(rename = "apiVersion")]
-    _api_version: Option<String>,
-    #[serde(rename = "kind")]
-    _kind: Option<String>,
-    /// Jails stop by their own rules, however long the client would wait.
-    #[serde(rename = "gracePeriodSeconds")]
-    _grace_period_seconds: Option<i64>,
-    orphan_dependents: Option<bool>,
-    propagation_policy: Option<String>,
-    preconditions: Option<Preconditions>,
-    dry_run: Option<Vec<String>>,
-}
-
-/// What must be true of an object for it to be removed.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Preconditions {
-    uid: Option<String>,
-    resource_version: Option<String>,
-}
-
-/// What a removal may be told, by the body or behind the question mark; the body counts (`endpoints/handlers/delete.go`).
-struct DeleteOptions {
-    uid: Option<Uid>,
-    revision: Option<u64>,
-    propagation: Option<Propagation>,
-    dry_run: bool,
-}
-
-impl DeleteOptions {
-    async fn read(asked_headers: &HeaderMap, body: Body, query: &Query) -> Result<Self, Failure> {
-        let bytes = body::bytes(body).await?;
-        if bytes.is_empty() {
-            return Self::of(Said::default(), query);
-        }
-        let media = Media::document(asked_headers)?;
-        let (document, _) = body::document(media, &bytes, Validation::Strict)?;
-        let is_plain = document.is_object()
-            && document
-                .get("preconditions")
-                .is_none_or(|said| said.is_object() || said.is_null());
-        if !is_plain {
-            let message = "the body of a removal is DeleteOptions, an object";
-            return Err(Failure::bad_request(message));
-        }
-        let said = serde_json::from_value(document).map_err(|error| {
-            Failure::bad_request(format!("the DeleteOptions cannot be read: {error}"))
-        })?;
-        Self::of(said, query)
-    }
-
-    fn of(said: Said, query: &Query) -> Result<Self, Failure> {
-        let invalid = |field: &str, message: String| {
-            Err(Failure::invalid_option("DeleteOptions", field, message))
-        };
-        let policy = said
-            .propagation_policy
-            .unwrap_or_else(|| query.text("propagationPolicy").to_owned());
-        // As apimachinery's `pkg/apis/meta/v1/validation/validation.go` (`ValidateDeleteOptions`) has it.
-        let propagation = match (policy.as_str(), said.orphan_dependents) {
-            ("", None) => None,
-            ("", Some(true)) => Some(Propagation::Orphan),
-            ("", Some(false)) => Some(Propagation::Background),
-            (policy, None) => match Propagation::from_name(policy) {
-                Some(policy) => Some(policy),
-                None => {
-                    let known = Propagation::ALL.map(|policy| format!("{:?}", policy.as_str()));
-                    let known = known.join(", ");
-                    let message =
-                        format!("Unsupported value: {policy:?}: supported values: {known}");
-                    return invalid("propagationPolicy", message);
-                }
-            },
-            (policy, Some(_)) => {
-                let message = format!(
-                    "Invalid value: {policy:?}: orphanDependents and deletionPropagation cannot be both set"
-                );
-                return invalid("propagationPolicy", message);
-            }
-        };
-        // Whichever says so: nothing is removed that was only to be tried.
-        let mut dry = said.dry_run.unwrap_or_default();
-        if !query.text("dryRun").is_empty() {
-            dry.push(query.text("dryRun").to_owned());
-        }
-        if let Some(other) = dry.iter().find(|one| *one != "All") {
-            let message = format!("Unsupported value: {other:?}: supported values: \"All\"");
-            return invalid("dryRun", message);
-        }
-        let preconditions = said.preconditions.unwrap_or_default();
-        let revision = match preconditions.resource_version.as_deref() {
-            None | Some("") => None,
-            // What is no number of this store is no revision that the object could have.
-            Some(version) => Some(version.parse().unwrap_or(u64::MAX)),
-        };
-        Ok(Self {
-            uid: preconditions.uid.map(Uid),
-            revision,
-            propagation,
-            dry_run: !dry.is_empty(),
-        })
-    }
-
-    /// Whether one of many objects needs no removal any more: somebody else was first, and perhaps created another of its name.
-    fn is_over(&self, error: &RequestError) -> bool {
-        let RequestError::Rejected(rejection) = error else {
-            return false;
-        };
-        match rejection.reason {
-            Reason::NotFound => true,
-            Reason::Conflict => self.uid.is_none() && self.revision.is_none(),
-            Reason::Invalid
-            | Reason::AlreadyExists
-            | Reason::TooLarge
-            | Reason::BadRequest
-            | Reason::TooManyRequests => false,
-        }
-    }
-}
-
-async fn delete(asked: Asked, query: &Query, name: String) -> Answer {
-    let form = Form::wanted(&asked.headers)?;
-    let options = DeleteOptions::read(&asked.headers, asked.body, query).await?;
-    let removal = Removal {
-        kind: asked.kind,
-        name,
-        uid: options.uid,
-        revision: options.revision,
-        propagation: options.propagation,
-        dry_run: options.dry_run,
-    };
-    let removed = asked
-        .front
-        .verbs
-        .delete(removal)
-        .await
-        .map_err(Failure::from)?;
-    if removed.gone {
-        let admitted = &removed.admitted;
-        let uid = admitted
-            .document
-            .pointer("/metadata/uid")
-            .and_then(Value::as_str);
-        let success = failure::success(asked.kind, &admitted.name, uid.unwrap_or_default());
-        return Ok(media::answer(StatusCode::OK, form.text, &success));
-    }
-    let done = (removed.admitted, removed.written);
-    Ok(written(&form, query, &done, Vec::new()))
-}
-
-async fn delete_collection(asked: Asked, query: &Query) -> Answer {
-    let form = Form::wanted(&asked.headers)?;
-    let kind = asked.kind;
-    let options = DeleteOptions::read(&asked.headers, asked.body, query).await?;
-    let wanted = query.list(kind)?;
-    let mut documents = Vec::new();
-    let mut page = ListQuery {
-        limit: REMOVE_AT_ONCE,
-        bytes_max: PAGE_BYTES_MAX,
-        ..wanted
-    };
-    loop {
-        let listed = asked
-            .front
-            .verbs
-            .list(page.clone())
-            .await
-            .map_err(Failure::of_list)?;
-        for entry in &listed.entries {
-            let removal = Removal {
-                kind,
-                name: entry.name().to_owned(),
-                uid: options
-                    .uid
-                    .clone()
-                    .or_else(|| Some(entry.object.metadata().uid.clone())),
-                revision: options.revision,
-                propagation: options.propagation,
-                dry_run: options.dry_run,
-            };
-            match asked.front.verbs.delete(removal).await {
-                Ok(_) => documents.push(entry.document()),
-                Err(error) if options.is_over(&error) => {}
-                Err(error) => return Err(Failure::from(error).into()),
-            }
-        }
-        if listed.continue_token.is_empty() {
-            let shown = shown(&form, kind, query, listed.revision, "", documents, true);
-            return Ok(media::answer(StatusCode::OK, form.text, &shown));
-        }
-        page.continue_token = listed.continue_token;
-    }
-}
-
 /// What a document says of itself must be what it was sent to; what it does not say is filled in.
 fn fits(kind: Kind, document: &mut Value, name: Option<&str>) -> Result<(), Failure> {
     let Some(members) = document.as_object_mut() else {
@@ -514,7 +315,7 @@ async fn writes(
 }
 
 /// The answer to a write.
-fn written(
+pub(super) fn written(
     form: &Form,
     query: &Query,
     (admitted, written): &Done,
@@ -532,7 +333,7 @@ fn written(
         let document = serde_json::from_slice(&json).unwrap_or(Value::Null);
         let shown = shown(
             form,
-            admitted.kind,
+            Sort::Object(admitted.kind),
             query,
             revision,
             "",
@@ -545,43 +346,3 @@ fn written(
     media::warn(&mut response, warnings.into_iter().chain(own));
     response
 }
-
-/// Documents in the shape that is asked for: one, or a list.
-fn shown(
-    form: &Form,
-    kind: Kind,
-    query: &Query,
-    revision: u64,
-    continue_token: &str,
-    mut documents: Vec<Value>,
-    is_list: bool,
-) -> Value {
-    let mut metadata = json!({"resourceVersion": revision.to_string()});
-    if !continue_token.is_empty() {
-        metadata["continue"] = continue_token.into();
-    }
-    let (list, version) = match &form.shape {
-        As::Table(version) => {
-            let include = table::Include::read(query.text("includeObject"));
-            return table::table(kind, version, &metadata, &documents, include, true);
-        }
-        As::Metadata(version) => {
-            for document in &mut documents {
-                *document = table::metadata_of(document, version);
-            }
-            (
-                "PartialObjectMetadataList".to_owned(),
-                format!("meta.k8s.io/{version}"),
-            )
-        }
-        As::Objects | As::Discovery(_) => (format!("{kind}List"), API_VERSION.to_owned()),
-    };
-    if is_list {
-        json!({"kind": list, "apiVersion": version, "metadata": metadata, "items": documents})
-    } else {
-        documents.pop().unwrap_or(Value::Null)
-    }
-}
-
-#[cfg(test)]
-mod tests;

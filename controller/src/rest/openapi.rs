@@ -28,6 +28,21 @@ const PATCHES: [&str; 3] = [
     "application/apply-patch+yaml",
 ];
 
+/// The document of the group without a name, of which there are events here.
+const CORE: &str = "api/v1";
+
+/// What their schema is called in Kubernetes' own documents.
+const EVENT: &str = "io.k8s.api.core.v1.Event";
+
+/// The options of lists.
+const LIST: [&str; 5] = [
+    "labelSelector",
+    "fieldSelector",
+    "limit",
+    "continue",
+    "watch",
+];
+
 type Answer = Result<Response<Body>, Response<Body>>;
 
 /// The two editions of OpenAPI that are served; what is said in them is the same.
@@ -49,21 +64,29 @@ impl Edition {
 
 /// `GET /openapi/v3`: which documents there are.
 pub(super) async fn index() -> Response<Body> {
-    let path = document_path();
-    let url = format!("/openapi/v3/{path}");
-    media::json(&json!({"paths": {path: {"serverRelativeURL": url}}}))
+    let paths = [CORE.to_owned(), document_path()];
+    let paths = paths.map(|path| {
+        let url = format!("/openapi/v3/{path}");
+        (path, json!({"serverRelativeURL": url}))
+    });
+    let paths: Map<String, Value> = paths.into_iter().collect();
+    media::json(&json!({"paths": paths}))
 }
 
-/// `GET /openapi/v3/apis/GROUP/VERSION`.
+/// `GET /openapi/v3/api/v1` and `/openapi/v3/apis/GROUP/VERSION`.
 pub(super) async fn document(Path(path): Path<String>) -> Answer {
-    if path != document_path() {
+    let (paths, schemas) = if path == document_path() {
+        (paths(Edition::V3), schemas(Edition::V3))
+    } else if path == CORE {
+        (paths_of_events(Edition::V3), schema_of_events())
+    } else {
         return Err(Failure::no_such_path().into());
-    }
+    };
     Ok(media::json(&json!({
         "openapi": "3.0.0",
         "info": info(),
-        "paths": paths(Edition::V3),
-        "components": {"schemas": schemas(Edition::V3)},
+        "paths": paths,
+        "components": {"schemas": schemas},
     })))
 }
 
@@ -107,11 +130,15 @@ impl Version2 {
 }
 
 fn swagger() -> Value {
+    let mut paths = paths(Edition::V2);
+    paths.extend(paths_of_events(Edition::V2));
+    let mut schemas = schemas(Edition::V2);
+    schemas.extend(schema_of_events());
     json!({
         "swagger": "2.0",
         "info": info(),
-        "paths": paths(Edition::V2),
-        "definitions": schemas(Edition::V2),
+        "paths": paths,
+        "definitions": schemas,
     })
 }
 
@@ -198,15 +225,14 @@ fn rewrite(kind: Kind, edition: Edition, schema: &mut Value) {
 fn paths(edition: Edition) -> Map<String, Value> {
     let mut paths = Map::new();
     for kind in Kind::ALL {
-        let operation = |action: &str, options: &[&str]| operation(edition, kind, action, options);
+        let named = Named {
+            schema: &name_of(kind, kind.as_str()),
+            kind: kind.as_str(),
+            group: failure::group(),
+            version: version_of_kinds(),
+        };
+        let operation = |action: &str, options: &[&str]| operation(edition, &named, action, options);
         const WRITE: [&str; 3] = ["dryRun", "fieldManager", "fieldValidation"];
-        const LIST: [&str; 5] = [
-            "labelSelector",
-            "fieldSelector",
-            "limit",
-            "continue",
-            "watch",
-        ];
         let collection = format!("/{}/{}", document_path(), kind.plural());
         paths.insert(
             format!("{collection}/{{name}}"),
@@ -229,8 +255,43 @@ fn paths(edition: Edition) -> Map<String, Value> {
     paths
 }
 
-fn operation(edition: Edition, kind: Kind, action: &str, options: &[&str]) -> Value {
-    let schema = json!({"$ref": edition.reference(&name_of(kind, kind.as_str()))});
+/// The one schema that is not made of a kind: nobody writes an event.
+fn schema_of_events() -> Map<String, Value> {
+    let schema: Value =
+        serde_json::from_str(include_str!("openapi/event.json")).expect("it is in the repository");
+    [(EVENT.to_owned(), schema)].into_iter().collect()
+}
+
+/// Where they are read.
+fn paths_of_events(edition: Edition) -> Map<String, Value> {
+    let named = Named {
+        schema: EVENT,
+        kind: "Event",
+        group: "",
+        version: "v1",
+    };
+    let below = format!("/{CORE}/namespaces/{{namespace}}/events");
+    let paths = [
+        (format!("/{CORE}/events"), "list", &LIST[..]),
+        (below.clone(), "list", &LIST[..]),
+        (format!("{below}/{{name}}"), "get", &[]),
+    ];
+    let paths = paths.map(|(path, action, options)| {
+        (path, json!({"get": operation(edition, &named, action, options)}))
+    });
+    paths.into_iter().collect()
+}
+
+/// What a path is about.
+struct Named<'a> {
+    schema: &'a str,
+    kind: &'a str,
+    group: &'a str,
+    version: &'a str,
+}
+
+fn operation(edition: Edition, named: &Named<'_>, action: &str, options: &[&str]) -> Value {
+    let schema = json!({"$ref": edition.reference(named.schema)});
     let options = options.iter();
     let (parameters, answer): (Vec<Value>, Value) = match edition {
         Edition::V2 => (
@@ -251,9 +312,9 @@ fn operation(edition: Edition, kind: Kind, action: &str, options: &[&str]) -> Va
         "responses": {"200": answer},
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": {
-            "group": failure::group(),
-            "version": version_of_kinds(),
-            "kind": kind.as_str(),
+            "group": named.group,
+            "version": named.version,
+            "kind": named.kind,
         },
     });
     if action == "patch" {

@@ -12,7 +12,7 @@ use cellblock_schemas::Kind;
 use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;
-use crate::verbs::{From, ListQuery, Selector, WatchQuery};
+use crate::verbs::{From, ListQuery, RecordSelector, Selector};
 
 /// Who writes when neither an option nor the program's name says.
 const MANAGER: &str = "unknown";
@@ -23,6 +23,17 @@ const MANAGER_CHARS_MAX: usize = 128;
 /// The options by name; of several of one name the first counts.
 #[derive(Debug, Default)]
 pub(super) struct Query(BTreeMap<String, String>);
+
+/// What a list is asked for, whatever it is of.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// 0: all.
+    pub(super) limit: usize,
+    pub(super) continue_token: String,
+    /// 0: as it is.
+    pub(super) not_older_than: u64,
+    pub(super) exactly: Option<u64>,
+}
 
 /// How a write is to be done.
 #[derive(Debug)]
@@ -73,7 +84,7 @@ impl Query {
         })
     }
 
-    fn selector(&self, kind: Kind) -> Result<Selector, Failure> {
+    pub(super) fn selector(&self, kind: Kind) -> Result<Selector, Failure> {
         let selector = Selector::read(kind, self.text("labelSelector"), self.text("fieldSelector"));
         Ok(selector?)
     }
@@ -82,8 +93,42 @@ impl Query {
         self.flag("watch").unwrap_or(false)
     }
 
+    /// What a list of events is asked for, of all or of one namespace.
+    pub(super) fn records(&self, namespace: Option<&str>) -> Result<RecordSelector, Failure> {
+        let (labels, fields) = (self.text("labelSelector"), self.text("fieldSelector"));
+        let selector = RecordSelector::read(labels, fields)?;
+        Ok(match namespace {
+            None => selector,
+            Some(namespace) => selector.with("metadata.namespace", namespace),
+        })
+    }
+
     /// What a list is asked for.
     pub(super) fn list(&self, kind: Kind) -> Result<ListQuery, Failure> {
+        let Wanted {
+            limit,
+            continue_token,
+            not_older_than,
+            exactly,
+        } = self.wanted()?;
+        let all = ListQuery::all(kind, self.selector(kind)?);
+        Ok(ListQuery {
+            limit,
+            // Who sets no limit expects no page: many programs never look for a continue token.
+            bytes_max: if limit == 0 {
+                usize::MAX
+            } else {
+                all.bytes_max
+            },
+            continue_token,
+            not_older_than,
+            exactly,
+            ..all
+        })
+    }
+
+    /// Of what revision, and from where on.
+    pub(super) fn wanted(&self) -> Result<Wanted, Failure> {
         let revision = self.revision()?;
         let matching = self.text("resourceVersionMatch");
         let token = self.text("continue");
@@ -110,26 +155,17 @@ impl Query {
             let message = "specifying resource version is not allowed when using continue";
             return Err(Failure::bad_request(message));
         }
-        let all = ListQuery::all(kind, self.selector(kind)?);
-        let limit = usize::try_from(self.number("limit")?).unwrap_or(usize::MAX);
-        Ok(ListQuery {
-            limit,
-            // Who sets no limit expects no page: many programs never look for a continue token.
-            bytes_max: if limit == 0 {
-                usize::MAX
-            } else {
-                all.bytes_max
-            },
+        Ok(Wanted {
+            limit: usize::try_from(self.number("limit")?).unwrap_or(usize::MAX),
             continue_token: token.to_owned(),
             not_older_than: if exactly { 0 } else { revision },
             exactly: exactly.then_some(revision),
-            ..all
         })
     }
 
-    /// What a watch is asked for. A revision of 0, or none, means what is there now, and then what happens
+    /// Where a watch begins. A revision of 0, or none, means what is there now, and then what happens
     /// (`apiserver/pkg/storage/cacher/cacher.go`, `Watch`).
-    pub(super) fn watch(&self, kind: Kind) -> Result<WatchQuery, Failure> {
+    pub(super) fn from(&self) -> Result<From, Failure> {
         let revision = self.revision()?;
         let matching = self.text("resourceVersionMatch");
         let initial = self.flag("sendInitialEvents");
@@ -152,16 +188,11 @@ impl Query {
                 return invalid("is forbidden for watch unless sendInitialEvents is provided");
             }
         }
-        let from = match (initial, revision) {
+        Ok(match (initial, revision) {
             (Some(true), revision) => From::Present(revision),
             (None, 0) => From::Present(0),
             (Some(false), 0) => From::Now,
             (Some(false) | None, revision) => From::After(revision),
-        };
-        Ok(WatchQuery {
-            kinds: vec![kind],
-            selector: self.selector(kind)?,
-            from,
         })
     }
 

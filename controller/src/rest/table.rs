@@ -1,10 +1,13 @@
 //! Objects as `Table`s (kubernetes/apimachinery, `pkg/apis/meta/v1/types.go`), which `kubectl get` prints, with the columns of
 //! `jailctl get`; and as their metadata alone.
 
-use cellblock_schemas::condition::Condition;
+use cellblock_schemas::column::{self, ready};
 use cellblock_schemas::{Kind, Object};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+use super::events;
+use super::shown::Sort;
 
 /// What of an object goes along with its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +29,13 @@ impl Include {
 }
 
 /// A column: its name, and whether it is shown only where there is room (`-o wide`).
-type Column = (&'static str, bool);
+pub(super) type Column = (&'static str, bool);
 
-fn columns(kind: Kind) -> &'static [Column] {
+fn columns(sort: Sort) -> &'static [Column] {
+    let kind = match sort {
+        Sort::Object(kind) => kind,
+        Sort::Event => return &events::COLUMNS,
+    };
     match kind {
         Kind::Jail => &[
             ("Name", false),
@@ -82,14 +89,14 @@ fn columns(kind: Kind) -> &'static [Column] {
 
 /// A table; `heading`: with its columns.
 pub(super) fn table(
-    kind: Kind,
+    sort: Sort,
     version: &str,
     metadata: &Value,
     documents: &[Value],
     include: Include,
     heading: bool,
 ) -> Value {
-    let columns = columns(kind).iter().map(|(name, wide)| {
+    let columns = columns(sort).iter().map(|(name, wide)| {
         json!({
             "name": name,
             "type": "string",
@@ -99,7 +106,7 @@ pub(super) fn table(
         })
     });
     let rows = documents.iter().map(|document| {
-        let mut row = json!({"cells": cells(kind, document)});
+        let mut row = json!({"cells": cells(sort, document)});
         match include {
             Include::Nothing => {}
             Include::Metadata => row["object"] = metadata_of(document, version),
@@ -126,7 +133,11 @@ pub(super) fn metadata_of(document: &Value, version: &str) -> Value {
     })
 }
 
-fn cells(kind: Kind, document: &Value) -> Vec<String> {
+fn cells(sort: Sort, document: &Value) -> Vec<String> {
+    let kind = match sort {
+        Sort::Object(kind) => kind,
+        Sort::Event => return events::cells(document).into(),
+    };
     let name = document.pointer("/metadata/name").and_then(Value::as_str);
     let Ok(object) = Object::from_value(kind, document.clone()) else {
         // What a newer controller wrote still has its name.
@@ -237,36 +248,7 @@ fn listed(names: impl Iterator<Item = String>) -> String {
     names.collect::<Vec<_>>().join(",")
 }
 
-/// The `Ready` condition's status and, unless it is true, its reason.
-fn ready(conditions: &[Condition]) -> (String, String) {
-    let found = conditions.iter().find(|one| one.kind == "Ready");
-    match found {
-        Some(ready) if ready.status.as_str() == "True" => ("True".to_owned(), String::new()),
-        Some(ready) => (ready.status.as_str().to_owned(), ready.reason.clone()),
-        None => {
-            let mut before = conditions.iter();
-            let before = before.find(|one| matches!(one.kind.as_str(), "Scheduled" | "Heard"));
-            (
-                "Unknown".to_owned(),
-                before.map(|one| one.reason.clone()).unwrap_or_default(),
-            )
-        }
-    }
-}
-
-/// How long ago, in the largest whole unit, as `jailctl` says it.
-pub(super) fn age(created: Option<Timestamp>) -> String {
-    let Some(created) = created else {
-        return String::new();
-    };
-    let seconds = Timestamp::now()
-        .as_second()
-        .saturating_sub(created.as_second())
-        .max(0);
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
+/// How long ago that was, as `jailctl` says it.
+pub(super) fn age(since: Option<Timestamp>) -> String {
+    column::age(since, Timestamp::now())
 }

@@ -1,13 +1,11 @@
 //! Watches as a stream of JSON lines, one event each.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use bytes::Bytes;
-use cellblock_controller_core::index::{Entry, What};
-use cellblock_schemas::{API_VERSION, Kind};
+use cellblock_controller_core::index::What;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -16,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::failure::Failure;
 use super::media::{self, As, Form, Text};
 use super::query::Query;
+use super::shown::Sort;
 use super::table::{self, Include};
 use crate::patience::{WAITING_MAX, taken};
 use crate::status::RequestError;
@@ -33,7 +32,7 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// How a watch is shown to its client.
 pub(super) struct Stream {
-    kind: Kind,
+    sort: Sort,
     shape: As,
     include: Include,
     bookmarks: bool,
@@ -45,7 +44,7 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn of(
-        kind: Kind,
+        sort: Sort,
         form: Form,
         query: &Query,
         patience: Duration,
@@ -56,7 +55,7 @@ impl Stream {
         let spread = uuid::Uuid::new_v4().as_u64_pair().0 % LASTS_LONGER_SECONDS;
         let lasts = query.timeout()?;
         Ok(Self {
-            kind,
+            sort,
             shape: form.shape,
             include: Include::read(query.text("includeObject")),
             bookmarks: query.flag("allowWatchBookmarks").unwrap_or(false),
@@ -120,12 +119,10 @@ impl Stream {
     fn line(&mut self, event: Event) -> Option<Bytes> {
         match event {
             Event::Object(what, _, entry) => {
-                let what = match what {
-                    What::Added => "ADDED",
-                    What::Modified => "MODIFIED",
-                    What::Deleted => "DELETED",
-                };
-                Some(line(what, &self.object(&entry)))
+                Some(line(type_of(what), &self.object(&entry.json, entry.revision)))
+            }
+            Event::Record(what, _, revision, json) => {
+                Some(line(type_of(what), &self.object(&json, revision)))
             }
             Event::Presented(revision) if self.says_initial_end => Some(line(
                 "BOOKMARK",
@@ -140,17 +137,18 @@ impl Stream {
         }
     }
 
-    fn object(&mut self, entry: &Arc<Entry>) -> Bytes {
+    fn object(&mut self, json: &Bytes, revision: u64) -> Bytes {
+        let document = || serde_json::from_slice(json).unwrap_or(Value::Null);
         let shown = match &self.shape {
-            As::Objects | As::Discovery(_) => return entry.json.clone(),
-            As::Metadata(version) => table::metadata_of(&entry.document(), version),
+            As::Objects | As::Discovery(_) => return json.clone(),
+            As::Metadata(version) => table::metadata_of(&document(), version),
             As::Table(version) => {
                 // The columns are told once, with the first event, as kube-apiserver does (`endpoints/handlers/response.go`).
                 let heading = !std::mem::replace(&mut self.columns_told, true);
-                let metadata = json!({"resourceVersion": entry.revision.to_string()});
-                let documents = [entry.document()];
+                let metadata = json!({"resourceVersion": revision.to_string()});
+                let documents = [document()];
                 table::table(
-                    self.kind,
+                    self.sort,
                     version,
                     &metadata,
                     &documents,
@@ -169,8 +167,8 @@ impl Stream {
             metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
         }
         let object = json!({
-            "kind": self.kind.as_str(),
-            "apiVersion": API_VERSION,
+            "kind": self.sort.kind(),
+            "apiVersion": self.sort.api_version(),
             "metadata": metadata,
         });
         match &self.shape {
@@ -178,11 +176,19 @@ impl Stream {
             As::Metadata(version) => table::metadata_of(&object, version),
             As::Table(version) => {
                 let mut table =
-                    table::table(self.kind, version, &metadata, &[], self.include, false);
+                    table::table(self.sort, version, &metadata, &[], self.include, false);
                 table["metadata"] = metadata;
                 table
             }
         }
+    }
+}
+
+fn type_of(what: What) -> &'static str {
+    match what {
+        What::Added => "ADDED",
+        What::Modified => "MODIFIED",
+        What::Deleted => "DELETED",
     }
 }
 

@@ -95,6 +95,19 @@ impl Page {
     }
 }
 
+/// Waits for a revision, 0 being none in particular; the newest that there is then.
+pub(super) async fn reached(running: &Running, wanted: u64) -> Result<u64, RequestError> {
+    let is_there = wanted == 0 || running.cache.reached(wanted, PATIENCE).await;
+    let newest = running.cache.index().revision();
+    if is_there {
+        return Ok(newest);
+    }
+    Err(RequestError::Future {
+        asked: wanted,
+        newest,
+    })
+}
+
 /// One page.
 pub(super) async fn list(running: &Running, query: ListQuery) -> Result<Listed, RequestError> {
     let ListQuery { kind, selector, .. } = &query;
@@ -108,12 +121,7 @@ pub(super) async fn list(running: &Running, query: ListQuery) -> Result<Listed, 
         },
     };
     let wanted = query.exactly.unwrap_or(query.not_older_than);
-    if wanted != 0 && !running.cache.reached(wanted, PATIENCE).await {
-        return Err(RequestError::Future {
-            asked: wanted,
-            newest: running.cache.index().revision(),
-        });
-    }
+    reached(running, wanted).await?;
     let token = {
         // Judged and read under one lock: what is written in between would be on a page of an older revision.
         let index = running.cache.index();

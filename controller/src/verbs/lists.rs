@@ -7,17 +7,16 @@ use cellblock_controller_core::allocations::{self, Allocation, Query};
 use cellblock_controller_core::events::Record;
 use cellblock_schemas::Uid;
 
+use super::RecordSelector;
+
 /// How many are on a page at most.
 pub(crate) const PAGE_MAX: usize = 1_000;
 
-/// Which events are asked for; empty texts do not matter.
+/// Which events are asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EventQuery {
-    /// Of this object; no other records are looked at.
-    pub(crate) uid: Uid,
-    pub(crate) kind: String,
-    pub(crate) name: String,
-    /// Behind the record of that name.
+    pub(crate) selector: RecordSelector,
+    /// Behind the record of that name; empty: from the first.
     pub(crate) after: String,
     pub(crate) limit: usize,
 }
@@ -29,27 +28,20 @@ pub(crate) struct EventPage {
     pub(crate) revision: u64,
 }
 
-pub(super) fn events(
-    index: &Index,
-    query: &EventQuery,
-    is_wanted: impl Fn(&Record) -> bool,
-) -> EventPage {
+pub(super) fn events(index: &Index, query: &EventQuery) -> EventPage {
     let after = (!query.after.is_empty()).then_some(query.after.as_str());
-    let fits = |wanted: &str, is: &str| wanted.is_empty() || wanted == is;
     let all = index.records();
-    let found: Box<dyn Iterator<Item = (&Arc<Record>, u64)>> = if query.uid.as_str().is_empty() {
-        Box::new(all.list(after))
-    } else {
-        let mut of: Vec<_> = all.of(&query.uid).collect();
-        of.sort_unstable_by_key(|(record, _)| &record.name);
-        of.retain(|(record, _)| after.is_none_or(|after| *record.name > *after));
-        Box::new(of.into_iter())
+    let found: Box<dyn Iterator<Item = (&Arc<Record>, u64)>> = match query.selector.uid() {
+        None => Box::new(all.list(after)),
+        // Of one object no other records are looked at.
+        Some(uid) => {
+            let mut of: Vec<_> = all.of(&Uid(uid.to_owned())).collect();
+            of.sort_unstable_by_key(|(record, _)| &record.name);
+            of.retain(|(record, _)| after.is_none_or(|after| *record.name > *after));
+            Box::new(of.into_iter())
+        }
     };
-    let mut found = found.filter(|(record, _)| {
-        fits(&query.kind, &record.about.kind)
-            && fits(&query.name, &record.about.name)
-            && is_wanted(record)
-    });
+    let mut found = found.filter(|(record, _)| query.selector.matches(record));
     let records = found
         .by_ref()
         .take(query.limit)

@@ -1,5 +1,8 @@
 //! Selectors: which objects a list or a watch is about.
 
+use std::collections::BTreeMap;
+
+use cellblock_controller_core::events::Record;
 use cellblock_controller_core::index::Entry;
 use cellblock_schemas::selector::LabelSelector;
 use cellblock_schemas::{Kind, Object};
@@ -81,9 +84,7 @@ impl Selector {
     /// The selector cannot be read.
     pub(crate) fn of_labels(labels: &str) -> Result<Self, RequestError> {
         Ok(Self {
-            labels: labels.parse().map_err(|error| {
-                RequestError::Malformed(format!("the label selector cannot be read: {error}"))
-            })?,
+            labels: self::labels(labels)?,
             fields: Vec::new(),
         })
     }
@@ -120,13 +121,103 @@ impl Selector {
     }
 }
 
+/// Which events a list or a watch is about. They have no labels.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RecordSelector {
+    labels: LabelSelector,
+    fields: Vec<(String, bool, String)>,
+}
+
+/// The fields that events can be selected by (kubernetes/kubernetes, `pkg/apis/core/v1/conversion.go`,
+/// `AddFieldLabelConversionsForEvent`).
+const OF_EVENTS: [&str; 13] = [
+    "metadata.name",
+    "metadata.namespace",
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+];
+
+impl RecordSelector {
+    /// Both in Kubernetes' syntax.
+    ///
+    /// # Errors
+    /// One cannot be read, or asks for a field that events cannot be selected by.
+    pub(crate) fn read(labels: &str, fields: &str) -> Result<Self, RequestError> {
+        let fields = terms(fields)?;
+        for (field, ..) in &fields {
+            if !OF_EVENTS.contains(&field.as_str()) {
+                return Err(RequestError::Malformed(format!(
+                    "field label not supported: {field}; events are selected by {}",
+                    OF_EVENTS.join(", ")
+                )));
+            }
+        }
+        let labels = self::labels(labels)?;
+        Ok(Self { labels, fields })
+    }
+
+    /// The same, of those only whose field is that.
+    pub(crate) fn with(mut self, field: &str, value: &str) -> Self {
+        self.fields.push((field.to_owned(), true, value.to_owned()));
+        self
+    }
+
+    /// The one object that they are about, if it is known.
+    pub(crate) fn uid(&self) -> Option<&str> {
+        let mut uids = self
+            .fields
+            .iter()
+            .filter(|(field, is, _)| *is && field == "involvedObject.uid");
+        uids.next().map(|(.., uid)| uid.as_str())
+    }
+
+    pub(crate) fn matches(&self, record: &Record) -> bool {
+        self.labels.matches(&BTreeMap::new())
+            && self
+                .fields
+                .iter()
+                .all(|(field, is, value)| (record.field(field) == value) == *is)
+    }
+}
+
+fn labels(text: &str) -> Result<LabelSelector, RequestError> {
+    text.parse().map_err(|error| {
+        RequestError::Malformed(format!("the label selector cannot be read: {error}"))
+    })
+}
+
+fn fields(kind: Kind, text: &str) -> Result<Vec<Requirement>, RequestError> {
+    let terms = terms(text)?.into_iter().map(|(name, is, value)| {
+        let Some(field) = Field::of(&name, kind) else {
+            let known = match kind {
+                Kind::Jail => "metadata.name, spec.host, status.binding.host",
+                Kind::Host | Kind::Network | Kind::Image | Kind::JailSet => "metadata.name",
+            };
+            return Err(RequestError::Malformed(format!(
+                "field label not supported: {name}; a {kind} is selected by {known}, or by its labels"
+            )));
+        };
+        Ok(Requirement { field, is, value })
+    });
+    terms.collect()
+}
+
 /// Reads a field selector as kubernetes/apimachinery's `pkg/fields/selector.go`: requirements by `=`, `==` or `!=`, between
 /// commas; a backslash makes the character behind it a part of the value.
-fn fields(kind: Kind, text: &str) -> Result<Vec<Requirement>, RequestError> {
+fn terms(text: &str) -> Result<Vec<(String, bool, String)>, RequestError> {
     let malformed = |what: String| {
         RequestError::Malformed(format!("the field selector cannot be read: {what}"))
     };
-    let mut requirements = Vec::new();
+    let mut terms = Vec::new();
     for term in split(text) {
         if term.is_empty() {
             continue;
@@ -140,21 +231,12 @@ fn fields(kind: Kind, text: &str) -> Result<Vec<Requirement>, RequestError> {
         } else {
             return Err(malformed(format!("`{term}` is no `field=value`")));
         };
-        let Some(field) = Field::of(name, kind) else {
-            let known = match kind {
-                Kind::Jail => "metadata.name, spec.host, status.binding.host",
-                Kind::Host | Kind::Network | Kind::Image | Kind::JailSet => "metadata.name",
-            };
-            return Err(RequestError::Malformed(format!(
-                "field label not supported: {name}; a {kind} is selected by {known}, or by its labels"
-            )));
-        };
         let value = unescaped(value).ok_or_else(|| {
             malformed(format!("`{value}` has a character that needs a backslash"))
         })?;
-        requirements.push(Requirement { field, is, value });
+        terms.push((name.to_owned(), is, value));
     }
-    Ok(requirements)
+    Ok(terms)
 }
 
 fn split(text: &str) -> Vec<String> {

@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cellblock_controller_core::index::{Entry, ObjectEvent, What};
+use bytes::Bytes;
+use cellblock_controller_core::events::Record;
+use cellblock_controller_core::index::{Entry, ObjectEvent, RecordEvent, What};
 use cellblock_schemas::Kind;
 use futures::Stream;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Selector;
 use super::places::Place;
+use super::{RecordSelector, Selector};
 use crate::cache::{Batch, Subscription};
 use crate::running::{Running, Shared};
 use crate::status::RequestError;
@@ -39,6 +41,8 @@ enum Next {
 pub(crate) enum Event {
     /// An object came, changed or went.
     Object(What, Kind, Arc<Entry>),
+    /// The record of an event did, with its document.
+    Record(What, Arc<Record>, u64, Bytes),
     /// Everything that there was has been told, as of a revision.
     Presented(u64),
     /// Nothing happened up to a revision.
@@ -59,14 +63,20 @@ pub(crate) enum From {
     After(u64),
 }
 
+/// What a watch is about.
+#[derive(Clone, Debug)]
+pub(crate) enum About {
+    Objects(Vec<Kind>, Selector),
+    Records(RecordSelector),
+}
+
 /// What is asked for.
 ///
 /// A client may resume from the revision of the last object that it has read, so what there is comes in the order of revisions, and
 /// a transaction of several events is told again to who resumes at it: it may have been cut in its middle.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchQuery {
-    pub(crate) kinds: Vec<Kind>,
-    pub(crate) selector: Selector,
+    pub(crate) about: About,
     pub(crate) from: From,
 }
 
@@ -98,7 +108,7 @@ pub(super) async fn open(
         });
     }
     let (present, revision, subscription) = if let From::After(revision) = query.from {
-        let sees_several = |batch: &Batch| query.of(batch).nth(1).is_some();
+        let sees_several = |batch: &Batch| query.of(batch).len() > 1;
         let subscription = cache.subscribe(revision, sees_several)?;
         (None, revision, subscription)
     } else {
@@ -122,7 +132,7 @@ fn events(
     shared: Arc<Shared>,
     applied: tokio::sync::watch::Receiver<u64>,
     filter: WatchQuery,
-    present: Option<Vec<(Kind, Arc<Entry>)>>,
+    present: Option<Vec<Event>>,
     mut seen: u64,
     subscription: Subscription,
     place: Place,
@@ -132,15 +142,14 @@ fn events(
         let _open = Counted::new(metrics::gauge!("cellblock_watches"));
         if let Some(present) = present {
             for some in present.chunks(PRESENTED_AT_ONCE) {
-                let added = |(kind, entry): &(Kind, Arc<Entry>)| Event::Object(What::Added, *kind, entry.clone());
-                yield some.iter().map(added).collect();
+                yield some.to_vec();
             }
             yield vec![Event::Presented(seen)];
         }
         let Subscription { missed, mut coming } = subscription;
         for batch in missed {
             seen = batch.revision;
-            let events: Vec<_> = filter.of(&batch).collect();
+            let events = filter.of(&batch);
             if !events.is_empty() {
                 yield events;
             }
@@ -161,7 +170,7 @@ fn events(
                         continue;
                     }
                     seen = batch.revision;
-                    let events: Vec<_> = filter.of(&batch).collect();
+                    let events = filter.of(&batch);
                     if !events.is_empty() {
                         told = seen;
                         yield events;
@@ -185,40 +194,80 @@ fn events(
 }
 
 impl WatchQuery {
-    fn present(&self, index: &cellblock_controller_core::Index) -> Vec<(Kind, Arc<Entry>)> {
-        let mut present = Vec::new();
-        for kind in &self.kinds {
-            match self.selector.name() {
-                Some(name) => {
-                    present.extend(index.get(*kind, name).map(|entry| (*kind, entry.clone())))
+    /// What there is, in the order of its revisions.
+    fn present(&self, index: &cellblock_controller_core::Index) -> Vec<Event> {
+        match &self.about {
+            About::Objects(kinds, selector) => {
+                let mut present = Vec::new();
+                for kind in kinds {
+                    match selector.name() {
+                        Some(name) => present
+                            .extend(index.get(*kind, name).map(|entry| (*kind, entry.clone()))),
+                        None => present
+                            .extend(index.list(*kind, None).map(|entry| (*kind, entry.clone()))),
+                    }
                 }
-                None => present.extend(index.list(*kind, None).map(|entry| (*kind, entry.clone()))),
+                present.retain(|(_, entry)| selector.matches(entry));
+                present.sort_by_key(|(_, entry)| entry.revision);
+                let added = |(kind, entry)| Event::Object(What::Added, kind, entry);
+                present.into_iter().map(added).collect()
+            }
+            About::Records(selector) => {
+                let records = index.records().list(None);
+                let mut present: Vec<_> = records
+                    .filter(|(record, _)| selector.matches(record))
+                    .collect();
+                present.sort_by_key(|(_, revision)| *revision);
+                let added = |(record, revision): (&Arc<Record>, u64)| {
+                    let json = record.document(revision).to_string();
+                    Event::Record(What::Added, record.clone(), revision, json.into())
+                };
+                present.into_iter().map(added).collect()
             }
         }
-        present.retain(|(_, entry)| self.selector.matches(entry));
-        present.sort_by_key(|(_, entry)| entry.revision);
-        present
     }
 
     /// The events of a batch that this client sees.
-    fn of<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = Event> + use<'a> {
-        batch.events.iter().filter_map(|event| self.event(event))
-    }
-
-    /// An object that comes to match the selector is added, one that ceases to is deleted, whatever really happened to it.
-    fn event(&self, event: &ObjectEvent) -> Option<Event> {
-        if !self.kinds.contains(&event.kind) {
-            return None;
+    fn of(&self, batch: &Batch) -> Vec<Event> {
+        match &self.about {
+            About::Objects(kinds, selector) => {
+                let events = batch.events.iter();
+                let events = events.filter(|event| kinds.contains(&event.kind));
+                events.filter_map(|event| of(selector, event)).collect()
+            }
+            About::Records(selector) => {
+                let events = batch.records.iter();
+                events
+                    .filter_map(|event| of_record(selector, event))
+                    .collect()
+            }
         }
-        let before = event.before.as_ref();
-        let before = before.is_some_and(|before| self.selector.matches(before));
-        let after = event.what != What::Deleted && self.selector.matches(&event.entry);
-        let what = match (before, after) {
-            (false, false) => return None,
-            (false, true) => What::Added,
-            (true, true) => What::Modified,
-            (true, false) => What::Deleted,
-        };
-        Some(Event::Object(what, event.kind, event.entry.clone()))
+    }
+}
+
+fn of(selector: &Selector, event: &ObjectEvent) -> Option<Event> {
+    let before = event.before.as_ref();
+    let before = before.is_some_and(|before| selector.matches(before));
+    let after = event.what != What::Deleted && selector.matches(&event.entry);
+    let what = seen(before, after)?;
+    Some(Event::Object(what, event.kind, event.entry.clone()))
+}
+
+fn of_record(selector: &RecordSelector, event: &RecordEvent) -> Option<Event> {
+    let before = event.before.as_ref();
+    let before = before.is_some_and(|before| selector.matches(before));
+    let after = event.what != What::Deleted && selector.matches(&event.record);
+    let what = seen(before, after)?;
+    let (record, json) = (event.record.clone(), event.json.clone());
+    Some(Event::Record(what, record, event.revision, json))
+}
+
+/// What comes to match the selector is added, what ceases to is deleted, whatever really happened to it.
+fn seen(before: bool, after: bool) -> Option<What> {
+    match (before, after) {
+        (false, false) => None,
+        (false, true) => Some(What::Added),
+        (true, true) => Some(What::Modified),
+        (true, false) => Some(What::Deleted),
     }
 }

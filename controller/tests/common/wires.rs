@@ -108,6 +108,7 @@ impl Wires {
             label_selector: labels.to_owned(),
             limit,
             continue_token: next.to_owned(),
+            ..v1::ListRequest::default()
         };
         let page = self.objects.list(request).await.map_err(grpc)?.into_inner();
         Ok(Page {

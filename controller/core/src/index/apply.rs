@@ -8,7 +8,7 @@ use cellblock_schemas::{Host, Image, Jail, Kind, Network, Object, Uid};
 use serde_json::Value;
 
 use super::Index;
-use super::entry::{Applied, Entry, ObjectEvent, What};
+use super::entry::{Applied, Entry, ObjectEvent, RecordEvent, What};
 use crate::claim::{Claim, Owner, Resource};
 use crate::document;
 use crate::events::Record;
@@ -184,7 +184,13 @@ impl Index {
                     name,
                     ..from_json(value)?
                 };
-                self.records.insert(record, modified);
+                let before = self.records.insert(record.clone(), modified);
+                let what = match before {
+                    Some(_) => What::Modified,
+                    None => What::Added,
+                };
+                let event = RecordEvent::new(what, Arc::new(record), before, modified);
+                touched.applied.records.push(event);
             }
             Place::Guard(name) => {
                 self.guards.insert(name, modified);
@@ -219,7 +225,13 @@ impl Index {
                 }
                 self.touch_slice(touched, &resource);
             }
-            Place::Record(name) => self.records.remove(&name),
+            Place::Record(name) => {
+                if let Some(before) = self.records.remove(&name) {
+                    let (last, revision) = (before.clone(), self.revision);
+                    let event = RecordEvent::new(What::Deleted, last, Some(before), revision);
+                    touched.applied.records.push(event);
+                }
+            }
             Place::Guard(name) => {
                 self.guards.remove(&name);
             }

@@ -8,6 +8,8 @@ use cellblock_schemas::{Host, Image, Jail, JailSet, Kind, Network, Object};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::events::Record;
+
 /// One object at one revision.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -102,6 +104,39 @@ pub struct ObjectEvent {
     pub before: Option<Arc<Entry>>,
 }
 
+/// One change to the record of an event.
+#[derive(Clone, Debug)]
+pub struct RecordEvent {
+    /// What happened.
+    pub what: What,
+    /// The record after the change; for [`What::Deleted`] as it was last.
+    pub record: Arc<Record>,
+    /// The record before the change.
+    pub before: Option<Arc<Record>>,
+    /// The revision of the change.
+    pub revision: u64,
+    /// Its document, encoded once for every watcher.
+    pub json: Bytes,
+}
+
+impl RecordEvent {
+    pub(crate) fn new(
+        what: What,
+        record: Arc<Record>,
+        before: Option<Arc<Record>>,
+        revision: u64,
+    ) -> Self {
+        let json = record.document(revision).to_string().into();
+        Self {
+            what,
+            record,
+            before,
+            revision,
+            json,
+        }
+    }
+}
+
 /// The agent session of a host, as it stands in the store under the lease of the controller that holds the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,6 +162,8 @@ pub struct Applied {
     pub revision: u64,
     /// The objects that changed, in the order of their keys.
     pub events: Vec<ObjectEvent>,
+    /// The records of events that changed, likewise.
+    pub records: Vec<RecordEvent>,
     /// The hosts whose view is different now.
     pub hosts: BTreeSet<String>,
     /// The hosts whose agent session began, changed or ended.

@@ -8,7 +8,7 @@ use super::*;
 
 fn watch(lasts: Duration) -> Stream {
     Stream {
-        kind: Kind::Jail,
+        sort: Sort::Object(Kind::Jail),
         shape: As::Objects,
         include: Include::read(""),
         bookmarks: true,

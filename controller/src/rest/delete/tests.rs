@@ -1,6 +1,9 @@
 //! What a removal of many passes over.
 
+use axum::http::Uri;
 use cellblock_controller_core::admit::Rejection;
+use cellblock_schemas::Kind;
+use serde_json::json;
 
 use super::*;
 

@@ -103,7 +103,8 @@ impl Controller {
         tracing::info!(%address, store = backend, "listening");
         let leaving = shared.clone();
         let server = tokio::spawn(async move {
-            let patience = leaving.watch_patience;
+            // Who is only slow is told so at the end of its watch, before its connection is closed.
+            let patience = 2 * leaving.watch_patience;
             let left = async move { leaving.left().await };
             if let Some(tls) = tls {
                 let incoming = tls::accept(tls, listener);

@@ -33,6 +33,7 @@ pub(crate) fn patient(mut events: Events, patience: Duration) -> Events {
                 return;
             };
             if !taken(&sender, batch, patience).await {
+                metrics::counter!("cellblock_watches_cut_off_total").increment(1);
                 // Nobody may be there to hear it.
                 let _ = last.send(Err(RequestError::TooSlow(WAITING_MAX as u64)));
                 return;

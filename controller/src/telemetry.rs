@@ -75,6 +75,10 @@ fn describe() {
         "What happened and was not recorded as an event, because there was too much of it."
     );
     metrics::describe_gauge!("cellblock_watches", "Open watches of clients.");
+    metrics::describe_counter!(
+        "cellblock_watches_cut_off_total",
+        "Watches whose clients read too slowly."
+    );
     metrics::describe_gauge!("cellblock_agents", "Connected agents.");
     metrics::describe_gauge!("cellblock_visits", "Visits of operators in jails.");
     metrics::describe_gauge!("cellblock_objects", "Objects in the index, by kind.");

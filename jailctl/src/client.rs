@@ -303,6 +303,7 @@ impl Client {
                 label_selector: selector.to_owned(),
                 limit: PAGE,
                 continue_token,
+                ..wire::ListRequest::default()
             };
             let page = self.inner.list(request).await;
             let page = self.heard(page)?;
@@ -329,8 +330,8 @@ impl Client {
         let request = wire::WatchRequest {
             kind: kind.map(|kind| kind.to_string()).unwrap_or_default(),
             label_selector: selector.to_owned(),
-            name: String::new(),
             revision,
+            ..wire::WatchRequest::default()
         };
         let answer = self.inner.watch(request).await;
         self.heard(answer)

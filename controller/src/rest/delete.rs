@@ -12,7 +12,7 @@ use super::failure::{self, Failure};
 use super::media::{self, Form};
 use super::objects::{Asked, written};
 use super::query::Query;
-use super::shown::{Sort, shown};
+use super::shown::{Page, Sort, shown};
 use crate::status::RequestError;
 use crate::verbs::{ListQuery, PAGE_BYTES_MAX, Removal};
 
@@ -84,8 +84,9 @@ impl DeleteOptions {
         let policy = said
             .propagation_policy
             .unwrap_or_else(|| query.text("propagationPolicy").to_owned());
+        let orphan = said.orphan_dependents.or(query.flag("orphanDependents"));
         // As apimachinery's `pkg/apis/meta/v1/validation/validation.go` (`ValidateDeleteOptions`) has it.
-        let propagation = match (policy.as_str(), said.orphan_dependents) {
+        let propagation = match (policy.as_str(), orphan) {
             ("", None) => None,
             ("", Some(true)) => Some(Propagation::Orphan),
             ("", Some(false)) => Some(Propagation::Background),
@@ -213,7 +214,14 @@ pub(super) async fn collection(asked: Asked, query: &Query) -> Answer {
             }
         }
         if listed.continue_token.is_empty() {
-            let shown = shown(&form, Sort::Object(kind), query, listed.revision, "", documents, true);
+            let shown = shown(
+                &form,
+                Sort::Object(kind),
+                query,
+                &Page::at(listed.revision),
+                documents,
+                true,
+            );
             return Ok(media::answer(StatusCode::OK, form.text, &shown));
         }
         page.continue_token = listed.continue_token;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::failure::{Failure, Served};
 use super::media::{self, Form};
 use super::query::Query;
-use super::shown::{Sort, shown};
+use super::shown::{Page, Sort, shown};
 use super::table::{self, Column};
 use super::{Front, watch};
 use crate::cache::Expired;
@@ -63,16 +63,12 @@ pub(super) async fn single(
     read_only(&request.method)?;
     let form = Form::wanted(&request.headers)?;
     let query = Query::read(&request.uri)?;
-    if query.is_watch() {
-        let selector = query.records(Some(&namespace))?;
-        let selector = selector.with("metadata.name", &name);
-        return watched(&front, &request, form, &query, selector).await;
-    }
     let found = front.verbs.event(&name).map_err(Failure::from)?;
     let found = found.filter(|_| namespace == NAMESPACE);
     let (record, revision) = found.ok_or_else(|| Failure::not_found("events", &name))?;
     let documents = vec![record.document(revision)];
-    let shown = shown(&form, Sort::Event, &query, revision, "", documents, false);
+    let page = Page::at(revision);
+    let shown = shown(&form, Sort::Event, &query, &page, documents, false);
     Ok(media::answer(StatusCode::OK, form.text, &shown))
 }
 
@@ -130,8 +126,10 @@ async fn list(
         form,
         Sort::Event,
         query,
-        revision,
-        &next.unwrap_or_default(),
+        &Page {
+            next: &next.unwrap_or_default(),
+            ..Page::at(revision)
+        },
         documents.collect(),
         true,
     );
@@ -153,8 +151,7 @@ async fn watched(
         from: query.from()?,
     };
     let stream = watch::Stream::of(Sort::Event, form, query, front.verbs.shared.watch_patience)?;
-    let events = front.verbs.watch(caller, wanted).await;
-    Ok(stream.answer(events.map_err(Failure::from)?))
+    Ok(stream.answer(watch::open(front, caller, wanted).await?))
 }
 
 fn read_only(method: &Method) -> Result<(), Failure> {

@@ -1,10 +1,15 @@
 //! In which form an answer goes out: what the client takes, and what there is.
 
+use std::convert::Infallible;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use futures::stream;
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::shown::{Page, Sort};
 
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
@@ -130,6 +135,33 @@ pub(super) fn raw(code: StatusCode, media: &'static str, body: impl Into<Body>) 
         header::CACHE_CONTROL,
         HeaderValue::from_static("no-cache, private"),
     );
+    response
+}
+
+/// A list of documents as they are, none of which is copied or read for it.
+pub(super) fn listed(
+    sort: Sort,
+    page: &Page<'_>,
+    documents: impl Iterator<Item = Bytes>,
+) -> Response<Body> {
+    let (kind, version) = (sort.kind(), sort.api_version());
+    let metadata = page.metadata();
+    let begin = format!(
+        "{{\"kind\":\"{kind}List\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":["
+    );
+    let mut frames = vec![Bytes::from(begin)];
+    for (place, document) in documents.enumerate() {
+        if place > 0 {
+            frames.push(Bytes::from_static(b","));
+        }
+        frames.push(document);
+    }
+    frames.push(Bytes::from_static(b"]}"));
+    let length: usize = frames.iter().map(Bytes::len).sum();
+    let frames = frames.into_iter().map(Ok::<_, Infallible>);
+    let mut response = raw(StatusCode::OK, JSON, Body::from_stream(stream::iter(frames)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     response
 }
 

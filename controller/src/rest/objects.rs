@@ -10,13 +10,13 @@ use cellblock_controller_core::admit::{
 };
 use cellblock_controller_core::rules::Together;
 use cellblock_schemas::{API_VERSION, Kind};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::body::{self, Media};
 use super::failure::{Failure, Served};
 use super::media::{self, As, Form, Text};
 use super::query::{Query, Write};
-use super::shown::{Sort, shown};
+use super::shown::{Page, Sort, shown};
 use super::{Front, delete, scale, watch};
 use crate::identity::Caller;
 use crate::verbs::{About, Done, WatchQuery};
@@ -62,7 +62,7 @@ pub(super) async fn collection(
     let asked = Asked::of(front, &resource, request)?;
     let query = Query::read(&asked.uri)?;
     match asked.method {
-        Method::GET if query.is_watch() => watched(asked, &query, None).await,
+        Method::GET if query.is_watch() => watched(asked, &query).await,
         Method::GET => list(asked, &query).await,
         Method::POST => create(asked, &query).await,
         Method::DELETE => delete::collection(asked, &query).await,
@@ -79,8 +79,6 @@ pub(super) async fn single(
     let asked = Asked::of(front, &resource, request)?;
     let query = Query::read(&asked.uri)?;
     match asked.method {
-        // A watch of one object, as of a collection with its name selected (`endpoints/handlers/get.go`, `ListResource`).
-        Method::GET if query.is_watch() => watched(asked, &query, Some(&name)).await,
         Method::GET => get(asked, &name).await,
         Method::PUT => update(asked, &query, &name, Through::Object).await,
         Method::PATCH => patch(asked, &query, &name, Through::Object).await,
@@ -136,8 +134,7 @@ async fn get(asked: Asked, name: &str) -> Answer {
         &form,
         Sort::Object(asked.kind),
         &query,
-        entry.revision,
-        "",
+        &Page::at(entry.revision),
         vec![document],
         false,
     );
@@ -148,6 +145,15 @@ async fn list(asked: Asked, query: &Query) -> Answer {
     let form = Form::wanted(&asked.headers)?;
     let listed = asked.front.verbs.list(query.list(asked.kind)?).await;
     let listed = listed.map_err(Failure::of_list)?;
+    let page = Page {
+        revision: listed.revision,
+        next: &listed.continue_token,
+        remaining: listed.remaining,
+    };
+    if form.shape == As::Objects && form.text == Text::Json {
+        let each = listed.entries.iter().map(|entry| entry.json.clone());
+        return Ok(media::listed(Sort::Object(asked.kind), &page, each));
+    }
     let documents = listed
         .entries
         .iter()
@@ -157,28 +163,24 @@ async fn list(asked: Asked, query: &Query) -> Answer {
         &form,
         Sort::Object(asked.kind),
         query,
-        listed.revision,
-        &listed.continue_token,
+        &page,
         documents,
         true,
     );
     Ok(media::answer(StatusCode::OK, form.text, &shown))
 }
 
-async fn watched(asked: Asked, query: &Query, name: Option<&str>) -> Answer {
+async fn watched(asked: Asked, query: &Query) -> Answer {
     let form = Form::wanted(&asked.headers)?;
-    let mut selector = query.selector(asked.kind)?;
-    if let Some(name) = name {
-        selector = selector.named(name);
-    }
+    let selector = query.selector(asked.kind)?;
     let wanted = WatchQuery {
         about: About::Objects(vec![asked.kind], selector),
         from: query.from()?,
     };
     let patience = asked.front.verbs.shared.watch_patience;
     let stream = watch::Stream::of(Sort::Object(asked.kind), form, query, patience)?;
-    let events = asked.front.verbs.watch(&asked.caller, wanted).await;
-    Ok(stream.answer(events.map_err(Failure::from)?))
+    let events = watch::open(&asked.front, &asked.caller, wanted).await;
+    Ok(stream.answer(events?))
 }
 
 async fn create(asked: Asked, query: &Query) -> Answer {
@@ -284,6 +286,7 @@ fn fits(kind: Kind, document: &mut Value, name: Option<&str>) -> Result<(), Fail
             }
         }
     }
+    without_namespace(members);
     let Some(name) = name else {
         return Ok(());
     };
@@ -299,6 +302,14 @@ fn fits(kind: Kind, document: &mut Value, name: Option<&str>) -> Result<(), Fail
         Some(said) => Err(Failure::bad_request(format!(
             "the name of the object ({said}) does not match the name on the URL ({name})"
         ))),
+    }
+}
+
+/// A namespace is left out of what has none, whatever it says: tools that do not know the kind write one into everything
+/// (kubernetes/apiserver, `pkg/registry/rest/meta.go`, `EnsureObjectNamespaceMatchesRequestNamespace`).
+fn without_namespace(members: &mut Map<String, Value>) {
+    if let Some(metadata) = members.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("namespace");
     }
 }
 
@@ -335,8 +346,7 @@ pub(super) fn written(
             form,
             Sort::Object(admitted.kind),
             query,
-            revision,
-            "",
+            &Page::at(revision),
             vec![document],
             false,
         );

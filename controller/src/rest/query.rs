@@ -145,6 +145,17 @@ impl Query {
             "Exact" => true,
             _ => return invalid("supported values: \"Exact\", \"NotOlderThan\""),
         };
+        if !matching.is_empty() && !token.is_empty() {
+            return invalid("is forbidden when continue is provided");
+        }
+        if self.flag("sendInitialEvents").is_some() {
+            let message = "is forbidden for list".to_owned();
+            return Err(Failure::invalid_option(
+                "ListOptions",
+                "sendInitialEvents",
+                message,
+            ));
+        }
         if !matching.is_empty() && self.text("resourceVersion").is_empty() {
             return invalid("is forbidden unless resourceVersion is provided");
         }
@@ -155,8 +166,12 @@ impl Query {
             let message = "specifying resource version is not allowed when using continue";
             return Err(Failure::bad_request(message));
         }
+        let limit = self.number("limit")?;
+        // Pages of a revision are of exactly that one (kubernetes/apiserver, `pkg/storage/cacher/watch_cache.go`,
+        // legacy exact match).
+        let exactly = exactly || (limit != 0 && revision != 0 && matching.is_empty());
         Ok(Wanted {
-            limit: usize::try_from(self.number("limit")?).unwrap_or(usize::MAX),
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
             continue_token: token.to_owned(),
             not_older_than: if exactly { 0 } else { revision },
             exactly: exactly.then_some(revision),
@@ -177,6 +192,9 @@ impl Query {
                 message.to_owned(),
             ))
         };
+        if !matching.is_empty() && !self.text("continue").is_empty() {
+            return invalid("is forbidden when continue is provided");
+        }
         match (initial, matching) {
             (Some(_), "NotOlderThan") | (None, "") => {}
             (Some(_), _) => {

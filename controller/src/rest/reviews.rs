@@ -119,7 +119,10 @@ pub(super) async fn rules(
 ) -> Answer {
     let mut review = read(&headers, body).await?;
     let resources = if authorise(&caller, Action::Objects).is_ok() {
-        json!([{"verbs": ["*"], "apiGroups": [failure::group()], "resources": ["*"]}])
+        json!([
+            {"verbs": ["*"], "apiGroups": [failure::group()], "resources": ["*"]},
+            {"verbs": events::VERBS, "apiGroups": [""], "resources": ["events"]},
+        ])
     } else {
         json!([])
     };

@@ -31,20 +31,48 @@ impl Sort {
     }
 }
 
+/// Which part of a list this is.
+#[derive(Debug)]
+pub(super) struct Page<'a> {
+    pub(super) revision: u64,
+    /// Where the next one begins; empty on the last.
+    pub(super) next: &'a str,
+    /// How many objects come on others, where that is known.
+    pub(super) remaining: Option<usize>,
+}
+
+impl Page<'_> {
+    /// All of it.
+    pub(super) fn at(revision: u64) -> Self {
+        Self {
+            revision,
+            next: "",
+            remaining: None,
+        }
+    }
+
+    pub(super) fn metadata(&self) -> Value {
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        if !self.next.is_empty() {
+            metadata["continue"] = self.next.into();
+        }
+        if let Some(remaining) = self.remaining {
+            metadata["remainingItemCount"] = remaining.into();
+        }
+        metadata
+    }
+}
+
 /// Documents in the shape that is asked for: one, or a list.
 pub(super) fn shown(
     form: &Form,
     sort: Sort,
     query: &Query,
-    revision: u64,
-    continue_token: &str,
+    page: &Page<'_>,
     mut documents: Vec<Value>,
     is_list: bool,
 ) -> Value {
-    let mut metadata = json!({"resourceVersion": revision.to_string()});
-    if !continue_token.is_empty() {
-        metadata["continue"] = continue_token.into();
-    }
+    let metadata = page.metadata();
     let (list, version) = match &form.shape {
         As::Table(version) => {
             let include = table::Include::read(query.text("includeObject"));

@@ -66,6 +66,8 @@ pub(crate) struct Listed {
     pub(crate) revision: u64,
     /// Where the next page begins; empty on the last.
     pub(crate) continue_token: String,
+    /// How many objects come after this page, where that is known: nothing is selected, and nothing was read for it.
+    pub(crate) remaining: Option<usize>,
 }
 
 /// A page in the making.
@@ -91,6 +93,7 @@ impl Page {
             entries: self.entries,
             revision,
             continue_token,
+            remaining: None,
         }
     }
 }
@@ -159,9 +162,13 @@ fn cached(
     let revision = token.map_or(index.revision(), |token| token.revision.0);
     let mut next = None;
     let mut last = None;
-    for entry in index.list(kind, after.as_deref()) {
+    let mut remaining = None;
+    let mut each = index.list(kind, after.as_deref());
+    while let Some(entry) = each.next() {
         if page.is_full() {
             next = last;
+            // As kube-apiserver has it (`pkg/storage/continue.go`, `PrepareContinueToken`).
+            remaining = selector.is_everything().then(|| 1 + each.count());
             break;
         }
         last = Some(entry.name());
@@ -170,7 +177,10 @@ fn cached(
         }
     }
     let next = next.map_or_else(String::new, |name| token_at(revision, &prefix, name));
-    Ok(page.end(revision, next))
+    Ok(Listed {
+        remaining,
+        ..page.end(revision, next)
+    })
 }
 
 async fn stored(

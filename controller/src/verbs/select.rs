@@ -99,6 +99,11 @@ impl Selector {
         self
     }
 
+    /// Whether everything matches.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.fields.is_empty() && self.labels == LabelSelector::default()
+    }
+
     /// The one name that can match, if it is known.
     pub(crate) fn name(&self) -> Option<&str> {
         let named = self

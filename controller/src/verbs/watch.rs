@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cellblock_controller_core::document;
 use cellblock_controller_core::events::Record;
 use cellblock_controller_core::index::{Entry, ObjectEvent, RecordEvent, What};
 use cellblock_schemas::Kind;
@@ -250,7 +251,20 @@ fn of(selector: &Selector, event: &ObjectEvent) -> Option<Event> {
     let before = before.is_some_and(|before| selector.matches(before));
     let after = event.what != What::Deleted && selector.matches(&event.entry);
     let what = seen(before, after)?;
-    Some(Event::Object(what, event.kind, event.entry.clone()))
+    let entry = match (what, &event.before) {
+        // Who selects is shown what was selected, at the revision at which it ceased to be (kubernetes/apiserver,
+        // `pkg/storage/cacher/cache_watcher.go`, `convertToWatchEvent`).
+        (What::Deleted, Some(before)) if event.what != What::Deleted => {
+            let revision = event.entry.revision;
+            Arc::new(Entry {
+                object: before.object.clone(),
+                json: document::served(&before.document(), revision),
+                revision,
+            })
+        }
+        (What::Added | What::Modified | What::Deleted, _) => event.entry.clone(),
+    };
+    Some(Event::Object(what, event.kind, entry))
 }
 
 fn of_record(selector: &RecordSelector, event: &RecordEvent) -> Option<Event> {

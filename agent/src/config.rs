@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
@@ -24,7 +25,12 @@ pub struct Config {
     pub log: String,
     /// Mutual TLS towards the controllers.
     pub tls: Option<Tls>,
+    /// The longest pause between two tries of a controller. Not for operators to set.
+    pub pause_max: Duration,
 }
+
+/// The default of [`Config::pause_max`]: a controller that comes back is found within this time.
+pub const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// The files of mutual TLS, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -111,6 +117,7 @@ impl Config {
                 .or(file.log)
                 .unwrap_or_else(|| "info".to_owned()),
             tls: file.tls,
+            pause_max: PAUSE_MAX,
         };
         config.check()?;
         Ok(config)

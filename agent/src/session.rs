@@ -27,11 +27,8 @@ use crate::worker::Link;
 #[cfg(test)]
 mod tests;
 
-/// The first pause after a broken session; it doubles up to `PAUSE_MAX`.
+/// The first pause after a broken session; it doubles up to that of the configuration.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
-
-/// The longest pause between two tries: a controller that comes back is found within this time.
-const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,6 +70,7 @@ pub(crate) async fn run(
         visits_open: BTreeMap::new(),
         is_deleted: false,
     };
+    let pause_max = session.config.pause_max;
     let mut pause = PAUSE_FIRST;
     for url in session.config.controllers.clone().iter().cycle() {
         let began = Instant::now();
@@ -91,13 +89,13 @@ pub(crate) async fn run(
                 pause = PAUSE_FIRST;
                 continue;
             }
-            Ok(Ended::Broken) => pause = pause_after(began.elapsed(), pause),
+            Ok(Ended::Broken) => pause = pause_after(began.elapsed(), pause, pause_max),
             Ok(Ended::Deleted(reason)) => {
                 if !session.is_deleted {
                     tracing::error!(controller = %url, "{reason}");
                 }
                 session.is_deleted = true;
-                pause = PAUSE_MAX;
+                pause = pause_max;
             }
             Err(error) => {
                 tracing::warn!(controller = %url, "{error:#}; trying again in {} ms", pause.as_millis());
@@ -112,13 +110,13 @@ pub(crate) async fn run(
             }
             _ = stopped.wait_for(|stop| *stop) => return,
         }
-        pause = (pause * 2).min(PAUSE_MAX);
+        pause = (pause * 2).min(pause_max);
     }
 }
 
 /// The pause after a session that had come as far as a welcome. One that breaks each time soon after it is no better than none.
-fn pause_after(lasted: Duration, pause: Duration) -> Duration {
-    if lasted >= PAUSE_MAX {
+fn pause_after(lasted: Duration, pause: Duration, pause_max: Duration) -> Duration {
+    if lasted >= pause_max {
         PAUSE_FIRST
     } else {
         pause

@@ -28,8 +28,12 @@ use tonic::{Request, Response, Status, Streaming};
 /// How long anything may take on a loaded machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long an agent that must stay away is watched: several of the pauses that it makes between two tries at first.
-const AWAY: Duration = Duration::from_secs(2);
+/// The longest pause that an agent makes between two tries here.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long an agent that must stay away is watched: several of the pauses that it makes between two tries at first, and less than half
+/// of the longest, which is the shortest that it may come to.
+const AWAY: Duration = Duration::from_millis(900);
 
 /// How many messages of a stream may wait for each other.
 const STREAM: usize = 16;
@@ -192,6 +196,7 @@ impl Machine {
             resync_seconds: 3600,
             log: "info".to_owned(),
             tls: None,
+            pause_max: PAUSE_MAX,
         }
     }
 

@@ -15,8 +15,8 @@ use crate::authorise::caller_of;
 use crate::patience::patient;
 use crate::status::RequestError;
 use crate::verbs::{
-    About, EventQuery, From, ListQuery, PAGE_MAX, RecordSelector, Removal, Removed, Selector, Verbs,
-    WatchQuery,
+    About, EventQuery, From, ListQuery, PAGE_MAX, RecordSelector, Removal, Removed, Selector,
+    Verbs, WatchQuery,
 };
 use crate::{telemetry, wire};
 

@@ -120,7 +120,10 @@ fn note(recorder: &mut Recorder, batch: &Batch, at: Timestamp) {
     for event in &batch.events {
         for happening in observe(event) {
             if batch.is_difference {
-                let gone = event.before.as_ref().filter(|_| event.what == What::Deleted);
+                let gone = event
+                    .before
+                    .as_ref()
+                    .filter(|_| event.what == What::Deleted);
                 let last = gone.unwrap_or(&event.entry);
                 recorder.note_found(happening, last.revision, batch.revision, at);
             } else {
@@ -186,3 +189,6 @@ async fn flush(
 fn before(at: Timestamp) -> Timestamp {
     at.checked_sub(INHERITED).unwrap_or(at)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,9 @@ use cellblock_proto::v1;
 use cellblock_proto::v1::watch_event::Type;
 use cellblock_schemas::{ClusterUid, Kind};
 use cellblock_store::testing::EphemeralStore;
-use cellblock_store::{EtcdOptions, SharedStore, StoreConfig, Transaction};
+use cellblock_store::{
+    EmbeddedOptions, EmbeddedStore, EtcdOptions, SharedStore, Store as _, StoreConfig, Transaction,
+};
 use common::http::{get, get_until, text};
 use common::wires::{BOTH, Wire, revision};
 use common::{DEADLINE, Objects, World, json_of};
@@ -44,8 +46,13 @@ impl Drop for Written {
 }
 
 fn batch(keys: &Keys, round: u64) -> Transaction {
+    some(keys, round, TOGETHER)
+}
+
+/// The first of them.
+fn some(keys: &Keys, round: u64, count: usize) -> Transaction {
     let mut transaction = Transaction::new();
-    for number in 0..TOGETHER {
+    for number in 0..count {
         let name = format!("i{number:02}");
         let document = json!({
             "apiVersion": "cellblock.dev/v1alpha1", "kind": "Image",
@@ -112,7 +119,11 @@ impl Written {
     /// One page, as documents, with its revision and where the next begins.
     async fn page(&mut self, wire: Wire, limit: u32, next: &str) -> (Vec<Value>, u64, String) {
         if wire == Wire::Rest {
-            let page = get(&self.world, &format!("{IMAGES}?limit={limit}&continue={next}")).await;
+            let page = get(
+                &self.world,
+                &format!("{IMAGES}?limit={limit}&continue={next}"),
+            )
+            .await;
             assert_eq!(page.code, 200, "{}", page.body);
             let page = page.json();
             let items = page["items"].as_array().cloned().unwrap_or_default();
@@ -124,7 +135,12 @@ impl Written {
             continue_token: next.to_owned(),
             ..v1::ListRequest::default()
         };
-        let page = self.objects.list(request).await.expect("a page").into_inner();
+        let page = self
+            .objects
+            .list(request)
+            .await
+            .expect("a page")
+            .into_inner();
         let items = page.objects.iter().map(json_of).collect();
         (items, page.revision, page.continue_token)
     }
@@ -142,7 +158,11 @@ impl Written {
             path += &format!("&labelSelector={}", how.labels);
             let answer = get_until(&self.world, &path, how.until).await;
             // The last line may not be whole.
-            for line in answer.body.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            for line in answer
+                .body
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'))
+            {
                 let event: Value = serde_json::from_str(line).expect("an event");
                 told.push((text(&event["type"]), event["object"].clone()));
             }
@@ -158,7 +178,10 @@ impl Written {
         let mut events = watch.expect("it opens").into_inner();
         loop {
             let event = tokio::time::timeout(DEADLINE, events.message()).await;
-            let event = event.expect("in time").expect("it goes on").expect("it goes on");
+            let event = event
+                .expect("in time")
+                .expect("it goes on")
+                .expect("it goes on");
             let what = event.r#type();
             let object = event.object.expect("an object");
             let document = if what == Type::Bookmark {
@@ -225,26 +248,44 @@ async fn a_watch_begins_goes_on_and_is_resumed_between_transactions() {
     for wire in BOTH {
         // What there is, and a bookmark.
         let bookmark = "BOOKMARK";
-        let first = How { after: 0, labels: "", until: bookmark };
+        let first = How {
+            after: 0,
+            labels: "",
+            until: bookmark,
+        };
         let told = written.told(wire, &first).await;
         let last = told.iter().position(|(what, _)| what == bookmark);
         let present = &told[..last.expect("a bookmark")];
-        assert!(is_one_batch(present.iter().map(|(_, object)| object)), "{wire:?}");
+        assert!(
+            is_one_batch(present.iter().map(|(_, object)| object)),
+            "{wire:?}"
+        );
         let mut state: BTreeMap<String, Value> = present
             .iter()
             .map(|(_, object)| (name(object), object.clone()))
             .collect();
         let at = revision(&told[present.len()].1);
         // From there, and from where any of them was written, everything of every transaction comes, and at once.
-        for after in [at, revision(&present[0].1), revision(&present[TOGETHER - 1].1)] {
+        for after in [
+            at,
+            revision(&present[0].1),
+            revision(&present[TOGETHER - 1].1),
+        ] {
             written.rounds(2).await;
             let round = written.round.load(Ordering::Relaxed);
             let until = format!("\"round\":\"{round}\"");
-            let resumed = How { after, labels: "", until: &until };
+            let resumed = How {
+                after,
+                labels: "",
+                until: &until,
+            };
             let told = written.told(wire, &resumed).await;
             let mut sizes: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
             for (_, object) in told.iter().filter(|(what, _)| what != bookmark) {
-                sizes.entry(revision(object)).or_default().insert(name(object));
+                sizes
+                    .entry(revision(object))
+                    .or_default()
+                    .insert(name(object));
                 state.insert(name(object), object.clone());
             }
             // The last one may have been left before its end; a status is written alone.
@@ -252,7 +293,10 @@ async fn a_watch_begins_goes_on_and_is_resumed_between_transactions() {
             assert!(!sizes.is_empty(), "{wire:?}");
             for (revision, names) in &sizes {
                 let size = names.len();
-                assert!(size == TOGETHER || size == 1, "{wire:?}: {size} at {revision}");
+                assert!(
+                    size == TOGETHER || size == 1,
+                    "{wire:?}: {size} at {revision}"
+                );
             }
             assert!(told.len() > TOGETHER);
         }
@@ -265,7 +309,11 @@ async fn a_bookmark_stands_at_the_end_of_a_transaction() {
     for wire in BOTH {
         // Who sees nothing of it is told how far it has come.
         let at = written.page(wire, 1, "").await.1;
-        let quiet = How { after: at, labels: "round=none", until: "BOOKMARK" };
+        let quiet = How {
+            after: at,
+            labels: "round=none",
+            until: "BOOKMARK",
+        };
         let told = written.told(wire, &quiet).await;
         assert_eq!(told.len(), 1, "{told:?}");
         let bookmark = revision(&told[0].1);
@@ -278,12 +326,115 @@ async fn a_bookmark_stands_at_the_end_of_a_transaction() {
         written.rounds(2).await;
         let round = written.round.load(Ordering::Relaxed);
         let until = format!("\"round\":\"{round}\"");
-        let resumed = How { after: bookmark, labels: "", until: &until };
+        let resumed = How {
+            after: bookmark,
+            labels: "",
+            until: &until,
+        };
         let told = written.told(wire, &resumed).await;
         let begun = revision(&told[0].1);
         assert!(begun >= bookmark);
         let first = told.iter().filter(|(_, object)| revision(object) == begun);
         let size = first.count();
         assert!(size == TOGETHER || size == 1, "{wire:?}: {size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_at_another_controller_between_transactions() {
+    let mut written = Written::start().await;
+    let url = written._store.server().expect("it has one").client_url();
+    let config = Config {
+        store: StoreConfig::Etcd(EtcdOptions::new([url])),
+        ..Config::embedded("/unused")
+    };
+    let other = common::start(config).await;
+    let mut elsewhere = common::objects(&other).await;
+    let mut here = written.objects.clone();
+    let mut seen: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    let mut after = written.page(Wire::Grpc, 1, "").await.1;
+    let began = after;
+    // A little at one, a little at the other, each time from what was read last, which the other may not have yet.
+    for turn in 0..12 {
+        let at = if turn % 2 == 0 {
+            &mut here
+        } else {
+            &mut elsewhere
+        };
+        let request = v1::WatchRequest {
+            kind: "Image".to_owned(),
+            revision: after,
+            ..v1::WatchRequest::default()
+        };
+        let mut watch = at.watch(request).await.expect("it goes on").into_inner();
+        let mut left = 7 + turn * 9;
+        while left > 0 {
+            let event = tokio::time::timeout(DEADLINE, watch.message()).await;
+            let event = event.expect("in time").expect("it goes on").expect("more");
+            let is_bookmark = event.r#type() == Type::Bookmark;
+            let object = event.object.expect("an object");
+            assert!(object.revision >= after);
+            if !is_bookmark {
+                seen.entry(object.revision).or_default().insert(object.name);
+                left -= 1;
+            }
+            after = object.revision;
+        }
+    }
+    // The first may have been read whole before, the last is not yet at its end.
+    seen.pop_last();
+    seen.remove(&began);
+    assert!(seen.len() > 2);
+    for (revision, names) in seen {
+        let size = names.len();
+        assert!(size == TOGETHER || size == 1, "{size} at {revision}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_in_a_transaction_that_only_a_snapshot_shows_lists_anew() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let version = objects.version(v1::VersionRequest {}).await;
+    let cluster = version.expect("it answers").into_inner().cluster;
+    let keys = Keys::new(&ClusterUid(cluster));
+    let at = std::cell::Cell::new(0);
+    let world = world
+        .between(async |folder| {
+            let options = EmbeddedOptions::new(folder.path().join("store.redb"));
+            let store = EmbeddedStore::open(options).await.expect("it is closed");
+            store.commit(batch(&keys, 1)).await.expect("committed");
+            // The last transaction changes some and removes others; what was before is compacted away.
+            let mut last = some(&keys, 2, TOGETHER / 2);
+            for number in TOGETHER / 2..TOGETHER {
+                last = last.delete(keys.object(Kind::Image, &format!("i{number:02}")));
+            }
+            let committed = store.commit(last).await.expect("committed");
+            at.set(committed.revision.0);
+            store.compact(committed.revision).await.expect("compacted");
+        })
+        .await;
+    let mut wires = common::wires::Wires::to(world, "Image").await;
+    for wire in BOTH {
+        let refused = wires.watch(wire, at.get(), "i00").await.expect_err("gone");
+        assert_eq!(refused.reason, "Expired", "{wire:?}");
+        // Nor has anything to be written for a list to be one to watch from.
+        let list = wires.list(wire, "", 0, "").await.expect("a list");
+        assert_eq!(list.objects.len(), TOGETHER / 2);
+        assert!(list.revision > at.get(), "{wire:?}");
+        let twin = if wire == Wire::Rest { "rest" } else { "grpc" };
+        let image = json!({
+            "apiVersion": "cellblock.dev/v1alpha1", "kind": "Image", "metadata": {"name": twin},
+            "spec": {"release": {"tarball": "/dist/base.txz", "sha256": "0".repeat(64)}},
+        });
+        wires.create(wire, &image).await.expect("created");
+        let told = wires.watch(wire, list.revision, twin).await;
+        assert!(
+            told.expect("it goes on")
+                .iter()
+                .any(|(what, ..)| what == "ADDED")
+        );
+        let gone = wires.delete(wire, twin, "", 0).await;
+        gone.expect("it goes");
     }
 }

@@ -258,3 +258,249 @@ async fn everything_is_listed_and_watched_as_by_argo_cd() {
         answer.head
     );
 }
+
+/// client-go, `metadata/metadata.go`: `List`, `Watch` and `Get` of metadata alone, of which protobuf comes first; and `Delete`.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_alone_are_read_as_by_client_go() {
+    let world = World::start().await;
+    let image = json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "Image", "metadata": {"name": "base"},
+        "spec": {"release": {"tarball": "/dist/base.txz", "sha256": "0".repeat(64)}},
+    });
+    let path = format!("{GROUP}/images");
+    assert_eq!(send(&world, "POST", &path, JSON, &image).await.code, 201);
+    let accept = |shape: &str| {
+        format!(
+            "Accept: application/vnd.kubernetes.protobuf;as={shape};g=meta.k8s.io;v=v1,application/json;as={shape};g=meta.k8s.io;v=v1,application/json"
+        )
+    };
+    let list = get(&world, &path, &accept("PartialObjectMetadataList")).await;
+    assert!(
+        list.head
+            .to_lowercase()
+            .contains("content-type: application/json")
+    );
+    let list = list.json();
+    assert_eq!(
+        (&list["kind"], &list["apiVersion"]),
+        (
+            &json!("PartialObjectMetadataList"),
+            &json!("meta.k8s.io/v1")
+        )
+    );
+    let item = &list["items"][0];
+    assert_eq!(item["kind"], "PartialObjectMetadata");
+    assert_eq!(item["metadata"]["name"], "base");
+    assert_eq!(item["spec"], Value::Null);
+    let one = get(
+        &world,
+        &format!("{path}/base"),
+        &accept("PartialObjectMetadata"),
+    )
+    .await;
+    assert_eq!(one.json()["kind"], "PartialObjectMetadata");
+    // What an informer asks of a server of its time: initial events, a bookmark behind them (client-go, `tools/cache/reflector.go`,
+    // `watchList`).
+    let watch = format!(
+        "{path}?allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&sendInitialEvents=true&timeoutSeconds=1&watch=true"
+    );
+    let told = get(&world, &watch, &accept("PartialObjectMetadata")).await;
+    let told: Vec<Value> = told
+        .body
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an event"))
+        .collect();
+    assert_eq!(
+        (&told[0]["type"], &told[0]["object"]["kind"]),
+        (&json!("ADDED"), &json!("PartialObjectMetadata"))
+    );
+    assert_eq!(
+        (&told[1]["type"], &told[1]["object"]["kind"]),
+        (&json!("BOOKMARK"), &json!("PartialObjectMetadata"))
+    );
+    let ends = &told[1]["object"]["metadata"]["annotations"];
+    assert_eq!(ends["k8s.io/initial-events-end"], "true");
+    let options =
+        json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
+    let gone = send(&world, "DELETE", &format!("{path}/base"), JSON, &options).await;
+    assert_eq!(gone.code, 200, "{}", gone.body);
+}
+
+/// derailed/k9s, `internal/dao/table.go` (`List`, `Get`) and `internal/dao/dynamic.go` (`transformRequests`): tables, of which one version
+/// or the other, or plain JSON, is taken, with metadata or whole objects in their rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_read_as_by_k9s() {
+    let world = World::start().await;
+    let image = json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "Image", "metadata": {"name": "base"},
+        "spec": {"release": {"tarball": "/dist/base.txz", "sha256": "0".repeat(64)}},
+    });
+    let path = format!("{GROUP}/images");
+    assert_eq!(send(&world, "POST", &path, JSON, &image).await.code, 201);
+    let accept = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+    for (include, kind) in [("Metadata", "PartialObjectMetadata"), ("Object", "Image")] {
+        let list = get(&world, &format!("{path}?includeObject={include}"), accept).await;
+        let table = list.json();
+        assert_eq!(
+            (&table["kind"], &table["apiVersion"]),
+            (&json!("Table"), &json!("meta.k8s.io/v1"))
+        );
+        assert_eq!(table["rows"][0]["object"]["kind"], kind, "{table}");
+        assert_eq!(table["rows"][0]["cells"][0], "base");
+        assert_eq!(table["columnDefinitions"][0]["name"], "Name");
+    }
+    // `includeObject=None` for what is only counted; one object is a table of one row.
+    let none = get(&world, &format!("{path}?includeObject=None"), accept)
+        .await
+        .json();
+    assert_eq!(none["rows"][0]["object"], Value::Null);
+    let accept = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io, application/json";
+    let one = get(&world, &format!("{path}/base"), accept).await.json();
+    assert_eq!(
+        (&one["kind"], one["rows"].as_array().map(Vec::len)),
+        (&json!("Table"), Some(1))
+    );
+    let old = get(
+        &world,
+        &path,
+        "Accept: application/json;as=Table;v=v1beta1;g=meta.k8s.io",
+    )
+    .await;
+    assert_eq!(old.json()["apiVersion"], "meta.k8s.io/v1beta1");
+    // What it may do it asks with the namespace that it is in (`internal/client/client.go`, `makeSAR`).
+    let review = json!({
+        "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {},
+        "spec": {"resourceAttributes": {
+            "namespace": "default", "verb": "list", "group": "cellblock.dev", "version": "v1alpha1", "resource": "images",
+        }},
+        "status": {"allowed": false},
+    });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let answer = send(&world, "POST", path, JSON, &review).await;
+    assert_eq!(
+        (answer.code, &answer.json()["status"]["allowed"]),
+        (201, &json!(true))
+    );
+}
+
+/// argoproj/gitops-engine, `pkg/cache/cluster.go`: lists in pages of 500, each of whose revisions it keeps the last, and a `RetryWatcher`
+/// from there (client-go, `tools/watch/retrywatcher.go`), which lists anew only when an event says 410.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_has_expired_is_begun_anew_as_by_argo_cd() {
+    let world = World::start().await;
+    let path = format!("{GROUP}/images");
+    let revision = text(
+        &get(&world, &format!("{path}?limit=500"), ACCEPTS[2])
+            .await
+            .json()["metadata"]["resourceVersion"],
+    );
+    let watch = |revision: &str| {
+        format!(
+            "{path}?allowWatchBookmarks=true&resourceVersion={revision}&timeoutSeconds=1&watch=true"
+        )
+    };
+    let world = world
+        .between(async |folder| {
+            let options = cellblock_store::EmbeddedOptions::new(folder.path().join("store.redb"));
+            let store = cellblock_store::EmbeddedStore::open(options)
+                .await
+                .expect("it is closed");
+            use cellblock_store::Store as _;
+            for round in 0..3 {
+                let write =
+                    cellblock_store::Transaction::new().put("/elsewhere", round.to_string());
+                store.commit(write).await.expect("committed");
+            }
+            let newest = store.current_revision().await.expect("a revision");
+            store.compact(newest).await.expect("compacted");
+        })
+        .await;
+    let answer = get(&world, &watch(&revision), ACCEPTS[2]).await;
+    assert_eq!(answer.code, 200, "{}", answer.body);
+    let error: Value =
+        serde_json::from_str(answer.body.lines().next().expect("a line")).expect("an event");
+    assert_eq!(
+        (
+            &error["type"],
+            &error["object"]["code"],
+            &error["object"]["reason"]
+        ),
+        (&json!("ERROR"), &json!(410), &json!("Expired"))
+    );
+    let list = get(&world, &format!("{path}?limit=500"), ACCEPTS[2])
+        .await
+        .json();
+    let revision = text(&list["metadata"]["resourceVersion"]);
+    let answer = get(&world, &watch(&revision), ACCEPTS[2]).await;
+    assert_eq!(answer.code, 200);
+    assert!(!answer.body.contains("ERROR"), "{}", answer.body);
+}
+
+/// argoproj/gitops-engine, `pkg/utils/kube/ctl.go`, `newGVKParser`: one type for each kind, and every list in it says how it merges.
+#[tokio::test(flavor = "multi_thread")]
+async fn types_are_read_out_of_openapi_as_by_argo_cd() {
+    fn lists<'a>(at: &str, schema: &'a Value, found: &mut Vec<(String, &'a Value)>) {
+        match schema {
+            Value::Object(members) => {
+                if schema["type"] == "array" {
+                    found.push((at.to_owned(), schema));
+                }
+                for (name, member) in members {
+                    lists(&format!("{at}.{name}"), member, found);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| lists(at, item, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let world = World::start().await;
+    let document = get(&world, "/openapi/v2", "Accept: application/json")
+        .await
+        .json();
+    let definitions = document["definitions"].as_object().expect("definitions");
+    let mut kinds: Vec<String> = Vec::new();
+    for (name, schema) in definitions {
+        for of in schema["x-kubernetes-group-version-kind"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            kinds.push(format!(
+                "{}/{}/{}",
+                text(&of["group"]),
+                text(&of["version"]),
+                text(&of["kind"])
+            ));
+        }
+        let mut found = Vec::new();
+        lists(name, schema, &mut found);
+        for (at, list) in found {
+            let how = text(&list["x-kubernetes-list-type"]);
+            assert!(
+                ["atomic", "set", "map"].contains(&how.as_str()),
+                "{at}: {list}"
+            );
+            let keys = list["x-kubernetes-list-map-keys"].as_array();
+            assert_eq!(
+                how == "map",
+                keys.is_some_and(|keys| !keys.is_empty()),
+                "{at}: {list}"
+            );
+        }
+    }
+    kinds.sort();
+    let expected = [
+        "/v1/Event",
+        "cellblock.dev/v1alpha1/Host",
+        "cellblock.dev/v1alpha1/Image",
+        "cellblock.dev/v1alpha1/Jail",
+        "cellblock.dev/v1alpha1/JailSet",
+        "cellblock.dev/v1alpha1/Network",
+    ];
+    assert_eq!(kinds, expected);
+    let index = get(&world, "/openapi/v3", ACCEPTS[2]).await.json();
+    for path in ["api/v1", "apis/cellblock.dev/v1alpha1"] {
+        let url = text(&index["paths"][path]["serverRelativeURL"]);
+        assert_eq!(get(&world, &url, ACCEPTS[2]).await.code, 200, "{path}");
+    }
+}

@@ -358,7 +358,17 @@ async fn senseless_requests_are_answered_as_by_kube_apiserver() {
         ("?labelSelector=a%3D%3D%3Db", 400, "BadRequest"),
         ("?fieldSelector=spec.root%3Da", 400, "BadRequest"),
         ("?resourceVersion=99999999", 504, "Timeout"),
-        ("?watch=1&resourceVersion=99999999", 410, "Expired"),
+        ("?sendInitialEvents=true", 422, "Invalid"),
+        (
+            "?resourceVersion=1&resourceVersionMatch=Exact&continue=a",
+            422,
+            "Invalid",
+        ),
+        (
+            "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&continue=a",
+            422,
+            "Invalid",
+        ),
         ("?watch=1&resourceVersion=elsewhere", 422, "Invalid"),
         ("?resourceVersion=elsewhere", 422, "Invalid"),
         ("?continue=made-up", 400, "BadRequest"),
@@ -443,9 +453,20 @@ async fn watches_tell_what_is_asked_for_and_end_in_time() {
         seen[1]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
         "true"
     );
+    // With a name there is nothing to watch but the collection (kubernetes/apiserver, `pkg/endpoints/request/requestinfo.go`).
+    let named = get(&world, &format!("{JAILS}/www?watch=true")).await.json();
+    assert_eq!(named["kind"], "Jail");
     let selected =
-        format!("{JAILS}/www?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%21%3Dwww");
+        format!("{JAILS}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name%21%3Dwww");
     assert!(events(get(&world, &selected).await).is_empty());
+    // What is wrong with a revision is told as an event.
+    let future = get(&world, &format!("{whole}&resourceVersion=99999999")).await;
+    assert_eq!(future.code, 200, "{}", future.body);
+    let error = &events(future)[0];
+    assert_eq!(
+        (&error["type"], &error["object"]["code"]),
+        (&json!("ERROR"), &json!(410))
+    );
     let path = format!("{JAILS}/www?fieldManager=test");
     send(
         &world,
@@ -667,27 +688,31 @@ async fn events_are_read_where_kubectl_looks_for_them() {
         (&json!("Warning"), &json!(1))
     );
     let name = text(&event["metadata"]["name"]);
-    for path in ["/api/v1/events", "/api/v1/namespaces/default/events"] {
-        let one = get(&world, &format!("{path}/{name}")).await;
-        assert_eq!(
-            one.json()["involvedObject"]["uid"],
-            json!(uid),
-            "{}",
-            one.body
-        );
+    let below = "/api/v1/namespaces/default/events";
+    let one = get(&world, &format!("{below}/{name}")).await;
+    assert_eq!(
+        one.json()["involvedObject"]["uid"],
+        json!(uid),
+        "{}",
+        one.body
+    );
+    for path in ["/api/v1/events", below] {
         let table = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io";
         let table = ask(&world, "GET", path, &[table], "").await.json();
         assert_eq!(table["rows"][0]["cells"][3], json!("jail/www"), "{table}");
-        let removed = send(
-            &world,
-            "DELETE",
-            &format!("{path}/{name}"),
-            JSON,
-            &json!({}),
-        )
-        .await;
-        assert_eq!(removed.code, 405, "{}", removed.body);
-        assert_eq!(get(&world, &format!("{path}?watch=true")).await.code, 405);
+        for method in ["DELETE", "POST", "PUT", "PATCH"] {
+            let path = match path {
+                path if method == "POST" => path.to_owned(),
+                _ => format!("{below}/{name}"),
+            };
+            let refused = send(&world, method, &path, JSON, &json!({})).await;
+            assert_eq!(refused.code, 405, "{}", refused.body);
+            assert!(
+                refused.head.to_lowercase().contains("allow: get\r\n"),
+                "{}",
+                refused.head
+            );
+        }
     }
     let elsewhere = get(&world, "/api/v1/namespaces/kube-system/events").await;
     assert_eq!(elsewhere.json()["items"], json!([]));
@@ -782,4 +807,196 @@ async fn what_belongs_to_the_deleted_goes_first_or_stays_by_the_options() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_watched_as_kubectl_does_it() {
+    let world = World::start().await;
+    let made = send(&world, "POST", JAILS, JSON, &jail("www", "web")).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let lines = |answer: Answer| -> Vec<Value> {
+        let lines = answer.body.split_inclusive('\n');
+        let lines = lines.filter(|line| line.ends_with('\n'));
+        lines
+            .map(|line| serde_json::from_str(line).expect("an event"))
+            .collect()
+    };
+    // `kubectl get events -w`: a list in pages, and a watch.
+    let below = "/api/v1/namespaces/default/events";
+    let list = get(&world, &format!("{below}?limit=500")).await.json();
+    assert_eq!(list["kind"], "EventList");
+    let path = format!("{below}?watch=true&fieldSelector=reason%3DNoHosts");
+    let told = lines(common::http::get_until(&world, &path, "NoHosts").await);
+    let first = &told[0];
+    assert_eq!(
+        (&first["type"], &first["object"]["kind"]),
+        (&json!("ADDED"), &json!("Event"))
+    );
+    // From that revision on: the jail goes.
+    let after = text(&first["object"]["metadata"]["resourceVersion"]);
+    let removed = send(&world, "DELETE", &format!("{JAILS}/www"), JSON, &json!({})).await;
+    assert_eq!(removed.code, 200, "{}", removed.body);
+    let path = format!("/api/v1/events?watch=true&resourceVersion={after}");
+    let told = lines(common::http::get_until(&world, &path, "\"Deleted\"").await);
+    assert!(
+        told.iter()
+            .any(|one| one["object"]["reason"] == "Deleted" && one["type"] == "ADDED"),
+        "{told:?}"
+    );
+    let accept = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let path = format!("{path}&timeoutSeconds=1");
+    let told = lines(ask(&world, "GET", &path, &[accept], "").await);
+    assert_eq!(told[0]["object"]["kind"], "Table");
+    let names = told[0]["object"]["columnDefinitions"].as_array();
+    assert_eq!(names.map(Vec::len), Some(9));
+    // Nothing is elsewhere, and what has not happened is no start.
+    let elsewhere = "/api/v1/namespaces/kube-system/events?watch=true&timeoutSeconds=1";
+    assert_eq!(lines(get(&world, elsewhere).await), Vec::<Value>::new());
+    let future = format!("{below}?watch=true&resourceVersion=99999999");
+    assert_eq!(lines(get(&world, &future).await)[0]["type"], "ERROR");
+    let future = format!("{below}?resourceVersion=99999999");
+    assert_eq!(get(&world, &future).await.code, 504);
+    // A watch from the revision of a list in pages misses nothing of what changes between them.
+    let first = get(&world, &format!("{below}?limit=1")).await.json();
+    let next = text(&first["metadata"]["continue"]);
+    assert!(!next.is_empty(), "{first}");
+    let second = get(&world, &format!("{below}?limit=1&continue={next}")).await;
+    assert_eq!(
+        second.json()["metadata"]["resourceVersion"],
+        first["metadata"]["resourceVersion"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_selected_and_watched_over_grpc_too() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let watch = v1::WatchRequest {
+        kind: "Event".to_owned(),
+        field_selector: "reason=NoHosts".to_owned(),
+        ..v1::WatchRequest::default()
+    };
+    let mut watch = objects.watch(watch).await.expect("it opens").into_inner();
+    let made = send(&world, "POST", JAILS, JSON, &jail("www", "web")).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let told = tokio::time::timeout(common::DEADLINE, async {
+        loop {
+            let event = watch.message().await.expect("it goes on").expect("more");
+            let object = event.object.expect("an object");
+            if !object.json.is_empty() {
+                return object;
+            }
+        }
+    });
+    let told = told.await.expect("it is told");
+    assert_eq!(told.kind, "Event");
+    assert_eq!(common::json_of(&told)["reason"], "NoHosts");
+    for (fields, found) in [
+        ("reason=NoHosts,type=Warning", 1),
+        ("reason!=NoHosts,involvedObject.name=www", 0),
+    ] {
+        let list = v1::ListEventsRequest {
+            field_selector: fields.to_owned(),
+            ..v1::ListEventsRequest::default()
+        };
+        let list = objects.list_events(list).await.expect("a list");
+        assert_eq!(list.into_inner().events.len(), found, "{fields}");
+    }
+    for fields in ["spec.host=a", "reason"] {
+        let list = v1::ListEventsRequest {
+            field_selector: fields.to_owned(),
+            ..v1::ListEventsRequest::default()
+        };
+        let refused = objects.list_events(list).await.expect_err("refused");
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ceases_to_be_selected_is_shown_as_it_was_selected() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let made = send(&world, "POST", JAILS, JSON, &jail("www", "web")).await;
+    let revision = text(&made.json()["metadata"]["resourceVersion"]);
+    let path = format!("{JAILS}/www?fieldManager=test");
+    let label = json!({"metadata": {"labels": {"role": "db"}}});
+    let changed = send(&world, "PATCH", &path, MERGE, &label).await;
+    assert_eq!(changed.code, 200, "{}", changed.body);
+    let now = text(&changed.json()["metadata"]["resourceVersion"]);
+    let selected = format!("{JAILS}?watch=1&labelSelector=role%3Dweb&resourceVersion={revision}");
+    let told = common::http::get_until(&world, &selected, "DELETED").await;
+    let last = told.body.lines().last().expect("a line").to_owned();
+    let last: Value = serde_json::from_str(&last).expect("an event");
+    let watch = v1::WatchRequest {
+        kind: "Jail".to_owned(),
+        label_selector: "role=web".to_owned(),
+        revision: revision.parse().expect("a number"),
+        ..v1::WatchRequest::default()
+    };
+    let mut watch = objects.watch(watch).await.expect("it opens").into_inner();
+    let over_grpc = loop {
+        let event = watch.message().await.expect("it goes on").expect("more");
+        if event.r#type() == v1::watch_event::Type::Deleted {
+            break common::json_of(&event.object.expect("an object"));
+        }
+    };
+    assert_eq!(last["object"], over_grpc);
+    assert_eq!(over_grpc["metadata"]["labels"]["role"], "web");
+    assert_eq!(over_grpc["metadata"]["resourceVersion"], json!(now));
+    // And by a field: what comes to have a host is added.
+    for (fields, found) in [("metadata.name=www", 1), ("spec.host=nowhere", 0)] {
+        let list = v1::ListRequest {
+            kind: "Jail".to_owned(),
+            field_selector: fields.to_owned(),
+            ..v1::ListRequest::default()
+        };
+        let list = objects.list(list).await.expect("a list").into_inner();
+        let path = format!("{JAILS}?fieldSelector={}", fields.replace('=', "%3D"));
+        let over_rest = get(&world, &path).await.json();
+        assert_eq!(list.objects.len(), found, "{fields}");
+        assert_eq!(over_rest["items"].as_array().map(Vec::len), Some(found));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_are_of_the_revision_that_is_asked_for_and_say_how_much_is_left() {
+    let world = World::start().await;
+    for name in ["a", "b", "c"] {
+        let made = send(&world, "POST", JAILS, JSON, &jail(name, "web")).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+    }
+    let first = get(&world, &format!("{JAILS}?limit=1")).await.json();
+    assert_eq!(first["metadata"]["remainingItemCount"], 2, "{first}");
+    let selected = format!("{JAILS}?limit=1&labelSelector=role%3Dweb");
+    let selected = get(&world, &selected).await.json();
+    assert_eq!(selected["metadata"]["remainingItemCount"], Value::Null);
+    let revision = text(&first["metadata"]["resourceVersion"]);
+    let label = json!({"metadata": {"labels": {"role": "db"}}});
+    let path = format!("{JAILS}/a?fieldManager=test");
+    let changed = send(&world, "PATCH", &path, MERGE, &label).await;
+    assert_eq!(changed.code, 200, "{}", changed.body);
+    for matching in ["limit=9", "resourceVersionMatch=Exact"] {
+        let path = format!("{JAILS}?resourceVersion={revision}&{matching}");
+        let list = get(&world, &path).await.json();
+        assert_eq!(
+            list["items"][0]["metadata"]["labels"]["role"], "web",
+            "{matching}: {list}"
+        );
+    }
+    let newer = format!("{JAILS}?resourceVersion={revision}");
+    let newer = get(&world, &newer).await.json();
+    assert_eq!(newer["items"][0]["metadata"]["labels"]["role"], "db");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_is_left_out_of_what_has_none() {
+    let world = World::start().await;
+    let mut document = jail("www", "web");
+    document["metadata"]["namespace"] = "default".into();
+    let made = send(&world, "POST", JAILS, JSON, &document).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    assert_eq!(made.json()["metadata"]["namespace"], Value::Null);
+    let path = format!("{JAILS}/www?fieldManager=argocd-controller&force=true");
+    let applied = send(&world, "PATCH", &path, APPLY, &document).await;
+    assert_eq!(applied.code, 200, "{}", applied.body);
 }

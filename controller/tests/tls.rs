@@ -285,6 +285,59 @@ async fn who_shows_no_certificate_in_time_is_let_go() {
     assert_eq!(octets, 0, "nothing is told to a client that says nothing");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_shows_neither_certificate_nor_token_after_the_handshake_is_let_go() {
+    let world = Secured::start_with(Some(TOKENS)).await;
+    let shaken = tls_stream(&world, None, &[b"http/1.1"]).await;
+    let mut silent = shaken.expect("hands are shaken");
+    let mut answer = [0; 64];
+    let read = tokio::io::AsyncReadExt::read(&mut silent, &mut answer);
+    let read = tokio::time::timeout(DEADLINE, read).await;
+    assert_eq!(read.expect("it ends").unwrap_or(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_stalls_its_handshakes_is_let_go_beyond_its_share() {
+    // One more than one peer may be at.
+    const STALLED: usize = 65;
+    let world = Secured::start().await;
+    let address = world.controller.address();
+    let mut stalled = Vec::new();
+    for _ in 0..STALLED {
+        stalled.push(
+            tokio::net::TcpStream::connect(address)
+                .await
+                .expect("it listens"),
+        );
+    }
+    // The last one is closed at once, long before those that are waited for.
+    let began = std::time::Instant::now();
+    let mut last = stalled.pop().expect("one");
+    let mut answer = [0; 1];
+    let read = tokio::io::AsyncReadExt::read(&mut last, &mut answer);
+    let read = tokio::time::timeout(DEADLINE, read).await;
+    assert_eq!(read.expect("it ends").unwrap_or(0), 0);
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    let mut first = stalled.swap_remove(0);
+    let read = tokio::io::AsyncReadExt::read(&mut first, &mut answer);
+    let early = tokio::time::timeout(Duration::from_millis(200), read).await;
+    early.expect_err("it is still waited for");
+    // Once they are let go, there is room again.
+    let operator = world.pki.operator();
+    let back = async {
+        while world.version(Some(&operator)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, back)
+        .await
+        .expect("it serves");
+}
+
 #[tokio::test]
 async fn a_certificate_without_a_role_may_nothing_and_an_agents_is_no_operators() {
     let world = Secured::start().await;

@@ -11,6 +11,7 @@ use serde_json::Value;
 const HOST: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Host\nmetadata: {name: fbsd-01}\nspec:\n  uplinks:\n    external: {interface: vtnet0, publicAddresses: {main: 10.0.2.15}}\n";
 const NETWORK: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Network\nmetadata: {name: lan, labels: {floor: one}}\nspec: {bridge: {}}\n";
 const JAIL: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: www, labels: {role: web}}\nspec:\n  host: fbsd-01\n  root: {path: /jails/www}\n";
+const LONELY: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: lonely}\nspec:\n  host: nowhere\n  root: {path: /jails/lonely}\n";
 const SET: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: JailSet\nmetadata: {name: web}\nspec:\n  replicas: 1\n  paused: true\n  template: {spec: {root: {path: /jails/web}}}\n";
 const UNKNOWN: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: odd}\nspec: {rooot: {path: /jails/odd}}\n";
 
@@ -106,6 +107,14 @@ impl Session {
         shows(
             &self.ok("explain jail.spec.publish")?,
             &["ports", "-required-"],
+        )?;
+        shows(
+            &self.ok("explain events")?,
+            &["VERSION", "v1", "involvedObject", "reason", "lastTimestamp"],
+        )?;
+        shows(
+            &self.ok("explain events.involvedObject")?,
+            &["kind", "name", "uid"],
         )?;
         shows(
             &self.ok("explain jailset --recursive")?,
@@ -363,8 +372,18 @@ impl Session {
         let revision = revision.as_str().context("a revision")?.to_owned();
         self.ok("label jail www step=two --overwrite")?;
         seen(&watching, "\"step\":\"two\"")?;
+        let events = self.kubectl.start(&split("get events -w"))?;
+        seen(&events, "jail/www")?;
+        self.ok_with("apply --server-side -f -", LONELY)?;
+        seen(&events, "jail/lonely")?;
+        self.ok("delete jail lonely --wait=false")?;
+        if self.is_new {
+            let told = self.ok("events --for jail/www")?;
+            shows(&told, &["Running", "Jail/www"])?;
+        }
         self.fleet.controller.kill();
         watching.end()?;
+        events.end()?;
         self.fleet.start_controller()?;
         self.ok("label jail www step=three --overwrite")?;
         let path = format!("{JAILS}?watch=1&resourceVersion={revision}&timeoutSeconds=1");

@@ -253,6 +253,7 @@ fn start_machines(
             resync_seconds: RESYNC_SECONDS,
             log: String::new(),
             tls: None,
+            pause_max: cellblock_agent::config::PAUSE_MAX,
         };
         let system: Arc<dyn System> = Arc::new(host.clone());
         let adapter = Arc::new(FreeBsd::new(system.clone(), FOLDER));

@@ -4,9 +4,9 @@ use super::*;
 
 #[test]
 fn a_session_that_breaks_soon_after_its_welcome_is_no_reason_to_hurry() {
-    let pause = Duration::from_secs(8);
-    assert_eq!(pause_after(Duration::from_secs(1), pause), pause);
-    assert_eq!(pause_after(PAUSE_MAX, pause), PAUSE_FIRST);
+    let (pause, most) = (Duration::from_secs(8), Duration::from_secs(15));
+    assert_eq!(pause_after(Duration::from_secs(1), pause, most), pause);
+    assert_eq!(pause_after(most, pause, most), PAUSE_FIRST);
 }
 
 #[test]

@@ -144,8 +144,7 @@ async fn watched(
     selector: RecordSelector,
 ) -> Answer {
     let caller = request.extensions.get::<Caller>();
-    let caller =
-        caller.ok_or_else(|| Failure::forbidden("the guard let somebody in unnamed"))?;
+    let caller = caller.ok_or_else(|| Failure::forbidden("the guard let somebody in unnamed"))?;
     let wanted = WatchQuery {
         about: About::Records(selector),
         from: query.from()?,

@@ -159,7 +159,11 @@ pub(super) fn listed(
     frames.push(Bytes::from_static(b"]}"));
     let length: usize = frames.iter().map(Bytes::len).sum();
     let frames = frames.into_iter().map(Ok::<_, Infallible>);
-    let mut response = raw(StatusCode::OK, JSON, Body::from_stream(stream::iter(frames)));
+    let mut response = raw(
+        StatusCode::OK,
+        JSON,
+        Body::from_stream(stream::iter(frames)),
+    );
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     response

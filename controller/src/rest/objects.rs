@@ -5,9 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
-use cellblock_controller_core::admit::{
-    Outcome, Patch, Request as Wanted, Through,
-};
+use cellblock_controller_core::admit::{Outcome, Patch, Request as Wanted, Through};
 use cellblock_controller_core::rules::Together;
 use cellblock_schemas::{API_VERSION, Kind};
 use serde_json::{Map, Value, json};

@@ -231,7 +231,8 @@ fn paths(edition: Edition) -> Map<String, Value> {
             group: failure::group(),
             version: version_of_kinds(),
         };
-        let operation = |action: &str, options: &[&str]| operation(edition, &named, action, options);
+        let operation =
+            |action: &str, options: &[&str]| operation(edition, &named, action, options);
         const WRITE: [&str; 3] = ["dryRun", "fieldManager", "fieldValidation"];
         let collection = format!("/{}/{}", document_path(), kind.plural());
         paths.insert(
@@ -277,7 +278,10 @@ fn paths_of_events(edition: Edition) -> Map<String, Value> {
         (format!("{below}/{{name}}"), "get", &[]),
     ];
     let paths = paths.map(|(path, action, options)| {
-        (path, json!({"get": operation(edition, &named, action, options)}))
+        (
+            path,
+            json!({"get": operation(edition, &named, action, options)}),
+        )
     });
     paths.into_iter().collect()
 }

@@ -123,7 +123,10 @@ impl Stream {
                 }
                 if !chunks.is_closed() {
                     metrics::counter!("cellblock_watches_cut_off_total").increment(1);
-                    tracing::info!(kind = self.sort.kind(), "a watch is cut off: its client reads too slowly");
+                    tracing::info!(
+                        kind = self.sort.kind(),
+                        "a watch is cut off: its client reads too slowly"
+                    );
                     // Nobody may be there to hear it.
                     let _ = last.send(Frames::of_error(RequestError::TooSlow(WAITING_MAX as u64)));
                 }

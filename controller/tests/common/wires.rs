@@ -278,8 +278,13 @@ impl Wires {
             for line in answer.body.lines() {
                 let event: Value = serde_json::from_str(line).expect("an event");
                 let what = text(&event["type"]);
-                assert_ne!(what, "ERROR", "{event}");
                 let object = &event["object"];
+                if what == "ERROR" {
+                    return Err(Refused {
+                        reason: text(&object["reason"]),
+                        fields: Vec::new(),
+                    });
+                }
                 told.push((what, text(&object["metadata"]["name"]), revision(object)));
                 if is_last(&told, last) {
                     break;

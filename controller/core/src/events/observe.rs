@@ -6,22 +6,39 @@ use cellblock_schemas::{Condition, ConditionStatus, Jail, Kind, Object};
 use super::{About, Happening, Severity};
 use crate::index::{Entry, ObjectEvent, What, own_kind};
 
-/// Reasons of conditions that do not hold, or are not known, where that is in order or passes by itself.
-const QUIET: [&str; 14] = [
-    "AddressTentative",
-    "Busy",
-    "Deleting",
-    "DependencyNotReady",
-    "DependencyNotScheduled",
-    "DependentsRunning",
-    "Dying",
-    "ImagePreparing",
-    "JailsAttached",
-    "NeverHeard",
-    "Paused",
-    "Progressing",
-    "ScopePending",
-    "Stopped",
+/// Reasons of conditions that do not hold, or are not known, of which nobody has to do anything, and why: the table of
+/// docs/reference/conditions.md, by which it is decided what is told as a warning.
+const QUIET: [(&str, &[&str]); 3] = [
+    (
+        "it is as it was asked for",
+        &["Deleting", "JailsAttached", "Paused", "Stopped"],
+    ),
+    (
+        "it passes by itself",
+        &[
+            "AddressNotReleased",
+            "AddressTentative",
+            "Busy",
+            "Changed",
+            "DependentsRunning",
+            "Dying",
+            "ImagePreparing",
+            "NeverHeard",
+            "Progressing",
+            "ScopePending",
+            "UplinkPending",
+        ],
+    ),
+    (
+        "it follows from something else, which is told if it is wrong",
+        &[
+            "DependencyNotReady",
+            "DependencyNotScheduled",
+            "NotMade",
+            "NotRunning",
+            "TooFew",
+        ],
+    ),
 ];
 
 /// What happened to an object.
@@ -121,7 +138,8 @@ fn conditions(about: &About, before: Option<&Entry>, after: &Entry) -> Vec<Happe
 
 fn severity(condition: &Condition) -> Severity {
     let holds = condition.status == ConditionStatus::True;
-    if holds || QUIET.contains(&condition.reason.as_str()) {
+    let mut quiet = QUIET.iter().flat_map(|(_, reasons)| *reasons);
+    if holds || quiet.any(|reason| *reason == condition.reason) {
         Severity::Normal
     } else {
         Severity::Warning
@@ -133,5 +151,27 @@ fn message(condition: &Condition) -> String {
         format!("{} is {}", condition.kind, condition.status.as_str())
     } else {
         condition.message.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What is no warning is what the documents say.
+
+    use super::QUIET;
+
+    #[test]
+    fn what_is_no_warning_stands_in_the_documents() {
+        let page = include_str!("../../../../docs/reference/conditions.md");
+        let (_, rows) = page
+            .split_once("| nobody has to do anything, because | reasons |\n|---|---|\n")
+            .expect("the table");
+        let rows = rows.lines().take_while(|line| line.starts_with('|'));
+        let said: Vec<String> = rows.map(str::to_owned).collect();
+        let known = QUIET.map(|(why, reasons)| {
+            let reasons: Vec<String> = reasons.iter().map(|one| format!("`{one}`")).collect();
+            format!("| {why} | {} |", reasons.join(", "))
+        });
+        assert_eq!(said, known);
     }
 }

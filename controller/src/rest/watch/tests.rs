@@ -1,6 +1,7 @@
 //! How a watch ends.
 
 use axum::body::to_bytes;
+use cellblock_controller_core::index::Entry;
 use cellblock_schemas::Kind;
 use futures::stream;
 
@@ -71,4 +72,63 @@ async fn a_controller_that_stops_ends_the_stream_without_an_error() {
     assert_eq!(stopped.lines().count(), 1);
     let slow = told(RequestError::TooSlow(7)).await;
     assert!(slow.contains(r#"{"type":"ERROR""#), "{slow}");
+}
+
+#[tokio::test]
+async fn a_document_is_shared_by_everybody_who_watches_it() {
+    let json = Bytes::from(r#"{"metadata":{"name":"a"}}"#.to_owned());
+    let object = Entry {
+        object: cellblock_schemas::Object::from_value(
+            Kind::Host,
+            json!({"apiVersion": "cellblock.dev/v1alpha1", "kind": "Host", "metadata": {"name": "a"}, "spec": {}}),
+        )
+        .expect("a host"),
+        json: json.clone(),
+        revision: 7,
+    };
+    let event = Event::Object(What::Added, Kind::Host, std::sync::Arc::new(object));
+    for _ in 0..2 {
+        let events = stream::iter([Ok(vec![event.clone()])]);
+        let body = watch(LONG).answer(Box::pin(events)).into_body();
+        let frames: Vec<Bytes> = body
+            .into_data_stream()
+            .map(|frame| frame.expect("a frame"))
+            .collect()
+            .await;
+        assert!(frames.iter().any(|frame| frame.as_ptr() == json.as_ptr()));
+        let line = frames.concat();
+        let line: Value = serde_json::from_slice(&line).expect("an event");
+        assert_eq!(line["object"]["metadata"]["name"], "a");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_late_is_told_why_there_is_no_more() {
+    let (events, dropped) = endless();
+    let answer = watch(LONG).answer(events);
+    dropped.await.expect_err("the place is given back");
+    let body = to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+    let text = String::from_utf8(body.to_vec()).expect("text");
+    let last = text.lines().last().expect("a line");
+    let last: Value = serde_json::from_str(last).expect("an event");
+    assert_eq!(last["type"], "ERROR");
+    assert_eq!(last["object"]["reason"], "TooManyRequests");
+}
+
+#[tokio::test]
+async fn a_bookmark_is_told_to_who_takes_bookmarks_only() {
+    for bookmarks in [true, false] {
+        let mut watch = watch(LONG);
+        watch.bookmarks = bookmarks;
+        watch.says_initial_end = true;
+        let events = stream::iter([Ok(vec![Event::Presented(7)]), Ok(vec![Event::Bookmark(8)])]);
+        let answer = watch.answer(Box::pin(events));
+        let body = to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+        let text = String::from_utf8(body.to_vec()).expect("text");
+        assert_eq!(
+            text.lines().count(),
+            if bookmarks { 2 } else { 0 },
+            "{text}"
+        );
+    }
 }

@@ -81,7 +81,7 @@ pub(crate) fn guarded<S>(
             }
             Err(error) => {
                 metrics::counter!("cellblock_forbidden_total").increment(1);
-                tracing::warn!(address = ?request.remote_addr(), ?action, "{error}");
+                tracing::warn!(address = address_of(&request), ?action, "{error}");
                 Err(error.into())
             }
         }

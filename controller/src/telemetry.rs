@@ -76,6 +76,10 @@ fn describe() {
     );
     metrics::describe_gauge!("cellblock_watches", "Open watches of clients.");
     metrics::describe_counter!(
+        "cellblock_handshakes_failed_total",
+        "Connections that did not come to speak TLS."
+    );
+    metrics::describe_counter!(
         "cellblock_watches_cut_off_total",
         "Watches whose clients read too slowly."
     );

@@ -2,10 +2,10 @@
 //! [`crate::identity`].
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use rustix::io::Errno;
@@ -109,6 +109,33 @@ pub(crate) async fn in_time(accepted: std::io::Result<TcpStream>) -> std::io::Re
     accepted
 }
 
+/// How often it is logged that somebody could not shake hands. All of them are counted.
+const COMPLAINTS: Duration = Duration::from_secs(5);
+
+/// Tells of handshakes that came to nothing, so that it can be found out why: the client is often told less.
+#[derive(Clone, Debug, Default)]
+struct Complaints(Arc<Mutex<Option<Instant>>>);
+
+impl Complaints {
+    fn tell(&self, address: SocketAddr, why: &dyn std::fmt::Display) {
+        metrics::counter!("cellblock_handshakes_failed_total").increment(1);
+        if self.is_due() {
+            tracing::warn!(%address, "no handshake: {why}");
+        } else {
+            tracing::debug!(%address, "no handshake: {why}");
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= COMPLAINTS);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
 /// How many handshakes each peer is at.
 #[derive(Clone, Debug, Default)]
 struct Peers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
@@ -167,6 +194,7 @@ pub(crate) fn accept(
     tokio::spawn(async move {
         let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         let peers = Peers::default();
+        let complaints = Complaints::default();
         loop {
             let next = async {
                 let place = places.clone().acquire_owned().await;
@@ -194,6 +222,7 @@ pub(crate) fn accept(
                 continue;
             };
             let (acceptor, sender) = (acceptor.clone(), sender.clone());
+            let complaints = complaints.clone();
             tokio::spawn(async move {
                 let _held = (place, share);
                 // Only makes small answers quicker.
@@ -201,8 +230,8 @@ pub(crate) fn accept(
                 match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
                     // Nobody serves any more: the connection ends.
                     Ok(Ok(stream)) => drop(sender.send(Ok(stream)).await),
-                    Ok(Err(error)) => tracing::debug!(%address, %error, "no handshake"),
-                    Err(_) => tracing::debug!(%address, "the handshake took too long"),
+                    Ok(Err(error)) => complaints.tell(address, &error),
+                    Err(_) => complaints.tell(address, &"it took too long"),
                 }
             });
         }
@@ -235,6 +264,13 @@ mod tests {
             assert!(peers.take(address(own)).is_some());
         }
         assert!(peers.0.lock().expect("unpoisoned").is_empty());
+    }
+
+    #[test]
+    fn a_storm_of_failed_handshakes_is_not_logged_line_by_line() {
+        let complaints = Complaints::default();
+        assert!(complaints.is_due());
+        assert!(!complaints.is_due());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Removals: what they may be told, of one object and of many.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode, header};
 use cellblock_controller_core::admit::{Propagation, Reason, Validation};
 use cellblock_schemas::Uid;
 use serde::Deserialize;
@@ -61,7 +61,13 @@ impl DeleteOptions {
         if bytes.is_empty() {
             return Self::of(Said::default(), query);
         }
-        let media = Media::document(asked_headers)?;
+        // Old releases of client-go do not say what it is (`dynamic/simple.go` of 1.20, `Delete`), and a web page cannot send this
+        // method without asking first.
+        let media = if asked_headers.contains_key(header::CONTENT_TYPE) {
+            Media::document(asked_headers)?
+        } else {
+            Media::Json
+        };
         let (document, _) = body::document(media, &bytes, Validation::Strict)?;
         let is_plain = document.is_object()
             && document

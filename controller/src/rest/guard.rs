@@ -30,7 +30,8 @@ pub(super) async fn guard(who: Identifier, mut request: Request, next: Next) -> 
         Ok(caller) => caller,
         Err(error) => {
             metrics::counter!("cellblock_forbidden_total").increment(1);
-            tracing::warn!(?address, ?action, "{error}");
+            let address = address.map_or_else(String::new, |address| address.to_string());
+            tracing::warn!(address, ?action, "{error}");
             return Failure::from(error).into();
         }
     };

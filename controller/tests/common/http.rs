@@ -65,7 +65,7 @@ pub(crate) async fn ask_over(
     ask_until(stream, host, (method, path), headers, body, "").await
 }
 
-/// What comes until it has a text in its body; without one, all of it.
+/// What comes until one of its lines has a text, in whole lines.
 pub(crate) async fn get_until(world: &World, path: &str, until: &str) -> Answer {
     let address = world.controller.address();
     let stream = TcpStream::connect(address).await.expect("it listens");
@@ -103,13 +103,24 @@ async fn ask_until(
             .is_ok_and(|length| length > 0)
         {
             let so_far = String::from_utf8_lossy(&read);
-            if !until.is_empty() && answer(&so_far).is_some_and(|it| it.body.contains(until)) {
+            let is_there = |it: Answer| lines(&it.body).contains(until);
+            if !until.is_empty() && answer(&so_far).is_some_and(is_there) {
                 return;
             }
         }
     };
     let _ = tokio::time::timeout(DEADLINE, reading).await;
-    answer(&String::from_utf8_lossy(&read)).expect("an answer")
+    let mut answer = answer(&String::from_utf8_lossy(&read)).expect("an answer");
+    if !until.is_empty() {
+        answer.body = lines(&answer.body).to_owned();
+    }
+    answer
+}
+
+/// The lines that are whole.
+fn lines(body: &str) -> &str {
+    let end = body.rfind('\n').map_or(0, |end| end + 1);
+    &body[..end]
 }
 
 fn answer(read: &str) -> Option<Answer> {

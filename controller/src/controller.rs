@@ -93,7 +93,7 @@ impl Controller {
             Some(address) => Some(serve::metrics(address).await?),
             None => None,
         };
-        let mut tasks = opening::open(&shared, config.store).await?;
+        let mut tasks = vec![opening::open(&shared, config.store).await?];
         let metrics_address = metrics.as_ref().map(|(address, _)| *address);
         tasks.extend(metrics.map(|(_, serving)| tokio::spawn(serving)));
         tasks.push(tokio::spawn(serve::report_health(

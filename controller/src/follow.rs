@@ -23,8 +23,8 @@ const REMEMBERED: u64 = 4_096;
 /// How long reading them may take before the controller does without.
 const REMEMBERING: Duration = Duration::from_secs(10);
 
-/// Lists and watches for good; ends only when the task is dropped.
-pub(crate) async fn follow(store: SharedStore, cache: Arc<Cache>) {
+/// Lists and watches for good; ends when the store is older than what was read from it.
+pub(crate) async fn follow(store: SharedStore, cache: Arc<Cache>) -> Error {
     let prefix = cache.index().keys().root().to_owned();
     loop {
         match list(&store, &prefix, None).await {
@@ -41,7 +41,9 @@ pub(crate) async fn follow(store: SharedStore, cache: Arc<Cache>) {
                     }
                 };
                 cache.set_ready();
-                follow_on(&store, watch, revision, &cache).await;
+                if let Err(older) = follow_on(&store, watch, revision, &cache).await {
+                    return older;
+                }
             }
             Err(error) => {
                 tracing::warn!(store = store.location(), %error, "cannot read the store");
@@ -208,7 +210,15 @@ fn revisions(items: &Items) -> impl Iterator<Item = (&str, u64)> {
 
 /// Watches until the watch cannot go on from where it is. Up to `known`, everything that is there is in already; what came and went
 /// again before that may still be told.
-async fn follow_on(store: &SharedStore, mut watch: Watch, known: Revision, cache: &Cache) {
+///
+/// # Errors
+/// The store is older than what was read from it.
+async fn follow_on(
+    store: &SharedStore,
+    mut watch: Watch,
+    known: Revision,
+    cache: &Cache,
+) -> Result<(), Error> {
     while let Some(notice) = watch.next().await {
         match notice {
             Ok(notice) => {
@@ -217,19 +227,17 @@ async fn follow_on(store: &SharedStore, mut watch: Watch, known: Revision, cache
             }
             Err(Error::Compacted { asked, compacted }) => {
                 tracing::info!(%asked, %compacted, "the store's history is gone; reading it anew");
-                return;
+                return Ok(());
             }
-            Err(error @ Error::FutureRevision { .. }) => {
-                tracing::error!(%error, "the store is older than what was read from it; reading it anew");
-                return;
-            }
+            Err(error @ Error::FutureRevision { .. }) => return Err(error),
             Err(error) => {
                 tracing::warn!(store = store.location(), %error, "cannot watch the store");
                 tokio::time::sleep(RETRY_DELAY).await;
-                return;
+                return Ok(());
             }
         }
     }
+    Ok(())
 }
 
 fn event(change: Change) -> Option<Event> {

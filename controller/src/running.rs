@@ -23,6 +23,32 @@ pub(crate) struct Running {
     pub(crate) cache: Arc<Cache>,
     pub(crate) writer: Arc<Writer>,
     pub(crate) sessions: Arc<Sessions>,
+    over: watch::Sender<bool>,
+}
+
+impl Running {
+    pub(crate) fn new(
+        store: SharedStore,
+        cluster: ClusterUid,
+        cache: Arc<Cache>,
+        writer: Arc<Writer>,
+        sessions: Arc<Sessions>,
+    ) -> Self {
+        Self {
+            store,
+            cluster,
+            cache,
+            writer,
+            sessions,
+            over: watch::Sender::new(false),
+        }
+    }
+
+    /// Returns once the store is no longer the one that was opened, and nothing goes on with what was read from it.
+    pub(crate) async fn over(&self) {
+        // The sender lives in `self`.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
+    }
 }
 
 /// The state of a controller from before its store is open until it has gone.
@@ -132,9 +158,13 @@ impl Shared {
         tasks
     }
 
-    /// Lets go of the store, so that it is closed once the last task that uses it has ended.
+    /// Lets go of the store, so that it is closed once the last task that uses it has ended; every stream that was fed from it ends.
     pub(crate) fn forget(&self) -> Option<Arc<Running>> {
-        self.running.send_replace(None)
+        let running = self.running.send_replace(None);
+        if let Some(running) = &running {
+            running.over.send_replace(true);
+        }
+        running
     }
 
     /// Returns once the controller is going away.

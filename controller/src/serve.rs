@@ -83,18 +83,24 @@ pub(crate) async fn metrics(
 /// Says in the health service when requests are answered.
 pub(crate) async fn report_health(shared: Arc<Shared>, health: HealthReporter) {
     let mut running = shared.watch_running();
-    let Ok(running) = running
-        .wait_for(Option::is_some)
-        .await
-        .map(|running| running.clone())
-    else {
-        return;
-    };
-    let Some(mut ready) = running.map(|running| running.cache.ready()) else {
-        return;
-    };
-    if ready.wait_for(|ready| *ready).await.is_ok() {
-        set_health(&health, ServingStatus::Serving).await;
+    loop {
+        let ready = running
+            .borrow_and_update()
+            .as_ref()
+            .map(|running| running.cache.ready());
+        let status = match ready {
+            None => ServingStatus::NotServing,
+            Some(mut ready) => match ready.wait_for(|ready| *ready).await {
+                Ok(_) => ServingStatus::Serving,
+                // It was let go of before it was read.
+                Err(_) => ServingStatus::NotServing,
+            },
+        };
+        set_health(&health, status).await;
+        // The sender lives in `shared`.
+        if running.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -313,6 +313,7 @@ impl Visit {
         let joined = tokio::select! {
             joined = ends.join() => joined,
             () = self.shared.left() => return Err(RequestError::ShuttingDown),
+            () = self.running.over() => return Err(RequestError::ShuttingDown),
         };
         joined.map_err(|reason| reason.for_operator(host))
     }

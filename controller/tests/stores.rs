@@ -1,13 +1,15 @@
-//! The controller over etcd: the whole way once, stores that are away, two controllers on one store, and what cannot start.
+//! The controller over etcd: the whole way once, stores that are away, emptied or set back, two controllers on one store, and what cannot start.
 
 mod common;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use cellblock_controller::{Config, Controller, StartError};
 use cellblock_proto::v1;
+use cellblock_proto::v1::agents_client::AgentsClient;
 use cellblock_store::testing::EtcdServer;
-use cellblock_store::{EtcdOptions, StoreConfig};
+use cellblock_store::{EtcdOptions, EtcdStore, Key, Store as _, StoreConfig};
 use common::{
     DEADLINE, applied, apply, assert_code, channel, connect, get, host, jail, json_of, network,
     objects, start,
@@ -186,6 +188,161 @@ async fn while_the_store_is_away_reads_go_on_and_writes_say_why_not() {
     })
     .await;
     assert_eq!(apply(&mut client, &[host("b")]).await.len(), 1);
+}
+
+/// Waits until a controller says that it is not ready, for this reason, over both wires.
+async fn refuses(controller: &Controller, client: &mut common::Objects, why: &str) {
+    until(async || {
+        let status = get(client, "Host", "a").await.err()?;
+        (status.code() == Code::Unavailable && status.message().contains(why)).then_some(())
+    })
+    .await;
+    until(async || (health(controller).await == ServingStatus::NotServing).then_some(())).await;
+}
+
+/// The session of an agent, as it is heard to its end.
+async fn session(controller: &Controller, host: &str) -> tokio::task::JoinHandle<Vec<v1::View>> {
+    let mut agents = AgentsClient::new(channel(controller).await);
+    let hello = v1::agent_message::Message::Hello(v1::Hello {
+        host: host.to_owned(),
+        key_fingerprint: format!("key of {host}"),
+        ..v1::Hello::default()
+    });
+    let (said, receiver) = tokio::sync::mpsc::channel(1);
+    let hello = v1::AgentMessage {
+        message: Some(hello),
+    };
+    said.send(hello).await.expect("there is room");
+    let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut heard = agents
+        .session(receiver)
+        .await
+        .expect("a stream")
+        .into_inner();
+    tokio::spawn(async move {
+        let mut views = Vec::new();
+        while let Ok(Some(message)) = heard.message().await {
+            if let Some(v1::controller_message::Message::View(view)) = message.message {
+                views.push(view);
+            }
+        }
+        drop(said);
+        views
+    })
+}
+
+fn exchange(server: &mut EtcdServer, kept: &Path, other: Option<&Path>) {
+    server.kill();
+    std::fs::rename(server.data(), kept).expect("the data is moved");
+    if let Some(other) = other {
+        std::fs::rename(other, server.data()).expect("the data is moved");
+    }
+}
+
+/// Otherwise agents would be told that they have no jails, and new controllers would make another cluster beside.
+#[tokio::test]
+async fn an_etcd_that_was_emptied_is_neither_read_nor_written_until_it_is_back() {
+    let mut server = etcd().await;
+    let (one, other) = (start(over(&server)).await, start(over(&server)).await);
+    let (mut client, mut second) = (objects(&one).await, objects(&other).await);
+    let agent = session(&one, "a").await;
+    common::wait_for(&mut client, "Host", "a", |host| {
+        common::condition(host, "Heard") == Some("True")
+    })
+    .await;
+    applied(&mut client, &[network("lan"), jail("www", &["lan"])]).await;
+    let www = get(&mut client, "Jail", "www").await.expect("it is there");
+    let watch = v1::WatchRequest {
+        kind: "Jail".to_owned(),
+        ..v1::WatchRequest::default()
+    };
+    let mut watch = client.watch(watch).await.expect("a watch").into_inner();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (full, empty) = (folder.path().join("full"), folder.path().join("empty"));
+    exchange(&mut server, &full, None);
+    server.restart().await.expect("etcd comes back, empty");
+    for (controller, client) in [(&one, &mut client), (&other, &mut second)] {
+        refuses(controller, client, "is not in it any more").await;
+        let request = v1::ApplyRequest {
+            objects: vec![common::object(&host("b"))],
+            field_manager: "jailctl".to_owned(),
+            ..v1::ApplyRequest::default()
+        };
+        assert_code(client.apply(request).await, Code::Unavailable);
+    }
+    let views = tokio::time::timeout(DEADLINE, agent).await;
+    let views = views.expect("its session ends").expect("it is heard");
+    assert!(views.iter().any(|view| !view.jails.is_empty()));
+    assert!(views.iter().all(|view| view.removed_jails.is_empty()));
+    assert!(views.last().is_some_and(|view| view.base.is_some()));
+    let told = async {
+        while let Ok(Some(event)) = watch.message().await {
+            assert_ne!(event.r#type(), v1::watch_event::Type::Deleted, "{event:?}");
+        }
+    };
+    tokio::time::timeout(DEADLINE, told)
+        .await
+        .expect("the watch ends");
+    let store = EtcdStore::connect(EtcdOptions::new([server.client_url()]));
+    let store = store.await.expect("it serves");
+    let all = store.count(&Key::from("/"), None).await;
+    assert_eq!(all.expect("it answers"), 0, "nothing was written");
+    exchange(&mut server, &empty, Some(&full));
+    server.restart().await.expect("etcd comes back");
+    for (controller, client) in [(&one, &mut client), (&other, &mut second)] {
+        until(async || (health(controller).await == ServingStatus::Serving).then_some(())).await;
+        let again = get(client, "Jail", "www").await.expect("it is there");
+        assert_eq!(
+            json_of(&again)["status"]["binding"],
+            json_of(&www)["status"]["binding"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_etcd_that_was_set_back_is_gone_on_with_by_who_is_restarted_only() {
+    let mut server = etcd().await;
+    let controller = start(over(&server)).await;
+    let mut client = objects(&controller).await;
+    applied(&mut client, &[host("a")]).await;
+    server.kill();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (older, newer) = (folder.path().join("older"), folder.path().join("newer"));
+    copy(&server.data(), &older);
+    server.restart().await.expect("etcd comes back");
+    until(async || {
+        let request = v1::ApplyRequest {
+            objects: vec![common::object(&network("lan"))],
+            field_manager: "jailctl".to_owned(),
+            ..v1::ApplyRequest::default()
+        };
+        client.apply(request).await.ok()
+    })
+    .await;
+    exchange(&mut server, &newer, Some(&older));
+    server
+        .restart()
+        .await
+        .expect("etcd comes back, as it was before");
+    refuses(&controller, &mut client, "restored from an older backup").await;
+    controller.stop().await;
+    let controller = start(over(&server)).await;
+    let mut client = objects(&controller).await;
+    get(&mut client, "Host", "a").await.expect("it is there");
+    assert_code(get(&mut client, "Network", "lan").await, Code::NotFound);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("room for it");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("room for it");
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use tonic::{Status, Streaming};
 
 use super::sessions::{ClaimError, Held, Reach};
 use crate::authorise::{Action, authorise};
+use crate::cluster;
 use crate::identity::Caller;
 use crate::running::{Running, Shared};
 use crate::status::RequestError;
@@ -225,6 +226,7 @@ async fn release(shared: Arc<Shared>, running: Arc<Running>, mut held: Held) {
     tokio::select! {
         () = held.superseded() => {}
         () = shared.left() => {}
+        () = running.over() => {}
         () = tokio::time::sleep(shared.timing.reconnect_grace) => running.sessions.release(&held).await,
     }
 }
@@ -288,7 +290,7 @@ async fn check(running: &Running, hello: &v1::Hello) -> Result<(), End> {
 
 fn host_gone(host: &str) -> String {
     format!(
-        "the Host {host} was deleted; stop the agent, or apply the Host anew, or restart the agent to have it made"
+        "the Host {host} was deleted; stop the agent, or apply the Host anew, or restart the agent to have it made (what it has of jails that are not applied again is taken away then)"
     )
 }
 
@@ -343,6 +345,7 @@ impl Session {
                     Err(End::Failed(Status::aborted("the same agent has opened another session")))
                 }
                 () = shared.left() => Err(RequestError::ShuttingDown.into()),
+                () = self.running.over() => Err(RequestError::NotReady(cluster::LOST.to_owned()).into()),
             };
             if let Err(end) = done {
                 return end;

@@ -17,7 +17,7 @@ struct Shell {
     cache: Arc<Cache>,
     recorder: Recorder,
     lead: Lead,
-    following: tokio::task::JoinHandle<()>,
+    following: tokio::task::JoinHandle<cellblock_store::Error>,
 }
 
 impl Drop for Shell {

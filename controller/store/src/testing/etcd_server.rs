@@ -189,6 +189,11 @@ impl EtcdServer {
         self.process.as_ref().map(Child::id)
     }
 
+    /// The folder of its data, there from its first start on. To be exchanged only while it does not run.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Kills it as a crash would, with SIGKILL. Its data stays. Whether it ran until then.
     pub fn kill(&mut self) -> bool {
         let Some(mut process) = self.process.take() else {

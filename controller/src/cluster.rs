@@ -184,11 +184,12 @@ impl ClusterStore {
 
     /// Why the store is not gone on with after a watch has ended with an error.
     pub(crate) fn refused(&self, error: &Error) -> String {
-        match error {
-            Error::FutureRevision { asked, current } => self.lose(&set_back(*asked, *current)),
-            other => self.lose(&other.to_string()),
-        }
-        .to_string()
+        let reason = if let Error::FutureRevision { asked, current } = error {
+            set_back(*asked, *current)
+        } else {
+            error.to_string()
+        };
+        self.lose(&reason).to_string()
     }
 
     fn may_go_on(&self) -> Result<(), Error> {

@@ -98,6 +98,10 @@ pub(crate) fn allocation(allocation: Allocation) -> v1::Allocation {
         name: allocation.owner,
         uid: allocation.uid.0,
         retired_generation: allocation.retired.unwrap_or_default(),
+        kept_since: allocation
+            .kept
+            .map(|since| since.to_string())
+            .unwrap_or_default(),
     }
 }
 

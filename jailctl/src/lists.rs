@@ -94,6 +94,7 @@ async fn allocations(
     let found = client.allocations(request).await?;
     let rows = found.iter().map(|one| {
         let state = match one.retired_generation {
+            0 if !one.kept_since.is_empty() => "kept".to_owned(),
             0 => "held".to_owned(),
             generation => format!("given up by generation {generation}"),
         };
@@ -128,6 +129,9 @@ async fn allocations(
         }
         if one.retired_generation > 0 {
             item["retiredGeneration"] = one.retired_generation.into();
+        }
+        if !one.kept_since.is_empty() {
+            item["keptSince"] = one.kept_since.as_str().into();
         }
         item
     });

@@ -2,7 +2,8 @@
 //! jail's own transaction, each created only if absent.
 //!
 //! Deterministic: the lowest free address of each subnet, the first free NIC of a pool, and the first free MAC number from a starting point that is a hash
-//! of the jail's uid and the interface. What the jail had before it keeps while that is still right.
+//! of the jail's uid and the interface. What the jail had before it keeps while that is still right; one that is new gets what is kept for its name, and nobody gets
+//! what is kept for another while there is something else.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -59,8 +60,11 @@ pub fn allocate(
     // What is given to one attachment is chosen for no other.
     let given = jail.spec.networks.iter().filter_map(|one| one.mac);
     allocation.resources.extend(given.map(Resource::of_mac));
+    let kept = index.kept(&jail.metadata.name);
+    let had = kept.filter(|_| previous.is_none());
+    let former = previous.or(had.map(|had| &had.binding));
     for (attachment, network) in jail.spec.networks.iter().zip(networks) {
-        let before = previous.and_then(|binding| {
+        let before = former.and_then(|binding| {
             binding.attachments.iter().find(|bound| {
                 bound.interface == attachment.interface && bound.network == attachment.network
             })
@@ -68,10 +72,12 @@ pub fn allocate(
         let mut choice = Choice {
             index,
             owner: &jail.metadata.uid,
+            name: &jail.metadata.name,
             host,
             network,
             attachment,
             before,
+            is_back: had.is_some(),
             allocation: &mut allocation,
         };
         let bound = choice.attachment()?;
@@ -177,10 +183,14 @@ pub fn nics<'a>(host: &'a Host, mode: &Passthrough) -> Vec<&'a str> {
 struct Choice<'a> {
     index: &'a Index,
     owner: &'a Uid,
+    /// The jail's name.
+    name: &'a str,
     host: &'a str,
     network: &'a Network,
     attachment: &'a Attachment,
     before: Option<&'a BoundAttachment>,
+    /// Whether that is what a former jail of the name had.
+    is_back: bool,
     allocation: &'a mut Allocation,
 }
 
@@ -276,8 +286,8 @@ impl Choice<'_> {
         Ok(addresses)
     }
 
-    /// The address that the jail has in a subnet, if it may still have it. The ranges that addresses are given out from do not
-    /// count: narrowing them must not move a running jail.
+    /// The address that the jail has in a subnet, if it may still have it, or that a former jail of its name had. The ranges that addresses are given out from do
+    /// not count for the first: narrowing them must not move a running jail.
     fn kept(&self, subnet: &Subnet) -> Option<IpAddr> {
         let gateway = subnet.gateway.as_ref().map(|gateway| gateway.address);
         let before = self.before?.addresses.iter();
@@ -286,6 +296,7 @@ impl Choice<'_> {
             .filter(|address| subnet.cidr.net().contains(address))
             .filter(|address| Some(*address) != gateway)
             .filter(|address| self.may_be_here(*address))
+            .filter(|address| !self.is_back || self.may_be_given(subnet, *address, Some(self.name)))
             .find(|address| {
                 with_partner(&self.network.spec, *address).all(|address| {
                     let claim = address_claim(self.network, self.host, address);
@@ -306,6 +317,50 @@ impl Choice<'_> {
         )
     }
 
+    /// Whether an address that nobody has may be given out here although it is kept: none for which something is kept later than for `name`.
+    fn may_be_given(&self, subnet: &Subnet, address: IpAddr, name: Option<&str>) -> bool {
+        let (ranges, holes) = allocatable(subnet);
+        let contains = |ranges: &[AddressRange], address: IpAddr| {
+            ranges.iter().any(|range| range.contains(address))
+        };
+        let claims = self.index.claims();
+        let is_others = |address: IpAddr| {
+            let kept = claims.kept_for(&address_claim(self.network, self.host, address));
+            kept.zip(name)
+                .is_some_and(|((_, other), name)| other != name)
+        };
+        let fits = self.network.spec.slice_of(address).is_none_or(|slice| {
+            let former = slices::misfits(self.index, self.network);
+            let mut former = former.iter();
+            self.may_be_here(address)
+                && former.all(|other| !other.contains(&slice) && !slice.contains(other))
+        });
+        fits && with_partner(&self.network.spec, address).all(|address| {
+            contains(&ranges, address) && !contains(&holes, address) && !is_others(address)
+        })
+    }
+
+    /// An address of those wanted that nobody has, the longest kept first.
+    fn spare(&self, subnet: &Subnet, is_wanted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+        let claims = self.index.claims();
+        let host = scope_host(&self.network.spec, self.host);
+        let mut spare = claims.spare(&self.network.metadata.name, host);
+        spare.find(|address| {
+            // Of a pair the jail has the upper one.
+            let partner = self.network.spec.partner(*address);
+            subnet.cidr.net().contains(address)
+                && is_wanted(*address)
+                && partner.is_none_or(|partner| partner < *address)
+                && self.may_be_given(subnet, *address, None)
+                && with_partner(&self.network.spec, *address).all(|address| {
+                    let claim = address_claim(self.network, self.host, address);
+                    !self.allocation.resources.contains(&claim) && claims.get(&claim).is_none()
+                })
+        })
+    }
+
+    /// The first address that is neither taken nor kept; when there is none, one that is kept for a jail that is gone. Before a host takes one more slice it takes what is kept in its own: its
+    /// slices stay its own, so that jails of ever new names would bring it all there are.
     fn free(&self, subnet: &Subnet) -> Option<IpAddr> {
         let (ranges, mut holes) = allocatable(subnet);
         // A second attachment of the same jail to the same network must not get the first one's address.
@@ -331,7 +386,7 @@ impl Choice<'_> {
             });
         holes.extend(own);
         let host = scope_host(&self.network.spec, self.host);
-        let used = self.index.claims().used(&self.network.metadata.name, host);
+        let used = self.index.claims().busy(&self.network.metadata.name, host);
         let none = Default::default();
         let used = used.unwrap_or(&none);
         let paired = self
@@ -352,7 +407,8 @@ impl Choice<'_> {
             .slice_length(subnet.cidr.family())
             .is_none()
         {
-            return ranges.iter().find_map(next);
+            let unkept = ranges.iter().find_map(next);
+            return unkept.or_else(|| self.spare(subnet, |_| true));
         }
         let own = self.own_slices(subnet);
         let within = ranges.iter().flat_map(|range| {
@@ -373,8 +429,14 @@ impl Choice<'_> {
         let mut within = within;
         within
             .find_map(|range| next(&range))
+            .or_else(|| {
+                self.spare(subnet, |address| {
+                    own.iter().any(|own| own.contains(&address))
+                })
+            })
             .or_else(|| new(Holder::Nobody))
             .or_else(|| new(Holder::Idle))
+            .or_else(|| self.spare(subnet, |_| true))
     }
 
     /// The slices of a subnet that the host has, or gets with this jail, ascending.
@@ -490,7 +552,8 @@ impl Choice<'_> {
             self.allocation.resources.insert(Resource::of_mac(kept));
             return kept;
         }
-        let number = self.number(&[self.owner.as_str(), &self.attachment.interface]);
+        let seed = [self.owner.as_str(), &self.attachment.interface];
+        let number = self.number(&seed, Some(self.name));
         self.allocation
             .resources
             .insert(Resource::MacNumber(number));
@@ -511,15 +574,15 @@ impl Choice<'_> {
                 .iter()
                 .any(|(_, bridged, _)| bridged == uid);
         if is_bridge && !known {
-            let number = self.number(&[uid.as_str(), self.host]);
+            let number = self.number(&[uid.as_str(), self.host], None);
             let name = self.network.metadata.name.clone();
             self.allocation.bridges.push((name, uid.clone(), number));
         }
     }
 
     /// The first free number from a starting point that depends on `seed` alone. The space has 2^32 numbers, so a collision
-    /// is rare and a row of taken numbers short.
-    fn number(&self, seed: &[&str]) -> u32 {
+    /// is rare and a row of taken numbers short. None that is kept for another jail than `name`: there are enough.
+    fn number(&self, seed: &[&str], name: Option<&str>) -> u32 {
         let mut hash = Sha256::new();
         for part in seed {
             hash.update(part.as_bytes());
@@ -530,9 +593,11 @@ impl Choice<'_> {
         loop {
             let resource = Resource::MacNumber(number);
             let claim = self.index.claims().get(&resource);
+            let kept = self.index.claims().kept_for(&resource);
             // What this very object gave up it may take again.
             let taken = claim
                 .is_some_and(|claim| claim.owner.uid() != self.owner || claim.retired.is_none())
+                || kept.is_some_and(|(_, other)| name != Some(other))
                 || self.allocation.resources.contains(&resource)
                 || self
                     .allocation

@@ -1,7 +1,8 @@
-//! The list of what is given out: every claim in the words of an operator, and who has it. Reads only; choosing is
+//! The list of what is given out: every claim in the words of an operator, and who has it, and what is kept for names of jails that are gone. Reads only; choosing is
 //! [`crate::allocate`]'s part.
 
 use cellblock_schemas::{Kind, Uid};
+use jiff::Timestamp;
 
 use crate::claim::{Claim, Owner, Resource};
 use crate::index::Index;
@@ -113,6 +114,17 @@ pub struct Allocation {
     pub uid: Uid,
     /// The generation that gave it up, while its host has not confirmed that.
     pub retired: Option<u64>,
+    /// Since when it is kept for the next jail of the owner's name, which is gone: nobody has it.
+    pub kept: Option<Timestamp>,
+}
+
+/// Whose a resource is.
+#[derive(Clone, Copy)]
+enum Whose<'a> {
+    /// Somebody has it.
+    Held(&'a Claim),
+    /// It is kept for a name.
+    Kept(Timestamp, &'a str),
 }
 
 /// The allocations that are asked for, in the order of what they are, and whether there may be more behind the last.
@@ -120,34 +132,62 @@ pub struct Allocation {
 /// Of one jail, or of one resource behind another, nothing else is looked at.
 #[must_use]
 pub fn list(index: &Index, query: &Query) -> (Vec<Allocation>, bool) {
-    let jail = match &query.jail {
-        None => None,
-        Some(name) => match index.jail(name) {
-            Some(jail) => Some(&jail.metadata.uid),
-            None => return (Vec::new(), false),
-        },
-    };
-    let claims = index.claims();
-    let found: Box<dyn Iterator<Item = (&Resource, &Claim)>> =
-        match jail {
-            Some(uid) => Box::new(claims.of(uid).filter(|(resource, _)| {
+    let found: Box<dyn Iterator<Item = (&Resource, Whose<'_>)>> =
+        match &query.jail {
+            Some(name) => Box::new(of_jail(index, name).into_iter().filter(|(resource, _)| {
                 query.after.as_ref().is_none_or(|after| *resource > after)
             })),
-            None => Box::new(claims.behind(query.after.as_ref())),
+            None => Box::new(all(index, query.after.as_ref())),
         };
     let found =
         found.filter(|(resource, _)| query.sort.is_none_or(|sort| Sort::of(resource) == sort));
-    let found = found.filter(|(resource, claim)| {
+    let found = found.filter(|(resource, whose)| {
         let host = query.host.as_deref();
-        host.is_none_or(|host| host_of(index, resource, claim) == Some(host))
+        host.is_none_or(|host| host_of(index, resource, *whose) == Some(host))
     });
-    let mut found = found.map(|(resource, claim)| allocation(index, resource, claim));
+    let mut found = found.filter_map(|(resource, whose)| allocation(index, resource, whose));
     let listed: Vec<_> = found.by_ref().take(query.limit).collect();
     let is_more = found.next().is_some();
     (listed, is_more)
 }
 
-fn allocation(index: &Index, resource: &Resource, claim: &Claim) -> Allocation {
+/// What a jail has, and what is kept for one of its name.
+fn of_jail<'a>(index: &'a Index, name: &str) -> Vec<(&'a Resource, Whose<'a>)> {
+    let claims = index.claims();
+    let jail = index.jail(name);
+    let held = jail
+        .into_iter()
+        .flat_map(|jail| claims.of(&jail.metadata.uid));
+    let held = held.map(|(resource, claim)| (resource, Whose::Held(claim)));
+    let kept = index.kept(name);
+    let kept = kept.into_iter().flat_map(|kept| kept.resources());
+    let kept = kept.filter_map(|resource| claims.spared(&resource));
+    let kept = kept.filter(|(_, _, of)| *of == name);
+    let kept = kept.map(|(resource, since, of)| (resource, Whose::Kept(since, of)));
+    let mut found: Vec<_> = held.chain(kept).collect();
+    found.sort_unstable_by_key(|(resource, _)| *resource);
+    found
+}
+
+/// Everything behind one resource, what is held and what is kept, in the order of resources.
+fn all<'a>(
+    index: &'a Index,
+    after: Option<&Resource>,
+) -> impl Iterator<Item = (&'a Resource, Whose<'a>)> {
+    let held = index.claims().behind(after);
+    let held = held.map(|(resource, claim)| (resource, Whose::Held(claim)));
+    let kept = index.claims().kept_behind(after);
+    let kept = kept.map(|(resource, since, name)| (resource, Whose::Kept(since, name)));
+    let (mut held, mut kept) = (held.peekable(), kept.peekable());
+    std::iter::from_fn(move || match (held.peek(), kept.peek()) {
+        (Some((one, _)), Some((other, _))) if other < one => kept.next(),
+        (Some(_), _) => held.next(),
+        (None, _) => kept.next(),
+    })
+}
+
+/// None only for what is kept for a name that meanwhile nothing is kept for.
+fn allocation(index: &Index, resource: &Resource, whose: Whose<'_>) -> Option<Allocation> {
     let (network, scope, value) = match resource {
         Resource::Address {
             network,
@@ -184,12 +224,21 @@ fn allocation(index: &Index, resource: &Resource, claim: &Claim) -> Allocation {
         Resource::Root { host, path } => ("", Some(host.as_str()), path.clone()),
         Resource::Slice { network, net } => (network.as_str(), None, net.to_string()),
     };
-    let (kind, owner) = match &claim.owner {
-        Owner::Jail { name, .. } => (Kind::Jail, name),
-        Owner::Bridge { network, .. } | Owner::Slice { network, .. } => (Kind::Network, network),
+    let (kind, owner, uid) = match whose {
+        Whose::Held(claim) => match &claim.owner {
+            Owner::Jail { name, uid } => (Kind::Jail, name.as_str(), uid),
+            Owner::Bridge { network, uid, .. } | Owner::Slice { network, uid, .. } => {
+                (Kind::Network, network.as_str(), uid)
+            }
+        },
+        Whose::Kept(_, name) => (Kind::Jail, name, &index.kept(name)?.uid),
     };
-    let host = host_of(index, resource, claim);
-    Allocation {
+    let (retired, kept) = match whose {
+        Whose::Held(claim) => (claim.retired.map(|generation| generation.0), None),
+        Whose::Kept(since, _) => (None, Some(since)),
+    };
+    let host = host_of(index, resource, whose);
+    Some(Allocation {
         resource: resource.clone(),
         sort: Sort::of(resource),
         value,
@@ -197,14 +246,15 @@ fn allocation(index: &Index, resource: &Resource, claim: &Claim) -> Allocation {
         scope: scope.unwrap_or_default().to_owned(),
         host: host.unwrap_or_default().to_owned(),
         kind,
-        owner: owner.clone(),
-        uid: claim.owner.uid().clone(),
-        retired: claim.retired.map(|generation| generation.0),
-    }
+        owner: owner.to_owned(),
+        uid: uid.clone(),
+        retired,
+        kept,
+    })
 }
 
-/// The host that has it: the one among whose it is unique, or that of its owner.
-fn host_of<'a>(index: &'a Index, resource: &'a Resource, claim: &'a Claim) -> Option<&'a str> {
+/// The host that has it, or had it: the one among whose it is unique, or that of its owner.
+fn host_of<'a>(index: &'a Index, resource: &'a Resource, whose: Whose<'a>) -> Option<&'a str> {
     let scope = match resource {
         Resource::Address { host, .. } => host.as_deref(),
         Resource::Port { host, .. }
@@ -213,6 +263,12 @@ fn host_of<'a>(index: &'a Index, resource: &'a Resource, claim: &'a Claim) -> Op
         | Resource::Nic { host, .. }
         | Resource::Root { host, .. } => Some(host.as_str()),
         Resource::MacNumber(_) | Resource::Slice { .. } => None,
+    };
+    let claim = match whose {
+        Whose::Held(claim) => claim,
+        Whose::Kept(_, name) => {
+            return scope.or_else(|| Some(&*index.kept(name)?.binding.host));
+        }
     };
     scope.or_else(|| match &claim.owner {
         Owner::Jail { uid, .. } => {

@@ -13,6 +13,7 @@ use crate::allocate::allocate;
 use crate::claim::{Claim, Owner, Resource};
 use crate::conditions;
 use crate::index::{self, Index, wanted_ports};
+use crate::kept;
 use crate::place::{self, Rejected};
 use crate::rules::{self, Problem, Together};
 use crate::slices;
@@ -138,7 +139,13 @@ pub fn bind(index: &Index, jail: &mut Jail, write: &mut Write, now: Timestamp) {
             jail.metadata.finalizers.push(FINALIZER.to_owned());
         }
     }
+    if decided.is_ok() {
+        kept::end(index, &jail.metadata.name, write);
+    }
     if leaves {
+        if decided.is_err() {
+            kept::keep(index, jail, write, now);
+        }
         leave(index, jail, decided.is_err(), write);
     }
     let status = jail.status.get_or_insert_with(JailStatus::default);

@@ -16,6 +16,7 @@ use crate::admit::draft::Draft;
 use crate::bind;
 use crate::conditions::{self, READY};
 use crate::index::Index;
+use crate::kept;
 use crate::write::Write;
 
 /// The phase of a jail that is not meant to run and does not.
@@ -60,6 +61,7 @@ fn fold_jail(index: &Index, host: &str, report: &JailReport, now: Timestamp) -> 
         }
     }
     if gone {
+        kept::keep(index, jail, &mut draft.write, now);
         if !draft.object.metadata().finalizers.is_empty() {
             bind::release(index, jail, &mut draft.write);
         }

@@ -8,6 +8,7 @@ mod apply;
 pub mod claims;
 pub mod entry;
 pub mod free;
+mod kept;
 mod peers;
 mod realised;
 mod settled;
@@ -24,6 +25,7 @@ pub use entry::{Applied, Entry, ObjectEvent, RecordEvent, Session, What};
 pub(crate) use settled::public_addresses;
 pub use settled::{root_of, wanted_ports};
 
+use self::kept::KeptNames;
 use self::peers::Peers;
 use self::realised::Realised;
 use crate::events::Records;
@@ -43,6 +45,7 @@ pub struct Index {
     owned: BTreeMap<Uid, BTreeSet<(Kind, String)>>,
     unreadable: BTreeSet<String>,
     claims: Claims,
+    kept: KeptNames,
     guards: BTreeMap<String, u64>,
     sessions: BTreeMap<String, (Session, u64)>,
     jails_by_host: BTreeMap<String, BTreeSet<String>>,
@@ -77,6 +80,7 @@ impl Index {
             owned: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             claims: Claims::default(),
+            kept: KeptNames::default(),
             guards: BTreeMap::new(),
             sessions: BTreeMap::new(),
             jails_by_host: BTreeMap::new(),

@@ -32,6 +32,8 @@ pub enum Place {
         /// The Host's name.
         host: String,
     },
+    /// What is kept for jails of one name, none of which is there.
+    Kept(String),
     /// One event's record.
     Record(String),
     /// The cluster's epoch.
@@ -74,6 +76,12 @@ impl Keys {
             resource.scope(),
             resource.value()
         )
+    }
+
+    /// What is kept for jails of a name.
+    #[must_use]
+    pub fn kept(&self, jail: &str) -> String {
+        format!("{}kept/{jail}", self.root)
     }
 
     /// A guard.
@@ -133,6 +141,7 @@ impl Keys {
                 Resource::parse(scope, value).map(Place::Claim)
             }
             "guard" => Some(Place::Guard(rest.to_owned())),
+            "kept" => Some(Place::Kept(rest.to_owned())),
             "events" => Some(Place::Record(rest.to_owned())),
             "lease" => Some(Place::Session {
                 host: rest.strip_prefix("agent/")?.to_owned(),

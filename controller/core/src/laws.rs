@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_schemas::jail::Binding;
 use cellblock_schemas::net::{Mac, PortRange, Protocol};
-use cellblock_schemas::{Kind, Uid};
+use cellblock_schemas::{ConditionStatus, Kind, Uid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -530,6 +530,40 @@ proptest! {
     }
 
     #[test]
+    fn who_comes_back_before_somebody_else_takes_it_has_what_it_had(
+        steps in prop::collection::vec(step(), 1..24),
+        jail in 0..JAILS.len(),
+    ) {
+        let mut history = History::new();
+        for step in &steps {
+            history.take(step);
+        }
+        let name = JAILS[jail];
+        let world = &mut history.world;
+        let Some(entry) = world.index.get(Kind::Jail, name).cloned() else {
+            return Ok(());
+        };
+        let document = entry.document();
+        let Some(had) = world.binding(name).cloned() else {
+            return Ok(());
+        };
+        if world.scheduled(name).0 != ConditionStatus::True {
+            return Ok(());
+        }
+        world.delete(Kind::Jail, name).expect("it may go");
+        world.report(&had.host);
+        prop_assert!(world.index.jail(name).is_none());
+        world.restart();
+        let mut again = self::jail(name, &[], document["spec"].clone());
+        // Where it was.
+        again["spec"]["host"] = json!(had.host);
+        again["metadata"]["labels"] = document["metadata"]["labels"].clone();
+        world.apply(again).expect("it was accepted before");
+        prop_assert_eq!(world.binding(name), Some(&had));
+        prop_assert!(world.index.kept(name).is_none());
+    }
+
+    #[test]
     fn the_same_history_leads_to_the_same_store(steps in prop::collection::vec(step(), 1..20)) {
         let run = || {
             let mut history = History::new();
@@ -552,6 +586,12 @@ proptest! {
         let anew = &history.world.index;
         prop_assert_eq!(reconcile::due(&grown, jiff::Timestamp::UNIX_EPOCH), reconcile::due(anew, jiff::Timestamp::UNIX_EPOCH));
         prop_assert!(grown.claims().iter().eq(anew.claims().iter()));
+        prop_assert!(grown.claims().kept_behind(None).eq(anew.claims().kept_behind(None)));
+        prop_assert!(grown.kept_by_age().eq(anew.kept_by_age()));
+        for network in ["lan", "span"].iter().chain(&WIRE) {
+            prop_assert_eq!(grown.claims().busy(network, None), anew.claims().busy(network, None));
+            prop_assert!(grown.claims().spare(network, None).eq(anew.claims().spare(network, None)));
+        }
         let load = |index: &Index| -> Vec<_> { index.hosts_by_load().map(|host| host.metadata.name.clone()).collect() };
         prop_assert_eq!(load(&grown), load(anew));
         for host in HOSTS {

@@ -30,6 +30,7 @@ pub mod events;
 pub mod fields;
 pub mod fold;
 pub mod index;
+pub mod kept;
 pub mod keys;
 #[cfg(test)]
 mod laws;

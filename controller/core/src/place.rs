@@ -25,7 +25,7 @@ pub struct Rejected {
 /// The hosts that may take a jail, in order of preference.
 ///
 /// A jail that names its host gets only that one, cordoned or tainted or not: naming it is the operator's word. Otherwise
-/// the matching hosts come with the fewest jails first (pending ones counted, ties by name), those with a
+/// the matching hosts come with the fewest jails first (pending ones counted, ties by name; before them the one whose slices a former jail of the name had its addresses of), those with a
 /// `PreferNoSchedule` taint that the jail does not tolerate after all others. A host that is not heard takes only jails that
 /// name it: nobody knows whether anything would come of the others there, or of their deletion.
 ///
@@ -45,8 +45,11 @@ pub fn candidates<'a>(
         }
         return Ok(Box::new(std::iter::once(Ok(host))));
     }
-    let first = index
-        .hosts_by_load()
+    let former = former(index, jail, networks);
+    let is_former = move |host: &&Host| former == Some(host.metadata.name.as_str());
+    let hosts = index.hosts_by_load().filter(is_former);
+    let first = hosts
+        .chain(index.hosts_by_load().filter(move |host| !is_former(host)))
         .map(|host| match rejection(host, jail, networks) {
             Some(reason) => Err(Rejected {
                 host: host.metadata.name.clone(),
@@ -60,6 +63,13 @@ pub fn candidates<'a>(
         .filter(|host| rejection(host, jail, networks).is_none() && is_avoided(host, jail))
         .map(Ok);
     Ok(Box::new(preferred.chain(avoided)))
+}
+
+/// The host that a former jail of the name had, where the addresses that are kept for it are of that host's slices: elsewhere it could not have them back.
+fn former<'a>(index: &'a Index, jail: &Jail, networks: &[&Network]) -> Option<&'a str> {
+    let kept = index.kept(&jail.metadata.name)?;
+    let is_sliced = networks.iter().any(|network| network.spec.spans_hosts());
+    is_sliced.then_some(kept.binding.host.as_str())
 }
 
 /// The condition of a jail that no host can take.

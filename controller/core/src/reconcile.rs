@@ -13,6 +13,7 @@ use crate::admit::{Now, finish};
 use crate::bind;
 use crate::conditions;
 use crate::index::Index;
+use crate::kept;
 use crate::sets;
 use crate::slices;
 use crate::write::Write;
@@ -44,6 +45,8 @@ pub enum Item {
     Heard(String),
     /// A slice of a network's subnets, by the network's name, that its host does not need any more.
     Slice(String, IpNet),
+    /// A jail's name for which something is kept that nobody asked for any more.
+    Kept(String),
     /// An image whose status does not say that it is there to be used.
     Image(String),
     /// A network whose status does not say how many jails are attached, or where it is realised.
@@ -76,6 +79,7 @@ pub fn due(index: &Index, now: Timestamp) -> Vec<Item> {
     let images = images.map(|image| Item::Image(image.metadata.name.clone()));
     let slices = slices::needless(index);
     let slices = slices.map(|(network, net)| Item::Slice(network.to_owned(), net));
+    let kept = kept::due(index, now).map(|name| Item::Kept(name.to_owned()));
     deleting
         .chain(orphans)
         .chain(slices)
@@ -85,6 +89,7 @@ pub fn due(index: &Index, now: Timestamp) -> Vec<Item> {
         .chain(images)
         .chain(dependents::due(index))
         .chain(sets::due(index, now))
+        .chain(kept)
         .collect()
 }
 
@@ -106,6 +111,7 @@ pub fn step(index: &Index, item: &Item, at: &Now) -> Option<Write> {
         Item::Deleting(kind, name) => finish(index, *kind, name, now),
         Item::Orphan(uid) => orphan(index, uid),
         Item::Slice(network, net) => slices::release(index, network, *net),
+        Item::Kept(name) => kept::step(index, name, now),
         Item::Unsettled(name) => unsettled(index, name, now),
         Item::Heard(name) => heard(index, name, now),
         Item::Network(name) => realise::network(index, name, now),

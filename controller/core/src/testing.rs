@@ -98,6 +98,11 @@ impl World {
         }
     }
 
+    /// Time goes by.
+    pub(crate) fn pass(&mut self, hours: i64) {
+        self.seconds += hours * 3600;
+    }
+
     /// Commits a write as a store would; false if a comparison does not hold.
     pub(crate) fn commit(&mut self, write: &Write) -> bool {
         let holds = write.compares.iter().all(|(key, expect)| {

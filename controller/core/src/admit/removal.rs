@@ -17,7 +17,7 @@ use crate::claim::Owner;
 use crate::index::Index;
 use crate::reconcile::dependents;
 use crate::write::Write;
-use crate::{bind, conditions, rules, sets};
+use crate::{bind, conditions, kept, rules, sets};
 
 /// The object that is meant, where its name alone does not say.
 pub(super) struct Only<'a> {
@@ -144,6 +144,9 @@ pub fn finish(index: &Index, kind: Kind, name: &str, now: Timestamp) -> Option<W
         bind::leave(index, jail, true, &mut released);
         if stays {
             draft.write = released;
+        }
+        if let Object::Jail(before) = &before.object {
+            kept::keep(index, before, &mut draft.write, now);
         }
     }
     dependents::let_go(index, &mut draft);

@@ -1,3 +1,4 @@
+use cellblock_schemas::Kind;
 use serde_json::json;
 
 use super::{Query, Sort, list};
@@ -116,4 +117,44 @@ fn what_was_given_up_is_told_with_its_generation() {
     assert_eq!(given_up[0].retired, Some(2));
     world.report("b");
     assert_eq!(list(&world.index, &query).0, []);
+}
+
+#[test]
+fn what_is_kept_is_told_with_whom_it_is_for_in_its_place() {
+    let mut world = world();
+    let whole = list(&world.index, &all()).0;
+    world.delete(Kind::Jail, "www").expect("it may go");
+    world.report("a");
+    let query = Query {
+        jail: Some("www".to_owned()),
+        ..all()
+    };
+    let of_www = list(&world.index, &query).0;
+    let sorts: Vec<_> = of_www.iter().map(|one| one.sort).collect();
+    assert_eq!(sorts, [Sort::Address, Sort::Address, Sort::Mac]);
+    for one in &of_www {
+        assert!(one.kept.is_some());
+        assert_eq!((one.host.as_str(), one.owner.as_str()), ("a", "www"));
+    }
+    let now = list(&world.index, &all()).0;
+    let places = |listed: &[super::Allocation]| {
+        let resources = listed.iter().map(|one| one.resource.clone());
+        resources.collect::<Vec<_>>()
+    };
+    let mut wanted = places(&whole);
+    wanted.retain(|resource| places(&now).contains(resource));
+    assert_eq!(places(&now), wanted, "in the order of what they are");
+    assert_eq!(
+        now.len(),
+        whole.len() - 3,
+        "its port, its name and its root are nobody's"
+    );
+    let networks = json!([{"network": "lan", "addresses": ["10.30.0.10"]}]);
+    let other = jail("other", &[], json!({"host": "a", "networks": networks}));
+    world.apply(other).expect("nobody has it");
+    assert_eq!(
+        list(&world.index, &query).0.len(),
+        2,
+        "what somebody has is not kept"
+    );
 }

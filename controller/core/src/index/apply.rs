@@ -131,12 +131,14 @@ impl Index {
             .claims
             .iter()
             .map(|(resource, _)| self.keys.claim(resource));
+        let kept = self.kept.names().map(|name| self.keys.kept(name));
         let guards = self.guards.keys().map(|name| self.keys.guard(name));
         let sessions = self.sessions.keys().map(|host| self.keys.session(host));
         let records = self.records.names().map(|name| self.keys.record(name));
         objects
             .chain(records)
             .chain(claims)
+            .chain(kept)
             .chain(guards)
             .chain(sessions)
             .chain(self.unreadable.iter().cloned())
@@ -150,6 +152,7 @@ impl Index {
             Place::Guard(name) => self.guards.get(&name).copied(),
             Place::Session { host } => Some(self.sessions.get(&host)?.1),
             Place::Record(name) => Some(self.records.get(&name)?.1),
+            Place::Kept(name) => self.kept_revision(&name),
             Place::Claim(_) | Place::Epoch => None,
         }
     }
@@ -178,6 +181,10 @@ impl Index {
                 }
                 self.touch_slice(touched, &resource);
                 self.claims.insert(resource, claim);
+            }
+            Place::Kept(name) => {
+                let kept = from_json(value)?;
+                self.put_kept(name, kept, modified);
             }
             Place::Record(name) => {
                 let record = Record {
@@ -232,6 +239,7 @@ impl Index {
                     touched.applied.records.push(event);
                 }
             }
+            Place::Kept(name) => self.remove_kept(&name),
             Place::Guard(name) => {
                 self.guards.remove(&name);
             }

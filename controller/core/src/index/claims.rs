@@ -6,16 +6,26 @@ use std::net::{IpAddr, Ipv4Addr};
 use cellblock_schemas::Uid;
 use cellblock_schemas::net::{PortRange, Protocol};
 use ipnet::{IpNet, Ipv4Net};
+use jiff::Timestamp;
 
 use super::free::Used;
 use crate::claim::{Claim, Owner, Resource, Share};
+
+/// Among what an address is unique: a network, or a network on a host.
+type Scope = (String, Option<String>);
 
 /// Every claim. Asking about one resource, one owner or one scope takes O(log n).
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
     by_resource: BTreeMap<Resource, Claim>,
     by_owner: BTreeMap<Uid, BTreeSet<Resource>>,
-    used: BTreeMap<(String, Option<String>), Used>,
+    used: BTreeMap<Scope, Used>,
+    /// What is used, and what is kept.
+    busy: BTreeMap<Scope, Used>,
+    /// What is kept and not used, the oldest first.
+    spare: BTreeMap<Scope, BTreeSet<(Timestamp, IpAddr)>>,
+    /// For whom something is kept, and since when; for several names, if it was given out between.
+    kept: BTreeMap<Resource, BTreeSet<(Timestamp, String)>>,
     bridges: BTreeMap<(Uid, String), u32>,
     slices_by_host: BTreeMap<(String, String), BTreeSet<IpNet>>,
 }
@@ -58,6 +68,47 @@ impl Claims {
     pub fn used(&self, network: &str, host: Option<&str>) -> Option<&Used> {
         self.used
             .get(&(network.to_owned(), host.map(str::to_owned)))
+    }
+
+    /// The addresses taken in one scope, and those kept for jails that are gone.
+    #[must_use]
+    pub fn busy(&self, network: &str, host: Option<&str>) -> Option<&Used> {
+        self.busy
+            .get(&(network.to_owned(), host.map(str::to_owned)))
+    }
+
+    /// The addresses of one scope that are kept for jails that are gone and that nobody has, the oldest first.
+    pub fn spare(&self, network: &str, host: Option<&str>) -> impl Iterator<Item = IpAddr> {
+        let scope = (network.to_owned(), host.map(str::to_owned));
+        let spare = self.spare.get(&scope).into_iter().flatten();
+        spare.map(|(_, address)| *address)
+    }
+
+    /// The name that something is kept for, and since when: that of the jail that had it last.
+    #[must_use]
+    pub fn kept_for(&self, resource: &Resource) -> Option<(Timestamp, &str)> {
+        let (since, name) = self.kept.get(resource)?.last()?;
+        Some((*since, name))
+    }
+
+    /// Everything that is kept and that nobody has, behind one resource, in the order of resources.
+    pub fn kept_behind(
+        &self,
+        after: Option<&Resource>,
+    ) -> impl Iterator<Item = (&Resource, Timestamp, &str)> + use<'_> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let kept = self.kept.range((from, Unbounded));
+        kept.filter_map(|(resource, _)| self.spared(resource))
+    }
+
+    /// For whom a resource is kept that nobody has.
+    #[must_use]
+    pub fn spared(&self, resource: &Resource) -> Option<(&Resource, Timestamp, &str)> {
+        let (resource, names) = self.kept.get_key_value(resource)?;
+        let (since, name) = names.last()?;
+        let is_held = self.by_resource.contains_key(resource);
+        (!is_held).then_some((resource, *since, name.as_str()))
     }
 
     /// Every claim of an address of a network, on whatever host, those given up included.
@@ -240,16 +291,61 @@ impl Claims {
         }
     }
 
+    pub(super) fn keep(&mut self, resource: Resource, since: Timestamp, name: &str) {
+        self.unspare(&resource);
+        let names = self.kept.entry(resource.clone()).or_default();
+        names.insert((since, name.to_owned()));
+        self.spare_again(&resource);
+    }
+
+    pub(super) fn forget(&mut self, resource: &Resource, since: Timestamp, name: &str) {
+        self.unspare(resource);
+        if let Some(names) = self.kept.get_mut(resource) {
+            names.remove(&(since, name.to_owned()));
+            if names.is_empty() {
+                self.kept.remove(resource);
+            }
+        }
+        self.spare_again(resource);
+    }
+
+    /// Takes an address out of those that are busy or spare, before whose or for whom it is changes.
+    fn unspare(&mut self, resource: &Resource) {
+        let Some((scope, address)) = scope_of(resource) else {
+            return;
+        };
+        if let Some((since, _)) = self.kept_for(resource)
+            && let Some(spare) = self.spare.get_mut(&scope)
+        {
+            spare.remove(&(since, address));
+            if spare.is_empty() {
+                self.spare.remove(&scope);
+            }
+        }
+        take_out(&mut self.busy, &scope, address);
+    }
+
+    /// Puts it in again as it is now.
+    fn spare_again(&mut self, resource: &Resource) {
+        let Some((scope, address)) = scope_of(resource) else {
+            return;
+        };
+        let since = self.kept_for(resource).map(|(since, _)| since);
+        let is_used = self.by_resource.contains_key(resource);
+        if let Some(since) = since.filter(|_| !is_used) {
+            let spare = self.spare.entry(scope.clone()).or_default();
+            spare.insert((since, address));
+        }
+        if is_used || since.is_some() {
+            self.busy.entry(scope).or_default().insert(address);
+        }
+    }
+
     pub(super) fn insert(&mut self, resource: Resource, claim: Claim) {
         self.remove(&resource);
-        if let Resource::Address {
-            network,
-            host,
-            address,
-        } = &resource
-        {
-            let scope = (network.clone(), host.clone());
-            self.used.entry(scope).or_default().insert(*address);
+        self.unspare(&resource);
+        if let Some((scope, address)) = scope_of(&resource) {
+            self.used.entry(scope).or_default().insert(address);
         }
         if let (Owner::Bridge { uid, host, .. }, Resource::MacNumber(number)) =
             (&claim.owner, &resource)
@@ -264,24 +360,17 @@ impl Claims {
         }
         let owned = self.by_owner.entry(claim.owner.uid().clone()).or_default();
         owned.insert(resource.clone());
-        self.by_resource.insert(resource, claim);
+        self.by_resource.insert(resource.clone(), claim);
+        self.spare_again(&resource);
     }
 
     pub(super) fn remove(&mut self, resource: &Resource) -> Option<Claim> {
-        let claim = self.by_resource.remove(resource)?;
-        if let Resource::Address {
-            network,
-            host,
-            address,
-        } = resource
-        {
-            let scope = (network.clone(), host.clone());
-            if let Some(used) = self.used.get_mut(&scope) {
-                used.remove(*address);
-                if used.is_empty() {
-                    self.used.remove(&scope);
-                }
-            }
+        self.unspare(resource);
+        let claim = self.by_resource.remove(resource);
+        self.spare_again(resource);
+        let claim = claim?;
+        if let Some((scope, address)) = scope_of(resource) {
+            take_out(&mut self.used, &scope, address);
         }
         if let Owner::Bridge { uid, host, .. } = &claim.owner {
             self.bridges.remove(&(uid.clone(), host.clone()));
@@ -304,6 +393,33 @@ impl Claims {
             }
         }
         Some(claim)
+    }
+}
+
+/// Where an address is one of many.
+fn scope_of(resource: &Resource) -> Option<(Scope, IpAddr)> {
+    match resource {
+        Resource::Address {
+            network,
+            host,
+            address,
+        } => Some(((network.clone(), host.clone()), *address)),
+        Resource::MacNumber(_)
+        | Resource::Port { .. }
+        | Resource::PublicAddress { .. }
+        | Resource::JailName { .. }
+        | Resource::Nic { .. }
+        | Resource::Root { .. }
+        | Resource::Slice { .. } => None,
+    }
+}
+
+fn take_out(scopes: &mut BTreeMap<Scope, Used>, scope: &Scope, address: IpAddr) {
+    if let Some(used) = scopes.get_mut(scope) {
+        used.remove(address);
+        if used.is_empty() {
+            scopes.remove(scope);
+        }
     }
 }
 

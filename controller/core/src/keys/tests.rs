@@ -105,6 +105,10 @@ fn objects_sessions_guards_and_the_epoch_come_back() {
         keys.parse(&keys.guard("ports/fbsd-01")),
         Some(Place::Guard("ports/fbsd-01".to_owned()))
     );
+    assert_eq!(
+        keys.parse(&keys.kept("www")),
+        Some(Place::Kept("www".to_owned()))
+    );
     assert_eq!(keys.parse(&keys.epoch()), Some(Place::Epoch));
 }
 

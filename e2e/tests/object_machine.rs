@@ -106,9 +106,34 @@ fn what_is_given_out_is_listed_and_comes_back_when_the_host_says_so() -> anyhow:
         .refused()?
         .says(&["there is no sort of allocation `fib`"])?;
     fleet.jailctl(&["delete", "jail/www"])?.ok()?;
-    ensure!(items(&fleet, &["allocations", "--jail", "www"])?.is_empty());
-    let left = items(&fleet, &["allocations", "--kind", "address"])?;
-    ensure!(left.len() == 1, "{left:?}");
+    let value_of = |found: &[Value], kind: &str| {
+        let one = found.iter().find(|one| one["kind"] == kind);
+        one.map(|one| one["value"].clone())
+    };
+    let kept = items(&fleet, &["allocations", "--jail", "www"])?;
+    ensure!(kept.len() == 2, "its address and its MAC number: {kept:?}");
+    for (one, kind) in kept.iter().zip(["address", "mac"]) {
+        ensure!(one["keptSince"].is_string(), "{one}");
+        ensure!(value_of(&kept, kind) == value_of(&of_www, kind), "{one}");
+    }
+    // What is kept outlives the controller, and is nobody else's while there is another.
+    fleet.controller.kill();
+    fleet.start_controller()?;
+    for name in ["new", "www"] {
+        fleet.apply(&jail(name))?;
+    }
+    fleet.jailctl(&["wait", "jails"])?.ok()?;
+    let again = items(&fleet, &["allocations", "--jail", "www"])?;
+    for kind in ["address", "mac"] {
+        ensure!(
+            value_of(&again, kind) == value_of(&of_www, kind),
+            "{again:?}"
+        );
+    }
+    ensure!(
+        again.iter().all(|one| one["keptSince"].is_null()),
+        "{again:?}"
+    );
     fleet.assert_no_panic()
 }
 

@@ -15,8 +15,8 @@ use crate::authorise::caller_of;
 use crate::patience::patient;
 use crate::status::RequestError;
 use crate::verbs::{
-    About, EventQuery, From, ListQuery, PAGE_MAX, RecordSelector, Removal, Removed, Selector,
-    Verbs, WatchQuery,
+    About, EventQuery, From, ListQuery, PAGE_BYTES_MAX, PAGE_MAX, RecordSelector, Removal, Removed,
+    Selector, Verbs, WatchQuery,
 };
 use crate::{telemetry, wire};
 
@@ -105,12 +105,13 @@ impl ObjectsService {
         &self,
         request: &v1::ListAllocationsRequest,
     ) -> Result<v1::ListAllocationsResponse, RequestError> {
-        let query = wire::allocations_query(request, PAGE_MAX)?;
-        let (listed, is_more) = self.0.allocations(&query)?;
-        let continue_token = listed.last().filter(|_| is_more).map(wire::behind);
+        let query = wire::allocations_query(request)?;
+        let token = &request.continue_token;
+        let page = self.0.allocations(&query, token, PAGE_BYTES_MAX)?;
         Ok(v1::ListAllocationsResponse {
-            allocations: listed.into_iter().map(wire::allocation).collect(),
-            continue_token: continue_token.unwrap_or_default(),
+            allocations: page.allocations.into_iter().map(wire::allocation).collect(),
+            continue_token: page.continue_token,
+            revision: page.revision,
         })
     }
 

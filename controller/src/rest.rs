@@ -12,6 +12,7 @@
 //! What a client may rely on is kube-apiserver's behaviour; where that was looked up, the comment names the file of
 //! kubernetes/kubernetes or of the library that it is in.
 
+mod allocations;
 mod body;
 mod delete;
 mod discovery;
@@ -51,6 +52,11 @@ struct Front {
 pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, who: Identifier) -> Router {
     let secured = who.is_secured();
     let front = Front { verbs };
+    let allocations = format!(
+        "/apis/{}/{}",
+        cellblock_schemas::API_VERSION,
+        allocations::PLURAL
+    );
     let collection = format!("/apis/{}/{{resource}}", cellblock_schemas::API_VERSION);
     let rest = Router::new()
         .route("/version", get(discovery::version))
@@ -92,6 +98,8 @@ pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, who: Identifier) -> Router
             "/apis/authentication.k8s.io/v1/selfsubjectreviews",
             post(reviews::identity),
         )
+        .route(&allocations, any(allocations::collection))
+        .route(&format!("{allocations}/{{name}}"), any(allocations::single))
         .route(&collection, any(objects::collection))
         .route(&format!("{collection}/{{name}}"), any(objects::single))
         .route(

@@ -15,6 +15,7 @@ use cellblock_controller_core::admit::{
     self, Admitted, Outcome, Propagation, Rejection, Request as Wanted, Validation,
 };
 use cellblock_controller_core::allocations::{self, Allocation};
+use cellblock_controller_core::claim::Resource;
 use cellblock_controller_core::events::Record;
 use cellblock_controller_core::index::Entry;
 use cellblock_schemas::{Kind, Uid};
@@ -25,7 +26,7 @@ use crate::status::RequestError;
 use crate::writer;
 
 pub(crate) use list::{ListQuery, Listed, PAGE_BYTES_MAX};
-pub(crate) use lists::{EventPage, EventQuery, PAGE_MAX};
+pub(crate) use lists::{AllocationPage, EventPage, EventQuery, PAGE_MAX};
 use places::Places;
 pub(crate) use select::{RecordSelector, Selector};
 pub(crate) use watch::{About, Event, Events, From, WatchQuery};
@@ -211,13 +212,25 @@ impl Verbs {
         Ok(found.map(|(record, revision)| (record.clone(), revision)))
     }
 
-    /// One page of the allocations that are asked for, and whether there are more.
+    /// One page of the allocations that are asked for, of at most about so many bytes.
     pub(crate) fn allocations(
         &self,
         query: &allocations::Query,
-    ) -> Result<(Vec<Allocation>, bool), RequestError> {
+        continue_token: &str,
+        bytes_max: usize,
+    ) -> Result<AllocationPage, RequestError> {
         let running = self.shared.running()?;
-        Ok(lists::allocations(&running.cache.index(), query))
+        lists::allocations(&running.cache.index(), query, continue_token, bytes_max)
+    }
+
+    /// One allocation, and the revision that it is read at.
+    pub(crate) fn allocation(
+        &self,
+        resource: &Resource,
+    ) -> Result<(Option<Allocation>, u64), RequestError> {
+        let running = self.shared.running()?;
+        let index = running.cache.index();
+        Ok((allocations::single(&index, resource), index.revision()))
     }
 
     /// Opens a watch for `caller`.

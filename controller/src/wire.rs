@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use cellblock_controller_core::admit::{Admitted, Outcome, Patch, Propagation, Reason, Rejection};
 use cellblock_controller_core::allocations::{Allocation, Query, Sort};
-use cellblock_controller_core::claim::Resource;
 use cellblock_controller_core::events::Record;
 use cellblock_controller_core::index::{Entry, What};
 use cellblock_controller_core::view::{Delta, Hash};
@@ -48,42 +47,32 @@ pub(crate) fn page(limit: u32, most: usize) -> usize {
     }
 }
 
+/// A sort of allocation by its name.
+pub(crate) fn sort(name: &str) -> Result<Sort, RequestError> {
+    Sort::from_name(name).ok_or_else(|| {
+        let sorts = Sort::ALL.map(Sort::as_str).join(", ");
+        RequestError::Malformed(format!(
+            "there is no sort of allocation `{name}`; there are {sorts}"
+        ))
+    })
+}
+
 /// Which allocations a client asks for.
 pub(crate) fn allocations_query(
     request: &v1::ListAllocationsRequest,
-    most: usize,
 ) -> Result<Query, RequestError> {
     let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let sort = match request.sort.as_str() {
         "" => None,
-        name => Some(Sort::from_name(name).ok_or_else(|| {
-            let sorts = Sort::ALL.map(Sort::as_str).join(", ");
-            RequestError::Malformed(format!(
-                "there is no sort of allocation `{name}`; there are {sorts}"
-            ))
-        })?),
-    };
-    let after = match request.continue_token.rsplit_once('/') {
-        None if request.continue_token.is_empty() => None,
-        Some((scope, value)) if let Some(found) = Resource::parse(scope, value) => Some(found),
-        None | Some(_) => {
-            return Err(RequestError::Malformed(
-                "the continue token is none of a list of allocations".to_owned(),
-            ));
-        }
+        name => Some(sort(name)?),
     };
     Ok(Query {
         sort,
         host: said(&request.host),
         jail: said(&request.jail),
-        after,
-        limit: page(request.limit, most),
+        after: None,
+        limit: page(request.limit, usize::MAX),
     })
-}
-
-/// From where a list of allocations goes on.
-pub(crate) fn behind(last: &Allocation) -> String {
-    format!("{}/{}", last.resource.scope(), last.resource.value())
 }
 
 /// One allocation.

@@ -64,6 +64,7 @@ impl<'a> Started<'a> {
             publish: _,
             public_addresses: _,
             firewall: _, // But for whose pf it is, see below.
+            user_ids: _,
             limits: _,
             // What is looked at from outside.
             probes: _,

@@ -96,6 +96,10 @@ pub struct JailSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["target"]))]
     pub mounts: Vec<Mount>,
+    /// User ids of the host that no other jail of the fleet is given; those that it got stand in `status.binding.userIds`. They bind only those who keep to them: jails have no user ids of their own,
+    /// and root in any jail takes whichever it wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_ids: Option<UserIds>,
     /// Packet filter rules of this jail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firewall: Option<Firewall>,
@@ -137,6 +141,34 @@ impl JailSpec {
     pub fn is_published(&self) -> bool {
         !(self.publish.is_empty() && self.public_addresses.is_empty())
     }
+}
+
+/// User ids that a jail asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserIds {
+    /// How many, 1 to 10,000.
+    #[serde(default = "UserIds::usual")]
+    pub count: u32,
+}
+
+impl UserIds {
+    /// How many a jail may have: what is claimed for it has this length, so that two claims are the same or do not overlap.
+    pub const COUNT_MAX: u32 = 10_000;
+
+    fn usual() -> u32 {
+        1_000
+    }
+}
+
+/// A range of user ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserIdRange {
+    /// The first.
+    pub first: u32,
+    /// The last.
+    pub last: u32,
 }
 
 /// A root that exists on the host and is not ours.
@@ -396,10 +428,10 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1), extend("x-kubernetes-list-type" = "atomic"))]
     pub to: Vec<Peer>,
-    /// pf's `user` match, such as `> 1000`, by the host's names and numbers; tcp and udp, of shared-IP jails or in the jail's own pf.
+    /// pf's `user` match, such as `> 1000`, by the host's names and numbers, or `own` or `!= own` for the jail's `userIds`; tcp and udp, of shared-IP jails or in the jail's own pf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// pf's `group` match; tcp and udp, of shared-IP jails or in the jail's own pf.
+    /// pf's `group` match, `own` being the numbers of `userIds`; tcp and udp, of shared-IP jails or in the jail's own pf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
 }
@@ -514,6 +546,9 @@ pub struct Binding {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["interface"]))]
     pub attachments: Vec<BoundAttachment>,
+    /// The user ids that `spec.userIds` asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_ids: Option<UserIdRange>,
 }
 
 /// One attachment with everything decided.

@@ -1,10 +1,12 @@
 //! `Network`: how jails are attached. Exactly one mode; subnets, egress, isolation and scope are common to all modes.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::condition::Condition;
 use crate::ids::Generation;
@@ -71,18 +73,83 @@ pub struct NetworkSpec {
     /// The MTU in octets of the network's interfaces. Unless said: 1500, and for loopbacks what the kernel gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// The routing table (fib, 1 to 15) that the processes of this shared-IP network's jails send by; one parameter of a jail, `exec.fib`, overrides it. A gateway of a subnet is the
+    /// The routing table (fib, 1 to 15; or `auto`: one of this network's own, which no other network or jail of the fleet has, its number in `status.fib`) that the processes of this shared-IP network's jails send by; one parameter of a jail, `exec.fib`, overrides it. A gateway of a subnet is the
     /// table's default route; without one, jails are reached by their neighbours and cannot go out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fib: Option<u16>,
+    pub fib: Option<Fib>,
     /// The hosts that this network exists on; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_selector: Option<LabelSelector>,
 }
 
+/// The routing table that a network asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub enum Fib {
+    /// This one, whoever else has it.
+    Number(u16),
+    /// One that nobody else has. A view has the number in its place.
+    Auto,
+}
+
+impl Fib {
+    /// The routing tables that a network may have: an agent reads and mends that many, and `net.fibs` beyond is for who routes by himself.
+    pub const NUMBERS: RangeInclusive<u16> = 1..=15;
+
+    /// The number, where it stands there.
+    #[must_use]
+    pub fn number(self) -> Option<u16> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Auto => None,
+        }
+    }
+}
+
+impl TryFrom<Value> for Fib {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        let number = value.as_u64().and_then(|number| u16::try_from(number).ok());
+        match number {
+            Some(number) => Ok(Self::Number(number)),
+            None if value == "auto" => Ok(Self::Auto),
+            None => Err(format!(
+                "{value} is neither the number of a routing table nor `auto`"
+            )),
+        }
+    }
+}
+
+impl From<Fib> for Value {
+    fn from(fib: Fib) -> Self {
+        match fib {
+            Fib::Number(number) => number.into(),
+            Fib::Auto => "auto".into(),
+        }
+    }
+}
+
+impl JsonSchema for Fib {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Fib".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "The number of a routing table, or `auto` for one of its own.",
+            "anyOf": [
+                { "type": "integer", "minimum": 0, "maximum": u16::MAX },
+                { "type": "string", "enum": ["auto"] },
+            ],
+            "x-kubernetes-int-or-string": true,
+        })
+    }
+}
+
 /// The routing table of a jail's processes on these networks: its own, else that of its networks, which admission made one.
 pub fn fib_of<'a>(jail: &JailSpec, networks: impl Iterator<Item = &'a NetworkSpec>) -> u16 {
-    let of_networks = |spec: &NetworkSpec| spec.fib;
+    let of_networks = |spec: &NetworkSpec| spec.fib?.number();
     let own = jail.own_fib();
     own.or_else(|| networks.filter_map(of_networks).next())
         .unwrap_or_default()
@@ -473,6 +540,9 @@ pub struct NetworkStatus {
     /// On how many hosts it has jails, and on how many of these it is as it shall be.
     #[serde(default)]
     pub hosts: HostCount,
+    /// The routing table that the network was given for `fib: auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fib: Option<u16>,
 }
 
 /// The hosts that a network has jails on.

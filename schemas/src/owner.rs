@@ -2,6 +2,8 @@
 //!
 //! Only their form. Which number a name stands for is the host's to say, so the agent asks there.
 
+use crate::jail::UserIdRange;
+
 /// How many octets the name of a user or a group has at most (`MAXLOGNAME` is 33 with its NUL, sys/sys/param.h).
 const NAME_MAX: usize = 32;
 
@@ -125,6 +127,27 @@ impl IdMatch<u32> {
             Self::Within(first, last) => first > last,
             Self::Between(first, last) => last.saturating_sub(first) < 2,
         }
+    }
+}
+
+/// What stands for the user ids that a jail was given.
+pub const OWN: &str = "own";
+
+/// A match of the user ids that a jail was given, or of all others, with their numbers; every other one as it is. None if it has none, and for a relation that a range does not have.
+#[must_use]
+pub fn with_own(text: &str, own: Option<UserIdRange>) -> Option<String> {
+    let parsed = IdMatch::parse(text);
+    if !parsed.is_some_and(|parsed| parsed.ids().contains(&OWN)) {
+        return Some(text.to_owned());
+    }
+    let UserIdRange { first, last } = own?;
+    match parsed? {
+        IdMatch::One(Relation::Equal, _) => Some(format!("{first}:{last}")),
+        IdMatch::One(Relation::NotEqual, _) => Some(format!("{first}<>{last}")),
+        IdMatch::One(_, _)
+        | IdMatch::Within(_, _)
+        | IdMatch::Between(_, _)
+        | IdMatch::Outside(_, _) => None,
     }
 }
 

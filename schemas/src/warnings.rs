@@ -71,7 +71,7 @@ fn of_jail<'a>(
 ) {
     public_first_address(spec, network, found);
     for check in [
-        ipc, devfs, statfs, mounting, sources, fib, inherited, unknown,
+        ipc, devfs, statfs, mounting, sources, fib, user_ids, inherited, unknown,
     ] {
         check(spec, found);
     }
@@ -282,6 +282,17 @@ fn sources(spec: &JailSpec, found: &mut Vec<Warning>) {
 fn fib(spec: &JailSpec, found: &mut Vec<Warning>) {
     if spec.parameters.contains_key("exec.fib") {
         warn(found, &parameter("exec.fib"), STEERS);
+    }
+}
+
+fn user_ids(spec: &JailSpec, found: &mut Vec<Warning>) {
+    if spec.user_ids.is_some() {
+        let field = FieldPath::new("spec").field("userIds");
+        warn(
+            found,
+            &field,
+            "the range binds only those who keep to it: user ids are the host's, and root in any jail can take whichever it wants; make the jail's users with ids of status.binding.userIds",
+        );
     }
 }
 

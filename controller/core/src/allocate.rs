@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use cellblock_schemas::jail::{Addressing, Attachment, Binding, BoundAttachment};
+use cellblock_schemas::jail::{Addressing, Attachment, Binding, BoundAttachment, UserIdRange};
 use cellblock_schemas::net::{AddressRange, Family, HostAddress, Mac};
 use cellblock_schemas::network::{
     Mode, Network, NetworkSpec, Passthrough, RoutedLink, Scope, Subnet,
@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::claim::Resource;
 use crate::index::Index;
+use crate::index::claims::{first_at, place_of};
 use crate::index::free::{to_address, to_number};
 use crate::slices::{self, Holder};
 use crate::waiting::Waiting;
@@ -43,7 +44,16 @@ pub struct Allocation {
     pub bridges: Vec<(String, Uid, u32)>,
     /// Slices that the host does not have yet, with the network's name.
     pub slices: BTreeSet<(String, IpNet)>,
+    /// The user ids, if it asks for some.
+    pub user_ids: Option<UserIdRange>,
 }
+
+/// The first user id that is given out: above those of the base system and of ports (UIDs in the ports tree), of pw(8) (1000 to 32000, usr.sbin/pw/pw_conf.c), and nobody's. A multiple of
+/// [`UserIds::COUNT_MAX`].
+const USER_IDS_FIRST: u32 = 1_000_000;
+
+/// The last: ids are unsigned (`UID_MAX`, sys/sys/limits.h, which pfctl(8) goes by, too), but not everybody who reads one knows.
+const USER_IDS_LAST: u32 = 2_147_479_999;
 
 /// Chooses everything for `jail` on `host`. `networks` are the jail's, one per attachment.
 ///
@@ -84,7 +94,43 @@ pub fn allocate(
         choice.bridge();
         allocation.attachments.push(bound);
     }
+    if let Some(wanted) = jail.spec.user_ids {
+        let before = former.and_then(|binding| binding.user_ids);
+        let first = user_ids(index, jail, before.map(|range| range.first))?;
+        allocation.resources.insert(Resource::UserIds(first));
+        allocation.user_ids = Some(UserIdRange {
+            first,
+            last: first + (wanted.count - 1),
+        });
+    }
     Ok(allocation)
+}
+
+/// The first of the user ids of a jail: those that it has, or had; else the lowest that are neither taken nor kept; else those that are kept longest.
+fn user_ids(index: &Index, jail: &Jail, before: Option<u32>) -> Result<u32, Waiting> {
+    let claims = index.claims();
+    let may_have = |first: &u32| {
+        let wanted = Resource::UserIds(*first);
+        let kept = claims.kept_for(&wanted);
+        let is_own = claims.get(&wanted).is_some();
+        claims.in_the_way(&wanted, &jail.metadata.uid).is_none()
+            && (is_own || kept.is_none_or(|(_, name)| name == jail.metadata.name))
+    };
+    let none = Default::default();
+    let busy = claims.busy_user_ids().unwrap_or(&none);
+    let all = AddressRange {
+        first: place_of(USER_IDS_FIRST),
+        last: place_of(USER_IDS_LAST),
+    };
+    let place = || {
+        let free = busy.next_free(&all, &[]);
+        free.or_else(|| claims.spare_user_ids().next())
+    };
+    let before = before.filter(may_have);
+    before.or_else(|| first_at(place()?)).ok_or_else(|| {
+        let message = "every range of user ids is taken; delete a jail that asks for one, or let it ask no more";
+        Waiting::new("UserIdsExhausted", message)
+    })
 }
 
 /// The claim of one address of a network for a jail on a host.
@@ -382,7 +428,9 @@ impl Choice<'_> {
                 | Resource::JailName { .. }
                 | Resource::Nic { .. }
                 | Resource::Root { .. }
-                | Resource::Slice { .. } => None,
+                | Resource::Slice { .. }
+                | Resource::UserIds(_)
+                | Resource::Fib(_) => None,
             });
         holes.extend(own);
         let host = scope_host(&self.network.spec, self.host);

@@ -1,6 +1,7 @@
 //! The list of what is given out: every claim in the words of an operator, and who has it, and what is kept for names of jails that are gone. Reads only; choosing is
 //! [`crate::allocate`]'s part.
 
+use cellblock_schemas::jail::UserIds;
 use cellblock_schemas::{Kind, Uid};
 use jiff::Timestamp;
 
@@ -41,11 +42,15 @@ pub enum Sort {
     Root,
     /// A part of a network's subnets.
     Slice,
+    /// User ids of a jail.
+    UserIds,
+    /// A routing table of a network.
+    Fib,
 }
 
 impl Sort {
     /// Every sort.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Address,
         Self::Mac,
         Self::Port,
@@ -54,6 +59,8 @@ impl Sort {
         Self::Nic,
         Self::Root,
         Self::Slice,
+        Self::UserIds,
+        Self::Fib,
     ];
 
     /// As on the command line and on the wire.
@@ -68,6 +75,8 @@ impl Sort {
             Self::Nic => "nic",
             Self::Root => "root",
             Self::Slice => "slice",
+            Self::UserIds => "user-ids",
+            Self::Fib => "fib",
         }
     }
 
@@ -87,6 +96,8 @@ impl Sort {
             Resource::Nic { .. } => Self::Nic,
             Resource::Root { .. } => Self::Root,
             Resource::Slice { .. } => Self::Slice,
+            Resource::UserIds(_) => Self::UserIds,
+            Resource::Fib(_) => Self::Fib,
         }
     }
 }
@@ -186,6 +197,18 @@ fn all<'a>(
     })
 }
 
+/// One allocation, if somebody has it or it is kept.
+#[must_use]
+pub fn single(index: &Index, resource: &Resource) -> Option<Allocation> {
+    let claims = index.claims();
+    let held = claims.get(resource).map(Whose::Held);
+    let kept = || {
+        let (_, since, name) = claims.spared(resource)?;
+        Some(Whose::Kept(since, name))
+    };
+    allocation(index, resource, held.or_else(kept)?)
+}
+
 /// None only for what is kept for a name that meanwhile nothing is kept for.
 fn allocation(index: &Index, resource: &Resource, whose: Whose<'_>) -> Option<Allocation> {
     let (network, scope, value) = match resource {
@@ -223,13 +246,18 @@ fn allocation(index: &Index, resource: &Resource, whose: Whose<'_>) -> Option<Al
         Resource::Nic { host, interface } => ("", Some(host.as_str()), interface.clone()),
         Resource::Root { host, path } => ("", Some(host.as_str()), path.clone()),
         Resource::Slice { network, net } => (network.as_str(), None, net.to_string()),
+        Resource::UserIds(first) => {
+            let last = first + (UserIds::COUNT_MAX - 1);
+            ("", None, format!("{first}-{last}"))
+        }
+        Resource::Fib(number) => ("", None, number.to_string()),
     };
     let (kind, owner, uid) = match whose {
         Whose::Held(claim) => match &claim.owner {
             Owner::Jail { name, uid } => (Kind::Jail, name.as_str(), uid),
-            Owner::Bridge { network, uid, .. } | Owner::Slice { network, uid, .. } => {
-                (Kind::Network, network.as_str(), uid)
-            }
+            Owner::Bridge { network, uid, .. }
+            | Owner::Network { network, uid }
+            | Owner::Slice { network, uid, .. } => (Kind::Network, network.as_str(), uid),
         },
         Whose::Kept(_, name) => (Kind::Jail, name, &index.kept(name)?.uid),
     };
@@ -262,7 +290,10 @@ fn host_of<'a>(index: &'a Index, resource: &'a Resource, whose: Whose<'a>) -> Op
         | Resource::JailName { host, .. }
         | Resource::Nic { host, .. }
         | Resource::Root { host, .. } => Some(host.as_str()),
-        Resource::MacNumber(_) | Resource::Slice { .. } => None,
+        Resource::MacNumber(_)
+        | Resource::Slice { .. }
+        | Resource::UserIds(_)
+        | Resource::Fib(_) => None,
     };
     let claim = match whose {
         Whose::Held(claim) => claim,
@@ -276,6 +307,7 @@ fn host_of<'a>(index: &'a Index, resource: &'a Resource, whose: Whose<'a>) -> Op
             jail.and_then(|jail| jail.binding())
                 .map(|binding| &*binding.host)
         }
+        Owner::Network { .. } => None,
         Owner::Bridge { host, .. } | Owner::Slice { host, .. } => Some(host.as_str()),
     })
 }

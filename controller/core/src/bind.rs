@@ -254,6 +254,7 @@ fn decide_on(
         binding: Binding {
             host: host.to_owned(),
             attachments: allocation.attachments,
+            user_ids: allocation.user_ids,
         },
         resources,
         bridges: allocation.bridges,
@@ -291,7 +292,9 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
             | Resource::JailName { .. }
             | Resource::Nic { .. }
             | Resource::Root { .. }
-            | Resource::Slice { .. } => {}
+            | Resource::Slice { .. }
+            | Resource::UserIds(_)
+            | Resource::Fib(_) => {}
         }
     }
     for (resource, held) in index.claims().of(&jail.metadata.uid) {

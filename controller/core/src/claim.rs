@@ -1,10 +1,11 @@
-//! Claims: who holds an address, a slice of a subnet, a MAC number, a host port, a jail name or a NIC. Each is one key that is created only if absent,
+//! Claims: who holds an address, a slice of a subnet, a MAC number, a host port, a jail name, a NIC, a range of user ids or a routing table. Each is one key that is created only if absent,
 //! in the transaction of the object it is for, so that no crash and no second controller can give it away twice.
 //!
 //! Only the values and their text forms live here; choosing them is `allocate`'s part.
 
 use std::net::IpAddr;
 
+use cellblock_schemas::jail::UserIds;
 use cellblock_schemas::net::{Mac, PortRange, Protocol};
 use cellblock_schemas::{Generation, Uid};
 use ipnet::IpNet;
@@ -123,6 +124,10 @@ pub enum Resource {
         /// The prefix.
         net: IpNet,
     },
+    /// The user ids of a jail: [`UserIds::COUNT_MAX`] of them, by the first. All such ranges have one length and begin at multiples of it, so that two are the same or do not overlap.
+    UserIds(u32),
+    /// A routing table that is one network's own.
+    Fib(u16),
 }
 
 impl Resource {
@@ -155,6 +160,8 @@ impl Resource {
             Self::Root { host, .. } => format!("root/{host}"),
             Self::Nic { host, .. } => format!("nic/{host}"),
             Self::Slice { network, .. } => format!("slice/{network}"),
+            Self::UserIds(_) => "user-ids".to_owned(),
+            Self::Fib(_) => "fib".to_owned(),
         }
     }
 
@@ -181,6 +188,8 @@ impl Resource {
             Self::Nic { interface, .. } => interface.clone(),
             Self::Root { path, .. } => path.replace('%', "%25").replace('/', "%2F"),
             Self::Slice { net, .. } => net.to_string().replace('/', ","),
+            Self::UserIds(first) => first.to_string(),
+            Self::Fib(number) => number.to_string(),
         }
     }
 
@@ -197,6 +206,8 @@ impl Resource {
                 address: value.parse().ok()?,
             }),
             ("mac", None) => u32::from_str_radix(value, 16).ok().map(Self::MacNumber),
+            ("user-ids", None) => value.parse().ok().map(Self::UserIds),
+            ("fib", None) => value.parse().ok().map(Self::Fib),
             ("port", Some(host)) => {
                 let mut parts = value.splitn(4, ',');
                 Some(Self::Port {
@@ -260,6 +271,10 @@ impl std::fmt::Display for Resource {
             Self::Root { path, .. } => write!(f, "root {path}"),
             Self::Nic { host, interface } => write!(f, "NIC {interface} of host {host}"),
             Self::Slice { network, net } => write!(f, "slice {net} of network {network}"),
+            Self::UserIds(first) => {
+                write!(f, "user ids {first}-{}", first + (UserIds::COUNT_MAX - 1))
+            }
+            Self::Fib(number) => write!(f, "routing table {number}"),
         }
     }
 }
@@ -296,6 +311,13 @@ pub enum Owner {
         /// The Host's name.
         host: String,
     },
+    /// A network, wherever it is.
+    Network {
+        /// Its name.
+        network: String,
+        /// Its uid.
+        uid: Uid,
+    },
     /// The jails of a network on one host.
     Slice {
         /// The Network's name.
@@ -312,7 +334,10 @@ impl Owner {
     #[must_use]
     pub fn uid(&self) -> &Uid {
         match self {
-            Self::Jail { uid, .. } | Self::Bridge { uid, .. } | Self::Slice { uid, .. } => uid,
+            Self::Jail { uid, .. }
+            | Self::Bridge { uid, .. }
+            | Self::Network { uid, .. }
+            | Self::Slice { uid, .. } => uid,
         }
     }
 }
@@ -323,7 +348,7 @@ impl Owner {
     pub fn slice_host(&self) -> Option<&str> {
         match self {
             Self::Slice { host, .. } => Some(host),
-            Self::Jail { .. } | Self::Bridge { .. } => None,
+            Self::Jail { .. } | Self::Bridge { .. } | Self::Network { .. } => None,
         }
     }
 }
@@ -332,6 +357,7 @@ impl std::fmt::Display for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Jail { name, .. } => write!(f, "jail {name}"),
+            Self::Network { network, .. } => write!(f, "network {network}"),
             Self::Bridge { network, host, .. } => {
                 write!(f, "the bridge of network {network} on {host}")
             }

@@ -46,12 +46,15 @@ pub struct Index {
     unreadable: BTreeSet<String>,
     claims: Claims,
     kept: KeptNames,
+    given_revision: u64,
     guards: BTreeMap<String, u64>,
     sessions: BTreeMap<String, (Session, u64)>,
     jails_by_host: BTreeMap<String, BTreeSet<String>>,
     jails_by_network: BTreeMap<String, BTreeSet<String>>,
     jails_by_image: BTreeMap<String, BTreeSet<String>>,
     dependents: BTreeMap<String, BTreeSet<String>>,
+    /// Who names a routing table by its number.
+    fib_names: BTreeSet<(u16, Kind, String)>,
     hosts_by_load: BTreeSet<(usize, String)>,
     unsettled: BTreeSet<String>,
     deleting: BTreeSet<(Kind, String)>,
@@ -81,12 +84,14 @@ impl Index {
             unreadable: BTreeSet::new(),
             claims: Claims::default(),
             kept: KeptNames::default(),
+            given_revision: 0,
             guards: BTreeMap::new(),
             sessions: BTreeMap::new(),
             jails_by_host: BTreeMap::new(),
             jails_by_network: BTreeMap::new(),
             jails_by_image: BTreeMap::new(),
             dependents: BTreeMap::new(),
+            fib_names: BTreeSet::new(),
             hosts_by_load: BTreeSet::new(),
             unsettled: BTreeSet::new(),
             deleting: BTreeSet::new(),
@@ -126,6 +131,12 @@ impl Index {
     #[must_use]
     pub fn kind_revision(&self, kind: Kind) -> u64 {
         self.kind_revisions.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// The revision of the newest change to what is given out or kept.
+    #[must_use]
+    pub fn given_revision(&self) -> u64 {
+        self.given_revision
     }
 
     /// One object.
@@ -253,6 +264,14 @@ impl Index {
     pub fn depending<'a>(&'a self, jail: &str) -> impl Iterator<Item = &'a Jail> + use<'a> {
         let names = self.dependents.get(jail).into_iter().flatten();
         names.filter_map(|name| self.jail(name))
+    }
+
+    /// Whether somebody else than a network of that name names a routing table by its number.
+    #[must_use]
+    pub fn is_fib_named(&self, number: u16, except: &str) -> bool {
+        let names = self.fib_names.iter();
+        let mut names = names.filter(|(named, _, _)| *named == number);
+        names.any(|(_, kind, name)| *kind != Kind::Network || name != except)
     }
 
     /// How many jails a host has, those that wait for it counted.

@@ -52,13 +52,14 @@ impl Kept {
 /// Whether a resource is kept: one of many alike that are given out. What else a jail has stands in its spec.
 fn is_kept(resource: &Resource) -> bool {
     match resource {
-        Resource::Address { .. } | Resource::MacNumber(_) => true,
+        Resource::Address { .. } | Resource::MacNumber(_) | Resource::UserIds(_) => true,
         Resource::Port { .. }
         | Resource::PublicAddress { .. }
         | Resource::JailName { .. }
         | Resource::Nic { .. }
         | Resource::Root { .. }
-        | Resource::Slice { .. } => false,
+        | Resource::Slice { .. }
+        | Resource::Fib(_) => false,
     }
 }
 

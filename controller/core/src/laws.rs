@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_schemas::jail::Binding;
 use cellblock_schemas::net::{Mac, PortRange, Protocol};
+use cellblock_schemas::network::Fib;
 use cellblock_schemas::{ConditionStatus, Kind, Uid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -72,6 +73,13 @@ impl Wire {
         };
         document["spec"] =
             json!({mode: {"uplink": "external"}, "subnets": [{"cidr": PREFIXES[self.prefix]}]});
+        // Not by chance, as below: of its own, or one that may be shared.
+        if !self.netgraph {
+            document["spec"]["fib"] = match self.prefix {
+                0 | 2 | 4 => json!("auto"),
+                prefix => json!(prefix),
+            };
+        }
         if let Some(host) = self.host {
             document["spec"]["hostSelector"] = json!({"matchLabels": {"host": HOSTS[host]}});
         }
@@ -141,6 +149,13 @@ impl Wish {
             document["spec"][field] = json!([entry]);
         }
         self.select(&mut document);
+        // Not by chance either.
+        if self.mac.is_some() {
+            document["spec"]["userIds"] = json!({"count": 10});
+        }
+        if let (Some(port), Attached::Nothing) = (self.port, self.attached) {
+            document["spec"]["parameters"] = json!({"exec.fib": port - 79});
+        }
         document
     }
 
@@ -231,6 +246,8 @@ struct History {
     old: Index,
     /// What each agent has realised: by host and jail.
     live: BTreeMap<String, BTreeMap<Uid, Uses>>,
+    /// The routing tables that were networks' own when each agent acted.
+    tables: BTreeMap<String, BTreeSet<(u16, Uid)>>,
 }
 
 /// A host that others can reach the jails of.
@@ -271,6 +288,7 @@ impl History {
             world,
             old,
             live: BTreeMap::new(),
+            tables: BTreeMap::new(),
         }
     }
 
@@ -326,6 +344,39 @@ impl History {
         let jails = view.jails.values().filter(|jail| !jail.deleting);
         let live = jails.map(|jail| (jail.uid.clone(), uses(index, &jail.name, &jail.binding)));
         self.live.insert(host.to_owned(), live.collect());
+        let networks = view.networks.values().filter_map(|network| {
+            let own = index.network(&network.name)?.spec.fib == Some(Fib::Auto);
+            let number = network.spec.fib?.number().filter(|_| own)?;
+            Some((number, network.uid.clone()))
+        });
+        self.tables.insert(host.to_owned(), networks.collect());
+    }
+
+    /// A network's own routing table is no other's, and nobody names it.
+    fn own_tables(&self) -> Result<(), TestCaseError> {
+        let index = &self.world.index;
+        let decided = index
+            .networks()
+            .filter(|network| network.spec.fib == Some(Fib::Auto));
+        let decided = decided.map(|network| {
+            let number = network.status.as_ref().and_then(|status| status.fib);
+            (
+                number.expect("it was admitted"),
+                network.metadata.uid.clone(),
+            )
+        });
+        let mut owners: BTreeMap<u16, Uid> = BTreeMap::new();
+        for (number, network) in decided.chain(self.tables.values().flatten().cloned()) {
+            let owner = owners.entry(number).or_insert_with(|| network.clone());
+            prop_assert_eq!(&*owner, &network, "table {} is two networks' own", number);
+            let own = index.by_uid(&network).map_or("", |entry| entry.name());
+            prop_assert!(
+                !index.is_fib_named(number, own),
+                "table {} is named",
+                number
+            );
+        }
+        Ok(())
     }
 
     /// Law 7: nothing is used by two jails, neither by decision nor in fact, nor by one in fact and another by decision.
@@ -410,6 +461,8 @@ fn by_whom(resource: Resource, jail: &Uid) -> (Resource, Uid) {
 /// Everything that a binding uses, single ports one by one.
 fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
     let mut uses = Uses::new();
+    let ids = binding.user_ids.map(|ids| ids.first..=ids.last);
+    uses.extend(ids.into_iter().flatten().map(Resource::UserIds));
     for attachment in &binding.attachments {
         let network = index.network(&attachment.network);
         let spec = &network.expect("a network stays while it is used").spec;
@@ -456,7 +509,9 @@ fn uses(index: &Index, jail: &str, binding: &Binding) -> Uses {
                 | Resource::JailName { .. }
                 | Resource::Nic { .. }
                 | Resource::Root { .. }
-                | Resource::Slice { .. } => continue,
+                | Resource::Slice { .. }
+                | Resource::UserIds(_)
+                | Resource::Fib(_) => continue,
             };
             uses.extend((ports.first..=ports.last).map(|port| Resource::Port {
                 host: host.clone(),
@@ -501,6 +556,7 @@ proptest! {
         for step in &steps {
             history.take(step);
             history.never_twice()?;
+            history.own_tables()?;
             history.in_their_slices()?;
         }
     }

@@ -27,6 +27,7 @@ pub mod conditions;
 pub mod document;
 pub mod enrol;
 pub mod events;
+mod fibs;
 pub mod fields;
 pub mod fold;
 pub mod index;

@@ -12,6 +12,7 @@ use crate::admit::draft::Draft;
 use crate::admit::{Now, finish};
 use crate::bind;
 use crate::conditions;
+use crate::fibs;
 use crate::index::Index;
 use crate::kept;
 use crate::sets;
@@ -45,6 +46,8 @@ pub enum Item {
     Heard(String),
     /// A slice of a network's subnets, by the network's name, that its host does not need any more.
     Slice(String, IpNet),
+    /// A routing table that a network gave up.
+    Fib(u16),
     /// A jail's name for which something is kept that nobody asked for any more.
     Kept(String),
     /// An image whose status does not say that it is there to be used.
@@ -83,6 +86,7 @@ pub fn due(index: &Index, now: Timestamp) -> Vec<Item> {
     deleting
         .chain(orphans)
         .chain(slices)
+        .chain(fibs::needless(index).map(Item::Fib))
         .chain(unsettled)
         .chain(heard)
         .chain(networks)
@@ -111,6 +115,7 @@ pub fn step(index: &Index, item: &Item, at: &Now) -> Option<Write> {
         Item::Deleting(kind, name) => finish(index, *kind, name, now),
         Item::Orphan(uid) => orphan(index, uid),
         Item::Slice(network, net) => slices::release(index, network, *net),
+        Item::Fib(number) => fibs::release(index, *number),
         Item::Kept(name) => kept::step(index, name, now),
         Item::Unsettled(name) => unsettled(index, name, now),
         Item::Heard(name) => heard(index, name, now),

@@ -36,7 +36,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn new(
+    pub(crate) fn new(
         reason: &'static str,
         field: impl Into<String>,
         message: impl Into<String>,

@@ -7,11 +7,15 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cellblock_schemas::host::ViewMark;
+use cellblock_schemas::jail::{JailSpec, UserIdRange};
+use cellblock_schemas::network::Fib;
+use cellblock_schemas::owner;
 use cellblock_schemas::view::{ImageView, JailView, NetworkView};
 use cellblock_schemas::{Generation, HostView, Jail};
 use sha2::{Digest, Sha256};
 
 use crate::allocate::bridge_mac;
+use crate::fibs;
 use crate::index::Index;
 use crate::slices;
 
@@ -63,7 +67,7 @@ pub fn host_view(index: &Index, host: &str) -> Option<HostView> {
                 uid: jail.metadata.uid.clone(),
                 generation: jail.metadata.generation,
                 deleting: jail.metadata.deletion_timestamp.is_some(),
-                spec: jail.spec.clone(),
+                spec: with_user_ids(&jail.spec, binding.user_ids),
                 binding: binding.clone(),
                 peers: index.peers_of(jail, host),
                 image: image_view(index, jail),
@@ -71,6 +75,23 @@ pub fn host_view(index: &Index, host: &str) -> Option<HostView> {
         );
     }
     Some(view)
+}
+
+/// The rules about a jail's own user ids with their numbers: what an agent is to do stands in its view whole.
+fn with_user_ids(spec: &JailSpec, own: Option<UserIdRange>) -> JailSpec {
+    let mut spec = spec.clone();
+    let firewall = spec.firewall.iter_mut();
+    let rules =
+        firewall.flat_map(|firewall| firewall.ingress.iter_mut().chain(&mut firewall.egress));
+    for rule in rules {
+        for text in [&mut rule.user, &mut rule.group].into_iter().flatten() {
+            // Validation saw to it that there is something to put in. A jail that waits for it has rules about nobody meanwhile, and blocks whoever it may be about.
+            if let Some(with) = owner::with_own(text, own) {
+                *text = with;
+            }
+        }
+    }
+    spec
 }
 
 fn networks_of(jail: &Jail) -> impl Iterator<Item = &str> {
@@ -97,11 +118,13 @@ fn image_view(index: &Index, jail: &Jail) -> Option<ImageView> {
 fn network_view(index: &Index, name: &str, host: &str) -> Option<NetworkView> {
     let network = index.network(name)?;
     let uid = &network.metadata.uid;
+    let mut spec = network.spec.clone();
+    spec.fib = fibs::of(network).map(Fib::Number);
     Some(NetworkView {
         name: name.to_owned(),
         uid: uid.clone(),
         generation: network.metadata.generation,
-        spec: network.spec.clone(),
+        spec,
         bridge_mac: index.claims().bridge(uid, host).map(bridge_mac),
         slices: slices::of_others(index, network, host),
     })

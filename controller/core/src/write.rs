@@ -55,6 +55,8 @@ pub enum Guard {
     Uplinks(String),
     /// Which jails depend on which.
     Dependencies,
+    /// Whether a routing table is named in manifests, or one network's own.
+    Fib(u16),
 }
 
 impl Guard {
@@ -68,6 +70,7 @@ impl Guard {
             Self::Addresses(network) => format!("addresses/{network}"),
             Self::Ports(host) => format!("ports/{host}"),
             Self::Set(uid) => format!("sets/{uid}"),
+            Self::Fib(number) => format!("fibs/{number}"),
             Self::Uplinks(host) => format!("uplinks/{host}"),
         }
     }

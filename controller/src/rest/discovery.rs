@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::failure::{self, Failure};
 use super::media::{self, As, Form};
-use super::{Front, events, reviews, scale};
+use super::{Front, allocations, events, reviews, scale};
 
 /// The release of Kubernetes whose API this front follows. Its minor number is what kubectl compares with its own.
 const KUBERNETES: [&str; 2] = ["1", "36"];
@@ -224,10 +224,20 @@ fn catalogue() -> Vec<Group> {
         has_status: true,
         is_namespaced: false,
     });
+    let allocations = Resource {
+        plural: allocations::PLURAL,
+        singular: allocations::KIND.to_lowercase(),
+        kind: allocations::KIND,
+        verbs: &allocations::VERBS,
+        categories: &[],
+        short_names: &["alloc"],
+        has_status: false,
+        is_namespaced: false,
+    };
     let mut groups = vec![Group {
         name: failure::group(),
         version: version_of_kinds(),
-        resources: own.into(),
+        resources: own.into_iter().chain([allocations]).collect(),
     }];
     groups.extend(reviews::GROUPS.map(|(name, reviews)| {
         Group {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::body::{self, Media};
 use super::failure::{self, Failure};
 use super::media::{self, Text};
-use super::{discovery, events, scale};
+use super::{allocations, discovery, events, scale};
 use crate::authorise::{Action, authorise};
 use crate::identity::{Caller, OPERATORS};
 
@@ -86,6 +86,9 @@ impl Asked {
         }
         if resource == "events" && (group.is_empty() || group == any) {
             return subresource.is_empty() && events::VERBS.contains(&verb.as_str());
+        }
+        if resource == allocations::PLURAL && (group == failure::group() || group == any) {
+            return subresource.is_empty() && allocations::VERBS.contains(&verb.as_str());
         }
         let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == resource);
         let verbs: &[&str] = match (kind, subresource.as_str()) {

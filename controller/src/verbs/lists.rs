@@ -1,13 +1,15 @@
-//! Lists of what is no object: allocations and events. Read from the index as it is when a page is asked for.
+//! Lists of what is no object: allocations and events. Read from the index as it is when a page is asked for; a list of allocations that changed between two pages ends there.
 
 use std::sync::Arc;
 
 use cellblock_controller_core::Index;
 use cellblock_controller_core::allocations::{self, Allocation, Query};
+use cellblock_controller_core::claim::Resource;
 use cellblock_controller_core::events::Record;
 use cellblock_schemas::Uid;
 
 use super::RecordSelector;
+use crate::status::RequestError;
 
 /// How many are on a page at most.
 pub(crate) const PAGE_MAX: usize = 1_000;
@@ -54,10 +56,70 @@ pub(super) fn events(index: &Index, query: &EventQuery) -> EventPage {
     }
 }
 
-pub(super) fn allocations(index: &Index, query: &Query) -> (Vec<Allocation>, bool) {
+/// A page of allocations, all of which are as of one revision.
+pub(crate) struct AllocationPage {
+    pub(crate) allocations: Vec<Allocation>,
+    pub(crate) revision: u64,
+    /// Where the next page begins; empty on the last.
+    pub(crate) continue_token: String,
+}
+
+/// How many allocations are looked through for one page at most.
+const ALLOCATIONS_MAX: usize = 20_000;
+
+/// About how many octets an allocation has on the wire beside its texts.
+const ALLOCATION_BYTES: usize = 64;
+
+/// Behind a page: its revision, and its last resource.
+fn token(revision: u64, last: &Resource) -> String {
+    format!("{revision}:{}/{}", last.scope(), last.value())
+}
+
+fn read_token(token: &str) -> Option<(u64, Resource)> {
+    let (revision, key) = token.split_once(':')?;
+    let (scope, value) = key.rsplit_once('/')?;
+    Some((revision.parse().ok()?, Resource::parse(scope, value)?))
+}
+
+/// One page. What is given out is not known as it was at an earlier revision: where it changed since the page before, the list is to be begun anew.
+pub(super) fn allocations(
+    index: &Index,
+    query: &Query,
+    continue_token: &str,
+    bytes_max: usize,
+) -> Result<AllocationPage, RequestError> {
+    let from = match continue_token {
+        "" => None,
+        text => Some(read_token(text).ok_or_else(|| {
+            let message = "the continue token is none of a list of allocations";
+            RequestError::Malformed(message.to_owned())
+        })?),
+    };
+    let revision = from.as_ref().map_or(index.revision(), |(at, _)| *at);
+    if index.given_revision() > revision {
+        return Err(RequestError::ListChanged(revision));
+    }
     let query = Query {
-        limit: query.limit.min(PAGE_MAX),
+        after: from.map(|(_, after)| after),
+        limit: query.limit.min(ALLOCATIONS_MAX),
         ..query.clone()
     };
-    allocations::list(index, &query)
+    let (mut allocations, mut is_more) = allocations::list(index, &query);
+    let mut bytes = 0;
+    let fits = allocations.iter().take_while(|one| {
+        let fits = bytes < bytes_max;
+        let texts = [&one.value, &one.network, &one.scope, &one.host, &one.owner];
+        bytes += ALLOCATION_BYTES + texts.map(String::len).iter().sum::<usize>();
+        fits
+    });
+    let fits = fits.count();
+    is_more |= fits < allocations.len();
+    allocations.truncate(fits);
+    let last = allocations.last().filter(|_| is_more);
+    let continue_token = last.map(|last| token(revision, &last.resource));
+    Ok(AllocationPage {
+        continue_token: continue_token.unwrap_or_default(),
+        allocations,
+        revision,
+    })
 }

@@ -1,8 +1,8 @@
 //! Rules for packet filter rules: their form. What a mode can enforce, and what a selector selects, is decided elsewhere.
 
-use crate::jail::{EnforcedBy, Firewall, JailSpec, Peer, Rule};
+use crate::jail::{EnforcedBy, Firewall, JailSpec, Peer, Rule, UserIdRange};
 use crate::net::Family;
-use crate::owner::{IdMatch, is_number};
+use crate::owner::{self, IdMatch, is_number};
 use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::validate::{exactly_one, names, parameters, publish, selector};
@@ -150,6 +150,22 @@ fn validate_rule(
             );
         }
         let parsed = text.as_deref().and_then(IdMatch::parse);
+        // Any range will do to see whether one can be put in.
+        let any = UserIdRange { first: 1, last: 2 };
+        if let Some(text) = text
+            && owner::with_own(text, None).is_none()
+        {
+            if owner::with_own(text, Some(any)).is_none() {
+                let message = format!("`{}`: a range of ids is neither more nor less", cut(text));
+                findings.add(&path.field(field), message, "own, or != own");
+            } else if spec.user_ids.is_none() {
+                findings.add(
+                    &path.field(field),
+                    "the jail has no user ids of its own",
+                    "ask for some with spec.userIds, or name a user of the host",
+                );
+            }
+        }
         let numbers = parsed.and_then(|ids| ids.resolve(|id| id.parse().ok()));
         if numbers.is_some_and(IdMatch::<u32>::is_empty) {
             findings.add(

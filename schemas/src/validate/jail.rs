@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::jail::{Addressing, Attachment, Jail, JailSpec, Mount};
+use crate::jail::{Addressing, Attachment, Jail, JailSpec, Mount, UserIds};
 use crate::net::{Family, HostAddress};
 use crate::path::FieldPath;
 use crate::structural::cut;
@@ -55,6 +55,15 @@ pub(super) fn validate(jail: &Jail, path: &FieldPath, findings: &mut Findings) {
         );
     }
     networks(spec, &path.field("networks"), findings);
+    if let Some(ids) = spec.user_ids
+        && !(1..=UserIds::COUNT_MAX).contains(&ids.count)
+    {
+        findings.add(
+            &path.field("userIds").field("count"),
+            format!("{} user ids cannot be had", ids.count),
+            format!("1 to {}", UserIds::COUNT_MAX),
+        );
+    }
     publish::validate(spec, path, findings);
     parameters::validate(spec, &path.field("parameters"), findings);
     mounts(spec, &path.field("mounts"), findings);

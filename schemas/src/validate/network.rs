@@ -8,15 +8,12 @@ use ipnet::IpNet;
 use crate::enforcement::{Feature, enforcement};
 use crate::net::{AddressRange, Family};
 use crate::network::{
-    Bridge, Gateway, GatewayOwner, Isolation, Mode, Nat, NetworkSpec, Routed, RoutedLink, Scope,
-    Subnet,
+    Bridge, Fib, Gateway, GatewayOwner, Isolation, Mode, Nat, NetworkSpec, Routed, RoutedLink,
+    Scope, Subnet,
 };
 use crate::path::FieldPath;
 use crate::validate::{exactly_one, names, reserved, selector};
 use crate::violation::Findings;
-
-/// The routing tables that a network may name: an agent reads and mends that many, and `net.fibs` beyond is for who routes by himself.
-const FIBS: RangeInclusive<u16> = 1..=15;
 
 /// The least MTU an interface takes (IF_MINMTU, sys/net/if_var.h).
 const MTU_MIN: u32 = 72;
@@ -514,13 +511,15 @@ fn isolation(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
 }
 
 fn fib(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
-    if spec.fib.is_some_and(|fib| !FIBS.contains(&fib)) {
+    const FIBS: RangeInclusive<u16> = Fib::NUMBERS;
+    let number = spec.fib.and_then(Fib::number);
+    if number.is_some_and(|fib| !FIBS.contains(&fib)) {
         let message = format!(
             "the number of a routing table of a network is {} to {}",
             FIBS.start(),
             FIBS.end()
         );
-        let help = "leave it out for 0, which every process has that nobody gave another";
+        let help = "leave it out for 0, which every process has that nobody gave another, or write auto for one of its own";
         findings.add(path, message, help);
     }
 }

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::net::{Cidr, Mac};
 use cellblock_schemas::network::{
-    Bridge, Egress, Gateway, GatewayOwner, HostPrefixLength, Isolation, Loopback, Nat, Netgraph,
-    NetworkSpec, Passthrough, Routed, RoutedLink, SharedIp, Subnet,
+    Bridge, Egress, Fib, Gateway, GatewayOwner, HostPrefixLength, Isolation, Loopback, Nat,
+    Netgraph, NetworkSpec, Passthrough, Routed, RoutedLink, SharedIp, Subnet,
 };
 use cellblock_schemas::view::{NetworkView, SliceView};
 use proptest::prelude::*;
@@ -144,7 +144,7 @@ pub(super) fn network(index: usize, sketch: &NetSketch) -> NetworkView {
             }),
             subnets: subnets(sketch, ("10.0.2.0", 24), ("fd00:2::", 64), None),
             // Not by chance, so that what is in `laws.proptest-regressions` stays what it was.
-            fib: sketch.private.then_some(FIB),
+            fib: sketch.private.then_some(Fib::Number(FIB)),
             isolation: isolation(!sketch.nat),
             ..NetworkSpec::default()
         },

@@ -52,6 +52,15 @@ fn n14_users_behind_nat() {
     for (user, port) in [(80, 25), (1001, 443)] {
         refused(&row, &by(user, "kiosk", "198.51.100.1", port));
     }
+    // A range of its own, up to its last id, and nobody else.
+    let own = 1_000_000;
+    for user in [own, own + 199] {
+        free(&row, user, "school", 443);
+        refused(&row, &by(user, "school", "198.51.100.1", 25));
+    }
+    for user in [0, 80, own - 1, own + 200] {
+        refused(&row, &by(user, "school", "198.51.100.1", 443));
+    }
     // Also where nothing is translated: to another jail, over the loopback.
     refused(&row, &by(1001, "shell", "192.0.2.4", 25));
     refused(&row, &by(1001, "kiosk", "192.0.2.3", 80));

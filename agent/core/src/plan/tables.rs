@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::{Family, is_link_local};
-use cellblock_schemas::network::{Mode, fib_of};
+use cellblock_schemas::network::{Fib, Mode, fib_of};
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
 use ipnet::IpNet;
 
@@ -174,7 +174,7 @@ impl<'a> Planner<'a> {
                     &subject,
                 );
                 let gateway = subnet.gateway.as_ref();
-                let gateway = gateway.filter(|_| network.spec.fib == Some(fib));
+                let gateway = gateway.filter(|_| network.spec.fib == Some(Fib::Number(fib)));
                 if let Some(gateway) = gateway.map(|gateway| gateway.address) {
                     push(default_route(gateway), Via::Gateway(gateway), &subject);
                 }

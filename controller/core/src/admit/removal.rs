@@ -230,7 +230,7 @@ pub(crate) fn users<'a>(index: &'a Index, object: &Object) -> Vec<&'a Jail> {
                 Owner::Jail { name, uid } => {
                     index.jail(name).filter(|jail| jail.metadata.uid == *uid)
                 }
-                Owner::Bridge { .. } | Owner::Slice { .. } => None,
+                Owner::Bridge { .. } | Owner::Network { .. } | Owner::Slice { .. } => None,
             });
             let users = bound.chain(holders);
             let users: BTreeMap<_, _> = users.map(|jail| (&jail.metadata.name, jail)).collect();

@@ -19,7 +19,7 @@ use super::{
 use crate::index::{Entry, Index, own_kind};
 use crate::rules::{self, Together};
 use crate::write::{Guard, Write};
-use crate::{bind, conditions, sets};
+use crate::{bind, conditions, fibs, sets};
 
 /// What a client said, read and defaulted.
 pub(super) struct Stated {
@@ -220,6 +220,7 @@ pub(super) fn admit(
         violations.extend(while_deleting(&before.object, &draft.object));
     }
     violations.extend(owners(&draft));
+    violations.extend(assign_fib(&mut draft).map(Violation::from));
     violations.extend(relate(&draft, together).into_iter().map(Violation::from));
     let judged = mistakes.judge(violations);
     let all = [mistakes.violations, judged].concat();
@@ -343,6 +344,15 @@ fn while_deleting(before: &Object, after: &Object) -> Vec<Violation> {
         .collect()
 }
 
+/// Gives a network its routing table, before the rules for it are asked.
+fn assign_fib(draft: &mut Draft<'_>) -> Option<rules::Problem> {
+    let before = draft.before.and_then(|before| before.network());
+    match &mut draft.object {
+        Object::Network(network) => fibs::assign(draft.index, network, before, &mut draft.write),
+        Object::Host(_) | Object::Image(_) | Object::Jail(_) | Object::JailSet(_) => None,
+    }
+}
+
 /// The rules that relate the object to others.
 fn relate(draft: &Draft<'_>, together: &Together) -> Vec<rules::Problem> {
     let index = draft.index;
@@ -410,7 +420,21 @@ fn guard(draft: &mut Draft<'_>) {
                 }
             }
         }
+        (Object::JailSet(set), before) => {
+            let before = match before {
+                Some(Object::JailSet(before)) => fibs::of_set(before),
+                Some(_) | None => None,
+            };
+            let named = fibs::of_set(set);
+            fibs::guard_named(draft.index, named, before, &uid, &mut draft.write);
+        }
         (Object::Jail(jail), before) => {
+            let named_before = match before {
+                Some(Object::Jail(before)) => before.spec.own_fib(),
+                Some(_) | None => None,
+            };
+            let named = jail.spec.own_fib();
+            fibs::guard_named(draft.index, named, named_before, &uid, &mut draft.write);
             let same = matches!(before, Some(Object::Jail(before))
                 if before.spec.depends_on == jail.spec.depends_on);
             if !jail.spec.depends_on.is_empty() && !same {
@@ -421,7 +445,7 @@ fn guard(draft: &mut Draft<'_>) {
                     .expect_guard(&mut draft.write, &Guard::Dependencies, &uid);
             }
         }
-        (Object::Image(_) | Object::JailSet(_), _) => {}
+        (Object::Image(_), _) => {}
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::draft::Draft;
 use super::{Admitted, Now, Reason, Rejection, Through, managed, spec};
+use crate::fibs;
 use crate::index::{Entry, Index};
 
 /// Replaces the status. Nothing else of the document counts, except that a resourceVersion in it must be the newest.
@@ -97,6 +98,20 @@ pub(super) fn begin<'a>(
                 field: "status.binding".to_owned(),
                 message: "host and addresses are decided by the controller alone".to_owned(),
                 help: "leave the binding as it is".to_owned(),
+            }],
+        ));
+    }
+    if let (Object::Network(after), Object::Network(was)) = (&draft.object, &before.object)
+        && fibs::of(after) != fibs::of(was)
+    {
+        return Err(Rejection::invalid(
+            kind,
+            &name,
+            vec![Violation {
+                field: "status.fib".to_owned(),
+                message: "a network's own routing table is given by the controller alone"
+                    .to_owned(),
+                help: "leave it as it is".to_owned(),
             }],
         ));
     }

@@ -503,3 +503,73 @@ fn nobody_may_count_on_addresses_that_come_later() {
     let asked = asked("bridge", &slaac, &firewall);
     assert_eq!(asked.expect_err("refused"), refused);
 }
+
+fn asking(name: &str, count: u32) -> Value {
+    jail(
+        name,
+        &["lan"],
+        json!({"host": "a", "userIds": {"count": count}}),
+    )
+}
+
+fn user_ids(world: &World, name: &str) -> Option<(u32, u32)> {
+    let range = world.binding(name)?.user_ids?;
+    Some((range.first, range.last))
+}
+
+#[test]
+fn user_ids_are_ranges_that_do_not_overlap_and_stay() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    world.apply(asking("one", 1_000)).expect("a jail");
+    world.apply(asking("two", 10_000)).expect("a jail");
+    assert_eq!(user_ids(&world, "one"), Some((1_000_000, 1_000_999)));
+    assert_eq!(user_ids(&world, "two"), Some((1_010_000, 1_019_999)));
+    world.apply(asking("one", 5)).expect("fewer of the same");
+    assert_eq!(user_ids(&world, "one"), Some((1_000_000, 1_000_004)));
+    // Who asks no more gives them up once the host has said so.
+    world
+        .apply(jail("one", &["lan"], json!({"host": "a"})))
+        .expect("none");
+    world.apply(asking("three", 1)).expect("a jail");
+    assert_eq!(user_ids(&world, "three"), Some((1_020_000, 1_020_000)));
+    world.report("a");
+    world.apply(asking("four", 1)).expect("a jail");
+    assert_eq!(user_ids(&world, "four"), Some((1_000_000, 1_000_000)));
+    // Kept for whoever comes back.
+    world
+        .delete(cellblock_schemas::Kind::Jail, "two")
+        .expect("it may go");
+    world.report("a");
+    world.apply(asking("five", 1)).expect("a jail");
+    assert_eq!(user_ids(&world, "five"), Some((1_030_000, 1_030_000)));
+    world.apply(asking("two", 1)).expect("a jail");
+    assert_eq!(user_ids(&world, "two"), Some((1_010_000, 1_010_000)));
+}
+
+#[test]
+fn rules_about_a_jails_own_user_ids_have_their_numbers_in_the_view() {
+    let mut world = World::with_hosts(&["a"]);
+    let mut network = bridge("inside");
+    network["spec"] = json!({"sharedIP": {"loopback": {}}, "subnets": [{"cidr": "192.0.2.0/28"}]});
+    world.apply(network).expect("a network");
+    let rule = |name: &str, field: &str, text: &str| json!({"name": name, "action": "block", "protocol": "tcp", field: text});
+    let egress = json!([
+        rule("a", "user", "own"),
+        rule("b", "user", "!= own"),
+        rule("c", "group", "own"),
+        rule("d", "user", "www")
+    ]);
+    let spec = json!({"host": "a", "userIds": {"count": 10}, "firewall": {"egress": egress}});
+    world.apply(jail("www", &["inside"], spec)).expect("a jail");
+    let view = crate::host_view(&world.index, "a").expect("a host");
+    let rules = &view.jails.values().next().expect("it is bound").spec;
+    let rules = rules.firewall.as_ref().map(|firewall| &firewall.egress);
+    let texts: Vec<_> = rules
+        .into_iter()
+        .flatten()
+        .map(|rule| rule.user.as_deref().or(rule.group.as_deref()).unwrap_or(""))
+        .collect();
+    let (own, others) = ("1000000:1000009", "1000000<>1000009");
+    assert_eq!(texts, [own, others, own, "www"]);
+}

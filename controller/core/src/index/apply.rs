@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cellblock_schemas::network::Fib;
 use cellblock_schemas::{Host, Image, Jail, Kind, Network, Object, Uid};
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use super::entry::{Applied, Entry, ObjectEvent, RecordEvent, What};
 use crate::claim::{Claim, Owner, Resource};
 use crate::document;
 use crate::events::Record;
+use crate::fibs;
 use crate::keys::Place;
 use crate::write::{Change, Write};
 
@@ -54,6 +56,9 @@ impl Index {
                 continue;
             };
             self.unreadable.remove(key);
+            if let Place::Claim(_) | Place::Kept(_) = place {
+                self.given_revision = revision;
+            }
             match event {
                 Event::Put {
                     key,
@@ -328,6 +333,9 @@ impl Index {
             }
         }
         self.deleting.remove(&(kind, name.clone()));
+        if let Some(number) = named_fib(&entry.object) {
+            self.fib_names.remove(&(number, kind, name.clone()));
+        }
         match &entry.object {
             Object::Jail(jail) => {
                 for network in networks_of(jail) {
@@ -384,6 +392,9 @@ impl Index {
         }
         if metadata.deletion_timestamp.is_some() {
             self.deleting.insert((kind, name.clone()));
+        }
+        if let Some(number) = named_fib(&entry.object) {
+            self.fib_names.insert((number, kind, name.clone()));
         }
         let objects = self.objects.entry(kind).or_default();
         objects.insert(name.clone(), entry.clone());
@@ -538,6 +549,17 @@ impl Index {
     }
 }
 
+/// The routing table that an object names by its number.
+fn named_fib(object: &Object) -> Option<u16> {
+    let number = match object {
+        Object::Network(network) => network.spec.fib?.number(),
+        Object::Jail(jail) => jail.spec.own_fib(),
+        Object::JailSet(set) => set.spec.template.spec.own_fib(),
+        Object::Host(_) | Object::Image(_) => None,
+    };
+    number.filter(|number| Fib::NUMBERS.contains(number))
+}
+
 /// The host that a jail counts for: the one that it is bound to, or the one that it names and waits for.
 fn host_of(jail: &Jail) -> Option<&str> {
     jail.binding()
@@ -581,6 +603,7 @@ fn network_in_view(network: &Network) -> impl PartialEq {
         &network.metadata.uid,
         network.metadata.generation,
         &network.spec,
+        fibs::of(network),
     )
 }
 
@@ -590,7 +613,7 @@ fn touch_owner(touched: &mut Touched, claim: &Claim) {
         Owner::Jail { name, .. } => {
             touched.jails.insert(name.clone());
         }
-        Owner::Bridge { .. } | Owner::Slice { .. } => {}
+        Owner::Bridge { .. } | Owner::Network { .. } | Owner::Slice { .. } => {}
     }
 }
 

@@ -4,15 +4,39 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::Uid;
-use cellblock_schemas::net::{PortRange, Protocol};
+use cellblock_schemas::jail::UserIds;
+use cellblock_schemas::net::{Family, PortRange, Protocol};
 use ipnet::{IpNet, Ipv4Net};
 use jiff::Timestamp;
 
-use super::free::Used;
+use super::free::{Used, to_address, to_number};
 use crate::claim::{Claim, Owner, Resource, Share};
 
-/// Among what an address is unique: a network, or a network on a host.
-type Scope = (String, Option<String>);
+/// Of what one of many is: its place among them is an address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    /// An address of a network, or of a network on a host.
+    Addresses(String, Option<String>),
+    /// The user ids of a jail, whose place stands in an IPv6 address: [`place_of`].
+    UserIds,
+}
+
+impl Scope {
+    fn addresses(network: &str, host: Option<&str>) -> Self {
+        Self::Addresses(network.to_owned(), host.map(str::to_owned))
+    }
+}
+
+/// The place of a range of user ids among all ranges. What is free among addresses is searched as what is free among them.
+pub(crate) fn place_of(first: u32) -> IpAddr {
+    to_address(Family::Ipv6, u128::from(first / UserIds::COUNT_MAX))
+}
+
+/// The inverse of [`place_of`].
+pub(crate) fn first_at(place: IpAddr) -> Option<u32> {
+    let (_, number) = to_number(place);
+    u32::try_from(number).ok()?.checked_mul(UserIds::COUNT_MAX)
+}
 
 /// Every claim. Asking about one resource, one owner or one scope takes O(log n).
 #[derive(Clone, Debug, Default)]
@@ -66,20 +90,71 @@ impl Claims {
     /// The addresses taken in one scope.
     #[must_use]
     pub fn used(&self, network: &str, host: Option<&str>) -> Option<&Used> {
-        self.used
-            .get(&(network.to_owned(), host.map(str::to_owned)))
+        self.used.get(&Scope::addresses(network, host))
     }
 
     /// The addresses taken in one scope, and those kept for jails that are gone.
     #[must_use]
     pub fn busy(&self, network: &str, host: Option<&str>) -> Option<&Used> {
-        self.busy
-            .get(&(network.to_owned(), host.map(str::to_owned)))
+        self.busy.get(&Scope::addresses(network, host))
+    }
+
+    /// The places of ranges of user ids that are taken, or kept for jails that are gone.
+    pub(crate) fn busy_user_ids(&self) -> Option<&Used> {
+        self.busy.get(&Scope::UserIds)
+    }
+
+    /// The places of ranges of user ids that are kept and that nobody has, the oldest first.
+    pub(crate) fn spare_user_ids(&self) -> impl Iterator<Item = IpAddr> {
+        let spare = self.spare.get(&Scope::UserIds).into_iter().flatten();
+        spare.map(|(_, place)| *place)
+    }
+
+    /// The routing table that is a network's own, if it has not given it up.
+    #[must_use]
+    pub fn fib(&self, network: &Uid) -> Option<u16> {
+        self.fibs_of(network)
+            .find(|(_, claim)| claim.retired.is_none())
+            .map(|(number, _)| number)
+    }
+
+    /// The routing tables that are a network's own, those given up included.
+    pub(crate) fn fibs_of(&self, network: &Uid) -> impl Iterator<Item = (u16, &Claim)> {
+        self.of(network)
+            .filter_map(|(resource, claim)| match resource {
+                Resource::Fib(number) => Some((*number, claim)),
+                Resource::Address { .. }
+                | Resource::MacNumber(_)
+                | Resource::Port { .. }
+                | Resource::PublicAddress { .. }
+                | Resource::JailName { .. }
+                | Resource::Nic { .. }
+                | Resource::Root { .. }
+                | Resource::Slice { .. }
+                | Resource::UserIds(_) => None,
+            })
+    }
+
+    /// Every routing table that is a network's own.
+    pub(crate) fn fibs(&self) -> impl Iterator<Item = (u16, &Claim)> {
+        let fibs = self.by_resource.range(Resource::Fib(0)..);
+        fibs.map_while(|(resource, claim)| match resource {
+            Resource::Fib(number) => Some((*number, claim)),
+            Resource::Address { .. }
+            | Resource::MacNumber(_)
+            | Resource::Port { .. }
+            | Resource::PublicAddress { .. }
+            | Resource::JailName { .. }
+            | Resource::Nic { .. }
+            | Resource::Root { .. }
+            | Resource::Slice { .. }
+            | Resource::UserIds(_) => None,
+        })
     }
 
     /// The addresses of one scope that are kept for jails that are gone and that nobody has, the oldest first.
     pub fn spare(&self, network: &str, host: Option<&str>) -> impl Iterator<Item = IpAddr> {
-        let scope = (network.to_owned(), host.map(str::to_owned));
+        let scope = Scope::addresses(network, host);
         let spare = self.spare.get(&scope).into_iter().flatten();
         spare.map(|(_, address)| *address)
     }
@@ -135,7 +210,9 @@ impl Claims {
             | Resource::JailName { .. }
             | Resource::Nic { .. }
             | Resource::Root { .. }
-            | Resource::Slice { .. } => None,
+            | Resource::Slice { .. }
+            | Resource::UserIds(_)
+            | Resource::Fib(_) => None,
         })
     }
 
@@ -188,7 +265,9 @@ impl Claims {
             | Resource::PublicAddress { .. }
             | Resource::JailName { .. }
             | Resource::Nic { .. }
-            | Resource::Root { .. } => None,
+            | Resource::Root { .. }
+            | Resource::UserIds(_)
+            | Resource::Fib(_) => None,
         })
     }
 
@@ -287,7 +366,9 @@ impl Claims {
             | Resource::JailName { .. }
             | Resource::Nic { .. }
             | Resource::Root { .. }
-            | Resource::Slice { .. } => Vec::new(),
+            | Resource::Slice { .. }
+            | Resource::UserIds(_)
+            | Resource::Fib(_) => Vec::new(),
         }
     }
 
@@ -403,14 +484,16 @@ fn scope_of(resource: &Resource) -> Option<(Scope, IpAddr)> {
             network,
             host,
             address,
-        } => Some(((network.clone(), host.clone()), *address)),
+        } => Some((Scope::addresses(network, host.as_deref()), *address)),
+        Resource::UserIds(first) => Some((Scope::UserIds, place_of(*first))),
         Resource::MacNumber(_)
         | Resource::Port { .. }
         | Resource::PublicAddress { .. }
         | Resource::JailName { .. }
         | Resource::Nic { .. }
         | Resource::Root { .. }
-        | Resource::Slice { .. } => None,
+        | Resource::Slice { .. }
+        | Resource::Fib(_) => None,
     }
 }
 

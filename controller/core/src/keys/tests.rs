@@ -82,6 +82,8 @@ fn every_resource_comes_back_from_its_key() {
             network: "span".to_owned(),
             net: "fd00:40::1:0:0:0/80".parse().expect("a prefix"),
         },
+        Resource::UserIds(1_010_000),
+        Resource::Fib(3),
     ];
     for resource in resources {
         let key = keys().claim(&resource);

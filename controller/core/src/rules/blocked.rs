@@ -49,7 +49,9 @@ pub(super) fn of_jail(host: &Host, jail: &Jail, field: Option<&str>) -> Vec<Prob
                 | Resource::JailName { .. }
                 | Resource::Nic { .. }
                 | Resource::Root { .. }
-                | Resource::Slice { .. } => return None,
+                | Resource::Slice { .. }
+                | Resource::UserIds(_)
+                | Resource::Fib(_) => return None,
             };
             let (uplink, block) = closes(host, address, ports)?;
             let (name, own) = (&host.metadata.name, &jail.metadata.name);

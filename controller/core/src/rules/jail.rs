@@ -10,6 +10,7 @@ use cellblock_schemas::{Host, Jail};
 use super::{Problem, Together};
 use crate::allocate::{HOST_END, address_claim, routed_prefix_length, with_partner};
 use crate::claim::Resource;
+use crate::fibs;
 use crate::index::{Index, root_of, wanted_ports};
 
 /// How many ranges of ports one jail may publish: each is a claim of its own per address family, and a jail's claims must fit
@@ -81,6 +82,7 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
         }
         addresses(index, jail, attachment, network, &field, &mut problems);
     }
+    problems.extend(fibs::of_jail(index, jail));
     problems.extend(fibs_mixed(index, &jail.spec, None));
     problems.extend(link_local_table(index, &jail.spec));
     problems.extend(super::image::of_jail(index, jail));
@@ -144,7 +146,7 @@ pub(super) fn fibs_mixed(
         };
         let (name, fib) = (
             network.metadata.name.as_str(),
-            network.spec.fib.unwrap_or_default(),
+            fibs::of(network).unwrap_or_default(),
         );
         match first {
             None => first = Some((name, fib)),
@@ -502,6 +504,8 @@ fn taken(
         Resource::Root { .. } => "RootTaken",
         Resource::Nic { .. } => "NicTaken",
         Resource::Slice { .. } => "SliceTaken",
+        Resource::UserIds(_) => "UserIdsTaken",
+        Resource::Fib(_) => "FibTaken",
     };
     let owner = &claim.owner;
     let (since, help) = match claim.retired {

@@ -9,6 +9,7 @@ use cellblock_schemas::{Host, Jail};
 
 use super::Problem;
 use crate::claim::{Owner, Resource};
+use crate::fibs;
 use crate::index::{Index, wanted_ports};
 
 #[cfg(test)]
@@ -42,7 +43,7 @@ pub(crate) fn network(index: &Index, network: &Network, before: Option<&Network>
         problems.extend(left_outside(network, address, &claim.owner));
     }
     super::enforced::of_network(index, network, &mut problems);
-    if before.spec.fib != network.spec.fib {
+    if fibs::of(before) != fibs::of(network) {
         problems.extend(fibs_mixed(index, network));
     }
     problems
@@ -91,7 +92,7 @@ fn left_behind(index: &Index, network: &Network, problems: &mut Vec<Problem>) {
 fn fewer_tables(index: &Index, host: &Host, before: Option<&Host>, problems: &mut Vec<Problem>) {
     let name = &host.metadata.name;
     let used = index.networks().filter_map(|network| {
-        let fib = network.spec.fib?;
+        let fib = fibs::of(network)?;
         let name_of = &network.metadata.name;
         index.has_network(name, name_of).then_some((fib, name_of))
     });

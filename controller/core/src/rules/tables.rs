@@ -4,6 +4,7 @@ use cellblock_schemas::network::{Network, NetworkSpec};
 use cellblock_schemas::{Host, Jail};
 
 use super::Problem;
+use crate::fibs;
 use crate::index::Index;
 
 #[cfg(test)]
@@ -15,7 +16,7 @@ const HELP: &str = "give the two networks the same gateway, or one of them anoth
 
 /// Why two networks cannot have jails on one host.
 fn rivalry(one: &Network, other: &Network) -> Option<String> {
-    let fib = one.spec.fib.filter(|fib| other.spec.fib == Some(*fib))?;
+    let fib = fibs::of(one).filter(|fib| fibs::of(other) == Some(*fib))?;
     let gateways = |spec: &NetworkSpec| {
         let subnets = spec.subnets.iter();
         let gateways = subnets.filter_map(|subnet| {

@@ -86,7 +86,11 @@ impl Together {
                 .public_addresses
                 .iter()
                 .any(PublicAddress::is_whole),
-            Resource::JailName { .. } | Resource::Nic { .. } | Resource::Slice { .. } => false,
+            Resource::JailName { .. }
+            | Resource::Nic { .. }
+            | Resource::Slice { .. }
+            | Resource::UserIds(_)
+            | Resource::Fib(_) => false,
         }
     }
 }

@@ -164,3 +164,82 @@ fn one_name_of_one_kind() {
     let www = jail("www", &[], json!({}));
     refused(race(&mut world, create(&www), create(&www)), "www");
 }
+
+#[test]
+fn one_free_range_of_user_ids() {
+    let mut world = world();
+    let asking = |name: &str| {
+        jail(
+            name,
+            &["lan"],
+            json!({"host": "a", "userIds": {"count": 10}}),
+        )
+    };
+    let (one, two) = (asking("one"), asking("two"));
+    race(&mut world, create(&one), create(&two)).expect("there is another");
+    let ids = |name: &str| world.binding(name).and_then(|binding| binding.user_ids);
+    assert!(ids("one").is_some());
+    assert_ne!(ids("one"), ids("two"));
+}
+
+#[test]
+fn one_address_that_is_kept() {
+    let mut world = world();
+    world
+        .apply(jail("www", &["lan"], json!({"host": "a"})))
+        .expect("a jail");
+    let had = world.address("www").expect("it is bound");
+    world.delete(Kind::Jail, "www").expect("it may go");
+    world.report("a");
+    let back = jail("www", &["lan"], json!({"host": "a"}));
+    let answer = race(&mut world, create(&at("other", &had)), create(&back));
+    answer.expect("there is another");
+    assert_eq!(world.address("other").as_deref(), Some(&*had));
+    assert_ne!(world.address("www").as_deref(), Some(&*had));
+}
+
+fn with_fib(name: &str, net: &str, fib: Value) -> Value {
+    let mut network = shared(name);
+    network["spec"]["subnets"] = json!([{"cidr": net}]);
+    network["spec"]["fib"] = fib;
+    network
+}
+
+#[test]
+fn one_free_routing_table() {
+    let mut world = world();
+    let (one, two) = (
+        with_fib("one", "10.1.0.0/24", json!("auto")),
+        with_fib("two", "10.2.0.0/24", json!("auto")),
+    );
+    race(&mut world, create(&one), create(&two)).expect("there is another");
+    let fib = |name: &str| world.index.network(name)?.status.as_ref()?.fib;
+    assert_eq!((fib("one"), fib("two")), (Some(1), Some(2)));
+}
+
+#[test]
+fn a_routing_table_that_is_named_while_it_is_given_out() {
+    let own = || create(&with_fib("own", "10.1.0.0/24", json!("auto")));
+    let naming = [
+        jail(
+            "www",
+            &[],
+            json!({"host": "a", "parameters": {"exec.fib": 1}}),
+        ),
+        with_fib("other", "10.2.0.0/24", json!(1)),
+    ];
+    for naming in naming {
+        let mut first = world();
+        refused(
+            race(&mut first, own(), create(&naming)),
+            "network own's own",
+        );
+        let mut second = world();
+        race(&mut second, create(&naming), own()).expect("there is another");
+        let status = second
+            .index
+            .network("own")
+            .and_then(|own| own.status.as_ref());
+        assert_eq!(status.and_then(|status| status.fib), Some(2));
+    }
+}

@@ -548,13 +548,33 @@ async fn allocations_come_in_pages_that_meet() {
             wanted
         );
     }
-    for token in ["x", "/", "a/b/c"] {
+    let first = objects
+        .list_allocations(asked(1, ""))
+        .await
+        .expect("a page");
+    let first = first.into_inner();
+    assert_eq!(first.revision, whole.revision);
+    // What gives nothing out is in no list's way.
+    let mut labelled = network("lan");
+    labelled["metadata"]["labels"] = json!({"zone": "x"});
+    applied(&mut objects, &[labelled]).await;
+    let next = objects
+        .list_allocations(asked(1, &first.continue_token))
+        .await;
+    assert_eq!(next.expect("the next").get_ref().revision, first.revision);
+    applied(&mut objects, &[jail("mail", &["lan"])]).await;
+    let cut = objects
+        .list_allocations(asked(1, &first.continue_token))
+        .await;
+    let cut = assert_code(cut, Code::OutOfRange);
+    assert_eq!(rejection(&cut).reason, "Expired");
+    for token in ["x", "/", "a/b/c", "1:x", "x:mac/00000001"] {
         let listed = objects.list_allocations(asked(0, token)).await;
         let refused = assert_code(listed, Code::InvalidArgument);
         assert!(refused.message().contains("continue token"), "{refused}");
     }
     let request = v1::ListAllocationsRequest {
-        sort: "fib".to_owned(),
+        sort: "fob".to_owned(),
         ..asked(0, "")
     };
     assert_code(

@@ -498,8 +498,10 @@ async fn everything_is_discovered() {
     assert_eq!(get(&world, "/version").await.json()["major"], "1");
     let listed = get(&world, "/apis/cellblock.dev/v1alpha1").await.json();
     let resources = listed["resources"].as_array().expect("resources");
-    // Five kinds, each with its status, and one that has a number.
-    assert_eq!(resources.len(), 11, "{listed}");
+    // Five kinds, each with its status, one that has a number, and what is given out.
+    assert_eq!(resources.len(), 12, "{listed}");
+    let given = resources.iter().find(|one| one["name"] == "allocations");
+    assert_eq!(given.expect("allocations")["verbs"], json!(["get", "list"]));
     assert!(resources.iter().all(|one| one["namespaced"] == false));
     let sets = resources.iter().find(|one| one["name"] == "jailsets");
     let sets = sets.expect("sets of jails");
@@ -733,4 +735,89 @@ async fn what_belongs_to_the_deleted_goes_first_or_stays_by_the_options() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn allocations_are_read_as_a_resource() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let host = json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "Host", "metadata": {"name": "a"}, "spec": {},
+    });
+    for (kind, document) in [
+        ("Host", host),
+        ("Jail", {
+            let mut www = jail("www", "web");
+            www["spec"]["host"] = json!("a");
+            www["spec"]["userIds"] = json!({"count": 10});
+            www
+        }),
+    ] {
+        let request = v1::CreateRequest {
+            object: Some(v1::Object {
+                kind: kind.to_owned(),
+                json: document.to_string().into(),
+                ..v1::Object::default()
+            }),
+            field_manager: "test".to_owned(),
+            ..v1::CreateRequest::default()
+        };
+        objects.create(request).await.expect("created");
+    }
+    let path = "/apis/cellblock.dev/v1alpha1/allocations";
+    let listed = get(&world, path).await.json();
+    assert_eq!(listed["kind"], "AllocationList");
+    let items = listed["items"].as_array().expect("items");
+    let types: Vec<_> = items.iter().map(|one| &one["status"]["type"]).collect();
+    assert_eq!(types, ["jail-name", "root", "user-ids"]);
+    let ids = &items[2];
+    assert_eq!(ids["metadata"]["name"], "user-ids.1000000");
+    assert_eq!(ids["status"]["value"], "1000000-1009999");
+    assert_eq!(ids["status"]["owner"]["name"], "www");
+    let one = get(&world, &format!("{path}/user-ids.1000000"))
+        .await
+        .json();
+    assert_eq!(one["status"], ids["status"]);
+    for missing in ["user-ids.1010000", "no-name"] {
+        let answer = get(&world, &format!("{path}/{missing}")).await;
+        assert_eq!(answer.code, 404, "{}", answer.body);
+    }
+    let chosen =
+        format!("{path}?fieldSelector=status.type%3Droot%2Cstatus.host%3Da%2Cstatus.jail%3Dwww");
+    let chosen = get(&world, &chosen).await.json();
+    assert_eq!(chosen["items"], json!([items[1]]));
+    let table = ["Accept: application/json;as=Table;v=v1;g=meta.k8s.io"];
+    let table = ask(&world, "GET", path, &table, "").await.json();
+    assert_eq!(table["rows"][2]["cells"][1], "1000000-1009999");
+    assert_eq!(table["rows"][2]["cells"][6], "Held");
+    let page = get(&world, &format!("{path}?limit=2")).await.json();
+    let token = page["metadata"]["continue"]
+        .as_str()
+        .expect("there is more")
+        .to_owned();
+    let token = token.replace('/', "%2F");
+    let rest = format!("{path}?limit=2&continue={token}");
+    assert_eq!(get(&world, &rest).await.json()["items"], json!([ids]));
+    create(&mut objects, &{
+        let mut other = jail("other", "web");
+        other["spec"]["host"] = json!("a");
+        other["spec"]["root"]["path"] = json!("/jails/other");
+        other
+    })
+    .await
+    .expect("created");
+    let cut = get(&world, &rest).await;
+    assert_eq!((cut.code, &cut.json()["reason"]), (410, &json!("Expired")));
+    for (query, code) in [
+        ("?watch=1", 405),
+        ("?fieldSelector=x%3Dy", 400),
+        ("?fieldSelector=status.type%3Dfob", 400),
+        ("?limit=x", 400),
+        ("?continue=x", 400),
+    ] {
+        let answer = get(&world, &format!("{path}{query}")).await;
+        assert_eq!(answer.code, code, "{query}: {}", answer.body);
+    }
+    let written = send(&world, "POST", path, JSON, &json!({})).await;
+    assert_eq!(written.code, 405, "{}", written.body);
 }

@@ -102,9 +102,9 @@ fn what_is_given_out_is_listed_and_comes_back_when_the_host_says_so() -> anyhow:
     ensure!(table.stdout.contains("jail/blog"), "{table}");
     ensure!(table.stdout.contains("network/lan"), "{table}");
     fleet
-        .jailctl(&["get", "allocations", "--kind", "fib"])?
+        .jailctl(&["get", "allocations", "--kind", "fob"])?
         .refused()?
-        .says(&["there is no sort of allocation `fib`"])?;
+        .says(&["there is no sort of allocation `fob`"])?;
     fleet.jailctl(&["delete", "jail/www"])?.ok()?;
     let value_of = |found: &[Value], kind: &str| {
         let one = found.iter().find(|one| one["kind"] == kind);

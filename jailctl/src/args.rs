@@ -154,7 +154,7 @@ pub struct Get {
     /// Show in yaml and json who manages which field
     #[arg(long)]
     pub show_managed_fields: bool,
-    /// Only allocations of this kind: address, mac, port, public-address, jail-name, nic, root or slice
+    /// Only allocations of this kind: address, mac, port, public-address, jail-name, nic, root, slice, user-ids or fib
     #[arg(long = "kind", value_name = "KIND")]
     pub sort: Option<String>,
     /// Only allocations that this host has

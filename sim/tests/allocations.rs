@@ -1,14 +1,17 @@
-//! How long one more allocation takes: no longer where there are many already. A jail of this test has five of them: two addresses,
-//! a MAC number, its name and its root.
+//! What one more allocation costs: no more where there are many already, by what is searched and written and by the time that it takes, and not where every second one is gone again either. A jail
+//! of this test has five of them: two addresses, a MAC number, its name and its root.
 //!
 //! `CELLBLOCK_ALLOCATIONS` says up to how many (`cargo xtask nightly` and `bench`: 100,000; otherwise a hundredth of that).
 
 use std::time::{Duration, Instant};
 
 use cellblock_controller_core::admit::{Now, Request, admit};
+use cellblock_controller_core::fold_report;
 use cellblock_controller_core::index::{Event, Index, Session};
 use cellblock_controller_core::reconcile::{self, Item};
-use cellblock_schemas::{ClusterUid, Kind, Uid};
+use cellblock_schemas::net::AddressRange;
+use cellblock_schemas::report::JailReport;
+use cellblock_schemas::{ClusterUid, HostReport, Kind, Uid};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -29,9 +32,69 @@ fn allocations() -> usize {
     }
 }
 
+/// How many intervals of addresses may be passed over in looking for a free one, however many are taken: the edge of the subnet, and what is taken, which is in one piece.
+const PASSED_MAX: usize = 4;
+
 struct World {
     index: Index,
     made: u64,
+    /// Comparisons and changes of the last write.
+    operations: usize,
+}
+
+impl World {
+    /// How many intervals were passed over to find the next free address of the network.
+    fn passed(&self) -> usize {
+        let whole = ("10.0.0.0", "10.255.255.255");
+        let range = AddressRange {
+            first: whole.0.parse().expect("an address"),
+            last: whole.1.parse().expect("an address"),
+        };
+        let edge = AddressRange {
+            last: range.first,
+            ..range
+        };
+        let busy = self
+            .index
+            .claims()
+            .busy("lan", None)
+            .expect("some are taken");
+        let (found, passed) = busy.next_free_counted(&range, &[edge]);
+        assert!(found.is_some());
+        passed
+    }
+
+    /// Every second jail goes; what it had is kept.
+    fn thin_out(&mut self, jails: usize) {
+        for number in (0..jails).step_by(2) {
+            let jail = self.index.jail(&format!("j{number}")).expect("it is there");
+            let uid = jail.metadata.uid.clone();
+            let asked = Request::Delete {
+                kind: Kind::Jail,
+                name: format!("j{number}"),
+                uid: None,
+                revision: None,
+                propagation: None,
+            };
+            let now = Now {
+                timestamp: Timestamp::UNIX_EPOCH,
+                new_uid: Uid::default(),
+            };
+            let admitted = admit(&self.index, asked, &now).expect("it may go");
+            self.index.rehearse(admitted.write.expect("it goes"));
+            let report = HostReport {
+                jails: vec![JailReport {
+                    uid,
+                    gone: true,
+                    ..JailReport::default()
+                }],
+                ..HostReport::default()
+            };
+            for write in fold_report(&self.index, "a", &report, Timestamp::UNIX_EPOCH) {
+                self.index.rehearse(write);
+            }
+        }
+    }
 }
 
 impl World {
@@ -51,7 +114,11 @@ impl World {
             modified: 1,
         };
         index.apply(1, [heard]);
-        let mut world = Self { index, made: 0 };
+        let mut world = Self {
+            index,
+            made: 0,
+            operations: 0,
+        };
         let head = |kind: &str, name: &str| json!({"apiVersion": "cellblock.dev/v1alpha1", "kind": kind, "metadata": {"name": name}});
         let mut host = head("Host", "a");
         host["spec"] = json!({"uplinks": {"external": {"interface": "igb0", "publicAddresses": {"main": "203.0.113.1"}}}});
@@ -81,6 +148,7 @@ impl World {
         };
         let admitted = admit(&self.index, request, &now).expect("it is right");
         let write = admitted.write.expect("it is new");
+        self.operations = write.compares.len() + write.changes.len();
         self.index.rehearse(write);
     }
 
@@ -124,8 +192,11 @@ fn one_more_allocation_takes_as_long_as_the_first() {
     let sizes = [most / 4, most / 2, most];
     let mut times = Vec::with_capacity(most);
     let mut points = Vec::new();
+    let mut operations = Vec::with_capacity(most);
     for number in 0..most {
         times.push(world.one_more(number));
+        operations.push(world.operations);
+        assert!(world.passed() <= PASSED_MAX, "after {number} jails");
         if sizes.contains(&times.len()) {
             let from = times.len().saturating_sub(WINDOW);
             let time = shortest(&times[from..]);
@@ -139,10 +210,26 @@ fn one_more_allocation_takes_as_long_as_the_first() {
     }
     assert_eq!(world.index.unsettled().count(), 0, "every jail has its own");
     assert!(world.index.claims().len() >= most * OF_JAIL);
+    // The first makes the guard and the bridge's number besides; all others cost the same.
+    assert!(operations[2..].iter().all(|one| *one == operations[1]));
     let exponent = slope(&points);
     println!("exponent {exponent:.3}");
     assert!(
         exponent < EXPONENT_MAX,
         "the time grows with the number: exponent {exponent:.3}"
     );
+}
+
+#[test]
+fn what_is_kept_for_others_is_passed_over_in_one_step() {
+    let jails = 200;
+    let mut world = World::new();
+    for number in 0..jails {
+        world.one_more(number);
+    }
+    world.thin_out(jails);
+    assert_eq!(world.index.kept_count(), jails / 2);
+    assert!(world.passed() <= PASSED_MAX, "{}", world.passed());
+    world.one_more(jails);
+    assert!(world.passed() <= PASSED_MAX, "{}", world.passed());
 }

@@ -70,6 +70,26 @@ impl Used {
     /// The lowest address of `range` that is neither used nor in one of `holes`.
     #[must_use]
     pub fn next_free(&self, range: &AddressRange, holes: &[AddressRange]) -> Option<IpAddr> {
+        self.search(range, holes, &mut 0)
+    }
+
+    /// The same, and how many intervals and holes were passed over until it was found.
+    #[must_use]
+    pub fn next_free_counted(
+        &self,
+        range: &AddressRange,
+        holes: &[AddressRange],
+    ) -> (Option<IpAddr>, usize) {
+        let mut passed = 0;
+        (self.search(range, holes, &mut passed), passed)
+    }
+
+    fn search(
+        &self,
+        range: &AddressRange,
+        holes: &[AddressRange],
+        count: &mut usize,
+    ) -> Option<IpAddr> {
         let (family, mut candidate) = to_number(range.first);
         let (_, end) = to_number(range.last);
         // Each round passes over one interval or one hole for good, so there are at most as many rounds as intervals met
@@ -87,6 +107,7 @@ impl Used {
                     None => return Some(to_address(family, candidate)),
                 },
             };
+            *count += 1;
             candidate = passed.checked_add(1)?;
         }
         None

@@ -21,6 +21,7 @@ const WARNED: &[(&str, &[&str])] = &[
         "n13-source-address",
         &["ip4.saddrsel acts on this jail alone"],
     ),
+    ("n14-users", &["the range binds only those who keep to it"]),
 ];
 
 fn manifests() -> Vec<PathBuf> {

@@ -4,7 +4,7 @@
 //! none is both is what the table's guard says: who claims a number and who comes to name it compare and write it.
 
 use cellblock_schemas::network::{Fib, Network};
-use cellblock_schemas::{Generation, Jail, JailSet, Kind, NetworkStatus};
+use cellblock_schemas::{Generation, Jail, JailSet, Kind, NetworkStatus, Uid};
 
 use crate::claim::{Claim, Owner, Resource};
 use crate::index::Index;
@@ -136,7 +136,7 @@ pub(crate) fn guard_named(
     index: &Index,
     named: Option<u16>,
     before: Option<u16>,
-    uid: &cellblock_schemas::Uid,
+    uid: &Uid,
     write: &mut Write,
 ) {
     let new = named.filter(|number| before != Some(*number) && Fib::NUMBERS.contains(number));

@@ -79,6 +79,36 @@ fn n12_a_table_without_a_default_route_and_one_with_another() {
 }
 
 #[test]
+fn n12_a_table_of_the_networks_own_is_given_out_and_works_as_one_that_is_named() {
+    let own = manifest(N12)
+        .replace("  fib: 1  ", "  fib: auto  ")
+        .replace("  fib: 2\n", "  fib: auto\n");
+    assert!(!own.contains("fib: 1") && !own.contains("fib: 2"));
+    let mut row = Row::of(&own);
+    row.rest();
+    let (web, other) = (jail("web"), jail("other"));
+    row.reaches(&web, "10.0.2.2", 443, &behind("vtnet0"), "10.0.2.40");
+    row.lost(&web, FAR, 443);
+    row.reaches(&other, FAR, 443, &behind("vtnet1"), "10.12.0.10");
+    let networks = row.fleet.index.networks();
+    let fibs = networks.map(|network| network.status.as_ref().and_then(|status| status.fib));
+    let mut fibs: Vec<_> = fibs.collect();
+    fibs.sort_unstable();
+    assert_eq!(fibs, [Some(1), Some(2)]);
+    for fib in [1, 2] {
+        assert!(!table(&row, fib).is_empty());
+    }
+    // On a host with too few tables nothing of it starts, and it is said why.
+    let few = own.replace("fibs: 3", "fibs: 1");
+    let refused = row.fleet.apply(&few).expect_err("they have jails there");
+    assert!(
+        format!("{refused:?}").contains("needs table 2"),
+        "{refused:?}"
+    );
+    row.take_away();
+}
+
+#[test]
 fn n12_routes_of_a_table_that_are_gone_come_back() {
     let mut row = Row::up(N12);
     let before = table(&row, 1);

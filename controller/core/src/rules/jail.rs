@@ -504,7 +504,7 @@ fn taken(
         Resource::Root { .. } => "RootTaken",
         Resource::Nic { .. } => "NicTaken",
         Resource::Slice { .. } => "SliceTaken",
-        Resource::UserIds(_) => "UserIdsTaken",
+        Resource::UserIds(_) => "UserIdsExhausted",
         Resource::Fib(_) => "FibTaken",
     };
     let owner = &claim.owner;

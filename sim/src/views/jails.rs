@@ -179,6 +179,7 @@ pub(super) fn jail(index: usize, sketch: &Sketch, networks: &NetSketches) -> Jai
             ..JailSpec::default()
         },
         binding: Binding {
+            user_ids: None,
             host: "vm15".to_owned(),
             attachments,
         },

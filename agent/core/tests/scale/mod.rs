@@ -109,6 +109,7 @@ fn jail(networks: &[&str], number: u32) -> JailView {
             ..JailSpec::default()
         },
         binding: Binding {
+            user_ids: None,
             host: "big".to_owned(),
             attachments: interfaces
                 .map(|(network, index)| bound(network, index, number))

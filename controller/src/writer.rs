@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use cellblock_controller_core::admit::Now;
 use cellblock_controller_core::index::Index;
-use cellblock_controller_core::write::{Change, Expect, Write};
+use cellblock_controller_core::write::{Change, Expect, OPS_MAX, Write};
 use cellblock_schemas::Uid;
 use cellblock_store::{Committed, Conflict, Effect, SharedStore, Transaction};
 use jiff::{Timestamp, Unit};
 use tokio::sync::Mutex;
 
 use crate::cache::Cache;
+
+const _: () = assert!(OPS_MAX <= cellblock_store::OPS_MAX);
 
 /// How often a decision is taken again. Each time somebody else's write came first; this many in a row means that the
 /// controllers work against each other.
@@ -62,6 +64,20 @@ pub(crate) enum WriteError {
         "stored at revision {0}, but this controller cannot read the store at the moment; do not repeat the write"
     )]
     Unseen(u64),
+}
+
+impl WriteError {
+    /// Whether it is about this one write, and says nothing of what another would meet.
+    pub(crate) fn is_of_this_write(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(
+                error,
+                cellblock_store::Error::TooLarge { .. } | cellblock_store::Error::Invalid(_)
+            ),
+            Self::Contended => true,
+            Self::Queued | Self::Unseen(_) => false,
+        }
+    }
 }
 
 /// Decides and writes, one at a time.
@@ -118,7 +134,8 @@ impl Writer {
     }
 
     /// Decides on several writes that do not depend on each other and commits them in as few transactions as possible. One
-    /// that loses is decided again by itself. Returns once the index has all of them.
+    /// that loses is decided again by itself, and one that the store refuses for what it is is left out and logged: the others are written all
+    /// the same. Returns once the index has all of them.
     pub(crate) async fn write_all(
         &self,
         mut decide: impl FnMut(&Index, &Now) -> Vec<Write> + Send,
@@ -134,7 +151,13 @@ impl Writer {
                 match self.commit(&joined.write).await {
                     Ok(_) => continue,
                     Err(CommitError::Lost) => lost = true,
-                    Err(CommitError::Failed(error)) => return Err(error),
+                    Err(CommitError::Failed(error)) => {
+                        if let [_] = joined.parts {
+                            left_out(&joined.write, error)?;
+                        } else if !error.is_of_this_write() {
+                            return Err(error);
+                        }
+                    }
                 }
                 if joined.parts.len() > 1 {
                     self.commit_each(joined.parts).await?;
@@ -152,7 +175,7 @@ impl Writer {
         for write in writes {
             match self.commit(write).await {
                 Ok(_) | Err(CommitError::Lost) => {}
-                Err(CommitError::Failed(error)) => return Err(error),
+                Err(CommitError::Failed(error)) => left_out(write, error)?,
             }
         }
         Ok(())
@@ -190,6 +213,16 @@ impl Writer {
         let target = newest.unwrap_or_else(|| self.cache.index().revision() + 1);
         self.cache.reached(target, CONFLICT_PATIENCE).await;
     }
+}
+
+/// Passes over a write that the store refuses for what it is.
+fn left_out(write: &Write, error: WriteError) -> Result<(), WriteError> {
+    if !error.is_of_this_write() {
+        return Err(error);
+    }
+    metrics::counter!("cellblock_writes_refused_total").increment(1);
+    tracing::warn!(about = ?write.about, %error, "left out: the store refuses it");
+    Ok(())
 }
 
 enum CommitError {

@@ -18,14 +18,21 @@ use crate::place::{self, Rejected};
 use crate::rules::{self, Problem, Together};
 use crate::slices;
 use crate::waiting::Waiting;
-use crate::write::{Change, Guard, Write};
+use crate::write::{Change, Guard, OPS_MAX, Write};
 
 /// On a Jail that is bound: its host has to take it away before the object may go.
 pub const FINALIZER: &str = "cellblock.dev/host";
 
 /// How many claims one jail may hold, given up ones that its host has not confirmed yet included. All of them go in the one
 /// transaction that removes the jail, and a store takes at most 128 writes in one.
-const CLAIMS_MAX: usize = 110;
+pub(crate) const CLAIMS_MAX: usize = 110;
+
+/// How many comparisons, and how many changes, are added to what binds a jail: its own object, the JailSet that it belongs to and
+/// the guard of that, and one for who comes next.
+pub(crate) const ROOM: usize = 4;
+
+/// The reason of a jail whose claims do not fit into one transaction.
+pub(crate) const TOO_MANY: &str = "TooManyClaims";
 
 /// The phase of a jail that no agent has reported yet.
 const PENDING: &str = "Pending";
@@ -101,12 +108,16 @@ pub fn decide(index: &Index, jail: &Jail) -> Result<Decision, Waiting> {
 /// The jail's generation must be the new one already.
 pub fn bind(index: &Index, jail: &mut Jail, write: &mut Write, now: Timestamp) {
     let generation = jail.metadata.generation;
-    let decided = decide(index, jail);
     let leaves = is_forgotten(index, jail);
-    let is_new = match &decided {
-        Ok(decision) => jail.binding() != Some(&decision.binding),
-        Err(_) => false,
-    };
+    let mut decided = decide(index, jail);
+    if let Ok(decision) = &decided {
+        let whole = whole(index, jail, decision, write.clone());
+        if whole.has_room_for(ROOM) {
+            *write = whole;
+        } else {
+            decided = Err(in_parts(index, jail, decision, &whole, write));
+        }
+    }
     let condition = match &decided {
         Ok(decision) => {
             let (reason, message) = index.bound(jail, &decision.binding.host);
@@ -121,23 +132,9 @@ pub fn bind(index: &Index, jail: &mut Jail, write: &mut Write, now: Timestamp) {
             generation,
         ),
     };
-    if let Ok(decision) = &decided {
-        let claimed = claim(index, jail, decision, write);
-        if claimed || is_new {
-            depend(index, jail, &decision.binding.host, write);
-        }
-        let host = jail.binding().map(|binding| &binding.host);
-        if leaves || host != Some(&decision.binding.host) {
-            place_in_order(index, jail, write);
-        }
-        if !jail
-            .metadata
-            .finalizers
-            .iter()
-            .any(|finalizer| finalizer == FINALIZER)
-        {
-            jail.metadata.finalizers.push(FINALIZER.to_owned());
-        }
+    let finalizers = &mut jail.metadata.finalizers;
+    if decided.is_ok() && !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+        finalizers.push(FINALIZER.to_owned());
     }
     if decided.is_ok() {
         kept::end(index, &jail.metadata.name, write);
@@ -156,6 +153,57 @@ pub fn bind(index: &Index, jail: &mut Jail, write: &mut Write, now: Timestamp) {
         PENDING.clone_into(&mut status.phase);
     }
     conditions::set(&mut status.conditions, condition, now);
+}
+
+/// What is to be written so that a decision holds, beside the jail itself.
+fn whole(index: &Index, jail: &Jail, decision: &Decision, mut write: Write) -> Write {
+    let claimed = claim(index, jail, decision, &mut write);
+    if claimed || jail.binding() != Some(&decision.binding) {
+        depend(index, jail, &decision.binding.host, &mut write);
+    }
+    let host = jail.binding().map(|binding| &binding.host);
+    if is_forgotten(index, jail) || host != Some(&decision.binding.host) {
+        place_in_order(index, jail, &mut write);
+    }
+    write
+}
+
+/// What is done for a jail whose decision fits into no transaction: the numbers of the bridges go first, which are the networks' and stay, and the
+/// jail comes next. Otherwise it waits.
+fn in_parts(
+    index: &Index,
+    jail: &Jail,
+    decision: &Decision,
+    whole: &Write,
+    write: &mut Write,
+) -> Waiting {
+    let host = &decision.binding.host;
+    if !decision.bridges.is_empty() && !is_forgotten(index, jail) {
+        index.expect_object(write, Kind::Host, host);
+        for bridge in &decision.bridges {
+            if !write.has_room_for(ROOM) {
+                break;
+            }
+            let network = Guard::Addresses(bridge.0.clone());
+            index.compare_guard(write, &network);
+            claim_bridge(index, bridge, host, write);
+        }
+        return Waiting::new(
+            "BridgesFirst",
+            format!(
+                "the MAC addresses of its networks' bridges on host {host} are given out first: with the jail's own they are too many for one transaction"
+            ),
+        );
+    }
+    let ops = whole.compares.len().max(whole.changes.len()) + ROOM;
+    Waiting::new(TOO_MANY, beyond(ops))
+}
+
+/// What is said of a jail that needs that many operations in one transaction.
+pub(crate) fn beyond(ops: usize) -> String {
+    format!(
+        "its networks, addresses, MAC addresses, ports and dependencies take {ops} comparisons or changes in one transaction, at most {OPS_MAX} fit; spread it over several jails, or change it in several steps"
+    )
 }
 
 /// Takes a jail off a host that was given up: nobody there will confirm anything, and what was observed there is over. `alone`: it
@@ -243,7 +291,7 @@ fn decide_on(
         .count();
     if kept + resources.len() + allocation.slices.len() > CLAIMS_MAX {
         return Err(Waiting::new(
-            "TooManyClaims",
+            TOO_MANY,
             format!(
                 "{} addresses and ports are asked for and {kept} given up ones are not yet confirmed by host {host}; together at most {CLAIMS_MAX}",
                 resources.len()
@@ -311,14 +359,8 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
             write.put(index.keys().claim(resource), retired.encode());
         }
     }
-    for (network, uid, number) in &decision.bridges {
-        let owner = Owner::Bridge {
-            network: network.clone(),
-            uid: uid.clone(),
-            host: decision.binding.host.clone(),
-        };
-        let key = index.keys().claim(&Resource::MacNumber(*number));
-        write.create(key, Claim::held_by(owner).encode());
+    for bridge in &decision.bridges {
+        claim_bridge(index, bridge, &decision.binding.host, write);
         claimed = true;
     }
     let host = &decision.binding.host;
@@ -344,11 +386,27 @@ fn claim(index: &Index, jail: &Jail, decision: &Decision, write: &mut Write) -> 
     claimed
 }
 
-/// Makes the write depend on the host, the networks and the image being what was decided from.
+fn claim_bridge(
+    index: &Index,
+    (network, uid, number): &(String, Uid, u32),
+    host: &str,
+    write: &mut Write,
+) {
+    let owner = Owner::Bridge {
+        network: network.clone(),
+        uid: uid.clone(),
+        host: host.to_owned(),
+    };
+    let key = index.keys().claim(&Resource::MacNumber(*number));
+    write.create(key, Claim::held_by(owner).encode());
+}
+
+/// Makes the write depend on the host, the networks and the image being what was decided from. A network is by its guard, which is
+/// compared for its addresses already: one comparison less for each, and none that its status makes void.
 fn depend(index: &Index, jail: &Jail, host: &str, write: &mut Write) {
     index.expect_object(write, Kind::Host, host);
     for attachment in &jail.spec.networks {
-        index.expect_object(write, Kind::Network, &attachment.network);
+        index.compare_guard(write, &Guard::Addresses(attachment.network.clone()));
     }
     if let Some(image) = &jail.spec.image {
         index.expect_object(write, Kind::Image, &image.name);

@@ -4,6 +4,7 @@
 //! Level-triggered: [`due`] says where to look, from the index alone; [`step`] decides from the index as it is when the step
 //! is taken, so that steps may be taken one after the other, in any order, more than once, and by several controllers.
 
+use cellblock_schemas::jail::JailStatus;
 use cellblock_schemas::{ConditionStatus, Host, HostStatus, Kind, Object, Uid};
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -122,6 +123,28 @@ pub fn step(index: &Index, item: &Item, at: &Now) -> Option<Write> {
         Item::Network(name) => realise::network(index, name, now),
         Item::Image(name) => realise::image(index, name, now),
     }
+}
+
+/// What to say in an object about an item that the store refuses, and why; none where no condition is about it.
+#[must_use]
+pub fn refused(index: &Index, item: &Item, why: &str, at: &Now) -> Option<Write> {
+    let Item::Unsettled(name) = item else {
+        return None;
+    };
+    let entry = index.get(Kind::Jail, name)?;
+    let mut draft = Draft::of(index, entry);
+    if let Object::Jail(jail) = &mut draft.object {
+        let condition = conditions::new(
+            conditions::SCHEDULED,
+            ConditionStatus::False,
+            "NotStored",
+            format!("the store does not take what the jail needs: {why}"),
+            jail.metadata.generation,
+        );
+        let status = jail.status.get_or_insert_with(JailStatus::default);
+        conditions::set(&mut status.conditions, condition, at.timestamp);
+    }
+    draft.finish(Vec::new()).ok()?.write
 }
 
 fn unsettled(index: &Index, name: &str, now: Timestamp) -> Option<Write> {

@@ -9,6 +9,7 @@ mod jail;
 mod network;
 mod one_to_one;
 mod order;
+mod size;
 mod slices;
 mod tables;
 mod together;

@@ -291,7 +291,7 @@ impl World {
 
 /// What every store refuses (`cellblock-store`, `Transaction::validate`).
 fn assert_takeable(write: &Write) {
-    assert!(write.changes.len() <= 128 && write.compares.len() <= 128);
+    assert!(write.has_room_for(0));
     let compared: BTreeSet<&String> = write.compares.iter().map(|(key, _)| key).collect();
     assert_eq!(
         compared.len(),

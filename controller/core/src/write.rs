@@ -5,6 +5,10 @@
 use bytes::Bytes;
 use cellblock_schemas::{Kind, Uid};
 
+/// How many comparisons, and how many changes, a write has at most: what every store takes in one transaction, which is etcd's
+/// default. The shell asserts that its store's limit is no lower.
+pub const OPS_MAX: usize = 128;
+
 /// What a key must be like for a write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
@@ -43,7 +47,7 @@ pub struct Write {
 pub enum Guard {
     /// The subnets of all networks.
     Networks,
-    /// Which addresses of one network are claimed.
+    /// What one network is, and which of its addresses are claimed: every change of its spec, its deletion and every claim writes it.
     Addresses(String),
     /// The published ports and public addresses of one host.
     Ports(String),
@@ -77,6 +81,12 @@ impl Guard {
 }
 
 impl Write {
+    /// Whether a store takes it when that many comparisons and changes are added to it.
+    #[must_use]
+    pub fn has_room_for(&self, more: usize) -> bool {
+        self.compares.len().max(self.changes.len()) + more <= OPS_MAX
+    }
+
     /// Adds a comparison.
     pub fn expect(&mut self, key: String, expect: Expect) {
         if !self.compares.iter().any(|(present, _)| *present == key) {

@@ -44,6 +44,34 @@ fn a_write_beyond_the_bounds_goes_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_the_store_refuses_is_left_out_and_the_others_are_written() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let options = EmbeddedOptions::new(folder.path().join("store"));
+    let store = EmbeddedStore::open(options).await.expect("it opens");
+    let store: SharedStore = Arc::new(store);
+    let cache = Arc::new(Cache::new(ClusterUid("c1".to_owned())));
+    let following = tokio::spawn(crate::follow::follow(store.clone(), cache.clone()));
+    let mut ready = cache.ready();
+    ready.wait_for(|ready| *ready).await.expect("it follows");
+    let writer = Writer::new(store.clone(), cache.clone());
+    let prefix = cache.index().keys().root().to_owned();
+    let put = |key: &str| {
+        let mut write = Write::default();
+        write.put(key.to_owned(), vec![0]);
+        write
+    };
+    let (one, two) = (format!("{prefix}one"), format!("{prefix}two"));
+    // No store takes a key that is empty, in a transaction with others or alone.
+    let done = writer.write_all(|_, _| vec![put(&one), put(""), put(&two)]);
+    done.await.expect("the others do not suffer for it");
+    for key in [one, two] {
+        let got = store.get(&key.as_str().into(), None).await.expect("read");
+        assert!(got.item.is_some(), "{key}");
+    }
+    following.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_sixty_writes_together_the_one_that_loses_is_decided_again_alone() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let options = EmbeddedOptions::new(folder.path().join("store"));

@@ -16,6 +16,9 @@ use crate::violation::{Findings, Refusal};
 /// Attachments of one jail. Each is an interface or an alias on the host; a jail with more is a mistake in a template.
 pub const JAIL_NETWORKS_MAX: usize = 64;
 
+/// Jails that one depends on. Those without a host are compared one by one in the transaction that gives it one.
+const JAIL_DEPENDENCIES_MAX: usize = 64;
+
 /// Octets of `spec.restart`.
 const RESTART_BYTES_MAX: usize = 64;
 
@@ -76,6 +79,13 @@ pub(super) fn validate(jail: &Jail, path: &FieldPath, findings: &mut Findings) {
     }
     if let Some(word) = &spec.restart {
         findings.check(&path.field("restart"), restart(word));
+    }
+    let dependencies = spec.depends_on.len();
+    if dependencies > JAIL_DEPENDENCIES_MAX {
+        let message =
+            format!("{dependencies} jails, but one waits for at most {JAIL_DEPENDENCIES_MAX}");
+        let help = "name those alone that the others wait for in turn";
+        findings.add(&path.field("dependsOn"), message, help);
     }
     for (index, name) in spec.depends_on.iter().enumerate() {
         let at = path.field("dependsOn").index(index);

@@ -1,8 +1,8 @@
 //! Deletion: asked for at once, done when nothing holds the object any more.
 //!
 //! A jail that is bound is held by its host ([`crate::bind::FINALIZER`]) until the agent reports that nothing is left of it.
-//! A network, image or host is always marked first and removed in a second step: whoever comes to depend on it compares it, so
-//! everybody who still does is known once the mark is in the index.
+//! A network, image or host is always marked first and removed in a second step: whoever comes to depend on it compares it (a network
+//! by its guard, which the mark writes), so everybody who still does is known once the mark is in the index.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::{Admitted, IN_USE_FINALIZER, Now, Outcome, Propagation, Reason, Rejec
 use crate::claim::Owner;
 use crate::index::Index;
 use crate::reconcile::dependents;
-use crate::write::Write;
+use crate::write::{Guard, Write};
 use crate::{bind, conditions, kept, rules, sets};
 
 /// The object that is meant, where its name alone does not say.
@@ -81,6 +81,12 @@ pub(super) fn delete(
             metadata.finalizers.push(IN_USE_FINALIZER.to_owned());
         }
         draft.count_generation();
+        if kind == Kind::Network {
+            // Jails that come to it compare its guard instead of it.
+            let guard = Guard::Addresses(name.to_owned());
+            let uid = was.uid.clone();
+            draft.index.expect_guard(&mut draft.write, &guard, &uid);
+        }
     }
     let dependents = (kind == Kind::Jail).then(|| spec::dependents(index, name));
     let warning = dependents.flatten().map(|dependents| Warning {

@@ -387,15 +387,23 @@ fn guard(draft: &mut Draft<'_>) {
     let uid = draft.object.metadata().uid.clone();
     match (&draft.object, draft.before.map(|before| &before.object)) {
         (Object::Network(network), before) => {
-            let same = matches!(before, Some(Object::Network(before))
-                if before.spec.subnets == network.spec.subnets
-                    && before.spec.mode() == network.spec.mode()
-                    && before.spec.host_selector == network.spec.host_selector);
+            let before = match before {
+                Some(Object::Network(before)) => Some(&before.spec),
+                Some(_) | None => None,
+            };
+            if before != Some(&network.spec) {
+                // No address that it would leave out, or make the gateway, may be claimed meanwhile, and no jail attached to what it was.
+                let guard = Guard::Addresses(network.metadata.name.clone());
+                draft.index.expect_guard(&mut draft.write, &guard, &uid);
+            }
+            let same = before.is_some_and(|before| {
+                before.subnets == network.spec.subnets
+                    && before.mode() == network.spec.mode()
+                    && before.host_selector == network.spec.host_selector
+            });
             if !same {
-                // No address that it would leave out, or make the gateway, may be claimed meanwhile.
-                let addresses = Guard::Addresses(network.metadata.name.clone());
                 let spans = network.spec.spans_hosts().then_some(Guard::Nodes);
-                for guard in [Guard::Networks, addresses].into_iter().chain(spans) {
+                for guard in std::iter::once(Guard::Networks).chain(spans) {
                     draft.index.expect_guard(&mut draft.write, &guard, &uid);
                 }
             }

@@ -87,6 +87,7 @@ pub(crate) fn host_independent(index: &Index, jail: &Jail, together: &Together) 
     problems.extend(link_local_table(index, &jail.spec));
     problems.extend(super::image::of_jail(index, jail));
     problems.extend(super::order::of_jail(index, jail, together));
+    problems.extend(super::size::of_jail(index, jail));
     macs(index, jail, &mut problems);
     super::enforced::of_jail(index, jail, &mut problems);
     super::firewall::of_jail(index, jail, &mut problems);

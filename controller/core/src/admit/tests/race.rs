@@ -4,7 +4,7 @@
 use cellblock_schemas::{ConditionStatus, Kind};
 use serde_json::{Value, json};
 
-use crate::admit::{Admitted, Rejection, Request, admit};
+use crate::admit::{Admitted, Rejection, Request, Through, admit};
 use crate::testing::{World, bridge, jail, shared};
 
 fn create(document: &Value) -> Request {
@@ -12,6 +12,16 @@ fn create(document: &Value) -> Request {
     Request::Create {
         kind: kind.expect("a kind"),
         document: document.clone(),
+        manager: "jailctl".to_owned(),
+    }
+}
+
+fn update(document: &Value) -> Request {
+    let kind = document["kind"].as_str().and_then(Kind::from_name);
+    Request::Update {
+        kind: kind.expect("a kind"),
+        document: document.clone(),
+        through: Through::Object,
         manager: "jailctl".to_owned(),
     }
 }
@@ -145,6 +155,77 @@ fn a_network_that_goes_while_a_jail_comes() {
     let www = jail("www", &["lan"], json!({"host": "a"}));
     let answer = race(&mut world, delete(Kind::Network, "lan"), create(&www));
     refused(answer, "network lan is being deleted");
+}
+
+/// Not its subnets alone: whatever of it changes, a jail is not attached to what it was.
+#[test]
+fn a_network_that_changes_while_a_jail_comes() {
+    let mut world = world();
+    let mut wider = bridge("lan");
+    wider["spec"]["isolation"] = json!("jails");
+    let www = jail("www", &["lan"], json!({"host": "a"}));
+    race(&mut world, update(&wider), create(&www)).expect("it fits the new one");
+}
+
+#[test]
+fn a_subnet_that_goes_while_its_address_is_given() {
+    let both = |world: &mut World, first: Request, second: Request, word: &str| {
+        refused(race(world, first, second), word);
+    };
+    let mut elsewhere = bridge("lan");
+    elsewhere["spec"]["subnets"] = json!([{"cidr": "10.31.0.0/24"}]);
+    let given = at("www", "10.30.0.20");
+    both(
+        &mut world(),
+        create(&given),
+        update(&elsewhere),
+        "10.30.0.20",
+    );
+    both(
+        &mut world(),
+        update(&elsewhere),
+        create(&given),
+        "10.30.0.20",
+    );
+}
+
+#[test]
+fn an_image_that_goes_while_a_jail_comes() {
+    let mut world = world();
+    let image = json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "Image", "metadata": {"name": "base"},
+        "spec": {"release": {"tarball": "/dist/base.txz", "sha256": "0".repeat(64)}},
+    });
+    world.apply(image).expect("an image");
+    let mut stored = crate::testing::host("a");
+    stored["spec"]["storage"] = json!({"path": "/cellblock"});
+    world.apply(stored).expect("a storage");
+    let mut www = jail("www", &[], json!({"host": "a", "image": {"name": "base"}}));
+    www["spec"].as_object_mut().expect("a spec").remove("root");
+    let answer = race(&mut world, delete(Kind::Image, "base"), create(&www));
+    refused(answer, "image base is being deleted");
+}
+
+/// A Host that gives up an uplink, or closes a port there, while a jail publishes one.
+#[test]
+fn a_host_that_changes_while_a_port_is_published() {
+    let web = publishing("www", "80");
+    let mut bare = crate::testing::host("a");
+    bare["spec"]["uplinks"] = json!({});
+    let mut first = world();
+    let answer = race(&mut first, update(&bare), create(&web));
+    answer.expect("accepted, and it waits");
+    assert_eq!(first.scheduled("www").1, "UplinkMissing");
+    let mut second = world();
+    let answer = race(&mut second, create(&web), update(&bare));
+    let still = second.binding("www").is_some();
+    assert!(still, "what it has it keeps: {answer:?}");
+    let mut closed = crate::testing::host("a");
+    closed["spec"]["uplinks"]["external"]["block"] = json!([{"name": "web", "ports": ["80"]}]);
+    let mut third = world();
+    refused(race(&mut third, update(&closed), create(&web)), "80");
+    let mut fourth = world();
+    refused(race(&mut fourth, create(&web), update(&closed)), "80");
 }
 
 #[test]

@@ -120,6 +120,24 @@ macro_rules! both {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_are_made_over_both_wires() {
+    let mut wires = Wires::to(World::start().await, "Image").await;
+    let mut unnamed = image("", "web");
+    unnamed["metadata"] = json!({"generateName": "base-"});
+    for wire in BOTH {
+        let made = wires.create(wire, &unnamed).await.expect("made");
+        let name = made["metadata"]["name"].as_str().expect("a name");
+        assert!(name.starts_with("base-") && name.len() == 10, "{name}");
+        for over in BOTH {
+            let read = wires.get(over, name).await.expect("it is there");
+            assert_eq!(read["metadata"]["generateName"], "base-", "{over:?}");
+        }
+    }
+    let applied = wires.apply(Wire::Grpc, &unnamed, "test", false).await;
+    assert_eq!(applied, refused("Invalid", &["metadata.generateName"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn writes_are_the_same_over_both_wires() {
     let mut wires = Wires::to(World::start().await, "Image").await;
     let role = |object: Outcome| object.map(|object| object["metadata"]["labels"]["role"].clone());

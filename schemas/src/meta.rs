@@ -17,6 +17,9 @@ pub const FIELDS_V1: &str = "FieldsV1";
 pub struct ObjectMeta {
     /// A DNS label (RFC 1123), unique within its kind.
     pub name: String,
+    /// How the name of a new object without one begins; the controller adds five characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub generate_name: String,
     /// Given at creation; never reused.
     #[serde(default, skip_serializing_if = "uid_is_empty")]
     pub uid: Uid,

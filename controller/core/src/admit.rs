@@ -6,6 +6,7 @@
 
 mod apply;
 pub(crate) mod draft;
+mod generate;
 mod managed;
 mod patch;
 mod removal;

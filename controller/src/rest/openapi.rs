@@ -171,6 +171,12 @@ fn schemas(edition: Edition) -> Map<String, Value> {
         if let Some(Value::Object(types)) = types {
             for (name, mut schema) in types {
                 rewrite(kind, edition, &mut schema);
+                if name == "ObjectMeta" {
+                    // An object that is created may state how its name begins instead; clients would refuse it.
+                    schema
+                        .as_object_mut()
+                        .and_then(|schema| schema.shift_remove("required"));
+                }
                 schemas.insert(name_of(kind, &name), schema);
             }
         }

@@ -115,6 +115,16 @@ fn read(
         ));
     }
     spec::measure(kind, &name, &document)?;
+    if name.is_empty() && !text(&document, "/metadata/generateName").is_empty() {
+        return Err(Rejection::new(
+            Reason::Invalid,
+            kind,
+            &name,
+            "metadata.generateName",
+            "gives a name to what is created, and who applies says which object is meant",
+            "state metadata.name, or create the object (kubectl create)",
+        ));
+    }
     let recorded = document.pointer("/metadata/managedFields");
     if recorded
         .and_then(Value::as_array)

@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::draft::{Draft, too_large};
 use super::{
-    Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, Through, managed, restart,
+    Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, Through, generate,
+    managed, restart,
 };
 use crate::index::{Entry, Index, own_kind};
 use crate::rules::{self, Together};
@@ -31,10 +32,11 @@ pub(super) struct Stated {
 pub(super) fn create(
     index: &Index,
     kind: Kind,
-    document: Value,
+    mut document: Value,
     manager: &str,
     now: &Now,
 ) -> Result<Admitted, Rejection> {
+    generate::name(index, kind, &mut document, now);
     let stated = read(kind, document)?;
     let name = &stated.object.metadata().name;
     if index.get(kind, name).is_some() {
@@ -170,6 +172,9 @@ pub(super) fn keep_identity(draft: &mut Draft<'_>, stated: &Object, now: &Now) {
     let was = before.as_ref().map(Object::metadata);
     *metadata = ObjectMeta {
         name: said.name.clone(),
+        generate_name: was
+            .map_or(&said.generate_name, |was| &was.generate_name)
+            .clone(),
         uid: was.map_or_else(|| now.new_uid.clone(), |was| was.uid.clone()),
         resource_version: None,
         generation: was.map(|was| was.generation).unwrap_or_default(),

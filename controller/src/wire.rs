@@ -205,9 +205,11 @@ pub(crate) fn applied(result: Result<(Admitted, Option<u64>), Rejection>) -> v1:
                 object: Some(self::admitted(&admitted, written)),
                 warnings: warnings(&admitted),
                 violations: Vec::new(),
+                reason: String::new(),
             }
         }
         Err(rejection) => v1::ApplyResult {
+            reason: rejection.reason.as_str().to_owned(),
             outcome: Wire::Refused.into(),
             object: None,
             warnings: Vec::new(),

@@ -208,17 +208,8 @@ impl Wires {
         let result = applied.results.into_iter().next().expect("one for each");
         match result.object {
             Some(object) => Ok(json_of(&object)),
-            // A result has no reason of its own: a conflict is about a field that another manager has.
             None => Err(Refused {
-                reason: if result
-                    .violations
-                    .iter()
-                    .any(|one| one.message.contains("managed by"))
-                {
-                    "Conflict".to_owned()
-                } else {
-                    "Invalid".to_owned()
-                },
+                reason: result.reason,
                 fields: result.violations.into_iter().map(|one| one.field).collect(),
             }),
         }

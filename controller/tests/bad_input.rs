@@ -64,19 +64,31 @@ async fn a_patch_to_an_immutable_field() {
         .await
         .expect("created");
     for wire in BOTH {
-        for (patch, field) in [
-            (json!({"spec": {"jailName": "other"}}), "spec.jailName"),
-            (json!({"metadata": {"uid": "another"}}), "metadata.uid"),
+        // A uid is what a client believes of the object, as with kube-apiserver's preconditions; the other is a field that cannot change.
+        for (patch, field, why) in [
+            (
+                json!({"spec": {"jailName": "other"}}),
+                "spec.jailName",
+                "Invalid",
+            ),
+            (
+                json!({"metadata": {"uid": "another"}}),
+                "metadata.uid",
+                "Conflict",
+            ),
         ] {
             let refused = wires.patch(wire, "www", Patch::Merge, &patch, false).await;
             let refused = refused.expect_err("refused");
             assert_eq!(refused.fields, [field], "{wire:?}: {refused:?}");
+            assert_eq!(refused.reason, why, "{wire:?}: {field}");
             let value = patch
                 .pointer(&format!("/{}", field.replace('.', "/")))
                 .cloned();
             let patch = json!([{"op": "add", "path": format!("/{}", field.replace('.', "/")), "value": value}]);
             let refused = wires.patch(wire, "www", Patch::Json, &patch, false).await;
-            assert_eq!(refused.expect_err("refused").fields, [field], "{wire:?}");
+            let refused = refused.expect_err("refused");
+            assert_eq!(refused.fields, [field], "{wire:?}");
+            assert_eq!(refused.reason, why, "{wire:?}: {field}");
         }
     }
 }

@@ -123,6 +123,21 @@ async fn a_resource_version_from_another_store() {
     }
 }
 
+/// Who names the uid would not make anew what was deleted under it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_of_an_object_that_is_gone() {
+    let mut wires = wires().await;
+    let mut document = jail("www");
+    document["metadata"]["uid"] = "6f5e".into();
+    for wire in BOTH {
+        let refused = wires.apply(wire, &document, "test", true).await;
+        let refused = refused.expect_err("there is none");
+        assert_eq!(refused.reason, "Conflict", "{wire:?}");
+        assert_eq!(refused.fields, ["metadata.uid"], "{wire:?}");
+    }
+    nothing_is_there(&mut wires).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_selector_that_does_not_parse() {
     let mut wires = wires().await;

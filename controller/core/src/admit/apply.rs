@@ -38,6 +38,20 @@ pub(super) fn apply(
     if through == Through::Status && before.is_none() {
         return Err(Rejection::not_found(kind, name));
     }
+    let uid = text(&stated, "/metadata/uid");
+    if before.is_none() && !uid.is_empty() {
+        // Who names the uid means that object and no new one of its name (`endpoints/handlers/patch.go`, `applyPatch`).
+        return Err(Rejection::new(
+            Reason::Conflict,
+            kind,
+            name,
+            "metadata.uid",
+            format!(
+                "uid mismatch: the document speaks of {uid}, and there is no {kind} of that name"
+            ),
+            "leave the uid out if it shall be made anew",
+        ));
+    }
     let mut application = Application {
         kind,
         name,

@@ -119,6 +119,42 @@ macro_rules! both {
     }};
 }
 
+/// The way out of a record that is in the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_manages_what_is_forgotten_over_both_wires() {
+    let mut wires = Wires::to(World::start().await, "Image").await;
+    for wire in BOTH {
+        let name = twin(wire);
+        let mut document = image(name, "web");
+        wires
+            .apply(wire, &document, "one", false)
+            .await
+            .expect("applied");
+        for (number, nobody) in [json!([]), json!([{}])].into_iter().enumerate() {
+            document["metadata"]["labels"]["role"] = format!("role-{number}").into();
+            let applied = wires
+                .apply(wire, &document, "two", true)
+                .await
+                .expect("applied");
+            assert_ne!(applied["metadata"]["managedFields"], Value::Null);
+            let forgotten = json!({"metadata": {"managedFields": nobody}});
+            let patched = wires
+                .patch(wire, name, Patch::Merge, &forgotten, false)
+                .await;
+            let patched = patched.expect("patched");
+            assert_eq!(
+                patched["metadata"]["managedFields"],
+                Value::Null,
+                "{wire:?}"
+            );
+            assert_eq!(
+                patched["metadata"]["labels"],
+                document["metadata"]["labels"]
+            );
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_made_over_both_wires() {
     let mut wires = Wires::to(World::start().await, "Image").await;

@@ -91,24 +91,69 @@ pub(super) fn who(operation: Operation, manager: &str, through: Through) -> Who 
     }
 }
 
-/// Brings the managed fields of a draft up to date after `manager` wrote `stated` as a whole. Managed fields that a client
-/// writes itself count instead of the stored ones, as with kube-apiserver, if it says by a resourceVersion that it knows the
-/// stored ones; none, or none that can be read, leave those.
+/// What a client says of who manages what.
+pub(super) enum Records {
+    /// Nothing that counts: what is stored stays.
+    Stored,
+    /// This.
+    Said(Managers),
+    /// Nobody manages anything: the way out of a record that is in the way.
+    None,
+}
+
+impl Records {
+    /// As with kube-apiserver: managed fields that a client writes itself count instead of the stored ones, if it says by a
+    /// resourceVersion that it knows these; none, or none that can be read, leave them.
+    pub(super) fn of(stated: &Object, forgets: bool) -> Self {
+        if forgets {
+            return Self::None;
+        }
+        let said = Managers::read(&stated.metadata().managed_fields);
+        let knows = stated.metadata().resource_version.is_some();
+        if knows && said != Managers::default() {
+            return Self::Said(said);
+        }
+        Self::Stored
+    }
+}
+
+/// Whether a document says that nobody manages anything, by an empty list or one with one empty entry (apimachinery,
+/// `util/managedfields/internal/fieldmanager.go`, `isResetManagedFields`). Takes such a list out.
+pub(super) fn forgets(document: &mut Value) -> bool {
+    let metadata = document.get_mut("metadata").and_then(Value::as_object_mut);
+    let Some(metadata) = metadata else {
+        return false;
+    };
+    let is_empty = |entry: &Value| entry.as_object().is_some_and(Map::is_empty);
+    let forgets = match metadata.get("managedFields") {
+        Some(Value::Array(entries)) => match entries.as_slice() {
+            [] => true,
+            [only] => is_empty(only),
+            [_, _, ..] => false,
+        },
+        Some(_) | None => false,
+    };
+    if forgets {
+        metadata.shift_remove("managedFields");
+    }
+    forgets
+}
+
+/// Brings the managed fields of a draft up to date after `manager` wrote something as a whole.
 pub(super) fn updated(
     draft: &mut Draft<'_>,
-    stated: &Object,
+    records: Records,
     through: Through,
     manager: &str,
     now: &Now,
 ) {
     let was = draft.before.map(|entry| &entry.object);
     let before = was.map_or(Value::Null, Object::to_value);
-    let said = Managers::read(&stated.metadata().managed_fields);
-    let knows = stated.metadata().resource_version.is_some();
     let known = was.map(|was| Managers::read(&was.metadata().managed_fields));
-    let managers = match through {
-        Through::Object if knows && said != Managers::default() => said,
-        Through::Object | Through::Status => known.unwrap_or_default(),
+    let managers = match records {
+        Records::Said(said) => said,
+        Records::None => Managers::default(),
+        Records::Stored => known.unwrap_or_default(),
     };
     let change = Change {
         kind: draft.object.kind(),

@@ -37,6 +37,7 @@ pub(super) fn create(
     now: &Now,
 ) -> Result<Admitted, Rejection> {
     generate::name(index, kind, &mut document, now);
+    let forgets = managed::forgets(&mut document);
     let stated = read(kind, document)?;
     let name = &stated.object.metadata().name;
     if index.get(kind, name).is_some() {
@@ -62,17 +63,19 @@ pub(super) fn create(
     }
     let mut draft = begin(index, None, &stated.object, now)?;
     keep_identity(&mut draft, &stated.object, now);
-    managed::updated(&mut draft, &stated.object, Through::Object, manager, now);
+    let records = managed::Records::of(&stated.object, forgets);
+    managed::updated(&mut draft, records, Through::Object, manager, now);
     admit(draft, stated.mistakes, &Together::default(), now)
 }
 
 pub(super) fn update(
     index: &Index,
     kind: Kind,
-    document: Value,
+    mut document: Value,
     manager: &str,
     now: &Now,
 ) -> Result<Admitted, Rejection> {
+    let forgets = managed::forgets(&mut document);
     let stated = read(kind, document)?;
     let name = &stated.object.metadata().name;
     let before = index
@@ -80,7 +83,8 @@ pub(super) fn update(
         .ok_or_else(|| Rejection::not_found(kind, name))?;
     let mut draft = begin(index, Some(before), &stated.object, now)?;
     keep_identity(&mut draft, &stated.object, now);
-    managed::updated(&mut draft, &stated.object, Through::Object, manager, now);
+    let records = managed::Records::of(&stated.object, forgets);
+    managed::updated(&mut draft, records, Through::Object, manager, now);
     admit(draft, stated.mistakes, &Together::default(), now)
 }
 

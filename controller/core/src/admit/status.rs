@@ -20,8 +20,8 @@ pub(super) fn update(
 ) -> Result<Admitted, Rejection> {
     refuse_unknown(index, kind, &document)?;
     let mut draft = begin(index, kind, &document)?;
-    let stated = draft.object.clone();
-    managed::updated(&mut draft, &stated, Through::Status, manager, now);
+    let stored = managed::Records::Stored;
+    managed::updated(&mut draft, stored, Through::Status, manager, now);
     draft.finish(Vec::new())
 }
 

@@ -33,10 +33,18 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 }
 
 #[test]
+fn nobody_beyond_the_machine_is_served_unless_that_is_asked_for() {
+    let settings = Settings::resolve(Flags::default()).expect("the defaults are right");
+    let loopback = "127.0.0.1:7443".parse().expect("an address");
+    assert_eq!(settings.config.listen, loopback);
+}
+
+#[test]
 fn the_sample_is_right() {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/rc.d/cellblockd.toml.sample");
     let settings = Settings::resolve(with(Path::new(sample))).expect("it is right");
     assert_eq!(settings.config.listen.port(), 7443);
+    assert!(settings.config.listen.ip().is_loopback());
 }
 
 #[test]

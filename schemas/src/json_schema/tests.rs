@@ -23,6 +23,25 @@ fn lists<'a>(schema: &'a Value, place: &str, found: &mut Vec<(String, &'a Value)
     }
 }
 
+/// What a reference stands for.
+fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    let target = schema["$ref"].as_str();
+    let target = target.and_then(|target| root.pointer(target.trim_start_matches('#')));
+    target.unwrap_or(schema)
+}
+
+/// Whether entries can be told from each other by values of it.
+fn is_scalar(root: &Value, schema: &Value) -> bool {
+    let schema = resolved(root, schema);
+    if let Some(Value::Array(any)) = schema.get("anyOf") {
+        return any.iter().all(|one| is_scalar(root, one));
+    }
+    let word = schema["type"].as_str();
+    matches!(word, Some("string" | "integer" | "number" | "boolean"))
+}
+
+/// As Kubernetes demands it of resource definitions (apiextensions-apiserver, `pkg/apis/apiextensions/validation`): sets are of scalars,
+/// and the keys of a map are scalars that every entry has.
 #[test]
 fn every_list_says_how_it_merges() {
     for kind in Kind::ALL {
@@ -36,12 +55,19 @@ fn every_list_says_how_it_merges() {
                 matches!(merge, Some("atomic" | "set" | "map")),
                 "{place} has no x-kubernetes-list-type"
             );
+            if merge == Some("set") {
+                assert!(
+                    is_scalar(schema, &list["items"]),
+                    "{place}: a set of what is no scalar"
+                );
+            }
             if merge != Some("map") {
                 continue;
             }
             let keys = list["x-kubernetes-list-map-keys"]
                 .as_array()
                 .expect("a map list names its keys");
+            assert!(!keys.is_empty(), "{place}: no keys");
             let item = list["items"]["$ref"]
                 .as_str()
                 .expect("a map list has a named item type");
@@ -53,6 +79,16 @@ fn every_list_says_how_it_merges() {
                 assert!(
                     item["properties"].get(key).is_some(),
                     "{place}: items have no field `{key}`"
+                );
+                let field = &item["properties"][key];
+                assert!(is_scalar(schema, field), "{place}: `{key}` is no scalar");
+                // `default::default_keys` makes it of the network's name, for parts too, before anything is compared.
+                let is_made = place.ends_with("JailSpec/properties/networks") && key == "interface";
+                let mut required = item["required"].as_array().into_iter().flatten();
+                let is_there = required.any(|name| name == key) || field.get("default").is_some();
+                assert!(
+                    is_there || is_made,
+                    "{place}: an entry may lack its key `{key}`"
                 );
             }
         }

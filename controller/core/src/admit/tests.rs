@@ -632,3 +632,34 @@ fn who_takes_away_what_others_depend_on_is_told() {
     let said = world.delete(Kind::Jail, "db").expect("it may go").warnings;
     assert!(said[0].message.starts_with("jail app depends on it"));
 }
+
+/// Refusals come before warnings, and what is the same is seen in the form in which it is kept.
+#[test]
+fn the_order_is_default_validate_warn_canonicalise() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    // What is not there yet is a warning, beside a mistake nothing of it is said.
+    let waits_for = |name: &str| jail("www", &["late"], json!({"dependsOn": [name]}));
+    let refused = world.apply(waits_for("www")).expect_err("of itself");
+    assert!(
+        fields(&refused)
+            .iter()
+            .all(|field| *field == "spec.dependsOn[0]"),
+        "{refused}"
+    );
+    let admitted = world.apply(waits_for("later")).expect("nothing is wrong");
+    let told: Vec<&str> = admitted.warnings.iter().map(|one| &*one.field).collect();
+    assert_eq!(told, ["spec.networks[0].network", "spec.dependsOn[0]"]);
+    assert_eq!(
+        admitted.document["spec"]["networks"][0]["interface"],
+        "late"
+    );
+
+    let given = |address: &str| {
+        let networks = json!([{"network": "lan", "addresses": [address]}]);
+        jail("six", &[], json!({"networks": networks}))
+    };
+    world.apply(given("fd00:30::20")).expect("a jail");
+    let again = world.apply(given("FD00:30:0:0::20")).expect("the same one");
+    assert_eq!(again.outcome, Outcome::Unchanged);
+}

@@ -5,6 +5,7 @@
 //! meanwhile; the caller then admits again.
 
 mod apply;
+mod client_side;
 pub(crate) mod draft;
 mod generate;
 mod managed;

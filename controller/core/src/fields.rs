@@ -62,6 +62,16 @@ pub fn apply(kind: Kind, live: &Value, stated: &Value, managers: &Managers, who:
     merge::merge(schema, &pruned, stated)
 }
 
+/// The fields that a document states and that are the same in another.
+#[must_use]
+pub fn unchanged(kind: Kind, stated: &Value, live: &Value) -> Set {
+    let schema = Schema::of(kind);
+    let comparison = compare::Comparison::of(schema, stated, live);
+    let changed = comparison.modified.union(&comparison.added);
+    let fields = schema.fields(stated);
+    fields.difference(&changed).difference(&comparison.removed)
+}
+
 fn remove(schema: Schema<'_>, value: &Value, fields: &Set) -> Value {
     merge::remove(schema, value, fields).unwrap_or_else(|| Value::Object(Map::new()))
 }

@@ -7,8 +7,8 @@ use cellblock_schemas::{API_VERSION, Kind, Violation, part};
 use serde_json::{Map, Value, json};
 
 use super::spec::Stated;
-use super::{Admitted, Now, Reason, Rejection, Through, managed, spec, status};
-use crate::fields::{self, Change, Conflict, Managers, Operation};
+use super::{Admitted, Now, Reason, Rejection, Through, client_side, managed, spec, status};
+use crate::fields::{self, Change, Conflict, Managers, Operation, Set};
 use crate::index::{Entry, Index};
 use crate::rules::Together;
 
@@ -31,6 +31,7 @@ pub(super) fn apply(
     now: &Now,
 ) -> Result<Admitted, Rejection> {
     let through = stating.through;
+    let applied = document.clone();
     let (stated, mistaken) = read(kind, document, through, stating.manager)?;
     let name = text(&stated, "/metadata/name");
     let before = index.get(kind, name);
@@ -77,8 +78,11 @@ pub(super) fn apply(
             // What could not be read is refused below, with everything else; who owns it is then no question.
             if mistakes.is_empty() {
                 let after = managed::present(&draft.object.to_value(), through);
-                let managers = application.settle(&after)?;
-                draft.object.metadata_mut().managed_fields = managers.write();
+                let own = client_side::own(kind, stating.manager, &live);
+                let managers = application.settle(&after, &own)?;
+                let metadata = draft.object.metadata_mut();
+                metadata.managed_fields = managers.write();
+                client_side::follow(stating.manager, &applied, &mut metadata.annotations);
                 // The whole fits, so the part has only mistakes that the whole does not show.
                 if !mistaken.is_empty() {
                     return Err(Rejection::invalid(kind, name, mistaken));
@@ -90,7 +94,7 @@ pub(super) fn apply(
         Through::Status => {
             let mut draft = status::begin(index, kind, &merged)?;
             let after = managed::present(&draft.object.to_value(), through);
-            let managers = application.settle(&after)?;
+            let managers = application.settle(&after, &Set::default())?;
             draft.object.metadata_mut().managed_fields = managers.write();
             draft.finish(Vec::new())
         }
@@ -213,8 +217,8 @@ impl Application<'_> {
         document
     }
 
-    /// Who owns what, now that it is known what the object will be.
-    fn settle(&self, after: &Value) -> Result<Managers, Rejection> {
+    /// Who owns what, now that it is known what the object will be. Nobody else is asked about fields that are the manager's `own`.
+    fn settle(&self, after: &Value, own: &Set) -> Result<Managers, Rejection> {
         let who = managed::who(Operation::Apply, self.manager, self.through);
         let change = Change {
             kind: self.kind,
@@ -222,10 +226,18 @@ impl Application<'_> {
             after,
             now: self.now.timestamp,
         };
-        self.managers
-            .clone()
-            .applied(&change, &self.stated, &who, self.force)
-            .map_err(|conflicts| self.refused(conflicts))
+        let applied = |force| {
+            let managers = self.managers.clone();
+            managers.applied(&change, &self.stated, &who, force)
+        };
+        let settled = applied(self.force).or_else(|mut conflicts| {
+            conflicts.retain(|conflict| !own.contains(&conflict.path.0));
+            if conflicts.is_empty() {
+                return applied(true);
+            }
+            Err(conflicts)
+        });
+        settled.map_err(|conflicts| self.refused(conflicts))
     }
 
     fn refused(&self, conflicts: Vec<Conflict>) -> Rejection {

@@ -248,3 +248,72 @@ fn the_controllers_finalizers_are_nobodys_to_apply_or_to_take_away() {
         .expect("takes its own away again");
     assert_eq!(bound(&world), own);
 }
+
+const LAST: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// As `kubectl apply` does without the server: the whole object by update, with what it applied beside.
+fn applied_by_the_client(level: i64) -> World {
+    let mut world = world();
+    let mut stated = part(json!({"parameters": {"securelevel": level}}));
+    stated["metadata"]["labels"] = json!({"role": "web"});
+    let mut document = world
+        .index
+        .get(Kind::Jail, "www")
+        .expect("there")
+        .document();
+    document["spec"]["parameters"] = stated["spec"]["parameters"].clone();
+    document["metadata"]["labels"] = stated["metadata"]["labels"].clone();
+    document["metadata"]["annotations"] = json!({LAST: stated.to_string()});
+    let update = Request::Update {
+        kind: Kind::Jail,
+        document,
+        through: Through::Object,
+        manager: "kubectl-client-side-apply".to_owned(),
+    };
+    world.request(update).expect("updated");
+    world
+}
+
+#[test]
+fn what_kubectl_applied_in_its_old_way_is_its_own_and_the_annotation_follows() {
+    let mut world = applied_by_the_client(1);
+    let newer = part(json!({"parameters": {"securelevel": 2}}));
+    let another = world.apply_as("another", newer.clone(), false);
+    assert_eq!(another.expect_err("another's").reason, Reason::Conflict);
+    world
+        .apply_as("kubectl", newer.clone(), false)
+        .expect("handed over without a conflict");
+    let jail = world.jail("www");
+    let last: Value = serde_json::from_str(&jail.metadata.annotations[LAST]).expect("JSON");
+    assert_eq!(last, newer);
+    let again = world.apply_as("kubectl", newer, false).expect("again");
+    assert_eq!(again.outcome, Outcome::Unchanged);
+}
+
+#[test]
+fn what_was_changed_since_is_not_kubectls() {
+    let mut world = applied_by_the_client(1);
+    update(&mut world, Kind::Jail, "www", |document| {
+        document["spec"]["parameters"]["securelevel"] = json!(3);
+    });
+    let mut newer = part(json!({"parameters": {"securelevel": 2}}));
+    newer["metadata"]["labels"] = json!({"role": "mail"});
+    let refused = world.apply_as("kubectl", newer.clone(), false);
+    let refused = refused.expect_err("somebody changed it");
+    let fields: Vec<String> = refused
+        .conflicts
+        .iter()
+        .map(|conflict| conflict.path.to_string())
+        .collect();
+    assert_eq!(fields, [".spec.parameters.securelevel"]);
+    world.apply_as("kubectl", newer, true).expect("forced");
+}
+
+#[test]
+fn an_annotation_that_would_be_too_large_goes() {
+    let mut world = applied_by_the_client(1);
+    let mut large = part(json!({}));
+    large["metadata"]["annotations"] = json!({"example.org/words": "x".repeat(200 << 10)});
+    world.apply_as("kubectl", large, false).expect("applied");
+    assert!(!world.jail("www").metadata.annotations.contains_key(LAST));
+}

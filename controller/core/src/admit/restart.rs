@@ -1,8 +1,10 @@
 //! Who is told what a change does to running jails, before anything happens: the words around the one table, `cellblock_schemas::change`.
 
+use std::net::IpAddr;
+
 use cellblock_schemas::change::parameters::{self, Effect, Kernel};
 use cellblock_schemas::change::{Means, Started, fib_restarts, network_restarts};
-use cellblock_schemas::jail::{Jail, JailSpec, RestartPolicy, RunPolicy};
+use cellblock_schemas::jail::{BoundAttachment, Jail, JailSpec, RestartPolicy, RunPolicy};
 use cellblock_schemas::path::FieldPath;
 use cellblock_schemas::validate::parameters::{as_bool, number};
 use cellblock_schemas::{JailSet, Object, Warning};
@@ -127,6 +129,45 @@ fn of_jail(before: &Jail, after: &Jail) -> Vec<Warning> {
                     "this restarts the jail: it is stopped and started again on {host}"
                 ),
             },
+        })
+        .collect()
+}
+
+/// The warnings of what a jail is bound to otherwise than before although its manifest says the same of it, such as an address of a subnet that its
+/// network has now: they are set when it starts.
+pub(super) fn rebound(before: &Jail, after: &Jail) -> Vec<Warning> {
+    let (Some(was), Some(is)) = (before.binding(), after.binding()) else {
+        return Vec::new();
+    };
+    if !runs(before) || !runs(after) || was.attachments.len() != is.attachments.len() {
+        return Vec::new();
+    }
+    let told = Started::of(&before.spec).differences(&Started::of(&after.spec));
+    let pairs = was.attachments.iter().zip(&is.attachments).enumerate();
+    pairs
+        .filter_map(|(place, (was, is))| {
+            let field = FieldPath::new("spec").field("networks").index(place);
+            let is_told = told.iter().any(|(of, _)| *of == field);
+            let bare = |bound: &BoundAttachment| -> Vec<IpAddr> {
+                bound.addresses.iter().map(|bound| bound.address).collect()
+            };
+            if is_told || (bare(was), was.mac, &was.nic) == (bare(is), is.mac, &is.nic) {
+                return None;
+            }
+            let verb = if after.spec.restart_policy == RestartPolicy::Never {
+                "needs a restart"
+            } else {
+                "restarts the jail"
+            };
+            let list = bare(is).iter().map(ToString::to_string).collect::<Vec<_>>();
+            Some(Warning {
+                field: field.as_str().to_owned(),
+                message: format!(
+                    "this {verb}: by what network {} says now it has {} there; name the addresses that it shall keep to leave it as it is",
+                    is.network,
+                    list.join(", "),
+                ),
+            })
         })
         .collect()
 }

@@ -279,6 +279,9 @@ pub(super) fn admit(
         warnings.extend(waited_for_while_stopped(draft.index, jail));
         warnings.extend(sticky(draft.index, jail));
         bind::bind(draft.index, jail, &mut draft.write, now.timestamp);
+        if let Some(Object::Jail(before)) = draft.before.map(|entry| &entry.object) {
+            warnings.extend(restart::rebound(before, jail));
+        }
     }
     draft.finish(warnings)
 }

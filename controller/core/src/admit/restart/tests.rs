@@ -158,3 +158,28 @@ fn a_networks_new_routing_table_names_the_jails_without_one_of_their_own() {
     network["spec"]["subnets"][0]["gateway"] = json!({"address": "192.0.2.14"});
     assert_eq!(warned(&mut world, network), [""; 0]);
 }
+
+#[test]
+fn an_address_of_a_subnet_that_a_network_has_now_is_told_with_the_restart_that_it_needs() {
+    let mut world = running();
+    let given = json!({"networks": [{"network": "lan", "addresses": ["10.30.0.77"]}]});
+    world.apply(jail("db", &["lan"], given.clone())).expect("a jail");
+    let mut network = world
+        .index
+        .get(Kind::Network, "lan")
+        .expect("it is there")
+        .document();
+    let subnets = network["spec"]["subnets"].as_array_mut().expect("subnets");
+    subnets.push(json!({"cidr": "10.31.0.0/24"}));
+    network["metadata"] = json!({"name": "lan"});
+    assert_eq!(warned(&mut world, network), [""; 0]);
+    let warnings = warned(&mut world, jail("www", &["lan"], json!({})));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("spec.networks[0]: this restarts the jail: by what network lan says now it has 10.30.0."),
+        "{warnings:?}"
+    );
+    assert!(warnings[0].contains(", 10.31.0."), "{warnings:?}");
+    assert_eq!(warned(&mut world, jail("www", &["lan"], json!({}))), [""; 0]);
+    assert_eq!(warned(&mut world, jail("db", &["lan"], given)), [""; 0]);
+}

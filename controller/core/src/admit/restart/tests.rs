@@ -163,7 +163,9 @@ fn a_networks_new_routing_table_names_the_jails_without_one_of_their_own() {
 fn an_address_of_a_subnet_that_a_network_has_now_is_told_with_the_restart_that_it_needs() {
     let mut world = running();
     let given = json!({"networks": [{"network": "lan", "addresses": ["10.30.0.77"]}]});
-    world.apply(jail("db", &["lan"], given.clone())).expect("a jail");
+    world
+        .apply(jail("db", &["lan"], given.clone()))
+        .expect("a jail");
     let mut network = world
         .index
         .get(Kind::Network, "lan")
@@ -176,10 +178,15 @@ fn an_address_of_a_subnet_that_a_network_has_now_is_told_with_the_restart_that_i
     let warnings = warned(&mut world, jail("www", &["lan"], json!({})));
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        warnings[0].starts_with("spec.networks[0]: this restarts the jail: by what network lan says now it has 10.30.0."),
+        warnings[0].starts_with(
+            "spec.networks[0]: this restarts the jail: by what network lan says now it has 10.30.0."
+        ),
         "{warnings:?}"
     );
     assert!(warnings[0].contains(", 10.31.0."), "{warnings:?}");
-    assert_eq!(warned(&mut world, jail("www", &["lan"], json!({}))), [""; 0]);
+    assert_eq!(
+        warned(&mut world, jail("www", &["lan"], json!({}))),
+        [""; 0]
+    );
     assert_eq!(warned(&mut world, jail("db", &["lan"], given)), [""; 0]);
 }

@@ -71,6 +71,7 @@ pub fn start(
         memory: Memory::default(),
         resync: Duration::from_secs(config.resync_seconds),
         publish,
+        said: Said::default(),
         began: Instant::now(),
     };
     let thread = std::thread::Builder::new()
@@ -96,7 +97,28 @@ struct Worker {
     memory: Memory,
     resync: Duration,
     publish: watch::Sender<State>,
+    said: Said,
     began: Instant,
+}
+
+/// What is tried again every [`RETRY`] is said once and not with every try: the log may be on the disk that is full.
+#[derive(Debug, Default)]
+struct Said(Option<HostError>);
+
+impl Said {
+    /// Whether that is another one than the last.
+    fn is_news(&mut self, error: &HostError) -> bool {
+        let news = self.0.as_ref() != Some(error);
+        if news {
+            self.0 = Some(error.clone());
+        }
+        news
+    }
+
+    /// It is over: the next one is news, whatever it says.
+    fn forget(&mut self) {
+        self.0 = None;
+    }
 }
 
 impl Worker {
@@ -113,8 +135,7 @@ impl Worker {
             if let Some((view, digest)) = pending.take()
                 && let Err(error) = self.take_view(&view, &digest)
             {
-                tracing::error!(reason = error.reason, "{error}");
-                self.report_problem(&error);
+                self.problem(&error);
                 pending = Some((view, digest));
                 wait = RETRY;
                 continue;
@@ -168,12 +189,12 @@ impl Worker {
         match passed {
             Ok(passed) => {
                 let wait = passed.again_ms.map_or(self.resync, Duration::from_millis);
+                self.said.forget();
                 self.publish_report(passed);
                 wait.min(self.resync)
             }
             Err(error) => {
-                tracing::error!(reason = error.reason, "{error}");
-                self.report_problem(&error);
+                self.problem(&error);
                 RETRY
             }
         }
@@ -206,6 +227,17 @@ impl Worker {
         });
     }
 
+    /// Logs what is tried again, where that is news, and reports it.
+    fn problem(&mut self, error: &HostError) {
+        if self.said.is_news(error) {
+            tracing::error!(
+                reason = error.reason,
+                "{error}; it is tried again every second, and said once"
+            );
+        }
+        self.report_problem(error);
+    }
+
     /// Reports that nothing is known or nothing may be done; the jails' last reports stay as they were.
     fn report_problem(&self, error: &HostError) {
         let Some(view) = &self.ledger.view else {
@@ -235,5 +267,29 @@ impl Worker {
                 networks: known.networks,
             }));
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cellblock_agent_core::host::Retry;
+
+    use super::*;
+
+    #[test]
+    fn what_is_tried_again_every_second_is_said_once() {
+        let error = |reason, message: &str| HostError {
+            reason,
+            message: message.to_owned(),
+            retry: Retry::After,
+        };
+        let full = error("DiskFull", "no room");
+        let mut said = Said::default();
+        assert!(said.is_news(&full));
+        assert!(!said.is_news(&full));
+        assert!(said.is_news(&error("LedgerNotWritten", "no folder")));
+        assert!(said.is_news(&full));
+        said.forget();
+        assert!(said.is_news(&full));
     }
 }

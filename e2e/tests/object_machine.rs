@@ -78,7 +78,7 @@ fn what_happens_is_told_and_stays_told_when_controllers_die() -> anyhow::Result<
 
 #[test]
 fn what_is_given_out_is_listed_and_comes_back_when_the_host_says_so() -> anyhow::Result<()> {
-    let fleet = fleet()?;
+    let mut fleet = fleet()?;
     fleet.apply(&format!(
         "{NETWORK}---\n{}---\n{}",
         jail("www"),

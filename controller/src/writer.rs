@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::cache::Cache;
 
-const _: () = assert!(OPS_MAX <= cellblock_store::OPS_MAX);
+const _: () = assert!(OPS_MAX < cellblock_store::OPS_MAX);
 
 /// How often a decision is taken again. Each time somebody else's write came first; this many in a row means that the
 /// controllers work against each other.

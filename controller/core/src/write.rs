@@ -6,8 +6,8 @@ use bytes::Bytes;
 use cellblock_schemas::{Kind, Uid};
 
 /// How many comparisons, and how many changes, a write has at most: what every store takes in one transaction, which is etcd's
-/// default. The shell asserts that its store's limit is no lower.
-pub const OPS_MAX: usize = 128;
+/// default of 128, less the comparison by which the shell makes sure of its store. The shell asserts that its store takes both.
+pub const OPS_MAX: usize = 127;
 
 /// What a key must be like for a write to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -78,10 +78,6 @@ impl std::fmt::Display for Kind {
 
 /// One object of any kind.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "objects are moved seldom, and matched everywhere"
-)]
 pub enum Object {
     /// A `Host`.
     Host(Host),

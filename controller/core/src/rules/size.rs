@@ -61,7 +61,7 @@ pub(super) fn of_jail(index: &Index, jail: &Jail) -> Option<Problem> {
         })
     };
     // The guard of the host's uplinks, and the image.
-    let guards = usize::from(networks.iter().any(|name| uplink(name)));
+    let guards = usize::from(networks.iter().any(uplink));
     let image = usize::from(jail.spec.image.is_some());
     let ops = claims + networks.len() + guards + image + BESIDE + ROOM;
     let message = if ops > OPS_MAX {

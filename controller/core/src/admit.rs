@@ -6,6 +6,7 @@
 
 mod apply;
 mod client_side;
+mod derived;
 pub(crate) mod draft;
 mod generate;
 mod managed;

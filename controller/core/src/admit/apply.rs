@@ -7,7 +7,9 @@ use cellblock_schemas::{API_VERSION, Kind, Violation, part};
 use serde_json::{Map, Value, json};
 
 use super::spec::Stated;
-use super::{Admitted, Now, Reason, Rejection, Through, client_side, managed, spec, status};
+use super::{
+    Admitted, Now, Reason, Rejection, Through, client_side, derived, managed, spec, status,
+};
 use crate::fields::{self, Change, Conflict, Managers, Operation, Set};
 use crate::index::{Entry, Index};
 use crate::rules::Together;
@@ -189,6 +191,7 @@ impl Application<'_> {
     fn merged(&self, before: Option<&Arc<Entry>>, stated: &Value) -> Value {
         let who = managed::who(Operation::Apply, self.manager, self.through);
         let mut merged = fields::apply(self.kind, &self.live, &self.stated, &self.managers, &who);
+        derived::forget(self.kind, &mut merged, &self.stated, &self.managers);
         let mut document = json!({
             "apiVersion": said(stated, "apiVersion", API_VERSION),
             "kind": said(stated, "kind", self.kind.as_str()),

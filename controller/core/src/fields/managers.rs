@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::compare::Comparison;
-use super::set::{Path, Set};
+use super::set::{Element, Path, Set};
 use super::shape::Schema;
 
 /// How many managers that update are told apart. Names are the clients' to choose, so somebody may choose another one every
@@ -136,6 +136,12 @@ impl Managers {
     pub fn fields_of(&self, who: &Who) -> Option<&Set> {
         let own = self.0.iter().find(|managed| managed.who == *who);
         own.map(|managed| &managed.fields)
+    }
+
+    /// Whether anybody owns a field.
+    #[must_use]
+    pub fn owns(&self, field: &[Element]) -> bool {
+        self.0.iter().any(|managed| managed.fields.contains(field))
     }
 
     /// What the others own.

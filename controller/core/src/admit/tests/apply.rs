@@ -317,3 +317,44 @@ fn an_annotation_that_would_be_too_large_goes() {
     world.apply_as("kubectl", large, false).expect("applied");
     assert!(!world.jail("www").metadata.annotations.contains_key(LAST));
 }
+
+fn attached(attachment: Value) -> Value {
+    part(json!({"networks": [attachment]}))
+}
+
+fn addressing(world: &World) -> Value {
+    let entry = world.index.get(Kind::Jail, "www").expect("there");
+    entry.document()["spec"]["networks"][0]["addressing"].clone()
+}
+
+#[test]
+fn taking_addresses_out_of_a_manifest_derives_anew_how_they_come() {
+    let mut world = world();
+    let fixed = json!({"network": "lan", "addresses": ["10.30.0.9"]});
+    let manifest = |attachment: &Value| {
+        let mut manifest = jail("www", &["lan"], json!({}));
+        manifest["spec"]["networks"] = json!([attachment]);
+        manifest
+    };
+    world.apply(manifest(&fixed)).expect("an address");
+    assert_eq!(addressing(&world), "static");
+    world
+        .apply(manifest(&json!({"network": "lan"})))
+        .expect("no address any more");
+    assert_eq!(addressing(&world), "allocate");
+    world.apply(manifest(&fixed)).expect("and back");
+    assert_eq!(addressing(&world), "static");
+}
+
+#[test]
+fn how_addresses_come_stays_where_somebody_stated_it() {
+    let mut world = world();
+    let fixed = json!({"network": "lan", "addresses": ["10.30.0.9"]});
+    world.apply_as("m", attached(fixed), true).expect("fixed");
+    let said = json!({"network": "lan", "addressing": "static"});
+    world.apply_as("n", attached(said), false).expect("shared");
+    let refused = world
+        .apply_as("m", attached(json!({"network": "lan"})), false)
+        .expect_err("another manager wants them static");
+    assert_eq!(refused.violations[0].field, "spec.networks[0].addressing");
+}

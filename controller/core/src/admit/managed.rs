@@ -58,6 +58,13 @@ fn is_own_finalizer(finalizer: &Value) -> bool {
         .is_some_and(|name| name.starts_with(OWN_FINALIZERS))
 }
 
+/// The controller's own finalizers that an object has and that are not among those that a client states.
+pub(super) fn own_finalizers_left_out(before: &Object, stated: &[String]) -> Vec<String> {
+    let left_out = |name: &&String| name.starts_with(OWN_FINALIZERS) && !stated.contains(name);
+    let finalizers = before.metadata().finalizers.iter();
+    finalizers.filter(left_out).cloned().collect()
+}
+
 /// Puts the controller's own finalizers of an object as it is into what its metadata will be.
 pub(super) fn keep_own_finalizers(before: &Object, metadata: &mut Map<String, Value>) {
     let finalizers = before.metadata().finalizers.iter();

@@ -1,12 +1,12 @@
 //! JSON merge patch (RFC 7396) and JSON patch (RFC 6902): both change the object as it is, and what comes out is admitted
 //! like an update. Server-side apply is no patch of this kind: see [`super::apply`].
 
-use cellblock_schemas::Kind;
+use cellblock_schemas::{Kind, Object};
 use json_patch::PatchOperation;
 use serde_json::Value;
 
 use super::spec::measure;
-use super::{Reason, Rejection};
+use super::{Reason, Rejection, managed};
 use crate::index::Index;
 
 /// How many operations a JSON patch has at most, as kube-apiserver's `maxJSONPatchOperations`: each may copy the document.
@@ -80,12 +80,25 @@ pub(super) fn patched(
                     ));
                 }
                 let done = json_patch::patch(&mut document, std::slice::from_ref(operation));
-                done.map_err(|mut error| {
-                    error.operation = place;
-                    let message = format!("the JSON patch does not fit the {kind}: {error}");
+                done.map_err(|error| {
+                    let field = format!("patch[{place}]");
+                    let message =
+                        format!("does not fit the {kind} at {}: {}", error.path, error.kind);
                     let help = "read the object and see whether it is what the patch expects";
-                    Rejection::new(Reason::Invalid, kind, name, "", message, help)
+                    Rejection::new(Reason::Invalid, kind, name, &field, message, help)
                 })?;
+            }
+            if let Some(gone) = taken_away(&before.object, &document) {
+                let message =
+                    format!("{gone} is taken away by the controller when its work is done");
+                return Err(Rejection::new(
+                    Reason::Invalid,
+                    kind,
+                    name,
+                    "metadata.finalizers",
+                    message,
+                    "leave it in",
+                ));
             }
         }
     }
@@ -94,6 +107,17 @@ pub(super) fn patched(
         return Err(senseless(kind, name, "a patch cannot change the name"));
     }
     Ok(document)
+}
+
+/// A finalizer of the controller's own that the operations took away. What merely leaves it out, as a manifest does, takes nothing away.
+fn taken_away(before: &Object, document: &Value) -> Option<String> {
+    let stated = document.pointer("/metadata/finalizers");
+    let stated: Vec<String> = match stated {
+        None | Some(Value::Null) => Vec::new(),
+        Some(stated) => serde_json::from_value(stated.clone()).ok()?,
+    };
+    let mut gone = managed::own_finalizers_left_out(before, &stated).into_iter();
+    gone.next()
 }
 
 /// How many bytes an operation adds by copying them from elsewhere in the document.

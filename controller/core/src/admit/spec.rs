@@ -14,8 +14,7 @@ use serde_json::Value;
 
 use super::draft::{Draft, too_large};
 use super::{
-    Admitted, DOCUMENT_BYTES_MAX, Now, OWN_FINALIZERS, Reason, Rejection, Through, generate,
-    managed, restart,
+    Admitted, DOCUMENT_BYTES_MAX, Now, Reason, Rejection, Through, generate, managed, restart,
 };
 use crate::index::{Entry, Index, own_kind};
 use crate::rules::{self, Together};
@@ -76,16 +75,30 @@ pub(super) fn update(
     now: &Now,
 ) -> Result<Admitted, Rejection> {
     let forgets = managed::forgets(&mut document);
-    let stated = read(kind, document)?;
+    let mut stated = read(kind, document)?;
     let name = &stated.object.metadata().name;
     let before = index
         .get(kind, name)
         .ok_or_else(|| Rejection::not_found(kind, name))?;
+    // A manifest does not know them, as it does not know the uid.
+    let finalizers = &mut stated.object.metadata_mut().finalizers;
+    let kept = managed::own_finalizers_left_out(&before.object, finalizers);
+    finalizers.extend(kept.iter().cloned());
     let mut draft = begin(index, Some(before), &stated.object, now)?;
     keep_identity(&mut draft, &stated.object, now);
     let records = managed::Records::of(&stated.object, forgets);
     managed::updated(&mut draft, records, Through::Object, manager, now);
-    admit(draft, stated.mistakes, &Together::default(), now)
+    let mut admitted = admit(draft, stated.mistakes, &Together::default(), now)?;
+    if before.object.metadata().deletion_timestamp.is_some() && !kept.is_empty() {
+        admitted.warnings.push(Warning {
+            field: "metadata.finalizers".to_owned(),
+            message: format!(
+                "{} stays: the controller takes it away when its work is done",
+                kept.join(", ")
+            ),
+        });
+    }
+    Ok(admitted)
 }
 
 /// Reads a document as far as it fits its kind's schema, and fills in what need not be written.
@@ -224,7 +237,6 @@ pub(super) fn admit(
     let mut violations = validate::validate(&draft.object);
     violations.extend(unsupported(&draft.object));
     if let Some(before) = draft.before {
-        violations.extend(own_finalizers(&before.object, &draft.object));
         violations.extend(validate::validate_update(&before.object, &draft.object));
         violations.extend(while_deleting(&before.object, &draft.object));
     }
@@ -284,21 +296,6 @@ pub(super) fn admit(
         }
     }
     draft.finish(warnings)
-}
-
-/// Nobody takes away what holds an object back until the controller's work on it is done.
-fn own_finalizers(before: &Object, after: &Object) -> Option<Violation> {
-    let kept = &after.metadata().finalizers;
-    let gone = before
-        .metadata()
-        .finalizers
-        .iter()
-        .find(|finalizer| finalizer.starts_with(OWN_FINALIZERS) && !kept.contains(finalizer))?;
-    Some(Violation {
-        field: "metadata.finalizers".to_owned(),
-        message: format!("{gone} is taken away by the controller when its work is done"),
-        help: "leave it in".to_owned(),
-    })
 }
 
 /// Owners that are said to be there and are not: what names them would go at once.

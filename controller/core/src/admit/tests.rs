@@ -4,6 +4,7 @@ use cellblock_schemas::{ConditionStatus, Kind};
 use serde_json::json;
 
 mod apply;
+mod finalizers;
 mod patch;
 mod race;
 

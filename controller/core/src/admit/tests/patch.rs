@@ -82,8 +82,17 @@ fn a_patch_does_not_copy_without_end() {
     ]);
     let refused = patch(&mut world, Patch::Json(moderate)).expect_err("the test fails");
     assert_eq!(refused.reason, Reason::Invalid);
-    assert!(
-        refused.violations[0].message.contains("operation '/1'"),
-        "{refused}"
+    assert!(refused.violations[0].field == "patch[1]", "{refused}");
+}
+
+#[test]
+fn a_json_patch_that_does_not_fit_is_told_by_operation_and_path() {
+    let mut world = World::with_hosts(&["a"]);
+    let gone = json!([{"op": "remove", "path": "/metadata/labels/zz"}]);
+    let refused = patch(&mut world, Patch::Json(gone)).expect_err("there is no such label");
+    assert_eq!(refused.violations[0].field, "patch[0]");
+    assert_eq!(
+        refused.violations[0].message,
+        "does not fit the Host at /metadata/labels/zz: path is invalid"
     );
 }

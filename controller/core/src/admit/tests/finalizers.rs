@@ -1,0 +1,116 @@
+//! The controller's own finalizers: no client's to take away, and none's to know of.
+
+use cellblock_schemas::Kind;
+use serde_json::{Value, json};
+
+use crate::admit::{Admitted, IN_USE_FINALIZER, Outcome, Patch, Rejection, Request, Through};
+use crate::bind;
+use crate::testing::{World, bridge, jail};
+
+/// A jail with a finalizer of its own, bound, on a network.
+fn world() -> World {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(bridge("lan")).expect("a network");
+    let created = Request::Create {
+        kind: Kind::Jail,
+        document: manifest(),
+        manager: "kubectl-create".to_owned(),
+    };
+    world.request(created).expect("a jail");
+    assert_eq!(finalizers(&world), ["example.org/mine", bind::FINALIZER]);
+    world
+}
+
+/// What an operator wrote, who knows of no finalizer but of his own.
+fn manifest() -> Value {
+    let mut manifest = jail("www", &["lan"], json!({}));
+    manifest["metadata"]["finalizers"] = json!(["example.org/mine"]);
+    manifest
+}
+
+fn finalizers(world: &World) -> Vec<String> {
+    world.jail("www").metadata.finalizers.clone()
+}
+
+fn put(world: &mut World, document: Value) -> Result<Admitted, Rejection> {
+    world.request(Request::Update {
+        kind: Kind::Jail,
+        document,
+        through: Through::Object,
+        manager: "kubectl-replace".to_owned(),
+    })
+}
+
+fn patch(world: &mut World, kind: Kind, name: &str, patch: Patch) -> Result<Admitted, Rejection> {
+    world.request(Request::Patch {
+        kind,
+        name: name.to_owned(),
+        patch,
+        through: Through::Object,
+        manager: "kubectl".to_owned(),
+    })
+}
+
+#[test]
+fn replacing_an_object_by_its_manifest_keeps_them() {
+    let mut world = world();
+    let admitted = put(&mut world, manifest()).expect("the very manifest");
+    assert_eq!(admitted.outcome, Outcome::Unchanged);
+
+    let mut without = manifest();
+    without["metadata"]["finalizers"].take();
+    put(&mut world, without).expect("without a finalizer");
+    assert_eq!(finalizers(&world), [bind::FINALIZER]);
+}
+
+/// `kubectl apply` sends the whole list of the manifest.
+#[test]
+fn a_merge_patch_of_the_list_keeps_them() {
+    let mut world = world();
+    let whole = Patch::Merge(json!({"metadata": {"finalizers": ["example.org/mine"]}}));
+    let admitted = patch(&mut world, Kind::Jail, "www", whole.clone()).expect("the same list");
+    assert_eq!(admitted.outcome, Outcome::Unchanged);
+    let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    patch(&mut world, Kind::Jail, "www", none).expect("none of his own");
+    assert_eq!(finalizers(&world), [bind::FINALIZER]);
+}
+
+#[test]
+fn who_clears_them_while_the_object_goes_is_told_that_they_stay() {
+    let mut world = world();
+    world.delete(Kind::Network, "lan").expect("is marked");
+    let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let admitted = patch(&mut world, Kind::Network, "lan", none).expect("nothing of his");
+    assert_eq!(
+        admitted.document["metadata"]["finalizers"],
+        json!([IN_USE_FINALIZER])
+    );
+    let told = |warning: &cellblock_schemas::Warning| warning.field == "metadata.finalizers";
+    assert!(
+        admitted.warnings.iter().any(told),
+        "{:?}",
+        admitted.warnings
+    );
+}
+
+#[test]
+fn a_json_patch_that_takes_one_away_is_refused() {
+    let mut world = world();
+    for operation in [
+        json!({"op": "remove", "path": "/metadata/finalizers/1"}),
+        json!({"op": "remove", "path": "/metadata/finalizers"}),
+        json!({"op": "replace", "path": "/metadata/finalizers", "value": []}),
+    ] {
+        let refused = patch(
+            &mut world,
+            Kind::Jail,
+            "www",
+            Patch::Json(json!([operation])),
+        );
+        let refused = refused.expect_err("it is the controller's");
+        assert_eq!(refused.violations[0].field, "metadata.finalizers");
+    }
+    let own = json!([{"op": "remove", "path": "/metadata/finalizers/0"}]);
+    patch(&mut world, Kind::Jail, "www", Patch::Json(own)).expect("his own");
+    assert_eq!(finalizers(&world), [bind::FINALIZER]);
+}

@@ -20,6 +20,7 @@ pub(super) fn update(
 ) -> Result<Admitted, Rejection> {
     refuse_unknown(index, kind, &document)?;
     let mut draft = begin(index, kind, &document)?;
+    refuse_unobserved(&draft, &document)?;
     let stored = managed::Records::Stored;
     managed::updated(&mut draft, stored, Through::Status, manager, now);
     draft.finish(Vec::new())
@@ -54,6 +55,26 @@ fn refuse_unknown(index: &Index, kind: Kind, document: &Value) -> Result<(), Rej
         help: "remove it".to_owned(),
     });
     Err(Rejection::invalid(kind, name, violations.collect()))
+}
+
+/// Refuses an observation of a generation that there has not been: whoever waits for one would take it for an answer.
+fn refuse_unobserved(draft: &Draft<'_>, document: &Value) -> Result<(), Rejection> {
+    let metadata = draft.object.metadata();
+    let observed = document.pointer("/status/observedGeneration");
+    match observed.and_then(Value::as_u64) {
+        Some(observed) if observed > metadata.generation.0 => Err(Rejection::new(
+            Reason::Invalid,
+            draft.object.kind(),
+            &metadata.name,
+            "status.observedGeneration",
+            format!(
+                "is {observed}, but the object is at generation {}",
+                metadata.generation.0
+            ),
+            "write the generation that was observed",
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The stored object with the status that a document states.

@@ -447,6 +447,23 @@ fn the_status_subresource_changes_nothing_else_and_never_the_binding() {
 }
 
 #[test]
+fn a_status_that_observed_a_generation_to_come_is_refused() {
+    let mut world = World::with_hosts(&["a"]);
+    world.apply(jail("www", &[], json!({}))).expect("a jail");
+    let entry = world.index.get(Kind::Jail, "www").expect("there");
+    let mut document = entry.document();
+    document["status"]["observedGeneration"] = json!(99);
+    let update = Request::Update {
+        kind: Kind::Jail,
+        document,
+        through: Through::Status,
+        manager: "m".to_owned(),
+    };
+    let refused = world.request(update).expect_err("it is at 1");
+    assert_eq!(fields(&refused), ["status.observedGeneration"]);
+}
+
+#[test]
 fn managed_fields_name_list_entries_by_their_keys() {
     let mut world = World::with_hosts(&["a"]);
     world.apply(bridge("lan")).expect("a network");

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_schemas::jail::Binding;
-use cellblock_schemas::net::{Mac, PortRange, Protocol};
+use cellblock_schemas::net::{AddressRange, Mac, PortRange, Protocol};
 use cellblock_schemas::network::Fib;
 use cellblock_schemas::{ConditionStatus, Kind, Uid};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::admit::{Outcome, Request, Through, admit};
-use crate::allocate::scope_host;
+use crate::allocate::{allocatable, scope_host};
 use crate::index::{Index, wanted_ports};
 use crate::testing::{World, bridge, host, jail, shared};
 use crate::view::{Delta, Parts, host_view};
@@ -236,6 +236,27 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..HOSTS.len(), any::<bool>()).prop_map(|(host, on)| Step::Cordon(host, on)),
         1 => Just(Step::Restart),
     ]
+}
+
+/// Whether every network of a jail still gives out what the jail has: who has something keeps it longer than it is to be had.
+fn may_be_had_again(world: &World, binding: &Binding) -> bool {
+    binding.attachments.iter().all(|bound| {
+        let entry = world.index.get(Kind::Network, &bound.network);
+        let Some(network) = entry.and_then(|entry| entry.network()) else {
+            return false;
+        };
+        let is_given_out = |address| {
+            let subnet = network.spec.subnet_of(address);
+            subnet.is_some_and(|subnet| {
+                let (ranges, holes) = allocatable(subnet);
+                let is_in =
+                    |ranges: &[AddressRange]| ranges.iter().any(|one| one.contains(address));
+                is_in(&ranges) && !is_in(&holes)
+            })
+        };
+        let mut addresses = bound.addresses.iter().map(|address| address.address);
+        network.metadata.deletion_timestamp.is_none() && addresses.all(is_given_out)
+    })
 }
 
 /// What one jail uses on one host: everything that must not be used twice.
@@ -603,7 +624,7 @@ proptest! {
         let Some(had) = world.binding(name).cloned() else {
             return Ok(());
         };
-        if world.scheduled(name).0 != ConditionStatus::True {
+        if world.scheduled(name).0 != ConditionStatus::True || !may_be_had_again(world, &had) {
             return Ok(());
         }
         world.delete(Kind::Jail, name).expect("it may go");

@@ -1,5 +1,5 @@
 //! What one more allocation costs: no more where there are many already, by what is searched and written and by the time that it takes, and not where every second one is gone again either. A jail
-//! of this test has five of them: two addresses, a MAC number, its name and its root.
+//! of this test has six of them: two addresses, a MAC number, user ids, its name and its root.
 //!
 //! `CELLBLOCK_ALLOCATIONS` says up to how many (`cargo xtask nightly` and `bench`: 100,000; otherwise a hundredth of that).
 
@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// How many allocations one jail has.
-const OF_JAIL: usize = 5;
+const OF_JAIL: usize = 6;
 
 /// How many of the last jails a time is the shortest of: what else the machine does only makes it longer.
 const WINDOW: usize = 25;
@@ -157,7 +157,7 @@ impl World {
         let document = json!({
             "apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail",
             "metadata": {"name": format!("j{number}")},
-            "spec": {"root": {"path": format!("/jails/j{number}")}, "networks": [{"network": "lan"}]},
+            "spec": {"root": {"path": format!("/jails/j{number}")}, "networks": [{"network": "lan"}], "userIds": {"count": 10}},
         });
         let began = Instant::now();
         self.create(Kind::Jail, document);

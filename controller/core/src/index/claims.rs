@@ -252,12 +252,8 @@ impl Claims {
     }
 
     fn slices_from(&self, network: &str) -> impl Iterator<Item = (&str, IpNet, &Claim)> + use<'_> {
-        let first = Resource::Slice {
-            network: network.to_owned(),
-            net: Ipv4Net::default().into(),
-        };
-        let rest = self.by_resource.range(first..);
-        rest.filter_map(|(resource, claim)| match resource {
+        let each = self.within_slices(network);
+        each.filter_map(|(resource, claim)| match resource {
             Resource::Slice { network, net } => Some((network.as_str(), *net, claim)),
             Resource::Address { .. }
             | Resource::MacNumber(_)
@@ -269,6 +265,18 @@ impl Claims {
             | Resource::UserIds(_)
             | Resource::Fib(_) => None,
         })
+    }
+
+    /// The claims of slices from those of a network on, and no others: what stands behind them may be much.
+    pub(super) fn within_slices(
+        &self,
+        network: &str,
+    ) -> std::collections::btree_map::Range<'_, Resource, Claim> {
+        let first = Resource::Slice {
+            network: network.to_owned(),
+            net: Ipv4Net::default().into(),
+        };
+        self.by_resource.range(first..Resource::UserIds(0))
     }
 
     /// The MAC number of a network's bridge on a host.

@@ -256,3 +256,33 @@ fn shared_ports_are_in_nobodys_way_who_says_the_same() {
     };
     assert!(!is_free(&whole, "three"));
 }
+
+#[test]
+fn who_looks_for_slices_looks_at_nothing_else() {
+    let mut world = World::with_hosts(&["a", "b"]);
+    for (place, name) in ["a", "b"].iter().enumerate() {
+        let mut document = host(name);
+        document["spec"]["addresses"] = json!({"node": format!("198.51.100.{}", place + 1)});
+        world.apply(document).expect("a host");
+    }
+    let mut span = shared("span");
+    span["spec"] = json!({
+        "routed": {"hostPrefixLength": {"ipv4": 30}}, "scope": "fleet", "subnets": [{"cidr": "10.40.0.0/28"}],
+    });
+    world.apply(span).expect("a network");
+    for number in 0..20 {
+        let networks = if number == 0 {
+            json!([{"network": "span"}])
+        } else {
+            json!([])
+        };
+        let spec = json!({"host": "a", "userIds": {"count": 10}, "networks": networks});
+        let name = format!("j{number}");
+        world.apply(jail(&name, &[], spec)).expect("a jail");
+    }
+    let claims = world.index.claims();
+    assert!(claims.len() > 40, "user ids and roots of all of them");
+    assert_eq!(claims.within_slices("").count(), 1);
+    assert_eq!(claims.within_slices("span").count(), 1);
+    assert_eq!(claims.within_slices("tan").count(), 0);
+}

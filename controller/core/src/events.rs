@@ -158,10 +158,21 @@ impl Record {
     }
 }
 
+/// A record as everybody is shown it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The record.
+    pub record: Arc<Record>,
+    /// The revision of its last write.
+    pub revision: u64,
+    /// Its document, encoded once for all who read it.
+    pub json: Bytes,
+}
+
 /// The records of the whole cluster, in the orders in which they are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
-    by_name: BTreeMap<String, (Arc<Record>, u64)>,
+    by_name: BTreeMap<String, Shown>,
     by_object: BTreeMap<Uid, BTreeSet<(Timestamp, String)>>,
     by_time: BTreeSet<(Timestamp, String)>,
     by_weight: BTreeSet<(Severity, Timestamp, String)>,
@@ -171,8 +182,13 @@ impl Records {
     /// One record, and the revision of its last write.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<(&Arc<Record>, u64)> {
-        let (record, revision) = self.by_name.get(name)?;
-        Some((record, *revision))
+        let shown = self.by_name.get(name)?;
+        Some((&shown.record, shown.revision))
+    }
+
+    /// Every record with its document, by name.
+    pub fn shown(&self) -> impl Iterator<Item = &Shown> {
+        self.by_name.values()
     }
 
     /// Every record, by name, beginning behind `after`.
@@ -183,7 +199,7 @@ impl Records {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, |name| Excluded(name.to_owned()));
         let records = self.by_name.range((from, Unbounded));
-        records.map(|(_, (record, revision))| (record, *revision))
+        records.map(|(_, shown)| (&shown.record, shown.revision))
     }
 
     /// Those of one object, the oldest first.
@@ -225,8 +241,8 @@ impl Records {
         self.by_name.is_empty()
     }
 
-    /// Takes in a record; what was there of its name.
-    pub(crate) fn insert(&mut self, record: Record, revision: u64) -> Option<Arc<Record>> {
+    /// Takes in a record; how it is shown, and what was there of its name.
+    pub(crate) fn insert(&mut self, record: Record, revision: u64) -> (Shown, Option<Arc<Record>>) {
         let before = self.remove(&record.name);
         let place = (record.last, record.name.clone());
         let of_object = self.by_object.entry(record.about.uid.clone()).or_default();
@@ -235,13 +251,18 @@ impl Records {
         let weight = (record.severity, record.last, record.name.clone());
         self.by_weight.insert(weight);
         let name = record.name.clone();
-        self.by_name.insert(name, (Arc::new(record), revision));
-        before
+        let shown = Shown {
+            json: record.document(revision).to_string().into(),
+            record: Arc::new(record),
+            revision,
+        };
+        self.by_name.insert(name, shown.clone());
+        (shown, before)
     }
 
     /// Takes a record out.
     pub(crate) fn remove(&mut self, name: &str) -> Option<Arc<Record>> {
-        let (record, _) = self.by_name.remove(name)?;
+        let record = self.by_name.remove(name)?.record;
         let place = (record.last, record.name.clone());
         self.by_time.remove(&place);
         let weight = (record.severity, record.last, record.name.clone());

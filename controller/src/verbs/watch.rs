@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cellblock_controller_core::document;
-use cellblock_controller_core::events::Record;
+use cellblock_controller_core::events::{Record, Shown};
 use cellblock_controller_core::index::{Entry, ObjectEvent, RecordEvent, What};
 use cellblock_schemas::Kind;
 use futures::Stream;
@@ -214,14 +214,15 @@ impl WatchQuery {
                 present.into_iter().map(added).collect()
             }
             About::Records(selector) => {
-                let records = index.records().list(None);
-                let mut present: Vec<_> = records
-                    .filter(|(record, _)| selector.matches(record))
+                let mut present: Vec<_> = index
+                    .records()
+                    .shown()
+                    .filter(|shown| selector.matches(&shown.record))
                     .collect();
-                present.sort_by_key(|(_, revision)| *revision);
-                let added = |(record, revision): (&Arc<Record>, u64)| {
-                    let json = record.document(revision).to_string();
-                    Event::Record(What::Added, record.clone(), revision, json.into())
+                present.sort_by_key(|shown| shown.revision);
+                let added = |shown: &Shown| {
+                    let (record, json) = (shown.record.clone(), shown.json.clone());
+                    Event::Record(What::Added, record, shown.revision, json)
                 };
                 present.into_iter().map(added).collect()
             }
@@ -283,5 +284,55 @@ fn seen(before: bool, after: bool) -> Option<What> {
         (false, true) => Some(What::Added),
         (true, true) => Some(What::Modified),
         (true, false) => Some(What::Deleted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What watchers share.
+
+    use cellblock_controller_core::events::{About as Of, Severity};
+    use cellblock_controller_core::index::{Event as Change, Index};
+    use cellblock_schemas::{ClusterUid, Uid};
+
+    use super::*;
+
+    #[test]
+    fn what_there_was_of_events_is_one_document_for_all_who_watch() {
+        let record = Record {
+            name: "one".to_owned(),
+            about: Of {
+                kind: "Jail".to_owned(),
+                name: "www".to_owned(),
+                uid: Uid("u".to_owned()),
+            },
+            severity: Severity::Normal,
+            reason: "Running".to_owned(),
+            message: "it runs".to_owned(),
+            count: 1,
+            first: jiff::Timestamp::UNIX_EPOCH,
+            last: jiff::Timestamp::UNIX_EPOCH,
+            through: 0,
+        };
+        let mut index = Index::new(ClusterUid("c1".to_owned()));
+        let put = Change::Put {
+            key: index.keys().record(&record.name),
+            value: record.encode(),
+            modified: 7,
+        };
+        let applied = index.apply(7, [put]);
+        let query = WatchQuery {
+            about: About::Records(RecordSelector::default()),
+            from: From::Present(0),
+        };
+        let document = || match &query.present(&index)[..] {
+            [Event::Record(What::Added, _, 7, json)] => json.clone(),
+            other => panic!("{other:?}"),
+        };
+        let [first, second] = [document(), document()];
+        assert_eq!(first, record.document(7).to_string());
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        // Who watched before has the same.
+        assert_eq!(first.as_ptr(), applied.records[0].json.as_ptr());
     }
 }

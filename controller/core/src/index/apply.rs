@@ -196,12 +196,8 @@ impl Index {
                     name,
                     ..from_json(value)?
                 };
-                let before = self.records.insert(record.clone(), modified);
-                let what = match before {
-                    Some(_) => What::Modified,
-                    None => What::Added,
-                };
-                let event = RecordEvent::new(what, Arc::new(record), before, modified);
+                let (shown, before) = self.records.insert(record, modified);
+                let event = RecordEvent::put(shown, before);
                 touched.applied.records.push(event);
             }
             Place::Guard(name) => {
@@ -238,9 +234,8 @@ impl Index {
                 self.touch_slice(touched, &resource);
             }
             Place::Record(name) => {
-                if let Some(before) = self.records.remove(&name) {
-                    let (last, revision) = (before.clone(), self.revision);
-                    let event = RecordEvent::new(What::Deleted, last, Some(before), revision);
+                if let Some(last) = self.records.remove(&name) {
+                    let event = RecordEvent::deleted(last, self.revision);
                     touched.applied.records.push(event);
                 }
             }

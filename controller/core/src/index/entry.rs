@@ -8,7 +8,7 @@ use cellblock_schemas::{Host, Image, Jail, JailSet, Kind, Network, Object};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::events::Record;
+use crate::events::{Record, Shown};
 
 /// One object at one revision.
 #[derive(Clone, Debug)]
@@ -120,19 +120,29 @@ pub struct RecordEvent {
 }
 
 impl RecordEvent {
-    pub(crate) fn new(
-        what: What,
-        record: Arc<Record>,
-        before: Option<Arc<Record>>,
-        revision: u64,
-    ) -> Self {
-        let json = record.document(revision).to_string().into();
+    /// A record that came or changed.
+    pub(crate) fn put(shown: Shown, before: Option<Arc<Record>>) -> Self {
+        let what = match before {
+            Some(_) => What::Modified,
+            None => What::Added,
+        };
         Self {
             what,
-            record,
+            record: shown.record,
             before,
+            revision: shown.revision,
+            json: shown.json,
+        }
+    }
+
+    /// A record that went.
+    pub(crate) fn deleted(record: Arc<Record>, revision: u64) -> Self {
+        Self {
+            what: What::Deleted,
+            json: record.document(revision).to_string().into(),
+            before: Some(record.clone()),
+            record,
             revision,
-            json,
         }
     }
 }

@@ -821,3 +821,32 @@ async fn allocations_are_read_as_a_resource() {
     let written = send(&world, "POST", path, JSON, &json!({})).await;
     assert_eq!(written.code, 405, "{}", written.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_removes_many_by_a_limit_removes_no_more_than_that() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    for name in ["a", "b", "c"] {
+        create(&mut objects, &jail(name, "web"))
+            .await
+            .expect("created");
+    }
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().expect("items").iter();
+        items.map(|one| text(&one["metadata"]["name"])).collect()
+    };
+    let path = format!("{JAILS}?limit=2");
+    let removed = send(&world, "DELETE", &path, JSON, &json!({})).await.json();
+    assert_eq!(names(&removed), ["a", "b"]);
+    let token = text(&removed["metadata"]["continue"]);
+    assert_eq!(removed["metadata"]["remainingItemCount"], 1, "{removed}");
+    let left = get(&world, JAILS).await.json();
+    assert_eq!(names(&left), ["c"]);
+    // The rest, from there on.
+    let token = token.replace('/', "%2F");
+    let path = format!("{JAILS}?limit=2&continue={token}");
+    let removed = send(&world, "DELETE", &path, JSON, &json!({})).await.json();
+    assert_eq!(names(&removed), ["c"]);
+    assert_eq!(removed["metadata"].get("continue"), None, "{removed}");
+    assert_eq!(get(&world, JAILS).await.json()["items"], json!([]));
+}

@@ -16,7 +16,7 @@ use super::shown::{Page, Sort, shown};
 use crate::status::RequestError;
 use crate::verbs::{ListQuery, PAGE_BYTES_MAX, Removal};
 
-/// Objects of one page of a deletion of many.
+/// Objects of one page of a deletion of all that there are.
 const REMOVE_AT_ONCE: usize = 500;
 
 type Answer = Result<Response<Body>, Response<Body>>;
@@ -188,9 +188,16 @@ pub(super) async fn collection(asked: Asked, query: &Query) -> Answer {
     let kind = asked.kind;
     let options = DeleteOptions::read(&asked.headers, asked.body, query).await?;
     let wanted = query.list(kind)?;
+    // Who sets a limit removes so many and is told where the others begin (kubernetes/apiserver, `pkg/registry/generic/registry/store.go`,
+    // `DeleteCollection`).
+    let is_limited = wanted.limit > 0;
     let mut documents = Vec::new();
     let mut page = ListQuery {
-        limit: REMOVE_AT_ONCE,
+        limit: if is_limited {
+            wanted.limit
+        } else {
+            REMOVE_AT_ONCE
+        },
         bytes_max: PAGE_BYTES_MAX,
         ..wanted
     };
@@ -219,15 +226,13 @@ pub(super) async fn collection(asked: Asked, query: &Query) -> Answer {
                 Err(error) => return Err(Failure::from(error).into()),
             }
         }
-        if listed.continue_token.is_empty() {
-            let shown = shown(
-                &form,
-                Sort::Object(kind),
-                query,
-                &Page::at(listed.revision),
-                documents,
-                true,
-            );
+        if is_limited || listed.continue_token.is_empty() {
+            let page = Page {
+                revision: listed.revision,
+                next: &listed.continue_token,
+                remaining: listed.remaining,
+            };
+            let shown = shown(&form, Sort::Object(kind), query, &page, documents, true);
             return Ok(media::answer(StatusCode::OK, form.text, &shown));
         }
         page.continue_token = listed.continue_token;

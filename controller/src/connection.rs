@@ -3,8 +3,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,23 +13,43 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
+use crate::tls::Share;
+
 /// How long a connection may last without a request of somebody who may ask it. Who is nobody must not hold anything for long.
 const UNKNOWN: Duration = Duration::from_secs(10);
 
 /// Whether somebody who may has asked something over a connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(Arc<AtomicBool>);
+pub(crate) struct Known(Arc<Asked>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    is_known: AtomicBool,
+    /// Its part of what its peer may have of connections of nobody, until then.
+    share: Mutex<Option<Share>>,
+}
 
 impl Known {
     /// Somebody has asked over the connection that a request came by.
     pub(crate) fn tell(extensions: &Extensions) {
         if let Some(known) = extensions.get::<Self>() {
-            known.0.store(true, Ordering::Relaxed);
+            known.asked();
         }
     }
 
+    fn asked(&self) {
+        if !self.0.is_known.swap(true, Ordering::Relaxed) {
+            self.give_back();
+        }
+    }
+
+    fn give_back(&self) {
+        let mut share = self.0.share.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(share.take());
+    }
+
     fn is(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_known.load(Ordering::Relaxed)
     }
 }
 
@@ -74,6 +94,14 @@ impl<S> Connection<S> {
         }
     }
 
+    /// `share`: held until somebody has asked who may, or the connection ends.
+    pub(crate) fn with_share(stream: S, share: Share, patience: Duration) -> Self {
+        let connection = Self::new(stream, patience);
+        let own = &connection.known.0.share;
+        *own.lock().unwrap_or_else(PoisonError::into_inner) = Some(share);
+        connection
+    }
+
     /// What is written, unless it waits for too long.
     fn written<T>(
         &mut self,
@@ -92,6 +120,13 @@ impl<S> Connection<S> {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => Poll::Ready(Err(given_up("its client takes nothing"))),
         }
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        // A request that is being answered may outlive it.
+        self.known.give_back();
     }
 }
 

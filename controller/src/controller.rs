@@ -108,7 +108,8 @@ impl Controller {
             let left = async move { leaving.left().await };
             if let Some(tls) = tls {
                 let incoming = tls::accept(tls, listener);
-                let incoming = incoming.map_ok(|stream| Connection::new(stream, patience));
+                let incoming = incoming
+                    .map_ok(|(stream, share)| Connection::with_share(stream, share, patience));
                 router.serve_with_incoming_shutdown(incoming, left).await
             } else {
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

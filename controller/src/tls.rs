@@ -28,9 +28,10 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How many may be at that together; who comes then waits in the system's queue.
 const HANDSHAKES_MAX: usize = 512;
 
-/// How many of them one peer may have, so that one that says nothing does not make everybody wait; its next ones are let go at once. Enough
-/// for the agents behind one address translation, which come again.
-const PEER_HANDSHAKES_MAX: usize = 64;
+/// How many connections one peer may have that are at their handshake, or over which nobody has asked yet who may: with tokens anybody may shake
+/// hands. Its next ones are let go at once, so that it neither makes everybody wait nor takes all there is. Enough for the agents behind one
+/// address translation, which come again.
+const PEER_UNKNOWN_MAX: usize = 64;
 
 /// How many connections wait to be served.
 const WAITING_MAX: usize = 16;
@@ -136,12 +137,13 @@ impl Complaints {
     }
 }
 
-/// How many handshakes each peer is at.
+/// How many connections each peer has that are nobody's yet.
 #[derive(Clone, Debug, Default)]
 struct Peers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
 
 /// One of them, for as long as it lives.
-struct Share {
+#[derive(Debug)]
+pub(crate) struct Share {
     peers: Peers,
     peer: IpAddr,
 }
@@ -152,7 +154,7 @@ impl Peers {
         let peer = peer(address);
         let mut each = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let own = each.entry(peer).or_default();
-        if *own >= PEER_HANDSHAKES_MAX {
+        if *own >= PEER_UNKNOWN_MAX {
             return None;
         }
         *own += 1;
@@ -184,11 +186,11 @@ fn peer(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The connections that have shaken hands. Accepting ends when the stream is dropped.
+/// The connections that have shaken hands, each with its part of what its peer may have until somebody asks over it. Accepting ends when the stream is dropped.
 pub(crate) fn accept(
     config: ServerConfig,
     listener: TcpListener,
-) -> impl Stream<Item = std::io::Result<TlsStream<TcpStream>>> {
+) -> impl Stream<Item = std::io::Result<(TlsStream<TcpStream>, Share)>> {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     let acceptor = TlsAcceptor::from(Arc::new(config));
     tokio::spawn(async move {
@@ -218,18 +220,18 @@ pub(crate) fn accept(
                 }
             };
             let Some(share) = peers.take(address.ip()) else {
-                tracing::debug!(%address, "too many handshakes of one peer");
+                tracing::debug!(%address, "too many connections of one peer over which nobody has asked");
                 continue;
             };
             let (acceptor, sender) = (acceptor.clone(), sender.clone());
             let complaints = complaints.clone();
             tokio::spawn(async move {
-                let _held = (place, share);
+                let _held = place;
                 // Only makes small answers quicker.
                 let _ = stream.set_nodelay(true);
                 match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
                     // Nobody serves any more: the connection ends.
-                    Ok(Ok(stream)) => drop(sender.send(Ok(stream)).await),
+                    Ok(Ok(stream)) => drop(sender.send(Ok((stream, share))).await),
                     Ok(Err(error)) => complaints.tell(address, &error),
                     Err(_) => complaints.tell(address, &"it took too long"),
                 }
@@ -241,22 +243,22 @@ pub(crate) fn accept(
 
 #[cfg(test)]
 mod tests {
-    //! Who counts as one peer, and how many handshakes it may be at.
+    //! Who counts as one peer, and how many connections of nobody it may have.
 
     use super::*;
 
     #[test]
-    fn a_peer_with_too_many_handshakes_stops_nobody_else() {
+    fn a_peer_with_too_many_connections_stops_nobody_else() {
         let peers = Peers::default();
         let address = |text: &str| text.parse::<IpAddr>().expect("an address");
         for (own, same, other) in [
             ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
             ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"),
         ] {
-            let mut held: Vec<Share> = (0..PEER_HANDSHAKES_MAX)
+            let mut held: Vec<Share> = (0..PEER_UNKNOWN_MAX)
                 .filter_map(|_| peers.take(address(own)))
                 .collect();
-            assert_eq!(held.len(), PEER_HANDSHAKES_MAX);
+            assert_eq!(held.len(), PEER_UNKNOWN_MAX);
             assert!(peers.take(address(own)).is_none());
             assert!(peers.take(address(same)).is_none());
             assert!(peers.take(address(other)).is_some());

@@ -297,6 +297,36 @@ async fn who_shows_neither_certificate_nor_token_after_the_handshake_is_let_go()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_peer_has_so_many_connections_over_which_nobody_asks_and_no_more() {
+    const UNKNOWN: usize = 64;
+    let world = Secured::start_with(Some(TOKENS)).await;
+    let connect = || tls_stream(&world, None, &[b"http/1.1"]);
+    let all = futures::future::join_all((0..UNKNOWN).map(|_| connect())).await;
+    let mut all: Vec<_> = all.into_iter().map(|one| one.expect("shaken")).collect();
+    connect().await.expect_err("it has its share");
+    // One over which somebody asks is nobody's any more, though it stays.
+    let mut known = all.pop().expect("one");
+    let request =
+        b"GET /version HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\n\r\n";
+    let sent = tokio::io::AsyncWriteExt::write_all(&mut known, request).await;
+    sent.expect("sent");
+    let mut answer = [0; 12];
+    let read = tokio::io::AsyncReadExt::read_exact(&mut known, &mut answer).await;
+    read.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    all.push(connect().await.expect("there is room for one"));
+    connect().await.expect_err("and for no other");
+    drop(all);
+    let again = async {
+        while connect().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let again = tokio::time::timeout(DEADLINE, again).await;
+    again.expect("what ends makes room");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_stalls_its_handshakes_is_let_go_beyond_its_share() {
     // One more than one peer may be at.
     const STALLED: usize = 65;

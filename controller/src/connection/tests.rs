@@ -37,7 +37,7 @@ async fn a_connection_over_which_nobody_asks_is_given_up() {
 async fn a_connection_over_which_somebody_has_asked_stays() {
     let (ours, mut theirs) = duplex(64);
     let mut connection = Connection::new(ours, PATIENCE);
-    connection.known.0.store(true, Ordering::Relaxed);
+    connection.known.asked();
     let later = async {
         tokio::time::sleep(100 * UNKNOWN).await;
         theirs.write_u8(7).await.expect("there is room");

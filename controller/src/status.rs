@@ -24,9 +24,6 @@ pub(crate) enum RequestError {
     /// The events or the page asked for are gone.
     #[error(transparent)]
     Expired(#[from] Expired),
-    /// What was listed at a revision is not any more what it was, and the rest of it is not known.
-    #[error("what is given out changed since revision {0}, of which this list is; list again")]
-    ListChanged(u64),
     /// The revision asked for has not happened.
     #[error(
         "revision {asked} has not happened yet, the newest is {newest}; list again and watch from there"
@@ -80,9 +77,7 @@ impl From<RequestError> for Status {
             RequestError::Write(WriteError::Unseen(_) | WriteError::Queued) => {
                 Status::unavailable(message)
             }
-            RequestError::Expired(_)
-            | RequestError::ListChanged(_)
-            | RequestError::Future { .. } => expired(message),
+            RequestError::Expired(_) | RequestError::Future { .. } => expired(message),
             RequestError::Unauthenticated(_) => {
                 explained(Code::Unauthenticated, "Unauthorized", message)
             }

@@ -26,9 +26,6 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Objects per page of a list.
 const PAGE: u32 = 500;
 
-/// How often a list of allocations is begun at most: each page has thousands, so that few lists have a second one.
-const LISTED_AGAIN_MAX: usize = 10;
-
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -452,19 +449,9 @@ impl Client {
         mut request: wire::ListAllocationsRequest,
     ) -> Result<Vec<wire::Allocation>, Refused> {
         let mut found = Vec::new();
-        let mut begun = 1;
         loop {
             let page = self.inner.list_allocations(request.clone()).await;
-            let page = match self.heard(page) {
-                // Something was given out between two pages.
-                Err(refused) if refused.is_expired() && begun < LISTED_AGAIN_MAX => {
-                    begun += 1;
-                    found.clear();
-                    request.continue_token.clear();
-                    continue;
-                }
-                page => page?,
-            };
+            let page = self.heard(page)?;
             found.extend(page.allocations);
             if page.continue_token.is_empty() {
                 return Ok(found);

@@ -46,7 +46,6 @@ pub struct Index {
     unreadable: BTreeSet<String>,
     claims: Claims,
     kept: KeptNames,
-    given_revision: u64,
     guards: BTreeMap<String, u64>,
     sessions: BTreeMap<String, (Session, u64)>,
     jails_by_host: BTreeMap<String, BTreeSet<String>>,
@@ -84,7 +83,6 @@ impl Index {
             unreadable: BTreeSet::new(),
             claims: Claims::default(),
             kept: KeptNames::default(),
-            given_revision: 0,
             guards: BTreeMap::new(),
             sessions: BTreeMap::new(),
             jails_by_host: BTreeMap::new(),
@@ -131,12 +129,6 @@ impl Index {
     #[must_use]
     pub fn kind_revision(&self, kind: Kind) -> u64 {
         self.kind_revisions.get(&kind).copied().unwrap_or(0)
-    }
-
-    /// The revision of the newest change to what is given out or kept.
-    #[must_use]
-    pub fn given_revision(&self) -> u64 {
-        self.given_revision
     }
 
     /// One object.

@@ -227,9 +227,7 @@ impl From<RequestError> for Failure {
             RequestError::Write(WriteError::Queued)
             | RequestError::NotReady(_)
             | RequestError::ShuttingDown => unavailable(message),
-            RequestError::Expired(_)
-            | RequestError::ListChanged(_)
-            | RequestError::Future { .. } => expired(message),
+            RequestError::Expired(_) | RequestError::Future { .. } => expired(message),
             // No more than that, as with kube-apiserver; the log has the reason.
             RequestError::Unauthenticated(_) => {
                 Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")

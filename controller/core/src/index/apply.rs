@@ -56,9 +56,6 @@ impl Index {
                 continue;
             };
             self.unreadable.remove(key);
-            if let Place::Claim(_) | Place::Kept(_) = place {
-                self.given_revision = revision;
-            }
             match event {
                 Event::Put {
                     key,

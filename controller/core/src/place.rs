@@ -1,13 +1,17 @@
 //! Placement: on which hosts a jail may run, the best first, and why not on the others. A pure function of the index, so
 //! that the same cluster places the same jail on the same host.
 
+use std::net::IpAddr;
+
 use cellblock_schemas::ConditionStatus;
 use cellblock_schemas::network::Network;
 use cellblock_schemas::selector::TaintEffect;
 use cellblock_schemas::{Host, Jail};
 
+use crate::allocate::address_claim;
 use crate::conditions;
 use crate::index::Index;
+use crate::slices::{self, Holder};
 use crate::waiting::Waiting;
 
 /// How many rejected hosts a message names before it only counts them: a condition is read by people.
@@ -25,7 +29,7 @@ pub struct Rejected {
 /// The hosts that may take a jail, in order of preference.
 ///
 /// A jail that names its host gets only that one, cordoned or tainted or not: naming it is the operator's word. Otherwise
-/// the matching hosts come with the fewest jails first (pending ones counted, ties by name; before them the one whose slices a former jail of the name had its addresses of), those with a
+/// the matching hosts come with the fewest jails first (pending ones counted, ties by name; before them the one of whose slices an address is kept for the jail's name), those with a
 /// `PreferNoSchedule` taint that the jail does not tolerate after all others. A host that is not heard takes only jails that
 /// name it: nobody knows whether anything would come of the others there, or of their deletion.
 ///
@@ -45,18 +49,16 @@ pub fn candidates<'a>(
         }
         return Ok(Box::new(std::iter::once(Ok(host))));
     }
-    let former = former(index, jail, networks);
-    let is_former = move |host: &&Host| former == Some(host.metadata.name.as_str());
-    let hosts = index.hosts_by_load().filter(is_former);
-    let first = hosts
-        .chain(index.hosts_by_load().filter(move |host| !is_former(host)))
-        .map(|host| match rejection(host, jail, networks) {
-            Some(reason) => Err(Rejected {
-                host: host.metadata.name.clone(),
-                reason,
-            }),
-            None => Ok(host),
-        });
+    let first =
+        preferring(former(index, jail, networks), index.hosts_by_load()).map(
+            |host| match rejection(host, jail, networks) {
+                Some(reason) => Err(Rejected {
+                    host: host.metadata.name.clone(),
+                    reason,
+                }),
+                None => Ok(host),
+            },
+        );
     let preferred = first.filter(|host| host.as_ref().map_or(true, |host| !is_avoided(host, jail)));
     let avoided = index
         .hosts_by_load()
@@ -65,11 +67,40 @@ pub fn candidates<'a>(
     Ok(Box::new(preferred.chain(avoided)))
 }
 
-/// The host that a former jail of the name had, where the addresses that are kept for it are of that host's slices: elsewhere it could not have them back.
-fn former<'a>(index: &'a Index, jail: &Jail, networks: &[&Network]) -> Option<&'a str> {
+/// One host before all others, which are looked at only when they are asked for: the first of them mostly takes the jail.
+fn preferring<'a>(
+    former: Option<&'a Host>,
+    others: impl Iterator<Item = &'a Host>,
+) -> impl Iterator<Item = &'a Host> {
+    let name = former.map(|host| host.metadata.name.as_str());
+    let others = others.filter(move |host| name != Some(host.metadata.name.as_str()));
+    former.into_iter().chain(others)
+}
+
+/// The host that a former jail of the name had, where an address that is kept for it is of that host's slices: elsewhere it could not have it back.
+fn former<'a>(index: &'a Index, jail: &Jail, networks: &[&Network]) -> Option<&'a Host> {
     let kept = index.kept(&jail.metadata.name)?;
-    let is_sliced = networks.iter().any(|network| network.spec.spans_hosts());
-    is_sliced.then_some(kept.binding.host.as_str())
+    let host = index.host(&kept.binding.host)?;
+    let is_there = |network: &Network, address: IpAddr| {
+        let claim = address_claim(network, &host.metadata.name, address);
+        let for_it = index.claims().kept_for(&claim);
+        let slice = network.spec.slice_of(address);
+        for_it.is_some_and(|(_, name)| name == jail.metadata.name)
+            && slice.is_some_and(|slice| {
+                slices::holder(index, network, &host.metadata.name, slice) == Holder::Own
+            })
+    };
+    let wanted = jail.spec.networks.iter().zip(networks);
+    // One that is given has its host by that.
+    let mut wanted = wanted.filter(|(attachment, _)| attachment.addresses.is_empty());
+    let is_wanted = wanted.any(|(attachment, network)| {
+        let before = kept.binding.attachments.iter().find(|bound| {
+            bound.interface == attachment.interface && bound.network == attachment.network
+        });
+        let mut addresses = before.into_iter().flat_map(|before| &before.addresses);
+        addresses.any(|address| is_there(network, address.address))
+    });
+    is_wanted.then_some(host)
 }
 
 /// The condition of a jail that no host can take.

@@ -529,3 +529,25 @@ fn two_controllers_do_not_part_jails_that_depend_on_each_other() {
     assert!(other.commit(&db));
     assert!(!other.commit(&web), "from an index without the first");
 }
+
+#[test]
+fn no_host_is_looked_at_before_it_is_asked_for() {
+    let hosts = ["a", "b", "c"];
+    let world = World::with_hosts(&hosts);
+    let looked = std::cell::Cell::new(0);
+    let each = || {
+        let each = world.index.hosts_by_load();
+        each.inspect(|_| looked.set(looked.get() + 1))
+    };
+    let names = |hosts: Vec<&cellblock_schemas::Host>| -> Vec<String> {
+        let names = hosts.iter().map(|host| host.metadata.name.clone());
+        names.collect()
+    };
+    let first = super::preferring(None, each()).take(1).collect();
+    assert_eq!((names(first), looked.take()), (vec!["a".to_owned()], 1));
+    let former = world.index.host("b");
+    let first = super::preferring(former, each()).take(1).collect();
+    assert_eq!((names(first), looked.take()), (vec!["b".to_owned()], 0));
+    let all = super::preferring(former, each()).collect();
+    assert_eq!(names(all), ["b", "a", "c"]);
+}

@@ -15,8 +15,11 @@ use crate::write::{Expect, Write};
 /// How long something is kept: over a weekend, and over the holiday of whoever deleted too much.
 pub const KEPT_AGE_MAX: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// For how many names something is kept. Each takes about 500 octets in the store and a few times that in memory.
+/// For how many names something is kept. Each takes about 500 octets in the store and a few times that in memory, and one with 64 interfaces 20 KiB.
 pub const KEPT_MAX: usize = 10_000;
+
+/// For how many names it goes in one transaction, well within the store's limit of 128 comparisons: as many jails as were deleted together fall due together, and everything else waits for them.
+const ENDED_MAX: usize = 50;
 
 /// What is kept for one name, as it stands in the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,15 +104,15 @@ pub(crate) fn due(index: &Index, now: Timestamp) -> impl Iterator<Item = &str> {
     names.map(|(_, (name, _))| name)
 }
 
-/// Takes it away, if it still is what was looked at.
-pub(crate) fn step(index: &Index, jail: &str, now: Timestamp) -> Option<Write> {
-    let is_due = due(index, now).any(|name| name == jail);
-    let revision = index.kept_revision(jail).filter(|_| is_due)?;
-    let key = index.keys().kept(jail);
+/// Takes away the oldest of them, if they still are what was looked at.
+pub(crate) fn step(index: &Index, now: Timestamp) -> Option<Write> {
     let mut write = Write::default();
-    write.expect(key.clone(), Expect::At(revision));
-    write.delete(key);
-    Some(write)
+    for name in due(index, now).take(ENDED_MAX) {
+        let key = index.keys().kept(name);
+        write.expect(key.clone(), Expect::At(index.kept_revision(name)?));
+        write.delete(key);
+    }
+    (!write.changes.is_empty()).then_some(write)
 }
 
 #[cfg(test)]

@@ -49,8 +49,8 @@ pub enum Item {
     Slice(String, IpNet),
     /// A routing table that a network gave up.
     Fib(u16),
-    /// A jail's name for which something is kept that nobody asked for any more.
-    Kept(String),
+    /// What is kept for names that nobody asked for any more.
+    Kept,
     /// An image whose status does not say that it is there to be used.
     Image(String),
     /// A network whose status does not say how many jails are attached, or where it is realised.
@@ -83,7 +83,7 @@ pub fn due(index: &Index, now: Timestamp) -> Vec<Item> {
     let images = images.map(|image| Item::Image(image.metadata.name.clone()));
     let slices = slices::needless(index);
     let slices = slices.map(|(network, net)| Item::Slice(network.to_owned(), net));
-    let kept = kept::due(index, now).map(|name| Item::Kept(name.to_owned()));
+    let kept = kept::due(index, now).next().map(|_| Item::Kept);
     deleting
         .chain(orphans)
         .chain(slices)
@@ -117,7 +117,7 @@ pub fn step(index: &Index, item: &Item, at: &Now) -> Option<Write> {
         Item::Orphan(uid) => orphan(index, uid),
         Item::Slice(network, net) => slices::release(index, network, *net),
         Item::Fib(number) => fibs::release(index, *number),
-        Item::Kept(name) => kept::step(index, name, now),
+        Item::Kept => kept::step(index, now),
         Item::Unsettled(name) => unsettled(index, name, now),
         Item::Heard(name) => heard(index, name, now),
         Item::Network(name) => realise::network(index, name, now),

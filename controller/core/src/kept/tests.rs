@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{KEPT_AGE_MAX, KEPT_MAX, Kept};
+use crate::reconcile::{self, Item};
 use crate::testing::{World, bridge, host, jail, shared};
 use crate::write::Write;
 
@@ -263,8 +264,28 @@ fn too_much_is_not_kept_and_the_oldest_goes_first() {
     assert!(world.index.kept("j00001").is_none());
     assert!(world.index.kept("j00002").is_some());
     assert_eq!(
-        super::step(&world.index, "j00002", now),
+        super::step(&world.index, now),
         None,
         "what is not due any more stays"
     );
+}
+
+#[test]
+fn what_falls_due_together_goes_together() {
+    let mut world = world(&["a"]);
+    let now = world.now().timestamp;
+    for number in 0..120 {
+        kept(&mut world, &format!("j{number:03}"), now - KEPT_AGE_MAX);
+    }
+    kept(&mut world, "young", now);
+    for left in [71, 21, 1] {
+        let due = reconcile::due(&world.index, now);
+        let due = due.iter().filter(|item| **item == Item::Kept);
+        assert_eq!(due.count(), 1);
+        let write = super::step(&world.index, now).expect("something is due");
+        assert!(world.commit(&write));
+        assert_eq!(world.index.kept_count(), left);
+    }
+    assert_eq!(super::step(&world.index, now), None);
+    assert!(world.index.kept("young").is_some());
 }

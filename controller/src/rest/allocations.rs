@@ -149,9 +149,9 @@ fn name_of(resource: &Resource) -> String {
     )
 }
 
-/// The inverse of [`name_of`]. Neither the names of networks nor those of hosts have dots in them, values may.
+/// The inverse of [`name_of`]. Neither the names of networks nor those of hosts have dots in them, values may: a scope has three parts at most.
 fn resource_of(name: &str) -> Option<Resource> {
-    let dots = name.match_indices('.');
+    let dots = name.match_indices('.').take(3);
     let mut found = dots.filter_map(|(at, _)| {
         let (scope, value) = (name[..at].replace('.', "/"), &name[at + 1..]);
         Resource::parse(&scope, value).filter(|found| name_of(found) == name)

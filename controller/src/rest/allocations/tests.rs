@@ -35,5 +35,6 @@ fn a_name_leads_back_to_what_it_names() {
         "fib.99999",
     ] {
         assert_eq!(resource_of(name), None, "{name}");
-    }
+    } // However long it is.
+    assert_eq!(resource_of(&"a.".repeat(1_000_000)), None);
 }

@@ -36,7 +36,13 @@ pub(crate) async fn follow(store: SharedStore, cache: Arc<Cache>) -> Error {
                         tracing::info!(%reason, %revision, "the store's recent past is not known; who was away before reads anew");
                         cache.replace(revision.0, items);
                         let mut watch = store.watch(WatchRequest::new(&*prefix, revision));
-                        move_on(&store, &mut watch, &cache).await;
+                        if let Err(error) = move_on(&store, &mut watch, &cache).await {
+                            cache.set_ready();
+                            match ended(&store, error).await {
+                                Ok(()) => continue,
+                                Err(older) => return older,
+                            }
+                        }
                         watch
                     }
                 };
@@ -133,27 +139,36 @@ async fn remember(
 
 /// Moves the store on from the revision of a snapshot. What the transaction of that revision removed nobody knows any more, so nobody
 /// can resume there, and who lists now shall have a revision to watch from. Where the store takes no write they list again until it does.
-async fn move_on(store: &SharedStore, watch: &mut Watch, cache: &Cache) {
+///
+/// # Errors
+/// The watch has ended.
+async fn move_on(store: &SharedStore, watch: &mut Watch, cache: &Cache) -> Result<(), Error> {
     let moving = async {
         let (key, revision) = {
             let index = cache.index();
             (index.keys().mark(), index.revision())
         };
         let mark = Transaction::new().put(key, revision.to_string());
-        let marked = store.commit(mark).await?;
-        while cache.index().revision() < marked.revision.0 {
+        let marked = match store.commit(mark).await {
+            Ok(marked) => marked.revision.0,
+            Err(error) => {
+                tracing::warn!(%error, "cannot write that the history begins here");
+                return Ok(());
+            }
+        };
+        while cache.index().revision() < marked {
             let Some(notice) = watch.next().await else {
                 break;
             };
             take(cache, notice?);
         }
-        Ok::<(), Error>(())
+        Ok(())
     };
-    match tokio::time::timeout(REMEMBERING, moving).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "cannot write that the history begins here"),
-        Err(_) => tracing::warn!("the store takes too long to take that the history begins here"),
-    }
+    let moved = tokio::time::timeout(REMEMBERING, moving).await;
+    moved.unwrap_or_else(|_| {
+        tracing::warn!("the store takes too long to take that the history begins here");
+        Ok(())
+    })
 }
 
 fn take(cache: &Cache, notice: Notice) {
@@ -225,19 +240,29 @@ async fn follow_on(
                 take(cache, notice);
                 cache.progress(known.0);
             }
-            Err(Error::Compacted { asked, compacted }) => {
-                tracing::info!(%asked, %compacted, "the store's history is gone; reading it anew");
-                return Ok(());
-            }
-            Err(error @ Error::FutureRevision { .. }) => return Err(error),
-            Err(error) => {
-                tracing::warn!(store = store.location(), %error, "cannot watch the store");
-                tokio::time::sleep(RETRY_DELAY).await;
-                return Ok(());
-            }
+            Err(error) => return ended(store, error).await,
         }
     }
     Ok(())
+}
+
+/// What comes of a watch that has ended with an error: everything is read anew, at once where only the history is gone.
+///
+/// # Errors
+/// The store is older than what was read from it.
+async fn ended(store: &SharedStore, error: Error) -> Result<(), Error> {
+    match error {
+        Error::Compacted { asked, compacted } => {
+            tracing::info!(%asked, %compacted, "the store's history is gone; reading it anew");
+            Ok(())
+        }
+        error @ Error::FutureRevision { .. } => Err(error),
+        error => {
+            tracing::warn!(store = store.location(), %error, "cannot watch the store");
+            tokio::time::sleep(RETRY_DELAY).await;
+            Ok(())
+        }
+    }
 }
 
 fn event(change: Change) -> Option<Event> {

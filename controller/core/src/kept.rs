@@ -37,6 +37,23 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Reads what is stored. Of what this release cannot read it knows since when, so that it goes one day all the same.
+    pub(crate) fn read(value: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Aged {
+            since: Timestamp,
+        }
+        serde_json::from_slice(value).or_else(|error| {
+            let aged: Aged = serde_json::from_slice(value).map_err(|_| error)?;
+            Ok(Self {
+                uid: Uid::default(),
+                since: aged.since,
+                binding: Binding::default(),
+                claims: Vec::new(),
+            })
+        })
+    }
+
     /// What is kept, as far as this release knows it.
     pub fn resources(&self) -> impl Iterator<Item = Resource> + '_ {
         let claims = self.claims.iter();

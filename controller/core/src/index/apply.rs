@@ -14,6 +14,7 @@ use crate::claim::{Claim, Owner, Resource};
 use crate::document;
 use crate::events::Record;
 use crate::fibs;
+use crate::kept::Kept;
 use crate::keys::Place;
 use crate::write::{Change, Write};
 
@@ -185,7 +186,8 @@ impl Index {
                 self.claims.insert(resource, claim);
             }
             Place::Kept(name) => {
-                let kept = from_json(value)?;
+                self.remove_kept(&name);
+                let kept = Kept::read(value).map_err(|error| error.to_string())?;
                 self.put_kept(name, kept, modified);
             }
             Place::Record(name) => {

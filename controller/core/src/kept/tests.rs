@@ -289,3 +289,27 @@ fn what_falls_due_together_goes_together() {
     assert_eq!(super::step(&world.index, now), None);
     assert!(world.index.kept("young").is_some());
 }
+
+#[test]
+fn what_another_release_kept_goes_too_and_leaves_nothing_of_before() {
+    let mut world = world(&["a"]);
+    let now = world.now().timestamp;
+    kept(&mut world, "www", now);
+    assert!(world.index.claims().busy("lan", None).is_some());
+    let put = |world: &mut World, value: Value| {
+        let mut write = Write::default();
+        let key = world.index.keys().kept("www");
+        write.put(key, value.to_string().into_bytes());
+        assert!(world.commit(&write));
+    };
+    let binding = json!("as a later release has it");
+    let later = json!({"uid": "u", "since": now, "binding": binding, "claims": []});
+    put(&mut world, later);
+    assert_eq!(world.index.claims().busy("lan", None), None);
+    world.apply(on_lan("other")).expect("a jail");
+    world.pass(KEPT_AGE_MAX.as_hours());
+    world.reconcile();
+    assert!(world.index.kept("www").is_none());
+    let key = world.index.keys().kept("www");
+    assert!(world.contents().iter().all(|(stored, ..)| *stored != key));
+}

@@ -16,7 +16,8 @@ use tokio::sync::{broadcast, watch};
 /// reconnect; who was away longer lists again.
 const HISTORY_BATCHES_MAX: usize = 8_192;
 
-/// How many bytes of documents the history may hold, so that large objects shorten it rather than fill the memory.
+/// How many bytes of documents the history may hold, so that large objects shorten it rather than fill the memory. As many again at the worst, if all
+/// that changed was selected by somebody and is no more.
 const HISTORY_BYTES_MAX: usize = 64 << 20;
 
 /// How many transactions a watcher may be behind before it is cut off. Each is a pointer to what all watchers share.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cellblock_controller_core::document;
 use cellblock_controller_core::events::{Record, Shown};
 use cellblock_controller_core::index::{Entry, ObjectEvent, RecordEvent, What};
 use cellblock_schemas::Kind;
@@ -109,7 +108,7 @@ pub(super) async fn open(
         });
     }
     let (present, revision, subscription) = if let From::After(revision) = query.from {
-        let sees_several = |batch: &Batch| query.of(batch).len() > 1;
+        let sees_several = |batch: &Batch| query.count(batch) > 1;
         let subscription = cache.subscribe(revision, sees_several)?;
         (None, revision, subscription)
     } else {
@@ -229,6 +228,22 @@ impl WatchQuery {
         }
     }
 
+    /// How many events of a batch this client sees.
+    fn count(&self, batch: &Batch) -> usize {
+        match &self.about {
+            About::Objects(kinds, selector) => {
+                let events = batch.events.iter();
+                let events = events.filter(|event| kinds.contains(&event.kind));
+                events.filter_map(|event| seen_of(selector, event)).count()
+            }
+            About::Records(selector) => {
+                let events = batch.records.iter();
+                let seen = events.filter_map(|event| seen_of_record(selector, event));
+                seen.count()
+            }
+        }
+    }
+
     /// The events of a batch that this client sees.
     fn of(&self, batch: &Batch) -> Vec<Event> {
         match &self.about {
@@ -248,33 +263,34 @@ impl WatchQuery {
 }
 
 fn of(selector: &Selector, event: &ObjectEvent) -> Option<Event> {
-    let before = event.before.as_ref();
-    let before = before.is_some_and(|before| selector.matches(before));
-    let after = event.what != What::Deleted && selector.matches(&event.entry);
-    let what = seen(before, after)?;
-    let entry = match (what, &event.before) {
+    let what = seen_of(selector, event)?;
+    let entry = match what {
         // Who selects is shown what was selected, at the revision at which it ceased to be (kubernetes/apiserver,
         // `pkg/storage/cacher/cache_watcher.go`, `convertToWatchEvent`).
-        (What::Deleted, Some(before)) if event.what != What::Deleted => {
-            let revision = event.entry.revision;
-            Arc::new(Entry {
-                object: before.object.clone(),
-                json: document::served(&before.document(), revision),
-                revision,
-            })
-        }
-        (What::Added | What::Modified | What::Deleted, _) => event.entry.clone(),
+        What::Deleted if event.what != What::Deleted => event.left()?,
+        What::Added | What::Modified | What::Deleted => event.entry.clone(),
     };
     Some(Event::Object(what, event.kind, entry))
 }
 
+fn seen_of(selector: &Selector, event: &ObjectEvent) -> Option<What> {
+    let before = event.before.as_ref();
+    let before = before.is_some_and(|before| selector.matches(before));
+    let after = event.what != What::Deleted && selector.matches(&event.entry);
+    seen(before, after)
+}
+
 fn of_record(selector: &RecordSelector, event: &RecordEvent) -> Option<Event> {
+    let what = seen_of_record(selector, event)?;
+    let (record, json) = (event.record.clone(), event.json.clone());
+    Some(Event::Record(what, record, event.revision, json))
+}
+
+fn seen_of_record(selector: &RecordSelector, event: &RecordEvent) -> Option<What> {
     let before = event.before.as_ref();
     let before = before.is_some_and(|before| selector.matches(before));
     let after = event.what != What::Deleted && selector.matches(&event.record);
-    let what = seen(before, after)?;
-    let (record, json) = (event.record.clone(), event.json.clone());
-    Some(Event::Record(what, record, event.revision, json))
+    seen(before, after)
 }
 
 /// What comes to match the selector is added, what ceases to is deleted, whatever really happened to it.
@@ -334,5 +350,33 @@ mod tests {
         assert_eq!(first.as_ptr(), second.as_ptr());
         // Who watched before has the same.
         assert_eq!(first.as_ptr(), applied.records[0].json.as_ptr());
+    }
+    #[test]
+    fn what_is_selected_no_more_is_one_document_for_all_who_selected_it() {
+        let mut index = Index::new(ClusterUid("c1".to_owned()));
+        let mut put = |revision: u64, role: &str| {
+            let document = serde_json::json!({
+                "apiVersion": "cellblock.dev/v1alpha1", "kind": "Host",
+                "metadata": {"name": "a", "uid": "a", "labels": {"role": role}}, "spec": {},
+            });
+            let put = Change::Put {
+                key: index.keys().object(Kind::Host, "a"),
+                value: document.to_string().into(),
+                modified: revision,
+            };
+            index.apply(revision, [put]).events
+        };
+        put(7, "web");
+        let events = put(8, "db");
+        let selector = Selector::of_labels("role=web").expect("a selector");
+        let document = || match of(&selector, &events[0]) {
+            Some(Event::Object(What::Deleted, Kind::Host, entry)) => entry.json.clone(),
+            other => panic!("{other:?}"),
+        };
+        let [first, second] = [document(), document()];
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        let shown: serde_json::Value = serde_json::from_slice(&first).expect("JSON");
+        assert_eq!(shown["metadata"]["resourceVersion"], "8");
+        assert_eq!(shown["metadata"]["labels"]["role"], "web");
     }
 }

@@ -279,16 +279,13 @@ impl Index {
         self.touch(touched, before.as_deref(), Some(&entry));
         self.judge(before.as_deref(), &entry);
         self.kind_revisions.insert(kind, self.revision);
-        touched.applied.events.push(ObjectEvent {
-            what: if before.is_some() {
-                What::Modified
-            } else {
-                What::Added
-            },
-            kind,
-            entry,
-            before,
-        });
+        let what = if before.is_some() {
+            What::Modified
+        } else {
+            What::Added
+        };
+        let event = ObjectEvent::new(what, kind, entry, before);
+        touched.applied.events.push(event);
         Ok(())
     }
 
@@ -305,12 +302,8 @@ impl Index {
             json: document::served(&before.document(), self.revision),
             revision: self.revision,
         });
-        touched.applied.events.push(ObjectEvent {
-            what: What::Deleted,
-            kind,
-            entry,
-            before: Some(before),
-        });
+        let event = ObjectEvent::new(What::Deleted, kind, entry, Some(before));
+        touched.applied.events.push(event);
     }
 
     /// Takes everything that is derived from `entry` out.

@@ -1,13 +1,14 @@
 //! What the index holds of one object, and what it tells when it changes.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use cellblock_schemas::{Host, Image, Jail, JailSet, Kind, Network, Object};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::document;
 use crate::events::{Record, Shown};
 
 /// One object at one revision.
@@ -102,6 +103,40 @@ pub struct ObjectEvent {
     pub entry: Arc<Entry>,
     /// The object before the change.
     pub before: Option<Arc<Entry>>,
+    left: Arc<OnceLock<Arc<Entry>>>,
+}
+
+impl ObjectEvent {
+    pub(crate) fn new(
+        what: What,
+        kind: Kind,
+        entry: Arc<Entry>,
+        before: Option<Arc<Entry>>,
+    ) -> Self {
+        Self {
+            what,
+            kind,
+            entry,
+            before,
+            left: Arc::default(),
+        }
+    }
+
+    /// What there was before the change, at the revision at which it ceased to be so: what who selected it is shown. Encoded once for all of them, when
+    /// the first asks.
+    #[must_use]
+    pub fn left(&self) -> Option<Arc<Entry>> {
+        let before = self.before.as_ref()?;
+        let left = self.left.get_or_init(|| {
+            let revision = self.entry.revision;
+            Arc::new(Entry {
+                object: before.object.clone(),
+                json: document::served(&before.document(), revision),
+                revision,
+            })
+        });
+        Some(left.clone())
+    }
 }
 
 /// One change to the record of an event.

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::status::RequestError;
-use crate::verbs::Events;
+use crate::verbs::{Events, Held, Watched};
 
 /// How many transactions wait to be taken by a client.
 pub(crate) const WAITING_MAX: usize = 16;
@@ -19,7 +19,8 @@ pub(crate) async fn taken<T>(sender: &mpsc::Sender<T>, what: T, patience: Durati
 }
 
 /// The same events; who takes none of them for too long gets no more, and is told so should it read on.
-pub(crate) fn patient(mut events: Events, patience: Duration) -> Events {
+pub(crate) fn patient(watched: Watched, patience: Duration) -> Events {
+    let Watched { mut events, place } = watched;
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     let (last, ended) = oneshot::channel();
     // A task of its own: a stream is only asked for more while its client reads.
@@ -41,5 +42,9 @@ pub(crate) fn patient(mut events: Events, patience: Duration) -> Events {
         }
     });
     let ended = stream::once(ended).filter_map(|ended| future::ready(ended.ok()));
-    Box::pin(ReceiverStream::new(receiver).chain(ended))
+    let events = ReceiverStream::new(receiver).chain(ended);
+    Box::pin(events.inspect(move |_| {
+        // What waits goes with the stream, and so does the place.
+        let _held: &Held = &place;
+    }))
 }

@@ -29,7 +29,7 @@ pub(crate) use list::{ListQuery, Listed, PAGE_BYTES_MAX};
 pub(crate) use lists::{AllocationPage, EventPage, EventQuery, PAGE_MAX};
 use places::Places;
 pub(crate) use select::{RecordSelector, Selector};
-pub(crate) use watch::{About, Event, Events, From, WatchQuery};
+pub(crate) use watch::{About, Event, Events, From, Held, WatchQuery, Watched};
 
 /// The verbs.
 pub(crate) struct Verbs {
@@ -238,10 +238,11 @@ impl Verbs {
         &self,
         caller: &Caller,
         query: WatchQuery,
-    ) -> Result<Events, RequestError> {
+    ) -> Result<Watched, RequestError> {
         let running = self.shared.running()?;
-        let place = self.places.take(caller)?;
-        watch::open(self.shared.clone(), &running, query, place).await
+        let place = Box::new(self.places.take(caller)?);
+        let events = watch::open(self.shared.clone(), &running, query).await?;
+        Ok(Watched { events, place })
     }
 }
 

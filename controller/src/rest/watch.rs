@@ -21,7 +21,7 @@ use super::table::{self, Include};
 use crate::identity::Caller;
 use crate::patience::{WAITING_MAX, taken};
 use crate::status::RequestError;
-use crate::verbs::{Event, Events, WatchQuery};
+use crate::verbs::{Event, Events, Held, WatchQuery, Watched};
 
 /// How long a watch lasts whose client does not say, at least and with some more so that not all begin anew together, as with
 /// kube-apiserver's `--min-request-timeout` (`endpoints/handlers/get.go`).
@@ -74,7 +74,8 @@ impl Stream {
     }
 
     /// The answer: events until the time is over, the client goes or reads no more, or an error, which is told as the last of them.
-    pub(super) fn answer(self, events: Events) -> Response<Body> {
+    pub(super) fn answer(self, watched: Watched) -> Response<Body> {
+        let Watched { events, place } = watched;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let (last, ended) = oneshot::channel();
         // A task of its own: a body is only asked for more while its client reads.
@@ -82,7 +83,11 @@ impl Stream {
         let ended = stream::once(ended).filter_map(|ended| future::ready(ended.ok()));
         let frames = ReceiverStream::new(receiver).chain(ended);
         let frames = frames.flat_map(|frames: Frames| stream::iter(frames.each));
-        let body = Body::from_stream(frames.map(Ok::<_, Infallible>));
+        let body = Body::from_stream(frames.map(move |frame| {
+            // What waits in the body goes with the body, and so does the place.
+            let _held: &Held = &place;
+            Ok::<_, Infallible>(frame)
+        }));
         media::raw(StatusCode::OK, "application/json", body)
     }
 
@@ -206,11 +211,13 @@ pub(super) async fn open(
     front: &Front,
     caller: &Caller,
     wanted: WatchQuery,
-) -> Result<Events, Failure> {
+) -> Result<Watched, Failure> {
     match front.verbs.watch(caller, wanted).await {
-        Ok(events) => Ok(events),
+        Ok(watched) => Ok(watched),
         Err(error @ (RequestError::Expired(_) | RequestError::Future { .. })) => {
-            Ok(Box::pin(stream::once(future::ready(Err(error)))))
+            let events = Box::pin(stream::once(future::ready(Err(error))));
+            let place = Box::new(());
+            Ok(Watched { events, place })
         }
         Err(error) => Err(error.into()),
     }

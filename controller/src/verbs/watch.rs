@@ -12,7 +12,6 @@ use cellblock_schemas::Kind;
 use futures::Stream;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::places::Place;
 use super::{RecordSelector, Selector};
 use crate::cache::{Batch, Subscription};
 use crate::running::{Running, Shared};
@@ -52,6 +51,16 @@ pub(crate) enum Event {
 /// What happens, until an error: the events of one transaction together, or some of what there was. Never none.
 pub(crate) type Events = Pin<Box<dyn Stream<Item = Result<Vec<Event>, RequestError>> + Send>>;
 
+/// A watch that is open.
+pub(crate) struct Watched {
+    pub(crate) events: Events,
+    /// Its place, to be held for as long as anything of it waits for its client: who is cut off may leave it in a stream that nobody reads.
+    pub(crate) place: Held,
+}
+
+/// What is only held.
+pub(crate) type Held = Box<dyn std::any::Any + Send>;
+
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
@@ -80,12 +89,11 @@ pub(crate) struct WatchQuery {
     pub(crate) from: From,
 }
 
-/// Opens a watch. `place` is held for as long as it is open.
+/// Opens a watch.
 pub(super) async fn open(
     shared: Arc<Shared>,
     running: &Arc<Running>,
     query: WatchQuery,
-    place: Place,
 ) -> Result<Events, RequestError> {
     let cache = &running.cache;
     let (From::Present(least) | From::After(least)) = query.from else {
@@ -98,7 +106,6 @@ pub(super) async fn open(
             None,
             revision,
             subscription,
-            place,
         )));
     };
     if least != 0 && !cache.reached(least, FUTURE_PATIENCE).await {
@@ -124,7 +131,6 @@ pub(super) async fn open(
         present,
         revision,
         subscription,
-        place,
     )))
 }
 
@@ -135,10 +141,8 @@ fn events(
     present: Option<Vec<Event>>,
     mut seen: u64,
     subscription: Subscription,
-    place: Place,
 ) -> impl Stream<Item = Result<Vec<Event>, RequestError>> + Send {
     async_stream::try_stream! {
-        let _place = place;
         let _open = Counted::new(metrics::gauge!("cellblock_watches"));
         if let Some(present) = present {
             for some in present.chunks(PRESENTED_AT_ONCE) {

@@ -34,13 +34,31 @@ fn endless() -> (Events, tokio::sync::oneshot::Receiver<()>) {
     (Box::pin(events), dropped)
 }
 
+/// Without a place.
+fn nowhere(events: Events) -> Watched {
+    let place = Box::new(());
+    Watched { events, place }
+}
+
 #[tokio::test]
-async fn a_client_that_never_reads_loses_its_place() {
+async fn a_client_that_never_reads_is_watched_for_no_more_and_has_its_place_while_anything_waits() {
     let (events, dropped) = endless();
-    let answer = watch(LONG).answer(events);
+    let taken = std::sync::Arc::new(());
+    let place = Box::new(taken.clone());
+    let answer = watch(LONG).answer(Watched { events, place });
     let given_back = tokio::time::timeout(Duration::from_secs(20), dropped).await;
     assert!(given_back.is_ok(), "the watch is still held");
+    assert_eq!(std::sync::Arc::strong_count(&taken), 2);
     drop(answer);
+    assert_eq!(std::sync::Arc::strong_count(&taken), 1);
+
+    let (events, dropped) = endless();
+    let place = Box::new(taken.clone());
+    let events = crate::patience::patient(Watched { events, place }, Duration::from_millis(20));
+    dropped.await.expect_err("nobody asks for more");
+    assert_eq!(std::sync::Arc::strong_count(&taken), 2);
+    drop(events);
+    assert_eq!(std::sync::Arc::strong_count(&taken), 1);
 }
 
 #[tokio::test]
@@ -51,7 +69,7 @@ async fn a_client_that_goes_gives_its_place_back_at_once() {
         yield Ok(vec![Event::Bookmark(1)]);
         std::future::pending::<()>().await;
     };
-    drop(watch(LONG).answer(Box::pin(events)));
+    drop(watch(LONG).answer(nowhere(Box::pin(events))));
     let given_back = tokio::time::timeout(Duration::from_secs(20), dropped).await;
     assert!(given_back.is_ok(), "the watch is still held");
 }
@@ -60,7 +78,7 @@ async fn a_client_that_goes_gives_its_place_back_at_once() {
 async fn a_controller_that_stops_ends_the_stream_without_an_error() {
     let told = |error: RequestError| async {
         let events = stream::iter([Ok(vec![Event::Bookmark(7)]), Err(error)]);
-        let answer = watch(LONG).answer(Box::pin(events));
+        let answer = watch(LONG).answer(nowhere(Box::pin(events)));
         let body = to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
         String::from_utf8(body.to_vec()).expect("text")
     };
@@ -89,7 +107,7 @@ async fn a_document_is_shared_by_everybody_who_watches_it() {
     let event = Event::Object(What::Added, Kind::Host, std::sync::Arc::new(object));
     for _ in 0..2 {
         let events = stream::iter([Ok(vec![event.clone()])]);
-        let body = watch(LONG).answer(Box::pin(events)).into_body();
+        let body = watch(LONG).answer(nowhere(Box::pin(events))).into_body();
         let frames: Vec<Bytes> = body
             .into_data_stream()
             .map(|frame| frame.expect("a frame"))
@@ -105,7 +123,7 @@ async fn a_document_is_shared_by_everybody_who_watches_it() {
 #[tokio::test]
 async fn a_client_that_reads_too_late_is_told_why_there_is_no_more() {
     let (events, dropped) = endless();
-    let answer = watch(LONG).answer(events);
+    let answer = watch(LONG).answer(nowhere(events));
     dropped.await.expect_err("the place is given back");
     let body = to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
     let text = String::from_utf8(body.to_vec()).expect("text");
@@ -122,7 +140,7 @@ async fn a_bookmark_is_told_to_who_takes_bookmarks_only() {
         watch.bookmarks = bookmarks;
         watch.says_initial_end = true;
         let events = stream::iter([Ok(vec![Event::Presented(7)]), Ok(vec![Event::Bookmark(8)])]);
-        let answer = watch.answer(Box::pin(events));
+        let answer = watch.answer(nowhere(Box::pin(events)));
         let body = to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
         let text = String::from_utf8(body.to_vec()).expect("text");
         assert_eq!(

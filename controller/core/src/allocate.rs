@@ -212,6 +212,37 @@ pub fn allocatable(subnet: &Subnet) -> (Vec<AddressRange>, Vec<AddressRange>) {
     }
 }
 
+/// What of a subnet is given out at all.
+struct GivenOut {
+    ranges: Vec<AddressRange>,
+    holes: Vec<AddressRange>,
+    /// Slices of a former size, whose addresses nobody gets.
+    former: Vec<IpNet>,
+}
+
+impl GivenOut {
+    fn of(index: &Index, network: &Network, subnet: &Subnet) -> Self {
+        let (ranges, holes) = allocatable(subnet);
+        let is_sliced = network.spec.slice_length(subnet.cidr.family()).is_some();
+        let former = is_sliced.then(|| slices::misfits(index, network));
+        Self {
+            ranges,
+            holes,
+            former: former.unwrap_or_default(),
+        }
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        let is_in = |ranges: &[AddressRange]| ranges.iter().any(|range| range.contains(address));
+        is_in(&self.ranges) && !is_in(&self.holes)
+    }
+
+    fn fits(&self, slice: IpNet) -> bool {
+        let mut former = self.former.iter();
+        former.all(|other| !other.contains(&slice) && !slice.contains(other))
+    }
+}
+
 /// The NICs of a host that a pass-through network may give away, in the order of the manifests.
 #[must_use]
 pub fn nics<'a>(host: &'a Host, mode: &Passthrough) -> Vec<&'a str> {
@@ -336,13 +367,14 @@ impl Choice<'_> {
     /// not count for the first: narrowing them must not move a running jail.
     fn kept(&self, subnet: &Subnet) -> Option<IpAddr> {
         let gateway = subnet.gateway.as_ref().map(|gateway| gateway.address);
+        let out = GivenOut::of(self.index, self.network, subnet);
         let before = self.before?.addresses.iter();
         before
             .map(|address| address.address)
             .filter(|address| subnet.cidr.net().contains(address))
             .filter(|address| Some(*address) != gateway)
             .filter(|address| self.may_be_here(*address))
-            .filter(|address| !self.is_back || self.may_be_given(subnet, *address, Some(self.name)))
+            .filter(|address| !self.is_back || self.may_be_given(&out, *address, Some(self.name)))
             .find(|address| {
                 with_partner(&self.network.spec, *address).all(|address| {
                     let claim = address_claim(self.network, self.host, address);
@@ -364,26 +396,18 @@ impl Choice<'_> {
     }
 
     /// Whether an address that nobody has may be given out here although it is kept: none for which something is kept later than for `name`.
-    fn may_be_given(&self, subnet: &Subnet, address: IpAddr, name: Option<&str>) -> bool {
-        let (ranges, holes) = allocatable(subnet);
-        let contains = |ranges: &[AddressRange], address: IpAddr| {
-            ranges.iter().any(|range| range.contains(address))
-        };
+    fn may_be_given(&self, out: &GivenOut, address: IpAddr, name: Option<&str>) -> bool {
         let claims = self.index.claims();
         let is_others = |address: IpAddr| {
             let kept = claims.kept_for(&address_claim(self.network, self.host, address));
             kept.zip(name)
                 .is_some_and(|((_, other), name)| other != name)
         };
-        let fits = self.network.spec.slice_of(address).is_none_or(|slice| {
-            let former = slices::misfits(self.index, self.network);
-            let mut former = former.iter();
-            self.may_be_here(address)
-                && former.all(|other| !other.contains(&slice) && !slice.contains(other))
-        });
-        fits && with_partner(&self.network.spec, address).all(|address| {
-            contains(&ranges, address) && !contains(&holes, address) && !is_others(address)
-        })
+        let slice = self.network.spec.slice_of(address);
+        self.may_be_here(address)
+            && slice.is_none_or(|slice| out.fits(slice))
+            && with_partner(&self.network.spec, address)
+                .all(|address| out.contains(address) && !is_others(address))
     }
 
     /// An address of those wanted that nobody has, the longest kept first.
@@ -391,13 +415,16 @@ impl Choice<'_> {
         let claims = self.index.claims();
         let host = scope_host(&self.network.spec, self.host);
         let mut spare = claims.spare(&self.network.metadata.name, host);
+        // Once for all that is kept, which may be much.
+        let out = GivenOut::of(self.index, self.network, subnet);
         spare.find(|address| {
             // Of a pair the jail has the upper one.
             let partner = self.network.spec.partner(*address);
             subnet.cidr.net().contains(address)
+                && self.may_be_here(*address)
                 && is_wanted(*address)
                 && partner.is_none_or(|partner| partner < *address)
-                && self.may_be_given(subnet, *address, None)
+                && self.may_be_given(&out, *address, None)
                 && with_partner(&self.network.spec, *address).all(|address| {
                     let claim = address_claim(self.network, self.host, address);
                     !self.allocation.resources.contains(&claim) && claims.get(&claim).is_none()
@@ -592,7 +619,12 @@ impl Choice<'_> {
         let kept = self.before.and_then(|before| before.mac).filter(|mac| {
             let number = Resource::of_mac(*mac);
             let claims = self.index.claims();
+            let is_others = || {
+                let kept = claims.kept_for(&number);
+                kept.is_some_and(|(_, other)| other != self.name)
+            };
             mac.0[..2] == JAIL_END
+                && !(self.is_back && is_others())
                 && !self.allocation.resources.contains(&number)
                 && claims.in_the_way(&number, self.owner).is_none()
         });

@@ -102,6 +102,24 @@ fn who_names_it_has_it_at_once_and_who_had_it_last_gets_it_back() {
 }
 
 #[test]
+fn a_mac_number_that_somebody_had_since_is_kept_for_whoever_had_it_last() {
+    let mut world = world(&["a"]);
+    world.apply(on_lan("www")).expect("a jail");
+    let mac = |world: &World, name: &str| world.binding(name).expect("bound").attachments[0].mac;
+    let had = mac(&world, "www");
+    remove(&mut world, "www");
+    let networks = json!([{"network": "lan", "mac": had}]);
+    let named = jail("other", &[], json!({"host": "a", "networks": networks}));
+    world.apply(named).expect("nobody has it");
+    assert_eq!(mac(&world, "other"), had);
+    remove(&mut world, "other");
+    world.apply(on_lan("www")).expect("a jail");
+    assert_ne!(mac(&world, "www"), had);
+    world.apply(on_lan("other")).expect("a jail");
+    assert_eq!(mac(&world, "other"), had);
+}
+
+#[test]
 fn what_may_not_be_given_out_any_more_does_not_come_back() {
     let mut world = world(&["a"]);
     world.apply(given("www", "10.30.0.99")).expect("a jail");
@@ -191,6 +209,38 @@ fn addresses_of_a_hosts_slices_come_back_on_that_host() {
         world.binding("www").map(|binding| binding.host.as_str()),
         Some("a")
     );
+}
+
+#[test]
+fn who_finds_nothing_kept_goes_where_the_fewest_jails_are() {
+    let mut world = World::with_hosts(&["a", "b"]);
+    for (place, name) in ["a", "b"].into_iter().enumerate() {
+        let mut node = host(name);
+        node["spec"]["addresses"] = json!({"node": format!("198.51.100.{}", place + 1)});
+        world.apply(node).expect("a host");
+    }
+    let mut span = shared("span");
+    span["spec"] = json!({"routed": {"hostPrefixLength": {"ipv4": 30}}, "scope": "fleet", "subnets": [{"cidr": "10.40.0.0/28"}]});
+    world.apply(span).expect("a network");
+    let on_span = |name: &str| jail(name, &["span"], json!({}));
+    world
+        .apply(jail("www", &["span"], json!({"host": "b"})))
+        .expect("a jail");
+    let had = world.address("www").expect("an address");
+    remove(&mut world, "www");
+    // Somebody takes it and goes: it is kept for him since.
+    let networks = json!([{"network": "span", "addresses": [had]}]);
+    world
+        .apply(jail(
+            "other",
+            &[],
+            json!({"host": "b", "networks": networks}),
+        ))
+        .expect("nobody has it");
+    remove(&mut world, "other");
+    world.apply(on_span("www")).expect("a jail");
+    let host = |name: &str| world.binding(name).map(|binding| binding.host.clone());
+    assert_eq!(host("www").as_deref(), Some("a"));
 }
 
 #[test]

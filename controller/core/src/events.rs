@@ -17,8 +17,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::index::ObjectEvent;
-
 pub use observe::observe;
 pub use recorder::{Flush, Recorder};
 
@@ -279,12 +277,6 @@ impl Records {
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.by_name.keys()
     }
-}
-
-/// What happened in one transaction.
-#[must_use]
-pub fn observe_all(events: &[ObjectEvent]) -> Vec<Happening> {
-    events.iter().flat_map(observe).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use cellblock_schemas::{Kind, Uid};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{About, Happening, Record, Recorder, Severity, observe_all};
+use super::{About, Happening, Record, Recorder, Severity, observe};
 use crate::index::{Event, Index};
 use crate::testing::{World, bridge, jail};
 use crate::write::{Change, Write};
@@ -44,7 +44,7 @@ impl Watched {
         let items = self.world.contents().into_iter();
         let items = items.map(|(key, (value, revision))| (key, value, revision));
         let applied = before.replace(self.world.revision(), items.collect::<Vec<_>>());
-        let told = observe_all(&applied.events);
+        let told: Vec<Happening> = applied.events.iter().flat_map(observe).collect();
         let lines = told.iter().map(|one| {
             let about = &one.about;
             let severity = one.severity.as_str();

@@ -251,18 +251,16 @@ async fn follow_on(
 /// # Errors
 /// The store is older than what was read from it.
 async fn ended(store: &SharedStore, error: Error) -> Result<(), Error> {
-    match error {
-        Error::Compacted { asked, compacted } => {
-            tracing::info!(%asked, %compacted, "the store's history is gone; reading it anew");
-            Ok(())
-        }
-        error @ Error::FutureRevision { .. } => Err(error),
-        error => {
-            tracing::warn!(store = store.location(), %error, "cannot watch the store");
-            tokio::time::sleep(RETRY_DELAY).await;
-            Ok(())
-        }
+    if let Error::Compacted { asked, compacted } = &error {
+        tracing::info!(%asked, %compacted, "the store's history is gone; reading it anew");
+        return Ok(());
     }
+    if let Error::FutureRevision { .. } = error {
+        return Err(error);
+    }
+    tracing::warn!(store = store.location(), %error, "cannot watch the store");
+    tokio::time::sleep(RETRY_DELAY).await;
+    Ok(())
 }
 
 fn event(change: Change) -> Option<Event> {

@@ -490,6 +490,10 @@ impl Lifeline for Line {
     fn now(&self) -> String {
         now()
     }
+
+    fn is_ending(&self) -> bool {
+        self.reach.has_ended()
+    }
 }
 
 #[cfg(test)]

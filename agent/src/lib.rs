@@ -119,7 +119,7 @@ impl Agent {
 
     /// Stops the agent. Every jail goes on.
     pub async fn stop(mut self) {
-        // The session ends first; with its link dropped the worker ends after the operation under way.
+        // The session ends first; the worker sees that between operations (`Lifeline::is_ending`) and ends after the one under way, and one more look at the host.
         self.stop.send_replace(true);
         if let Err(error) = (&mut self.session).await {
             tracing::error!(%error, "the session ended badly");

@@ -63,6 +63,12 @@ impl Reach {
         answer
     }
 
+    /// Whether the session has ended for good, as it does when the agent is stopped.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
     fn wait(&self, at_most: Duration) -> Result<(), String> {
         let until = Instant::now() + at_most;
         let mut heard = self.lock();

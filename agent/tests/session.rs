@@ -19,7 +19,7 @@ use cellblock_schemas::jail::Root;
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::{HostView, JailView};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -335,6 +335,46 @@ async fn a_worker_that_died_ends_the_agent() -> anyhow::Result<()> {
     session.welcome().await?;
     session.send(whole(1, &["a"])?).await?;
     tokio::time::timeout(DEADLINE, agent.failed()).await?;
+    Ok(())
+}
+
+/// A host at which each operation takes a while.
+struct Slow {
+    host: FreeBsd,
+    begun: watch::Sender<usize>,
+}
+
+impl Host for Slow {
+    fn observe(&self, wanted: &Wanted) -> Result<Observed, HostError> {
+        self.host.observe(wanted)
+    }
+
+    fn perform(&self, op: &Op) -> Result<Performed, HostError> {
+        self.begun.send_modify(|begun| *begun += 1);
+        std::thread::sleep(AWAY);
+        self.host.perform(op)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stops_the_agent_waits_for_the_operation_under_way_alone() -> anyhow::Result<()> {
+    let machine = Machine::new()?;
+    let mut controller = Controller::start().await?;
+    let (begun, mut count) = watch::channel(0);
+    let config = machine.config(&[controller.url()]);
+    let slow = Slow {
+        host: FreeBsd::new(Arc::new(machine.host.clone()), config.folder()),
+        begun,
+    };
+    let agent = Agent::start(config, Arc::new(slow))?;
+    let (session, _) = controller.next().await?;
+    session.welcome().await?;
+    session.send(whole(1, &["a", "b"])?).await?;
+    tokio::time::timeout(DEADLINE, count.wait_for(|begun| *begun > 0)).await??;
+    agent.stop().await;
+    // One more may have begun before the session had ended.
+    let begun = *count.borrow();
+    ensure!(begun <= 2, "{begun} operations were begun");
     Ok(())
 }
 

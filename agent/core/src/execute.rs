@@ -68,7 +68,7 @@ pub struct Outcome {
 /// Runs a plan on a host.
 ///
 /// A step whose record cannot be synced does not run. After a failure, and after a step that was not seen to end, every later step of the same subject, and of subjects that need it, is left out.
-/// Once `enough` is true no further step begins; the first always does.
+/// Once `enough` is true no further step begins; the first always does, unless the agent is to end.
 pub fn execute(
     plan: &Plan,
     outside: Outside<'_>,
@@ -79,7 +79,7 @@ pub fn execute(
     let mut outcome = Outcome::default();
     let mut unfinished = BTreeSet::new();
     for (position, step) in plan.steps.iter().enumerate() {
-        if position > 0 && enough() {
+        if position > 0 && enough() || outside.lifeline.is_ending() {
             outcome.skipped += plan.steps.len() - position;
             break;
         }

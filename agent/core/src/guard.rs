@@ -290,6 +290,11 @@ pub trait Lifeline {
 
     /// Now, as a timestamp of RFC 3339.
     fn now(&self) -> String;
+
+    /// Whether the agent is to end: no further operation is begun.
+    fn is_ending(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody guards and no controller is known: what needs a guard is not begun.

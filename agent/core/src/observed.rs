@@ -574,6 +574,12 @@ pub struct ObservedMount {
 pub struct Pf {
     /// The module is there (`/dev/pf`).
     pub loaded: bool,
+    /// Why it could not be looked at; then nothing else of it is known but that it is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
+    /// Nobody may change it: no rule, and no state (`kern.securelevel`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
     /// `pfctl -s info` says `Status: Enabled`.
     pub enabled: bool,
     /// Which of `nat-anchor`, `rdr-anchor`, `binat-anchor`, `anchor` with `"cellblock/*"` stand in the *main* ruleset. After `pfctl -F all` ours look whole and nothing refers to them (recording `12`).
@@ -588,6 +594,20 @@ pub struct Pf {
     /// Of the rules that pf was asked about ([`crate::host::Wanted::rules`]), those that it takes now.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub accepted: BTreeSet<(String, Uid)>,
+}
+
+impl Pf {
+    /// Whether it is there, and what is in it is known.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.loaded && self.unread.is_none()
+    }
+
+    /// Whether states can be killed.
+    #[must_use]
+    pub fn has_states_to_kill(&self) -> bool {
+        self.is_read() && !self.sealed
+    }
 }
 
 /// A `quick` rule before `anchor "cellblock/*"` that asks for no address, protocol, port or tag: of what it is about, none of our rules is asked.

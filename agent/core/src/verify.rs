@@ -217,6 +217,11 @@ struct Problem {
 
 /// Whether no interface, alias, file or mount of the jail is left.
 fn nothing_left(findings: &Findings<'_>, jail: &JailView, anchor: &str) -> bool {
+    // Its rules may stand, and would lead to whoever has its addresses next.
+    let is_unread = findings.evidence.observed.pf.unread.is_some();
+    if is_unread && needs_pf(findings.evidence, jail) {
+        return false;
+    }
     let mut addresses = jail
         .binding
         .attachments

@@ -24,6 +24,7 @@ mod own_pf;
 mod routed;
 mod routed_hosts;
 mod safe_changes;
+mod securelevel;
 mod shared_ip;
 mod shared_ports;
 mod six_modes;

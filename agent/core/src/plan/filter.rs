@@ -85,14 +85,15 @@ impl Planner<'_> {
             .iter()
             .filter_map(|(anchor, rules)| Some((anchor.as_str(), (pf::render(rules)?, rules))))
             .collect();
-        if self.observed.pf.loaded {
+        if self.observed.pf.is_read() {
             let firewalls = self.loaded_as(&rules);
             let states = Self::states_of(&rules, &firewalls);
             self.plan_anchors(&wanted, &states, &closed);
             self.plan_states(&states, &rules);
             self.plan_checks(&rules, &firewalls);
         }
-        if !wanted.is_empty() {
+        let is_unread = self.observed.pf.unread.is_some();
+        if !wanted.is_empty() || is_unread && self.ledger.owned.iter().any(is_of_pf) {
             self.check_effect(&rules);
         }
     }
@@ -326,6 +327,10 @@ impl Planner<'_> {
                     .to_owned();
             return self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
         }
+        if let Some(unread) = &pf.unread {
+            let message = unread.clone();
+            return self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
+        }
         if !pf.enabled {
             let message = "pf is loaded and not enabled, so no rule has any effect; run `pfctl -e` and put `pf_enable=\"YES\"` into rc.conf".to_owned();
             return self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
@@ -413,6 +418,19 @@ impl Planner<'_> {
             self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
         }
     }
+}
+
+/// Whether it speaks of rules or states of the host's pf.
+fn is_of_pf(owned: &Owned) -> bool {
+    matches!(
+        owned,
+        Owned::Redirect { .. }
+            | Owned::Translation { .. }
+            | Owned::Firewall { .. }
+            | Owned::Rejected { .. }
+            | Owned::Unchecked { .. }
+            | Owned::UncheckedNetwork { .. }
+    )
 }
 
 /// Something that rules of ours decide, and that a rule before them would take from them.

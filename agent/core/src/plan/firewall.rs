@@ -86,7 +86,21 @@ impl Planner<'_> {
             };
             resolved_for.insert(uid.clone(), resolved);
         }
+        self.block_what_needs_isolation();
         self.find_rejected();
+    }
+
+    /// Where it is not known whether the rules stand that keep jails apart, none starts that they are for.
+    fn block_what_needs_isolation(&mut self) {
+        let Some(unread) = &self.observed.pf.unread else {
+            return;
+        };
+        for uid in self.view.jails.keys() {
+            if self.shall_run(uid) && !self.anchors_of_isolation(uid).is_empty() {
+                let subject = Subject::Jail(uid.clone());
+                self.block(&subject, reason::PF_NOT_EFFECTIVE, unread.clone());
+            }
+        }
     }
 
     fn resolve_firewall(&mut self, jail: &JailView, firewall: &Firewall) -> JailFirewall {
@@ -284,6 +298,8 @@ impl Planner<'_> {
             );
             let subject = Subject::Jail(uid.clone());
             return self.block(&subject, reason::FIREWALL_NOT_IN_FORCE, message);
+        } else if let Some(unread) = pf.unread.as_ref() {
+            unread.clone()
         } else if !pf.loaded || !pf.enabled {
             "pf is not enabled on this host".to_owned()
         } else if !pf.references.contains(&AnchorReference::Filter) {

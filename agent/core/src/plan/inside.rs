@@ -52,6 +52,10 @@ impl Planner<'_> {
             let message = "spec.firewall would not be in force: pf is not loaded on this host, so no network stack has one; run `kldload pf` and put `pf_load=\"YES\"` into /boot/loader.conf (the host's own pf need not be enabled)".to_owned();
             return self.block(&subject, reason::FIREWALL_NOT_IN_FORCE, message);
         }
+        if self.observed.pf.sealed {
+            let message = "spec.firewall would not be in force: the host's kern.securelevel, which every jail has too, lets nobody change pf's rules; set kern_securelevel to 1 or less in rc.conf and boot the host".to_owned();
+            return self.block(&subject, reason::FIREWALL_NOT_IN_FORCE, message);
+        }
         if let Some(ruleset) = ruleset(&jail.spec)
             && self.observed.hides_pf.contains(&ruleset)
         {

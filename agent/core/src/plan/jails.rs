@@ -417,7 +417,7 @@ impl<'a> Planner<'a> {
             .ledger
             .jails
             .get(uid)
-            .filter(|_| self.observed.pf.loaded)
+            .filter(|_| self.observed.pf.has_states_to_kill())
         else {
             return;
         };

@@ -505,7 +505,7 @@ impl<'a> Planner<'a> {
             );
             // Before the addresses can be given to somebody else, and not before the jail has ended, which could make them anew. One jail after the other, because nothing but the file that
             // is gone shows that it was done.
-            if let Some((_, ours)) = owner.filter(|_| self.observed.pf.loaded) {
+            if let Some((_, ours)) = owner.filter(|_| self.observed.pf.has_states_to_kill()) {
                 for address in ours.addresses.iter().chain(&ours.former) {
                     let op = Op::KillStates { address: *address };
                     self.step(Phase::RemoveFile, &subject, op);

@@ -323,6 +323,14 @@ pub(super) fn chflags(host: &mut Emulator, arguments: &[String]) -> Output {
         is_meant && !matches!(entry, Entry::Symlink(_))
     });
     let found: Vec<String> = found.map(|(at, _)| at.to_owned()).collect();
+    // `ufs_setattr`, sys/ufs/ufs/ufs_vnops.c.
+    let is_sealed = !is_set && host.kernel.securelevel_of(0) > 0;
+    if let Some(at) = found
+        .iter()
+        .find(|at| is_sealed && host.files.has_immutable(at))
+    {
+        return Output::failure(1, format!("chflags: {at}: Operation not permitted"));
+    }
     for at in found {
         host.files.set_immutable(&at, is_set);
     }

@@ -154,6 +154,52 @@ impl NetFacts for Facts<'_> {
     }
 }
 
+/// What pfctl says where the securelevel of whoever runs it keeps it from what it is asked for; in a jail that is the jail's own. Refused reads are mostly shown as nothing, with exit status 0.
+fn kept_from(level: i64, argv: &[String]) -> Option<Output> {
+    if level <= SECURELEVEL_MAX {
+        return None;
+    }
+    if is_changing(argv) {
+        return Some(Output::failure(
+            1,
+            "pfctl: DIOCXBEGIN: Operation not permitted",
+        ));
+    }
+    if level <= SECURELEVEL_READ_MAX {
+        return None;
+    }
+    let mut output = Output::success();
+    match shown(argv)? {
+        'r' | 'l' => output.error("pfctl: Operation not permitted"),
+        'n' => output.error("pfctl: DIOCGETRULES: Operation not permitted"),
+        'A' => output.fail(1, "pfctl: Operation not permitted"),
+        'm' => output.fail(1, "pfctl: DIOCGETLIMIT: Operation not permitted"),
+        // `pfctl_get_status_h` returns a status of zeroes.
+        'i' => output.line(format!("{:<44}{:>15}\n", "Status: Disabled", "Debug: None")),
+        's' | 'T' => {}
+        _ => return None,
+    }
+    Some(output)
+}
+
+/// The first letter of what `-s` asks for.
+fn shown(argv: &[String]) -> Option<char> {
+    let mut words = argv.iter().skip(1);
+    while let Some(word) = words.next() {
+        let Some(letters) = word.strip_prefix('-') else {
+            continue;
+        };
+        if let Some((_, what)) = letters.split_once('s') {
+            let what = what.chars().next();
+            return what.or_else(|| words.next()?.chars().next());
+        }
+        if matches!(letters, "a" | "f" | "t" | "T" | "i" | "k" | "o") {
+            words.next();
+        }
+    }
+    None
+}
+
 /// Runs pfctl with the words after its name.
 pub(crate) fn run(
     host: &mut Emulator,
@@ -169,10 +215,10 @@ pub(crate) fn run(
     if jail.is_some() && host.kernel.module_loaded("pf") && !host.kernel.shows_device(&root, "pf") {
         return Output::failure(1, "pfctl: /dev/pf: No such file or directory");
     }
-    // In a jail it is the jail's own that counts.
-    let is_above = |level| jail.is_some_and(|jail| jail.securelevel > level);
-    if is_above(SECURELEVEL_READ_MAX) || is_above(SECURELEVEL_MAX) && is_changing(&argv) {
-        return Output::failure(1, "pfctl: DIOCXBEGIN: Operation not permitted");
+    if host.kernel.module_loaded("pf")
+        && let Some(output) = kept_from(host.kernel.securelevel_of(context.jid), &argv)
+    {
+        return output;
     }
     // The stack's pf is taken out while it works, so that it can read the rest of the kernel.
     let mut state = std::mem::take(&mut host.kernel.vnet_mut(context.stack).pf);

@@ -47,8 +47,11 @@ impl Kernel {
         self.modules.iter().any(|loaded| loaded == module)
     }
 
-    /// kldload(2): EEXIST when it is loaded, ENOENT when there is none.
+    /// kldload(2): EPERM above securelevel 0 (`kern_kldload`, sys/kern/kern_linker.c), EEXIST when it is loaded, ENOENT when there is none.
     pub(crate) fn kldload(&mut self, module: &str) -> Result<(), Errno> {
+        if self.securelevel_of(0) > 0 {
+            return Err(Errno::EPERM);
+        }
         let module = module.strip_suffix(".ko").unwrap_or(module);
         if self.module_loaded(module) {
             return Err(Errno::EEXIST);
@@ -76,6 +79,9 @@ impl Kernel {
 
     /// kldunload(2).
     pub(crate) fn kldunload(&mut self, module: &str) -> Result<(), Errno> {
+        if self.securelevel_of(0) > 0 {
+            return Err(Errno::EPERM);
+        }
         let module = module.strip_suffix(".ko").unwrap_or(module);
         let at = self
             .modules

@@ -51,6 +51,9 @@ const fn module_oid(module: &'static str, name: &'static str, kind: Kind) -> Oid
 /// "Create a loopback route when configuring an IPv6 address" (sys/netinet6/in6.c).
 pub(crate) const USE_LOOPBACK: &str = "net.inet6.icmp6.nd6_useloopback";
 
+/// The level of whoever asks: each jail has its own.
+const SECURELEVEL: &str = "kern.securelevel";
+
 /// Every OID the emulated kernel can have, in listing order within each subtree (recordings `01`, `07`, `12`).
 const OIDS: &[Oid] = &[
     oid("kern.ostype", Kind::Fixed("FreeBSD")),
@@ -59,6 +62,7 @@ const OIDS: &[Oid] = &[
     oid("kern.hostname", Kind::Computed),
     oid("kern.hostuuid", Kind::Computed),
     oid("kern.boottime", Kind::Computed),
+    oid(SECURELEVEL, Kind::Writable("-1")),
     oid("hw.machine", Kind::Fixed("amd64")),
     oid("kern.features.rctl", Kind::Fixed("1")),
     oid("kern.features.vimage", Kind::Fixed("1")),
@@ -315,6 +319,9 @@ impl Kernel {
 
     pub(crate) fn sysctl_value(&self, asker: Asker, oid: &Oid) -> String {
         match oid.kind {
+            Kind::Writable(_) if oid.name == SECURELEVEL => {
+                self.securelevel_of(asker.jid).to_string()
+            }
             Kind::Node => String::new(),
             Kind::Fixed(value) | Kind::Tunable(value) => value.to_owned(),
             Kind::Writable(value) => self
@@ -373,6 +380,7 @@ impl Kernel {
         value: &str,
     ) -> Result<(), Errno> {
         match oid.kind {
+            Kind::Writable(_) if oid.name == SECURELEVEL => self.raise_securelevel(asker, value),
             Kind::Writable(_) => {
                 self.sysctls.insert(oid.name, value.to_owned());
                 Ok(())
@@ -397,6 +405,35 @@ impl Kernel {
             }
             Kind::Computed | Kind::Node | Kind::Fixed(_) | Kind::Tunable(_) => Err(Errno::EPERM),
         }
+    }
+
+    /// The securelevel of a jail, or of the host (0).
+    pub(crate) fn securelevel_of(&self, jid: i32) -> i64 {
+        let of_host = || self.sysctls.get(SECURELEVEL)?.parse().ok();
+        match self.jail(jid) {
+            Some(jail) => jail.securelevel,
+            None => of_host().unwrap_or(-1),
+        }
+    }
+
+    /// Raised only, with that of every jail below (`sysctl_kern_securelvl`, sys/kern/kern_mib.c).
+    fn raise_securelevel(&mut self, asker: Asker, value: &str) -> Result<(), Errno> {
+        let level: i64 = value.parse().map_err(|_| Errno::EINVAL)?;
+        if level < self.securelevel_of(asker.jid) {
+            return Err(Errno::EPERM);
+        }
+        let mut below = vec![asker.jid];
+        if asker.jid == 0 {
+            self.sysctls.insert(SECURELEVEL, level.to_string());
+            below.extend(self.jails.all.keys());
+        }
+        while let Some(jid) = below.pop() {
+            if let Some(jail) = self.jails.all.get_mut(&jid) {
+                jail.securelevel = jail.securelevel.max(level);
+                below.extend(&jail.children);
+            }
+        }
+        Ok(())
     }
 
     fn set_fibs(&mut self, stack: VnetId, value: &str) -> Result<(), Errno> {

@@ -13,7 +13,7 @@ use cellblock_schemas::host::{HostFacts, InterfaceFact};
 use cellblock_schemas::net::HostAddress;
 
 use super::{devfs, ifconfig, jls, mount, netgraph, pf, storage, sysctl, vnet};
-use crate::command::{Command, Program, words};
+use crate::command::{Command, Output, Program, words};
 use crate::error::Failure;
 use crate::system::{System, succeed};
 
@@ -21,7 +21,7 @@ use crate::system::{System, succeed};
 const LIST_TRIES: usize = 3;
 
 /// Oids that every look needs.
-const OIDS: [&str; 7] = [
+const OIDS: [&str; 8] = [
     "kern.osrelease",
     "kern.osreldate",
     "hw.machine",
@@ -29,7 +29,18 @@ const OIDS: [&str; 7] = [
     "kern.features.rctl",
     "kern.racct.enable",
     "net.fibs",
+    SECURELEVEL,
 ];
+
+/// Raised only; every jail has at least the host's.
+const SECURELEVEL: &str = "kern.securelevel";
+
+/// From this securelevel on nobody loads rules of pf or kills states (`cmd_securelevel` of `PFNL_CMD_ADDRULE`, `PFNL_CMD_KILLSTATES` and their like, sys/netpfil/pf/pf_nl.c; asked as `securelevel_ge`,
+/// sys/netlink/netlink_generic.c).
+const SECURELEVEL_SEALED: i64 = 2;
+
+/// From this one on nobody reads them either (`PFNL_CMD_GETRULES`, `PFNL_CMD_GET_RULESETS`, the same place). pfctl(8) then shows no rule, no state and `Status: Disabled`, mostly with exit status 0.
+const SECURELEVEL_UNREAD: i64 = 3;
 
 /// The suffix of jails' console logs, which are known by name only: jail(8) writes them.
 const CONSOLE: &str = ".console";
@@ -61,8 +72,8 @@ pub(crate) fn look(
     let mut jails = jails(system, &jail_parameters, &wanted.parameters)?;
     let vnets = vnet::look(system, &mut jails, &jail_parameters, wanted)?;
     let interfaces = interfaces(system, wanted.drivers)?;
-    let mut pf = packet_filter(system, None)?.pf;
-    if pf.loaded {
+    let mut pf = packet_filter_of_host(system, &values)?;
+    if pf.is_read() {
         for ((anchor, jail), rules) in &wanted.rules {
             if system.run(&pf::check(None, anchor, rules))?.is_success() {
                 pf.accepted.insert((anchor.clone(), jail.clone()));
@@ -256,6 +267,35 @@ fn hides_pf(system: &dyn System, rulesets: &BTreeSet<u32>) -> Result<BTreeSet<u3
     Ok(hiding)
 }
 
+/// The pf of the host. Where its securelevel keeps everybody from reading it, that is all that is known.
+fn packet_filter_of_host(
+    system: &dyn System,
+    values: &BTreeMap<String, String>,
+) -> Result<Pf, Failure> {
+    let level = values.get(SECURELEVEL).and_then(|text| text.parse().ok());
+    let level: i64 = level.unwrap_or(-1);
+    if level < SECURELEVEL_UNREAD {
+        let found = packet_filter(system, None)?.pf;
+        return Ok(Pf {
+            sealed: found.loaded && level >= SECURELEVEL_SEALED,
+            ..found
+        });
+    }
+    let info = Command::pfctl(None, ["-s", "info"]);
+    let output = system.run(&info)?;
+    if !output.is_success() && pf::is_not_loaded(&output.stderr) {
+        return Ok(Pf::default());
+    }
+    Ok(Pf {
+        loaded: true,
+        sealed: true,
+        unread: Some(format!(
+            "{SECURELEVEL} of the host is {level}, at which nobody may read or change pf's rules, so it is not known which are in force; set kern_securelevel to 1 or less in rc.conf and boot the host"
+        )),
+        ..Pf::default()
+    })
+}
+
 /// The pf of the host, or of the stack of the VNET jail `inside`. Two commands per anchor read the label and count the translations: `pfctl -a 'cellblock/*' -sr` does not descend (`pfctl_show_rules`,
 /// sbin/pfctl/pfctl.c), and `-a '*'` descends only where the main ruleset refers to our anchors, and into everybody else's too.
 pub(crate) fn packet_filter(system: &dyn System, inside: Option<&str>) -> Result<VnetPf, Failure> {
@@ -272,8 +312,8 @@ pub(crate) fn packet_filter(system: &dyn System, inside: Option<&str>) -> Result
         program: "pfctl",
         what: "no Status line in -s info".to_owned(),
     })?;
-    let rules = succeed(system, &Command::pfctl(inside, ["-sr"]))?;
-    let translations = succeed(system, &Command::pfctl(inside, ["-sn"]))?;
+    let rules = permitted(system, &Command::pfctl(inside, ["-sr"]))?;
+    let translations = permitted(system, &Command::pfctl(inside, ["-sn"]))?;
     let mut references = pf::parse_references(&rules.stdout);
     references.extend(pf::parse_references(&translations.stdout));
     let interfaces = succeed(system, &Command::pfctl(inside, ["-vsI"]))?;
@@ -298,6 +338,8 @@ pub(crate) fn packet_filter(system: &dyn System, inside: Option<&str>) -> Result
     Ok(VnetPf {
         pf: Pf {
             loaded: true,
+            unread: None,
+            sealed: false,
             enabled,
             references,
             before_us: pf::parse_before_us(&rules.stdout),
@@ -308,6 +350,15 @@ pub(crate) fn packet_filter(system: &dyn System, inside: Option<&str>) -> Result
         is_bare: rules.stdout.trim().is_empty(),
         unread: None,
     })
+}
+
+/// What pfctl shows of the main ruleset. What it may not read it shows as nothing, with exit status 0 (`pfctl_show_rules`, `pfctl_show_nat`, sbin/pfctl/pfctl.c).
+fn permitted(system: &dyn System, command: &Command) -> Result<Output, Failure> {
+    let output = succeed(system, command)?;
+    if pf::is_not_permitted(&output.stderr) {
+        return Err(Failure::refused(command, &output));
+    }
+    Ok(output)
 }
 
 /// Whether the tables that an anchor's label speaks of are there with all their addresses: those that its rules name. Others are of rules that were replaced, and stay until these are purged,
@@ -349,7 +400,7 @@ pub(crate) fn show(
     if pf::is_no_anchor(&output.stderr) {
         return Ok(String::new());
     }
-    if output.is_success() {
+    if output.is_success() && !pf::is_not_permitted(&output.stderr) {
         Ok(output.stdout)
     } else {
         Err(Failure::refused(&command, &output))

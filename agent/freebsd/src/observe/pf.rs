@@ -28,6 +28,12 @@ pub fn is_no_anchor(stderr: &str) -> bool {
         || stderr.contains("Invalid argument")
 }
 
+/// Whether pfctl was kept from reading by the securelevel of whoever asks (EPERM; strerror(3)).
+#[must_use]
+pub fn is_not_permitted(stderr: &str) -> bool {
+    stderr.contains("Operation not permitted")
+}
+
 /// Reads rules, and loads nothing.
 pub(crate) fn check(inside: Option<&str>, anchor: &str, rules: &str) -> Command {
     Command::pfctl(inside, ["-o", "none", "-a", anchor, "-n", "-f", "-"]).stdin(rules)

@@ -180,7 +180,7 @@ impl Planner<'_> {
     /// means it to be reached.
     pub(in crate::plan) fn find_rejected(&mut self) {
         let is_rejected = |owned: &Owned| matches!(owned, Owned::Rejected { .. });
-        if !self.observed.pf.loaded || !self.ledger.owned.iter().any(is_rejected) {
+        if !self.observed.pf.is_read() || !self.ledger.owned.iter().any(is_rejected) {
             return;
         }
         let (firewalls, noted) = (self.firewalls.clone(), self.blocked.list.len());

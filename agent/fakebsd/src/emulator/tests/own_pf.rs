@@ -95,5 +95,54 @@ fn in_securelevel_2_rules_are_only_read_and_in_3_not_at_all() {
     let stderr = refused(&mut host, "cellblock-agent pfctl seeing -F rules");
     assert!(stderr.contains("Operation not permitted"), "{stderr}");
     run_all(&mut host, &["jail -m name=seeing securelevel=3"]);
-    refused(&mut host, "cellblock-agent pfctl seeing -sr");
+    let shown = host.sh("cellblock-agent pfctl seeing -sr");
+    assert_eq!((shown.status, shown.stdout.as_str()), (0, ""));
+    assert!(shown.stderr.contains("Operation not permitted"));
+    let stderr = refused(&mut host, "cellblock-agent pfctl seeing -a x -sA");
+    assert!(stderr.contains("Operation not permitted"), "{stderr}");
+}
+
+#[test]
+fn the_securelevel_of_the_host_is_raised_only_and_is_every_jails_too() {
+    let mut host = jails();
+    done(&mut host, "sysctl kern.securelevel=1");
+    let stderr = refused(&mut host, "sysctl kern.securelevel=0");
+    assert!(stderr.contains("Operation not permitted"), "{stderr}");
+    let stderr = refused(&mut host, "kldload if_lagg");
+    assert!(stderr.contains("Operation not permitted"), "{stderr}");
+    done(&mut host, "pfctl -a x -F rules");
+    done(&mut host, "sysctl kern.securelevel=2");
+    done(&mut host, "pfctl -sr");
+    refused(&mut host, "pfctl -a x -F rules");
+    done(&mut host, "sysctl kern.securelevel=3");
+    assert_eq!(
+        host.sh("jls -j seeing -n securelevel").stdout.trim(),
+        "securelevel=3"
+    );
+    refused(&mut host, "jail -m name=seeing securelevel=2");
+    for (words, status, stderr) in [
+        ("-sr", 0, "pfctl: Operation not permitted"),
+        ("-sl", 0, "pfctl: Operation not permitted"),
+        ("-sn", 0, "pfctl: DIOCGETRULES: Operation not permitted"),
+        ("-a x -sA", 1, "pfctl: Operation not permitted"),
+        ("-sm", 1, "pfctl: DIOCGETLIMIT: Operation not permitted"),
+        ("-ss", 0, ""),
+        ("-sT", 0, ""),
+        ("-n -f /dev/null", 0, ""),
+    ] {
+        let output = host.sh(&format!("pfctl {words}"));
+        assert_eq!(
+            (output.status, output.stderr.trim()),
+            (status, stderr),
+            "{words}"
+        );
+    }
+    let shown = host.sh("pfctl -s info");
+    assert!(
+        shown.stdout.starts_with("Status: Disabled"),
+        "{}",
+        shown.stdout
+    );
+    host.reboot();
+    assert_eq!(host.sh("sysctl -n kern.securelevel").stdout.trim(), "-1");
 }

@@ -236,7 +236,7 @@ impl Kernel {
     ) -> Result<(), JailError> {
         let (parent_level, parent_max, parent_statfs) = match self.jail(parent) {
             Some(jail) => (jail.securelevel, jail.children_max, jail.enforce_statfs),
-            None => (-1, 999_999, 0),
+            None => (self.securelevel_of(0), 999_999, 0),
         };
         let too_low = number(settings, "securelevel").is_some_and(|level| level < parent_level);
         let too_many = number(settings, "children.max").is_some_and(|max| max >= parent_max);
@@ -344,9 +344,10 @@ impl Kernel {
     fn fresh_jail(&mut self, jid: i32, parent: i32, name: &str) -> Jail {
         let cpuset = self.jails.take_cpuset();
         let above = self.jail(parent);
-        let (securelevel, devfs_ruleset, enforce_statfs) = above.map_or((-1, 0, 2), |jail| {
-            (jail.securelevel, jail.devfs_ruleset, jail.enforce_statfs)
-        });
+        let (securelevel, devfs_ruleset, enforce_statfs) = above
+            .map_or((self.securelevel_of(0), 0, 2), |jail| {
+                (jail.securelevel, jail.devfs_ruleset, jail.enforce_statfs)
+            });
         let allowed = |name: &&&str| above.is_none_or(|jail| jail.allow.contains::<str>(name));
         let release = above.map_or(self.release.name(), |jail| jail.osrelease.as_str());
         let date = above.map_or(i64::from(self.release.osreldate()), |jail| jail.osreldate);

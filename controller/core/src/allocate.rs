@@ -49,7 +49,7 @@ pub struct Allocation {
 }
 
 /// The first user id that is given out: above those of the base system and of ports (UIDs in the ports tree), of pw(8) (1000 to 32000, usr.sbin/pw/pw_conf.c), and nobody's. A multiple of
-/// [`UserIds::COUNT_MAX`].
+/// [`cellblock_schemas::jail::UserIds::COUNT_MAX`].
 const USER_IDS_FIRST: u32 = 1_000_000;
 
 /// The last: ids are unsigned (`UID_MAX`, sys/sys/limits.h, which pfctl(8) goes by, too), but not everybody who reads one knows.

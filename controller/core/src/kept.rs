@@ -1,7 +1,7 @@
 //! What is kept for jails that are gone: the addresses and numbers that one had, so that the next jail of its name has them again unless somebody else needs them first.
 //!
 //! A wish and no claim: what is kept is free for everybody who asks for it by name, the allocator only takes it last. So nothing waits for it, and that nobody gets what somebody has rests on
-//! claims alone. Written in the transaction that gives the claims back, taken away when a jail of the name is bound, and by [`step`] when it is old or there is too much of it.
+//! claims alone. Written in the transaction that gives the claims back, taken away when a jail of the name is bound, and by `step` when it is old or there is too much of it.
 
 use cellblock_schemas::jail::Binding;
 use cellblock_schemas::{Jail, Uid};

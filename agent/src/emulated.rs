@@ -50,6 +50,15 @@ pub enum Request {
         /// Its content.
         content: String,
     },
+    /// Write a file of somebody else's.
+    Replace {
+        /// Its path.
+        path: String,
+        /// What is written first.
+        beside: String,
+        /// Its content.
+        content: String,
+    },
     /// Remove a file.
     Remove {
         /// Its path.
@@ -407,6 +416,14 @@ impl Live {
                 .host
                 .write_file(&path, &content)
                 .map(|()| Response::Done),
+            Request::Replace {
+                path,
+                beside,
+                content,
+            } => self
+                .host
+                .replace_file(&path, &beside, &content)
+                .map(|()| Response::Done),
             Request::Remove { path } => self.host.remove_file(&path).map(|()| Response::Done),
             Request::List { path } => self
                 .host
@@ -529,6 +546,10 @@ impl System for Live {
 
     fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
         self.host.write_file(path, content)
+    }
+
+    fn replace_file(&self, path: &str, beside: &str, content: &str) -> Result<(), SystemError> {
+        self.host.replace_file(path, beside, content)
     }
 
     fn remove_file(&self, path: &str) -> Result<(), SystemError> {
@@ -855,6 +876,17 @@ impl System for Remote {
     fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
         let request = Request::Write {
             path: path.to_owned(),
+            content: content.to_owned(),
+        };
+        self.file("write", path, &request, |response| {
+            matches!(response, Response::Done).then_some(())
+        })
+    }
+
+    fn replace_file(&self, path: &str, beside: &str, content: &str) -> Result<(), SystemError> {
+        let request = Request::Replace {
+            path: path.to_owned(),
+            beside: beside.to_owned(),
             content: content.to_owned(),
         };
         self.file("write", path, &request, |response| {

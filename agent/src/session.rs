@@ -202,6 +202,10 @@ impl Session {
             Some(wire::controller_message::Message::Refused(refused))
                 if self.is_deleted && refused.reason == HOST_DELETED =>
             {
+                // It has answered, on a connection made for it: what the Host declared may be put back.
+                if !self.is_here(url).await {
+                    self.beside.reached.answer(question);
+                }
                 return Ok(Ended::Deleted(refused.message));
             }
             Some(wire::controller_message::Message::Refused(refused)) => {

@@ -2,7 +2,7 @@
 //!
 //! One list per kind, meant to shrink. A row says whether the object asks for the feature, where, and what it is.
 
-use crate::host::{HostAddresses, HostSpec, PfAnchors, node_field};
+use crate::host::{HostAddresses, HostSpec, node_field};
 use crate::jail::{JailSpec, RestartPolicy, RunPolicy};
 use crate::jail_set::Names;
 use crate::net::Family;
@@ -50,7 +50,7 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
     findings.0
 }
 
-fn host_rows(spec: &HostSpec) -> [Row<'static>; 3] {
+fn host_rows(spec: &HostSpec) -> [Row<'static>; 2] {
     [
         (
             spec.addresses.keys().any(|name| !is_node(name)),
@@ -63,11 +63,6 @@ fn host_rows(spec: &HostSpec) -> [Row<'static>; 3] {
                 .is_some_and(|storage| storage.dataset.is_some()),
             "storage.dataset",
             "roots on a ZFS dataset (name a plain directory in storage.path)",
-        ),
-        (
-            spec.pf.anchors == PfAnchors::Manage,
-            "pf.anchors",
-            "writing the anchor lines into pf.conf (leave it out, and add the lines that the agent names)",
         ),
     ]
 }

@@ -12,6 +12,7 @@ use cellblock_agent_core::ledger::journal::Journal;
 use cellblock_agent_core::ledger::{Change, Ledger};
 use cellblock_fakebsd::log::is_changing;
 use cellblock_freebsd::emulated::Emulated;
+use cellblock_freebsd::visit::LogPart;
 use cellblock_freebsd::{Command, Output, Process, System, SystemError};
 
 use crate::platter::Platter;
@@ -177,6 +178,31 @@ impl System for Crashing {
             self.host.write_file(&format!("{folder}/.{name}.new"), "")?;
         }
         written.ok_or_else(|| dead("write"))?
+    }
+
+    fn replace_file(&self, path: &str, beside: &str, content: &str) -> Result<(), SystemError> {
+        let was_dead = self.fuse.is_dead();
+        let written = self.fuse.burn(
+            || self.host.replace_file(path, beside, content),
+            |_| Err(Trouble::of_file("write", path)),
+        );
+        if written.is_none() && !was_dead && matches!(self.fuse.moment, Some(Moment::Within(_))) {
+            self.host.write_file(beside, "")?;
+        }
+        written.ok_or_else(|| dead("write"))?
+    }
+
+    fn read_log(
+        &self,
+        path: &str,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<Option<LogPart>, SystemError> {
+        if self.fuse.is_dead() {
+            Err(dead("read"))
+        } else {
+            self.host.read_log(path, from, bytes_max)
+        }
     }
 
     fn remove_file(&self, path: &str) -> Result<(), SystemError> {

@@ -83,6 +83,20 @@ pub enum Back {
         /// The interface.
         interface: String,
     },
+    /// pf.conf, and the main ruleset that was in force.
+    #[serde(rename_all = "camelCase")]
+    PfConf {
+        /// Where it is.
+        path: String,
+        /// What the change has it say; none: it is gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        /// What it said before; none: there was none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// As [`crate::observed::InForce::text`].
+        rules: String,
+    },
     /// A vlan's tag and carrier.
     #[serde(rename_all = "camelCase")]
     Vlan {
@@ -160,7 +174,30 @@ impl Back {
                 interface,
                 up: false,
             },
+            Self::PfConf {
+                path,
+                from,
+                to,
+                rules,
+            } => Op::SetPfConf {
+                path,
+                from,
+                to,
+                put_back: Some(rules),
+            },
             Self::Vlan { name, id, parent } => Op::SetVlan { name, id, parent },
+        }
+    }
+
+    /// Whether what it takes back outlives a boot.
+    fn outlives_boot(&self) -> bool {
+        match self {
+            Self::PfConf { .. } => true,
+            Self::Lagg { .. }
+            | Self::Mtu { .. }
+            | Self::Mac { .. }
+            | Self::Down { .. }
+            | Self::Vlan { .. } => false,
         }
     }
 }
@@ -498,13 +535,14 @@ fn orphaned(
     })
 }
 
-/// Takes a change of this boot back; returns whether it was one.
+/// Takes a change of this boot back, and of another one what is in files; returns whether it was one of this.
 fn make_back(host: &dyn Host, armed: &Armed) -> Result<bool, HostError> {
-    if host.observe(&Wanted::default())?.boot_id != armed.boot_id {
-        return Ok(false);
-    }
-    let Some(error) = take_back(host, &armed.back).into_iter().next() else {
-        return Ok(true);
+    let is_of_boot = host.observe(&Wanted::default())?.boot_id == armed.boot_id;
+    let back = armed.back.iter();
+    let back = back.filter(|step| is_of_boot || step.outlives_boot());
+    let back: Vec<Back> = back.cloned().collect();
+    let Some(error) = take_back(host, &back).into_iter().next() else {
+        return Ok(is_of_boot);
     };
     Err(HostError {
         reason: reason::NOT_TAKEN_BACK,

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cellblock_schemas::host::PfAnchors;
 use cellblock_schemas::ids::Uid;
 
 use crate::observed::{Observed, ObservedJail};
@@ -40,6 +41,8 @@ pub struct Wanted {
     pub protocols: BTreeSet<String>,
     /// Rules of jails that pf did not take, by anchor and jail: whether it takes them now.
     pub rules: BTreeMap<(String, Uid), String>,
+    /// Whether pf.conf is to be looked at, and whether our block shall stand in it.
+    pub pf_conf: Option<PfAnchors>,
     /// The folder of images and of roots made of them.
     pub storage: Option<String>,
 }

@@ -260,6 +260,15 @@ pub enum Owned {
         /// The network.
         network: Uid,
     },
+    /// The host's pf.conf has our block, or may have. Survives a reboot, as the file does.
+    #[serde(rename_all = "camelCase")]
+    PfConf {
+        /// Where it is.
+        path: String,
+        /// What it said without our block when we last wrote it; none: there was none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        own: Option<String>,
+    },
     /// An outbound NAT that we loaded: states that it made may stand, also when it is gone.
     #[serde(rename_all = "camelCase")]
     Translation {
@@ -489,7 +498,7 @@ impl Contents {
         if self.boot_id != boot_id {
             self.boot_id = boot_id;
             self.owned
-                .retain(|owned| matches!(owned, Owned::Storage { .. }));
+                .retain(|owned| matches!(owned, Owned::Storage { .. } | Owned::PfConf { .. }));
             for jail in self.jails.values_mut() {
                 jail.jid = 0;
                 // What is mounted there now was mounted by somebody else.

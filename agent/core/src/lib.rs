@@ -22,6 +22,7 @@ pub mod nic;
 pub mod observed;
 pub mod op;
 pub mod pass;
+pub mod pf_conf;
 pub mod plan;
 pub mod render;
 pub mod residue;

@@ -37,6 +37,9 @@ pub struct Observed {
     pub mounts: Vec<ObservedMount>,
     /// The packet filter.
     pub pf: Pf,
+    /// pf.conf, where it is managed, or still is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pf_conf: Option<PfConf>,
     /// The host's netgraph; nothing while the kernel has neither ng_bridge nor ng_eiface, because asking would load ng_socket.
     #[serde(default)]
     pub netgraph: Netgraph,
@@ -608,6 +611,41 @@ impl Pf {
     pub fn has_states_to_kill(&self) -> bool {
         self.is_read() && !self.sealed
     }
+}
+
+/// The host's pf.conf, as far as it is managed ([`crate::host::Wanted::pf_conf`]).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PfConf {
+    /// Where it is (`pf_rules` of rc.conf).
+    pub path: String,
+    /// What it says; none: there is no such file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Why it is neither read nor written, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
+    /// Which references to our anchors the text without our block has, as pfctl(8) reads it, with what it includes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub own: BTreeSet<AnchorReference>,
+    /// What pfctl says against that text, or against it with our block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// Something that a write which did not come to its end has left beside it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub litter: bool,
+    /// The main ruleset of now, where another one may be about to be loaded; none where pf is not loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<InForce>,
+}
+
+/// The main ruleset that is in force, as pf.conf(5) would have it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InForce {
+    /// The text: rules, what is skipped, and tables that pfctl made of lists.
+    pub text: String,
+    /// What pfctl says against it, so that it could not be put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// A `quick` rule before `anchor "cellblock/*"` that asks for no address, protocol, port or tag: of what it is about, none of our rules is asked.

@@ -655,6 +655,17 @@ pub enum Op {
         /// `pfctl -e`
         enable: bool,
     },
+    /// Has pf.conf say something else, where it does not yet, and loads it.
+    SetPfConf {
+        /// Where it is.
+        path: String,
+        /// What it says now; none: there is none. Whoever has changed it since has his way.
+        from: Option<String>,
+        /// What it shall say; none: it goes.
+        to: Option<String>,
+        /// What is loaded as the main ruleset instead: the one that was in force before ([`crate::observed::InForce`]). The file is put back with it, unless somebody has changed it.
+        put_back: Option<String>,
+    },
     /// Empties an anchor: rules, translations, tables.
     ClearAnchor {
         /// The anchor.

@@ -26,6 +26,7 @@ mod route;
 mod sed;
 mod shell;
 mod sysctl;
+mod sysrc;
 mod zfs;
 mod zpool;
 
@@ -177,6 +178,7 @@ pub(crate) fn run_in(
         "route" => route::run(host, context, arguments),
         "netstat" => netstat::run(host, context, arguments),
         "sysctl" => sysctl::run(host, context, arguments),
+        "sysrc" => sysrc::run(host, arguments),
         "kldload" => kld::load(host, arguments),
         "kldunload" => kld::unload(host, arguments),
         "kldstat" => kld::stat(host, arguments),

@@ -69,6 +69,7 @@ pub fn is_changing(argv: &[String]) -> bool {
         "rctl" => rest.iter().any(|word| matches!(*word, "-a" | "-r")),
         "cpuset" => !rest.contains(&"-g"),
         "devfs" => !rest.iter().any(|word| matches!(*word, "show" | "showsets")),
+        "sysrc" => rest.iter().any(|word| word.contains('=')),
         "jls" | "netstat" | "kldstat" | "uname" | "ls" | "cat" | "ps" | "pgrep" | "sockstat"
         | "getent" | "arp" | "ping" | "true" | "false" | "echo" | "test" | "[" | "sleep"
         | "date" | "hostname" | "id" | "stat" | "df" => false,

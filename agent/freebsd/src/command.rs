@@ -74,6 +74,8 @@ pub enum Program {
     Setfib,
     /// sysctl(8)
     Sysctl,
+    /// sysrc(8)
+    Sysrc,
     /// tar(1)
     Tar,
     /// umount(8)
@@ -114,6 +116,7 @@ impl Program {
             Self::Sha256 => "/sbin/sha256",
             Self::Setfib => "/usr/sbin/setfib",
             Self::Sysctl => "/sbin/sysctl",
+            Self::Sysrc => "/usr/sbin/sysrc",
             Self::Tar => "/usr/bin/tar",
             Self::Umount => "/sbin/umount",
         }

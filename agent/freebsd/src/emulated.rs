@@ -95,6 +95,17 @@ impl System for Emulated {
         Ok(())
     }
 
+    fn replace_file(&self, path: &str, beside: &str, content: &str) -> Result<(), SystemError> {
+        let files = &mut self.emulator().files;
+        let replaced = match files.entry(path) {
+            Some(Entry::Directory | Entry::Symlink(_)) => Err(FileError::Exists),
+            Some(Entry::File(_)) | None => files
+                .write(beside, content)
+                .and_then(|()| files.rename(beside, path)),
+        };
+        replaced.map_err(|error| file_error("write", path, error))
+    }
+
     fn remove_file(&self, path: &str) -> Result<(), SystemError> {
         match self.emulator().files.remove(path) {
             Ok(()) | Err(FileError::NotFound) => Ok(()),

@@ -5,7 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
@@ -118,6 +118,11 @@ impl System for Real {
 
     fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError> {
         write_whole(Path::new(path), content.as_bytes())
+            .map_err(|source| file_error("write", path, source))
+    }
+
+    fn replace_file(&self, path: &str, beside: &str, content: &str) -> Result<(), SystemError> {
+        replace_whole(Path::new(path), Path::new(beside), content.as_bytes())
             .map_err(|source| file_error("write", path, source))
     }
 
@@ -443,6 +448,41 @@ fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     if written.is_err() {
         // The first error is the one to tell; what is left beside the file is replaced next time.
         let _ = fs::remove_file(&beside);
+    }
+    written?;
+    sync_parent(path)
+}
+
+/// Writes `beside`, as what is at the path is owned and may be read, syncs, renames it over that, syncs the directory.
+fn replace_whole(path: &Path, beside: &Path, content: &[u8]) -> io::Result<()> {
+    let former = match fs::symlink_metadata(path) {
+        Ok(former) if former.is_file() => Some(former),
+        Ok(_) => return Err(io::Error::other("it is no regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    match fs::remove_file(beside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(beside)?;
+        file.write_all(content)?;
+        if let Some(former) = &former {
+            // Changing the owner clears set-uid bits, so the mode comes behind it.
+            std::os::unix::fs::fchown(&file, Some(former.uid()), Some(former.gid()))?;
+            file.set_permissions(former.permissions())?;
+        }
+        file.sync_all()?;
+        fs::rename(beside, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(beside);
     }
     written?;
     sync_parent(path)

@@ -49,6 +49,15 @@ pub trait System: Send + Sync {
     /// It could not be written; the old content is still there then.
     fn write_file(&self, path: &str, content: &str) -> Result<(), SystemError>;
 
+    /// Writes a file of somebody else's whole, as atomically and durably, with the owner, group and mode that it has; one that is not there is readable by its owner only. `beside`, in the same folder, is
+    /// written first, and whatever is there is removed.
+    ///
+    /// # Errors
+    /// It is no regular file, or could not be written; the old content is still there then.
+    fn replace_file(&self, _: &str, _: &str, _: &str) -> Result<(), SystemError> {
+        Err(visit::unsupported())
+    }
+
     /// Removes a file; one that is not there is fine.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cellblock_fakebsd::log::is_changing;
+use cellblock_freebsd::visit::LogPart;
 use cellblock_freebsd::{Command, Emulated, Output, Process, System, SystemError};
 
 /// Hooks of jail(8) that are the operator's alone: none of ours is among them.
@@ -209,6 +210,23 @@ impl System for Recorder {
             content: content.to_owned(),
         });
         self.host.write_file(path, content)
+    }
+
+    fn replace_file(&self, path: &str, beside: &str, content: &str) -> Result<(), SystemError> {
+        self.actions().push(Action::Write {
+            path: path.to_owned(),
+            content: content.to_owned(),
+        });
+        self.host.replace_file(path, beside, content)
+    }
+
+    fn read_log(
+        &self,
+        path: &str,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<Option<LogPart>, SystemError> {
+        self.host.read_log(path, from, bytes_max)
     }
 
     /// What is removed is what jail(8) left for the agent: nobody who works by hand would miss it.

@@ -128,6 +128,7 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         | Op::RemoveTableRoute { .. } => Section::Routes,
         Op::LoadAnchor { .. }
         | Op::ClearAnchor { .. }
+        | Op::SetPfConf { .. }
         | Op::KillStates { .. }
         | Op::KillTranslated { .. }
         | Op::KillBetween { .. }

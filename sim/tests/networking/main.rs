@@ -21,6 +21,7 @@ mod lagg;
 mod netgraph;
 mod one_to_one;
 mod own_pf;
+mod pf_conf;
 mod routed;
 mod routed_hosts;
 mod safe_changes;

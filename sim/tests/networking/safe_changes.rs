@@ -55,7 +55,7 @@ fn network(world: &mut World) -> Vec<String> {
         .collect()
 }
 
-fn same(now: &[String], wanted: &[String], what: &str) {
+pub(super) fn same(now: &[String], wanted: &[String], what: &str) {
     let gained: Vec<_> = now.iter().filter(|line| !wanted.contains(line)).collect();
     let lost: Vec<_> = wanted.iter().filter(|line| !now.contains(line)).collect();
     assert!(
@@ -75,7 +75,7 @@ fn give(row: &mut Row, text: &str) {
 }
 
 /// Passes until nothing happens any more, and what the host says of itself then.
-fn ready(world: &mut World) -> Condition {
+pub(super) fn ready(world: &mut World) -> Condition {
     let mut last = None;
     for _ in 0..ROUNDS_MAX {
         match world.pass() {

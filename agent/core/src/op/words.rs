@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Op;
 use crate::image::{layout_word, short};
+use crate::pf_conf;
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -274,6 +275,25 @@ impl fmt::Display for Op {
                     (false, _) => "enable pf",
                 };
                 write!(f, "in jail {jail}: {what}")
+            }
+            Self::SetPfConf {
+                path,
+                from,
+                to,
+                put_back,
+            } => {
+                let what = match (put_back, to) {
+                    (Some(_), _) => "put back what was loaded",
+                    (None, Some(to)) if pf_conf::has_block(to) => "load it with our anchors",
+                    (None, Some(_)) => "load it",
+                    (None, None) => "load nothing",
+                };
+                let write = match to {
+                    _ if from == to => "keep",
+                    Some(_) => "write",
+                    None => "remove",
+                };
+                write!(f, "{write} {path} and {what}")
             }
             Self::ClearAnchor { anchor } => write!(f, "clear pf anchor {anchor}"),
             Self::KillStates { address } => write!(f, "kill states of {address}"),

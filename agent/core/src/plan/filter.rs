@@ -13,6 +13,7 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use cellblock_schemas::host::PfAnchors;
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::Family;
 use cellblock_schemas::network::Mode;
@@ -27,7 +28,7 @@ use crate::isolation::Isolation;
 use crate::ledger::Owned;
 use crate::names;
 use crate::observed::{AnchorReference, QuickRule};
-use crate::op::{Op, Record, Subject};
+use crate::op::{Op, Record, Step, Subject};
 use crate::render::pf::{self, AnchorRules, AnchorText, PoolRule, RedirectRule};
 
 /// Everything that shall stand in our anchors, by anchor.
@@ -92,6 +93,11 @@ impl Planner<'_> {
             self.plan_states(&states, &rules);
             self.plan_checks(&rules, &firewalls);
         }
+        let stands = self.observed.pf.anchors.keys();
+        let stands = stands.filter(|anchor| is_our_anchor(anchor)).count() > 0;
+        let stops = |(phase, _): &(Phase, Step)| *phase == Phase::StopJail;
+        let is_needed = !wanted.is_empty() || stands || self.steps.iter().any(stops);
+        self.plan_pf_conf(is_needed);
         let is_unread = self.observed.pf.unread.is_some();
         if !wanted.is_empty() || is_unread && self.ledger.owned.iter().any(is_of_pf) {
             self.check_effect(&rules);
@@ -207,6 +213,7 @@ impl Planner<'_> {
                 | Owned::Unchecked { .. }
                 | Owned::UncheckedNetwork { .. }
                 | Owned::Nic(_)
+                | Owned::PfConf { .. }
                 | Owned::Limit { .. }
                 | Owned::Sysctl { .. } => continue,
             };
@@ -367,6 +374,10 @@ impl Planner<'_> {
                 .filter(|reference| !pf.references.contains(reference))
                 .map(|reference| format!("{} \"{}/*\"", reference.keyword(), names::ANCHOR_ROOT))
                 .collect();
+            if self.view.host.pf.anchors == PfAnchors::Manage {
+                let message = "pf's main ruleset does not refer to our anchors; pf.conf is loaded again with their lines (spec.pf.anchors: manage), unless this Host's condition Ready says why not".to_owned();
+                return self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
+            }
             let message = format!(
                 "pf's main ruleset does not refer to our anchors; add to /etc/pf.conf, the first three before the filter rules and the last before any `quick` rule, and run `service pf reload`: {}",
                 lines.join(" | ")

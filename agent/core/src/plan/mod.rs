@@ -26,6 +26,7 @@ pub(crate) mod netgraph;
 mod networks;
 pub(crate) mod nics;
 mod order;
+mod pf_conf;
 mod phase;
 mod restore;
 mod roots;
@@ -140,6 +141,12 @@ pub mod reason {
     pub const INTERFACE_RENAMED: &str = "InterfaceRenamed";
     /// pf is not loaded, not enabled, or its main ruleset does not refer to our anchors.
     pub const PF_NOT_EFFECTIVE: &str = "PfNotEffective";
+    /// pf.conf is nothing that could be managed.
+    pub const PF_CONF_UNUSABLE: &str = "PfConfUnusable";
+    /// pfctl(8) does not take pf.conf, or would not take the main ruleset back.
+    pub const PF_CONF_REFUSED: &str = "PfConfRefused";
+    /// Our block in pf.conf is still needed.
+    pub const PF_CONF_NEEDED: &str = "PfConfNeeded";
     /// Packets must be forwarded and the host does not forward.
     pub const FORWARDING_DISABLED: &str = "ForwardingDisabled";
     /// A sysctl would take the router away that the host has from router advertisements.
@@ -324,6 +331,7 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
     filter::rejected::add_wanted(ledger, &mut wanted);
     inside::add_wanted(view, ledger, &mut wanted);
     limits::add_wanted(view, ledger, &mut wanted);
+    pf_conf::add_wanted(view, ledger, &mut wanted);
     let uplinks = view.host.uplinks.values();
     let (mut laggs, mut vlans) = (false, false);
     for uplink in uplinks {
@@ -637,7 +645,10 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
         }
     }
     let acquitted = ledger.rolled_back.keys();
-    let acquitted = acquitted.filter(|part| uplinks::is_acquitted(view, ledger, part));
+    let acquitted = acquitted.filter(|part| match part.as_str() {
+        pf_conf::PART => pf_conf::is_acquitted(view, observed, ledger),
+        part => uplinks::is_acquitted(view, ledger, part),
+    });
     let jails = jails.into_iter();
     jails
         .map(|(uid, jail)| Change::KnowJail(uid, jail))
@@ -737,6 +748,7 @@ fn still_there<'a>(
         }
         Owned::Storage { path, .. } => images::needs_storage(view, path),
         Owned::Nic(state) => nics::is_lent(observed, index, state),
+        Owned::PfConf { .. } => !pf_conf::is_left(view, observed, ledger),
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),
     }
 }

@@ -13,6 +13,8 @@ pub(super) enum Phase {
     LoadAnchor,
     /// No rule is left that could make them again. Those of a jail that stops for good, or is started again while others share its ports, end after it, in a later plan.
     KillStates,
+    /// What refers to our anchors, once their rules stand.
+    PfConf,
     /// A NIC comes back before its jail is removed: the kernel gives it back when the jail's network stack ends, which an open connection puts off by minutes (freebsd-facts, section 3).
     ReturnNic,
     /// A jail goes before everything else that it stands on.

@@ -259,6 +259,7 @@ impl Planner<'_> {
                 | Owned::LinkLocal { .. }
                 | Owned::Member { .. }
                 | Owned::Redirect { .. }
+                | Owned::PfConf { .. }
                 | Owned::Firewall { .. }
                 | Owned::Rejected { .. }
                 | Owned::Unchecked { .. }
@@ -333,6 +334,7 @@ impl DesiredLink {
             | Owned::Nic(_)
             | Owned::TableRoute(_)
             | Owned::Limit { .. }
+            | Owned::PfConf { .. }
             | Owned::Sysctl { .. } => false,
         }
     }

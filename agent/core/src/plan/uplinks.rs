@@ -52,7 +52,7 @@ fn interface_part(interface: &str) -> String {
 }
 
 /// A digest of what shall be.
-fn digest(wanted: &impl Serialize) -> String {
+pub(super) fn digest(wanted: &impl Serialize) -> String {
     let text = serde_json::to_vec(wanted).expect("it has a JSON form");
     data_encoding::HEXLOWER.encode(&Sha256::digest(text)[..16])
 }
@@ -106,7 +106,7 @@ fn vlan_back(found: &Interface, is_member: bool) -> Option<Vec<Back>> {
 }
 
 /// That a change to that target was taken back once, in words.
-fn verdict(ledger: &Ledger, part: &str, target: &str) -> Option<String> {
+pub(super) fn verdict(ledger: &Ledger, part: &str, target: &str) -> Option<String> {
     let judged = ledger.rolled_back.get(part);
     let judged = judged.filter(|judged| judged.target == target)?;
     Some(format!(
@@ -664,6 +664,7 @@ impl<'a> Planner<'a> {
                 | Owned::Limit { .. }
                 | Owned::Sysctl { .. }
                 | Owned::Nic(_)
+                | Owned::PfConf { .. }
                 | Owned::Translation { .. } => false,
             })
     }

@@ -221,6 +221,7 @@ impl<'a> Findings<'a> {
             | Owned::Sysctl { .. }
             | Owned::Nic(_)
             | Owned::Translation { .. }
+            | Owned::PfConf { .. }
             | Owned::Storage { .. } => None,
         });
         let failed = &self.evidence.outcome.failed;

@@ -80,6 +80,10 @@ pub(crate) fn look(
             }
         }
     }
+    let pf_conf = match wanted.pf_conf {
+        Some(anchors) => Some(super::pf_conf::look(system, &pf, anchors)?),
+        None => None,
+    };
     let mounts = Command::new(Program::Mount, ["-p"]);
     let mut modules = BTreeSet::new();
     for module in &wanted.modules {
@@ -137,6 +141,7 @@ pub(crate) fn look(
         jails,
         vnets,
         pf,
+        pf_conf,
         netgraph,
         modules,
         jail_parameters,

@@ -15,6 +15,7 @@ mod devfs;
 mod getent;
 mod host;
 mod json;
+pub(crate) mod pf_conf;
 mod storage;
 mod vnet;
 mod work;

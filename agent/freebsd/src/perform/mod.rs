@@ -192,6 +192,12 @@ impl Performer<'_> {
                 refer,
                 enable,
             } => self.raise_in_vnet(jail, *refer, *enable),
+            Op::SetPfConf {
+                path,
+                from,
+                to,
+                put_back,
+            } => self.set_pf_conf(path, from.as_deref(), to.as_deref(), put_back.as_deref()),
             Op::ClearAnchor { anchor } => self.clear_anchor(anchor),
             Op::KillStates { address } => self.kill_states(*address),
             Op::KillTranslated { from, to, except } => self.kill_translated(*from, *to, except),

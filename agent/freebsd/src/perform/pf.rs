@@ -1,6 +1,6 @@
 //! pf(4): anchors below our own, each loaded as one transaction; states.
 //!
-//! The main ruleset of the host, `pf -e` there and everything outside `cellblock/` are the operator's and are never written. In the stack of a VNET jail they are its root's: pf is enabled there, and a main ruleset
+//! `pf -e` on the host and everything outside `cellblock/` are the operator's and are never written, but for the block of pf.conf that he has asked for. In the stack of a VNET jail they are its root's: pf is enabled there, and a main ruleset
 //! without any rule gets the line that refers to ours.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,13 +13,14 @@ use cellblock_agent_core::firewall::{Flow, JailFirewall};
 use cellblock_agent_core::isolation::{FIRST_LOOPBACK, Isolation};
 use cellblock_agent_core::names::{self, ANCHOR_ROOT};
 use cellblock_agent_core::observed::{AnchorReference, VnetPf};
+use cellblock_agent_core::pf_conf;
 use cellblock_agent_core::render::pf::main_inside;
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::is_link_local;
 use ipnet::IpNet;
 
 use super::{Performer, effect, jail_word, word};
-use crate::command::{Command, Program, words};
+use crate::command::{Command, Output, Program, words};
 use crate::error::{Failure, excerpt};
 use crate::observe::{self, pf};
 use crate::system::succeed;
@@ -120,20 +121,92 @@ impl Performer<'_> {
     /// One transaction. Meeting somebody else's, pfctl loses its ticket and says `DIOCXCOMMIT: Device busy`; a moment later it gets another.
     fn load(&self, inside: Option<&str>, anchor: &str, rules: &str) -> Result<(), Failure> {
         let command = Command::pfctl(inside, ["-o", "none", "-a", anchor, "-f", "-"]).stdin(rules);
+        let output = self.try_load(&command)?;
+        if output.is_success() {
+            return Ok(());
+        }
+        Err(rejected(anchor, &command, &output))
+    }
+
+    /// Loads, again where somebody else was at it.
+    fn try_load(&self, command: &Command) -> Result<Output, Failure> {
         let mut pause = LOAD_PAUSE;
-        for left in (0..LOAD_TRIES).rev() {
-            let output = self.run(&command)?;
-            if output.is_success() {
-                return Ok(());
-            }
+        let mut left = LOAD_TRIES;
+        loop {
+            let output = self.run(command)?;
             let busy = ["DIOCXCOMMIT", "DIOCXBEGIN", "busy"]
                 .iter()
                 .any(|words| output.stderr.contains(words));
-            if !busy || left == 0 {
-                return Err(rejected(anchor, &command, &output));
+            left -= 1;
+            if output.is_success() || !busy || left == 0 {
+                return Ok(output);
             }
             thread::sleep(pause);
             pause *= 2;
+        }
+    }
+
+    /// The operator's pf.conf and main ruleset: nothing is written that pfctl(8) has not taken, and nothing over what somebody has written since. What is loaded is read back by the references
+    /// to our anchors.
+    pub(super) fn set_pf_conf(
+        &self,
+        path: &str,
+        from: Option<&str>,
+        to: Option<&str>,
+        put_back: Option<&str>,
+    ) -> Result<(), Failure> {
+        let _one_at_a_time = self.lock();
+        let is_loaded = self.is_pf_loaded(None)?;
+        let read = || {
+            let read = observe::pf_conf::read(self.system, path);
+            read.map_err(|why| Failure::Changed(format!("{path}: {why}")))
+        };
+        let present = read()?;
+        let beside = observe::pf_conf::beside(path).unwrap_or_default();
+        if self.system.file_size(&beside)?.is_some() {
+            self.system.remove_file(&beside)?;
+        }
+        if present.as_deref() != to && present.as_deref() == from {
+            if let (true, None, Some(text)) = (is_loaded, put_back, to) {
+                succeed(self.system, &observe::pf_conf::check(text))?;
+            }
+            match to {
+                Some(text) => self.system.replace_file(path, &beside, text)?,
+                None => self.system.remove_file(path)?,
+            }
+            effect(read()?.as_deref() == to, || {
+                format!("{path} does not say what was written")
+            })?;
+        } else if present.as_deref() != to && put_back.is_none() {
+            return Err(Failure::Changed(format!(
+                "somebody has changed {path} just now"
+            )));
+        }
+        if !is_loaded {
+            return Ok(());
+        }
+        let load = match (put_back, to) {
+            (Some(rules), _) => observe::pf_conf::put_back(rules, false),
+            (None, Some(_)) => Command::new(Program::Pfctl, ["-f", path]),
+            (None, None) => Command::new(Program::Pfctl, ["-f", "-"]).stdin(""),
+        };
+        let output = self.try_load(&load)?;
+        if !output.is_success() {
+            return Err(Failure::refused(&load, &output));
+        }
+        if put_back.is_none() && to.is_some_and(pf_conf::has_block) {
+            let shown = ["-sn", "-sr"].map(|what| {
+                let shown = succeed(self.system, &Command::pfctl(None, [what]))?;
+                Ok(pf::parse_references(&shown.stdout))
+            });
+            let mut refers = BTreeSet::new();
+            for shown in shown {
+                refers.extend(Result::<_, Failure>::from(shown)?);
+            }
+            let all = AnchorReference::ALL.iter();
+            effect(all.into_iter().all(|one| refers.contains(one)), || {
+                format!("{path} was loaded, and pf's main ruleset does not refer to our anchors")
+            })?;
         }
         Ok(())
     }

@@ -1,0 +1,465 @@
+//! `spec.pf.anchors: manage`: the block in pf.conf, written and loaded under guard, mended and taken out; the operator's own text, rules, tables and states stay.
+
+use std::time::Duration;
+
+use cellblock_fakebsd::trace::Verdict;
+use cellblock_schemas::condition::{Condition, ConditionStatus};
+use cellblock_schemas::view::HostView;
+use cellblock_sim::World;
+use cellblock_sim::crash::Moment;
+use cellblock_sim::lifeline::Controller;
+use cellblock_sim::views::emptied;
+
+use super::safe_changes::{ready, says, same};
+use super::{HOST, ROUNDS_MAX, Row, in_jail, jail, manifest, outside};
+
+const EXAMPLE: &str = "n03-managed-pf-conf/managed-pf-conf.yaml";
+
+const PF_CONF: &str = "/etc/pf.conf";
+
+/// An operator's own, without a word of us: a table that is filled at run time, a list that pfctl makes a table of, and NAT of his own.
+const OWN: &str = "# mine\next = \"vtnet0\"\ntable <bad> persist\nset skip on lo0\nscrub in all\nnat on $ext from 172.31.0.0/16 to any -> ($ext)\n\
+# what is let in\nblock in quick from <bad>\nblock in on $ext proto tcp to port 23\n\
+pass in on $ext proto tcp from { 10.9.0.1, 10.9.0.3, 10.9.0.5, 10.9.0.7, 10.9.0.9, 10.9.0.11, 10.9.0.13 } to any port 25\npass\n";
+
+fn controller() -> Controller {
+    Controller {
+        address: "10.0.2.2".parse().expect("an address"),
+        behind: "vtnet0".to_owned(),
+    }
+}
+
+fn written(world: &World) -> Option<String> {
+    world.host.emulator().files.read_text(PF_CONF).ok()
+}
+
+fn write(world: &World, text: &str) {
+    let mut emulator = world.host.emulator();
+    emulator.files.write(PF_CONF, text).expect("a file");
+}
+
+/// A host with that pf.conf, loaded; none: without one.
+fn host_with(conf: Option<&str>) -> Row {
+    let mut row = Row::of(&manifest(EXAMPLE));
+    match conf {
+        Some(text) => {
+            write(&row.world, text);
+            row.world.run("pfctl -f /etc/pf.conf");
+        }
+        None => {
+            row.world.run("pfctl -F all");
+            row.world.run("rm /etc/pf.conf");
+        }
+    }
+    row.world.lifeline.controller = Some(controller());
+    assert!(row.world.lifeline.is_reached());
+    // The tables of the rules before are purged.
+    row.before = row.world.fork().settled();
+    row
+}
+
+fn fine(said: &Condition) {
+    assert_eq!(said.status, ConditionStatus::True, "{said:?}");
+}
+
+/// What is printed of the main ruleset.
+fn main_ruleset(world: &World) -> String {
+    ["pfctl -sn", "pfctl -sr"].map(|line| world.run(line)).concat()
+}
+
+fn refers(world: &World) -> usize {
+    main_ruleset(world).matches("anchor \"cellblock/*\" all").count()
+}
+
+fn published(row: &Row) -> bool {
+    let trace = row.tcp(&outside("vtnet0", "10.0.2.77"), "10.0.2.15", 443);
+    matches!(&trace.verdict, Verdict::Reached { by, .. } if by.place == in_jail("www"))
+}
+
+/// The Host and all that is on it are gone.
+fn take_away(row: &mut Row) {
+    row.world.take(emptied(&row.world.view));
+    row.world.converge(ROUNDS_MAX).expect("it comes to rest");
+}
+
+fn traceless(row: &mut Row) {
+    let (after, before) = (row.world.settled(), row.before.clone());
+    same(&after, &before, "a trace");
+    let ledger = row.world.ledger();
+    assert!(ledger.owned.is_empty(), "{:?}", ledger.owned);
+}
+
+#[test]
+fn the_block_is_written_loaded_and_taken_out() {
+    let mut row = host_with(Some(OWN));
+    let view = row.fleet.view(HOST).expect("the host");
+    // Without the lines nothing of ours has an effect.
+    assert!(!published(&row));
+    row.world.run("pfctl -t bad -T add 203.0.113.66");
+    row.before = row.world.fork().settled();
+    row.world.take(view);
+    let said = ready(&mut row.world);
+    fine(&said);
+    let text = written(&row.world).expect("a file");
+    let (head, rest) = text.split_once("# cellblock begin").expect("the block");
+    let (_, tail) = rest.split_once("# cellblock end\n").expect("its end");
+    assert_eq!(format!("{head}{tail}"), OWN);
+    assert!(head.ends_with("# what is let in\n"), "{head}");
+    assert_eq!(refers(&row.world), 4, "{}", main_ruleset(&row.world));
+    assert!(published(&row));
+    row.blocked(&outside("vtnet0", "203.0.113.66"), "10.0.2.15", 443);
+    let table = row.world.run("pfctl -t bad -T show");
+    assert!(table.contains("203.0.113.66"), "{table}");
+    // At rest nothing is done, and the ledger has the text of before.
+    let commands = row.world.changing_commands();
+    row.world.sleep(60_000);
+    fine(&ready(&mut row.world));
+    assert_eq!(row.world.changing_commands(), commands);
+    let ledger = format!("{:?}", row.world.ledger().owned);
+    assert!(ledger.contains("table <bad> persist"), "{ledger}");
+    take_away(&mut row);
+    assert_eq!(written(&row.world).as_deref(), Some(OWN));
+    traceless(&mut row);
+}
+
+#[test]
+fn states_outlive_it() {
+    let mut row = host_with(Some(OWN));
+    let client = outside("vtnet0", "10.0.2.77");
+    let _ = row.tcp(&client, "10.0.2.15", 22);
+    let before = row.world.run("pfctl -ss");
+    assert!(before.contains("10.0.2.77"), "{before}");
+    let view = row.fleet.view(HOST).expect("the host");
+    row.world.take(view);
+    fine(&ready(&mut row.world));
+    let after = row.world.run("pfctl -ss");
+    assert!(after.contains("10.0.2.77"), "{after}");
+}
+
+#[test]
+fn a_host_without_pf_conf_has_one_with_the_block_alone() {
+    let mut row = host_with(None);
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    let text = written(&row.world).expect("a file");
+    assert!(text.starts_with("# cellblock begin") && text.ends_with("# cellblock end\n"));
+    assert!(published(&row));
+    take_away(&mut row);
+    assert_eq!(written(&row.world), None);
+    traceless(&mut row);
+}
+
+#[test]
+fn what_an_operator_adds_to_a_file_that_we_made_is_his() {
+    let mut row = host_with(None);
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    let text = written(&row.world).expect("a file");
+    write(&row.world, &format!("{text}pass\n"));
+    row.world.run("pfctl -f /etc/pf.conf");
+    fine(&ready(&mut row.world));
+    take_away(&mut row);
+    assert_eq!(written(&row.world).as_deref(), Some("pass\n"));
+    assert_eq!(refers(&row.world), 0);
+}
+
+#[test]
+fn lines_of_the_operators_own_are_not_doubled() {
+    let lines = "rdr-anchor \"cellblock/*\"\nanchor \"cellblock/*\"\npass\n";
+    let mut row = host_with(Some(lines));
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    assert_eq!(refers(&row.world), 4, "{}", main_ruleset(&row.world));
+    let text = written(&row.world).expect("a file");
+    assert_eq!(text.matches("\nanchor \"cellblock").count(), 1, "{text}");
+    assert!(text.starts_with("rdr-anchor \"cellblock/*\"\n# cellblock begin"), "{text}");
+    // All his own: none of ours.
+    let all = format!("nat-anchor \"cellblock/*\"\nbinat-anchor \"cellblock/*\"\n{lines}");
+    write(&row.world, &all);
+    fine(&ready(&mut row.world));
+    assert_eq!(written(&row.world).as_deref(), Some(all.as_str()));
+    assert!(row.world.ledger().owned.iter().all(|owned| !format!("{owned:?}").starts_with("PfConf")));
+    // They may stand in a file that pf.conf includes.
+    let mut emulator = row.world.host.emulator();
+    emulator.files.write("/etc/pf.more", &all).expect("a file");
+    drop(emulator);
+    write(&row.world, "include \"/etc/pf.more\"\n");
+    fine(&ready(&mut row.world));
+    assert_eq!(written(&row.world).as_deref(), Some("include \"/etc/pf.more\"\n"));
+    row.world.run("pfctl -F rules");
+    fine(&ready(&mut row.world));
+    assert_eq!(refers(&row.world), 4);
+}
+
+#[test]
+fn what_flushed_the_references_is_mended_at_once() {
+    let mut row = host_with(Some(OWN));
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    for line in ["pfctl -F all", "pfctl -F rules", "pfctl -F nat"] {
+        row.world.run(line);
+        assert_ne!(refers(&row.world), 4, "{line}");
+        row.world.pass().expect("a pass");
+        assert_eq!(refers(&row.world), 4, "{line}");
+        fine(&ready(&mut row.world));
+        assert!(published(&row), "{line}");
+    }
+}
+
+#[test]
+fn a_pf_conf_with_a_mistake_is_told_and_not_loaded() {
+    let mut row = host_with(Some(OWN));
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    let text = written(&row.world).expect("a file");
+    let wrong = text.replace("block in quick", "blok in quick");
+    write(&row.world, &wrong);
+    row.world.run("pfctl -F rules");
+    let said = ready(&mut row.world);
+    assert_eq!(said.reason, "PfConfRefused", "{said:?}");
+    assert!(said.message.contains("syntax error"), "{said:?}");
+    assert_eq!(written(&row.world), Some(wrong));
+    assert_eq!(main_ruleset(&row.world).matches("block").count(), 0);
+    write(&row.world, &text);
+    fine(&ready(&mut row.world));
+    assert_eq!(refers(&row.world), 4);
+}
+
+#[test]
+fn what_cannot_be_managed_is_told() {
+    for (line, words) in [
+        ("ln -s /etc/pf.conf.mine /etc/pf.conf", "symbolic link"),
+        ("mkdir /etc/pf.conf", "regular file"),
+    ] {
+        let mut row = host_with(None);
+        let mut emulator = row.world.host.emulator();
+        emulator.files.write("/etc/pf.conf.mine", OWN).expect("a file");
+        drop(emulator);
+        row.world.run(line);
+        row.world.take(row.fleet.view(HOST).expect("the host"));
+        let said = ready(&mut row.world);
+        assert_eq!(said.reason, "PfConfUnusable", "{said:?}");
+        let _ = words;
+        let mut emulator = row.world.host.emulator();
+        assert_eq!(emulator.files.read_text("/etc/pf.conf.mine").as_deref(), Ok(OWN));
+        drop(std::mem::take(&mut emulator.log));
+    }
+    let mut row = host_with(Some("pass\n"));
+    write(&row.world, "# cellblock end\npass\n");
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    let said = ready(&mut row.world);
+    assert_eq!(said.reason, "PfConfUnusable", "{said:?}");
+    assert!(said.message.contains("take out what is left"), "{said:?}");
+    // rc.conf names another file.
+    let mut row = host_with(Some(OWN));
+    let mut emulator = row.world.host.emulator();
+    emulator.files.write("/etc/rc.conf", "pf_rules=\"/etc/pf.mine\"\n").expect("a file");
+    emulator.files.write("/etc/pf.mine", "pass\n").expect("a file");
+    drop(emulator);
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    assert_eq!(written(&row.world).as_deref(), Some(OWN));
+    let mine = row.world.run("cat /etc/pf.mine");
+    assert!(mine.contains("cellblock begin"), "{mine}");
+}
+
+#[test]
+fn the_block_stays_while_rules_need_it() {
+    let mut row = host_with(Some(OWN));
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    let text = written(&row.world).expect("a file");
+    let expect = manifest(EXAMPLE).replace("anchors: manage", "anchors: expect");
+    let said = says(&mut row, &expect);
+    assert_eq!(said.reason, "PfConfNeeded", "{said:?}");
+    assert_eq!(written(&row.world).as_ref(), Some(&text));
+    assert!(published(&row));
+    // Once the lines are the operator's own, or nothing needs them, it goes.
+    let lines = "nat-anchor \"cellblock/*\"\nrdr-anchor \"cellblock/*\"\nbinat-anchor \"cellblock/*\"\nanchor \"cellblock/*\"\n";
+    let mut other = row.world.fork();
+    let own = OWN.replace("# what is let in\n", lines);
+    write(&other, &text.replace("# what is let in\n", lines));
+    fine(&ready(&mut other));
+    assert_eq!(written(&other), Some(own));
+    assert_eq!(refers(&other), 4);
+    take_away(&mut row);
+    assert_eq!(written(&row.world).as_deref(), Some(OWN));
+    traceless(&mut row);
+}
+
+#[test]
+fn without_a_controller_it_does_not_begin() {
+    let mut row = host_with(Some(OWN));
+    row.world.lifeline.controller = None;
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    let said = ready(&mut row.world);
+    assert_eq!(said.reason, "ControllerUnreachable", "{said:?}");
+    assert_eq!(written(&row.world).as_deref(), Some(OWN));
+    row.world.lifeline.controller = Some(controller());
+    row.world.sleep(60_000);
+    fine(&ready(&mut row.world));
+}
+
+/// What of the host it is about, and of the anchors what refers to them.
+fn conf_and_rules(world: &mut World) -> Vec<String> {
+    let mut lines: Vec<String> = written(world).into_iter().collect();
+    lines.push(main_ruleset(world));
+    lines.push(world.run("pfctl -vsI").lines().filter(|line| line.contains("skip")).collect());
+    lines.push(world.run("ls -a /etc"));
+    lines
+}
+
+/// An operator's edit that he has not loaded, and that cuts the host off.
+fn with_a_trap() -> Row {
+    let row = host_with(Some(OWN));
+    write(&row.world, &OWN.replace("set skip on lo0", "").replace("\npass\n", "\nblock\n"));
+    row
+}
+
+#[test]
+fn what_cuts_the_host_off_is_taken_back_and_not_tried_again() {
+    let mut row = with_a_trap();
+    let before = conf_and_rules(&mut row.world);
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    let said = ready(&mut row.world);
+    assert_eq!(said.reason, "RolledBack", "{said:?}");
+    assert!(row.world.lifeline.is_reached());
+    let now: Vec<String> = conf_and_rules(&mut row.world);
+    let plain = |lines: &[String]| lines.join("\n").replace(char::is_numeric, "");
+    assert_eq!(plain(&now), plain(&before));
+    // Those whom the list was about are let in as before.
+    let mail = row.tcp(&outside("vtnet0", "10.9.0.7"), "10.0.2.15", 25);
+    assert!(!matches!(mail.verdict, Verdict::Blocked { .. }), "{mail}");
+    let commands = row.world.changing_commands();
+    row.world.sleep(3_600_000);
+    row.world.start(None);
+    assert_eq!(ready(&mut row.world).reason, "RolledBack");
+    assert_eq!(row.world.changing_commands(), commands);
+    // Another text is another matter.
+    write(&row.world, OWN);
+    fine(&ready(&mut row.world));
+    assert!(row.world.ledger().rolled_back.is_empty());
+}
+
+#[test]
+fn what_is_not_confirmed_in_time_is_taken_back() {
+    let mut row = host_with(Some(OWN));
+    let before = conf_and_rules(&mut row.world);
+    row.world.lifeline.hangs = Duration::from_secs(600);
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    let said = ready(&mut row.world);
+    assert_eq!(said.reason, "RolledBack", "{said:?}");
+    assert_eq!(written(&row.world).as_deref(), Some(OWN));
+    assert_eq!(conf_and_rules(&mut row.world).len(), before.len());
+    assert_eq!(refers(&row.world), 0);
+}
+
+#[test]
+fn an_edit_of_the_operators_meanwhile_is_his() {
+    let mut row = host_with(Some(OWN));
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    let text = written(&row.world).expect("a file");
+    // He edits within and outside of the block; what is within is ours.
+    let edited = text.replace("binat-anchor", "#binat-anchor").replace("port 23", "port 24");
+    write(&row.world, &edited);
+    fine(&ready(&mut row.world));
+    assert_eq!(written(&row.world), Some(text.replace("port 23", "port 24")));
+    take_away(&mut row);
+    assert_eq!(written(&row.world), Some(OWN.replace("port 23", "port 24")));
+}
+
+/// Killed at every effect while it is made and while it is taken away, with power or without, it comes to the same end, and to what was there before.
+#[test]
+fn killed_at_every_effect_it_comes_to_the_same_end() {
+    for (conf, is_trap) in [(Some(OWN), false), (None, false), (Some(OWN), true)] {
+        let row = if is_trap { with_a_trap() } else { host_with(conf) };
+        let view = row.fleet.view(HOST).expect("the host");
+        let gone = emptied(&view);
+        dies_everywhere(&row, &view, is_trap);
+        let mut up = row;
+        if is_trap {
+            continue;
+        }
+        up.world.take(view);
+        fine(&ready(&mut up.world));
+        dies_everywhere(&up, &gone, false);
+    }
+}
+
+fn dies_everywhere(row: &Row, to: &HostView, is_trap: bool) {
+    let mut calm = row.world.fork();
+    calm.start(None);
+    calm.take(to.clone());
+    ready(&mut calm);
+    let (effects, text) = (calm.effects(), written(&calm));
+    assert!(effects > 5, "{effects}");
+    for number in 0..effects {
+        for moment in [Moment::Before(number), Moment::Within(number), Moment::After(number)] {
+            for power in [false, true] {
+                let mut world = row.world.fork();
+                world.start(Some(moment));
+                world.take(to.clone());
+                for _ in 0..20 {
+                    if world.pass().is_err() || world.is_dead() {
+                        break;
+                    }
+                    world.sleep(1_000);
+                }
+                let what = format!("{moment:?} {power}");
+                if power && world.is_dead() {
+                    world.lifeline.power_cut();
+                    world.host.emulator().reboot();
+                    for line in ["kldload -n pf", "pfctl -e"] {
+                        world.run(line);
+                    }
+                    // As rc.d/pf does.
+                    let loads = world.host.emulator().sh("pfctl -f /etc/pf.conf");
+                    assert!(loads.status == 0 || written(&world).is_none(), "{what}");
+                }
+                world.start(None);
+                let mut said = ready(&mut world);
+                assert!(!world.lifeline.is_open(), "{what}");
+                if said.reason == "RolledBack" && !is_trap {
+                    // Its operator has read why.
+                    let mut paused = world.view.clone();
+                    paused.host.paused = true;
+                    world.take(paused);
+                    ready(&mut world);
+                    world.take(to.clone());
+                    said = ready(&mut world);
+                }
+                if is_trap && power {
+                    continue;
+                }
+                if is_trap {
+                    assert!(world.lifeline.is_reached(), "{what}");
+                } else {
+                    fine(&said);
+                }
+                assert_eq!(written(&world), text, "{what}");
+                let litter = world.run("ls -a /etc");
+                assert!(!litter.contains(".cellblock"), "{what}: {litter}");
+                assert_eq!(refers(&world), refers(&calm), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_jail_of_the_example_goes_out_by_nat() {
+    let mut row = host_with(Some(OWN));
+    row.lost(&jail("www"), "203.0.113.9", 80);
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    row.reaches(
+        &jail("www"),
+        "203.0.113.9",
+        80,
+        &super::behind("vtnet0"),
+        "10.0.2.15",
+    );
+    row.rest();
+    take_away(&mut row);
+    traceless(&mut row);
+}

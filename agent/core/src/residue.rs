@@ -37,13 +37,14 @@ pub const RESIDUE: [(Stays, &str); 5] = [
             "ng_eiface",
             "ng_ether",
             "ng_socket",
+            "pf",
         ]),
         "unloading a module that somebody else has begun to use would take it from them",
     ),
     (Stays::Sysctl("net.fibs"), "the kernel lets it grow only"),
     (
         Stays::EmptyAnchor(ANCHOR_ROOT),
-        "the lines of pf.conf that refer to it are the operator's",
+        "it is there as long as lines of the operator's own in pf.conf refer to it",
     ),
     (
         Stays::FormerInterfaces,

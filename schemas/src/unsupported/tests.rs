@@ -18,7 +18,7 @@ fn what_is_realised_passes() {
     let host = json!({
         "uplinks": { "external": { "interface": "igb0", "publicAddresses": { "main": "203.0.113.1" },
             "block": [{ "name": "nfs", "ports": [111] }] } },
-        "pf": { "anchors": "expect" }, "sysctls": { "a.b": 1 }, "paused": true, "approved": true, "unschedulable": true,
+        "pf": { "anchors": "manage" }, "sysctls": { "a.b": 1 }, "paused": true, "approved": true, "unschedulable": true,
         "taints": [{ "key": "a", "effect": "NoSchedule" }],
         "addresses": { "node": "10.0.0.1", "node6": "fd00::1" },
     });
@@ -54,9 +54,9 @@ fn every_row_is_told_with_its_field() {
     let host = json!({
         "uplinks": { "u": {
             "hostAddresses": "managed" } },
-        "addresses": { "node": "10.0.0.1", "backup": "10.0.0.2" }, "storage": { "dataset": "zroot/a" }, "pf": { "anchors": "manage" },
+        "addresses": { "node": "10.0.0.1", "backup": "10.0.0.2" }, "storage": { "dataset": "zroot/a" },
     });
-    assert_eq!(fields(Kind::Host, host).len(), 4);
+    assert_eq!(fields(Kind::Host, host).len(), 3);
     let network = json!({
         "routed": { "hostPrefixLength": {} }, "fib": 1, "isolation": "spoof",
         "bridge": { "stp": true, "untagged": 5 },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cellblock_fakebsd::trace::Verdict;
+use cellblock_fakebsd::trace::{Origin, Probe, Verdict};
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::view::HostView;
 use cellblock_sim::World;
@@ -10,7 +10,7 @@ use cellblock_sim::crash::Moment;
 use cellblock_sim::lifeline::Controller;
 use cellblock_sim::views::emptied;
 
-use super::safe_changes::{ready, says, same};
+use super::safe_changes::{ready, same, says};
 use super::{HOST, ROUNDS_MAX, Row, in_jail, jail, manifest, outside};
 
 const EXAMPLE: &str = "n03-managed-pf-conf/managed-pf-conf.yaml";
@@ -47,7 +47,7 @@ fn host_with(conf: Option<&str>) -> Row {
             row.world.run("pfctl -f /etc/pf.conf");
         }
         None => {
-            row.world.run("pfctl -F all");
+            row.world.run("pfctl -f /dev/null");
             row.world.run("rm /etc/pf.conf");
         }
     }
@@ -64,11 +64,15 @@ fn fine(said: &Condition) {
 
 /// What is printed of the main ruleset.
 fn main_ruleset(world: &World) -> String {
-    ["pfctl -sn", "pfctl -sr"].map(|line| world.run(line)).concat()
+    ["pfctl -sn", "pfctl -sr"]
+        .map(|line| world.run(line))
+        .concat()
 }
 
 fn refers(world: &World) -> usize {
-    main_ruleset(world).matches("anchor \"cellblock/*\" all").count()
+    main_ruleset(world)
+        .matches("anchor \"cellblock/*\" all")
+        .count()
 }
 
 fn published(row: &Row) -> bool {
@@ -107,7 +111,7 @@ fn the_block_is_written_loaded_and_taken_out() {
     assert!(head.ends_with("# what is let in\n"), "{head}");
     assert_eq!(refers(&row.world), 4, "{}", main_ruleset(&row.world));
     assert!(published(&row));
-    row.blocked(&outside("vtnet0", "203.0.113.66"), "10.0.2.15", 443);
+    row.blocked(&outside("vtnet0", "203.0.113.66"), "10.0.2.15", 22);
     let table = row.world.run("pfctl -t bad -T show");
     assert!(table.contains("203.0.113.66"), "{table}");
     // At rest nothing is done, and the ledger has the text of before.
@@ -125,15 +129,20 @@ fn the_block_is_written_loaded_and_taken_out() {
 #[test]
 fn states_outlive_it() {
     let mut row = host_with(Some(OWN));
-    let client = outside("vtnet0", "10.0.2.77");
-    let _ = row.tcp(&client, "10.0.2.15", 22);
+    let to = "203.0.113.9".parse().expect("an address");
+    let sent = row
+        .world
+        .host
+        .emulator()
+        .send(&Probe::tcp(Origin::Host, to, 443));
+    assert!(sent.trace.reached(), "{}", sent.trace);
     let before = row.world.run("pfctl -ss");
-    assert!(before.contains("10.0.2.77"), "{before}");
+    assert!(before.contains("203.0.113.9:443"), "{before}");
     let view = row.fleet.view(HOST).expect("the host");
     row.world.take(view);
     fine(&ready(&mut row.world));
     let after = row.world.run("pfctl -ss");
-    assert!(after.contains("10.0.2.77"), "{after}");
+    assert!(after.contains("203.0.113.9:443"), "{after}");
 }
 
 #[test]
@@ -147,6 +156,26 @@ fn a_host_without_pf_conf_has_one_with_the_block_alone() {
     take_away(&mut row);
     assert_eq!(written(&row.world), None);
     traceless(&mut row);
+}
+
+#[test]
+fn pf_is_loaded_and_enabling_it_stays_the_operators() {
+    let mut row = host_with(None);
+    row.world.run("pfctl -d");
+    row.world.run("kldunload pf");
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    assert!(written(&row.world).is_some());
+    let report = row.world.pass().expect("a pass").report;
+    let effective = report
+        .conditions
+        .iter()
+        .find(|one| one.kind == "PfEffective");
+    let effective = effective.expect("it is told");
+    assert!(effective.message.contains("pfctl -e"), "{effective:?}");
+    row.world.run("pfctl -e");
+    row.rest();
+    assert!(published(&row));
 }
 
 #[test]
@@ -172,20 +201,32 @@ fn lines_of_the_operators_own_are_not_doubled() {
     assert_eq!(refers(&row.world), 4, "{}", main_ruleset(&row.world));
     let text = written(&row.world).expect("a file");
     assert_eq!(text.matches("\nanchor \"cellblock").count(), 1, "{text}");
-    assert!(text.starts_with("rdr-anchor \"cellblock/*\"\n# cellblock begin"), "{text}");
+    assert!(
+        text.starts_with("rdr-anchor \"cellblock/*\"\n# cellblock begin"),
+        "{text}"
+    );
     // All his own: none of ours.
     let all = format!("nat-anchor \"cellblock/*\"\nbinat-anchor \"cellblock/*\"\n{lines}");
     write(&row.world, &all);
     fine(&ready(&mut row.world));
     assert_eq!(written(&row.world).as_deref(), Some(all.as_str()));
-    assert!(row.world.ledger().owned.iter().all(|owned| !format!("{owned:?}").starts_with("PfConf")));
+    assert!(
+        row.world
+            .ledger()
+            .owned
+            .iter()
+            .all(|owned| !format!("{owned:?}").starts_with("PfConf"))
+    );
     // They may stand in a file that pf.conf includes.
     let mut emulator = row.world.host.emulator();
     emulator.files.write("/etc/pf.more", &all).expect("a file");
     drop(emulator);
     write(&row.world, "include \"/etc/pf.more\"\n");
     fine(&ready(&mut row.world));
-    assert_eq!(written(&row.world).as_deref(), Some("include \"/etc/pf.more\"\n"));
+    assert_eq!(
+        written(&row.world).as_deref(),
+        Some("include \"/etc/pf.more\"\n")
+    );
     row.world.run("pfctl -F rules");
     fine(&ready(&mut row.world));
     assert_eq!(refers(&row.world), 4);
@@ -219,7 +260,7 @@ fn a_pf_conf_with_a_mistake_is_told_and_not_loaded() {
     assert_eq!(said.reason, "PfConfRefused", "{said:?}");
     assert!(said.message.contains("syntax error"), "{said:?}");
     assert_eq!(written(&row.world), Some(wrong));
-    assert_eq!(main_ruleset(&row.world).matches("block").count(), 0);
+    assert_eq!(row.world.run("pfctl -sr"), "");
     write(&row.world, &text);
     fine(&ready(&mut row.world));
     assert_eq!(refers(&row.world), 4);
@@ -233,7 +274,10 @@ fn what_cannot_be_managed_is_told() {
     ] {
         let mut row = host_with(None);
         let mut emulator = row.world.host.emulator();
-        emulator.files.write("/etc/pf.conf.mine", OWN).expect("a file");
+        emulator
+            .files
+            .write("/etc/pf.conf.mine", OWN)
+            .expect("a file");
         drop(emulator);
         row.world.run(line);
         row.world.take(row.fleet.view(HOST).expect("the host"));
@@ -241,7 +285,10 @@ fn what_cannot_be_managed_is_told() {
         assert_eq!(said.reason, "PfConfUnusable", "{said:?}");
         let _ = words;
         let mut emulator = row.world.host.emulator();
-        assert_eq!(emulator.files.read_text("/etc/pf.conf.mine").as_deref(), Ok(OWN));
+        assert_eq!(
+            emulator.files.read_text("/etc/pf.conf.mine").as_deref(),
+            Ok(OWN)
+        );
         drop(std::mem::take(&mut emulator.log));
     }
     let mut row = host_with(Some("pass\n"));
@@ -253,8 +300,14 @@ fn what_cannot_be_managed_is_told() {
     // rc.conf names another file.
     let mut row = host_with(Some(OWN));
     let mut emulator = row.world.host.emulator();
-    emulator.files.write("/etc/rc.conf", "pf_rules=\"/etc/pf.mine\"\n").expect("a file");
-    emulator.files.write("/etc/pf.mine", "pass\n").expect("a file");
+    emulator
+        .files
+        .write("/etc/rc.conf", "pf_rules=\"/etc/pf.mine\"\n")
+        .expect("a file");
+    emulator
+        .files
+        .write("/etc/pf.mine", "pass\n")
+        .expect("a file");
     drop(emulator);
     row.world.take(row.fleet.view(HOST).expect("the host"));
     fine(&ready(&mut row.world));
@@ -304,7 +357,13 @@ fn without_a_controller_it_does_not_begin() {
 fn conf_and_rules(world: &mut World) -> Vec<String> {
     let mut lines: Vec<String> = written(world).into_iter().collect();
     lines.push(main_ruleset(world));
-    lines.push(world.run("pfctl -vsI").lines().filter(|line| line.contains("skip")).collect());
+    lines.push(
+        world
+            .run("pfctl -vsI")
+            .lines()
+            .filter(|line| line.contains("skip"))
+            .collect(),
+    );
     lines.push(world.run("ls -a /etc"));
     lines
 }
@@ -312,7 +371,11 @@ fn conf_and_rules(world: &mut World) -> Vec<String> {
 /// An operator's edit that he has not loaded, and that cuts the host off.
 fn with_a_trap() -> Row {
     let row = host_with(Some(OWN));
-    write(&row.world, &OWN.replace("set skip on lo0", "").replace("\npass\n", "\nblock\n"));
+    write(
+        &row.world,
+        &OWN.replace("set skip on lo0", "")
+            .replace("\npass\n", "\nblock\n"),
+    );
     row
 }
 
@@ -361,10 +424,15 @@ fn an_edit_of_the_operators_meanwhile_is_his() {
     fine(&ready(&mut row.world));
     let text = written(&row.world).expect("a file");
     // He edits within and outside of the block; what is within is ours.
-    let edited = text.replace("binat-anchor", "#binat-anchor").replace("port 23", "port 24");
+    let edited = text
+        .replace("binat-anchor", "#binat-anchor")
+        .replace("port 23", "port 24");
     write(&row.world, &edited);
     fine(&ready(&mut row.world));
-    assert_eq!(written(&row.world), Some(text.replace("port 23", "port 24")));
+    assert_eq!(
+        written(&row.world),
+        Some(text.replace("port 23", "port 24"))
+    );
     take_away(&mut row);
     assert_eq!(written(&row.world), Some(OWN.replace("port 23", "port 24")));
 }
@@ -373,7 +441,11 @@ fn an_edit_of_the_operators_meanwhile_is_his() {
 #[test]
 fn killed_at_every_effect_it_comes_to_the_same_end() {
     for (conf, is_trap) in [(Some(OWN), false), (None, false), (Some(OWN), true)] {
-        let row = if is_trap { with_a_trap() } else { host_with(conf) };
+        let row = if is_trap {
+            with_a_trap()
+        } else {
+            host_with(conf)
+        };
         let view = row.fleet.view(HOST).expect("the host");
         let gone = emptied(&view);
         dies_everywhere(&row, &view, is_trap);
@@ -395,7 +467,11 @@ fn dies_everywhere(row: &Row, to: &HostView, is_trap: bool) {
     let (effects, text) = (calm.effects(), written(&calm));
     assert!(effects > 5, "{effects}");
     for number in 0..effects {
-        for moment in [Moment::Before(number), Moment::Within(number), Moment::After(number)] {
+        for moment in [
+            Moment::Before(number),
+            Moment::Within(number),
+            Moment::After(number),
+        ] {
             for power in [false, true] {
                 let mut world = row.world.fork();
                 world.start(Some(moment));

@@ -20,8 +20,12 @@ use super::verdict::{self, Ended, Verdict};
 const NICS: usize = 4;
 
 /// Examples without a row, each with the reason.
-const WITHOUT_ROW: [(&str, &str); 3] = [
+const WITHOUT_ROW: [(&str, &str); 4] = [
     ("j09-import", "it is about a file, not about a host"),
+    (
+        "n03-managed-pf-conf",
+        "the rows do not write the host's pf.conf",
+    ),
     ("n03-shared-ports", "its row is not written yet"),
     ("n07-routed-hosts", "it needs more hosts than one"),
 ];

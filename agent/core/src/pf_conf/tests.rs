@@ -19,7 +19,10 @@ fn it_stands_behind_what_translates_and_before_what_filters() {
     let head = "ext = \"em0\"\ntable <bad> persist\nset skip on lo0\nscrub in all\nnat on $ext from 10.0.0.0/8 to any -> ($ext)\n\n# rules\n";
     let tail = "block in quick from <bad>\npass\n";
     let text = format!("{head}{tail}");
-    assert_eq!(with_block(&text, &all()), format!("{head}{}{tail}", block()));
+    assert_eq!(
+        with_block(&text, &all()),
+        format!("{head}{}{tail}", block())
+    );
 }
 
 #[test]
@@ -65,7 +68,10 @@ fn a_statement_goes_on_behind_a_backslash_in_quotes_and_in_braces() {
 #[test]
 fn a_text_without_a_line_end_has_none_again() {
     let text = with_block("set skip on lo0", &all());
-    assert!(text.starts_with(&format!("set skip on lo0\n{BEGIN_JOINED}\n")), "{text}");
+    assert!(
+        text.starts_with(&format!("set skip on lo0\n{BEGIN_JOINED}\n")),
+        "{text}"
+    );
     assert_eq!(own(&text).as_deref(), Ok("set skip on lo0"));
     assert_eq!(
         own(&format!("{text}pass\n")).as_deref(),

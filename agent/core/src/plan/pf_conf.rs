@@ -139,7 +139,11 @@ impl Planner<'_> {
         if due.is_so(found, observed) {
             return;
         }
-        let covers = || AnchorReference::ALL.iter().all(|one| found.own.contains(one));
+        let covers = || {
+            AnchorReference::ALL
+                .iter()
+                .all(|one| found.own.contains(one))
+        };
         if anchors == PfAnchors::Expect && is_needed && !covers() {
             let message = format!(
                 "spec.pf.anchors is `expect`, and the marked block in {path} stays while rules of ours need it; add its lines by hand outside of it, or say `manage`"

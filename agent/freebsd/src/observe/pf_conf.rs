@@ -29,7 +29,8 @@ pub(crate) fn look(system: &dyn System, pf: &Pf, anchors: PfAnchors) -> Result<P
         ..PfConf::default()
     };
     let own = match read(system, &found.path).and_then(|text| {
-        let own = pf_conf::own(text.as_deref().unwrap_or_default()).map_err(|error| error.to_string());
+        let own =
+            pf_conf::own(text.as_deref().unwrap_or_default()).map_err(|error| error.to_string());
         Ok((own?, text))
     }) {
         Ok((own, text)) => {
@@ -100,7 +101,10 @@ pub(crate) fn read(system: &dyn System, path: &str) -> Result<Option<String>, St
     let is_path = path.starts_with('/')
         && !path.starts_with("/dev/")
         && path.chars().all(plain)
-        && !path.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
+        && !path
+            .split('/')
+            .skip(1)
+            .any(|part| matches!(part, "" | "." | ".."));
     if !is_path {
         return Err("`pf_rules` in rc.conf names no plain file by an absolute path".to_owned());
     }
@@ -133,7 +137,9 @@ pub(crate) fn check(text: &str) -> Command {
 
 /// Loads a text of [`InForce`], or checks it. What it has no word for stays: settings (`-m`), and tables, queues and rules of Ethernet that it does not name.
 pub(crate) fn put_back(text: &str, checks: bool) -> Command {
-    let words = ["-m", "-o", "none", "-N", "-R", "-O", "-T", "load", "-f", "-"];
+    let words = [
+        "-m", "-o", "none", "-N", "-R", "-O", "-T", "load", "-f", "-",
+    ];
     let check = checks.then_some("-n");
     Command::new(Program::Pfctl, check.into_iter().chain(words)).stdin(text)
 }

@@ -363,3 +363,34 @@ fn of_much_that_was_written_the_end_is_kept_in_whole_lines() {
     assert!(output.stderr.starts_with("a hook that"), "it begins a line");
     assert!(output.stderr.ends_with("end\njail: www: failed\n"));
 }
+
+#[test]
+fn a_file_of_somebody_else_keeps_its_mode_and_a_link_is_not_followed() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("pf.conf");
+    let beside = folder.path().join(".pf.conf.cellblock");
+    let (path, other) = (
+        file.to_str().expect("the path is UTF-8"),
+        beside.to_str().expect("the path is UTF-8"),
+    );
+    // What was left beside it is never written through.
+    std::os::unix::fs::symlink(&file, &beside).expect("a link");
+    fs::write(&file, "old\n").expect("writable");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("a mode");
+    Real.replace_file(path, other, "new\n").expect("writable");
+    let mode = |at: &std::path::Path| fs::metadata(at).expect("it is there").permissions().mode();
+    assert_eq!(fs::read_to_string(&file).expect("readable"), "new\n");
+    assert_eq!(mode(&file) & 0o7777, 0o640);
+    assert!(!beside.exists() && fs::symlink_metadata(&beside).is_err());
+    // A new one is its owner's alone.
+    fs::remove_file(&file).expect("removable");
+    Real.replace_file(path, other, "first\n").expect("writable");
+    assert_eq!(mode(&file) & 0o7777, 0o600);
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    for at in [link.as_path(), folder.path()] {
+        let at = at.to_str().expect("the path is UTF-8");
+        assert!(Real.replace_file(at, other, "x").is_err(), "{at}");
+    }
+    assert_eq!(fs::read_to_string(&file).expect("readable"), "first\n");
+}

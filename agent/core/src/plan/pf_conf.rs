@@ -164,6 +164,9 @@ impl Planner<'_> {
             );
             return self.block(&Subject::Host, reason::NOT_CAPABLE, message);
         }
+        if observed.pf.loaded && found.in_force.is_none() {
+            return;
+        }
         let unfit = found.in_force.as_ref();
         if let Some(said) = unfit.and_then(|in_force| in_force.refused.as_ref()) {
             let message = format!(

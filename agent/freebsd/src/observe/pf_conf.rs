@@ -63,7 +63,8 @@ pub(crate) fn look(system: &dyn System, pf: &Pf, anchors: PfAnchors) -> Result<P
     }
     let given: BTreeSet<_> = found.own.union(&lines).copied().collect();
     let is_so = found.text.as_deref().unwrap_or_default() == wanted && pf.references == given;
-    if !is_so {
+    // What is leaving may be about to be loaded though it is so: the planner knows whose file it is.
+    if !is_so || found.litter || anchors == PfAnchors::Expect {
         found.in_force = Some(in_force(system, pf)?);
     }
     Ok(found)

@@ -15,6 +15,7 @@ mod mount;
 mod netgraph;
 mod nic;
 mod pf;
+mod pf_conf;
 mod route;
 pub(crate) mod storage;
 mod vlan;

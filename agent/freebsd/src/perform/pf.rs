@@ -13,7 +13,6 @@ use cellblock_agent_core::firewall::{Flow, JailFirewall};
 use cellblock_agent_core::isolation::{FIRST_LOOPBACK, Isolation};
 use cellblock_agent_core::names::{self, ANCHOR_ROOT};
 use cellblock_agent_core::observed::{AnchorReference, VnetPf};
-use cellblock_agent_core::pf_conf;
 use cellblock_agent_core::render::pf::main_inside;
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::is_link_local;
@@ -129,7 +128,7 @@ impl Performer<'_> {
     }
 
     /// Loads, again where somebody else was at it.
-    fn try_load(&self, command: &Command) -> Result<Output, Failure> {
+    pub(super) fn try_load(&self, command: &Command) -> Result<Output, Failure> {
         let mut pause = LOAD_PAUSE;
         let mut left = LOAD_TRIES;
         loop {
@@ -144,71 +143,6 @@ impl Performer<'_> {
             thread::sleep(pause);
             pause *= 2;
         }
-    }
-
-    /// The operator's pf.conf and main ruleset: nothing is written that pfctl(8) has not taken, and nothing over what somebody has written since. What is loaded is read back by the references
-    /// to our anchors.
-    pub(super) fn set_pf_conf(
-        &self,
-        path: &str,
-        from: Option<&str>,
-        to: Option<&str>,
-        put_back: Option<&str>,
-    ) -> Result<(), Failure> {
-        let _one_at_a_time = self.lock();
-        let is_loaded = self.is_pf_loaded(None)?;
-        let read = || {
-            let read = observe::pf_conf::read(self.system, path);
-            read.map_err(|why| Failure::Changed(format!("{path}: {why}")))
-        };
-        let present = read()?;
-        let beside = observe::pf_conf::beside(path).unwrap_or_default();
-        if self.system.file_size(&beside)?.is_some() {
-            self.system.remove_file(&beside)?;
-        }
-        if present.as_deref() != to && present.as_deref() == from {
-            if let (true, None, Some(text)) = (is_loaded, put_back, to) {
-                succeed(self.system, &observe::pf_conf::check(text))?;
-            }
-            match to {
-                Some(text) => self.system.replace_file(path, &beside, text)?,
-                None => self.system.remove_file(path)?,
-            }
-            effect(read()?.as_deref() == to, || {
-                format!("{path} does not say what was written")
-            })?;
-        } else if present.as_deref() != to && put_back.is_none() {
-            return Err(Failure::Changed(format!(
-                "somebody has changed {path} just now"
-            )));
-        }
-        if !is_loaded {
-            return Ok(());
-        }
-        let load = match (put_back, to) {
-            (Some(rules), _) => observe::pf_conf::put_back(rules, false),
-            (None, Some(_)) => Command::new(Program::Pfctl, ["-f", path]),
-            (None, None) => Command::new(Program::Pfctl, ["-f", "-"]).stdin(""),
-        };
-        let output = self.try_load(&load)?;
-        if !output.is_success() {
-            return Err(Failure::refused(&load, &output));
-        }
-        if put_back.is_none() && to.is_some_and(pf_conf::has_block) {
-            let shown = ["-sn", "-sr"].map(|what| {
-                let shown = succeed(self.system, &Command::pfctl(None, [what]))?;
-                Ok(pf::parse_references(&shown.stdout))
-            });
-            let mut refers = BTreeSet::new();
-            for shown in shown {
-                refers.extend(Result::<_, Failure>::from(shown)?);
-            }
-            let all = AnchorReference::ALL.iter();
-            effect(all.into_iter().all(|one| refers.contains(one)), || {
-                format!("{path} was loaded, and pf's main ruleset does not refer to our anchors")
-            })?;
-        }
-        Ok(())
     }
 
     /// Has the pf of a jail's own stack look into our anchors. The main ruleset is its root's: it gets our line only while it has no rule at all.
@@ -242,7 +176,7 @@ impl Performer<'_> {
     }
 
     /// The host's pf, that nobody else changes it meanwhile. A jail's stack has rulesets and tickets of its own (`V_pf_anchors`, sys/netpfil/pf/pf_ruleset.c), and nobody waits for those.
-    fn lock(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ()> {
         self.pf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -254,7 +188,7 @@ impl Performer<'_> {
         Ok(observe::anchors(self.system, None)?.contains(anchor))
     }
 
-    fn is_pf_loaded(&self, inside: Option<&str>) -> Result<bool, Failure> {
+    pub(super) fn is_pf_loaded(&self, inside: Option<&str>) -> Result<bool, Failure> {
         let command = Command::pfctl(inside, ["-s", "info"]);
         let output = self.system.run(&command)?;
         if output.is_success() {

@@ -985,7 +985,12 @@ impl System for Remote {
                 return Some(None);
             };
             let bytes = BASE64.decode(text.as_bytes()).ok()?;
-            Some(Some(LogPart { file, size, bytes }))
+            Some(Some(LogPart {
+                file,
+                size,
+                changed_ago: None,
+                bytes,
+            }))
         })
     }
 }

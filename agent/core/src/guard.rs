@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::execute::{LedgerFile, Outside};
 use crate::host::{Host, HostError, Retry, Wanted};
 use crate::ledger::{Change, Ledger, Owned};
-use crate::op::Op;
+use crate::op::{Op, PfMain};
 use crate::plan::reason;
 
 /// How long a controller is tried before anything is begun, in milliseconds: two tries of a connection.
@@ -83,7 +83,7 @@ pub enum Back {
         /// The interface.
         interface: String,
     },
-    /// pf.conf, and the main ruleset that was in force.
+    /// pf.conf, and what of the main ruleset refers to our anchors. Nothing else of it is kept or put back: nothing else was changed.
     #[serde(rename_all = "camelCase")]
     PfConf {
         /// Where it is.
@@ -94,8 +94,9 @@ pub enum Back {
         /// What it said before; none: there was none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
-        /// As [`crate::observed::InForce::text`].
-        rules: String,
+        /// The references to our anchors that the main ruleset had; none: it is not touched.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        main: Option<PfMain>,
     },
     /// A vlan's tag and carrier.
     #[serde(rename_all = "camelCase")]
@@ -178,12 +179,13 @@ impl Back {
                 path,
                 from,
                 to,
-                rules,
+                main,
             } => Op::SetPfConf {
                 path,
                 from,
                 to,
-                put_back: Some(rules),
+                main,
+                back: true,
             },
             Self::Vlan { name, id, parent } => Op::SetVlan { name, id, parent },
         }
@@ -422,6 +424,15 @@ pub fn guarded(
         return Err(error);
     }
     let failed = match host.perform(op) {
+        // Nothing was done that a verdict could be about, and the way back finds nothing to do.
+        Err(error) if error.reason == reason::NOT_BEGUN => {
+            lifeline.abandon();
+            take_back(host, &guard.back);
+            let undone = guard.disown.iter().cloned().map(Change::Disown).collect();
+            ledger.commit(undone, file)?;
+            lifeline.forget()?;
+            return Err(error);
+        }
         Ok(_) => lifeline.reach(AFTER_MS_MAX).err().map(|why| {
             format!(
                 "no controller was reached by a new connection within {} s after it: {why}",

@@ -41,10 +41,19 @@ pub struct Wanted {
     pub protocols: BTreeSet<String>,
     /// Rules of jails that pf did not take, by anchor and jail: whether it takes them now.
     pub rules: BTreeMap<(String, Uid), String>,
-    /// Whether pf.conf is to be looked at, and whether our block shall stand in it.
-    pub pf_conf: Option<PfAnchors>,
+    /// Whether pf.conf is to be looked at.
+    pub pf_conf: Option<PfConfWanted>,
     /// The folder of images and of roots made of them.
     pub storage: Option<String>,
+}
+
+/// What of pf.conf is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PfConfWanted {
+    /// Whether our block shall stand in it.
+    pub anchors: PfAnchors,
+    /// Where it was when the block was written.
+    pub former: Option<String>,
 }
 
 /// How a jail is told from a stranger of its name, before anything is run in it.

@@ -265,9 +265,9 @@ pub enum Owned {
     PfConf {
         /// Where it is.
         path: String,
-        /// What it said without our block when we last wrote it; none: there was none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        own: Option<String>,
+        /// There was none before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        made: bool,
     },
     /// An outbound NAT that we loaded: states that it made may stand, also when it is gone.
     #[serde(rename_all = "camelCase")]

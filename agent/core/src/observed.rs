@@ -624,6 +624,12 @@ pub struct PfConf {
     /// Why it is neither read nor written, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
+    /// It was changed so short a time ago that whoever writes it may not have come to its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fresh: bool,
+    /// Our block stands in the file that the ledger has from before ([`crate::host::PfConfWanted::former`]), or that cannot be told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub former: bool,
     /// Which references to our anchors the text without our block has, as pfctl(8) reads it, with what it includes.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub own: BTreeSet<AnchorReference>,
@@ -633,17 +639,19 @@ pub struct PfConf {
     /// Something that a write which did not come to its end has left beside it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub litter: bool,
-    /// The main ruleset of now, where another one may be about to be loaded; none where pf is not loaded.
+    /// The main ruleset of now, where references are missing in it or too many; none where pf is not loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_force: Option<InForce>,
 }
 
-/// The main ruleset that is in force, as pf.conf(5) would have it.
+/// What is to be known of the main ruleset that is in force before references to our anchors are added to it, or taken out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InForce {
-    /// The text: rules, what is skipped, and tables that pfctl made of lists.
-    pub text: String,
-    /// What pfctl says against it, so that it could not be put back.
+    /// As [`crate::pf_conf::MainRuleset::digest`].
+    pub others: String,
+    /// Which references to our anchors it has.
+    pub references: BTreeSet<AnchorReference>,
+    /// Why it is not loaded again, with other references.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }

@@ -19,6 +19,7 @@ use crate::image::RootMark;
 use crate::isolation::Isolation;
 use crate::ledger::{Owned, OwnedJail};
 use crate::nic::NicState;
+use crate::observed::AnchorReference;
 use crate::observed::{EtherSettings, Member, Route, SwitchSettings};
 use crate::render::jailconf::LOOPBACK;
 
@@ -655,7 +656,7 @@ pub enum Op {
         /// `pfctl -e`
         enable: bool,
     },
-    /// Has pf.conf say something else, where it does not yet, and loads it.
+    /// Has pf.conf say something else, and the main ruleset that is in force refer to our anchors, or not. What else is in force stays, whatever pf.conf says.
     SetPfConf {
         /// Where it is.
         path: String,
@@ -663,8 +664,10 @@ pub enum Op {
         from: Option<String>,
         /// What it shall say; none: it goes.
         to: Option<String>,
-        /// What is loaded as the main ruleset instead: the one that was in force before ([`crate::observed::InForce`]). The file is put back with it, unless somebody has changed it.
-        put_back: Option<String>,
+        /// What the main ruleset shall be; none: it is not touched.
+        main: Option<PfMain>,
+        /// It is the way back: the main ruleset comes first, whatever there is about the file, and a file that somebody has changed since is his.
+        back: bool,
     },
     /// Empties an anchor: rules, translations, tables.
     ClearAnchor {
@@ -798,8 +801,20 @@ impl Op {
                 | Self::RemoveFile { .. }
                 | Self::RemoveRoot { .. }
                 | Self::RemoveImage { .. }
+                // A pf.conf that is being written is not taken for the operator's.
+                | Self::SetPfConf { .. }
         )
     }
+}
+
+/// What pf's main ruleset is to be: what is in force, with or without references to our anchors.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PfMain {
+    /// The references to our anchors that it shall have.
+    pub references: BTreeSet<AnchorReference>,
+    /// What else is in force ([`crate::pf_conf::MainRuleset::digest`]): whoever has loaded something else since has his way.
+    pub others: String,
 }
 
 /// A route in one of the host's routing tables (fibs).

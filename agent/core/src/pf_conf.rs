@@ -14,6 +14,10 @@ pub const BYTES_MAX: usize = 256 << 10;
 /// Where pf.conf is unless rc.conf says otherwise (`pf_rules`, libexec/rc/rc.conf).
 pub const DEFAULT: &str = "/etc/pf.conf";
 
+mod main_ruleset;
+
+pub use main_ruleset::{MainRuleset, loaded, references};
+
 const BEGIN: &str = "# cellblock begin: written by cellblock-agent (spec.pf.anchors: manage), and replaced by it; write outside";
 
 /// Where the text before it did not end with a line end: the one before this line is ours.
@@ -89,7 +93,11 @@ fn find(text: &str) -> Result<Option<std::ops::Range<usize>>, Damaged> {
             begin = Some(place);
         } else if content == END && begin.is_some() && end.is_none() {
             end = Some(place + line.len());
-        } else if content.starts_with("# cellblock begin") || content.starts_with(END) {
+        } else if content.starts_with("# cellblock begin")
+            || content
+                .strip_prefix(END)
+                .is_some_and(|rest| rest.trim().is_empty())
+        {
             return Err(Damaged);
         }
         place += line.len();
@@ -129,7 +137,7 @@ struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
-    /// The next character; a line that goes on in the next is one.
+    /// The next character; a line that goes on in the next is one. Two backslashes before a line end are none that joins (`lgetc`, sbin/pfctl/parse.y).
     fn peek(&mut self) -> Option<char> {
         while let Some(behind) = self.rest.strip_prefix("\\\n") {
             self.place += 2;
@@ -140,8 +148,14 @@ impl Scanner<'_> {
 
     fn next(&mut self) -> Option<char> {
         let character = self.peek()?;
-        self.place += character.len_utf8();
-        self.rest = &self.rest[character.len_utf8()..];
+        let width = character.len_utf8();
+        let width = if self.rest.starts_with("\\\\") {
+            2
+        } else {
+            width
+        };
+        self.place += width;
+        self.rest = &self.rest[width..];
         Some(character)
     }
 

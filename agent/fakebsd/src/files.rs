@@ -3,6 +3,7 @@
 //! Mounts are not looked at here (see `mount`); a nullfs mount shows its source because [`crate::Emulator`] resolves the path first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Why a file operation failed, with the text of errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +63,8 @@ pub struct FileTree {
     /// What cannot be read because the disk is broken there.
     unreadable: BTreeSet<String>,
     full: bool,
+    /// When a file was changed, where a test has said so.
+    changed: BTreeMap<String, Duration>,
 }
 
 /// How many symbolic links one path may lead through (MAXSYMLINKS, sys/sys/param.h).
@@ -107,7 +110,20 @@ impl Default for FileTree {
             immutable: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             full: false,
+            changed: BTreeMap::new(),
         }
+    }
+}
+
+impl FileTree {
+    /// Has a file be changed at that time.
+    pub fn touch(&mut self, path: &str, at: Duration) {
+        self.changed.insert(normalize(path), at);
+    }
+
+    /// When a file was changed, where that was said.
+    pub fn changed_at(&self, path: &str) -> Option<Duration> {
+        self.changed.get(&normalize(path)).copied()
     }
 }
 

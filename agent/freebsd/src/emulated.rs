@@ -176,6 +176,9 @@ impl System for Emulated {
             // Nothing here takes the place of a file that is open.
             file: 0,
             size: bytes.len() as u64,
+            changed_ago: files
+                .changed_at(path)
+                .map(|at| emulator.kernel.now.abs_diff(at)),
             bytes: rest[..rest.len().min(bytes_max)].to_vec(),
         }))
     }

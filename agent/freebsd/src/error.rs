@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 
 use cellblock_agent_core::host::{HostError, Retry};
+use cellblock_agent_core::plan::reason::NOT_BEGUN;
 use cellblock_schemas::ids::Uid;
 
 use crate::command::{Command, Output};
@@ -61,6 +62,9 @@ pub enum Failure {
     /// It is not what it was when the operation was planned.
     #[error("{0}")]
     Changed(String),
+    /// It was not begun: the host is as it was.
+    #[error("nothing was changed: {0}")]
+    NotBegun(String),
     /// A tarball is not what it shall be, or nothing that is unpacked.
     #[error("{0}")]
     ImageRefused(String),
@@ -107,6 +111,7 @@ impl Failure {
             Self::AddressLost { .. } => "AddressLost",
             Self::NameTaken { .. } => "NameTaken",
             Self::Changed(_) => "Changed",
+            Self::NotBegun(_) => NOT_BEGUN,
             Self::ImageRefused(_) => "ImageRefused",
             Self::RuleRejected { .. } => "RuleRejected",
             Self::Word { .. } => "BadWord",
@@ -118,7 +123,10 @@ impl Failure {
     pub fn retry(&self) -> Retry {
         match self {
             Self::System(_) | Self::Command { .. } | Self::Unreadable { .. } => Retry::After,
-            Self::EffectMissing(_) | Self::AddressLost { .. } | Self::Changed(_) => Retry::After,
+            Self::EffectMissing(_)
+            | Self::AddressLost { .. }
+            | Self::Changed(_)
+            | Self::NotBegun(_) => Retry::After,
             Self::NameTaken { .. } | Self::ImageRefused(_) | Self::RuleRejected { .. } => {
                 Retry::OnChange
             }
@@ -139,6 +147,7 @@ impl From<Failure> for HostError {
             | Failure::AddressLost { .. }
             | Failure::NameTaken { .. }
             | Failure::Changed(_)
+            | Failure::NotBegun(_)
             | Failure::ImageRefused(_)
             | Failure::RuleRejected { .. }
             | Failure::Word { .. } => None,

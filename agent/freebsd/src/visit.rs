@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use crate::command::{Program, words};
 use crate::system::SystemError;
@@ -74,6 +75,8 @@ pub struct LogPart {
     pub file: u64,
     /// How large it is, in octets.
     pub size: u64,
+    /// How long ago it was changed, by the clock; a time to come counts as one gone by. None where nobody knows.
+    pub changed_ago: Option<Duration>,
     /// What it has from the place on that was asked for.
     pub bytes: Vec<u8>,
 }

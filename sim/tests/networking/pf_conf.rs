@@ -114,13 +114,11 @@ fn the_block_is_written_loaded_and_taken_out() {
     row.blocked(&outside("vtnet0", "203.0.113.66"), "10.0.2.15", 22);
     let table = row.world.run("pfctl -t bad -T show");
     assert!(table.contains("203.0.113.66"), "{table}");
-    // At rest nothing is done, and the ledger has the text of before.
+    // At rest nothing is done.
     let commands = row.world.changing_commands();
     row.world.sleep(60_000);
     fine(&ready(&mut row.world));
     assert_eq!(row.world.changing_commands(), commands);
-    let ledger = format!("{:?}", row.world.ledger().owned);
-    assert!(ledger.contains("table <bad> persist"), "{ledger}");
     take_away(&mut row);
     assert_eq!(written(&row.world).as_deref(), Some(OWN));
     traceless(&mut row);
@@ -227,24 +225,212 @@ fn lines_of_the_operators_own_are_not_doubled() {
         written(&row.world).as_deref(),
         Some("include \"/etc/pf.more\"\n")
     );
+    // Where among the rules his lines stand, only his file knows.
     row.world.run("pfctl -F rules");
+    refused(&mut row.world, "is not loaded");
+    row.world.run("pfctl -f /etc/pf.conf");
     fine(&ready(&mut row.world));
     assert_eq!(refers(&row.world), 4);
 }
 
+/// Nothing is changed, and the reason is told.
+fn refused(world: &mut World, words: &str) {
+    let (text, rules) = (written(world), main_ruleset(world));
+    ready(world);
+    let commands = world.changing_commands();
+    world.sleep(60_000);
+    let said = ready(world);
+    assert_eq!(said.reason, "PfConfRefused", "{said:?}");
+    assert!(said.message.contains(words), "{said:?}");
+    assert_eq!((written(world), main_ruleset(world)), (text, rules));
+    assert_eq!(world.changing_commands(), commands);
+}
+
 #[test]
-fn what_flushed_the_references_is_mended_at_once() {
+fn rules_that_somebody_flushed_stay_flushed_and_it_is_told() {
     let mut row = host_with(Some(OWN));
     row.world.take(row.fleet.view(HOST).expect("the host"));
     fine(&ready(&mut row.world));
     for line in ["pfctl -F all", "pfctl -F rules", "pfctl -F nat"] {
         row.world.run(line);
         assert_ne!(refers(&row.world), 4, "{line}");
-        row.world.pass().expect("a pass");
-        assert_eq!(refers(&row.world), 4, "{line}");
+        refused(&mut row.world, "service pf reload");
+        row.world.run("pfctl -f /etc/pf.conf");
         fine(&ready(&mut row.world));
         assert!(published(&row), "{line}");
     }
+    // What has no rules but ours is whole with them.
+    let mut row = host_with(None);
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    row.world.run("pfctl -F rules");
+    fine(&ready(&mut row.world));
+    assert_eq!(refers(&row.world), 4);
+}
+
+#[test]
+fn rules_in_force_that_pf_conf_does_not_say_are_not_touched() {
+    for is_there in [false, true] {
+        let mut row = host_with(Some(OWN));
+        if is_there {
+            write(&row.world, "# being written\n");
+        } else {
+            row.world.run("rm /etc/pf.conf");
+        }
+        row.world.take(row.fleet.view(HOST).expect("the host"));
+        refused(&mut row.world, "service pf reload");
+    }
+    // He has edited, and not loaded.
+    let mut row = host_with(Some(OWN));
+    write(&row.world, &OWN.replace("port 23", "port 24"));
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    refused(&mut row.world, "service pf reload");
+    row.world.run("pfctl -f /etc/pf.conf");
+    fine(&ready(&mut row.world));
+}
+
+/// What pfctl shows of these is not all there is to them.
+#[test]
+fn what_is_not_shown_whole_is_not_loaded_again() {
+    for rule in [
+        "anchor \"ext\" on vtnet0 {\n block in proto tcp to port 99\n}\n",
+        "pass in proto tcp to port 99 keep state (tcp.established 60)\n",
+    ] {
+        let mut row = host_with(Some(&format!("{OWN}{rule}")));
+        row.world.take(row.fleet.view(HOST).expect("the host"));
+        refused(&mut row.world, "service pf reload");
+    }
+}
+
+/// Tables with a list are not made what the list says, neither on the way nor on the way back.
+#[test]
+fn tables_and_settings_stay() {
+    let own = OWN.replace("persist", "persist { 192.0.2.66 }");
+    for hangs in [false, true] {
+        let mut row = host_with(Some(&own));
+        row.world.run("pfctl -t bad -T add 203.0.113.66");
+        row.world.run("pfctl -t bad -T delete 192.0.2.66");
+        if hangs {
+            row.world.lifeline.hangs = Duration::from_secs(600);
+        }
+        let automatic = main_ruleset(&row.world);
+        row.world.take(row.fleet.view(HOST).expect("the host"));
+        let said = ready(&mut row.world);
+        assert_eq!(said.reason == "RolledBack", hangs, "{said:?}");
+        let table = row.world.run("pfctl -t bad -T show");
+        assert_eq!(table.trim(), "203.0.113.66");
+        let without: String = main_ruleset(&row.world)
+            .split_inclusive('\n')
+            .filter(|line| !line.contains("cellblock/"))
+            .collect();
+        assert_eq!(without, automatic);
+        let mail = row.tcp(&outside("vtnet0", "10.9.0.7"), "10.0.2.15", 25);
+        assert!(!matches!(mail.verdict, Verdict::Blocked { .. }), "{mail}");
+    }
+}
+
+/// As rc.d/pf reads it.
+#[test]
+fn rc_conf_may_say_what_is_not_managed() {
+    for (path, line, words) in [
+        ("/etc/rc.conf.d/pf", "pf_flags=\"-D a=b\"", "pf_flags"),
+        (
+            "/etc/rc.conf",
+            "pf_program=/usr/local/sbin/pfctl",
+            "pf_program",
+        ),
+        ("/etc/rc.conf", "if", "Syntax error"),
+    ] {
+        let mut row = host_with(Some(OWN));
+        row.world.run("mkdir -p /etc/rc.conf.d");
+        let mut emulator = row.world.host.emulator();
+        emulator.files.write(path, line).expect("a file");
+        drop(emulator);
+        row.world.take(row.fleet.view(HOST).expect("the host"));
+        let said = ready(&mut row.world);
+        assert_eq!(said.reason, "PfConfUnusable", "{said:?}");
+        assert!(said.message.contains(words), "{said:?}");
+        assert_eq!(written(&row.world).as_deref(), Some(OWN));
+    }
+}
+
+#[test]
+fn another_file_of_rc_conf_waits_for_the_former() {
+    let mut row = host_with(Some(OWN));
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    let block = written(&row.world).expect("a file");
+    let mut emulator = row.world.host.emulator();
+    let files = &mut emulator.files;
+    files
+        .create_directories("/etc/rc.conf.d")
+        .expect("a folder");
+    files
+        .write("/etc/rc.conf.d/pf", "pf_rules=/etc/pf.mine # mine\n")
+        .expect("a file");
+    files.write("/etc/pf.mine", OWN).expect("a file");
+    drop(emulator);
+    let said = ready(&mut row.world);
+    assert_eq!(said.reason, "PfConfUnusable", "{said:?}");
+    assert!(said.message.contains("/etc/pf.conf"), "{said:?}");
+    assert_eq!(row.world.run("cat /etc/pf.mine"), OWN);
+    assert_eq!(written(&row.world), Some(block));
+    write(&row.world, OWN);
+    fine(&ready(&mut row.world));
+    assert!(
+        row.world
+            .run("cat /etc/pf.mine")
+            .contains("cellblock begin")
+    );
+    assert_eq!(written(&row.world).as_deref(), Some(OWN));
+}
+
+#[test]
+fn what_is_being_written_is_left_alone() {
+    let mut row = host_with(Some(OWN));
+    let mut emulator = row.world.host.emulator();
+    let now = emulator.kernel.now;
+    emulator.files.touch(PF_CONF, now);
+    drop(emulator);
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    let said = row.world.pass().expect("a pass").report;
+    let said = said.conditions.iter().find(|one| one.kind == "Ready");
+    assert!(
+        said.expect("it is told").message.contains("30 s"),
+        "{said:?}"
+    );
+    assert_eq!(written(&row.world).as_deref(), Some(OWN));
+    row.world.sleep(60_000);
+    fine(&ready(&mut row.world));
+}
+
+/// What a write that did not come to its end has left goes, and nothing is loaded for it.
+#[test]
+fn litter_goes_without_a_load() {
+    let mut row = host_with(Some(OWN));
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    let mut emulator = row.world.host.emulator();
+    emulator
+        .files
+        .write("/etc/.pf.conf.cellblock", "half")
+        .expect("a file");
+    drop(emulator);
+    row.world.lifeline.controller = None;
+    let rules = main_ruleset(&row.world);
+    fine(&ready(&mut row.world));
+    assert!(!row.world.run("ls -a /etc").contains(".cellblock"));
+    assert_eq!(main_ruleset(&row.world), rules);
+}
+
+#[test]
+fn where_root_may_not_load_rules_it_is_told() {
+    let mut row = host_with(Some(OWN));
+    row.world.run("sysctl kern.securelevel=2");
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    let said = ready(&mut row.world);
+    assert!(said.message.contains("kern.securelevel"), "{said:?}");
+    assert_eq!(written(&row.world).as_deref(), Some(OWN));
 }
 
 #[test]
@@ -262,6 +448,7 @@ fn a_pf_conf_with_a_mistake_is_told_and_not_loaded() {
     assert_eq!(written(&row.world), Some(wrong));
     assert_eq!(row.world.run("pfctl -sr"), "");
     write(&row.world, &text);
+    row.world.run("pfctl -f /etc/pf.conf");
     fine(&ready(&mut row.world));
     assert_eq!(refers(&row.world), 4);
 }
@@ -283,7 +470,7 @@ fn what_cannot_be_managed_is_told() {
         row.world.take(row.fleet.view(HOST).expect("the host"));
         let said = ready(&mut row.world);
         assert_eq!(said.reason, "PfConfUnusable", "{said:?}");
-        let _ = words;
+        assert!(said.message.contains(words), "{said:?}");
         let mut emulator = row.world.host.emulator();
         assert_eq!(
             emulator.files.read_text("/etc/pf.conf.mine").as_deref(),
@@ -309,6 +496,7 @@ fn what_cannot_be_managed_is_told() {
         .write("/etc/pf.mine", "pass\n")
         .expect("a file");
     drop(emulator);
+    row.world.run("pfctl -f /etc/pf.mine");
     row.world.take(row.fleet.view(HOST).expect("the host"));
     fine(&ready(&mut row.world));
     assert_eq!(written(&row.world).as_deref(), Some(OWN));
@@ -368,14 +556,16 @@ fn conf_and_rules(world: &mut World) -> Vec<String> {
     lines
 }
 
-/// An operator's edit that he has not loaded, and that cuts the host off.
+/// Rules of somebody's below our name, which cut the host off once anything refers to them.
 fn with_a_trap() -> Row {
     let row = host_with(Some(OWN));
-    write(
-        &row.world,
-        &OWN.replace("set skip on lo0", "")
-            .replace("\npass\n", "\nblock\n"),
-    );
+    let mut emulator = row.world.host.emulator();
+    emulator
+        .files
+        .write("/etc/pf.trap", "block quick all\n")
+        .expect("a file");
+    drop(emulator);
+    row.world.run("pfctl -a cellblock/trap -f /etc/pf.trap");
     row
 }
 
@@ -388,8 +578,7 @@ fn what_cuts_the_host_off_is_taken_back_and_not_tried_again() {
     assert_eq!(said.reason, "RolledBack", "{said:?}");
     assert!(row.world.lifeline.is_reached());
     let now: Vec<String> = conf_and_rules(&mut row.world);
-    let plain = |lines: &[String]| lines.join("\n").replace(char::is_numeric, "");
-    assert_eq!(plain(&now), plain(&before));
+    assert_eq!(now, before);
     // Those whom the list was about are let in as before.
     let mail = row.tcp(&outside("vtnet0", "10.9.0.7"), "10.0.2.15", 25);
     assert!(!matches!(mail.verdict, Verdict::Blocked { .. }), "{mail}");
@@ -399,7 +588,8 @@ fn what_cuts_the_host_off_is_taken_back_and_not_tried_again() {
     assert_eq!(ready(&mut row.world).reason, "RolledBack");
     assert_eq!(row.world.changing_commands(), commands);
     // Another text is another matter.
-    write(&row.world, OWN);
+    row.world.run("pfctl -a cellblock/trap -F rules");
+    write(&row.world, &format!("# mended\n{OWN}"));
     fine(&ready(&mut row.world));
     assert!(row.world.ledger().rolled_back.is_empty());
 }
@@ -413,7 +603,7 @@ fn what_is_not_confirmed_in_time_is_taken_back() {
     let said = ready(&mut row.world);
     assert_eq!(said.reason, "RolledBack", "{said:?}");
     assert_eq!(written(&row.world).as_deref(), Some(OWN));
-    assert_eq!(conf_and_rules(&mut row.world).len(), before.len());
+    assert_eq!(conf_and_rules(&mut row.world), before);
     assert_eq!(refers(&row.world), 0);
 }
 
@@ -433,8 +623,87 @@ fn an_edit_of_the_operators_meanwhile_is_his() {
         written(&row.world),
         Some(text.replace("port 23", "port 24"))
     );
+    row.world.run("pfctl -f /etc/pf.conf");
     take_away(&mut row);
     assert_eq!(written(&row.world), Some(OWN.replace("port 23", "port 24")));
+}
+
+/// A disk that takes no file is no reason to leave the host cut off.
+#[test]
+fn rules_go_back_though_the_file_cannot() {
+    let mut row = with_a_trap();
+    let rules = main_ruleset(&row.world);
+    row.world.take(row.fleet.view(HOST).expect("the host"));
+    row.world.start(Some(Moment::After(0)));
+    let effects = {
+        let mut calm = row.world.fork();
+        calm.start(None);
+        ready(&mut calm);
+        calm.effects()
+    };
+    let mut seen = 0;
+    for number in 0..effects {
+        let mut world = row.world.fork();
+        world.start(Some(Moment::After(number)));
+        for _ in 0..20 {
+            if world.pass().is_err() || world.is_dead() {
+                break;
+            }
+            world.sleep(1_000);
+        }
+        if refers(&world) == 0 || !world.is_dead() {
+            continue;
+        }
+        seen += 1;
+        let mut emulator = world.host.emulator();
+        emulator.files.set_immutable(PF_CONF, true);
+        drop(emulator);
+        world.start(None);
+        let error = world.pass().expect_err("nothing else is done");
+        assert!(format!("{error:?}").contains("NotTakenBack"), "{error:?}");
+        assert!(world.lifeline.is_reached(), "{number}");
+        assert_eq!(main_ruleset(&world), rules);
+        let mut emulator = world.host.emulator();
+        emulator.files.set_immutable(PF_CONF, false);
+        drop(emulator);
+        assert_eq!(ready(&mut world).reason, "RolledBack");
+        assert_eq!(written(&world).as_deref(), Some(OWN));
+    }
+    assert!(seen > 0);
+}
+
+/// What the operator has written and loaded while agent and guard were dead is his.
+#[test]
+fn nothing_stale_is_loaded_over_the_operators() {
+    let row = host_with(Some(OWN));
+    let view = row.fleet.view(HOST).expect("the host");
+    let effects = {
+        let mut calm = row.world.fork();
+        calm.start(None);
+        calm.take(view.clone());
+        ready(&mut calm);
+        calm.effects()
+    };
+    let his = OWN.replace("port 23", "port 2323");
+    for number in 0..effects {
+        let mut world = row.world.fork();
+        world.start(Some(Moment::After(number)));
+        world.take(view.clone());
+        for _ in 0..20 {
+            if world.pass().is_err() || world.is_dead() {
+                break;
+            }
+            world.sleep(1_000);
+        }
+        write(&world, &his);
+        world.run("pfctl -f /etc/pf.conf");
+        let rules = world.run("pfctl -sr");
+        world.lifeline.controller = None;
+        world.start(None);
+        ready(&mut world);
+        assert_eq!(written(&world).as_ref(), Some(&his), "{number}");
+        assert_eq!(world.run("pfctl -sr"), rules, "{number}");
+    }
 }
 
 /// Killed at every effect while it is made and while it is taken away, with power or without, it comes to the same end, and to what was there before.
@@ -505,7 +774,10 @@ fn dies_everywhere(row: &Row, to: &HostView, is_trap: bool) {
                     world.take(to.clone());
                     said = ready(&mut world);
                 }
-                if is_trap && power {
+                if is_trap && power && said.reason != "RolledBack" {
+                    // The trap is gone with the boot.
+                    fine(&said);
+                    assert_eq!(refers(&world), 4, "{what}");
                     continue;
                 }
                 if is_trap {

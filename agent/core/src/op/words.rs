@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use super::Op;
 use crate::image::{layout_word, short};
-use crate::pf_conf;
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -280,13 +279,15 @@ impl fmt::Display for Op {
                 path,
                 from,
                 to,
-                put_back,
+                main,
+                back: _,
             } => {
-                let what = match (put_back, to) {
-                    (Some(_), _) => "put back what was loaded",
-                    (None, Some(to)) if pf_conf::has_block(to) => "load it with our anchors",
-                    (None, Some(_)) => "load it",
-                    (None, None) => "load nothing",
+                let what = match main.as_ref().map(|main| &main.references) {
+                    None => "leave what is loaded",
+                    Some(lines) if lines.is_empty() => {
+                        "take the lines that refer to our anchors out of what is loaded"
+                    }
+                    Some(_) => "add the lines that refer to our anchors to what is loaded",
                 };
                 let write = match to {
                     _ if from == to => "keep",

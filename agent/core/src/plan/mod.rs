@@ -145,6 +145,8 @@ pub mod reason {
     pub const PF_CONF_UNUSABLE: &str = "PfConfUnusable";
     /// pfctl(8) does not take pf.conf, or would not take the main ruleset back.
     pub const PF_CONF_REFUSED: &str = "PfConfRefused";
+    /// What was looked at just before a guarded change is not what it was planned from, or the change could not be begun.
+    pub const NOT_BEGUN: &str = "NotBegun";
     /// Our block in pf.conf is still needed.
     pub const PF_CONF_NEEDED: &str = "PfConfNeeded";
     /// Packets must be forwarded and the host does not forward.

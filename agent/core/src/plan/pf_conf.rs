@@ -1,4 +1,5 @@
-//! `spec.pf.anchors: manage`: one block of pf.conf that refers to our anchors, written and loaded under guard, and taken out again. Where it stands in the text is `crate::pf_conf`'s.
+//! `spec.pf.anchors: manage`: one block of pf.conf that refers to our anchors, written and put in force under guard, and taken out again. Where it stands in the text, and in what is in force, is
+//! `crate::pf_conf`'s. What else is in force stays: pf.conf is never loaded.
 //!
 //! Enabling pf (`pfctl -e`, `pf_enable` of rc.conf) stays the operator's.
 
@@ -10,10 +11,10 @@ use cellblock_schemas::view::HostView;
 use super::phase::Phase;
 use super::{Planner, reason, uplinks};
 use crate::guard::{Back, Guard};
-use crate::host::Wanted;
+use crate::host::{PfConfWanted, Wanted};
 use crate::ledger::{Ledger, Owned};
 use crate::observed::{AnchorReference, Observed, PfConf};
-use crate::op::{Op, Record, Subject};
+use crate::op::{Op, PfMain, Record, Subject};
 use crate::pf_conf;
 
 /// The words under which a guard and the ledger know it.
@@ -29,15 +30,24 @@ const SECURELEVEL_REFUSES: i64 = 2;
 pub(super) fn add_wanted(view: &HostView, ledger: &Ledger, wanted: &mut Wanted) {
     let anchors = view.host.pf.anchors;
     if anchors == PfAnchors::Manage || known(ledger).is_some() {
-        wanted.pf_conf = Some(anchors);
+        let former = known(ledger).map(|(path, _)| path.to_owned());
+        wanted.pf_conf = Some(PfConfWanted { anchors, former });
         wanted.sysctls.insert(SECURELEVEL.to_owned());
     }
 }
 
-/// What the ledger has of it.
-fn known(ledger: &Ledger) -> Option<&Owned> {
-    let mut owned = ledger.owned.iter();
-    owned.find(|owned| matches!(owned, Owned::PfConf { .. }))
+/// What the ledger has of it: where it is, and whether we made it.
+fn known(ledger: &Ledger) -> Option<(&str, bool)> {
+    ledger.owned.iter().find_map(|owned| match owned {
+        Owned::PfConf { path, made } => Some((path.as_str(), *made)),
+        _ => None,
+    })
+}
+
+/// The file in which the block is, where rc.conf names another by now.
+fn former<'a>(found: &PfConf, ledger: &'a Ledger) -> Option<&'a str> {
+    let (path, _) = known(ledger)?;
+    (!found.path.is_empty() && path != found.path).then_some(path)
 }
 
 /// What pf.conf shall say, and what of it is in force.
@@ -64,7 +74,7 @@ impl Due {
             PfAnchors::Expect => BTreeSet::new(),
         };
         let text = pf_conf::with_block(&own, &lines);
-        let is_ours = matches!(known(ledger), Some(Owned::PfConf { own: None, .. }));
+        let is_ours = known(ledger) == Some((found.path.as_str(), true));
         // A file that we made goes with what we wrote into it; an empty one of the operator's stays.
         let is_none = text.is_empty() && (found.text.is_none() || is_ours);
         Some(Self {
@@ -74,9 +84,12 @@ impl Due {
         })
     }
 
+    fn is_in_force(&self, observed: &Observed) -> bool {
+        !observed.pf.loaded || observed.pf.references == self.given
+    }
+
     fn is_so(&self, found: &PfConf, observed: &Observed) -> bool {
-        let is_loaded = !observed.pf.loaded || observed.pf.references == self.given;
-        found.text == self.text && is_loaded && !found.litter
+        found.text == self.text && self.is_in_force(observed) && !found.litter
     }
 
     fn target(&self) -> String {
@@ -89,6 +102,9 @@ pub(super) fn is_left(view: &HostView, observed: &Observed, ledger: &Ledger) -> 
     let Some(found) = &observed.pf_conf else {
         return false;
     };
+    if former(found, ledger).is_some() {
+        return found.unusable.is_none() && !found.former;
+    }
     let anchors = view.host.pf.anchors;
     let has_block = found.text.as_deref().is_some_and(pf_conf::has_block);
     let due = Due::of(found, anchors, ledger);
@@ -119,8 +135,19 @@ impl Planner<'_> {
         };
         let path = &found.path;
         if let Some(why) = &found.unusable {
+            let path = if path.is_empty() { "pf.conf" } else { path };
+            let advice = match anchors {
+                PfAnchors::Manage => {
+                    "put the lines that refer to our anchors into it by hand (`expect`), or mend that"
+                }
+                PfAnchors::Expect => "our block in it is not taken out before that is mended",
+            };
+            let message = format!("spec.pf.anchors: {path} is not managed: {why}; {advice}");
+            return self.block(&Subject::Host, reason::PF_CONF_UNUSABLE, message);
+        }
+        if let Some(former) = former(found, ledger).filter(|_| found.former) {
             let message = format!(
-                "spec.pf.anchors: {path} is not managed: {why}; put the lines that refer to our anchors into it by hand (`expect`), or mend that"
+                "spec.pf.anchors: rc.conf names {path} by now, and our block is in {former}; take it out of there, or have `pf_rules` name that file again"
             );
             return self.block(&Subject::Host, reason::PF_CONF_UNUSABLE, message);
         }
@@ -164,15 +191,22 @@ impl Planner<'_> {
             );
             return self.block(&Subject::Host, reason::NOT_CAPABLE, message);
         }
-        if observed.pf.loaded && found.in_force.is_none() {
+        let is_loaded = due.is_in_force(observed);
+        if !is_loaded && found.in_force.is_none() {
             return;
         }
-        let unfit = found.in_force.as_ref();
-        if let Some(said) = unfit.and_then(|in_force| in_force.refused.as_ref()) {
+        let in_force = found.in_force.as_ref().filter(|_| !is_loaded);
+        if let Some(said) = in_force.and_then(|in_force| in_force.refused.as_ref()) {
             let message = format!(
-                "spec.pf.anchors: {path} is not loaded, because pf's main ruleset as it is now could not be put back if that cut the host off; run `service pf reload` once {path} is as you want it: {said}"
+                "spec.pf.anchors: what is loaded as pf's main ruleset is not what {path} says, or could not be loaded again as it is, so nothing is written or loaded; have {path} say what shall be loaded and run `service pf reload`, or add the lines by hand: {said}"
             );
             return self.block(&Subject::Host, reason::PF_CONF_REFUSED, message);
+        }
+        if found.fresh && found.text != due.text {
+            let message = format!(
+                "spec.pf.anchors: {path} was changed just now, and is left alone until nobody has written it for 30 s"
+            );
+            return self.block(&Subject::Host, reason::PF_CONF_UNUSABLE, message);
         }
         let target = due.target();
         if let Some(judged) = uplinks::verdict(ledger, PART, &target) {
@@ -180,33 +214,40 @@ impl Planner<'_> {
             return self.block(&Subject::Host, reason::ROLLED_BACK, message);
         }
         let has_block = due.text.as_deref().is_some_and(pf_conf::has_block);
+        let is_ours = known(ledger) == Some((path.as_str(), true));
         let record = Owned::PfConf {
             path: path.clone(),
-            own: match known(ledger) {
-                // Made by us, and nobody has written anything else into it.
-                Some(Owned::PfConf { own: None, .. }) if due.own.is_empty() => None,
-                _ => found.text.is_some().then(|| due.own.clone()),
-            },
+            // Made by us, and nobody has written anything else into it.
+            made: due.own.is_empty() && (found.text.is_none() || is_ours),
         };
-        let before: Vec<Owned> = known(ledger).into_iter().cloned().collect();
+        let before = ledger.owned.iter();
+        let before = before.filter(|owned| matches!(owned, Owned::PfConf { .. }));
+        let before: Vec<Owned> = before.cloned().collect();
         let is_new = has_block && before.is_empty();
-        let rules = found.in_force.as_ref();
-        let guard = rules.map(|in_force| Guard {
-            part: PART.to_owned(),
-            target,
-            back: vec![Back::PfConf {
-                path: path.clone(),
-                from: due.text.clone(),
-                to: found.text.clone(),
-                rules: in_force.text.clone(),
-            }],
-            disown: is_new.then(|| record.clone()).into_iter().collect(),
-        });
+        let main = |references: &BTreeSet<AnchorReference>| {
+            in_force.map(|in_force| PfMain {
+                references: references.clone(),
+                others: in_force.others.clone(),
+            })
+        };
+        let guard =
+            (observed.pf.loaded && (in_force.is_some() || found.text != due.text)).then(|| Guard {
+                part: PART.to_owned(),
+                target,
+                back: vec![Back::PfConf {
+                    path: path.clone(),
+                    from: due.text.clone(),
+                    to: found.text.clone(),
+                    main: in_force.and_then(|now| main(&now.references)),
+                }],
+                disown: is_new.then(|| record.clone()).into_iter().collect(),
+            });
         let op = Op::SetPfConf {
             path: path.clone(),
             from: found.text.clone(),
-            to: due.text,
-            put_back: None,
+            to: due.text.clone(),
+            main: main(&due.given),
+            back: false,
         };
         let step = self.step(Phase::PfConf, &Subject::HostPart(PART.to_owned()), op);
         step.guard = guard.map(Box::new);

@@ -80,10 +80,8 @@ pub(crate) fn look(
             }
         }
     }
-    let pf_conf = match wanted.pf_conf {
-        Some(anchors) => Some(super::pf_conf::look(system, &pf, anchors)?),
-        None => None,
-    };
+    let pf_conf = wanted.pf_conf.as_ref();
+    let pf_conf = pf_conf.map(|wanted| super::pf_conf::look(system, &pf, wanted));
     let mounts = Command::new(Program::Mount, ["-p"]);
     let mut modules = BTreeSet::new();
     for module in &wanted.modules {

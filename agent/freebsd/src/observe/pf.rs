@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use cellblock_agent_core::firewall::Flow;
 use cellblock_agent_core::names::ANCHOR_ROOT;
 use cellblock_agent_core::observed::{AnchorReference, QuickRule};
+use cellblock_agent_core::pf_conf;
 use cellblock_agent_core::render::pf::HASH_LABEL;
 use ipnet::IpNet;
 
@@ -51,19 +52,7 @@ pub fn parse_enabled(text: &str) -> Option<bool> {
 /// Reads `pfctl -sr` or `-sn` of the main ruleset: which lines refer to all anchors of ours, unconditionally.
 #[must_use]
 pub fn parse_references(text: &str) -> BTreeSet<AnchorReference> {
-    let anchor = format!("\"{ANCHOR_ROOT}/*\"");
-    text.lines()
-        .filter_map(|line| {
-            let (keyword, rest) = line.trim().split_once(' ')?;
-            let rest = rest.strip_prefix(anchor.as_str())?.trim();
-            // `on em0` or `proto tcp` behind it would let only a part of the traffic through our rules.
-            let whole = matches!(rest, "" | "all" | "quick" | "quick all");
-            let reference = AnchorReference::ALL
-                .into_iter()
-                .find(|reference| reference.keyword() == keyword)?;
-            whole.then_some(reference)
-        })
-        .collect()
+    pf_conf::references(text)
 }
 
 /// Reads `pfctl -sr` of the main ruleset: the `quick` rules before our `anchor` that ask for nothing but a direction, an interface and a family (`print_rule`, sbin/pfctl/pfctl_parser.c). None where the

@@ -197,8 +197,21 @@ impl Performer<'_> {
                 path,
                 from,
                 to,
-                put_back,
-            } => self.set_pf_conf(path, from.as_deref(), to.as_deref(), put_back.as_deref()),
+                main,
+                back,
+            } => {
+                let change = pf_conf::Change {
+                    path,
+                    from: from.as_deref(),
+                    to: to.as_deref(),
+                    main: main.as_ref(),
+                };
+                if *back {
+                    self.put_pf_conf_back(&change)
+                } else {
+                    self.set_pf_conf(&change)
+                }
+            }
             Op::ClearAnchor { anchor } => self.clear_anchor(anchor),
             Op::KillStates { address } => self.kill_states(*address),
             Op::KillTranslated { from, to, except } => self.kill_translated(*from, *to, except),

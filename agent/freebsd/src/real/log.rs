@@ -41,6 +41,10 @@ pub(super) fn read(path: &str, from: u64, bytes_max: usize) -> io::Result<Option
     Ok(Some(LogPart {
         file: metadata.ino(),
         size: metadata.len(),
+        changed_ago: metadata.modified().ok().map(|at| match at.elapsed() {
+            Ok(ago) => ago,
+            Err(ahead) => ahead.duration(),
+        }),
         bytes,
     }))
 }

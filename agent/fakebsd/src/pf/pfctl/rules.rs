@@ -27,7 +27,13 @@ impl Run<'_> {
     fn text(&self, path: &str, rule: &KernelRule) -> String {
         let counter =
             |address: &Address, af: Option<Af>| self.pf.count(self.facts, path, address, af);
-        rule_text(&rule.rule, self.style(), Some(&counter))
+        if self.facts.release() == Release::V14 || rule.rule.state.timeouts.is_empty() {
+            return rule_text(&rule.rule, self.style(), Some(&counter));
+        }
+        // 15.1 does not show a rule's own timeouts once it is loaded (seen).
+        let mut shown = rule.rule.clone();
+        shown.state.timeouts.clear();
+        rule_text(&shown, self.style(), Some(&counter))
     }
 
     fn indent(&self, depth: usize) -> String {

@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::{BEGIN, BEGIN_JOINED, Damaged, END, has_block, own, reference, with_block};
+use super::{
+    BEGIN, BEGIN_JOINED, Damaged, END, MainRuleset, has_block, loaded, own, reference, with_block,
+};
 use crate::observed::AnchorReference;
 
 fn all() -> BTreeSet<AnchorReference> {
@@ -103,4 +105,48 @@ proptest! {
         prop_assert_eq!(has_block(&with), !lines.is_empty());
         prop_assert_eq!(own(&with), Ok(text));
     }
+}
+
+#[test]
+fn a_remark_of_the_operators_is_no_mark() {
+    let text = "# cellblock endpoints\npass\n";
+    assert_eq!(own(text).as_deref(), Ok(text));
+}
+
+#[test]
+fn two_backslashes_before_a_line_end_join_nothing() {
+    let text = "# C:\\\\\nblock in quick all\n";
+    let written = with_block(text, &all());
+    assert!(
+        written.starts_with("# C:\\\\\n# cellblock begin"),
+        "{written}"
+    );
+}
+
+#[test]
+fn references_are_added_to_what_is_in_force_and_taken_out() {
+    let nat = "nat on em0 inet all -> (em0) round-robin\nbinat on em0 inet from 10.5.5.5 to any -> 10.6.6.6\n";
+    let rules = "scrub in all fragment reassemble\nblock drop in quick from <__automatic_5c_0> to any\nanchor on em1 all {\n  anchor \"cellblock/*\" all\n}\n";
+    let main = MainRuleset::read(nat, rules);
+    assert_eq!(main.references(), BTreeSet::new());
+    let with = main.with(&all());
+    assert_eq!(
+        with.text(),
+        "set require-order no\nscrub in all fragment reassemble\nnat on em0 inet all -> (em0) round-robin\nnat-anchor \"cellblock/*\" all\nrdr-anchor \"cellblock/*\" all\nbinat on em0 inet from 10.5.5.5 to any -> 10.6.6.6\nbinat-anchor \"cellblock/*\" all\nanchor \"cellblock/*\" all\nblock drop in quick from <__automatic_5c_0> to any\nanchor on em1 all {\n  anchor \"cellblock/*\" all\n}\n"
+    );
+    assert_eq!(with.digest(), main.digest());
+    assert_eq!(with.with(&BTreeSet::new()), main);
+}
+
+/// Tables that pfctl makes have another name with each load.
+#[test]
+fn the_same_rules_are_known_whoever_loads_them() {
+    let shown = "ext = \"em0\"\ntable <bad> persist\nset skip on { lo0 }\npass in from <__automatic_0> to any\n";
+    let rules = "anchor \"cellblock/*\" all\npass in from <__automatic_5c4fa543_0> to any\n";
+    assert_eq!(loaded(shown), loaded(rules));
+    let main = MainRuleset::read("", rules);
+    let other = MainRuleset::read("", &rules.replace("5c4fa543", "aa"));
+    assert_eq!(main.digest(), other.digest());
+    assert_ne!(loaded(shown), loaded("pass in from <bad> to any\n"));
+    assert_ne!(loaded(shown), loaded("ether block\n"));
 }

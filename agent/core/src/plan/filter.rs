@@ -375,7 +375,7 @@ impl Planner<'_> {
                 .map(|reference| format!("{} \"{}/*\"", reference.keyword(), names::ANCHOR_ROOT))
                 .collect();
             if self.view.host.pf.anchors == PfAnchors::Manage {
-                let message = "pf's main ruleset does not refer to our anchors; pf.conf is loaded again with their lines (spec.pf.anchors: manage), unless this Host's condition Ready says why not".to_owned();
+                let message = "pf's main ruleset does not refer to our anchors; their lines are added to it (spec.pf.anchors: manage), unless this Host's condition Ready says why not".to_owned();
                 return self.block(&Subject::Host, reason::PF_NOT_EFFECTIVE, message);
             }
             let message = format!(

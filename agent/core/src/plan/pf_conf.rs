@@ -38,9 +38,11 @@ pub(super) fn add_wanted(view: &HostView, ledger: &Ledger, wanted: &mut Wanted) 
 
 /// What the ledger has of it: where it is, and whether we made it.
 fn known(ledger: &Ledger) -> Option<(&str, bool)> {
-    ledger.owned.iter().find_map(|owned| match owned {
-        Owned::PfConf { path, made } => Some((path.as_str(), *made)),
-        _ => None,
+    ledger.owned.iter().find_map(|owned| {
+        let Owned::PfConf { path, made } = owned else {
+            return None;
+        };
+        Some((path.as_str(), *made))
     })
 }
 

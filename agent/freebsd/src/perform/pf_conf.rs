@@ -47,7 +47,7 @@ impl Performer<'_> {
                 succeed(self.system, &conf::load(&wanted, true)).map_err(unbegun)?;
                 (now != wanted).then_some((now, wanted))
             }
-            _ => None,
+            Some(_) | None => None,
         };
         if present.as_deref() != to {
             if let (Some(text), Some(_)) = (to, &load) {

@@ -179,7 +179,7 @@ fn options_behind() {
     becomes(
         "pass in proto tcp to port 22 flags S/SAFR synproxy state (max 100, source-track rule, max-src-conn 3, overload <bad> flush global) label \"a\" label b tag T",
         &[
-            "pass in proto tcp from any to any port = ssh flags S/FSRA synproxy state (max 100, source-track rule, max-src-conn 3, overload <bad> flush global, adaptive.start 60, adaptive.end 120) label \"a\" label \"b\" tag T",
+            "pass in proto tcp from any to any port = ssh flags S/FSRA synproxy state (max 100, source-track rule, max-src-conn 3, overload <bad> flush global) label \"a\" label \"b\" tag T",
         ],
     );
     becomes(

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::names::ANCHOR_ROOT;
 use crate::observed::AnchorReference;
 
-/// How large a pf.conf may be that is managed, in octets: it stands in the ledger and in the record of a guarded change. The largest seen have some thousand lines; addresses belong into files of tables.
+/// How large a pf.conf may be that is managed, in octets: it stands in the record of a guarded change. The largest seen have some thousand lines; addresses belong into files of tables.
 pub const BYTES_MAX: usize = 256 << 10;
 
 /// Where pf.conf is unless rc.conf says otherwise (`pf_rules`, libexec/rc/rc.conf).

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cellblock_agent_core::ledger::Owned;
 use cellblock_fakebsd::trace::{Origin, Probe, Verdict};
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::view::HostView;
@@ -425,12 +426,28 @@ fn litter_goes_without_a_load() {
 
 #[test]
 fn where_root_may_not_load_rules_it_is_told() {
+    for level in [2, 3] {
+        let mut row = host_with(Some(OWN));
+        row.world.run(&format!("sysctl kern.securelevel={level}"));
+        row.world.take(row.fleet.view(HOST).expect("the host"));
+        let said = ready(&mut row.world);
+        assert!(said.message.contains("kern.securelevel"), "{said:?}");
+        assert_eq!(written(&row.world).as_deref(), Some(OWN));
+    }
+}
+
+#[test]
+fn where_root_may_not_read_rules_the_block_stays_and_is_known() {
     let mut row = host_with(Some(OWN));
-    row.world.run("sysctl kern.securelevel=2");
     row.world.take(row.fleet.view(HOST).expect("the host"));
+    fine(&ready(&mut row.world));
+    let text = written(&row.world);
+    row.world.run("sysctl kern.securelevel=3");
     let said = ready(&mut row.world);
     assert!(said.message.contains("kern.securelevel"), "{said:?}");
-    assert_eq!(written(&row.world).as_deref(), Some(OWN));
+    assert_eq!(written(&row.world), text);
+    let mut known = row.world.ledger().owned.iter();
+    assert!(known.any(|one| matches!(one, Owned::PfConf { .. })));
 }
 
 #[test]

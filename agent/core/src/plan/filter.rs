@@ -93,10 +93,11 @@ impl Planner<'_> {
             self.plan_states(&states, &rules);
             self.plan_checks(&rules, &firewalls);
         }
-        let stands = self.observed.pf.anchors.keys();
-        let stands = stands.filter(|anchor| is_our_anchor(anchor)).count() > 0;
+        let mut standing = self.observed.pf.anchors.keys();
         let stops = |(phase, _): &(Phase, Step)| *phase == Phase::StopJail;
-        let is_needed = !wanted.is_empty() || stands || self.steps.iter().any(stops);
+        let is_needed = !wanted.is_empty()
+            || standing.any(|anchor| is_our_anchor(anchor))
+            || self.steps.iter().any(stops);
         self.plan_pf_conf(is_needed);
         let is_unread = self.observed.pf.unread.is_some();
         if !wanted.is_empty() || is_unread && self.ledger.owned.iter().any(is_of_pf) {

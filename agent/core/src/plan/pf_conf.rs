@@ -20,19 +20,12 @@ use crate::pf_conf;
 /// The words under which a guard and the ledger know it.
 pub(super) const PART: &str = "pf.conf";
 
-/// How much root may do.
-const SECURELEVEL: &str = "kern.securelevel";
-
-/// From here on the kernel takes no rules (`PFNL_CMD_ADDRULE` has `cmd_securelevel` 2, sys/netpfil/pf/pf_nl.c; by ioctl from 3 on, `pfioctl`).
-const SECURELEVEL_REFUSES: i64 = 2;
-
 /// What is to be looked at: pf.conf, while it is managed and as long as the ledger has it.
 pub(super) fn add_wanted(view: &HostView, ledger: &Ledger, wanted: &mut Wanted) {
     let anchors = view.host.pf.anchors;
     if anchors == PfAnchors::Manage || known(ledger).is_some() {
         let former = known(ledger).map(|(path, _)| path.to_owned());
         wanted.pf_conf = Some(PfConfWanted { anchors, former });
-        wanted.sysctls.insert(SECURELEVEL.to_owned());
     }
 }
 
@@ -87,7 +80,7 @@ impl Due {
     }
 
     fn is_in_force(&self, observed: &Observed) -> bool {
-        !observed.pf.loaded || observed.pf.references == self.given
+        !observed.pf.loaded || observed.pf.is_read() && observed.pf.references == self.given
     }
 
     fn is_so(&self, found: &PfConf, observed: &Observed) -> bool {
@@ -156,6 +149,10 @@ impl Planner<'_> {
         if anchors == PfAnchors::Manage && !observed.pf.loaded {
             return self.plan_module("pf");
         }
+        if let Some(unread) = &observed.pf.unread {
+            let message = format!("spec.pf.anchors: {unread}");
+            return self.block(&Subject::Host, reason::NOT_CAPABLE, message);
+        }
         if let Some(said) = &found.refused {
             let message = format!(
                 "spec.pf.anchors: pfctl does not take {path} as it is, or with the lines that refer to our anchors before its first rule that filters, so nothing is written or loaded; mend it, or add the lines by hand: {said}"
@@ -185,11 +182,9 @@ impl Planner<'_> {
     fn plan_load(&mut self, found: &PfConf, due: Due) {
         let (observed, ledger) = (self.observed, self.ledger);
         let path = &found.path;
-        let securelevel = observed.sysctls.get(SECURELEVEL);
-        let securelevel = securelevel.and_then(|value| value.as_ref()?.parse::<i64>().ok());
-        if observed.pf.loaded && securelevel.is_some_and(|level| level >= SECURELEVEL_REFUSES) {
+        if observed.pf.sealed {
             let message = format!(
-                "spec.pf.anchors: at {SECURELEVEL} {SECURELEVEL_REFUSES} the kernel takes no rules, so {path} is not changed; it can be before the level is raised"
+                "spec.pf.anchors: at kern.securelevel 2 the kernel takes no rules, so {path} is not changed; set kern_securelevel to 1 or less in rc.conf and boot the host"
             );
             return self.block(&Subject::Host, reason::NOT_CAPABLE, message);
         }

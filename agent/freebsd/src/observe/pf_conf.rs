@@ -55,7 +55,7 @@ fn look_into(
     let own =
         pf_conf::own(text.as_deref().unwrap_or_default()).map_err(|error| error.to_string())?;
     found.text = text;
-    if pf.loaded {
+    if pf.is_read() {
         check_text(system, pf, wanted.anchors, &own, found);
     }
     Ok(())

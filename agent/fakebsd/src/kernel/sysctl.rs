@@ -252,7 +252,6 @@ const OIDS: &[Oid] = &[
     oid("security.jail.param.jid", Kind::Fixed("0")),
     oid("security.jail.children.cur", Kind::Computed),
     oid("security.jail.children.max", Kind::Computed),
-    oid("kern.securelevel", Kind::Writable("-1")),
     oid("security.jail.devfs_ruleset", Kind::Writable("0")),
     oid("security.jail.enforce_statfs", Kind::Writable("2")),
     oid("security.jail.mlock_allowed", Kind::Writable("0")),

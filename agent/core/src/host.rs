@@ -3,6 +3,7 @@
 //! `agent/freebsd` implements it; the core never knows whether a kernel or the emulator is behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use cellblock_schemas::host::PfAnchors;
 use cellblock_schemas::ids::Uid;
@@ -43,8 +44,30 @@ pub struct Wanted {
     pub rules: BTreeMap<(String, Uid), String>,
     /// Whether pf.conf is to be looked at.
     pub pf_conf: Option<PfConfWanted>,
+    /// Jails behind netgraph switches, by network.
+    pub neighbours: BTreeMap<Uid, NeighboursWanted>,
     /// The folder of images and of roots made of them.
     pub storage: Option<String>,
+}
+
+/// Jails that the host tries to reach, where their switch stands at a failover lagg and the host has an address of theirs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeighboursWanted {
+    /// At which their switch stands.
+    pub interface: String,
+    /// The jails.
+    pub jails: Vec<NeighbourWanted>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeighbourWanted {
+    /// The Jail's uid.
+    pub uid: Uid,
+    /// What it is called in jls(8).
+    pub name: String,
+    /// Its addresses there.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What of pf.conf is looked at.

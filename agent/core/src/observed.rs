@@ -40,6 +40,9 @@ pub struct Observed {
     /// pf.conf, where it is managed, or still is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pf_conf: Option<PfConf>,
+    /// Jails that the host has tried to reach ([`crate::host::Wanted::neighbours`]): one of each network and family.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<Neighbour>,
     /// The host's netgraph; nothing while the kernel has neither ng_bridge nor ng_eiface, because asking would load ng_socket.
     #[serde(default)]
     pub netgraph: Netgraph,
@@ -306,6 +309,23 @@ impl Lagg {
         let master = ports.find(|(_, flags)| flags.contains("MASTER"));
         master.map(|(port, _)| port.as_str())
     }
+}
+
+/// Whether the host and a jail behind a netgraph switch at a failover lagg reach each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbour {
+    /// The network.
+    pub network: Uid,
+    /// The lagg.
+    pub interface: String,
+    /// The host's address on it.
+    pub own: IpAddr,
+    /// The jail.
+    pub jail: Uid,
+    /// Its address.
+    pub address: IpAddr,
+    /// It answers.
+    pub reached: bool,
 }
 
 /// What a vlan(4) says of itself.

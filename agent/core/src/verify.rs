@@ -22,6 +22,7 @@ use crate::plan::{images, nics, reason, tables};
 mod dynamic;
 mod findings;
 mod firewall;
+mod neighbours;
 mod networks;
 
 use findings::Findings;
@@ -132,7 +133,7 @@ fn host_conditions(evidence: Evidence<'_>) -> Vec<Condition> {
         .clone()
         .or_else(|| other.map(|blocked| (blocked.reason, blocked.message.clone())))
         .or_else(|| failed.map(|error| (error.reason, error.message.clone())));
-    vec![
+    let mut conditions = vec![
         condition("Ready", ready, "Converged"),
         condition("PfEffective", pf, "InForce"),
         condition(
@@ -140,7 +141,12 @@ fn host_conditions(evidence: Evidence<'_>) -> Vec<Condition> {
             held.filter(|(reason, _)| *reason == "NotApproved"),
             "Approved",
         ),
-    ]
+    ];
+    if !evidence.observed.neighbours.is_empty() {
+        let problem = neighbours::problem(view, evidence.observed);
+        conditions.push(condition("JailsReached", problem, "Reached"));
+    }
+    conditions
 }
 
 /// The jails whose rules pf does not take: all others' are in force.

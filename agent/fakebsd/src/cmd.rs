@@ -207,7 +207,7 @@ pub(crate) fn run_in(
         "tar" => archive::tar(host, arguments),
         "chflags" => archive::chflags(host, arguments),
         "sh" => shell::run(host, context, arguments, stdin),
-        "ping" | "nc" | "sockstat" | "arp" => {
+        "ping" | "nc" | "sockstat" | "arp" | "ndp" => {
             network::run(host, context, program, arguments, stdin)
         }
         _ => fileutils::run(host, context, program, arguments, stdin),

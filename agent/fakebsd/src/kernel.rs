@@ -52,6 +52,10 @@ pub struct Kernel {
     pub(crate) booted_at: Duration,
     /// Words that this release's pfctl(8) does not know: a text with one in it, for the host's own pf, is a syntax error. A test says which.
     pub pf_lacks: BTreeSet<String>,
+    /// Whether what goes between the stack of a failover lagg and the other links of a netgraph switch at it is lost, as an article found on 13.0; 15.1 does not (recording `14`). A test says so.
+    pub failover_is_deaf: bool,
+    /// Whose MAC address a stack has asked for.
+    pub(crate) neighbours: BTreeSet<(VnetId, IpAddr)>,
     pub(crate) hostname: String,
     pub(crate) hostuuid: String,
     pub(crate) racct: bool,
@@ -88,6 +92,8 @@ impl Kernel {
             now,
             booted_at: now,
             pf_lacks: BTreeSet::new(),
+            failover_is_deaf: false,
+            neighbours: BTreeSet::new(),
             hostname: hardware.hostname.clone(),
             hostuuid: hardware.hostuuid.clone(),
             racct: hardware.racct,

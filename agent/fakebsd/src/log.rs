@@ -71,8 +71,8 @@ pub fn is_changing(argv: &[String]) -> bool {
         "devfs" => !rest.iter().any(|word| matches!(*word, "show" | "showsets")),
         "sysrc" => rest.iter().any(|word| word.contains('=')),
         "jls" | "netstat" | "kldstat" | "uname" | "ls" | "cat" | "ps" | "pgrep" | "sockstat"
-        | "getent" | "arp" | "ping" | "true" | "false" | "echo" | "test" | "[" | "sleep"
-        | "date" | "hostname" | "id" | "stat" | "df" => false,
+        | "getent" | "arp" | "ndp" | "ping" | "true" | "false" | "echo" | "test" | "["
+        | "sleep" | "date" | "hostname" | "id" | "stat" | "df" => false,
         "jexec" => strip_flags(rest, &["-u", "-U", "-d", "-e"])
             .get(1..)
             .is_some_and(nested_changes),

@@ -18,6 +18,8 @@ pub(crate) const JAIL_TIMEOUT: Duration = Duration::from_secs(600);
 pub enum Program {
     /// The agent's own program, whose `pfctl` runs pfctl(8) in the stack of a jail.
     Agent,
+    /// arp(8)
+    Arp,
     /// chflags(1)
     Chflags,
     /// cp(1)
@@ -50,6 +52,8 @@ pub enum Program {
     Mount,
     /// mv(1)
     Mv,
+    /// ndp(8)
+    Ndp,
     /// netstat(1)
     Netstat,
     /// ngctl(8)
@@ -58,6 +62,8 @@ pub enum Program {
     Pfctl,
     /// pgrep(1)
     Pgrep,
+    /// ping(8)
+    Ping,
     /// pkill(1)
     Pkill,
     /// rctl(8)
@@ -88,6 +94,7 @@ impl Program {
     pub fn path(self) -> &'static str {
         match self {
             Self::Agent => AGENT,
+            Self::Arp => "/usr/sbin/arp",
             Self::Chflags => "/bin/chflags",
             Self::Cp => "/bin/cp",
             Self::Devfs => "/sbin/devfs",
@@ -104,10 +111,12 @@ impl Program {
             Self::Mkdir => "/bin/mkdir",
             Self::Mount => "/sbin/mount",
             Self::Mv => "/bin/mv",
+            Self::Ndp => "/usr/sbin/ndp",
             Self::Netstat => "/usr/bin/netstat",
             Self::Ngctl => "/usr/sbin/ngctl",
             Self::Pfctl => "/sbin/pfctl",
             Self::Pgrep => "/bin/pgrep",
+            Self::Ping => "/sbin/ping",
             Self::Pkill => "/bin/pkill",
             Self::Rctl => "/usr/bin/rctl",
             Self::Rm => "/bin/rm",

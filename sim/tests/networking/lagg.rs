@@ -1,11 +1,11 @@
 //! N11: lagg uplinks and vlans on them, under bridges, under netgraph and with addresses of their own.
 
-use cellblock_fakebsd::trace::Verdict;
+use cellblock_fakebsd::trace::{Origin, Probe, Verdict};
 use cellblock_schemas::Kind;
 use cellblock_schemas::condition::ConditionStatus;
 
 use super::safe_changes::says;
-use super::{HOST, Row, behind, in_jail, jail, manifest, outside};
+use super::{HOST, ROUNDS_MAX, Row, behind, in_jail, jail, manifest, outside};
 
 const N11: &str = "n11-lagg/lagg.yaml";
 
@@ -305,6 +305,88 @@ fn n11_a_netgraph_switch_at_a_lagg() {
     );
     let trace = row.tcp(&outside("vtnet2", "198.51.100.99"), "198.51.100.20", 80);
     assert!(!trace.reached(), "{trace}");
+    take_away(row);
+}
+
+/// What the host says of whether it and the jails reach each other; none where nothing is tried.
+fn jails_reached(row: &mut Row) -> Option<(ConditionStatus, String)> {
+    let rest = row.world.converge(ROUNDS_MAX).expect("it comes to rest");
+    let mut conditions = rest.last.report.conditions.into_iter();
+    let told = conditions.find(|one| one.kind == "JailsReached")?;
+    Some((told.status, told.message))
+}
+
+#[test]
+fn n11_whether_host_and_jails_reach_each_other_over_a_failover_lagg_is_a_condition() {
+    let lacp = manifest(NETGRAPH).replace(
+        "- cidr: 198.51.100.0/24\n",
+        "- {cidr: \"2001:db8:51::/64\", allocate: [\"2001:db8:51::2-2001:db8:51::ff\"]}\n  - cidr: 198.51.100.0/24\n",
+    );
+    let failover = lacp
+        .replace("protocol: lacp ", "protocol: failover ")
+        .replace("        hash: l3,l4\n", "");
+    let lacp = lacp.replace(
+        "addresses: [198.51.100.20]",
+        "addresses: [198.51.100.20, \"2001:db8:51::20\"]",
+    );
+    let failover = failover.replace(
+        "addresses: [198.51.100.20]",
+        "addresses: [198.51.100.20, \"2001:db8:51::20\"]",
+    );
+    let mut row = Row::of(&lacp);
+    row.rest();
+    let lagg = made(&row, "jails");
+    // Of other protocols nothing was ever found, and without an address of the host there is nobody to reach.
+    row.change(&failover);
+    assert_eq!(jails_reached(&mut row), None);
+    row.world
+        .run(&format!("ifconfig {lagg} inet 198.51.100.7/24"));
+    row.world.run(&format!("ifconfig {lagg} inet6 -ifdisabled"));
+    row.world
+        .run(&format!("ifconfig {lagg} inet6 2001:db8:51::7/64 no_dad"));
+    // As on 15.1.
+    let fine = Some((ConditionStatus::True, String::new()));
+    assert_eq!(jails_reached(&mut row), fine);
+    // A firewall that keeps echoes away is none of the lagg's.
+    let mut emulator = row.world.host.emulator();
+    let conf = emulator.files.read_text("/etc/pf.conf").expect("a file");
+    let conf = format!("{conf}block out quick inet proto icmp\n");
+    emulator.files.write("/etc/pf.more", &conf).expect("a file");
+    drop(emulator);
+    row.world.run("pfctl -f /etc/pf.more");
+    let to = "198.51.100.20".parse().expect("an address");
+    let trace = row.trace(&Probe::ping(Origin::Host, to));
+    assert!(matches!(trace.verdict, Verdict::Blocked { .. }), "{trace}");
+    assert_eq!(jails_reached(&mut row), fine);
+    row.world.run("pfctl -f /etc/pf.conf");
+    // As the article says of 13.0, for host and jail alone.
+    row.world.host.emulator().kernel.failover_is_deaf = true;
+    let (status, message) = jails_reached(&mut row).expect("it is told");
+    assert_eq!(status, ConditionStatus::False);
+    for words in [
+        "`wire`",
+        "`www`",
+        "198.51.100.7",
+        "second lagg",
+        lagg.as_str(),
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+    row.reaches(
+        &jail("www"),
+        "198.51.100.99",
+        443,
+        &behind("vtnet1"),
+        "198.51.100.20",
+    );
+    // What is wrong about it is the lagg's protocol, and nobody's readiness.
+    row.world
+        .run(&format!("ifconfig {lagg} inet 198.51.100.7 -alias"));
+    let (_, message) = jails_reached(&mut row).expect("it is told");
+    assert!(message.contains("2001:db8:51::7"), "{message}");
+    row.world
+        .run(&format!("ifconfig {lagg} inet6 2001:db8:51::7 -alias"));
+    assert_eq!(jails_reached(&mut row), None);
     take_away(row);
 }
 

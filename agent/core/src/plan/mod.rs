@@ -22,6 +22,7 @@ mod jails;
 pub mod limits;
 mod live;
 pub mod memory;
+mod neighbours;
 pub(crate) mod netgraph;
 mod networks;
 pub(crate) mod nics;
@@ -40,7 +41,6 @@ mod uplinks;
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellblock_schemas::host::Uplink;
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::{HostView, JailView};
 
@@ -175,6 +175,8 @@ pub mod reason {
     pub const NETGRAPH_UNREAD: &str = "NetgraphUnread";
     /// The view lacks what the object refers to.
     pub const REFERENCE_MISSING: &str = "ReferenceMissing";
+    /// Over a failover lagg under a netgraph switch, the host and jails do not reach each other.
+    pub const JAILS_NOT_REACHED: &str = "JailsNotReached";
     /// A change that could cut the host off is begun only while a controller is reached.
     pub const CONTROLLER_UNREACHABLE: &str = "ControllerUnreachable";
     /// A change that could cut the host off was taken back.
@@ -311,20 +313,11 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
         wanted.modules.insert("ng_socket".to_owned());
     }
     for network in view.networks.values() {
-        let netgraph = network.spec.netgraph.as_ref();
-        let uplink = netgraph.and_then(|mode| view.host.uplinks.get(mode.uplink.as_deref()?));
         wanted
             .ether
-            .extend(uplink.and_then(|uplink| uplink.interface.clone()));
-        let made = netgraph.and_then(|mode| mode.uplink.as_deref());
-        let made = made.and_then(|name| Some((name, view.host.uplinks.get(name)?)));
-        let made = made.and_then(|(name, uplink)| match uplink {
-            Uplink { lagg: Some(_), .. } => Some(names::lagg(&view.host_uid, name)),
-            Uplink { vlan: Some(_), .. } => Some(names::vlan(&view.host_uid, name)),
-            Uplink { .. } => None,
-        });
-        wanted.ether.extend(made);
+            .extend(neighbours::switch_uplink(view, network));
     }
+    neighbours::add_wanted(view, &mut wanted);
     let mut attachments = view
         .jails
         .values()

@@ -1,4 +1,4 @@
-//! ping(8) and nc(1): they ask the tracer, and leave behind what they would: connections, listeners, time.
+//! ping(8), nc(1), arp(8) and ndp(8): they ask the tracer, and leave behind what they would: connections, listeners, time.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Context;
 use crate::emulator::{Emulator, Listener};
 use crate::kernel::addr::embed_scope;
+use crate::kernel::ifnet::mac_text;
 use crate::output::Output;
 use crate::trace::{Cause, Listening, Origin, Probe, Protocol, Verdict};
 
@@ -20,6 +21,7 @@ pub(crate) fn run(
     match program {
         "ping" => ping(host, context, arguments),
         "nc" => netcat(host, context, arguments, stdin),
+        "arp" | "ndp" => neighbour(host, context, program, arguments),
         _ => Output::success(),
     }
 }
@@ -65,6 +67,7 @@ fn ping(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output 
         .and_then(|text| text.parse().ok())
         .unwrap_or(10);
     let mut asked = probe(host, context, target, Protocol::Icmp, 0);
+    host.kernel.neighbours.insert((context.stack, target));
     asked.source = option(arguments, "-S").and_then(|text| text.parse().ok());
     let mut output = Output::success();
     let from = asked
@@ -101,6 +104,43 @@ fn ping(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output 
         output.line("round-trip min/avg/max/stddev = 0.100/0.100/0.100/0.000 ms");
     } else {
         output.status = 2;
+    }
+    output
+}
+
+/// `arp -n address`, `ndp -n address`: an entry is there once somebody was asked for, and has a MAC address where he answers; it has no age here. Anything else shows nothing.
+fn neighbour(host: &Emulator, context: &Context, program: &str, arguments: &[String]) -> Output {
+    let [words, address] = arguments else {
+        return Output::success();
+    };
+    let Some(address) = address.parse::<IpAddr>().ok().filter(|_| words == "-n") else {
+        return Output::success();
+    };
+    let id = host.kernel.interface_towards(context.stack, address);
+    let asked = host.kernel.neighbours.contains(&(context.stack, address));
+    let mut output = Output::default();
+    let Some(id) = id.filter(|_| asked && address.is_ipv4() == (program == "arp")) else {
+        let told = format!("{address} ({address}) -- no entry");
+        if program == "ndp" {
+            return Output::failure(1, format!("ndp: {told}"));
+        }
+        output.line(told);
+        output.status = 1;
+        return output;
+    };
+    let mac = host.resolved(id, address);
+    let mac = mac.map_or("(incomplete)".to_owned(), mac_text);
+    let on = &host.kernel.ifnet(id).name;
+    if program == "arp" {
+        output.line(format!(
+            "? ({address}) at {mac} on {on} expires in 1200 seconds [ethernet]"
+        ));
+    } else {
+        let address = address.to_string();
+        output.line(
+            "Neighbor                             Linklayer Address  Netif Expire    S Flags",
+        );
+        output.line(format!("{address:<36} {mac:<17} {on:>6} 23h59m59s R "));
     }
     output
 }

@@ -74,7 +74,7 @@ pub(crate) struct Ifnet {
     pub(crate) home: VnetId,
     /// The driver's name and unit (`if_dname`, `if_dunit`): no rename changes it.
     pub(crate) driver_name: String,
-    /// IFF_* that ifconfig(8) sets and that nothing here goes by; they go with the interface (`if_vmove` clears UP alone, by if_down).
+    /// IFF_* that ifconfig(8) sets and that nothing here but NOARP goes by; they go with the interface (`if_vmove` clears UP alone, by if_down).
     pub(crate) user_flags: u32,
     /// Position in the stack's list.
     pub(crate) order: u64,

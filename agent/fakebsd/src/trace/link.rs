@@ -8,8 +8,8 @@ use super::stack::unscoped;
 use crate::emulator::Emulator;
 use crate::kernel::Kernel;
 use crate::kernel::bridge::{Member, flag};
-use crate::kernel::ifnet::{Driver, IfId, nd};
-use crate::kernel::netgraph::NodeType;
+use crate::kernel::ifnet::{Driver, IfId, Mac, nd};
+use crate::kernel::netgraph::{Hook, NodeType};
 use crate::kernel::vnet::{HOST, VnetId};
 
 /// Part of a frame's way that somebody may want to know of.
@@ -104,11 +104,17 @@ pub(super) struct Survey<'a> {
     obstacles: Vec<Obstacle>,
 }
 
+/// Frames of ARP are discarded (`ether_demux`, sys/net/if_ethersubr.c).
+const NOARP: u32 = 0x80;
+
 /// Whether the interface answers for an address: ARP for what is configured on it, ND for what has passed DAD.
 pub(super) fn holds(kernel: &Kernel, id: IfId, address: IpAddr) -> bool {
     let ifnet = kernel.ifnet(id);
     match unscoped(address) {
-        IpAddr::V4(address) => ifnet.inet.iter().any(|entry| entry.address == address),
+        IpAddr::V4(address) => {
+            let mut entries = ifnet.inet.iter();
+            ifnet.user_flags & NOARP == 0 && entries.any(|entry| entry.address == address)
+        }
         IpAddr::V6(address) => {
             let usable = |entry: &&crate::kernel::addr::Inet6| {
                 entry.address == address && !entry.tentative && !entry.duplicated
@@ -137,6 +143,20 @@ impl Emulator {
             End::Wire(_) => None,
         });
         stations.collect()
+    }
+}
+
+impl Emulator {
+    /// The MAC address that whoever answers for `address` on the wire of an interface tells it; none where the question or the answer gets lost, or nobody emulated answers.
+    pub(crate) fn resolved(&self, id: IfId, address: IpAddr) -> Option<Mac> {
+        let there = Survey::from_stack(&self.kernel, id);
+        let End::Station(station) = there.towards(address)?.end else {
+            return None;
+        };
+        let back = Survey::from_stack(&self.kernel, station);
+        let mut ways = back.ways().iter();
+        ways.find(|way| way.end == End::Station(id))?;
+        self.kernel.ifnet(station).mac
     }
 }
 
@@ -453,6 +473,19 @@ impl<'a> Survey<'a> {
         }
     }
 
+    /// The failover lagg to whose stack one of two links of a switch leads, and the other does not lead to its ports, where that is a way on which frames are lost.
+    fn deaf_between(&self, vnet: VnetId, from: &Hook, to: &Hook) -> Option<IfId> {
+        let (stack, other) = match (from.peer_hook.as_str(), to.peer_hook.as_str()) {
+            ("upper", _) => (from, to),
+            (_, "upper") => (to, from),
+            _ => return None,
+        };
+        let node = self.kernel.netgraph(vnet).nodes.get(&stack.peer)?;
+        let lagg = node.interface.filter(|_| other.peer != stack.peer)?;
+        let softc = self.kernel.lagg(lagg)?;
+        (self.kernel.failover_is_deaf && softc.protocol == "failover").then_some(lagg)
+    }
+
     /// A frame comes to a netgraph node by a hook.
     fn node(&mut self, vnet: VnetId, id: u32, by: &str, tag: Option<u16>, path: Vec<Step>) {
         let Some(node) = self.kernel.netgraph(vnet).nodes.get(&id) else {
@@ -469,7 +502,17 @@ impl<'a> Survey<'a> {
                     node.name.clone()
                 };
                 let path = [path.as_slice(), &[Step::Switched { node: name }]].concat();
+                let from = node.hooks.iter().find(|hook| hook.name == by);
                 for hook in node.hooks.iter().filter(|hook| hook.name != by) {
+                    let lost = from.and_then(|from| self.deaf_between(vnet, from, hook));
+                    if let Some(lagg) = lost {
+                        let why = format!(
+                            "{} is a failover lagg, which loses what goes between it and other links of the switch",
+                            self.name(lagg)
+                        );
+                        self.stop(lagg, why);
+                        continue;
+                    }
                     self.node(vnet, hook.peer, &hook.peer_hook, tag, path.clone());
                 }
             }

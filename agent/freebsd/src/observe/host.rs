@@ -12,7 +12,7 @@ use cellblock_agent_core::plan::tables::FIBS_MAX;
 use cellblock_schemas::host::{HostFacts, InterfaceFact};
 use cellblock_schemas::net::HostAddress;
 
-use super::{devfs, ifconfig, jls, mount, netgraph, pf, storage, sysctl, vnet};
+use super::{devfs, ifconfig, jls, mount, neighbours, netgraph, pf, storage, sysctl, vnet};
 use crate::command::{Command, Output, Program, words};
 use crate::error::Failure;
 use crate::system::{System, succeed};
@@ -135,6 +135,7 @@ pub(crate) fn look(
         numbers: super::getent::numbers(system, wanted)?,
         limits,
         files,
+        neighbours: neighbours::look(system, &wanted.neighbours, &interfaces, &jails),
         interfaces,
         jails,
         vnets,

@@ -6,6 +6,7 @@
 pub mod ifconfig;
 pub mod jls;
 pub mod mount;
+mod neighbours;
 pub mod netgraph;
 pub mod netstat;
 pub mod pf;

@@ -159,6 +159,7 @@ examples! {
     n01_shared_ip "networking/n01-shared-ip"
     n02_internal_first "networking/n02-internal-first"
     n03_loopback_nat "networking/n03-loopback-nat"
+    n03_managed_pf_conf "networking/n03-managed-pf-conf"
     n03_shared_ports "networking/n03-shared-ports"
     n04_own_loopback "networking/n04-own-loopback"
     n05_ipv6_loopback "networking/n05-ipv6-loopback"

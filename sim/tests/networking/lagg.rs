@@ -359,6 +359,7 @@ fn n11_whether_host_and_jails_reach_each_other_over_a_failover_lagg_is_a_conditi
     assert!(matches!(trace.verdict, Verdict::Blocked { .. }), "{trace}");
     assert_eq!(jails_reached(&mut row), fine);
     row.world.run("pfctl -f /etc/pf.conf");
+    row.world.run("rm /etc/pf.more");
     // As the article says of 13.0, for host and jail alone.
     row.world.host.emulator().kernel.failover_is_deaf = true;
     let (status, message) = jails_reached(&mut row).expect("it is told");
@@ -379,7 +380,7 @@ fn n11_whether_host_and_jails_reach_each_other_over_a_failover_lagg_is_a_conditi
         &behind("vtnet1"),
         "198.51.100.20",
     );
-    // What is wrong about it is the lagg's protocol, and nobody's readiness.
+    // The host's other family is looked at by itself, and what nobody has is not.
     row.world
         .run(&format!("ifconfig {lagg} inet 198.51.100.7 -alias"));
     let (_, message) = jails_reached(&mut row).expect("it is told");

@@ -74,6 +74,7 @@ rows! {
     n09 "n09"
     n10 "n10"
     n11 "n11"
+    n11_failover "n11-failover"
     n11_netgraph "n11-netgraph"
     n12 "n12"
     n13 "n13"

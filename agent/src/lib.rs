@@ -9,6 +9,7 @@
 //!
 //! The worker goes on with the view in its ledger whether a controller is there or not. Nothing is decided here.
 
+pub mod certificate;
 pub mod config;
 pub mod emulated;
 pub mod guard;

@@ -12,18 +12,21 @@ use cellblock_proto::v1::agents_client::AgentsClient;
 use cellblock_schemas::host::ViewMark;
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::view::HostView;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity as TlsIdentity};
 
 use crate::Way;
+use crate::certificate::{self, Notice};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::reach::{self, Reached};
 use crate::visits::{self, Visits};
 use crate::worker::Link;
 
+mod broken;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +41,9 @@ const OUTBOX: usize = 8;
 
 /// The largest view that is taken, in octets: 10,000 jails of 6 KiB each.
 const VIEW_BYTES_MAX: usize = 64 << 20;
+
+/// How often the end of the agent's certificate is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// What a session has to do with beside the worker and the controller.
 pub struct Beside {
@@ -69,11 +75,13 @@ pub(crate) async fn run(
         visiting: JoinSet::new(),
         visits_open: BTreeMap::new(),
         is_deleted: false,
+        looked: None,
     };
     let pause_max = session.config.pause_max;
     let mut pause = PAUSE_FIRST;
     for url in session.config.controllers.clone().iter().cycle() {
         let began = Instant::now();
+        session.look_at_certificate();
         if session.beside.reached.is_waited_for()
             && session.is_here(url).await
             && session.has_another().await
@@ -98,8 +106,9 @@ pub(crate) async fn run(
                 pause = pause_max;
             }
             Err(error) => {
-                tracing::warn!(controller = %url, "{error:#}; trying again in {} ms", pause.as_millis());
-                session.beside.reached.note(format!("{error:#}"));
+                let why = broken::told(&error);
+                tracing::warn!(controller = %url, "{why}; trying again in {} ms", pause.as_millis());
+                session.beside.reached.note(why);
             }
         }
         tokio::select! {
@@ -165,6 +174,8 @@ struct Session {
     is_deleted: bool,
     /// The newest view that came in, whether the ledger has it yet or not: what a change is a change to.
     base: Option<Arc<HostView>>,
+    /// When the end of the agent's certificate was last looked at.
+    looked: Option<Instant>,
 }
 
 impl Session {
@@ -181,12 +192,12 @@ impl Session {
         let mut incoming = client
             .session(ReceiverStream::new(outgoing))
             .await
-            .map_err(|status| anyhow::anyhow!("refused: {}", status.message()))?
+            .map_err(|status| self.unwelcome(&status))?
             .into_inner();
         let heartbeat = match incoming
             .message()
             .await
-            .map_err(ended)?
+            .map_err(|status| self.unwelcome(&status))?
             .and_then(|message| message.message)
         {
             Some(wire::controller_message::Message::Welcome(welcome)) => {
@@ -220,9 +231,46 @@ impl Session {
                 Ok(Ended::Deleted(refused.message))
             }
             Err(error) => {
-                tracing::warn!(controller = %url, "the session ended: {error:#}");
+                tracing::warn!(controller = %url, "the session ended: {}", broken::told(&error));
                 Ok(Ended::Broken)
             }
+        }
+    }
+
+    /// Says when the agent's certificate ends, once a day.
+    fn look_at_certificate(&mut self) {
+        if self
+            .looked
+            .is_some_and(|looked| looked.elapsed() < LOOK_INTERVAL)
+        {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        if let Some(notice) = self.certificate() {
+            tracing::warn!("{}", notice.text);
+        }
+    }
+
+    fn certificate(&self) -> Option<Notice> {
+        let tls = self.config.tls.as_ref()?;
+        certificate::look(&tls.certificate, Timestamp::now())
+    }
+
+    /// Why a controller that was reached did not become one that welcomes.
+    fn unwelcome(&self, status: &tonic::Status) -> anyhow::Error {
+        let Some(causes) = broken::causes(status) else {
+            return anyhow::anyhow!("refused: {}", status.message());
+        };
+        // In TLS 1.3 a client learns only after its handshake that its certificate is refused, and where the reason is lost with the connection it does not.
+        match (&self.config.tls, self.certificate()) {
+            (None, _) => anyhow::anyhow!("the connection broke: {causes}"),
+            (Some(_), Some(notice)) if notice.is_invalid => {
+                anyhow::anyhow!("the connection broke: {causes}; {}", notice.text)
+            }
+            (Some(tls), _) => anyhow::anyhow!(
+                "the connection broke: {causes}; the controller may not accept this host's certificate {}: its log says why",
+                tls.certificate.display()
+            ),
         }
     }
 
@@ -264,6 +312,7 @@ impl Session {
                 }
                 Ok(()) = self.beside.reached.questions.changed() => return Ok(None),
                 _ = beat.tick() => {
+                    self.look_at_certificate();
                     let view = self.have().map(|(view, _)| mark_to_wire(view.mark));
                     send(outbox, wire::agent_message::Message::Heartbeat(wire::Heartbeat { view })).await?;
                 }
@@ -495,7 +544,10 @@ async fn send(
 }
 
 fn ended(status: tonic::Status) -> anyhow::Error {
-    anyhow::anyhow!("{}: {}", status.code(), status.message())
+    match broken::causes(&status) {
+        Some(causes) => anyhow::anyhow!("{causes}"),
+        None => anyhow::anyhow!("{}: {}", status.code(), status.message()),
+    }
 }
 
 fn mark_to_wire(mark: ViewMark) -> wire::ViewMark {

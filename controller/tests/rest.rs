@@ -506,7 +506,11 @@ async fn everything_is_discovered() {
     let sets = resources.iter().find(|one| one["name"] == "jailsets");
     let sets = sets.expect("sets of jails");
     assert_eq!(sets["kind"], "JailSet");
-    assert_eq!(sets["shortNames"], json!(["js"]));
+    for kind in Kind::ALL {
+        let one = resources.iter().find(|one| one["name"] == kind.plural());
+        let one = one.expect(kind.plural());
+        assert_eq!(one["shortNames"], json!([kind.short_name()]), "jailctl's");
+    }
     let table = ["Accept: application/json;as=Table;v=v1;g=meta.k8s.io"];
     let path = "/apis/cellblock.dev/v1alpha1/jailsets";
     let columns = ask(&world, "GET", path, &table, "").await.json();

@@ -6,7 +6,7 @@ use cellblock_proto::v1::apply_result::Outcome;
 use cellblock_schemas::manifest::Document;
 use cellblock_schemas::violation::Violation;
 
-use crate::applyset::ApplySet;
+use crate::applyset::{self, ApplySet};
 use crate::args::{Apply, Terms};
 use crate::client::{Client, Refused, Stored};
 use crate::input;
@@ -19,6 +19,9 @@ mod tests;
 
 /// How large objects may be that are tried together, in octets of JSON: what a controller takes in one message, less its envelope. Ten thousand jails have six million.
 const TOGETHER_BYTES_MAX: usize = 15 << 20;
+
+/// What became of the objects beside one that was refused in a trial.
+const NOTHING: &str = "; nothing was applied";
 
 /// Runs `apply`.
 ///
@@ -36,7 +39,7 @@ pub async fn run(client: &mut Client, arguments: &Apply, printer: &Printer) -> a
     let members = documents.clone();
     if let Some(set) = set.as_ref().filter(|_| !arguments.dry_run) {
         documents.sort_by_key(|document| document.object.kind());
-        attempt(client, &documents, &arguments.terms, printer).await?;
+        attempt(client, &documents, &arguments.terms, NOTHING, printer).await?;
         let left = set.left_over(client, &members).await?;
         set.announce(client, &members, &left).await?;
     }
@@ -50,12 +53,18 @@ pub async fn run(client: &mut Client, arguments: &Apply, printer: &Printer) -> a
     .await?;
     match &set {
         Some(set) if arguments.dry_run => {
-            for member in set.left_over(client, &members).await? {
+            let left = set.left_over(client, &members).await?;
+            for member in &left {
                 let label = target::label(member.kind, &member.name);
                 printer.note(&format!("{label} pruned (dry run)"));
             }
+            applyset::warn_of_users(client, &left, &applied, printer).await?;
         }
-        Some(set) => set.prune(client, &members, printer).await?,
+        Some(set) => {
+            let left = set.left_over(client, &members).await?;
+            applyset::warn_of_users(client, &left, &applied, printer).await?;
+            set.prune(client, &members, printer).await?;
+        }
         None => {}
     }
     if let Some(format) = &arguments.output {
@@ -77,7 +86,7 @@ pub async fn apply(
     printer: &Printer,
 ) -> anyhow::Result<Vec<Stored>> {
     documents.sort_by_key(|document| document.object.kind());
-    let tried = attempt(client, &documents, terms, printer).await?;
+    let tried = attempt(client, &documents, terms, NOTHING, printer).await?;
     let mut applied = Vec::new();
     if dry_run {
         for (document, result) in documents.iter().zip(&tried) {
@@ -96,7 +105,7 @@ pub async fn apply(
         results.push(answer);
     }
     // Only when somebody else wrote between the trial and the writing.
-    verdict(&results, &left_behind(&results))?;
+    verdict(&results, &format!("; {}", left_behind(&results)))?;
     Ok(applied)
 }
 
@@ -133,21 +142,26 @@ fn broken_off(refused: &Refused, documents: &[Document], results: &[wire::ApplyR
         0 => String::new(),
         done => format!("{done} of {all} objects were answered, each with its line above; "),
     };
-    let fate = match (refused.is_unsent(), rest) {
-        (true, 0) => format!("{asked} was not sent"),
-        (true, rest) => format!("{asked} and {rest} more were not sent"),
-        (false, 0) => format!("whether {asked} was written is not known"),
-        (false, rest) => {
-            format!("whether {asked} was written is not known, and {rest} more were not sent")
-        }
+    let own = if refused.is_unsent() {
+        format!("{asked} was not sent")
+    } else if refused.is_decided() {
+        // As where the store has no room left.
+        format!("{asked} was not written")
+    } else {
+        format!("whether {asked} was written is not known")
     };
+    let others = match rest {
+        0 => String::new(),
+        rest => format!(", and {rest} more were not sent"),
+    };
+    let fate = format!("{own}{others}");
     format!(
         "{refused}\n{before}{fate}; apply the same manifests again: what is written already stays as it is"
     )
 }
 
 /// Tries documents, in the order in which they are given, and writes nothing. One request, because the controller judges each object as if those before it in the request
-/// were written.
+/// were written. `others`: what an error says beyond the refusal.
 ///
 /// # Errors
 /// The controller would refuse an object, or did not answer.
@@ -155,6 +169,7 @@ pub async fn attempt(
     client: &mut Client,
     documents: &[Document],
     terms: &Terms,
+    others: &str,
     printer: &Printer,
 ) -> anyhow::Result<Vec<wire::ApplyResult>> {
     let objects: Vec<wire::Object> = documents.iter().map(object).collect();
@@ -169,7 +184,7 @@ pub async fn attempt(
     for (document, result) in documents.iter().zip(&tried) {
         refusal(document, result, printer);
     }
-    verdict(&tried, "nothing was applied")?;
+    verdict(&tried, others)?;
     Ok(tried)
 }
 
@@ -234,8 +249,8 @@ fn verdict(results: &[wire::ApplyResult], others: &str) -> anyhow::Result<()> {
         .count();
     match (refused, results.len()) {
         (0, _) => Ok(()),
-        (1, 1) => bail!("the controller refused the object; {others}"),
-        (refused, all) => bail!("the controller refused {refused} of {all} objects; {others}"),
+        (1, 1) => bail!("the controller refused the object{others}"),
+        (refused, all) => bail!("the controller refused {refused} of {all} objects{others}"),
     }
 }
 

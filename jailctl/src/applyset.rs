@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::client::{Client, Removal, Stored};
+use crate::describe;
 use crate::host::until_unchanged;
 use crate::printer::Printer;
 use crate::target::{Targets, Usage, label};
@@ -254,6 +255,55 @@ impl ApplySet {
     }
 }
 
+/// Warns of what is left over while jails that stay use it: it is deleted only when they are gone, and takes no new ones meanwhile.
+/// `applied`: objects as they are to be.
+///
+/// # Errors
+/// The controller did not answer.
+pub async fn warn_of_users(
+    client: &mut Client,
+    left: &[Stored],
+    applied: &[Stored],
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    if !left.iter().any(|member| describe::is_used(member.kind)) {
+        return Ok(());
+    }
+    let (listed, _) = client.list(Kind::Jail, "").await?;
+    for (member, users) in used(left, applied, listed) {
+        printer.warning(&format!(
+            "{}: jails that stay use it ({}); it is deleted only when none does any more, and takes no new ones until then",
+            label(member.kind, &member.name),
+            users.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// What is left over and used, with the jails that stay and use it.
+fn used<'a>(
+    left: &'a [Stored],
+    applied: &[Stored],
+    listed: Vec<Stored>,
+) -> Vec<(&'a Stored, Vec<String>)> {
+    let among = |some: &[Stored], jail: &Stored| {
+        let mut same = some.iter();
+        same.any(|one| one.kind == Kind::Jail && one.name == jail.name)
+    };
+    let mut jails: Vec<Stored> = listed
+        .into_iter()
+        .filter(|jail| !among(left, jail) && !among(applied, jail))
+        .collect();
+    jails.extend(applied.iter().filter(|one| one.kind == Kind::Jail).cloned());
+    let with_users = left.iter().map(|member| {
+        let users = describe::users(member, &jails);
+        (member, users.into_iter().map(str::to_owned).collect())
+    });
+    with_users
+        .filter(|(_, users): &(_, Vec<String>)| !users.is_empty())
+        .collect()
+}
+
 /// The kinds that a parent names, and what else it names.
 fn read_kinds(text: &str) -> (BTreeSet<Kind>, BTreeSet<String>) {
     let (mut kinds, mut unknown) = (BTreeSet::new(), BTreeSet::new());
@@ -358,6 +408,51 @@ mod tests {
         assert_eq!(kinds, [Kind::Jail].into());
         assert_eq!(written_kinds(&kinds, &unknown), said);
         assert_eq!(read_kinds(""), Default::default());
+    }
+
+    #[test]
+    fn what_a_jail_that_stays_uses_is_told_before_it_is_deleted() {
+        let object = |kind, name: &str, spec: Value| Stored {
+            kind,
+            name: name.to_owned(),
+            revision: 1,
+            value: json!({ "spec": spec }),
+        };
+        let jail = |name, network| {
+            object(
+                Kind::Jail,
+                name,
+                json!({"networks": [{"network": network}]}),
+            )
+        };
+        let left = [
+            object(Kind::Network, "old", json!({})),
+            object(Kind::Network, "free", json!({})),
+            jail("going", "old"),
+        ];
+        let listed = || {
+            vec![
+                jail("going", "old"),
+                jail("stays", "old"),
+                jail("moves", "free"),
+            ]
+        };
+        let names = |applied: &[Stored]| -> Vec<(String, Vec<String>)> {
+            let found = used(&left, applied, listed()).into_iter();
+            found
+                .map(|(one, users)| (one.name.clone(), users))
+                .collect()
+        };
+        let own = |users: &[&str]| users.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(
+            names(&[]),
+            [
+                ("old".to_owned(), own(&["stays"])),
+                ("free".to_owned(), own(&["moves"]))
+            ]
+        );
+        let moved = [jail("moves", "new")];
+        assert_eq!(names(&moved), [("old".to_owned(), own(&["stays"]))]);
     }
 
     #[test]

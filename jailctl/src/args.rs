@@ -237,8 +237,18 @@ pub struct Restart {
 /// `rollout`
 #[derive(Clone, Debug, Subcommand)]
 pub enum Rollout {
-    /// How far it is, and what is in the way
-    Status(SetNames),
+    /// Follow it until it is over; exit status 1 if it cannot get on, or is not over in time
+    Status {
+        /// The sets.
+        #[command(flatten)]
+        named: SetNames,
+        /// Only say how far it is, and what is in the way
+        #[arg(long)]
+        no_wait: bool,
+        /// How long to follow it at most, as in 90s or 5m; without it, until it is over or fails
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        timeout: Option<Duration>,
+    },
     /// The revisions of the template that are kept
     History(SetNames),
     /// Bring no further jail to another revision
@@ -273,7 +283,7 @@ pub struct Scale {
     #[arg(value_name = "jailset NAME… | jailset/NAME…", required = true)]
     pub words: Vec<String>,
     /// How many jails
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = number)]
     pub replicas: u32,
 }
 
@@ -491,6 +501,15 @@ pub struct Sandbox {
     /// How many emulated hosts
     #[arg(long, default_value_t = 3)]
     pub hosts: u8,
+}
+
+/// How many of something.
+fn number(text: &str) -> Result<u32, String> {
+    match text.parse::<i128>() {
+        Ok(number) if number < 0 => Err("there can be no fewer than 0".to_owned()),
+        Ok(number) => u32::try_from(number).map_err(|_| "that is too many".to_owned()),
+        Err(_) => Err("that is no number".to_owned()),
+    }
 }
 
 /// `90s`, `5m`, `1h`, `500ms`, or seconds without a unit.

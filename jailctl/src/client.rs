@@ -10,12 +10,17 @@ use cellblock_schemas::Kind;
 use prost::Message as _;
 use serde_json::Value;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::args::{Cascade, Terms};
 use crate::context::ContextEntry;
 use crate::printer::Printer;
 
+use bearer::Bearer;
+
+mod bearer;
 mod broken;
 #[cfg(test)]
 mod tests;
@@ -172,12 +177,17 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// A connection over which every request shows the token that there may be.
+type Shown = InterceptedService<Channel, Bearer>;
+
 /// A connection to a controller.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: ObjectsClient<Channel>,
-    visits: VisitsClient<Channel>,
+    inner: ObjectsClient<Shown>,
+    visits: VisitsClient<Shown>,
     server: String,
+    /// Who it says to be.
+    who: broken::Who,
     /// Whether a controller has ever answered here: what breaks afterwards is no slip in the URL.
     has_answered: bool,
     shows_managed_fields: bool,
@@ -218,12 +228,21 @@ impl Client {
                 .tls_config(tls)
                 .context("the TLS files of the context do not fit together")?;
         }
-        let channel = endpoint.connect_lazy();
-        let inner = ObjectsClient::new(channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let bearer = match &context.token_file {
+            Some(path) => Bearer::read(path, &server)?,
+            None => Bearer::default(),
+        };
+        let who = broken::Who {
+            certificate: context.certificate.clone(),
+            has_token: bearer.is_some(),
+        };
+        let shown = InterceptedService::new(endpoint.connect_lazy(), bearer);
+        let inner = ObjectsClient::new(shown.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
         Ok(Self {
             inner,
-            visits: VisitsClient::new(channel),
+            visits: VisitsClient::new(shown),
             server,
+            who,
             has_answered: false,
             shows_managed_fields: false,
         })
@@ -536,13 +555,22 @@ impl Client {
         }
         let chain = broken::causes(status);
         if chain.is_empty() {
+            let said = status.message();
+            // Go's servers say it so; ours knows the service.
+            let message =
+                if status.code() == Code::Unimplemented && said.contains("unknown service") {
+                    format!("what answers at {} is no cellblockd: {said}", self.server)
+                } else {
+                    said.to_owned()
+                };
             return Refused {
                 reason: format!("{:?}", status.code()),
-                message: status.message().to_owned(),
+                message,
                 violations: Vec::new(),
             };
         }
-        broken::explained(&self.server, self.has_answered, status.code(), &chain)
+        let code = status.code();
+        broken::explained(&self.server, self.has_answered, code, &chain, &self.who)
     }
 
     /// What an answer holds; remembers that there is somebody who answers.

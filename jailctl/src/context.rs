@@ -59,6 +59,14 @@ pub struct ContextEntry {
     /// Its key (PEM).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
+    /// A file with the operator's token, in place of a certificate.
+    #[serde(
+        default,
+        rename = "token_file",
+        alias = "token-file",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub token_file: Option<PathBuf>,
 }
 
 impl Connection {

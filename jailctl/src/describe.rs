@@ -13,6 +13,9 @@ use crate::target::Targets;
 #[cfg(test)]
 mod tests;
 
+/// An annotation that is as long as the object, and says what `kubectl get` shows: kubectl's `describe` leaves it out as well.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Runs `describe`.
 ///
 /// # Errors
@@ -48,7 +51,7 @@ pub async fn run(
             printer.line(&line)?;
         }
         if matches!(object.kind, Kind::Network | Kind::Image) {
-            users(client, object, printer).await?;
+            tell_users(client, object, printer).await?;
         }
         let uid = object
             .value
@@ -92,9 +95,12 @@ fn describe(object: &Stored, printer: &Printer) -> Vec<String> {
         if let Some(map) = value.pointer(pointer).and_then(Value::as_object) {
             let pairs: Vec<String> = map
                 .iter()
+                .filter(|(key, _)| *key != LAST_APPLIED)
                 .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
                 .collect();
-            lines.push(field(name, &pairs.join(", ")));
+            if !pairs.is_empty() {
+                lines.push(field(name, &pairs.join(", ")));
+            }
         }
     }
     lines.push("Spec:".to_owned());
@@ -192,31 +198,37 @@ fn scalar(value: &Value) -> String {
         .map_or_else(|| value.to_string(), |text| visible(text).into_owned())
 }
 
-/// The jails that are attached to a network, or made of an image: who would lose what.
-async fn users(client: &mut Client, used: &Stored, printer: &Printer) -> anyhow::Result<()> {
+/// Whether jails use objects of the kind, by naming them.
+pub(crate) fn is_used(kind: Kind) -> bool {
+    matches!(kind, Kind::Host | Kind::Network | Kind::Image)
+}
+
+/// The jails among `jails` that are attached to a network, made of an image or on a host: who would lose what.
+pub(crate) fn users<'a>(used: &Stored, jails: &'a [Stored]) -> Vec<&'a str> {
+    let is_user = |jail: &&Stored| match used.kind {
+        Kind::Image => {
+            let image = jail.value.pointer("/spec/image/name");
+            image.and_then(Value::as_str) == Some(&used.name)
+        }
+        Kind::Network => {
+            let attachments = jail.value.pointer("/spec/networks");
+            let mut attachments = attachments.and_then(Value::as_array).into_iter().flatten();
+            attachments.any(|one| one.get("network").and_then(Value::as_str) == Some(&used.name))
+        }
+        Kind::Host => ["/spec/host", "/status/binding/host"]
+            .iter()
+            .any(|place| jail.value.pointer(place).and_then(Value::as_str) == Some(&used.name)),
+        Kind::Jail | Kind::JailSet => false,
+    };
+    let names = jails.iter().filter(is_user).map(|jail| jail.name.as_str());
+    names.collect()
+}
+
+async fn tell_users(client: &mut Client, used: &Stored, printer: &Printer) -> anyhow::Result<()> {
     let (jails, _) = client.list(Kind::Jail, "").await?;
-    let users: Vec<&str> = jails
-        .iter()
-        .filter(|jail| {
-            if used.kind == Kind::Image {
-                let image = jail.value.pointer("/spec/image/name");
-                return image.and_then(Value::as_str) == Some(&used.name);
-            }
-            let attachments = jail
-                .value
-                .pointer("/spec/networks")
-                .and_then(Value::as_array);
-            attachments.is_some_and(|list| {
-                list.iter()
-                    .any(|one| one.get("network").and_then(Value::as_str) == Some(&used.name))
-            })
-        })
-        .map(|jail| jail.name.as_str())
-        .collect();
-    let users = if users.is_empty() {
-        "none".to_owned()
-    } else {
-        users.join(", ")
+    let users = match users(used, &jails).as_slice() {
+        [] => "none".to_owned(),
+        users => users.join(", "),
     };
     printer.line(&field("Jails", &users))?;
     Ok(())

@@ -33,7 +33,7 @@ const KEPT: [&str; 3] = ["resourceVersion", "generation", "creationTimestamp"];
 pub async fn run(client: &mut Client, arguments: &Diff, printer: &Printer) -> anyhow::Result<bool> {
     let mut documents = input::read(&arguments.files.filenames, printer)?;
     documents.sort_by_key(|document| document.object.kind());
-    let results = apply::attempt(client, &documents, &arguments.terms, printer).await?;
+    let results = apply::attempt(client, &documents, &arguments.terms, "", printer).await?;
     let mut differs = false;
     for (document, result) in documents.iter().zip(&results) {
         if result.outcome() == Outcome::Unchanged {

@@ -20,6 +20,7 @@ pub mod get;
 pub mod host;
 pub mod import;
 pub mod input;
+pub mod jsonpath;
 pub mod lists;
 pub mod output;
 pub mod printer;

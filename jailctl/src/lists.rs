@@ -141,7 +141,18 @@ async fn allocations(
     let heading = [
         "VALUE", "KIND", "NETWORK", "HOST", "OWNER", "STATE", "SCOPE", "UID",
     ];
-    show(&heading, 6, rows.collect(), &document, arguments, printer)
+    let columns = Columns {
+        heading,
+        names: &[0, 2, 3, 4],
+        narrow: &[0, 1, 2, 3, 4, 5],
+    };
+    show(
+        &columns,
+        &rows.collect::<Vec<_>>(),
+        &document,
+        arguments,
+        printer,
+    )
 }
 
 async fn events(client: &mut Client, arguments: &Get, printer: &Printer) -> anyhow::Result<()> {
@@ -171,9 +182,9 @@ async fn events(client: &mut Client, arguments: &Get, printer: &Printer) -> anyh
             text("/type").to_owned(),
             text("/reason").to_owned(),
             format!("{kind}/{}", text("/involvedObject/name")),
-            text("/message").to_owned(),
             event["count"].to_string(),
             age(event, "/firstTimestamp"),
+            text("/message").to_owned(),
         ]
     });
     let document = json!({"apiVersion": "v1", "kind": "List", "items": found});
@@ -182,11 +193,22 @@ async fn events(client: &mut Client, arguments: &Get, printer: &Printer) -> anyh
         "TYPE",
         "REASON",
         "OBJECT",
-        "MESSAGE",
         "COUNT",
         "FIRST SEEN",
+        "MESSAGE",
     ];
-    show(&heading, 5, rows.collect(), &document, arguments, printer)
+    let columns = Columns {
+        heading,
+        names: &[2, 3],
+        narrow: &[0, 1, 2, 3, 6],
+    };
+    show(
+        &columns,
+        &rows.collect::<Vec<_>>(),
+        &document,
+        arguments,
+        printer,
+    )
 }
 
 /// What happened to an object, for `describe`: a line each, the oldest first.
@@ -226,25 +248,40 @@ pub async fn of_object(
     Ok(lines.collect())
 }
 
+/// The columns of a list, by their places in a row.
+struct Columns<const N: usize> {
+    heading: [&'static str; N],
+    /// Those of names, which are not cut where a script may read.
+    names: &'static [usize],
+    /// Those that are shown without `-o wide`.
+    narrow: &'static [usize],
+}
+
+impl<const N: usize> Columns<N> {
+    fn table(&self, shown: &[usize], rows: &[[String; N]], room: Room) -> String {
+        let heading: Vec<&str> = shown.iter().map(|place| self.heading[*place]).collect();
+        let is_name = |at: &usize| self.names.contains(&shown[*at]);
+        let names: Vec<usize> = (0..shown.len()).filter(is_name).collect();
+        let row = |row: &[String; N]| shown.iter().map(|place| row[*place].clone()).collect();
+        table::plain(&heading, &names, rows.iter().map(row).collect(), room)
+    }
+}
+
 fn show<const N: usize>(
-    heading: &[&str; N],
-    narrow: usize,
-    rows: Vec<[String; N]>,
+    columns: &Columns<N>,
+    rows: &[[String; N]],
     document: &Value,
     arguments: &Get,
     printer: &Printer,
 ) -> anyhow::Result<()> {
-    let table = |columns: usize, room: Room| {
-        let rows = rows.iter().map(|row| row[..columns].to_vec());
-        table::plain(&heading[..columns], rows.collect(), room)
-    };
+    let all: Vec<usize> = (0..N).collect();
     match &arguments.output {
         Format::Table | Format::Wide if rows.is_empty() => printer.note("nothing found"),
-        Format::Table => printer.raw(&table(narrow, printer.room()))?,
-        Format::Wide => printer.raw(&table(N, Room::Wide))?,
+        Format::Table => printer.raw(&columns.table(columns.narrow, rows, printer.room()))?,
+        Format::Wide => printer.raw(&columns.table(&all, rows, Room::Wide))?,
         Format::Yaml => output::document(document, Encoding::Yaml, printer)?,
         Format::Json => output::document(document, Encoding::Json, printer)?,
-        Format::JsonPath(path) => printer.raw(&format!("{}\n", path.render(document)))?,
+        Format::JsonPath(path) => output::picked(path, document, printer)?,
         Format::Name => bail!(target::Usage(
             "they are no objects that could be named; -o table, wide, yaml, json or jsonpath"
                 .to_owned()

@@ -2,11 +2,12 @@
 
 use std::str::FromStr;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 
 use crate::args::Encoding;
 use crate::client::Stored;
+use crate::jsonpath::Template;
 use crate::printer::Printer;
 use crate::table::{self, Room};
 use crate::target::label;
@@ -25,7 +26,7 @@ pub enum Format {
     /// kind/name
     Name,
     /// Values picked out of the JSON document.
-    JsonPath(JsonPath),
+    JsonPath(Template),
 }
 
 impl FromStr for Format {
@@ -46,107 +47,6 @@ impl FromStr for Format {
             },
         }
     }
-}
-
-/// kubectl's JSONPath template: text, and expressions in braces.
-#[derive(Clone, Debug)]
-pub struct JsonPath(Vec<Piece>);
-
-#[derive(Clone, Debug)]
-enum Piece {
-    Text(String),
-    Path(serde_json_path::JsonPath),
-}
-
-impl FromStr for JsonPath {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut pieces = Vec::new();
-        // kubectl takes a bare expression too.
-        let braced = if text.contains('{') {
-            text.to_owned()
-        } else {
-            format!("{{{text}}}")
-        };
-        let mut rest = braced.as_str();
-        while let Some(open) = rest.find('{') {
-            if open > 0 {
-                pieces.push(Piece::Text(rest[..open].to_owned()));
-            }
-            let close = closing(&rest[open..])
-                .ok_or_else(|| format!("`{text}`: a brace is not closed"))?
-                + open;
-            pieces.push(piece(rest[open + 1..close].trim())?);
-            rest = &rest[close + 1..];
-        }
-        if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
-        }
-        Ok(Self(pieces))
-    }
-}
-
-/// Where the brace that opens `text` is closed, quoted text passed over.
-#[must_use]
-pub fn closing(text: &str) -> Option<usize> {
-    let mut quote = None;
-    for (index, character) in text.char_indices() {
-        match (quote, character) {
-            (None, '}') => return Some(index),
-            (None, '"' | '\'') => quote = Some(character),
-            (Some(open), _) if open == character => quote = None,
-            (None | Some(_), _) => {}
-        }
-    }
-    None
-}
-
-fn piece(expression: &str) -> Result<Piece, String> {
-    if let Some(text) = expression
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-    {
-        return Ok(Piece::Text(text.replace("\\n", "\n").replace("\\t", "\t")));
-    }
-    let rooted = match expression.strip_prefix('$') {
-        Some(_) => expression.to_owned(),
-        None if expression.starts_with('.') || expression.starts_with('[') => {
-            format!("${expression}")
-        }
-        None => format!("$.{expression}"),
-    };
-    // RFC 9535 writes a filter without kubectl's parentheses as well as with them.
-    serde_json_path::JsonPath::parse(&rooted)
-        .map(Piece::Path)
-        .map_err(|error| format!("`{expression}`: {error}"))
-}
-
-impl JsonPath {
-    /// What the template makes of a document.
-    #[must_use]
-    pub fn render(&self, value: &Value) -> String {
-        self.0
-            .iter()
-            .map(|piece| match piece {
-                Piece::Text(text) => text.clone(),
-                Piece::Path(path) => path
-                    .query(value)
-                    .all()
-                    .into_iter()
-                    .map(bare)
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            })
-            .collect()
-    }
-}
-
-/// A string without quotes, anything else as JSON.
-fn bare(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Shows objects. `single`: one was asked for by name, so JSON shows it alone and not in a list.
@@ -179,11 +79,22 @@ pub fn show(
                 printer.line(&label(object.kind, &object.name))?;
             }
         }
-        Format::JsonPath(path) => {
-            printer.raw(&format!("{}\n", path.render(&listed(objects, single))))?
-        }
+        Format::JsonPath(path) => picked(path, &listed(objects, single), printer)?,
     }
     Ok(())
+}
+
+/// Shows what a template makes of a document. A last line that the template does not end is ended, which kubectl does not do; where it makes
+/// nothing, nothing is printed, so that a loop over the lines has none.
+///
+/// # Errors
+/// The template asks for what the document cannot have, or the result could not be written.
+pub fn picked(path: &Template, document: &Value, printer: &Printer) -> anyhow::Result<()> {
+    let mut text = path.render(document).map_err(|error| anyhow!(error))?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(printer.raw(&text)?)
 }
 
 /// Shows something that is no object.

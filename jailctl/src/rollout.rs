@@ -10,7 +10,10 @@ use crate::args::{Rollout, Scale};
 use crate::client::Client;
 use crate::host::until_unchanged;
 use crate::printer::{Printer, visible};
+use crate::table;
 use crate::target::{Targets, Usage, label};
+
+mod follow;
 
 /// Whose the fields are that these words set: not `apply`'s own, so that a manifest that says otherwise is told who did.
 const FIELD_MANAGER: &str = "jailctl-rollout";
@@ -48,7 +51,11 @@ pub async fn run(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     match arguments {
-        Rollout::Status(named) => {
+        Rollout::Status {
+            named,
+            no_wait: true,
+            ..
+        } => {
             for name in sets(&named.words)? {
                 let set = read(client, &name).await?;
                 for line in status(&set) {
@@ -57,12 +64,20 @@ pub async fn run(
             }
             Ok(())
         }
+        Rollout::Status { named, timeout, .. } => {
+            follow::run(client, &sets(&named.words)?, *timeout, printer).await
+        }
         Rollout::History(named) => {
-            for name in sets(&named.words)? {
-                let set = read(client, &name).await?;
-                for line in history(&set.status.unwrap_or_default()) {
-                    printer.line(&line)?;
+            for (place, name) in sets(&named.words)?.iter().enumerate() {
+                let set = read(client, name).await?;
+                if named.words.len() > 1 {
+                    let blank = if place == 0 { "" } else { "\n" };
+                    printer.line(&format!("{blank}{}", label(Kind::JailSet, name)))?;
                 }
+                let rows = history(&set.status.unwrap_or_default());
+                let heading = ["NUMBER", "REVISION", "SINCE", "NOTE"];
+                let text = table::plain(&heading, &[0, 1, 2], rows, printer.room());
+                printer.raw(&text)?;
             }
             Ok(())
         }
@@ -202,16 +217,22 @@ fn nothing_earlier(name: &str, status: &JailSetStatus, number: Option<u64>) -> S
     }
 }
 
-fn status(set: &JailSet) -> Vec<String> {
-    let status = set.status.clone().unwrap_or_default();
-    let mut lines = vec![format!(
+/// How far a set is, in a line.
+fn counts(set: &JailSet) -> String {
+    let none = JailSetStatus::default();
+    let status = set.status.as_ref().unwrap_or(&none);
+    format!(
         "{}: {} of {} jails updated, {} ready, {} available",
         label(Kind::JailSet, &set.metadata.name),
         status.updated,
         set.spec.replicas(),
         status.ready,
         status.available
-    )];
+    )
+}
+
+fn status(set: &JailSet) -> Vec<String> {
+    let mut lines = vec![counts(set)];
     let said = |one: &Condition| {
         format!(
             "  {} {}: {}",
@@ -220,12 +241,13 @@ fn status(set: &JailSet) -> Vec<String> {
             visible(&one.message)
         )
     };
-    lines.extend(status.conditions.iter().map(said));
+    let conditions = set.status.iter().flat_map(|status| &status.conditions);
+    lines.extend(conditions.map(said));
     lines
 }
 
-fn history(status: &JailSetStatus) -> Vec<String> {
-    let lines = status.history.iter().map(|revision| {
+fn history(status: &JailSetStatus) -> Vec<Vec<String>> {
+    let rows = status.history.iter().map(|revision| {
         let mut marks = Vec::new();
         if revision.name == status.update_revision {
             marks.push("the template's");
@@ -236,19 +258,15 @@ fn history(status: &JailSetStatus) -> Vec<String> {
         if revision.name == status.failed_revision {
             marks.push("undone");
         }
-        let since = revision
-            .since
-            .map(|since| since.to_string())
-            .unwrap_or_default();
-        let line = format!(
-            "{:<5}{}  {since}  {}",
-            revision.number,
-            revision.name,
-            marks.join(", ")
-        );
-        line.trim_end().to_owned()
+        let since = revision.since.map(|since| since.to_string());
+        vec![
+            revision.number.to_string(),
+            revision.name.clone(),
+            since.unwrap_or_default(),
+            marks.join(", "),
+        ]
     });
-    lines.collect()
+    rows.collect()
 }
 
 #[cfg(test)]

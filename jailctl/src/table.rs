@@ -1,7 +1,7 @@
 //! Objects as tables that fit a terminal, one shape per kind.
 //!
 //! A table that has not room enough first shows fewer of a list's entries, then fewer blanks between columns, and at last cuts the longest
-//! cells; names only where a person looks at them, never in what a script may read.
+//! cells; names, lists and the last column only where a person looks at them, never in what a script may read.
 
 use cellblock_schemas::Kind;
 use cellblock_schemas::column::{self, ready};
@@ -44,13 +44,21 @@ pub fn render(objects: &[Stored], room: Room, heading: bool) -> String {
     tables.join("\n")
 }
 
-/// Lays out rows of what is no object; the first column is never cut where a script may read it.
-pub(crate) fn plain(heading: &[&str], rows: Vec<Vec<String>>, room: Room) -> String {
-    let cells = |row: Vec<String>| {
-        let mut row = row.into_iter();
-        let first = row.next().map(Cell::Name);
-        first.into_iter().chain(row.map(Cell::text)).collect()
+/// Lays out rows of what is no object; the columns `names` are of names.
+pub(crate) fn plain(
+    heading: &[&str],
+    names: &[usize],
+    rows: Vec<Vec<String>>,
+    room: Room,
+) -> String {
+    let cell = |(place, text): (usize, String)| {
+        if names.contains(&place) {
+            Cell::Name(text)
+        } else {
+            Cell::Text(text)
+        }
     };
+    let cells = |row: Vec<String>| row.into_iter().enumerate().map(cell).collect();
     fit::table(Some(heading), rows.into_iter().map(cells).collect(), room)
 }
 
@@ -190,8 +198,9 @@ fn network_cells(network: &Network) -> Vec<Cell> {
         } else {
             ready
         }),
-        Cell::text(
-            mode.and_then(|mode| mode.uplink().map(str::to_owned))
+        Cell::name(
+            mode.as_ref()
+                .and_then(|mode| mode.uplink())
                 .unwrap_or_default(),
         ),
         Cell::List(subnets.map(|subnet| subnet.cidr.to_string()).collect()),

@@ -103,7 +103,7 @@ pub fn kind(word: &str) -> Result<Kind, Usage> {
     let known = Kind::ALL.into_iter().find(|kind| {
         lower == kind.plural()
             || lower == kind.as_str().to_ascii_lowercase()
-            || lower == short(*kind)
+            || lower == kind.short_name()
     });
     known.ok_or_else(|| {
         let near = Kind::ALL.into_iter().find(|kind| {
@@ -122,14 +122,4 @@ pub fn kind(word: &str) -> Result<Kind, Usage> {
 
 fn plurals() -> String {
     Kind::ALL.map(Kind::plural).join(", ")
-}
-
-fn short(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Host => "h",
-        Kind::Network => "net",
-        Kind::Image => "img",
-        Kind::Jail => "j",
-        Kind::JailSet => "js",
-    }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::args::Wait;
 use crate::client::{Client, Refused, Stored};
 use crate::input;
-use crate::output::{self, JsonPath};
+use crate::jsonpath::{self, Template};
 use crate::printer::Printer;
 use crate::target::{Targets, Usage, label};
 
@@ -26,7 +26,7 @@ const RELIST: Duration = Duration::from_secs(5);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// How long to wait for a controller that does not answer before it is asked again.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 
 /// The condition that sums the others up.
 const READY: &str = "Ready";
@@ -47,7 +47,7 @@ pub enum Goal {
     /// A field has a value, or any.
     JsonPath {
         /// Where the field is.
-        path: JsonPath,
+        path: Template,
         /// As the operator wrote it.
         text: String,
         /// The value; none: any.
@@ -98,7 +98,7 @@ impl FromStr for Goal {
 /// `{.status.phase}=Running`, `{.status.jid}`, or without braces.
 fn json_path(expression: &str) -> Result<Goal, String> {
     let (text, rest) = if expression.starts_with('{') {
-        let close = output::closing(expression)
+        let close = jsonpath::closing(expression)
             .ok_or_else(|| format!("`{expression}`: a brace is not closed"))?;
         expression.split_at(close + 1)
     } else {
@@ -119,7 +119,7 @@ fn json_path(expression: &str) -> Result<Goal, String> {
         }
     };
     Ok(Goal::JsonPath {
-        path: text.parse()?,
+        path: Template::relaxed(text)?,
         text: text.to_owned(),
         value,
     })
@@ -141,7 +141,8 @@ impl Goal {
                 condition_reached(object, kind, status)
             }
             (Self::JsonPath { path, text, value }, Some(object)) => {
-                let found = path.render(&object.value);
+                // What cannot be had yet, such as the first entry of an empty list, may come.
+                let found = path.render(&object.value).unwrap_or_default();
                 match value {
                     None if !found.is_empty() => Ok(()),
                     Some(value) if found == *value => Ok(()),
@@ -244,13 +245,34 @@ fn unheard(object: &Stored) -> String {
         .unwrap_or_default()
 }
 
-/// Why a deletion is not over: who still uses the object, or what is not true of it, or else who has not confirmed it.
+/// What finalizers of the controller's own begin with.
+const OWN_FINALIZERS: &str = "cellblock.dev/";
+
+/// Why a deletion is not over: nobody asked for it; or else who still uses the object, whose finalizers it has, or what is not true of it; or
+/// else who has not confirmed it.
 fn held_by(object: &Stored) -> String {
+    let metadata = object.value.get("metadata");
+    let is_going = metadata.is_some_and(|metadata| metadata.get("deletionTimestamp").is_some());
+    if !is_going {
+        return ", and nobody has asked for its deletion".to_owned();
+    }
     let users = condition(object, "InUse")
         .filter(|condition| text(condition, "status") == "True")
         .map(|condition| text(condition, "message"));
     if let Some(users) = users {
         return format!(" ({users})");
+    }
+    let finalizers = object.value.pointer("/metadata/finalizers");
+    let finalizers = finalizers.and_then(Value::as_array).into_iter().flatten();
+    let (own, foreign): (Vec<&str>, Vec<&str>) = finalizers
+        .filter_map(Value::as_str)
+        .partition(|name| name.starts_with(OWN_FINALIZERS));
+    // What the host has done and others have not is told by their finalizers alone: its last word stays in the conditions.
+    if own.is_empty() && !foreign.is_empty() {
+        return format!(
+            " (held by the finalizers of others: {})",
+            foreign.join(", ")
+        );
     }
     let ready = condition(object, READY).filter(|ready| text(ready, "status") != "True");
     let reason = match ready {
@@ -428,7 +450,7 @@ fn too_late(
 }
 
 /// `500 ms`, `60 s`
-fn shown(duration: Duration) -> String {
+pub(crate) fn shown(duration: Duration) -> String {
     if duration < Duration::from_secs(1) {
         format!("{} ms", duration.as_millis())
     } else {
@@ -455,7 +477,12 @@ async fn read(client: &mut Client, targets: &[(Kind, String)]) -> Result<(Object
 }
 
 /// Returns with the next change of an object of that kind (none: of any), or after a while.
-async fn next_change(client: &mut Client, kind: Option<Kind>, revision: u64, deadline: Instant) {
+pub(crate) async fn next_change(
+    client: &mut Client,
+    kind: Option<Kind>,
+    revision: u64,
+    deadline: Instant,
+) {
     let until = deadline.min(Instant::now() + RELIST);
     let watching = async {
         if let Ok(mut events) = client.watch(kind, "", revision).await {

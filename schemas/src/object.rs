@@ -63,6 +63,18 @@ impl Kind {
         }
     }
 
+    /// What it is called for short on the command line, `jailctl`'s and, by discovery, kubectl's: `net`.
+    #[must_use]
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Self::Host => "h",
+            Self::Network => "net",
+            Self::Image => "img",
+            Self::Jail => "j",
+            Self::JailSet => "js",
+        }
+    }
+
     /// The kind of that exact name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

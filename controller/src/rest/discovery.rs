@@ -118,7 +118,7 @@ fn core_group() -> Group {
             kind: "Event",
             verbs: &events::VERBS,
             categories: &[],
-            short_names: &["ev"],
+            short_names: vec!["ev"],
             has_status: false,
             is_namespaced: true,
         }],
@@ -201,16 +201,9 @@ struct Resource {
     kind: &'static str,
     verbs: &'static [&'static str],
     categories: &'static [&'static str],
-    short_names: &'static [&'static str],
+    short_names: Vec<&'static str>,
     has_status: bool,
     is_namespaced: bool,
-}
-
-fn short_names(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::JailSet => &["js"],
-        Kind::Host | Kind::Network | Kind::Image | Kind::Jail => &[],
-    }
 }
 
 fn catalogue() -> Vec<Group> {
@@ -220,7 +213,7 @@ fn catalogue() -> Vec<Group> {
         kind: kind.as_str(),
         verbs: &VERBS,
         categories: &["all", "cellblock"],
-        short_names: short_names(kind),
+        short_names: vec![kind.short_name()],
         has_status: true,
         is_namespaced: false,
     });
@@ -230,7 +223,7 @@ fn catalogue() -> Vec<Group> {
         kind: allocations::KIND,
         verbs: &allocations::VERBS,
         categories: &[],
-        short_names: &["alloc"],
+        short_names: vec!["alloc"],
         has_status: false,
         is_namespaced: false,
     };
@@ -251,7 +244,7 @@ fn catalogue() -> Vec<Group> {
                     kind,
                     verbs: &["create"],
                     categories: &[],
-                    short_names: &[],
+                    short_names: Vec::new(),
                     has_status: false,
                     is_namespaced: false,
                 })

@@ -28,3 +28,18 @@ fn durations_are_read_or_refused_and_never_overflow() {
         assert!(error.contains(expected), "{text}: {error}");
     }
 }
+
+#[test]
+fn a_number_below_zero_is_a_number_that_is_refused() {
+    let scale =
+        |number: &str| Cli::try_parse_from(["jailctl", "scale", "jailset/a", "--replicas", number]);
+    assert!(scale("0").is_ok() && scale("3").is_ok());
+    for (text, expected) in [
+        ("-1", "no fewer than 0"),
+        ("4294967296", "too many"),
+        ("x", "no number"),
+    ] {
+        let error = scale(text).expect_err(text).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -79,9 +79,23 @@ fn a_broken_connection_says_what_may_be_wrong() {
         (
             secure,
             false,
+            tonic::Code::Unavailable,
+            "invalid peer certificate: certificate not valid for name \"127.0.0.2\"; certificate is only valid for DnsName(\"localhost\")",
+            "it is of another name",
+        ),
+        (
+            secure,
+            false,
+            tonic::Code::Unavailable,
+            "invalid peer certificate: certificate expired: verification time 1 (UNIX), but certificate is not valid after 0",
+            "renew it there",
+        ),
+        (
+            secure,
+            false,
             tonic::Code::Cancelled,
             "connection closed",
-            "may not accept the context's `certificate`",
+            "it may ask for a certificate",
         ),
         (
             plain,
@@ -98,7 +112,8 @@ fn a_broken_connection_says_what_may_be_wrong() {
             "broke off in the middle of a request (stream closed because of a broken pipe); it was stopped or has died",
         ),
     ] {
-        let refused = broken::explained(server, has_answered, code, &[cause.to_owned()]);
+        let who = broken::Who::default();
+        let refused = broken::explained(server, has_answered, code, &[cause.to_owned()], &who);
         assert!(refused.message.contains(expected), "{refused}");
         assert!(
             !has_answered || !refused.message.contains("https://"),
@@ -167,4 +182,81 @@ async fn a_controller_in_clear_text_is_told_from_none() {
         text.contains("does not answer in TLS") && text.contains("write http://"),
         "{text}"
     );
+}
+
+#[test]
+fn who_is_turned_away_learns_what_may_be_wrong_with_what_was_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("olga.pem");
+    let said = |who: &broken::Who| {
+        let cause = ["received fatal alert: CertificateExpired".to_owned()];
+        let code = tonic::Code::Unavailable;
+        let refused = broken::explained("https://a:1", false, code, &cause, who);
+        assert!(refused.message.contains(&cause[0]), "{refused}");
+        refused.message
+    };
+    let who = broken::Who {
+        certificate: Some(path),
+        has_token: false,
+    };
+    let text = said(&who);
+    assert!(
+        text.contains("may not accept the context's `certificate`"),
+        "{text}"
+    );
+    let token = broken::Who {
+        certificate: None,
+        has_token: true,
+    };
+    let text = said(&token);
+    assert!(text.contains("`token_file`"), "{text}");
+}
+
+#[tokio::test]
+async fn a_token_is_shown_and_never_in_clear_text_to_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("token");
+    let client = |server: &str| {
+        Client::new(&ContextEntry {
+            server: server.to_owned(),
+            token_file: Some(path.clone()),
+            ..ContextEntry::default()
+        })
+        .map_err(|error| format!("{error:#}"))
+    };
+    let missing = client("https://a.example:1").expect_err("there is no file");
+    assert!(missing.contains("could not be read"), "{missing}");
+    for (text, expected) in [
+        ("", "holds no token"),
+        ("s3cret,olga,1,x\n", "holds no token"),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        let error = client("https://a.example:1").expect_err(text);
+        assert!(error.contains(expected), "{error}");
+    }
+    std::fs::write(&path, "s3cret==\n").expect("written");
+    for server in [
+        "https://a.example:1",
+        "http://127.0.0.1:1",
+        "http://localhost:1",
+        "http://[::1]:1",
+    ] {
+        let client = client(server).expect(server);
+        assert!(!format!("{client:?}").contains("s3cret"), "it is a secret");
+    }
+    let clear = client("http://a.example:1").expect_err("in clear text");
+    assert!(clear.contains("write https://"), "{clear}");
+}
+
+#[tokio::test]
+async fn what_is_no_controller_is_told_as_such() {
+    let client = client("http://127.0.0.1:1").expect("it is a URL");
+    let other = tonic::Status::unimplemented("unknown service cellblock.v1.Objects");
+    let text = client.refused(&other).to_string();
+    assert!(
+        text.starts_with("what answers at http://127.0.0.1:1 is no cellblockd"),
+        "{text}"
+    );
+    let older = client.refused(&tonic::Status::unimplemented(""));
+    assert_eq!(older.reason, UNIMPLEMENTED);
 }

@@ -30,3 +30,18 @@ fn no_text_of_an_object_breaks_the_layout() {
     }
     assert!(!lines.contains('\u{1b}'), "{lines}");
 }
+
+#[test]
+fn what_kubectl_applied_last_is_not_said_twice() {
+    let object = |annotations| Stored {
+        kind: Kind::Jail,
+        name: "www".to_owned(),
+        revision: 1,
+        value: json!({"metadata": {"annotations": annotations}}),
+    };
+    let lines = |annotations| describe(&object(annotations), &Printer::default()).join("\n");
+    let both = lines(json!({"note": "a", (LAST_APPLIED): "{\"kind\":\"Jail\"}"}));
+    assert!(both.contains("Annotations:    note=a\n"), "{both}");
+    let alone = lines(json!({(LAST_APPLIED): "{}"}));
+    assert!(!alone.contains("Annotations"), "{alone}");
+}

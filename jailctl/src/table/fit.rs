@@ -15,7 +15,7 @@ const CELL_MIN: usize = 6;
 pub enum Room {
     /// As much as it needs, with every column and every entry of a list.
     Wide,
-    /// So many columns; names are never cut, because a script may read them.
+    /// So many columns, where a script may read: names, lists and what stands last are never cut.
     Columns(usize),
     /// The columns of a terminal that a person looks at.
     Terminal(usize),
@@ -113,16 +113,16 @@ fn cut(
     room: Room,
     columns: usize,
 ) {
-    let keeps_names = matches!(room, Room::Columns(_));
+    let is_read = matches!(room, Room::Columns(_));
     loop {
         let over = width(heading, texts, gap).saturating_sub(columns);
         if over == 0 {
             return;
         }
         let widths = widths(heading, texts);
-        let is_name = |column: usize| {
+        let is_whole = |column: usize| {
             let mut cells = rows.iter().filter_map(|row| row.get(column));
-            cells.any(|cell| matches!(cell, Cell::Name(_)))
+            column + 1 == widths.len() || cells.any(|cell| !matches!(cell, Cell::Text(_)))
         };
         let floor = |column: usize| {
             let heading = heading.and_then(|heading| heading.get(column));
@@ -130,7 +130,7 @@ fn cut(
         };
         let widest = (0..widths.len())
             .filter(|column| widths[*column] > floor(*column))
-            .filter(|column| !(keeps_names && is_name(*column)))
+            .filter(|column| !(is_read && is_whole(*column)))
             .max_by_key(|column| widths[*column]);
         let Some(column) = widest else { return };
         let to = widths[column].saturating_sub(over).max(floor(column));

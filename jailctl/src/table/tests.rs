@@ -70,9 +70,39 @@ fn a_file_has_every_name_whole() {
     for name in [
         "a-name-that-is-as-long-as-operators-make-them",
         "a-host-in-a-rack-far-away",
+        "2001:db8:1111:2222:3333:4444:5555:6666",
     ] {
         assert!(text.contains(name), "{text}");
     }
+}
+
+#[test]
+fn what_a_script_may_read_has_names_and_its_last_column_whole() {
+    let (heading, message) = (
+        ["VALUE", "NOTE", "OWNER", "MESSAGE"],
+        "no agent ".repeat(20),
+    );
+    let owner = "jail/with-a-name-as-long-as-operators-make-them";
+    let rows = || {
+        vec![
+            [
+                "10.0.0.1",
+                "a note that is longer than needed",
+                owner,
+                message.trim(),
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        ]
+    };
+    let read = plain(&heading, &[0, 2], rows(), Room::Columns(80));
+    assert!(
+        read.contains(owner) && read.contains(message.trim()),
+        "{read}"
+    );
+    assert!(read.contains('…'), "the rest gives way: {read}");
+    let seen = plain(&heading, &[0, 2], rows(), Room::Terminal(80));
+    assert!(widest(&seen) <= 80, "{seen}");
 }
 
 #[test]

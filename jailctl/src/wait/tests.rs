@@ -9,7 +9,7 @@ fn going(kind: Kind, status: Value) -> Stored {
         kind,
         name: "x".to_owned(),
         revision: 1,
-        value: json!({ "status": status }),
+        value: json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": status}),
     }
 }
 
@@ -41,6 +41,33 @@ fn a_deletion_names_what_holds_it() {
             .expect_err("it is there");
         assert_eq!(reason, expected);
     }
+}
+
+#[test]
+fn a_deletion_that_nobody_asked_for_blames_no_host() {
+    let mut object = going(Kind::Jail, json!({"binding": {"host": "h"}}));
+    let reason = |object: &Stored| Goal::Delete.reached(Some(object)).expect_err("it is there");
+    assert!(reason(&object).contains("host h has not confirmed"));
+    object.value["metadata"] = json!({});
+    assert_eq!(
+        reason(&object),
+        "still there, and nobody has asked for its deletion"
+    );
+}
+
+#[test]
+fn a_deletion_that_only_others_hold_names_them() {
+    let status = json!({"binding": {"host": "h"}, "conditions": [
+        {"type": "Ready", "status": "False", "reason": "Deleting", "message": "being taken away"}]});
+    let mut object = going(Kind::Jail, status);
+    let reason = |object: &Stored| Goal::Delete.reached(Some(object)).expect_err("it is there");
+    object.value["metadata"]["finalizers"] = json!(["example.org/mine", "cellblock.dev/host"]);
+    assert_eq!(reason(&object), "still there (Deleting: being taken away)");
+    object.value["metadata"]["finalizers"] = json!(["example.org/mine", "foregroundDeletion"]);
+    assert_eq!(
+        reason(&object),
+        "still there (held by the finalizers of others: example.org/mine, foregroundDeletion)"
+    );
 }
 
 fn jail(status: Value) -> Stored {

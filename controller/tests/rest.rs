@@ -4,6 +4,7 @@
 mod common;
 
 use cellblock_proto::v1;
+use cellblock_schemas::Kind;
 use common::http::{APPLY, Answer, JSON, MERGE, ask, get, send, text};
 use common::{Objects, World, rejection};
 use serde_json::{Value, json};

@@ -231,3 +231,79 @@ fn a_request_ends_although_the_controller_hangs() -> anyhow::Result<()> {
     fleet.jailctl(&["get", "jails"])?.ok()?;
     Ok(())
 }
+
+#[test]
+fn a_template_is_kubectls_and_what_is_not_is_refused() -> anyhow::Result<()> {
+    let fleet = fleet()?;
+    let get = |kind: &str, template: &str| {
+        fleet.jailctl(&["get", kind, "-o", &format!("jsonpath={template}")])
+    };
+    let lines = r#"{range .items[*]}{@.metadata.name}{"\t"}{.status.phase}{"\n"}{end}"#;
+    let said = get("jails", lines)?.ok()?;
+    ensure!(said.stdout == "www\tRunning\n", "{said}");
+    let said = get("networks", lines)?.ok()?;
+    ensure!(said.stdout.is_empty(), "nothing to loop over: {said}");
+    let said = get(
+        "jail/www",
+        "{.status.conditions[?(@.type==\"Ready\")].status}",
+    )?
+    .ok()?;
+    ensure!(said.stdout == "True\n", "{said}");
+    let said = get("jails", "{range .items[*]}{.metadata.name}")?;
+    ensure!(said.status == Some(2), "{said}");
+    said.says(&["has no end; write {end}"])?;
+    get("jails", "{.items[7].kind}")?
+        .refused()?
+        .says(&["no entry [7] in a list of 1"])?;
+    let gone = ["wait", "jail/www", "--for", "delete", "--timeout", "1s"];
+    fleet
+        .jailctl(&gone)?
+        .refused()?
+        .says(&["nobody has asked for its deletion"])
+}
+
+/// A set of one jail with this root, which is given two seconds to come up.
+fn set(name: &str, root: &str) -> String {
+    format!(
+        "apiVersion: cellblock.dev/v1alpha1\nkind: JailSet\nmetadata: {{name: {name}}}\nspec:\n  progressDeadline: 2s\n  template: {{spec: {{root: {{path: {root}}}}}}}\n"
+    )
+}
+
+#[test]
+fn a_rollout_is_followed_to_its_end_and_a_stuck_one_is_a_failure() -> anyhow::Result<()> {
+    let fleet = fleet()?;
+    let long = format!("{}s", CONVERGE.as_secs());
+    fleet.apply(&set("web", "/jails/new").replace("2s", "10m"))?;
+    let follow = ["rollout", "status", "jailset/web", "--timeout", &long];
+    let said = fleet.jailctl(&follow)?.ok()?;
+    let last = "jailset/web: 1 of 1 jails updated, 1 ready, 1 available\njailset/web: complete\n";
+    ensure!(said.stdout.ends_with(last), "{said}");
+    let said = fleet.jailctl(&["rollout", "history", "js/web"])?.ok()?;
+    let heading: Vec<&str> = said.stdout.split_whitespace().take(5).collect();
+    ensure!(
+        heading == ["NUMBER", "REVISION", "SINCE", "NOTE", "1"],
+        "{said}"
+    );
+
+    fleet.apply(&set("stuck", "/jails/nowhere").replace("2s", "10m"))?;
+    let short = ["rollout", "status", "jailset/stuck", "--timeout", "1s"];
+    fleet.jailctl(&short)?.refused()?.says(&[
+        "jailset/stuck: Progressing: ",
+        "1 of 1 did not come to an end within 1 s",
+    ])?;
+    fleet.apply(&set("stuck", "/jails/nowhere"))?;
+    let both = ["rollout", "status", "jailset", "stuck", "web"];
+    let said = fleet.jailctl(&both)?.refused()?;
+    said.says(&["jailset/stuck: DeadlineExceeded: ", "RootMissing"])?;
+    ensure!(said.stdout.ends_with("jailset/web: complete\n"), "{said}");
+    let look = ["rollout", "status", "jailset/stuck", "--no-wait"];
+    let said = fleet.jailctl(&look)?.ok()?;
+    ensure!(
+        said.stdout.contains("Progressing DeadlineExceeded"),
+        "{said}"
+    );
+    let fewer = ["scale", "jailset/web", "--replicas", "-1"];
+    let said = fleet.jailctl(&fewer)?;
+    ensure!(said.status == Some(2), "{said}");
+    said.says(&["there can be no fewer than 0"])
+}

@@ -36,6 +36,11 @@ fn certificates(folder: &Path) -> anyhow::Result<()> {
     script.push_str(
         "\nissue visitor \"/CN=visitor\"\nissue fbsd-02 \"/CN=cellblock:host:fbsd-02\"\n",
     );
+    // One that has ended (the page's `issue` with another number of days), and one of nobody's authority.
+    script.push_str(
+        "cp fbsd-01.key old.key\nopenssl x509 -req -in fbsd-01.csr -CA ca.pem -CAkey ca.key -days 0 -extfile fbsd-01.ext -out old.pem\n\
+         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=cellblock:host:fbsd-01 -keyout stranger.key -out stranger.pem\n",
+    );
     let output = Command::new("sh")
         .args(["-e", "-c", &script])
         .current_dir(folder)
@@ -243,6 +248,47 @@ fn a_fleet_with_the_pages_certificates_runs_a_jail_and_turns_others_away() -> an
         said.says(&[expected])?;
     }
     logged(&secured.controller_log, r#"operator="olga""#)
+}
+
+#[test]
+fn an_agent_whose_certificate_is_refused_says_so() -> anyhow::Result<()> {
+    let secured = Secured::start()?;
+    for (files, expected, refused) in [
+        ("old", "old.pem ended at ", "certificate expired"),
+        (
+            "stranger",
+            "the controller may not accept this host's certificate ",
+            "UnknownIssuer",
+        ),
+    ] {
+        let mut agent = secured.agent(files)?;
+        agent.start()?;
+        let log = secured.folder.path().join(format!("{files}.log"));
+        logged(&log, expected)?;
+        logged(&log, "trying again in")?;
+        logged(&secured.controller_log, refused)?;
+        agent.kill();
+    }
+    Ok(())
+}
+
+#[test]
+fn jailctl_shows_a_token() -> anyhow::Result<()> {
+    let secured = Secured::start_with("s3cret,tom,1,\"cellblock:operators\"\n")?;
+    let folder = secured.folder.path();
+    let mut contexts = String::new();
+    for (name, token) in [("tom", "s3cret"), ("wrong", "else")] {
+        std::fs::write(folder.join(name), format!("{token}\n"))?;
+        let (folder, url) = (folder.display(), &secured.url);
+        write!(
+            contexts,
+            "[contexts.{name}]\nserver = \"{url}\"\nca = \"{folder}/ca.pem\"\ntoken_file = \"{folder}/{name}\"\n"
+        )?;
+    }
+    std::fs::write(folder.join("jailctl.toml"), contexts)?;
+    secured.jailctl("tom", &["get", "hosts"])?.ok()?;
+    let said = secured.jailctl("wrong", &["get", "hosts"])?.refused()?;
+    said.says(&["the token is not known"])
 }
 
 #[test]

@@ -205,7 +205,7 @@ fn one_expression_needs_neither_braces_nor_its_first_dot() {
         let template = Template::relaxed(text).expect(text);
         assert_eq!(template.render(&list()), Ok("List".to_owned()), "{text}");
     }
-    assert_eq!(closing("{.a[?(@.b==\"}\\\"}\")]}=x"), Some(20));
+    assert_eq!(closing("{.a[?(@.b==\"}\\\"}\")]}=x"), Some(19));
 }
 
 #[test]

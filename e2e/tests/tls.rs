@@ -39,7 +39,8 @@ fn certificates(folder: &Path) -> anyhow::Result<()> {
     // One that has ended (the page's `issue` with another number of days), and one of nobody's authority.
     script.push_str(
         "cp fbsd-01.key old.key\nopenssl x509 -req -in fbsd-01.csr -CA ca.pem -CAkey ca.key -days 0 -extfile fbsd-01.ext -out old.pem\n\
-         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=cellblock:host:fbsd-01 -keyout stranger.key -out stranger.pem\n",
+         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=Others -keyout others.key -out others.pem\n\
+         cp fbsd-01.key stranger.key\nopenssl x509 -req -in fbsd-01.csr -CA others.pem -CAkey others.key -CAcreateserial -days 1 -extfile fbsd-01.ext -out stranger.pem\n",
     );
     let output = Command::new("sh")
         .args(["-e", "-c", &script])

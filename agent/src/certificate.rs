@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use x509_parser::pem::Pem;
 
 /// How long before its end a certificate is to be renewed.
@@ -46,6 +46,8 @@ fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
 fn judge(path: &Path, from: Timestamp, until: Timestamp, now: Timestamp) -> Option<Notice> {
     let path = path.display();
     let left = until.duration_since(now);
+    // RFC 5280, 4.1.2.5: through its last second, and rustls counts in seconds.
+    let has_ended = now.as_second() > until.as_second();
     if now < from {
         return Some(Notice {
             is_invalid: true,
@@ -54,7 +56,7 @@ fn judge(path: &Path, from: Timestamp, until: Timestamp, now: Timestamp) -> Opti
             ),
         });
     }
-    if left <= SignedDuration::ZERO {
+    if has_ended {
         return Some(Notice {
             is_invalid: true,
             text: format!(
@@ -108,8 +110,9 @@ mod tests {
                 "ends at 2026-07-01T00:00:00Z, in 28 days",
             ),
             ("2026-06-30T23:59:59Z", false, "in 0 days"),
+            ("2026-07-01T00:00:00.9Z", false, "in 0 days"),
             (
-                "2026-07-01T00:00:00Z",
+                "2026-07-01T00:00:01Z",
                 true,
                 "ended at 2026-07-01T00:00:00Z",
             ),

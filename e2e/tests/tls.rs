@@ -254,6 +254,13 @@ fn a_fleet_with_the_pages_certificates_runs_a_jail_and_turns_others_away() -> an
 #[test]
 fn an_agent_whose_certificate_is_refused_says_so() -> anyhow::Result<()> {
     let secured = Secured::start()?;
+    // A certificate is good through the second of its end.
+    let old = secured.folder.path().join("old.pem");
+    eventually("old.pem has ended", REFUSAL, || {
+        let age = std::fs::metadata(&old)?.modified()?.elapsed()?;
+        ensure!(age > Duration::from_secs(2), "it is {age:?} old");
+        Ok(())
+    })?;
     for (files, expected, refused) in [
         ("old", "old.pem ended at ", "certificate expired"),
         (

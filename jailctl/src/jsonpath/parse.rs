@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
                 Some(quote @ ('"' | '\'')) => pieces.push(Piece::Text(self.quoted(quote)?)),
                 Some('$' | '@' | '.' | '[') => pieces.push(Piece::Found(self.path()?)),
                 Some('}') => return Err("between the braces stands nothing; {@} is all".to_owned()),
-                _ => match self.word() {
+                Some(_) | None => match self.word() {
                     "range" => {
                         self.blanks();
                         let over = self.path()?;
@@ -253,7 +253,7 @@ impl<'a> Reader<'a> {
                     step: None,
                 }])
             }
-            _ => self.places().map(|step| vec![step]),
+            Some(_) | None => self.places().map(|step| vec![step]),
         }
     }
 
@@ -331,7 +331,7 @@ impl<'a> Reader<'a> {
                     .map_err(|_| format!("`{number}` is no number"))
             }
             Some('!') => Err(format!("a filter does not turn around by `!`: {FURTHER}")),
-            _ => match self.word() {
+            Some(_) | None => match self.word() {
                 "true" => Ok(Operand::Said(Value::Bool(true))),
                 "false" => Ok(Operand::Said(Value::Bool(false))),
                 "" => Err(self.odd()),

@@ -509,7 +509,7 @@ async fn everything_is_discovered() {
     assert_eq!(sets["kind"], "JailSet");
     for kind in Kind::ALL {
         let one = resources.iter().find(|one| one["name"] == kind.plural());
-        let one = one.expect(kind.plural());
+        let one = one.expect("each kind");
         assert_eq!(one["shortNames"], json!([kind.short_name()]), "jailctl's");
     }
     let table = ["Accept: application/json;as=Table;v=v1;g=meta.k8s.io"];

@@ -15,6 +15,7 @@ use cellblock_fakebsd::emulator::{Heard, Said};
 use cellblock_fakebsd::trace::{Listening, Origin, Place, Probe, Verdict};
 use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
 use cellblock_freebsd::emulated::Emulated;
+use cellblock_freebsd::command::OUTPUT_BYTES_MAX;
 use cellblock_freebsd::visit::{LogPart, Visit, Visited};
 use cellblock_freebsd::{Command, Output, System, SystemError};
 use data_encoding::BASE64;
@@ -399,6 +400,7 @@ impl Live {
                     argv,
                     stdin,
                     timeout: Duration::MAX,
+                    bytes_max: OUTPUT_BYTES_MAX,
                     discards_stdout: false,
                     stdout_file: None,
                     stderr_file: None,
@@ -682,6 +684,7 @@ pub fn console(socket: &Path, argv: Vec<String>) -> anyhow::Result<u8> {
         argv,
         stdin,
         timeout: Duration::MAX,
+        bytes_max: OUTPUT_BYTES_MAX,
         discards_stdout: false,
         stdout_file: None,
         stderr_file: None,

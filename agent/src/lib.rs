@@ -7,6 +7,8 @@
 //!        reports, heartbeats
 //! ```
 //!
+//! Beside them, [`probes`] asks jails how they are, and the worker hears of it.
+//!
 //! The worker goes on with the view in its ledger whether a controller is there or not. Nothing is decided here.
 
 pub mod certificate;
@@ -16,6 +18,7 @@ pub mod guard;
 pub mod identity;
 pub mod ledger_file;
 pub mod mailbox;
+mod probes;
 pub mod reach;
 pub mod session;
 mod visits;
@@ -47,7 +50,7 @@ pub struct Surroundings {
     pub way: Option<Way>,
     /// Whether the host is the machine that the agent runs on, and not an emulated one: a controller at one of its addresses proves nothing.
     pub is_this_machine: bool,
-    /// What runs commands in jails for operators, and reads their logs; none: this agent takes no visits.
+    /// What runs commands in jails for operators and probes, and reads their logs; none: this agent takes no visits, and makes no probes.
     pub system: Option<Arc<dyn System>>,
 }
 
@@ -57,6 +60,7 @@ pub struct Agent {
     stop: watch::Sender<bool>,
     state: watch::Receiver<worker::State>,
     session: JoinHandle<()>,
+    probes: Option<JoinHandle<()>>,
     worker: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -104,6 +108,10 @@ impl Agent {
         let settings = Settings {
             folder: config.folder(),
         };
+        let probes = surroundings.system.clone().map(|system| {
+            let work = probes::run(system, link.probed.clone(), link.nudge.clone(), stopped.clone());
+            tokio::spawn(work)
+        });
         let visits = surroundings
             .system
             .map(|system| Visits::new(system, settings, state.clone()));
@@ -114,6 +122,7 @@ impl Agent {
             stop,
             state,
             session,
+            probes,
             worker: Some(worker),
         })
     }
@@ -124,6 +133,11 @@ impl Agent {
         self.stop.send_replace(true);
         if let Err(error) = (&mut self.session).await {
             tracing::error!(%error, "the session ended badly");
+        }
+        if let Some(probes) = self.probes.take()
+            && let Err(error) = probes.await
+        {
+            tracing::error!(%error, "the probes ended badly");
         }
         if let Some(worker) = self.worker.take() {
             let joined = tokio::task::spawn_blocking(move || worker.join()).await;

@@ -1,9 +1,12 @@
-//! Where the session leaves the newest view for the worker: one place, so that a worker that is busy costs the memory of one view
+//! Where the session leaves the newest view for the worker, and those who make probes what they came to: one place, so that a worker that is busy costs the memory of one view
 //! however many come in meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use cellblock_agent_core::probe::Health;
+use cellblock_schemas::ids::Uid;
 use cellblock_schemas::view::HostView;
 
 /// A view with the controller's digest of it.
@@ -13,6 +16,7 @@ pub type Sent = (Arc<HostView>, String);
 #[derive(Debug, Default)]
 struct Place {
     newest: Option<Sent>,
+    health: Option<BTreeMap<Uid, Health>>,
     is_closed: bool,
 }
 
@@ -32,6 +36,10 @@ impl Shared {
 #[derive(Debug)]
 pub struct Sender(Arc<Shared>);
 
+/// The end of those who make probes. Dropping it closes nothing.
+#[derive(Clone, Debug)]
+pub struct Nudge(Arc<Shared>);
+
 /// The worker's end.
 #[derive(Debug)]
 pub struct Receiver(Arc<Shared>);
@@ -41,6 +49,8 @@ pub struct Receiver(Arc<Shared>);
 pub enum Found {
     /// The newest view.
     View(Sent),
+    /// What the probes of jails have come to by now.
+    Health(BTreeMap<Uid, Health>),
     /// Nothing within the time.
     Nothing,
     /// Nothing, and nothing will come.
@@ -62,6 +72,14 @@ impl Sender {
     }
 }
 
+impl Nudge {
+    /// Leaves what probes have come to in the place of what was not fetched yet.
+    pub fn health(&self, health: BTreeMap<Uid, Health>) {
+        self.0.lock().health = Some(health);
+        self.0.changed.notify_one();
+    }
+}
+
 impl Drop for Sender {
     fn drop(&mut self) {
         self.0.lock().is_closed = true;
@@ -70,6 +88,12 @@ impl Drop for Sender {
 }
 
 impl Receiver {
+    /// An end for those who make probes.
+    #[must_use]
+    pub fn nudge(&self) -> Nudge {
+        Nudge(self.0.clone())
+    }
+
     /// Fetches the newest view, or waits for one.
     #[must_use]
     pub fn receive(&self, within: Duration) -> Found {
@@ -81,6 +105,9 @@ impl Receiver {
             }
             if let Some(sent) = place.newest.take() {
                 return Found::View(sent);
+            }
+            if let Some(health) = place.health.take() {
+                return Found::Health(health);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::guard::Line;
 use crate::ledger_file::File;
 use crate::mailbox::{self, Found, Sent};
+use crate::probes::Wanted;
 
 /// How soon to try again when the host could not be observed or the ledger not be written.
 const RETRY: Duration = Duration::from_secs(1);
@@ -41,6 +42,10 @@ pub struct Link {
     pub views: mailbox::Sender,
     /// Shows the newest state.
     pub state: watch::Receiver<State>,
+    /// The jails to be probed.
+    pub probed: watch::Receiver<Wanted>,
+    /// Takes what probes have come to.
+    pub nudge: mailbox::Nudge,
 }
 
 /// Starts the worker.
@@ -60,6 +65,8 @@ pub fn start(
         report: None,
     };
     let (publish, state) = watch::channel(initial);
+    let (probe, probed) = watch::channel(Wanted::default());
+    let nudge = inbox.nudge();
     let worker = Worker {
         host,
         line,
@@ -71,6 +78,7 @@ pub fn start(
         memory: Memory::default(),
         resync: Duration::from_secs(config.resync_seconds),
         publish,
+        probe,
         said: Said::default(),
         began: Instant::now(),
     };
@@ -78,7 +86,13 @@ pub fn start(
         .name("worker".to_owned())
         .spawn(move || worker.run(&inbox))
         .context("the worker's thread could not be started")?;
-    Ok((thread, Link { views, state }))
+    let link = Link {
+        views,
+        state,
+        probed,
+        nudge,
+    };
+    Ok((thread, link))
 }
 
 fn stored_view(ledger: &Ledger) -> Option<(Arc<HostView>, String)> {
@@ -97,6 +111,7 @@ struct Worker {
     memory: Memory,
     resync: Duration,
     publish: watch::Sender<State>,
+    probe: watch::Sender<Wanted>,
     said: Said,
     began: Instant,
 }
@@ -129,6 +144,7 @@ impl Worker {
             match inbox.receive(wait) {
                 // Only the newest view counts, also over one that the disk has refused so far.
                 Found::View(sent) => pending = Some(sent),
+                Found::Health(health) => self.memory.health = health,
                 Found::Nothing => {}
                 Found::Closed => return,
             }
@@ -201,6 +217,13 @@ impl Worker {
     }
 
     fn publish_report(&self, passed: Passed) {
+        self.probe.send_if_modified(|wanted| {
+            let is_other = **wanted != passed.probed;
+            if is_other {
+                *wanted = Arc::new(passed.probed);
+            }
+            is_other
+        });
         if passed.done > 0 {
             tracing::info!(
                 done = passed.done,

@@ -15,7 +15,7 @@ use crate::selector::{LabelSelector, Toleration};
 
 mod probe;
 
-pub use probe::{ExecProbe, HttpProbe, Probe, Probes, TcpProbe};
+pub use probe::{ExecProbe, HttpProbe, Probe, Probes, TcpProbe, seconds};
 
 /// One jail.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -113,7 +113,7 @@ pub struct JailSpec {
     /// Whether it shall run.
     #[serde(default, skip_serializing_if = "RunPolicy::is_default")]
     pub run_policy: RunPolicy,
-    /// Whether it is started again when a change needs that.
+    /// Whether it is started again when a change needs that, or it is not alive.
     #[serde(default, skip_serializing_if = "RestartPolicy::is_default")]
     pub restart_policy: RestartPolicy,
     /// Any text: another one restarts the running jail once, whatever its restart policy says. `jailctl restart` writes the time.
@@ -476,15 +476,15 @@ impl RunPolicy {
     }
 }
 
-/// Whether a jail is started again when a change needs a restart. One that is gone is started in any case.
+/// Whether a running jail is started again: when a change needs a restart, and when it is not alive (`probes.live`). One that is gone is started in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RestartPolicy {
-    /// At once.
+    /// For both, at once.
     #[default]
     Always,
-    /// When it failed.
+    /// When it is not alive. A change waits for that, or for the operator's word.
     OnFailure,
-    /// On the operator's word alone: the change waits.
+    /// On the operator's word alone.
     Never,
 }
 

@@ -3,7 +3,7 @@
 //! One list per kind, meant to shrink. A row says whether the object asks for the feature, where, and what it is.
 
 use crate::host::{HostAddresses, HostSpec, node_field};
-use crate::jail::{JailSpec, RestartPolicy, RunPolicy};
+use crate::jail::{JailSpec, RunPolicy};
 use crate::jail_set::Names;
 use crate::net::Family;
 use crate::network::{Isolation, NetworkSpec, Subnet};
@@ -119,23 +119,17 @@ fn has_link_local_gateway(subnet: &Subnet) -> bool {
     matches!(gateway, Some(std::net::IpAddr::V6(address)) if address.is_unicast_link_local())
 }
 
-fn jail_rows(spec: &JailSpec) -> [Row<'static>; 4] {
+fn jail_rows(spec: &JailSpec) -> [Row<'static>; 2] {
     [
         (
             spec.mounts.iter().any(|mount| mount.fs_type == "devfs"),
             "mounts",
             "mounts of devfs, which would have no ruleset (set the parameters mount.devfs and devfs_ruleset)",
         ),
-        (spec.probes.is_some(), "probes", "probes"),
         (
             spec.run_policy == RunPolicy::Once,
             "runPolicy",
             "jails that run once",
-        ),
-        (
-            spec.restart_policy == RestartPolicy::OnFailure,
-            "restartPolicy",
-            "`OnFailure`, starting a jail again when its programs fail (`Always` and `Never` are realised)",
         ),
     ]
 }

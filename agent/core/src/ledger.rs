@@ -23,6 +23,7 @@ use crate::host::HostError;
 use crate::nic::NicState;
 use crate::observed::Route;
 use crate::op::TableRoute;
+use crate::probe::{Revived, Verdicts};
 use crate::shared::Shared;
 
 pub mod journal;
@@ -333,6 +334,12 @@ pub struct OwnedJail {
     /// Why it is being started again, or was the last time; empty: it was not, or not because of a change.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub restart: String,
+    /// What its probes have come to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<Verdicts>,
+    /// How often it was started again because of them.
+    #[serde(default, skip_serializing_if = "Revived::is_none")]
+    pub revived: Revived,
 }
 
 impl OwnedJail {
@@ -505,6 +512,8 @@ impl Contents {
                 jail.mounts.clear();
                 jail.former.clear();
                 jail.restart.clear();
+                jail.verdicts = None;
+                jail.revived = Revived::default();
             }
         }
     }

@@ -24,6 +24,7 @@ pub mod op;
 pub mod pass;
 pub mod pf_conf;
 pub mod plan;
+pub mod probe;
 pub mod render;
 pub mod residue;
 pub mod shared;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::RootMark;
 use crate::op::Via;
+use crate::probe::Health;
 use crate::words::Words;
 
 /// One look at a host.
@@ -73,6 +74,9 @@ pub struct Observed {
     /// Images, and roots made of them, where they were asked for and their folder is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// What the probes of jails have come to. They are made beside the looks; [`crate::pass`] puts it here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub health: BTreeMap<Uid, Health>,
 }
 
 /// The folder of images and of roots made of them.

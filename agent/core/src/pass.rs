@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cellblock_schemas::host::HostSpec;
+use cellblock_schemas::ids::Uid;
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::HostView;
 
@@ -19,6 +20,7 @@ use crate::observed::Observed;
 use crate::op::{Plan, Step, Subject, Waiting};
 use crate::plan::memory::Remembered;
 use crate::plan::{self, Settings, reason};
+use crate::probe::{self, Health, Probed};
 use crate::verify::{Evidence, verify};
 use basis::Basis;
 
@@ -81,6 +83,8 @@ pub struct Memory {
     pub failures: Failures,
     /// What the last look came to.
     pub last: Remembered,
+    /// What the probes of jails have come to by now.
+    pub health: BTreeMap<Uid, Health>,
 }
 
 /// Failures by subject, so that what keeps failing is tried less and less often while everything else goes on.
@@ -242,6 +246,8 @@ pub struct Passed {
     pub done: usize,
     /// What failed in this pass, by subject; earlier failures that are waited for are in the report alone.
     pub failed: BTreeMap<Subject, HostError>,
+    /// The jails to be probed from here on.
+    pub probed: BTreeMap<Uid, Probed>,
     /// When to pass again without being asked, in milliseconds; none: at the next resync.
     pub again_ms: Option<u64>,
 }
@@ -259,11 +265,18 @@ pub fn pass(
     memory: &mut Memory,
     clock: &dyn Fn() -> u64,
 ) -> Result<Passed, HostError> {
-    let Memory { failures, last } = memory;
+    let Memory {
+        failures,
+        last,
+        health,
+    } = memory;
     let Outside { host, lifeline } = outside;
+    let mut look = |ledger: &mut Ledger, file: &mut dyn LedgerFile| {
+        look(view, ledger, host, file, settings, last, health)
+    };
     let now_ms = clock();
     settle(host, lifeline, ledger, file)?;
-    let (observed, first) = look(view, ledger, host, file, settings, last)?;
+    let (observed, first) = look(ledger, file)?;
     let held = held(view, &observed, ledger, file)?;
     if held.is_some() || !failures.has_due(&first, now_ms) {
         failures.retain_unfinished(&first);
@@ -283,6 +296,7 @@ pub fn pass(
         };
         return Ok(Passed {
             report: verify(evidence),
+            probed: probe::probed(view, &observed, ledger),
             plan: first,
             done: 0,
             failed: BTreeMap::new(),
@@ -294,7 +308,7 @@ pub fn pass(
     drop(observed);
     let due = failures.due(first, now_ms);
     let agreed_plan = if due.steps.iter().any(|step| step.op.is_irreversible()) {
-        let (_, second) = look(view, ledger, host, file, settings, last)?;
+        let (_, second) = look(ledger, file)?;
         agreed(&due, failures.due(second, now_ms))
     } else {
         due
@@ -305,7 +319,7 @@ pub fn pass(
     let outcome = execute(&agreed_plan, outside, ledger, file, &enough);
     let now_ms = clock();
     failures.note(&outcome, &agreed_plan, now_ms);
-    let (observed, mut plan) = look(view, ledger, host, file, settings, last)?;
+    let (observed, mut plan) = look(ledger, file)?;
     let progress = outcome.done > 0 || !outcome.begun.is_empty();
     let has_due = failures.has_due(&plan, now_ms);
     plan.waiting.extend(queued(&outcome, &plan));
@@ -326,6 +340,7 @@ pub fn pass(
     };
     Ok(Passed {
         report: verify(evidence),
+        probed: probe::probed(view, &observed, ledger),
         plan,
         observed,
         done: outcome.done,
@@ -393,8 +408,11 @@ fn look(
     file: &mut dyn LedgerFile,
     settings: &Settings,
     last: &mut Remembered,
+    health: &BTreeMap<Uid, Health>,
 ) -> Result<(Arc<Observed>, Plan), HostError> {
-    let observed = Arc::new(host.observe(&plan::wanted(view, ledger))?);
+    let mut observed = host.observe(&plan::wanted(view, ledger))?;
+    observed.health.clone_from(health);
+    let observed = Arc::new(observed);
     plan::learn(view, &observed, ledger, file)?;
     let plan = last.plan(view, &observed, ledger, settings);
     Ok((observed, plan))

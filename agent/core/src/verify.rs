@@ -24,6 +24,7 @@ mod findings;
 mod firewall;
 mod neighbours;
 mod networks;
+mod probes;
 
 use findings::Findings;
 
@@ -180,7 +181,10 @@ fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
     let anchor = names::jail_anchor(&jail.uid);
     // What is dying has nothing left that somebody else could be given.
     let gone = jail.deleting && standing.is_none() && nothing_left(findings, jail, &anchor);
-    let problem = problem(findings, jail, &anchor, running, dying);
+    let problem = problem(findings, jail, &anchor, running, dying).or_else(|| {
+        let running = running.filter(|_| jail.spec.run_policy != RunPolicy::Stopped)?;
+        probes::problem(evidence, jail, running)
+    });
     let phase = match (&problem, running) {
         (None, Some(_)) => "Running",
         (None, None) => "Stopped",
@@ -197,6 +201,7 @@ fn verify_jail(findings: &Findings<'_>, jail: &JailView) -> JailReport {
     // Of one that runs and is not well, its last restart is no explanation.
     let restart = restart_cause(evidence, jail).filter(|_| problem.is_none() || running.is_none());
     let mut conditions = vec![ready(jail, problem.as_ref(), restart)];
+    conditions.extend(probes::live(evidence, jail, running));
     conditions.extend(network_ready(findings, jail, running));
     conditions.extend(publish_ready(findings, jail, &anchor, running.is_some()));
     conditions.extend(firewall::ready(findings, jail, &anchor, running));

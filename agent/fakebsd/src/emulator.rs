@@ -28,6 +28,8 @@ use crate::release::Release;
 /// A TCP socket that waits for connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Listener {
+    /// The jail whose process it is, which ends with it; none: whoever comes to have the jail's name.
+    pub(crate) jid: Option<i32>,
     /// The address it is bound to; `None` for all of its jail.
     pub(crate) address: Option<IpAddr>,
     /// What it says to whoever connects.
@@ -209,6 +211,7 @@ impl Emulator {
         self.listeners.insert(
             (jail.to_owned(), port),
             Listener {
+                jid: None,
                 address: None,
                 banner: banner.to_owned(),
             },

@@ -23,6 +23,7 @@ pub mod error;
 pub mod host;
 pub mod inside;
 pub mod observe;
+pub mod probe;
 pub mod real;
 pub mod system;
 pub mod visit;

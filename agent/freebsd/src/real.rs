@@ -19,9 +19,6 @@ use crate::command::{Command, Output, Program};
 use crate::system::{Process, System, SystemError};
 use crate::visit::{LogPart, Visit, Visited};
 
-/// How much a command may print on each stream: `ifconfig -a` and `jls -n` of 10,000 jails stay below half of it.
-const OUTPUT_BYTES_MAX: usize = 64 << 20;
-
 /// How often a child that has closed its output, or left it open to a daemon, is asked whether it has ended: first after this …
 const ASK_MIN: Duration = Duration::from_millis(1);
 
@@ -234,21 +231,22 @@ impl<'a> Running<'a> {
     fn finish(&mut self) -> Result<Output, SystemError> {
         self.make_nonblocking()
             .map_err(|source| self.lost(source))?;
+        let bytes_max = self.command.bytes_max;
         let mut ask = ASK_MIN;
         loop {
             let heard = self.exchange(ask).map_err(|source| self.lost(source))?;
-            if self.stdout.len() > OUTPUT_BYTES_MAX || self.stderr.len() > OUTPUT_BYTES_MAX {
+            if self.stdout.len() > bytes_max || self.stderr.len() > bytes_max {
                 self.kill();
                 return Err(SystemError::TooLong {
                     line: self.command.line(),
-                    bytes_max: OUTPUT_BYTES_MAX,
+                    bytes_max,
                 });
             }
             if let Some(status) = self.child.try_wait().map_err(|source| self.lost(source))? {
                 while self
                     .exchange(Duration::ZERO)
                     .map_err(|source| self.lost(source))?
-                    && self.stdout.len() <= OUTPUT_BYTES_MAX
+                    && self.stdout.len() <= bytes_max
                 {}
                 return Ok(Output {
                     status: exit_status(status),
@@ -320,14 +318,14 @@ impl<'a> Running<'a> {
         let mut heard = false;
         if let Some(end) = &mut self.child.stdout {
             let before = self.stdout.len();
-            if read_some(end, &mut self.stdout)? {
+            if read_some(end, &mut self.stdout, self.command.bytes_max)? {
                 self.child.stdout = None;
             }
             heard |= self.stdout.len() > before;
         }
         if let Some(end) = &mut self.child.stderr {
             let before = self.stderr.len();
-            if read_some(end, &mut self.stderr)? {
+            if read_some(end, &mut self.stderr, self.command.bytes_max)? {
                 self.child.stderr = None;
             }
             heard |= self.stderr.len() > before;
@@ -378,9 +376,9 @@ impl Drop for Running<'_> {
 }
 
 /// Reads what is there; whether the stream has ended.
-fn read_some(end: &mut impl io::Read, into: &mut Vec<u8>) -> io::Result<bool> {
+fn read_some(end: &mut impl io::Read, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<bool> {
     let mut buffer = [0; 64 << 10];
-    while into.len() <= OUTPUT_BYTES_MAX {
+    while into.len() <= bytes_max {
         match end.read(&mut buffer) {
             Ok(0) => return Ok(true),
             Ok(count) => into.extend_from_slice(&buffer[..count]),

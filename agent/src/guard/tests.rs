@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_agent_core::guard::{Armed, Back, Lifeline as _, State};
+use cellblock_freebsd::command::OUTPUT_BYTES_MAX;
 use cellblock_freebsd::emulated::Emulated;
 use cellblock_freebsd::{Command, FreeBsd, System as _};
 use tempfile::TempDir;
@@ -32,6 +33,7 @@ impl Bench {
             argv: line.split_whitespace().map(str::to_owned).collect(),
             stdin: None,
             timeout: Duration::MAX,
+            bytes_max: OUTPUT_BYTES_MAX,
             discards_stdout: false,
             stdout_file: None,
             stderr_file: None,

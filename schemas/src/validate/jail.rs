@@ -74,9 +74,7 @@ pub(super) fn validate(jail: &Jail, path: &FieldPath, findings: &mut Findings) {
         firewall::validate(spec, rules, &path.field("firewall"), findings);
     }
     limits::validate(&spec.limits, &path.field("limits"), findings);
-    if let Some(both) = &spec.probes {
-        probes::validate(both, &path.field("probes"), findings);
-    }
+    probes::validate(spec, &path.field("probes"), findings);
     if let Some(word) = &spec.restart {
         findings.check(&path.field("restart"), restart(word));
     }

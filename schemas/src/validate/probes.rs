@@ -1,20 +1,57 @@
 //! Rules for probes.
 
-use crate::jail::{Probe, Probes};
+use crate::jail::{JailSpec, ParameterValue, Probe, seconds};
 use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::validate::exactly_one;
 use crate::violation::Findings;
 
-/// The longest time between two probes: beyond a day a probe says nothing.
+/// The longest time between two probes, and before the first: beyond a day a probe says nothing.
 const EVERY_SECONDS_MAX: u64 = 86_400;
 
-pub(super) fn validate(probes: &Probes, path: &FieldPath, findings: &mut Findings) {
-    for (name, probe) in [("ready", &probes.ready), ("live", &probes.live)] {
-        if let Some(probe) = probe {
-            validate_probe(probe, &path.field(name), findings);
+/// The longest that a probe may take: it holds one of the places that a host has for all of them.
+const TIMEOUT_SECONDS_MAX: u64 = 60;
+
+/// The most failures or successes in a row that a probe may wait for.
+const COUNT_MAX: u32 = 1_000;
+
+/// The longest name of a user, in octets (MAXLOGNAME, sys/sys/param.h).
+const USER_BYTES_MAX: usize = 32;
+
+pub(super) fn validate(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
+    let Some(probes) = &spec.probes else {
+        return;
+    };
+    for (name, probe) in probes.named() {
+        let at = path.field(name);
+        validate_probe(probe, &at, findings);
+        let kind = [("tcp", probe.tcp.is_some()), ("http", probe.http.is_some())];
+        let asked = kind.into_iter().find(|(_, asked)| *asked);
+        if let Some((kind, _)) = asked.filter(|_| !has_addresses(spec)) {
+            findings.add(
+                &at.field(kind),
+                "the jail has no network, so that nothing can be connected to",
+                "attach it to one (spec.networks), or probe it by a command (exec)",
+            );
         }
     }
+    if let Some(successes) = probes.live.as_ref().and_then(|live| live.successes)
+        && successes != 1
+    {
+        findings.add(
+            &path.field("live").field("successes"),
+            format!("{successes} successes in a row are never waited for: a jail that is not alive is restarted"),
+            "leave it out",
+        );
+    }
+}
+
+/// Whether it has an address of its own, or those of the host.
+fn has_addresses(spec: &JailSpec) -> bool {
+    let inherits = ["ip4", "ip6"].into_iter().any(|name| {
+        spec.parameters.get(name) == Some(&ParameterValue::Text("inherit".to_owned()))
+    });
+    inherits || !spec.networks.is_empty()
 }
 
 fn validate_probe(probe: &Probe, path: &FieldPath, findings: &mut Findings) {
@@ -64,36 +101,52 @@ fn validate_probe(probe: &Probe, path: &FieldPath, findings: &mut Findings) {
             }
         }
     }
-    if let Some(every) = &probe.every
-        && seconds(every).is_none_or(|seconds| seconds == 0 || seconds > EVERY_SECONDS_MAX)
+    if let Some(user) = exec_user(probe)
+        && !is_user(user)
     {
-        let message = format!("`{}` is not a time between probes", cut(every));
         findings.add(
-            &path.field("every"),
-            message,
-            "a number and a unit from 1s to 24h, as in 5s, 2m or 1h",
+            &path.field("exec").field("user"),
+            format!("`{}` is no name of a user", cut(user)),
+            "name a user of the jail's passwd(5), or leave it out for root",
         );
     }
-    if probe.failures == Some(0) {
-        findings.add(
-            &path.field("failures"),
-            "0 failures would always be reached",
-            "1 or more",
-        );
+    for (name, said, least, most, example) in [
+        ("delay", &probe.delay, 0, EVERY_SECONDS_MAX, "from 0s to 24h, as in 30s or 2m"),
+        ("every", &probe.every, 1, EVERY_SECONDS_MAX, "from 1s to 24h, as in 5s, 2m or 1h"),
+        ("timeout", &probe.timeout, 1, TIMEOUT_SECONDS_MAX, "from 1s to 60s, as in 2s"),
+    ] {
+        if let Some(said) = said
+            && seconds(said).is_none_or(|seconds| seconds < least || seconds > most)
+        {
+            findings.add(
+                &path.field(name),
+                format!("`{}` is not such a time", cut(said)),
+                format!("a number and a unit {example}"),
+            );
+        }
+    }
+    for (name, said) in [("failures", probe.failures), ("successes", probe.successes)] {
+        if let Some(count) = said
+            && (count == 0 || count > COUNT_MAX)
+        {
+            findings.add(
+                &path.field(name),
+                format!("{count} in a row cannot be waited for"),
+                format!("1 to {COUNT_MAX}"),
+            );
+        }
     }
 }
 
-/// The seconds of `5s`, `2m` or `1h`.
-fn seconds(text: &str) -> Option<u64> {
-    let unit = match text.chars().next_back()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        _ => return None,
-    };
-    let number = &text[..text.len() - 1];
-    if number.starts_with('+') {
-        return None;
-    }
-    number.parse::<u64>().ok()?.checked_mul(unit)
+fn exec_user(probe: &Probe) -> Option<&str> {
+    probe.exec.as_ref()?.user.as_deref()
+}
+
+fn is_user(user: &str) -> bool {
+    !user.is_empty()
+        && user.len() <= USER_BYTES_MAX
+        && !user.starts_with('-')
+        && user
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }

@@ -718,7 +718,8 @@ fn rules_and_probes_keep_their_form() {
             { "name": "b", "action": "pass", "protocol": "t c p", "user": "x; y", "from": [{}], "network": "wan" },
         ] },
         "limits": ["memoryuse:deny=1g"],
-        "probes": { "ready": {}, "live": { "tcp": { "port": 0 }, "every": "5", "failures": 0 } },
+        "probes": { "ready": {}, "live": { "tcp": { "port": 0 }, "every": "5", "failures": 0, "successes": 2 },
+            "started": { "exec": { "command": ["/usr/bin/true"], "user": "-l" }, "delay": "2d", "timeout": "61s", "successes": 0 } },
     });
     assert_eq!(
         fields(Kind::Jail, jail(spec)),
@@ -732,12 +733,27 @@ fn rules_and_probes_keep_their_form() {
             "spec.firewall.ingress[1].user",
             "spec.firewall.ingress[1].user",
             "spec.limits[0]",
+            "spec.probes.started.exec.user",
+            "spec.probes.started.delay",
+            "spec.probes.started.timeout",
+            "spec.probes.started.successes",
             "spec.probes.ready",
             "spec.probes.live.tcp.port",
             "spec.probes.live.every",
             "spec.probes.live.failures",
+            "spec.probes.live.successes",
         ]
     );
+    // Nothing can be connected to in a jail that has no network.
+    let connecting =
+        json!({ "probes": { "ready": { "tcp": { "port": 80 } }, "live": { "http": { "port": 80 } } } });
+    assert_eq!(
+        fields(Kind::Jail, jail(connecting)),
+        ["spec.probes.ready.tcp", "spec.probes.live.http"]
+    );
+    let inheriting =
+        json!({ "parameters": { "ip4": "inherit" }, "probes": { "ready": { "tcp": { "port": 80 } } } });
+    assert_eq!(fields(Kind::Jail, jail(inheriting)), [""; 0]);
 }
 
 #[test]

@@ -60,8 +60,11 @@ impl<'a> Planner<'a> {
             if is_busy || self.is_half_made(running) {
                 continue;
             }
-            if let Err(cause) = self.changes_of(uid, jail, running) {
-                match self.refuses_restart(uid, jail, &cause) {
+            let revival = self.revival(uid, jail, running);
+            let is_revived = revival.is_some();
+            let cause = revival.or_else(|| self.changes_of(uid, jail, running).err());
+            if let Some(cause) = cause {
+                match self.refuses_restart(uid, jail, &cause, is_revived) {
                     Some(refused) => _ = held.insert(uid.clone(), refused),
                     None => _ = restarting.insert(uid, cause),
                 }
@@ -77,14 +80,20 @@ impl<'a> Planner<'a> {
         uid: &Uid,
         jail: &DesiredJail<'a>,
         cause: &str,
+        is_revived: bool,
     ) -> Option<(&'static str, String)> {
         let word = jail.fields().remove(digest::RESTART_FIELD);
         let ours = self.ledger.jails.get(uid);
         let is_told = word.is_some()
             && ours.is_some_and(|ours| ours.fields.get(digest::RESTART_FIELD) != word.as_ref());
-        if jail.view.spec.restart_policy == RestartPolicy::Never && !is_told {
+        let policy = match jail.view.spec.restart_policy {
+            RestartPolicy::Always => None,
+            RestartPolicy::OnFailure => Some("OnFailure"),
+            RestartPolicy::Never => Some("Never"),
+        };
+        if let Some(policy) = policy.filter(|_| !is_told && !is_revived) {
             let message = format!(
-                "the change needs a restart ({cause}), and spec.restartPolicy is Never: `jailctl restart jail {}` restarts it",
+                "the change needs a restart ({cause}), and spec.restartPolicy is {policy}: `jailctl restart jail {}` restarts it",
                 jail.view.name
             );
             return Some((reason::RESTART_NEEDED, message));

@@ -160,6 +160,9 @@ impl<'a> Planner<'a> {
         if self.is_half_made(running) {
             return self.plan_stop(uid, running, Some(CUT_OFF.to_owned()));
         }
+        if let Some(cause) = self.revival(uid, jail, running) {
+            return self.plan_revival(uid, running, cause);
+        }
         let live = match self.changes_of(uid, jail, running) {
             Ok(live) => live,
             Err(cause) => return self.plan_stop(uid, running, Some(cause)),
@@ -404,8 +407,12 @@ impl<'a> Planner<'a> {
             })
             .copied()
             .collect();
+        let is_other = before.fields != entry.fields;
+        // Another jail than the one that was not alive.
+        entry.revived.count = if is_other { 0 } else { before.revived.count };
         // A start that failed is tried again for the same reason; a jail that died is not.
-        if entry.restart.is_empty() && (before.fields != entry.fields || before.jid == 0) {
+        let is_answer = is_other || before.jid == 0 || before.revived.jid != 0;
+        if entry.restart.is_empty() && is_answer {
             entry.restart.clone_from(&before.restart);
         }
         entry

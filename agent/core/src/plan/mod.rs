@@ -29,6 +29,7 @@ pub(crate) mod nics;
 mod order;
 mod pf_conf;
 mod phase;
+mod probes;
 mod restore;
 mod roots;
 mod routed;
@@ -117,6 +118,10 @@ pub mod reason {
     pub const BUSY: &str = "Busy";
     /// It was removed and the kernel still holds it.
     pub const DYING: &str = "Dying";
+    /// A probe of the jail fails.
+    pub const PROBE_FAILED: &str = "ProbeFailed";
+    /// A probe of the jail has not answered yet.
+    pub const PROBE_PENDING: &str = "ProbePending";
     /// The jail must be restarted and its restart policy says no.
     pub const RESTART_NEEDED: &str = "RestartNeeded";
     /// The root is one that no jail may have: the host's own, one with the agent's folder, or one inside another jail's.
@@ -621,11 +626,19 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
             continue;
         };
         let hash = jail.meta.as_ref().map_or(&ours.hash, |meta| &meta.hash);
-        if ours.jid != jail.jid || *hash != ours.hash {
+        let is_other = ours.jid != jail.jid || *hash != ours.hash;
+        if is_other {
             let mut learned = ours.clone();
             learned.jid = jail.jid;
             learned.hash.clone_from(hash);
             jails.insert(Uid(uid.to_owned()), learned);
+        }
+        if ours.verdicts.is_some() || !observed.health.is_empty() {
+            let uid = Uid(uid.to_owned());
+            let ours = jails.get(&uid).unwrap_or(ours);
+            if let Some(learned) = probes::learned(view, observed, &uid, jail.jid, ours) {
+                jails.insert(uid, learned);
+            }
         }
     }
     // Addresses that jails had before and that have gone from the host.

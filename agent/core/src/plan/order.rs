@@ -1,6 +1,6 @@
 //! The order of jails among each other (`spec.dependsOn`): a jail starts when those that it depends on are up, and stops before them.
 //!
-//! A dependency is up when its jail runs, its last start has come to its end, and it is not about to be stopped. What else its conditions complain of keeps nobody waiting, and a jail
+//! A dependency is up when its jail runs, its last start has come to its end, its probes have nothing against it, and it is not about to be stopped. What else its conditions complain of keeps nobody waiting, and a jail
 //! that runs is not stopped because one that it depends on goes or is started again. A jail knows its dependencies by the names of the view, so the order holds without a controller.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -299,7 +299,7 @@ impl<'a> Planner<'a> {
         match self.life(&jail.uid) {
             Life::Busy => Dependency::Coming,
             Life::Alive(running) => {
-                if self.stays_up(&subject, running) {
+                if self.stays_up(&subject, running) && self.is_well(&jail.uid, running) {
                     Dependency::Up
                 } else {
                     Dependency::Coming

@@ -77,15 +77,8 @@ pub(crate) fn run(
         "pkill" | "killall" => {}
         "mdconfig" => return super::zfs::mdconfig(host, arguments),
         "daemon" => return daemon(host, context, arguments),
-        "timeout" | "nice" | "time" | "nohup" => {
-            let skip = usize::from(program == "timeout");
-            return run_in(
-                host,
-                context,
-                arguments.get(skip..).unwrap_or_default(),
-                stdin,
-            );
-        }
+        "timeout" => return timeout(host, context, arguments, stdin),
+        "nice" | "time" | "nohup" => return run_in(host, context, arguments, stdin),
         _ => output.status = NO_PROGRAM,
     }
     output
@@ -125,6 +118,59 @@ fn sleep(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output
             host.advance(span);
             Output::success()
         }
+    }
+}
+
+/// `timeout [-s signal] seconds command …`: the command, ended at the time with all that came from it (bin/timeout/timeout.c).
+fn timeout(host: &mut Emulator, context: &Context, arguments: &[String], stdin: &str) -> Output {
+    /// EXIT_TIMEOUT.
+    const ENDED: i32 = 124;
+    let usage = || {
+        Output::failure(
+            1,
+            "Usage: timeout [-f | --foreground] [-k time | --kill-after time] [-p | --preserve-status] [-s signal | --signal signal]  [-v | --verbose] <duration> <command> [arg ...]",
+        )
+    };
+    let words = match arguments {
+        [flag, signal, words @ ..] if flag == "-s" => {
+            if !matches!(signal.as_str(), "KILL" | "TERM" | "HUP" | "INT") {
+                return Output::failure(125, "timeout: invalid signal");
+            }
+            words
+        }
+        words => words,
+    };
+    let [seconds, command @ ..] = words else {
+        return usage();
+    };
+    if command.is_empty() {
+        return usage();
+    }
+    let Some(span) = seconds
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    else {
+        return Output::failure(125, "timeout: duration is not a number");
+    };
+    // 0 is no limit.
+    let ends = (!span.is_zero()).then(|| host.kernel.now + span);
+    let deadline = [ends, context.deadline].into_iter().flatten().min();
+    let inner = Context {
+        deadline,
+        ..context.clone()
+    };
+    let output = run_in(host, &inner, command, stdin);
+    match output.status {
+        NO_PROGRAM => Output::failure(
+            127,
+            format!("timeout: exec({}): No such file or directory", command[0]),
+        ),
+        TIMED_OUT if deadline == ends => Output {
+            status: ENDED,
+            ..output
+        },
+        _ => output,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Context;
+use super::{Context, TIMED_OUT};
 use crate::emulator::{Emulator, Listener};
 use crate::kernel::addr::embed_scope;
 use crate::kernel::ifnet::mac_text;
@@ -155,15 +155,20 @@ fn scoped(host: &Emulator, context: &Context, text: &str) -> Option<IpAddr> {
     Some(IpAddr::V6(embed_scope(address.parse().ok()?, index)))
 }
 
-/// `nc -l address port` leaves a listener; `nc [-w seconds] address port` connects.
+/// `nc -l address port` leaves a listener; `nc [-nvz] [-w seconds] address port` connects. What `-v` says is contrib/netcat/netcat.c's.
 fn netcat(host: &mut Emulator, context: &Context, arguments: &[String], stdin: &str) -> Output {
     let mut operands = Vec::new();
     let (mut listens, mut timeout) = (false, None);
+    let (mut is_told, mut is_scan) = (false, false);
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.strip_prefix('-') {
             Some("w") => timeout = words.next().and_then(|text| text.parse::<u64>().ok()),
-            Some(letters) => listens |= letters.contains('l'),
+            Some(letters) => {
+                listens |= letters.contains('l');
+                is_told |= letters.contains('v');
+                is_scan |= letters.contains('z');
+            }
             None => operands.push(word.as_str()),
         }
     }
@@ -183,24 +188,56 @@ fn netcat(host: &mut Emulator, context: &Context, arguments: &[String], stdin: &
     match sent.trace.verdict {
         Verdict::Reached { .. } => {
             connect(host, context, address, open_for);
-            return Output {
-                stdout: sent.banner,
-                ..Output::default()
-            };
+            let mut output = Output::success();
+            if is_told || is_scan {
+                output.stderr = format!("Connection to {address} {port} port [tcp/*] succeeded!\n");
+            }
+            if !is_scan {
+                output.stdout = sent.banner;
+            }
+            return output;
         }
         // A reset answers at once.
         Verdict::Lost {
             cause: Cause::NobodyListens,
             ..
-        } => {}
-        Verdict::Lost { .. } | Verdict::Blocked { .. } => {
-            pass(host, Duration::from_secs(timeout.unwrap_or(75)));
-        }
+        } => return refused(is_told, address, port, "Connection refused"),
+        // The kernel says so at once (`in_pcbconnect`, sys/netinet/in_pcb.c).
+        Verdict::Lost {
+            cause: Cause::NoRoute,
+            ..
+        } => return refused(is_told, address, port, "No route to host"),
+        Verdict::Lost {
+            cause: Cause::NoAddress,
+            ..
+        } => return refused(is_told, address, port, "Can't assign requested address"),
+        Verdict::Lost { .. } | Verdict::Blocked { .. } => {}
     }
-    Output {
+    let span = Duration::from_secs(timeout.unwrap_or(75));
+    let left = context
+        .deadline
+        .map(|deadline| deadline.saturating_sub(host.kernel.now));
+    // Whoever ends it at the time at which it would give up itself is first: it was started before.
+    if let Some(left) = left.filter(|left| *left <= span) {
+        pass(host, left);
+        return Output {
+            status: TIMED_OUT,
+            ..Output::default()
+        };
+    }
+    pass(host, span);
+    refused(is_told, address, port, "Operation timed out")
+}
+
+fn refused(is_told: bool, address: IpAddr, port: u16, why: &str) -> Output {
+    let mut output = Output {
         status: 1,
         ..Output::default()
+    };
+    if is_told {
+        output.stderr = format!("nc: connect to {address} port {port} (tcp) failed: {why}\n");
     }
+    output
 }
 
 /// A socket bound to a loopback address in a jail without a stack of its own is bound to the jail's first address.
@@ -217,6 +254,7 @@ fn listen(host: &mut Emulator, context: &Context, address: IpAddr, port: u16, ba
     host.listeners.insert(
         (name, port),
         Listener {
+            jid: Some(context.jid),
             address: bound,
             banner: banner.to_owned(),
         },

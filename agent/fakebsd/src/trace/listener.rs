@@ -96,6 +96,7 @@ impl<'a> Journey<'a> {
         let found = self.host.listeners.iter().find(|((name, port), listener)| {
             let bound = listener.address.is_none_or(|bound| bound == address);
             let hears = match self.kernel().find_jail(0, name) {
+                Some(jail) if listener.jid.is_some_and(|jid| jid != jail.jid) => false,
                 Some(jail) => {
                     let list = if jail.owns_stack {
                         None

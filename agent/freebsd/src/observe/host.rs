@@ -146,6 +146,7 @@ pub(crate) fn look(
         jail_parameters,
         directories: directories.collect(),
         storage,
+        health: BTreeMap::new(),
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{ASK_MAX, ASK_MIN, OUTPUT_BYTES_MAX, exit_status, file_error, prepared, text};
+use super::{ASK_MAX, ASK_MIN, exit_status, file_error, prepared, text};
 use crate::command::{Command, Output};
 use crate::system::{Process, SystemError};
 
@@ -107,7 +107,7 @@ impl Started {
         let mut written = paths.into_iter().flatten();
         written.any(|path| {
             fs::metadata(path).is_ok_and(|file| {
-                usize::try_from(file.len()).is_ok_and(|size| size > OUTPUT_BYTES_MAX)
+                usize::try_from(file.len()).is_ok_and(|size| size > self.command.bytes_max)
             })
         })
     }
@@ -134,7 +134,7 @@ impl Process for Started {
                 self.take_stderr();
                 return Err(SystemError::TooLong {
                     line: self.command.line(),
-                    bytes_max: OUTPUT_BYTES_MAX,
+                    bytes_max: self.command.bytes_max,
                 });
             }
             if Instant::now() >= self.deadline {

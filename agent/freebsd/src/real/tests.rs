@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use super::{OUTPUT_BYTES_MAX, Real, own_program, visit_by};
-use crate::command::Command;
+use super::{Real, own_program, visit_by};
+use crate::command::{Command, OUTPUT_BYTES_MAX};
 use crate::system::{System as _, SystemError};
 use crate::visit::Visit;
 
@@ -15,6 +15,7 @@ fn sh(script: &str) -> Command {
         argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()],
         stdin: None,
         timeout: Duration::from_secs(60),
+        bytes_max: OUTPUT_BYTES_MAX,
         discards_stdout: false,
         stdout_file: None,
         stderr_file: None,
@@ -69,6 +70,7 @@ fn the_environment_is_clean_and_words_are_not_expanded() {
         argv: vec!["/bin/echo".to_owned(), "$HOME; *".to_owned()],
         stdin: None,
         timeout: Duration::from_secs(60),
+        bytes_max: OUTPUT_BYTES_MAX,
         discards_stdout: false,
         stdout_file: None,
         stderr_file: None,
@@ -151,6 +153,7 @@ fn a_missing_program_is_an_error_with_its_name() {
         argv: vec!["/nonexistent/program".to_owned()],
         stdin: None,
         timeout: Duration::from_secs(1),
+        bytes_max: OUTPUT_BYTES_MAX,
         discards_stdout: false,
         stdout_file: None,
         stderr_file: None,

@@ -102,8 +102,8 @@ fn of_jail(before: &Jail, after: &Jail) -> Vec<Warning> {
     let restarts = fields.iter().any(|(_, means)| *means == Means::Restart);
     let level = |jail: &Jail| number(&jail.spec, "securelevel");
     let lowers = level(after) < level(before);
-    let waits = after.spec.restart_policy == RestartPolicy::Never
-        && before.spec.restart == after.spec.restart;
+    let policy = waiting_policy(after.spec.restart_policy)
+        .filter(|_| before.spec.restart == after.spec.restart);
     fields
         .iter()
         .map(|(field, means)| Warning {
@@ -121,13 +121,15 @@ fn of_jail(before: &Jail, after: &Jail) -> Vec<Warning> {
                 Means::Live => {
                     format!("this is live: it is changed in the running jail on {host}")
                 }
-                Means::Restart if waits => format!(
-                    "this needs a restart on {host}, and spec.restartPolicy is Never: it waits for `jailctl restart jail {}`",
-                    after.metadata.name
-                ),
-                Means::Restart => format!(
-                    "this restarts the jail: it is stopped and started again on {host}"
-                ),
+                Means::Restart => match policy {
+                    Some(policy) => format!(
+                        "this needs a restart on {host}, and spec.restartPolicy is {policy}: it waits for `jailctl restart jail {}`",
+                        after.metadata.name
+                    ),
+                    None => format!(
+                        "this restarts the jail: it is stopped and started again on {host}"
+                    ),
+                },
             },
         })
         .collect()
@@ -154,7 +156,7 @@ pub(super) fn rebound(before: &Jail, after: &Jail) -> Vec<Warning> {
             if is_told || (bare(was), was.mac, &was.nic) == (bare(is), is.mac, &is.nic) {
                 return None;
             }
-            let verb = if after.spec.restart_policy == RestartPolicy::Never {
+            let verb = if waiting_policy(after.spec.restart_policy).is_some() {
                 "needs a restart"
             } else {
                 "restarts the jail"
@@ -170,6 +172,15 @@ pub(super) fn rebound(before: &Jail, after: &Jail) -> Vec<Warning> {
             })
         })
         .collect()
+}
+
+/// The policy with which a change waits for a restart, in its own word.
+fn waiting_policy(policy: RestartPolicy) -> Option<&'static str> {
+    match policy {
+        RestartPolicy::Always => None,
+        RestartPolicy::OnFailure => Some("OnFailure"),
+        RestartPolicy::Never => Some("Never"),
+    }
 }
 
 /// Whether a change of that field takes a permission away, or room for child jails.

@@ -24,6 +24,7 @@ const QUIET: [(&str, &[&str]); 3] = [
             "Dying",
             "ImagePreparing",
             "NeverHeard",
+            "ProbePending",
             "Progressing",
             "ScopePending",
             "UplinkPending",

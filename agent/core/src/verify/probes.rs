@@ -1,0 +1,100 @@
+//! What the probes of a jail have come to, as its conditions say it.
+
+use cellblock_schemas::condition::{Condition, ConditionStatus};
+use cellblock_schemas::jail::RestartPolicy;
+use cellblock_schemas::view::JailView;
+
+use super::{Evidence, Problem, condition};
+use crate::observed::ObservedJail;
+use crate::plan::reason;
+use crate::probe::{self, pause_ms, unready};
+
+/// What keeps a jail that runs from being ready.
+pub(super) fn problem(
+    evidence: Evidence<'_>,
+    jail: &JailView,
+    running: &ObservedJail,
+) -> Option<Problem> {
+    let ours = evidence.ledger.jails.get(&jail.uid);
+    let unready = unready(jail, ours, running.jid)?;
+    let reason = if unready.is_pending {
+        reason::PROBE_PENDING
+    } else {
+        reason::PROBE_FAILED
+    };
+    Some(Problem {
+        reason: reason.to_owned(),
+        message: unready.message,
+        blocked: !unready.is_pending,
+    })
+}
+
+/// Whether the jail is alive; there only while it runs, if something asks that.
+pub(super) fn live(
+    evidence: Evidence<'_>,
+    jail: &JailView,
+    running: Option<&ObservedJail>,
+) -> Option<Condition> {
+    let probes = jail.spec.probes.as_ref().filter(|_| !jail.deleting)?;
+    let running = running?;
+    let first = [("started", &probes.started), ("live", &probes.live)];
+    let mut asked = first.iter().filter(|(_, probe)| probe.is_some());
+    let (first, _) = asked.next()?;
+    let ours = evidence.ledger.jails.get(&jail.uid);
+    let known = ours.and_then(|ours| probe::verdicts(ours, running.jid));
+    let restarts = ours.map_or(0, |ours| ours.revived.count);
+    let failed = known.and_then(probe::Verdicts::failed);
+    let failed = failed.filter(|(name, _)| probes.named().any(|(asked, _)| asked == *name));
+    let is_well = known.is_some_and(|known| {
+        let last = if probes.live.is_some() {
+            &known.live
+        } else {
+            &known.started
+        };
+        last.is_some()
+    });
+    let (status, reason, message) = match failed {
+        Some((name, verdict)) => (
+            ConditionStatus::False,
+            reason::PROBE_FAILED,
+            format!(
+                "probe `{name}` fails: {}; {}",
+                verdict.message,
+                consequence(jail, restarts)
+            ),
+        ),
+        None if is_well => (ConditionStatus::True, "Alive", times(restarts)),
+        None => (
+            ConditionStatus::Unknown,
+            reason::PROBE_PENDING,
+            format!("probe `{first}` has not answered yet"),
+        ),
+    };
+    Some(condition("Live", status, reason, message, jail.generation))
+}
+
+/// What follows from a failure.
+fn consequence(jail: &JailView, restarts: u32) -> String {
+    match jail.spec.restart_policy {
+        RestartPolicy::Never => format!(
+            "spec.restartPolicy is Never, so it runs on: `jailctl restart jail {}` restarts it",
+            jail.name
+        ),
+        RestartPolicy::Always | RestartPolicy::OnFailure if restarts == 0 => {
+            "it is restarted".to_owned()
+        }
+        RestartPolicy::Always | RestartPolicy::OnFailure => format!(
+            "{}, and is restarted once it has run for {} s",
+            times(restarts),
+            pause_ms(restarts) / 1_000
+        ),
+    }
+}
+
+fn times(restarts: u32) -> String {
+    match restarts {
+        0 => String::new(),
+        1 => "it was restarted for that once".to_owned(),
+        _ => format!("it was restarted for that {restarts} times in a row"),
+    }
+}

@@ -1,0 +1,149 @@
+//! How a probe of a jail is made, and what its answer says.
+//!
+//! All three kinds are commands in the jail: jexec(8) by jid, under the routing table of all that runs in it. TCP and HTTP are asked for by the jail's own nc(1), which is in FreeBSD's base system. From the
+//! host they would say whether the host gets there, which on a bridge without an address of the host's, in another routing table, or behind a firewall it does not, and of no jail's health; inside there
+//! is always a way, on every kind of network and for both families: a stack's own addresses are reached by its loopback, whatever its routes.
+//!
+//! timeout(1) ends a probe that hangs, with everything that it started, in whatever process group or session: it is the reaper of what comes from it (PROC_REAP_ACQUIRE and PROC_REAP_KILL, bin/timeout/timeout.c). So nothing
+//! goes on in the jail when the agent itself is killed. What the jail's processes are handed are pipes, see [`crate::visit`].
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use cellblock_agent_core::probe::{Answer, Job};
+use cellblock_schemas::jail::HttpProbe;
+
+use crate::command::{Command, Output, Program, words};
+use crate::system::SystemError;
+use crate::visit;
+
+#[cfg(test)]
+mod tests;
+
+/// How much longer than the probe itself timeout(1) is waited for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How much a probe may print on each stream, in octets: what is more is not read, and the probe has failed.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
+
+/// The exit status of timeout(1) for what it has ended (EXIT_TIMEOUT, bin/timeout/timeout.c).
+const TIMED_OUT: i32 = 124;
+
+/// The jail's nc(1).
+const NC: &str = "/usr/bin/nc";
+
+/// The command that makes a probe.
+#[must_use]
+pub fn command(job: &Job) -> Command {
+    let seconds = job.probe.timeout_s().max(1);
+    let (probe, address) = (&job.probe, job.address);
+    let mut stdin = String::new();
+    let mut user = "";
+    let words = if let Some(exec) = &probe.exec {
+        user = exec.user.as_deref().unwrap_or_default();
+        exec.command.clone()
+    } else if let Some(http) = &probe.http {
+        stdin = request(http, address);
+        connect(&["-nv"], seconds, address, http.port)
+    } else {
+        // Admission wants one of the three.
+        let port = probe.tcp.as_ref().map_or(0, |tcp| tcp.port);
+        connect(&["-nvz"], seconds, address, port)
+    };
+    let mut argv = words!["-s", "KILL", seconds.to_string()];
+    argv.extend(visit::command(job.jid, job.fib, user, &words));
+    let mut command = Command::new(Program::Timeout, argv)
+        .stdin(stdin)
+        .timeout(Duration::from_secs(seconds) + GRACE);
+    command.bytes_max = OUTPUT_BYTES_MAX;
+    command
+}
+
+fn connect(flags: &[&str], seconds: u64, address: IpAddr, port: u16) -> Vec<String> {
+    let mut words = words![NC];
+    words.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    words.extend(words![
+        "-w",
+        seconds.to_string(),
+        address.to_string(),
+        port.to_string()
+    ]);
+    words
+}
+
+fn request(http: &HttpProbe, address: IpAddr) -> String {
+    let path = http.path.as_deref().unwrap_or("/");
+    let port = http.port;
+    let host = match address {
+        IpAddr::V4(address) => format!("{address}:{port}"),
+        IpAddr::V6(address) => format!("[{address}]:{port}"),
+    };
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: cellblock-agent\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    )
+}
+
+/// What it came to.
+///
+/// # Errors
+/// The jail is not well in this, with what it said; or the probe could not be made, which says no more of the jail than that.
+pub fn answer(job: &Job, ran: Result<Output, SystemError>) -> Answer {
+    let seconds = job.probe.timeout_s().max(1);
+    let late = || Err(format!("no answer within {seconds} s"));
+    let output = match ran {
+        Ok(output) => output,
+        Err(SystemError::TimedOut { .. }) => return late(),
+        Err(SystemError::TooLong { .. }) => {
+            return Err(format!("it printed more than {OUTPUT_BYTES_MAX} octets"));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    let is_late = output.status == TIMED_OUT;
+    if job.probe.exec.is_some() {
+        return match output.status {
+            0 => Ok(()),
+            _ if is_late => late(),
+            status => Err(said(&output).map_or_else(
+                || format!("exit status {status}"),
+                |said| format!("exit status {status}: {said}"),
+            )),
+        };
+    }
+    if output.stderr.starts_with("jexec: execvp: ") {
+        return Err(format!(
+            "the jail's root has no {NC}, by which it is connected to; put it there, or probe the jail by a command (exec)"
+        ));
+    }
+    if job.probe.http.is_some()
+        && let Some(status) = status_of(&output.stdout)
+    {
+        // Whether it keeps the connection open after its answer is its own affair.
+        return match status {
+            200..=399 => Ok(()),
+            _ => Err(format!("HTTP status {status}")),
+        };
+    }
+    match output.status {
+        0 if job.probe.http.is_some() => Err("what answered is no HTTP".to_owned()),
+        0 => Ok(()),
+        _ if is_late => late(),
+        status => Err(said(&output).unwrap_or_else(|| format!("exit status {status}"))),
+    }
+}
+
+/// The last line that it wrote to standard error, or else to standard output.
+fn said(output: &Output) -> Option<String> {
+    let mut lines = output.stdout.lines().chain(output.stderr.lines());
+    let last = lines.rfind(|line| !line.trim().is_empty())?;
+    Some(last.trim().to_owned())
+}
+
+/// The number in `HTTP/1.1 200 OK`.
+fn status_of(text: &str) -> Option<u16> {
+    let line = text.lines().next()?.strip_prefix("HTTP/1.")?;
+    let (version, rest) = line.split_once(' ')?;
+    let is_version = version.len() == 1 && version.bytes().all(|digit| digit.is_ascii_digit());
+    let digits = rest.get(..3).filter(|_| is_version)?;
+    let ends = rest[3..].chars().next().is_none_or(char::is_whitespace);
+    digits.parse().ok().filter(|_| ends)
+}

@@ -109,7 +109,12 @@ impl Agent {
             folder: config.folder(),
         };
         let probes = surroundings.system.clone().map(|system| {
-            let work = probes::run(system, link.probed.clone(), link.nudge.clone(), stopped.clone());
+            let work = probes::run(
+                system,
+                link.probed.clone(),
+                link.nudge.clone(),
+                stopped.clone(),
+            );
             tokio::spawn(work)
         });
         let visits = surroundings

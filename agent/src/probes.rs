@@ -47,7 +47,9 @@ pub(crate) async fn run(
             begin(&system, job, &answers);
         }
         let health = prober.health(now_ms());
-        let mut wait_ms = prober.next_ms(now_ms()).filter(|_| prober.under_way() < PLACES);
+        let mut wait_ms = prober
+            .next_ms(now_ms())
+            .filter(|_| prober.under_way() < PLACES);
         if health != told {
             let news_ms = told_ms.map_or(0, |told_ms: u64| told_ms + millis(NEWS));
             if now_ms() >= news_ms {

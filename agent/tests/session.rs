@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use cellblock_agent::ledger_file::File;
-use cellblock_agent::{Agent, Config, emulated};
+use cellblock_agent::{Agent, Config, Guardian, Surroundings, emulated};
 use cellblock_agent_core::host::{Host, HostError, Performed, Wanted};
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::op::Op;
@@ -15,7 +15,7 @@ use cellblock_freebsd::emulated::Emulated;
 use cellblock_proto::v1 as wire;
 use cellblock_proto::v1::agents_server::{Agents, AgentsServer};
 use cellblock_schemas::ids::{ClusterUid, Generation, Uid};
-use cellblock_schemas::jail::Root;
+use cellblock_schemas::jail::{ExecProbe, ParameterValue, Probe, Probes, Root};
 use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::{HostView, JailView};
 use tokio::net::TcpListener;
@@ -310,6 +310,70 @@ async fn a_view_is_made_so_and_the_next_session_resumes_from_it() -> anyhow::Res
         "jails go on: {:?}",
         machine.jails()
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_are_made_beside_everything_else_and_what_they_come_to_is_reported()
+-> anyhow::Result<()> {
+    let exec = |words: &[&str]| Probe {
+        exec: Some(ExecProbe {
+            command: words.iter().map(|word| (*word).to_owned()).collect(),
+            user: None,
+        }),
+        every: Some("1s".to_owned()),
+        failures: Some(1),
+        ..Probe::default()
+    };
+    let machine = Machine::new()?;
+    let mut controller = Controller::start().await?;
+    let config = machine.config(&[controller.url()]);
+    let folder = config.folder();
+    let system = Arc::new(machine.host.clone());
+    let host = Arc::new(FreeBsd::new(system.clone(), folder));
+    let surroundings = Surroundings {
+        guardian: Guardian::Thread(host.clone()),
+        way: None,
+        is_this_machine: false,
+        system: Some(system),
+    };
+    let agent = Agent::start_in(config, host, surroundings)?;
+    let (mut session, _) = controller.next().await?;
+    session.welcome().await?;
+    let mut asked = jail("a");
+    asked.spec.probes = Some(Probes {
+        ready: Some(exec(&["/bin/test", "-e", "/tmp/up"])),
+        live: Some(exec(&["/bin/pgrep", "-f", "sleep 1000"])),
+        ..Probes::default()
+    });
+    let hook = ParameterValue::Text("daemon -f sleep 1000".to_owned());
+    asked.spec.parameters.insert("exec.start".to_owned(), hook);
+    let view = wire::View {
+        jails: vec![item(&asked)?],
+        ..whole(1, &[])?
+    };
+    session.send(view).await?;
+    let says = |kind: &'static str, reason: &'static str, said: &'static str| {
+        move |report: &HostReport| {
+            let mut conditions = report.jails.iter().flat_map(|jail| &jail.conditions);
+            conditions.any(|found| {
+                found.kind == kind && found.reason == reason && found.message.contains(said)
+            })
+        }
+    };
+    let failed = "probe `ready` fails: exit status 1";
+    session.report(says("Ready", "ProbeFailed", failed)).await?;
+    machine.host.emulator().sh("touch /tmp/up");
+    let report = session.report(ready_at(1, 1)).await?;
+    ensure!(says("Live", "Alive", "")(&report), "{report:?}");
+    let before = report.jails[0].jid;
+    let killed = ["jexec", "a", "pkill", "-f", "sleep 1000"].map(str::to_owned);
+    machine.host.emulator().run(&killed, "");
+    let report = session
+        .report(says("Live", "Alive", "it was restarted for that once"))
+        .await?;
+    ensure!(report.jails[0].jid != before, "{report:?}");
+    agent.stop().await;
     Ok(())
 }
 

@@ -13,14 +13,17 @@ use cellblock_agent_core::ledger::Change;
 use cellblock_agent_core::observed::Observed;
 use cellblock_agent_core::pass::{Memory, Passed, pass};
 use cellblock_agent_core::plan::Settings;
+use cellblock_agent_core::probe::{Probed, Prober};
 use cellblock_fakebsd::hardware::Nic;
 use cellblock_fakebsd::outside::{DhcpServer, Router};
 use cellblock_fakebsd::{Emulator, HardwareProfile, Release};
-use cellblock_freebsd::FreeBsd;
 use cellblock_freebsd::emulated::Emulated;
+use cellblock_freebsd::{FreeBsd, System as _, probe};
 use cellblock_schemas::condition::ConditionStatus;
 use cellblock_schemas::host::HostSpec;
+use cellblock_schemas::ids::Uid;
 use cellblock_schemas::net::Family;
+use cellblock_schemas::report::HostReport;
 use cellblock_schemas::view::HostView;
 
 use crate::crash::{Crashing, Disk, Fuse, Moment};
@@ -46,6 +49,9 @@ const PF_CONF: &str = "nat-anchor \"cellblock/*\"\nrdr-anchor \"cellblock/*\"\nb
 /// The longest that anything may wait, in milliseconds of virtual time: two dying jails in a row.
 const WAIT_MS_MAX: u64 = 300_000;
 
+/// How many probes are made at a time.
+const PROBES_MAX: usize = 16;
+
 /// How long pf keeps the rules of an emptied anchor, and with them its name, where they have tables (`pf_purge_unlinked_rules`), in milliseconds; and a little.
 /// An address that nobody else has is tentative for less.
 const SETTLE_MS: u64 = 60_000;
@@ -61,6 +67,7 @@ pub struct World {
     pub view: HostView,
     ledger: Ledger,
     memory: Memory,
+    prober: Prober,
     fuse: Fuse,
     now_ms: u64,
     /// The agent's adapter, where it has jail(8)s at work between two passes.
@@ -168,6 +175,7 @@ impl World {
             view: HostView::default(),
             ledger,
             memory: Memory::default(),
+            prober: Prober::default(),
             fuse: Fuse::default(),
             now_ms: 0,
             adapter: None,
@@ -238,6 +246,7 @@ impl World {
             view: self.view.clone(),
             ledger: self.ledger.clone(),
             memory: self.memory.clone(),
+            prober: Prober::default(),
             fuse,
             now_ms: self.now_ms,
             adapter: None,
@@ -260,6 +269,7 @@ impl World {
         self.disk.fuse = self.fuse.clone();
         self.ledger = self.disk.load();
         self.memory = Memory::default();
+        self.prober = Prober::default();
         if self.adapter.take().is_some() {
             self.take_time();
         }
@@ -363,7 +373,8 @@ impl World {
             match self.pass() {
                 Ok(passed) => {
                     self.wrongs.extend(wrongs(&passed.observed));
-                    if passed.plan.is_empty() && passed.plan.waiting.is_empty() {
+                    let is_news = self.probe(&passed.probed);
+                    if !is_news && passed.plan.is_empty() && passed.plan.waiting.is_empty() {
                         return Ok(Rest {
                             rounds,
                             last: passed,
@@ -384,7 +395,11 @@ impl World {
                             )
                         })
                         .collect();
-                    let pause = passed.again_ms.unwrap_or(1_000);
+                    let pause = if is_news {
+                        0
+                    } else {
+                        passed.again_ms.unwrap_or(1_000)
+                    };
                     waited_ms += pause;
                     if waited_ms > WAIT_MS_MAX {
                         break;
@@ -407,6 +422,42 @@ impl World {
             rounds: rounds_max,
             error,
         })
+    }
+
+    /// Makes the probes that are due, one after the other; whether they have come to something else than the agent knew.
+    fn probe(&mut self, probed: &BTreeMap<Uid, Probed>) -> bool {
+        self.prober.look(probed, self.now_ms);
+        for job in self.prober.begin(self.now_ms, PROBES_MAX) {
+            let ran = self.host.run(&probe::command(&job));
+            let answer = probe::answer(&job, ran);
+            self.prober.end(job.number, answer, self.now_ms);
+        }
+        let health = self.prober.health(self.now_ms);
+        let is_news = self.memory.health != health;
+        self.memory.health = health;
+        is_news
+    }
+
+    /// The agent lives for so long, with a pass whenever there is something to do or probes have come to something else. What the last pass reported.
+    ///
+    /// # Panics
+    /// A pass fails.
+    pub fn live(&mut self, ms: u64) -> HostReport {
+        let until_ms = self.now_ms + ms;
+        loop {
+            let passed = self.pass().expect("a host that can be observed");
+            if self.probe(&passed.probed) {
+                continue;
+            }
+            if self.now_ms >= until_ms {
+                return passed.report;
+            }
+            let again_ms = passed.again_ms.map(|again_ms| self.now_ms + again_ms);
+            let due_ms = self.prober.next_ms(self.now_ms);
+            let next_ms = [again_ms, due_ms].into_iter().flatten().min();
+            let next_ms = next_ms.unwrap_or(until_ms).clamp(self.now_ms + 1, until_ms);
+            self.sleep(next_ms - self.now_ms);
+        }
     }
 
     /// What was seen after any pass of [`World::converge`] and must never be, see [`wrongs`].
@@ -435,13 +486,15 @@ impl World {
     }
 
     /// The host once duplicate address detection has ended and pf has forgotten what was taken out of it, as [`World::fingerprint`] tells, less what depends on how often the agent was
-    /// killed: whether a console log was written, how many routing tables there are (what is in them counts), the numbers that the kernel counts up (the scope in a link-local route is the interface's index), and the numbers of hooks at a netgraph switch.
+    /// killed: how many probes connected jails to themselves, whether a console log was written, how many routing tables there are (what is in them counts), the numbers that the kernel counts up (the scope in a link-local route is the interface's index), and the numbers of hooks at a netgraph switch.
     pub fn settled(&mut self) -> Vec<String> {
         self.sleep(SETTLE_MS);
         // The emulated purge thread has run when pf is next looked at.
         let _ = self.observe();
         let lines = self.fingerprint();
-        let stays = |line: &&String| line.contains(".console ") || line.starts_with("host fib ");
+        let stays = |line: &&String| {
+            line.contains(".console ") || line.starts_with("host fib ") || is_state_of_probe(line)
+        };
         let lines = lines.iter().filter(|line| !stays(line));
         lines
             .map(|line| without_link_numbers(&without_scope(line)))
@@ -492,6 +545,15 @@ impl World {
             .filter(|logged| logged.changing)
             .count()
     }
+}
+
+/// Whether it is the state of a connection from an address to itself.
+fn is_state_of_probe(line: &str) -> bool {
+    let ends = line.strip_prefix("host pf state ");
+    let ends = ends.and_then(|line| Some(line.split_once("ends: [(")?.1));
+    let ends = ends.and_then(|ends| ends.split_once("), ("));
+    let address = |end: &str| end.split(',').next().map(str::to_owned);
+    ends.is_some_and(|(one, other)| address(one) == address(other))
 }
 
 fn without_scope(line: &str) -> String {

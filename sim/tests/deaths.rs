@@ -185,6 +185,7 @@ examples! {
     limits "jails/limits"
     j09_import "jails/j09-import"
     order "jails/order"
+    probes "jails/probes"
     jailsets_web "jailsets/web"
     www_bridge "www-bridge.yaml"
     www_shared_ip "www-shared-ip.yaml"

@@ -117,7 +117,11 @@ pub struct Probed {
 /// The jails to be probed: those that run, whose start has come to its end, and that are not being stopped.
 #[must_use]
 pub fn probed(view: &HostView, observed: &Observed, ledger: &Ledger) -> BTreeMap<Uid, Probed> {
-    let mut asking = view.jails.values().filter(|jail| shall_be_probed(jail)).peekable();
+    let mut asking = view
+        .jails
+        .values()
+        .filter(|jail| shall_be_probed(jail))
+        .peekable();
     if asking.peek().is_none() {
         return BTreeMap::new();
     }
@@ -184,13 +188,23 @@ pub fn unready(jail: &JailView, ours: Option<&OwnedJail>, jid: u32) -> Option<Un
         }
     };
     let verdict = |of: fn(&Verdicts) -> Option<&Verdict>| known.and_then(of);
-    of("started", &probes.started, verdict(|known| known.started.as_ref()))
-        .or_else(|| {
-            // Nobody has asked yet whether it is alive: it runs, and that was all there was to know until now.
-            let live = verdict(|known| known.live.as_ref());
-            live.and_then(|live| of("live", &probes.live, Some(live)))
-        })
-        .or_else(|| of("ready", &probes.ready, verdict(|known| known.ready.as_ref())))
+    of(
+        "started",
+        &probes.started,
+        verdict(|known| known.started.as_ref()),
+    )
+    .or_else(|| {
+        // Nobody has asked yet whether it is alive: it runs, and that was all there was to know until now.
+        let live = verdict(|known| known.live.as_ref());
+        live.and_then(|live| of("live", &probes.live, Some(live)))
+    })
+    .or_else(|| {
+        of(
+            "ready",
+            &probes.ready,
+            verdict(|known| known.ready.as_ref()),
+        )
+    })
 }
 
 /// Why a jail that runs is not ready.

@@ -30,6 +30,8 @@ use crate::release::Release;
 pub(crate) struct Listener {
     /// The jail whose process it is, which ends with it; none: whoever comes to have the jail's name.
     pub(crate) jid: Option<i32>,
+    /// The process, where it may end before the jail.
+    pub(crate) pid: Option<u32>,
     /// The address it is bound to; `None` for all of its jail.
     pub(crate) address: Option<IpAddr>,
     /// What it says to whoever connects.
@@ -212,6 +214,7 @@ impl Emulator {
             (jail.to_owned(), port),
             Listener {
                 jid: None,
+                pid: None,
                 address: None,
                 banner: banner.to_owned(),
             },

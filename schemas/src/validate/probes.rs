@@ -48,9 +48,9 @@ pub(super) fn validate(spec: &JailSpec, path: &FieldPath, findings: &mut Finding
 
 /// Whether it has an address of its own, or those of the host.
 fn has_addresses(spec: &JailSpec) -> bool {
-    let inherits = ["ip4", "ip6"].into_iter().any(|name| {
-        spec.parameters.get(name) == Some(&ParameterValue::Text("inherit".to_owned()))
-    });
+    let inherits = ["ip4", "ip6"]
+        .into_iter()
+        .any(|name| spec.parameters.get(name) == Some(&ParameterValue::Text("inherit".to_owned())));
     inherits || !spec.networks.is_empty()
 }
 
@@ -111,9 +111,27 @@ fn validate_probe(probe: &Probe, path: &FieldPath, findings: &mut Findings) {
         );
     }
     for (name, said, least, most, example) in [
-        ("delay", &probe.delay, 0, EVERY_SECONDS_MAX, "from 0s to 24h, as in 30s or 2m"),
-        ("every", &probe.every, 1, EVERY_SECONDS_MAX, "from 1s to 24h, as in 5s, 2m or 1h"),
-        ("timeout", &probe.timeout, 1, TIMEOUT_SECONDS_MAX, "from 1s to 60s, as in 2s"),
+        (
+            "delay",
+            &probe.delay,
+            0,
+            EVERY_SECONDS_MAX,
+            "from 0s to 24h, as in 30s or 2m",
+        ),
+        (
+            "every",
+            &probe.every,
+            1,
+            EVERY_SECONDS_MAX,
+            "from 1s to 24h, as in 5s, 2m or 1h",
+        ),
+        (
+            "timeout",
+            &probe.timeout,
+            1,
+            TIMEOUT_SECONDS_MAX,
+            "from 1s to 60s, as in 2s",
+        ),
     ] {
         if let Some(said) = said
             && seconds(said).is_none_or(|seconds| seconds < least || seconds > most)

@@ -745,14 +745,12 @@ fn rules_and_probes_keep_their_form() {
         ]
     );
     // Nothing can be connected to in a jail that has no network.
-    let connecting =
-        json!({ "probes": { "ready": { "tcp": { "port": 80 } }, "live": { "http": { "port": 80 } } } });
+    let connecting = json!({ "probes": { "ready": { "tcp": { "port": 80 } }, "live": { "http": { "port": 80 } } } });
     assert_eq!(
         fields(Kind::Jail, jail(connecting)),
         ["spec.probes.ready.tcp", "spec.probes.live.http"]
     );
-    let inheriting =
-        json!({ "parameters": { "ip4": "inherit" }, "probes": { "ready": { "tcp": { "port": 80 } } } });
+    let inheriting = json!({ "parameters": { "ip4": "inherit" }, "probes": { "ready": { "tcp": { "port": 80 } } } });
     assert_eq!(fields(Kind::Jail, jail(inheriting)), [""; 0]);
 }
 

@@ -11,6 +11,7 @@ mod import;
 mod limits;
 mod live;
 mod order;
+mod probes;
 
 /// How many passes a host may take to come to rest.
 const ROUNDS_MAX: usize = 200;

@@ -57,7 +57,8 @@ impl<'a> Planner<'a> {
         if let Some(record) = record
             && let Some((_, step)) = self.steps.last_mut()
         {
-            step.record.retain(|record| !matches!(record, Record::Jail(..)));
+            step.record
+                .retain(|record| !matches!(record, Record::Jail(..)));
             step.record.push(record);
         }
     }

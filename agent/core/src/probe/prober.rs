@@ -288,11 +288,7 @@ impl Run {
 /// What a jail said, as it is reported: one line of bounded length.
 fn told(said: &str) -> String {
     let line: Vec<&str> = said.split_whitespace().collect();
-    let line: String = line
-        .join(" ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect();
+    let line: String = line.join(" ").chars().filter(|c| !c.is_control()).collect();
     if line.len() <= MESSAGE_BYTES_MAX {
         return line;
     }

@@ -37,22 +37,21 @@ pub(super) fn live(
 ) -> Option<Condition> {
     let probes = jail.spec.probes.as_ref().filter(|_| !jail.deleting)?;
     let running = running?;
-    let first = [("started", &probes.started), ("live", &probes.live)];
-    let mut asked = first.iter().filter(|(_, probe)| probe.is_some());
-    let (first, _) = asked.next()?;
+    if probes.started.is_none() && probes.live.is_none() {
+        return None;
+    }
     let ours = evidence.ledger.jails.get(&jail.uid);
     let known = ours.and_then(|ours| probe::verdicts(ours, running.jid));
     let restarts = ours.map_or(0, |ours| ours.revived.count);
     let failed = known.and_then(probe::Verdicts::failed);
     let failed = failed.filter(|(name, _)| probes.named().any(|(asked, _)| asked == *name));
-    let is_well = known.is_some_and(|known| {
-        let last = if probes.live.is_some() {
-            &known.live
-        } else {
-            &known.started
-        };
-        last.is_some()
-    });
+    let has_started = known.is_some_and(|known| known.started.is_some());
+    let is_live = known.is_some_and(|known| known.live.is_some());
+    let open = if probes.started.is_some() && !has_started {
+        Some("started")
+    } else {
+        (probes.live.is_some() && !is_live).then_some("live")
+    };
     let (status, reason, message) = match failed {
         Some((name, verdict)) => (
             ConditionStatus::False,
@@ -63,12 +62,14 @@ pub(super) fn live(
                 consequence(jail, restarts)
             ),
         ),
-        None if is_well => (ConditionStatus::True, "Alive", times(restarts)),
-        None => (
-            ConditionStatus::Unknown,
-            reason::PROBE_PENDING,
-            format!("probe `{first}` has not answered yet"),
-        ),
+        None => match open {
+            Some(name) => (
+                ConditionStatus::Unknown,
+                reason::PROBE_PENDING,
+                format!("probe `{name}` has not answered yet"),
+            ),
+            None => (ConditionStatus::True, "Alive", times(restarts)),
+        },
     };
     Some(condition("Live", status, reason, message, jail.generation))
 }

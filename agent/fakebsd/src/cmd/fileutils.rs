@@ -473,6 +473,11 @@ fn daemon(host: &mut Emulator, context: &Context, arguments: &[String]) -> Outpu
     };
     let text = command.join(" ");
     let heeds_term = !text.contains("trap");
-    host.kernel.spawn(context.jid, &text, heeds_term, lifetime);
+    let pid = host.kernel.spawn(context.jid, &text, heeds_term, lifetime);
+    if let [program, words @ ..] = command.as_slice()
+        && program == "nc"
+    {
+        return super::network::serve(host, context, words, pid);
+    }
     Output::success()
 }

@@ -179,7 +179,7 @@ fn netcat(host: &mut Emulator, context: &Context, arguments: &[String], stdin: &
         return Output::failure(1, format!("nc: port number invalid: {port}"));
     };
     if listens {
-        listen(host, context, address, port, stdin);
+        listen(host, context, address, port, (stdin, None));
         return Output::success();
     }
     let open_for = host.detached.unwrap_or(Duration::ZERO);
@@ -240,8 +240,27 @@ fn refused(is_told: bool, address: IpAddr, port: u16, why: &str) -> Output {
     output
 }
 
+/// `daemon -f nc -lk address port`: it listens as long as the process `pid` is there, and says nothing.
+pub(super) fn serve(host: &mut Emulator, context: &Context, words: &[String], pid: u32) -> Output {
+    let listens = |word: &String| word.starts_with('-') && word.contains('l');
+    let operands: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+    if let [address, port] = operands[..]
+        && words.iter().any(listens)
+        && let (Some(address), Ok(port)) = (scoped(host, context, address), port.parse())
+    {
+        listen(host, context, address, port, ("", Some(pid)));
+    }
+    Output::success()
+}
+
 /// A socket bound to a loopback address in a jail without a stack of its own is bound to the jail's first address.
-fn listen(host: &mut Emulator, context: &Context, address: IpAddr, port: u16, banner: &str) {
+fn listen(
+    host: &mut Emulator,
+    context: &Context,
+    address: IpAddr,
+    port: u16,
+    (banner, pid): (&str, Option<u32>),
+) {
     let jail = host.kernel.jail(context.jid);
     let name = jail.map_or("host", |jail| jail.name.as_str()).to_owned();
     let first = jail
@@ -255,6 +274,7 @@ fn listen(host: &mut Emulator, context: &Context, address: IpAddr, port: u16, ba
         (name, port),
         Listener {
             jid: Some(context.jid),
+            pid,
             address: bound,
             banner: banner.to_owned(),
         },

@@ -95,6 +95,9 @@ impl<'a> Journey<'a> {
         let address = packet.destination;
         let found = self.host.listeners.iter().find(|((name, port), listener)| {
             let bound = listener.address.is_none_or(|bound| bound == address);
+            let stands = listener
+                .pid
+                .is_none_or(|pid| self.kernel().has_process(pid));
             let hears = match self.kernel().find_jail(0, name) {
                 Some(jail) if listener.jid.is_some_and(|jid| jid != jail.jid) => false,
                 Some(jail) => {
@@ -107,7 +110,7 @@ impl<'a> Journey<'a> {
                 }
                 None => name == "host" && stack == HOST,
             };
-            *port == packet.destination_port && bound && hears
+            *port == packet.destination_port && bound && stands && hears
         });
         found.map(|((name, _), listener)| {
             let place = if name == "host" {

@@ -62,7 +62,8 @@ fn every_kind_is_a_command_in_the_jail_that_is_ended_with_all_it_started() {
     );
     let said = asked.stdin.expect("a request");
     assert!(
-        said.starts_with("GET /up?a=1 HTTP/1.1\r\nHost: [fd00::2]:8080\r\n") && said.ends_with("\r\n\r\n"),
+        said.starts_with("GET /up?a=1 HTTP/1.1\r\nHost: [fd00::2]:8080\r\n")
+            && said.ends_with("\r\n\r\n"),
         "{said}"
     );
     let probe = exec(&["/bin/sh", "-c", "a; b"], Some("www"));
@@ -98,20 +99,29 @@ fn an_answer_is_read_from_the_exit_status_and_of_http_from_its_own() {
         ("HTTP/1.1 200 OK\r\n\r\n", Ok(())),
         ("HTTP/1.0 302 Found\r\n", Ok(())),
         ("HTTP/1.1 204", Ok(())),
+        ("HTTP/1.1 503 Busy\r\n", Err("HTTP status 503".to_owned())),
         (
-            "HTTP/1.1 503 Busy\r\n",
-            Err("HTTP status 503".to_owned()),
+            "HTTP/1.1 2000\r\n",
+            Err("what answered is no HTTP".to_owned()),
         ),
-        ("HTTP/1.1 2000\r\n", Err("what answered is no HTTP".to_owned())),
-        ("HTTP/1.é 200\r\n", Err("what answered is no HTTP".to_owned())),
-        ("HTTP/1.1 2é0\r\n", Err("what answered is no HTTP".to_owned())),
+        (
+            "HTTP/1.é 200\r\n",
+            Err("what answered is no HTTP".to_owned()),
+        ),
+        (
+            "HTTP/1.1 2é0\r\n",
+            Err("what answered is no HTTP".to_owned()),
+        ),
         ("220 mail\r\n", Err("what answered is no HTTP".to_owned())),
         ("", Err("what answered is no HTTP".to_owned())),
     ] {
         assert_eq!(answer(&http, output(0, said, "")), expected, "{said:?}");
     }
     // One that answers and does not close.
-    assert_eq!(answer(&http, output(124, "HTTP/1.1 200 OK\r\n", "")), Ok(()));
+    assert_eq!(
+        answer(&http, output(124, "HTTP/1.1 200 OK\r\n", "")),
+        Ok(())
+    );
     assert_eq!(
         answer(&http, output(124, "", "")),
         Err("no answer within 5 s".to_owned())

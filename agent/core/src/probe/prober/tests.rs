@@ -64,7 +64,11 @@ impl Bench {
             for job in jobs {
                 self.prober.end(job.number, answer.clone(), self.now_ms);
             }
-            self.now_ms = self.prober.next_ms(self.now_ms).expect("it goes on").max(self.now_ms);
+            self.now_ms = self
+                .prober
+                .next_ms(self.now_ms)
+                .expect("it goes on")
+                .max(self.now_ms);
         }
     }
 
@@ -137,7 +141,10 @@ fn nothing_else_is_asked_until_the_jail_has_come_up_and_then_that_is_not() {
     let mut bench = Bench::new(jail(4, probes));
     bench.answer(5, &ill("down"));
     let health = bench.health();
-    assert_eq!(health.verdicts.failed().map(|(name, _)| name), Some("started"));
+    assert_eq!(
+        health.verdicts.failed().map(|(name, _)| name),
+        Some("started")
+    );
     assert!(health.is_restart_due);
 }
 

@@ -1,0 +1,314 @@
+//! Probes: what depends on a jail waits until it is ready, and one that is not alive is started again, further and further apart.
+
+use cellblock_schemas::report::JailReport;
+use cellblock_sim::crash::Moment;
+
+use super::*;
+
+const EXAMPLE: &str = "probes/probes.yaml";
+
+impl Row {
+    /// What is reported of a jail once the agent has lived for so long.
+    fn later(&mut self, seconds: u64, jail: &str) -> JailReport {
+        let report = self.world.live(seconds * 1_000);
+        let views = &self.world.view.jails;
+        let found = views.values().find(|view| view.name == jail);
+        let uid = &found.expect("it is there").uid;
+        let mut jails = report.jails.into_iter();
+        jails
+            .find(|report| report.uid == *uid)
+            .expect("it is reported")
+    }
+
+    fn said(&mut self, seconds: u64, jail: &str, kind: &str) -> (ConditionStatus, String, String) {
+        let report = self.later(seconds, jail);
+        let mut conditions = report.conditions.into_iter();
+        let found = conditions.find(|condition| condition.kind == kind);
+        let found = found.expect("it is reported");
+        (found.status, found.reason, found.message)
+    }
+
+    fn jid(&self, jail: &str) -> String {
+        self.run(&format!("jls -j {jail} jid"))
+    }
+
+    fn kill(&self, jail: &str, line: &str) {
+        let argv = ["jexec", jail, "pkill", "-f", line].map(str::to_owned);
+        assert_eq!(
+            self.world.host.emulator().run(&argv, "").status,
+            0,
+            "{line}"
+        );
+    }
+
+    /// How often jail(8) was told to start that jail since `from`.
+    fn starts(&self, from: usize, jail: &str) -> usize {
+        let ran = self.ran(from, "jail -");
+        let start = format!(" -c {jail}");
+        ran.iter().filter(|line| line.ends_with(&start)).count()
+    }
+}
+
+const SERVER: &str = "sleep 86400";
+const DATABASE: &str = "nc -lk 10.60.0.5 5432";
+
+#[test]
+fn what_depends_on_a_jail_starts_when_it_is_ready() {
+    let mut row = Row::in_world(World::new(Release::V15_1), EXAMPLE);
+    row.world.host.emulator().fail_next(
+        "timeout -s KILL 5 /usr/sbin/jexec -d / 1 /usr/bin/nc",
+        1,
+        "nc: …: Connection refused\n",
+    );
+    let passed = row.world.pass().expect("a look");
+    assert!(passed.done > 0);
+    assert_eq!(row.run("jls name"), "db");
+    let ready = |row: &mut Row| row.said(0, "db", "Ready");
+    // The first probe fails, which is not its last word; the second comes a second later.
+    let (status, reason, message) = ready(&mut row);
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "ProbePending"),
+        "{message}"
+    );
+    assert_eq!(row.later(0, "db").phase, "Starting");
+    let (_, reason, message) = row.said(0, "web", "Ready");
+    assert_eq!(reason, "DependencyNotReady", "{message}");
+    row.rest();
+    assert!(row.is_ready("db") && row.is_ready("web"));
+    // Where it stops answering, it is not ready, nobody is stopped for that, and nobody starts it again: it has come up, and nothing asks whether it is alive.
+    let from = row.now();
+    row.kill("db", DATABASE);
+    let (status, reason, message) = row.said(12, "db", "Ready");
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "ProbeFailed")
+    );
+    assert_eq!(
+        message,
+        "probe `ready` fails: nc: connect to 10.60.0.5 port 5432 (tcp) failed: Connection refused"
+    );
+    assert_eq!(row.later(600, "db").phase, "Running");
+    assert_eq!(row.starts(from, "db") + row.starts(from, "web"), 0);
+    // The ledger knows it, so that an agent that is started anew says nothing else.
+    row.world.start(None);
+    let passed = row.world.pass().expect("a look");
+    let reasons: Vec<&str> = passed
+        .report
+        .jails
+        .iter()
+        .map(|jail| jail.conditions[0].reason.as_str())
+        .collect();
+    assert!(
+        reasons.contains(&"ProbeFailed") && !reasons.contains(&"ProbePending"),
+        "{reasons:?}"
+    );
+    assert_eq!(passed.plan.lines(), [""; 0]);
+}
+
+#[test]
+fn a_jail_that_is_not_alive_is_started_again_further_and_further_apart() {
+    let mut row = Row::up(EXAMPLE);
+    let live = row.condition("web", "Live");
+    assert_eq!(
+        (live.status, live.reason.as_str()),
+        (ConditionStatus::True, "Alive")
+    );
+    let (from, before) = (row.now(), row.jid("web"));
+    row.kill("web", SERVER);
+    // Two failures are none yet.
+    assert_eq!(row.said(9, "web", "Live").0, ConditionStatus::True);
+    assert_eq!(row.starts(from, "web"), 0);
+    let (status, reason, message) = row.said(10, "web", "Live");
+    assert_eq!((status, reason.as_str()), (ConditionStatus::True, "Alive"));
+    assert_eq!(message, "it was restarted for that once");
+    assert_eq!(row.starts(from, "web"), 1);
+    assert_ne!(row.jid("web"), before);
+    let ready = row.condition("web", "Ready");
+    assert_eq!(
+        ready.message,
+        "restarted: probe `live` fails: exit status 1"
+    );
+    // Well for ten minutes: the next one is a new matter.
+    row.later(620, "web");
+    assert_eq!(row.said(0, "web", "Live").2, "");
+
+    // One that a restart does not help.
+    let from = row.now();
+    row.change(
+        "exec.start: daemon -f sleep 86400",
+        "exec.start: daemon -f sleep 9999",
+    );
+    // OnFailure: the change waits for the failure.
+    let (status, reason, _) = row.said(0, "web", "Ready");
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "RestartNeeded")
+    );
+    assert_eq!(row.starts(from, "web"), 0);
+    row.kill("web", SERVER);
+    row.later(600, "web");
+    // With the change, and then after 10, 20, 40, 80, 160 and 300 seconds at the earliest.
+    let starts = row.starts(from, "web");
+    assert!((5..=7).contains(&starts), "{starts}");
+    let (status, reason, message) = row.said(0, "web", "Live");
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "ProbeFailed"),
+        "{message}"
+    );
+    assert!(
+        message.contains("times in a row, and is restarted once it has run for "),
+        "{message}"
+    );
+    // The agent's own start changes nothing of it.
+    let from = row.now();
+    row.world.start(None);
+    row.later(60, "web");
+    assert_eq!(row.starts(from, "web"), 0);
+    // A reboot forgets.
+    row.world.host.emulator().reboot();
+    row.world.start(None);
+    let (_, _, message) = row.said(5, "web", "Live");
+    assert!(!message.contains("restarted"), "{message}");
+}
+
+#[test]
+fn restart_policy_never_leaves_a_jail_that_is_not_alive() {
+    let mut row = Row::up(EXAMPLE);
+    row.change("restartPolicy: OnFailure", "restartPolicy: Never");
+    let from = row.now();
+    row.kill("web", SERVER);
+    let (status, reason, message) = row.said(60, "web", "Live");
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "ProbeFailed")
+    );
+    assert_eq!(
+        message,
+        "probe `live` fails: exit status 1; spec.restartPolicy is Never, so it runs on: `jailctl restart jail web` restarts it"
+    );
+    assert_eq!(row.starts(from, "web"), 0);
+    // The operator's word.
+    row.change(
+        "restartPolicy: Never",
+        "restartPolicy: Never\n  restart: now",
+    );
+    assert_eq!(row.starts(from, "web"), 1);
+    assert_eq!(row.said(10, "web", "Live").0, ConditionStatus::True);
+}
+
+#[test]
+fn a_probe_that_hangs_has_failed_and_one_without_its_program_says_so() {
+    let mut row = Row::up(EXAMPLE);
+    row.change(
+        "command: [/bin/pgrep, -f, sleep 86400], user: nobody",
+        "command: [/bin/sleep, '1000']",
+    );
+    let before = row.jid("web");
+    row.later(25, "web");
+    assert_ne!(row.jid("web"), before);
+    let ready = row.condition("web", "Ready");
+    assert_eq!(
+        ready.message,
+        "restarted: probe `live` fails: no answer within 2 s"
+    );
+    row.change(
+        "command: [/bin/sleep, '1000']",
+        "command: [/usr/local/bin/check]",
+    );
+    let (_, _, message) = row.said(30, "web", "Live");
+    assert!(
+        message.contains(
+            "exit status 1: jexec: execvp: /usr/local/bin/check: No such file or directory"
+        ),
+        "{message}"
+    );
+}
+
+#[test]
+fn http_is_asked_for_inside_the_jail_whatever_its_firewall_and_its_table_say() {
+    let mut row = Row::up(EXAMPLE);
+    row.change(
+        "    live: {exec: {command: [/bin/pgrep, -f, sleep 86400], user: nobody}, every: 5s, timeout: 2s}\n",
+        "    ready: {http: {port: 8080, path: /up}, every: 1s, failures: 1}\n",
+    );
+    let (_, reason, message) = row.said(3, "web", "Ready");
+    assert_eq!(reason, "ProbeFailed");
+    assert!(message.contains("Connection refused"), "{message}");
+    row.world
+        .host
+        .emulator()
+        .listen("web", 8080, "HTTP/1.1 503 Busy\r\n\r\n");
+    // The words that decided stay while it stays so.
+    assert!(row.said(3, "web", "Ready").2.contains("Connection refused"));
+    row.world
+        .host
+        .emulator()
+        .listen("web", 8080, "HTTP/1.1 200 OK\r\n\r\n");
+    assert_eq!(row.said(3, "web", "Ready").0, ConditionStatus::True);
+    row.change(
+        "  dependsOn: [db]\n",
+        "  firewall: {defaultIngress: block, defaultEgress: block}\n",
+    );
+    let (status, _, message) = row.said(10, "web", "Ready");
+    assert_eq!(status, ConditionStatus::True, "{message}");
+    // Nothing is asked any more.
+    row.change(
+        "    ready: {http: {port: 8080, path: /up}, every: 1s, failures: 1}\n",
+        "    ready: {exec: {command: [/usr/bin/true]}}\n",
+    );
+    let from = row.now();
+    row.later(30, "web");
+    let asked = row.ran(from, "timeout -s KILL");
+    assert!(
+        asked.iter().all(|line| !line.ends_with(" 8080")),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn an_agent_that_dies_over_a_restart_finishes_it_and_counts_it_once() {
+    let mut row = Row::up(EXAMPLE);
+    row.kill("web", SERVER);
+    row.world.live(9_000);
+    let before = row.jid("web");
+    let restarts = |world: &World| {
+        let mut jails = world.ledger().jails.values();
+        let ours = jails.find(|ours| ours.name == "web");
+        ours.expect("it is ours").revived
+    };
+    let lives = |world: &mut World| {
+        let until_ms = world.now_ms() + 30_000;
+        while world.now_ms() < until_ms {
+            match world.converge(ROUNDS_MAX) {
+                Ok(_) => world.sleep(1_000),
+                Err(stuck) => panic!("{stuck:#?}"),
+            }
+        }
+    };
+    let mut undisturbed = row.world.fork();
+    undisturbed.start(None);
+    lives(&mut undisturbed);
+    let effects = undisturbed.effects();
+    assert!(effects > 3, "{effects}");
+    assert_eq!(restarts(&undisturbed).count, 1);
+    let wanted = undisturbed.settled();
+    for number in 0..effects {
+        for moment in [
+            Moment::Before(number),
+            Moment::Within(number),
+            Moment::After(number),
+        ] {
+            let mut world = row.world.fork();
+            world.start(Some(moment));
+            lives(&mut world);
+            assert_eq!(world.deaths(), 1, "{moment:?}");
+            assert_eq!(restarts(&world).count, 1, "{moment:?}");
+            assert_eq!(restarts(&world).jid, 0, "{moment:?}");
+            let jid = world.run("jls -j web jid");
+            assert_ne!(jid.trim(), before, "{moment:?}");
+            assert_eq!(world.settled(), wanted, "{moment:?}");
+        }
+    }
+}

@@ -358,6 +358,20 @@ fn parameters_that_modules_bring_are_taken_for_known() -> anyhow::Result<()> {
 }
 
 #[test]
+fn what_depends_on_a_jail_with_probes_is_rendered_too() -> anyhow::Result<()> {
+    let text = example(&folder("../examples/jails/probes"))?;
+    let rendered = everything(&text)?;
+    assert!(
+        rendered.pages[0].told.is_empty(),
+        "{}",
+        text::text(&rendered)
+    );
+    let jails: Vec<String> = jail_confs(&text)?.into_keys().collect();
+    assert_eq!(jails, ["db", "web"]);
+    Ok(())
+}
+
+#[test]
 fn jails_that_name_no_host_are_placed() -> anyhow::Result<()> {
     let second = HOST.replace("name: h}", "name: i}");
     let text = format!("{HOST}---\n{second}") + &jail("a", "") + &jail("b", "");

@@ -323,13 +323,28 @@ fn store(named: &str, etcd: EtcdFile) -> Result<StoreConfig, ConfigError> {
             Ok(StoreConfig::Embedded(EmbeddedOptions::new(path)))
         }
         Some(("etcd", urls)) if !urls.is_empty() => {
-            let mut options = EtcdOptions::new(urls.split(',').map(str::trim));
+            let urls = || urls.split(',').map(str::trim);
+            // They would not be used, and stand in the log and in what clients are told of the store.
+            if urls().any(has_credentials) {
+                return Err(ConfigError::Incomplete(
+                    "a URL of the store names a user or a password: leave them out, and set etcd.user and etcd.password_file"
+                        .to_owned(),
+                ));
+            }
+            let mut options = EtcdOptions::new(urls());
             options.tls = etcd_tls(&etcd)?;
             options.user = etcd_user(etcd)?;
             Ok(StoreConfig::Etcd(options))
         }
         _ => Err(ConfigError::Store(named.to_owned())),
     }
+}
+
+/// Whether a user stands before the host.
+fn has_credentials(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.contains('@')
 }
 
 fn etcd_tls(etcd: &EtcdFile) -> Result<Option<TlsFiles>, ConfigError> {

@@ -101,3 +101,30 @@ fn half_of_what_belongs_together_is_refused() {
         Err(ConfigError::Incomplete(_))
     ));
 }
+
+#[test]
+fn credentials_in_the_url_of_a_store_are_refused_and_not_repeated() {
+    for url in [
+        "etcd:http://olga:s3cret@127.0.0.1:2379",
+        "etcd:https://127.0.0.1:2379, https://olga:s3cret@127.0.0.1:2380/",
+        "etcd:olga:s3cret@127.0.0.1:2379",
+    ] {
+        let flags = Flags {
+            store: Some(url.to_owned()),
+            ..Flags::default()
+        };
+        let refused = Settings::resolve(flags).expect_err(url).to_string();
+        assert!(refused.contains("etcd.password_file"), "{refused}");
+        assert!(!refused.contains("s3cret"), "{refused}");
+    }
+    for url in [
+        "etcd:http://127.0.0.1:2379",
+        "etcd:http://127.0.0.1:2379/a@b",
+    ] {
+        let flags = Flags {
+            store: Some(url.to_owned()),
+            ..Flags::default()
+        };
+        Settings::resolve(flags).expect("no credentials");
+    }
+}

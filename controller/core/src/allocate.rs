@@ -410,11 +410,30 @@ impl Choice<'_> {
                 .all(|address| out.contains(address) && !is_others(address))
     }
 
-    /// An address of those wanted that nobody has, the longest kept first.
-    fn spare(&self, subnet: &Subnet, is_wanted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-        let claims = self.index.claims();
+    /// An address of the network that nobody has, the longest kept first.
+    fn spare(&self, subnet: &Subnet) -> Option<IpAddr> {
         let host = scope_host(&self.network.spec, self.host);
-        let mut spare = claims.spare(&self.network.metadata.name, host);
+        let claims = self.index.claims();
+        self.spare_of(subnet, claims.spare(&self.network.metadata.name, host))
+    }
+
+    /// One of some slices. What is kept in those of other hosts, which may be much, is not looked at.
+    fn spare_in(&self, subnet: &Subnet, slices: &BTreeSet<IpNet>) -> Option<IpAddr> {
+        let host = scope_host(&self.network.spec, self.host);
+        let (name, claims) = (&self.network.metadata.name, self.index.claims());
+        let ranges = slices.iter().map(|slice| slices::range(*slice));
+        let spare: BTreeSet<_> = ranges
+            .flat_map(|range| claims.spare_within(name, host, &range))
+            .collect();
+        if spare.is_empty() {
+            return None;
+        }
+        self.spare_of(subnet, spare.into_iter().map(|(_, address)| address))
+    }
+
+    /// The first of those that may be given out here.
+    fn spare_of(&self, subnet: &Subnet, mut spare: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
+        let claims = self.index.claims();
         // Once for all that is kept, which may be much.
         let out = GivenOut::of(self.index, self.network, subnet);
         spare.find(|address| {
@@ -422,7 +441,6 @@ impl Choice<'_> {
             let partner = self.network.spec.partner(*address);
             subnet.cidr.net().contains(address)
                 && self.may_be_here(*address)
-                && is_wanted(*address)
                 && partner.is_none_or(|partner| partner < *address)
                 && self.may_be_given(&out, *address, None)
                 && with_partner(&self.network.spec, *address).all(|address| {
@@ -483,7 +501,7 @@ impl Choice<'_> {
             .is_none()
         {
             let unkept = ranges.iter().find_map(next);
-            return unkept.or_else(|| self.spare(subnet, |_| true));
+            return unkept.or_else(|| self.spare(subnet));
         }
         let own = self.own_slices(subnet);
         let within = ranges.iter().flat_map(|range| {
@@ -504,14 +522,10 @@ impl Choice<'_> {
         let mut within = within;
         within
             .find_map(|range| next(&range))
-            .or_else(|| {
-                self.spare(subnet, |address| {
-                    own.iter().any(|own| own.contains(&address))
-                })
-            })
+            .or_else(|| self.spare_in(subnet, &own))
             .or_else(|| new(Holder::Nobody))
             .or_else(|| new(Holder::Idle))
-            .or_else(|| self.spare(subnet, |_| true))
+            .or_else(|| self.spare(subnet))
     }
 
     /// The slices of a subnet that the host has, or gets with this jail, ascending.

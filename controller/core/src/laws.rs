@@ -668,6 +668,9 @@ proptest! {
         for network in ["lan", "span"].iter().chain(&WIRE) {
             prop_assert_eq!(grown.claims().busy(network, None), anew.claims().busy(network, None));
             prop_assert!(grown.claims().spare(network, None).eq(anew.claims().spare(network, None)));
+            let within = ["0.0.0.0-255.255.255.255", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"].map(|range| range.parse().expect("a range"));
+            let within: BTreeSet<_> = within.iter().flat_map(|range| grown.claims().spare_within(network, None, range)).collect();
+            prop_assert!(within.into_iter().map(|(_, address)| address).eq(grown.claims().spare(network, None)));
         }
         let load = |index: &Index| -> Vec<_> { index.hosts_by_load().map(|host| host.metadata.name.clone()).collect() };
         prop_assert_eq!(load(&grown), load(anew));

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::Uid;
 use cellblock_schemas::jail::UserIds;
-use cellblock_schemas::net::{Family, PortRange, Protocol};
+use cellblock_schemas::net::{AddressRange, Family, PortRange, Protocol};
 use ipnet::{IpNet, Ipv4Net};
 use jiff::Timestamp;
 
@@ -157,6 +157,28 @@ impl Claims {
         let scope = Scope::addresses(network, host);
         let spare = self.spare.get(&scope).into_iter().flatten();
         spare.map(|(_, address)| *address)
+    }
+
+    /// Those of them in one range, each with the time since when, in the order of addresses: nothing outside of the range is looked at.
+    pub fn spare_within(
+        &self,
+        network: &str,
+        host: Option<&str>,
+        range: &AddressRange,
+    ) -> impl Iterator<Item = (Timestamp, IpAddr)> + use<'_> {
+        let at = |address| Resource::Address {
+            network: network.to_owned(),
+            host: host.map(str::to_owned),
+            address,
+        };
+        let kept = self.kept.range(at(range.first)..=at(range.last));
+        kept.filter_map(|(resource, _)| {
+            let (resource, since, _) = self.spared(resource)?;
+            let Resource::Address { address, .. } = resource else {
+                return None;
+            };
+            Some((since, *address))
+        })
     }
 
     /// The name that something is kept for, and since when: that of the jail that had it last.

@@ -141,6 +141,14 @@ impl Agent {
         }
     }
 
+    /// Says that it is there, and nothing else.
+    async fn beat(&mut self) {
+        let message = v1::AgentMessage {
+            message: Some(Said::Heartbeat(v1::Heartbeat::default())),
+        };
+        self.said.send(message).await.expect("the session is open");
+    }
+
     /// Reports everything in the view as realised; what is being deleted as gone.
     async fn report(&mut self) {
         let mark = self.view.mark.expect("a view");
@@ -224,6 +232,26 @@ async fn a_jail_goes_from_apply_to_ready_to_gone() {
     .await;
     assert_eq!(www["status"]["phase"], "Running");
     assert_eq!(condition(&www, "Scheduled"), Some("True"));
+    // What somebody else writes there lasts until the agent is heard next, though it has nothing new to say.
+    let wrong = json!({"status": {"phase": "Stopped", "jid": 4242, "conditions": null}});
+    let patch = v1::PatchRequest {
+        kind: "Jail".to_owned(),
+        name: "www".to_owned(),
+        r#type: v1::patch_request::Type::Merge.into(),
+        patch: wrong.to_string().into(),
+        status: true,
+        ..v1::PatchRequest::default()
+    };
+    let patched = objects.patch(patch).await.expect("a status").into_inner();
+    let patched = common::json_of(&patched.object.expect("an object"));
+    assert_eq!(patched["status"]["jid"], 4242);
+    agent.beat().await;
+    wait_for(&mut objects, "Jail", "www", |jail| {
+        jail["status"]["phase"] == "Running"
+            && jail["status"]["jid"] == Value::Null
+            && condition(jail, "Ready") == Some("True")
+    })
+    .await;
     let request = v1::DeleteRequest {
         kind: "Jail".to_owned(),
         name: "www".to_owned(),
@@ -627,5 +655,47 @@ async fn a_watch_over_rest_resumes_behind_any_event_of_a_transaction() {
             .cloned()
             .collect();
         assert_eq!(watched(&world, *revision).await, expected, "{revision}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_in_use_stays_and_says_who_uses_it() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let _agent = Agent::join(&world, "a").await;
+    wait_for(&mut objects, "Host", "a", |host| {
+        condition(host, "Heard") == Some("True")
+    })
+    .await;
+    applied(
+        &mut objects,
+        &[host("a"), network("lan"), jail("www", &["lan"])],
+    )
+    .await;
+    wait_for(&mut objects, "Jail", "www", |jail| {
+        condition(jail, "Scheduled") == Some("True")
+    })
+    .await;
+    for (kind, name) in [("Host", "a"), ("Network", "lan")] {
+        let path = format!(
+            "/apis/cellblock.dev/v1alpha1/{}s/{name}",
+            kind.to_lowercase()
+        );
+        let removed = common::http::ask(&world, "DELETE", &path, &[], "").await;
+        assert_eq!(removed.code, 200, "{}", removed.body);
+        assert_eq!(removed.json()["kind"], kind, "it is not gone");
+        let held = wait_for(&mut objects, kind, name, |object| {
+            condition(object, "InUse") == Some("True")
+        })
+        .await;
+        let conditions = held["status"]["conditions"].as_array().expect("some");
+        let said = conditions.iter().find(|one| one["type"] == "InUse");
+        let message = said.and_then(|one| one["message"].as_str());
+        assert!(message.is_some_and(|it| it.contains("www")), "{held}");
+        let over_rest = common::http::get(&world, &path).await.json();
+        assert_eq!(
+            over_rest["status"]["conditions"],
+            held["status"]["conditions"]
+        );
     }
 }

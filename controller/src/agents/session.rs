@@ -12,6 +12,7 @@ use cellblock_controller_core::{enrol, fold_report, host_view};
 use cellblock_proto::v1;
 use cellblock_proto::v1::agent_message::Message;
 use cellblock_schemas::host::ViewMark;
+use cellblock_schemas::report::JailReport;
 use cellblock_schemas::{API_VERSION, Generation, HostReport, Kind};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -188,6 +189,8 @@ async fn open(
         outbound: outbound.clone(),
         sent: None,
         reports: 0,
+        said: None,
+        right_at: 0,
     };
     let have = (wire::view_mark(hello.have), hello.have_digest);
     let end = session.serve(&shared, &mut held, have, inbound).await;
@@ -307,6 +310,10 @@ struct Session {
     outbound: Outbound,
     sent: Option<Sent>,
     reports: u64,
+    /// The last report.
+    said: Option<HostReport>,
+    /// The revision up to which every status was seen to be what that report says.
+    right_at: u64,
 }
 
 impl Session {
@@ -367,11 +374,15 @@ impl Session {
             Some(Message::Report(report)) => {
                 let report = wire::report(&report)?;
                 self.store(&report).await?;
+                let view = report.view;
+                self.remember(report);
                 self.reports += 1;
-                self.send(wire::acknowledged(report.view, self.reports))
-                    .await
+                self.send(wire::acknowledged(view, self.reports)).await
             }
-            Some(Message::Heartbeat(_)) => Ok(self.running.sessions.keep(held).await?),
+            Some(Message::Heartbeat(_)) => {
+                self.put_right().await?;
+                Ok(self.running.sessions.keep(held).await?)
+            }
             Some(Message::Hello(_)) => {
                 Err(RequestError::Malformed("Hello was said before".to_owned()).into())
             }
@@ -395,6 +406,35 @@ impl Session {
             .write_all(|index, now| fold_report(index, &self.host, report, now.timestamp))
             .await;
         folded.map_err(|error| RequestError::from(error).into())
+    }
+
+    /// Keeps a report; one that is not of the whole host leaves what was said of the other jails.
+    fn remember(&mut self, mut report: HostReport) {
+        if !report.full
+            && let Some(before) = self.said.take()
+        {
+            let is_other = |jail: &JailReport| report.jails.iter().all(|one| one.uid != jail.uid);
+            let others: Vec<_> = before.jails.into_iter().filter(is_other).collect();
+            report.jails.extend(others);
+        }
+        self.said = Some(report);
+    }
+
+    /// Folds the last report once more if anything has been written since: what somebody else wrote into a status is not what the host
+    /// says, and the agent speaks again only when it sees a change.
+    async fn put_right(&mut self) -> Result<(), End> {
+        let (revision, epoch) = {
+            let index = self.running.cache.index();
+            (index.revision(), index.epoch())
+        };
+        if let Some(said) = self.said.take() {
+            if said.view.epoch == epoch && revision != self.right_at {
+                self.store(&said).await?;
+                self.right_at = revision;
+            }
+            self.said = Some(said);
+        }
+        Ok(())
     }
 
     /// The view as it is now; none while there is no such Host.

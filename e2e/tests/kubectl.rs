@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use cellblock_e2e::{CONVERGE, Fleet, Kubectl, Options, Said, StoreKind, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const HOST: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Host\nmetadata: {name: fbsd-01}\nspec:\n  uplinks:\n    external: {interface: vtnet0, publicAddresses: {main: 10.0.2.15}}\n";
 const NETWORK: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Network\nmetadata: {name: lan, labels: {floor: one}}\nspec: {bridge: {}}\n";
@@ -63,6 +63,7 @@ impl Session {
         self.shows()?;
         self.changes()?;
         self.applies_by_itself()?;
+        self.goes_over_to_the_server_and_back()?;
         self.creates_and_replaces()?;
         self.scales()?;
         self.asks()?;
@@ -297,12 +298,44 @@ impl Session {
         Ok(())
     }
 
+    /// One object applied by kubectl itself, then by the server, then by kubectl itself again.
+    fn goes_over_to_the_server_and_back(&self) -> anyhow::Result<()> {
+        let manifest = |labels: &str| {
+            let network = NETWORK.replace("lan", "turn");
+            network.replace("floor: one", labels)
+        };
+        let labels = || -> anyhow::Result<Value> {
+            Ok(self.object("network/turn")?["metadata"]["labels"].take())
+        };
+        self.ok_with("apply -f -", &manifest("floor: one"))?;
+        self.ok_with(
+            "apply --server-side -f -",
+            &manifest("floor: two, door: red"),
+        )?;
+        ensure!(labels()? == json!({"floor": "two", "door": "red"}));
+        // What the server was told last is known, so that what is left out now goes.
+        self.ok_with("apply -f -", &manifest("floor: three"))?;
+        ensure!(labels()? == json!({"floor": "three"}), "{}", labels()?);
+        self.ok_with("apply --server-side -f -", &manifest("floor: four"))?;
+        ensure!(labels()? == json!({"floor": "four"}), "{}", labels()?);
+        self.ok("delete network turn").map(drop)
+    }
+
     fn creates_and_replaces(&self) -> anyhow::Result<()> {
         let manifest = NETWORK.replace("lan", "mgmt");
         let file = self.write("../mgmt.yaml", &manifest)?;
         self.ok(&format!("create -f {file}"))?;
         self.refused(&format!("create -f {file}"))?
             .says(&["AlreadyExists"])?;
+        let unnamed = NETWORK.replace("name: lan", "generateName: any-, namespace: default");
+        for _ in 0..2 {
+            let made = self.ok_with("create -f -", &unnamed)?;
+            shows(&made, &["network.cellblock.dev/any-", "created"])?;
+        }
+        let made = self.ok("get networks -o name")?.stdout;
+        let made: Vec<_> = made.lines().filter(|name| name.contains("/any-")).collect();
+        ensure!(made.len() == 2, "{made:?}");
+        self.ok(&format!("delete {}", made.join(" ")))?;
         let uid = self.object("network/mgmt")?["metadata"]["uid"].take();
         self.ok(&format!("replace -f {file}"))?;
         ensure!(self.object("network/mgmt")?["metadata"]["uid"] == uid);

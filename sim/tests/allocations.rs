@@ -18,8 +18,12 @@ use serde_json::{Value, json};
 /// How many allocations one jail has.
 const OF_JAIL: usize = 6;
 
-/// How many of the last jails a time is the shortest of: what else the machine does only makes it longer.
-const WINDOW: usize = 25;
+/// How many of the last jails are looked at: a time is the shortest of them, as what else the machine does only makes it longer; what is
+/// searched and written is counted, and the middle of them.
+const WINDOW: usize = 100;
+
+/// The largest exponent of what is searched and written for one more.
+const WORK_EXPONENT_MAX: f64 = 0.02;
 
 /// The largest exponent of the time of one more: 0 is flat, 1 is a look at everything for each. What is searched in trees, and a
 /// processor's caches, cost a little.
@@ -169,6 +173,12 @@ fn shortest(times: &[Duration]) -> Duration {
     times.iter().copied().min().unwrap_or_default()
 }
 
+fn median(counts: &[usize]) -> usize {
+    let mut counts = counts.to_vec();
+    counts.sort_unstable();
+    counts.get(counts.len() / 2).copied().unwrap_or_default()
+}
+
 /// The slope of a line through points, by least squares.
 fn slope(points: &[(f64, f64)]) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "there are a handful of points")]
@@ -193,18 +203,24 @@ fn one_more_allocation_takes_as_long_as_the_first() {
     let mut times = Vec::with_capacity(most);
     let mut points = Vec::new();
     let mut operations = Vec::with_capacity(most);
+    let mut work = Vec::with_capacity(most);
+    let mut work_points = Vec::new();
     for number in 0..most {
         times.push(world.one_more(number));
         operations.push(world.operations);
-        assert!(world.passed() <= PASSED_MAX, "after {number} jails");
+        let passed = world.passed();
+        assert!(passed <= PASSED_MAX, "after {number} jails");
+        work.push(world.operations + passed);
         if sizes.contains(&times.len()) {
             let from = times.len().saturating_sub(WINDOW);
             let time = shortest(&times[from..]);
             let held = world.index.claims().len();
+            let steps = median(&work[from..]);
             println!(
-                "{held} allocations: one more jail takes {} µs",
+                "{held} allocations: one more jail takes {steps} steps and {} µs",
                 time.as_micros()
             );
+            work_points.push(((held as f64).ln(), (steps as f64).ln()));
             points.push(((held as f64).ln(), time.as_secs_f64().ln()));
         }
     }
@@ -213,7 +229,12 @@ fn one_more_allocation_takes_as_long_as_the_first() {
     // The first makes the guard and the bridge's number besides; all others cost the same.
     assert!(operations[2..].iter().all(|one| *one == operations[1]));
     let exponent = slope(&points);
-    println!("exponent {exponent:.3}");
+    let of_work = slope(&work_points);
+    println!("exponent of the work {of_work:.3}, of the time {exponent:.3}");
+    assert!(
+        of_work < WORK_EXPONENT_MAX,
+        "the work grows with the number: exponent {of_work:.3}"
+    );
     assert!(
         exponent < EXPONENT_MAX,
         "the time grows with the number: exponent {exponent:.3}"

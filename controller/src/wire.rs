@@ -187,6 +187,7 @@ pub(crate) fn violation(violation: &Violation) -> v1::Violation {
         field: violation.field.clone(),
         message: violation.message.clone(),
         help: violation.help.clone(),
+        cause: violation.cause.as_str().to_owned(),
     }
 }
 

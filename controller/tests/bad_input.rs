@@ -79,7 +79,8 @@ async fn a_patch_to_an_immutable_field() {
         ] {
             let refused = wires.patch(wire, "www", Patch::Merge, &patch, false).await;
             let refused = refused.expect_err("refused");
-            assert_eq!(refused.fields, [field], "{wire:?}: {refused:?}");
+            let named: &[&str] = if why == "Conflict" { &[] } else { &[field] };
+            assert_eq!(refused.fields, named, "{wire:?}: {refused:?}");
             assert_eq!(refused.reason, why, "{wire:?}: {field}");
             let value = patch
                 .pointer(&format!("/{}", field.replace('.', "/")))
@@ -87,7 +88,7 @@ async fn a_patch_to_an_immutable_field() {
             let patch = json!([{"op": "add", "path": format!("/{}", field.replace('.', "/")), "value": value}]);
             let refused = wires.patch(wire, "www", Patch::Json, &patch, false).await;
             let refused = refused.expect_err("refused");
-            assert_eq!(refused.fields, [field], "{wire:?}");
+            assert_eq!(refused.fields, named, "{wire:?}");
             assert_eq!(refused.reason, why, "{wire:?}: {field}");
         }
     }
@@ -133,7 +134,6 @@ async fn an_application_of_an_object_that_is_gone() {
         let refused = wires.apply(wire, &document, "test", true).await;
         let refused = refused.expect_err("there is none");
         assert_eq!(refused.reason, "Conflict", "{wire:?}");
-        assert_eq!(refused.fields, ["metadata.uid"], "{wire:?}");
     }
     nothing_is_there(&mut wires).await;
 }

@@ -57,8 +57,13 @@ fn shown(
         }
         Err(status) => {
             let detail = rejection(&status);
-            let fields = detail.violations.into_iter().map(|one| one.field);
-            Err((detail.reason, fields.collect()))
+            // Kubernetes names no field where it is the object as a whole.
+            let is_whole = matches!(
+                detail.reason.as_str(),
+                "NotFound" | "AlreadyExists" | "Conflict"
+            );
+            let fields = detail.violations.into_iter().filter(|_| !is_whole);
+            Err((detail.reason, fields.map(|one| one.field).collect()))
         }
     }
 }
@@ -112,7 +117,7 @@ async fn both_wires_give_the_same_objects_and_refusals() {
     for (document, code) in [
         (jail("b", "web"), 409),
         (revision_set, 422),
-        (unknown, 422),
+        (unknown, 400),
         (many, 413),
         (jail("Groß", "web"), 422),
         (jail("a/b", "web"), 422),

@@ -4,7 +4,7 @@ use anyhow::bail;
 use cellblock_proto::v1 as wire;
 use cellblock_proto::v1::apply_result::Outcome;
 use cellblock_schemas::manifest::Document;
-use cellblock_schemas::violation::Violation;
+use cellblock_schemas::violation::{Cause, Violation};
 
 use crate::applyset::{self, ApplySet};
 use crate::args::{Apply, Terms};
@@ -237,6 +237,7 @@ fn refusal(document: &Document, result: &wire::ApplyResult, printer: &Printer) {
         field: violation.field.clone(),
         message: violation.message.clone(),
         help: violation.help.clone(),
+        cause: Cause::default(),
     });
     input::refusal(document, &violations.collect::<Vec<_>>(), printer);
 }

@@ -494,6 +494,11 @@ impl RestartPolicy {
     }
 }
 
+/// What a jail's status says in one word.
+pub const PHASES: [&str; 7] = [
+    "Pending", "Starting", "Running", "Stopping", "Stopped", "Dying", "Blocked",
+];
+
 /// What was decided for a jail, and what was observed of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -508,8 +513,9 @@ pub struct JailStatus {
     /// Where it runs and with which addresses: decided once by the controller, sticky until the jail is gone from the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
-    /// In one word, for tables: `Pending`, `Starting`, `Running`, `Stopped`, `Blocked`, `Dying`, `Unknown`.
+    /// In one word, for tables.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(extend("enum" = PHASES))]
     pub phase: String,
     /// Of a jail of a JailSet: since when it is `Ready` with the spec that it has now.
     #[serde(default, skip_serializing_if = "Option::is_none")]

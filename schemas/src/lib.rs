@@ -55,7 +55,7 @@ pub use report::HostReport;
 pub use unsupported::unsupported;
 pub use validate::{validate, validate_update};
 pub use view::HostView;
-pub use violation::{Violation, Warning};
+pub use violation::{Cause, Violation, Warning};
 pub use warnings::{warnings, warnings_with};
 
 /// The group and version of every kind.

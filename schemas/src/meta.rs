@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Generation, Uid};
 
+/// The finalizer of an object that goes after what belongs to it, where `blockOwnerDeletion` says so.
+pub const FOREGROUND: &str = "foregroundDeletion";
+
+/// The finalizer of an object that leaves behind what belongs to it.
+pub const ORPHAN: &str = "orphan";
+
 /// The only form that `managedFields` has, by its name.
 pub const FIELDS_V1: &str = "FieldsV1";
 

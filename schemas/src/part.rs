@@ -39,6 +39,16 @@ pub fn read_partly(kind: Kind, mut document: Value) -> (Value, Vec<Violation>) {
     (document, violations)
 }
 
+/// A status, as a part of one or as the whole, in the same form; with everything that does not fit left where it is.
+#[must_use]
+pub fn read_status(kind: Kind, mut status: Value, is_part: bool) -> (Value, Vec<Violation>) {
+    structural::prune_nulls(&mut status);
+    let violations = structural::check_status(kind, &status, is_part);
+    let root = json_schema(kind);
+    canonicalise(root, member(resolve(root, root), "status"), &mut status);
+    (status, violations)
+}
+
 /// How many fields that a kind does not have are said; all are taken out.
 const DROPPED_TOLD_MAX: usize = 100;
 

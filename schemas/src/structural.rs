@@ -12,7 +12,7 @@ use crate::json_schema::json_schema;
 use crate::object::{Kind, Object};
 use crate::path::FieldPath;
 use crate::suggest;
-use crate::violation::{Findings, Violation};
+use crate::violation::{Cause, Findings, Violation};
 
 pub(crate) mod format;
 mod partial;
@@ -25,12 +25,6 @@ pub use partial::{Mistakes, read_partly};
 /// that a jail or network has comes near this.
 pub const LIST_ENTRIES_MAX: usize = 1024;
 
-/// How the message about a field that the schema does not have begins.
-const UNKNOWN: &str = "unknown field";
-
-/// How the message about an entry that is there already begins.
-const TWICE: &str = "has the same";
-
 /// How the advice to quote a number begins. The manifest's reader ends it with the number as it was written.
 pub(crate) const QUOTE_HELP: &str = "put it in quotes: ";
 
@@ -39,7 +33,7 @@ const SHOWN_CHARS_MAX: usize = 60;
 
 /// Everything in `document` that does not fit the schema of `kind`.
 ///
-/// `status` is not looked into: it is the system's, and what `jailctl get -o yaml` printed can be applied again whatever
+/// `status` is not looked into ([`check_status`] does that): it is the system's, and what `jailctl get -o yaml` printed can be applied again whatever
 /// version printed it. An absent or empty `apiVersion` or `kind` is left to defaulting.
 #[must_use]
 pub fn check(kind: Kind, document: &Value) -> Vec<Violation> {
@@ -50,6 +44,23 @@ pub fn check(kind: Kind, document: &Value) -> Vec<Violation> {
 #[must_use]
 pub fn check_part(kind: Kind, document: &Value) -> Vec<Violation> {
     examine(kind, document, true)
+}
+
+/// Everything in a status that does not fit, as a part of one or as the whole; an absent one fits.
+#[must_use]
+pub fn check_status(kind: Kind, status: &Value, is_part: bool) -> Vec<Violation> {
+    let schema = json_schema(kind);
+    let mut walk = Walk {
+        root: schema,
+        is_part,
+        findings: Findings::default(),
+    };
+    if !status.is_null() {
+        let path = FieldPath::new("status");
+        let status_schema = &schema["properties"]["status"];
+        walk.value(status_schema, status, &path, kind.as_str());
+    }
+    walk.findings.0
 }
 
 fn examine(kind: Kind, document: &Value, is_part: bool) -> Vec<Violation> {
@@ -64,7 +75,8 @@ fn examine(kind: Kind, document: &Value, is_part: bool) -> Vec<Violation> {
             "must be an object with apiVersion, kind, metadata and spec, but is {}",
             shown(document)
         );
-        walk.findings.add(&FieldPath::root(), message, "");
+        walk.findings
+            .add_as(Cause::TypeInvalid, &FieldPath::root(), message, "");
         return walk.findings.0;
     };
     let properties = schema["properties"]
@@ -108,6 +120,7 @@ pub fn read(kind: Kind, mut document: Value) -> Result<Object, Vec<Violation>> {
             field: String::new(),
             message: format!("cannot be read as a {kind}: {error}"),
             help: String::new(),
+            cause: Cause::Invalid,
         }]
     })
 }
@@ -162,13 +175,17 @@ impl<'a> Walk<'a> {
             ("boolean", Value::Bool(_)) => {}
             ("integer", Value::Number(number)) if !number.is_f64() => {
                 if let Err(refusal) = format::integer(schema, number) {
-                    self.findings.add(path, refusal.message, refusal.help);
+                    self.findings.check(path, Err(refusal));
                 }
             }
             _ => {
                 let message = format!("must be {}, but is {}", type_name(wanted), shown(value));
-                self.findings
-                    .add(path, message, type_help(&[wanted], value));
+                self.findings.add_as(
+                    Cause::TypeInvalid,
+                    path,
+                    message,
+                    type_help(&[wanted], value),
+                );
             }
         }
     }
@@ -188,7 +205,8 @@ impl<'a> Walk<'a> {
         }
         let names: Vec<&str> = wanted.iter().map(|name| type_name(name)).collect();
         let message = format!("must be {}, but is {}", names.join(" or "), shown(value));
-        self.findings.add(path, message, type_help(&wanted, value));
+        self.findings
+            .add_as(Cause::TypeInvalid, path, message, type_help(&wanted, value));
     }
 
     fn object(
@@ -233,8 +251,12 @@ impl<'a> Walk<'a> {
                 "has {} entries, but a list has at most {LIST_ENTRIES_MAX}",
                 items.len()
             );
-            self.findings
-                .add(path, message, "split it over several objects");
+            self.findings.add_as(
+                Cause::TooMany,
+                path,
+                message,
+                "split it over several objects",
+            );
             return;
         }
         if items.is_empty() && schema.get("minItems").is_some() {
@@ -296,8 +318,9 @@ impl<'a> Walk<'a> {
         for (index, item) in items.iter().enumerate() {
             let Some(key) = key_of(item) else { continue };
             if let Some(first) = seen.get(&key) {
-                let message = format!("{TWICE} {what} as {}", path.index(*first));
-                self.findings.add(
+                let message = format!("has the same {what} as {}", path.index(*first));
+                self.findings.add_as(
+                    Cause::Duplicate,
                     &path.index(index),
                     message,
                     "remove one of the two, or give it another",
@@ -317,13 +340,14 @@ impl<'a> Walk<'a> {
                 if let Some(near) = suggest::nearest(text, names.iter().copied()) {
                     help = format!("did you mean `{near}`? {help}");
                 }
-                self.findings.add(path, message, help);
+                self.findings
+                    .add_as(Cause::NotSupported, path, message, help);
             }
         }
         if let Some(name) = schema.get("format").and_then(Value::as_str)
             && let Err(refusal) = format::text(name, text)
         {
-            self.findings.add(path, refusal.message, refusal.help);
+            self.findings.check(path, Err(refusal));
         }
     }
 
@@ -341,13 +365,21 @@ impl<'a> Walk<'a> {
             }
             _ => suggest::help(name, &names, "the fields here are"),
         };
-        self.findings
-            .add(path, format!("{UNKNOWN} `{}`", cut(name)), help);
+        self.findings.add_as(
+            Cause::Unknown,
+            path,
+            format!("unknown field `{}`", cut(name)),
+            help,
+        );
     }
 
     fn missing(&mut self, path: &FieldPath, name: &str) {
-        self.findings
-            .add(path, format!("the field `{name}` is required"), "add it");
+        self.findings.add_as(
+            Cause::Required,
+            path,
+            format!("the field `{name}` is required"),
+            "add it",
+        );
     }
 }
 

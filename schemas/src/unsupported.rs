@@ -9,7 +9,7 @@ use crate::net::Family;
 use crate::network::{Isolation, NetworkSpec, Subnet};
 use crate::object::Object;
 use crate::path::FieldPath;
-use crate::violation::{Findings, Violation};
+use crate::violation::{Cause, Findings, Violation};
 
 #[cfg(test)]
 mod tests;
@@ -137,7 +137,8 @@ fn jail_rows(spec: &JailSpec) -> [Row<'static>; 2] {
 fn rows(table: &[Row<'_>], path: &FieldPath, findings: &mut Findings) {
     for (_, field, what) in table.iter().filter(|(asked, ..)| *asked) {
         let message = format!("not yet realised by this release: {what}");
-        findings.add(
+        findings.add_as(
+            Cause::Forbidden,
             &path.field(field),
             message,
             "leave it out: it is refused so that nothing is silently without effect",

@@ -11,7 +11,7 @@
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::selector::{LabelSelector, SelectorOperator};
-use crate::violation::{Findings, Violation};
+use crate::violation::{Cause, Findings, Violation};
 
 mod firewall;
 mod host;
@@ -72,12 +72,14 @@ fn selector(selector: &LabelSelector, path: &FieldPath, findings: &mut Findings)
             SelectorOperator::Exists | SelectorOperator::DoesNotExist => false,
         };
         match (takes_values, requirement.values.is_empty()) {
-            (true, true) => findings.add(
+            (true, true) => findings.add_as(
+                Cause::Required,
                 &at.field("values"),
                 "this operator needs values",
                 "give at least one value",
             ),
-            (false, false) => findings.add(
+            (false, false) => findings.add_as(
+                Cause::Forbidden,
                 &at.field("values"),
                 "this operator takes no values",
                 "remove them",
@@ -98,14 +100,20 @@ fn exactly_one(path: &FieldPath, fields: &[(&str, bool)], findings: &mut Finding
     let all = all.join(", ");
     match given.as_slice() {
         [_] => {}
-        [] => findings.add(
+        [] => findings.add_as(
+            Cause::Required,
             path,
             format!("none of {all} is given"),
             "give exactly one of them",
         ),
         several => {
             let message = format!("{} are given together", several.join(" and "));
-            findings.add(path, message, format!("give exactly one of {all}"));
+            findings.add_as(
+                Cause::Forbidden,
+                path,
+                message,
+                format!("give exactly one of {all}"),
+            );
         }
     }
 }

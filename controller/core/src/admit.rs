@@ -19,7 +19,7 @@ mod status;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cellblock_schemas::{Kind, Uid, Violation, Warning, part};
+use cellblock_schemas::{Cause, Kind, Uid, Violation, Warning, part};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -331,9 +331,47 @@ impl Rejection {
                 field: field.to_owned(),
                 message: message.into(),
                 help: help.to_owned(),
+                cause: Cause::Invalid,
             }],
             conflicts: Vec::new(),
         }
+    }
+
+    /// The same, for a reason of that sort.
+    #[must_use]
+    pub fn of(mut self, cause: Cause) -> Self {
+        for violation in &mut self.violations {
+            violation.cause = cause;
+        }
+        self
+    }
+
+    /// A document that cannot be read: fields that its kind does not have are told by kube-apiserver before anything else is looked
+    /// at, as a request that makes no sense (`endpoints/handlers/rest.go`, `transformDecodeError`).
+    fn unreadable(kind: Kind, name: &str, violations: Vec<Violation>) -> Self {
+        let is_unknown = |violation: &Violation| violation.cause == Cause::Unknown;
+        let reason = if violations.iter().any(is_unknown) {
+            Reason::BadRequest
+        } else {
+            Reason::Invalid
+        };
+        Self {
+            reason,
+            ..Self::invalid(kind, name, violations)
+        }
+    }
+
+    /// What a patch comes to breaks a rule, whatever it is: the request can be read, as another state of the object shows
+    /// (`endpoints/handlers/patch.go`, `applyPatchToCurrentObject`).
+    fn of_patch(self) -> Self {
+        let is_unknown = |violation: &Violation| violation.cause == Cause::Unknown;
+        if self.reason == Reason::BadRequest && self.violations.iter().any(is_unknown) {
+            return Self {
+                reason: Reason::Invalid,
+                ..self
+            };
+        }
+        self
     }
 
     fn invalid(kind: Kind, name: &str, violations: Vec<Violation>) -> Self {
@@ -440,7 +478,8 @@ pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rej
                 manager: &manager,
                 force,
             };
-            apply::apply(index, kind, document, &application, &together, now)
+            let applied = apply::apply(index, kind, document, &application, &together, now);
+            applied.map_err(Rejection::of_patch)
         }
         Request::Create {
             kind,
@@ -461,7 +500,7 @@ pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rej
         } => status::update(index, kind, document, &manager, now),
         request @ Request::Patch { .. } => {
             let request = request.whole(index)?;
-            admit(index, request, now)
+            admit(index, request, now).map_err(Rejection::of_patch)
         }
         Request::Delete {
             kind,

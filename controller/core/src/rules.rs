@@ -15,7 +15,7 @@ mod tables;
 mod together;
 mod uplink;
 
-use cellblock_schemas::Violation;
+use cellblock_schemas::{Cause, Violation};
 
 pub(crate) use jail::{host_independent, on_host, publish_problems};
 pub(crate) use network::{host_update, named, network};
@@ -58,6 +58,8 @@ impl From<Problem> for Violation {
             field: problem.field,
             message: problem.message,
             help: problem.help,
+            // As kube-apiserver says of a port or an address that another Service has.
+            cause: Cause::Invalid,
         }
     }
 }

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use cellblock_controller_core::admit::Validation;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use serde_saphyr::options::DuplicateKeyPolicy;
+use serde_saphyr::{Error, UserMessageFormatter, with_deserializer_from_slice_with_options};
 
 use super::failure::Failure;
 
@@ -79,27 +81,12 @@ pub(super) fn document(
     bytes: &[u8],
     validation: Validation,
 ) -> Result<(Value, Vec<String>), Failure> {
-    let unreadable = |error: &dyn fmt::Display| {
-        Failure::bad_request(format!("the body of the request cannot be read: {error}"))
-    };
     let looks_like_json = bytes.trim_ascii_start().first() == Some(&b'{');
-    if media == Media::Yaml || (media == Media::Apply && !looks_like_json) {
-        return yaml(bytes)
-            .map(|document| (document, Vec::new()))
-            .map_err(|error| unreadable(&error));
-    }
-    let twice = RefCell::new(Vec::new());
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let seed = Reading {
-        place: Place::Root,
-        twice: &twice,
-    };
-    let document = seed.deserialize(&mut reader).and_then(|document| {
-        reader.end()?;
-        Ok(document)
-    });
-    let document = document.map_err(|error| unreadable(&error))?;
-    let twice = twice.into_inner();
+    let is_yaml = media == Media::Yaml || (media == Media::Apply && !looks_like_json);
+    let read = if is_yaml { yaml(bytes) } else { json(bytes) };
+    let (document, twice) = read.map_err(|error| {
+        Failure::bad_request(format!("the body of the request cannot be read: {error}"))
+    })?;
     let sentences = twice
         .iter()
         .map(|field| format!("duplicate field {field:?}"));
@@ -116,14 +103,39 @@ pub(super) fn document(
     }
 }
 
+/// A document, and the fields that stand in it twice.
+type Read = (Value, Vec<String>);
+
+fn json(bytes: &[u8]) -> Result<Read, String> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read = Reading::root(|seed| {
+        let document = seed.deserialize(&mut reader)?;
+        reader.end()?;
+        Ok::<_, serde_json::Error>(document)
+    });
+    read.map_err(|error| error.to_string())
+}
+
 /// A document of YAML, read on a stack of its own: each level of it takes more of that than a worker has for all of them.
-fn yaml(bytes: &[u8]) -> Result<Value, String> {
+fn yaml(bytes: &[u8]) -> Result<Read, String> {
     let read = || {
         let options = serde_saphyr::options! {
             budget: serde_saphyr::budget! { max_depth: DEPTH_MAX },
+            duplicate_keys: DuplicateKeyPolicy::PassThrough,
+            with_snippet: false,
         };
-        serde_saphyr::from_slice_with_options::<Value>(bytes, options)
-            .map_err(|error| error.to_string())
+        let read = Reading::root(|seed| {
+            with_deserializer_from_slice_with_options(bytes, options, |reader| {
+                seed.deserialize(reader)
+            })
+        });
+        read.map_err(|error| match error {
+            Error::MultipleDocuments { .. } => {
+                "it is several documents of YAML, and a request is about one (send each by itself)"
+                    .to_owned()
+            }
+            error => error.render_with_formatter(&UserMessageFormatter),
+        })
     };
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().stack_size(STACK_BYTES);
@@ -152,10 +164,22 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// Reads JSON and notes which fields stand twice; the last one counts, as with Go's `encoding/json`.
+/// Reads JSON or YAML and notes which fields stand twice; the last one counts, as with Go's `encoding/json`.
 struct Reading<'a> {
     place: Place<'a>,
     twice: &'a RefCell<Vec<String>>,
+}
+
+impl Reading<'_> {
+    /// What `read` makes of a document's root.
+    fn root<E>(read: impl FnOnce(Reading<'_>) -> Result<Value, E>) -> Result<Read, E> {
+        let twice = RefCell::new(Vec::new());
+        let document = read(Reading {
+            place: Place::Root,
+            twice: &twice,
+        })?;
+        Ok((document, twice.into_inner()))
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Reading<'_> {
@@ -195,6 +219,14 @@ impl<'de> Visitor<'de> for Reading<'_> {
 
     fn visit_unit<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use cellblock_controller_core::admit::{Propagation, Reason, Validation};
-use cellblock_schemas::Uid;
+use cellblock_schemas::{Cause, Uid};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -84,8 +84,13 @@ impl DeleteOptions {
     }
 
     fn of(said: Said, query: &Query) -> Result<Self, Failure> {
-        let invalid = |field: &str, message: String| {
-            Err(Failure::invalid_option("DeleteOptions", field, message))
+        let invalid = |field: &str, cause, message: String| {
+            Err(Failure::invalid_option(
+                "DeleteOptions",
+                field,
+                cause,
+                message,
+            ))
         };
         let policy = said
             .propagation_policy
@@ -103,14 +108,14 @@ impl DeleteOptions {
                     let known = known.join(", ");
                     let message =
                         format!("Unsupported value: {policy:?}: supported values: {known}");
-                    return invalid("propagationPolicy", message);
+                    return invalid("propagationPolicy", Cause::NotSupported, message);
                 }
             },
             (policy, Some(_)) => {
                 let message = format!(
                     "Invalid value: {policy:?}: orphanDependents and deletionPropagation cannot be both set"
                 );
-                return invalid("propagationPolicy", message);
+                return invalid("propagationPolicy", Cause::Invalid, message);
             }
         };
         // Whichever says so: nothing is removed that was only to be tried.
@@ -120,7 +125,7 @@ impl DeleteOptions {
         }
         if let Some(other) = dry.iter().find(|one| *one != "All") {
             let message = format!("Unsupported value: {other:?}: supported values: \"All\"");
-            return invalid("dryRun", message);
+            return invalid("dryRun", Cause::NotSupported, message);
         }
         let preconditions = said.preconditions.unwrap_or_default();
         let revision = match preconditions.resource_version.as_deref() {

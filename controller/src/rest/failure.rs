@@ -5,7 +5,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use cellblock_controller_core::admit::{Reason, Rejection};
-use cellblock_schemas::{API_VERSION, Kind, Violation};
+use cellblock_schemas::{API_VERSION, Cause, Kind, Violation};
 use cellblock_store::{Error as StoreError, Outcome};
 use serde_json::{Value, json};
 
@@ -143,13 +143,18 @@ impl Failure {
     }
 
     /// An option of the request is wrong: invalid like a field, of an object that is the request's options.
-    pub(super) fn invalid_option(options: &str, field: &str, message: String) -> Self {
+    pub(super) fn invalid_option(
+        options: &str,
+        field: &str,
+        cause: Cause,
+        message: String,
+    ) -> Self {
         let sentence = format!("{options}.meta.k8s.io \"\" is invalid: {field}: {message}");
         let mut failure = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", sentence);
         failure.details = json!({
             "group": "meta.k8s.io",
             "kind": options,
-            "causes": [{"reason": "FieldValueInvalid", "message": message, "field": field}],
+            "causes": [{"reason": cause.as_str(), "message": message, "field": field}],
         });
         failure
     }
@@ -283,10 +288,10 @@ fn store(error: &StoreError) -> Failure {
             message,
         ),
         StoreError::Invalid(_) => Failure::bad_request(message),
-        StoreError::Full { .. } => {
-            Failure::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message).retry()
-        }
-        StoreError::LeaseNotFound(_)
+        // Room does not come by asking again: etcd's own refusal is a 500 with kube-apiserver, too (`pkg/storage/errors/storage.go` leaves
+        // it as it is, and `endpoints/handlers/responsewriters/status.go` knows no other code for it).
+        StoreError::Full { .. }
+        | StoreError::LeaseNotFound(_)
         | StoreError::Locked { .. }
         | StoreError::Damaged { .. }
         | StoreError::Io { .. }
@@ -324,27 +329,57 @@ fn rejected(rejection: &Rejection) -> Failure {
         ),
         Reason::Conflict => (StatusCode::CONFLICT, "Conflict", conflicts(rejection)),
         Reason::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", said),
-        Reason::BadRequest => (StatusCode::BAD_REQUEST, "BadRequest", said),
+        Reason::BadRequest => (
+            StatusCode::BAD_REQUEST,
+            "BadRequest",
+            strictly(rejection).unwrap_or(said),
+        ),
         Reason::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", said),
     };
-    // What was wrong with a document is said of its kind, what was wrong with a request of its resource.
-    let about = match rejection.reason {
-        Reason::Invalid => kind.as_str(),
-        Reason::AlreadyExists
-        | Reason::NotFound
-        | Reason::Conflict
-        | Reason::TooLarge
-        | Reason::BadRequest
-        | Reason::TooManyRequests => kind.plural(),
-    };
     let mut failure = Failure::new(code, reason, message);
-    failure.details = json!({
-        "name": name,
-        "group": group,
-        "kind": about,
-        "causes": causes(rejection),
-    });
+    // What was wrong with a document is said of its kind, what was wrong with a request of its resource; and why, of a document that is
+    // refused for what it says, as apimachinery's `NewInvalid`, `NewNotFound`, `NewAlreadyExists` and `NewConflict` have it.
+    failure.details = match rejection.reason {
+        Reason::Invalid => {
+            json!({"name": name, "group": group, "kind": kind, "causes": causes(rejection)})
+        }
+        Reason::Conflict if !rejection.conflicts.is_empty() => {
+            json!({"name": name, "group": group, "kind": kind.plural(), "causes": causes(rejection)})
+        }
+        Reason::BadRequest | Reason::TooLarge => json!({"causes": causes(rejection)}),
+        Reason::AlreadyExists | Reason::NotFound | Reason::Conflict | Reason::TooManyRequests => {
+            json!({"name": name, "group": group, "kind": kind.plural()})
+        }
+    };
     failure
+}
+
+/// Fields that a kind does not have, as `transformDecodeError` puts it (`endpoints/handlers/rest.go`); behind them what else is wrong,
+/// which kube-apiserver would tell only once they are gone.
+fn strictly(rejection: &Rejection) -> Option<String> {
+    let is_unknown = |violation: &&Violation| violation.cause == Cause::Unknown;
+    let (unknown, others): (Vec<_>, Vec<_>) = rejection.violations.iter().partition(is_unknown);
+    if unknown.is_empty() {
+        return None;
+    }
+    let unknown = unknown.into_iter().map(|violation| {
+        let help = match violation.help.as_str() {
+            "" => String::new(),
+            help => format!(" ({help})"),
+        };
+        format!("unknown field {:?}{help}", violation.field)
+    });
+    let unknown: Vec<String> = unknown.collect();
+    let others: String = others
+        .into_iter()
+        .map(|violation| format!("; {violation}"))
+        .collect();
+    let kind = rejection.kind;
+    let version = API_VERSION.rsplit('/').next().unwrap_or(API_VERSION);
+    Some(format!(
+        "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}{others}",
+        unknown.join(", ")
+    ))
 }
 
 fn said(violations: &[Violation]) -> String {
@@ -382,7 +417,7 @@ fn causes(rejection: &Rejection) -> Vec<Value> {
                     format!(" ({})", violation.help)
                 };
                 json!({
-                    "reason": "FieldValueInvalid",
+                    "reason": violation.cause.as_str(),
                     "message": format!("{}{help}", violation.message),
                     "field": violation.field,
                 })

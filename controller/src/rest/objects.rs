@@ -7,7 +7,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use cellblock_controller_core::admit::{Outcome, Patch, Request as Wanted, Through};
 use cellblock_controller_core::rules::Together;
-use cellblock_schemas::{API_VERSION, Kind};
+use cellblock_schemas::{API_VERSION, Cause, Kind};
 use serde_json::{Map, Value, json};
 
 use super::body::{self, Media};
@@ -218,9 +218,22 @@ async fn patch(asked: Asked, query: &Query, name: &str, through: Through) -> Ans
     let write = query.write("PatchOptions")?;
     let media = Media::patch(&asked.headers)?;
     let form = Form::wanted(&asked.headers)?;
+    // apimachinery, `pkg/apis/meta/v1/validation/validation.go`, `ValidatePatchOptions`.
+    let invalid = |field, cause, message| {
+        Response::from(Failure::invalid_option(
+            "PatchOptions",
+            field,
+            cause,
+            message,
+        ))
+    };
     if media != Media::Apply && write.force.is_some() {
         let message = "may not be specified for non-apply patch".to_owned();
-        return Err(Failure::invalid_option("PatchOptions", "force", message).into());
+        return Err(invalid("force", Cause::Forbidden, message));
+    }
+    if media == Media::Apply && write.manager.is_empty() {
+        let message = "is required for apply patch: say who applies".to_owned();
+        return Err(invalid("fieldManager", Cause::Required, message));
     }
     let bytes = body::bytes(asked.body).await?;
     let kind = asked.kind;

@@ -176,6 +176,11 @@ fn schemas(edition: Edition) -> Map<String, Value> {
                     schema
                         .as_object_mut()
                         .and_then(|schema| schema.shift_remove("required"));
+                    // Tools write one into everything; who validates by themselves would refuse what is only left out here.
+                    schema["properties"]["namespace"] = json!({
+                        "type": "string",
+                        "description": "Left out: these objects belong to the whole fleet.",
+                    });
                 }
                 schemas.insert(name_of(kind, &name), schema);
             }

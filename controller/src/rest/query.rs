@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, Uri, header};
 use cellblock_controller_core::admit::Validation;
-use cellblock_schemas::Kind;
+use cellblock_schemas::{Cause, Kind};
 use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;
@@ -80,7 +80,7 @@ impl Query {
         self.number("resourceVersion").map_err(|_| {
             let message =
                 format!("Invalid value: {text:?}: it is of another store, or made up; list again");
-            Failure::invalid_option("ListOptions", "resourceVersion", message)
+            Failure::invalid_option("ListOptions", "resourceVersion", Cause::Invalid, message)
         })
     }
 
@@ -132,35 +132,48 @@ impl Query {
         let revision = self.revision()?;
         let matching = self.text("resourceVersionMatch");
         let token = self.text("continue");
-        let invalid = |message: &str| {
+        let invalid = |cause, message: &str| {
             let field = "resourceVersionMatch";
             Err(Failure::invalid_option(
                 "ListOptions",
                 field,
+                cause,
                 message.to_owned(),
             ))
         };
         let exactly = match matching {
             "" | "NotOlderThan" => false,
             "Exact" => true,
-            _ => return invalid("supported values: \"Exact\", \"NotOlderThan\""),
+            _ => {
+                return invalid(
+                    Cause::NotSupported,
+                    "supported values: \"Exact\", \"NotOlderThan\"",
+                );
+            }
         };
         if !matching.is_empty() && !token.is_empty() {
-            return invalid("is forbidden when continue is provided");
+            return invalid(Cause::Forbidden, "is forbidden when continue is provided");
         }
         if self.flag("sendInitialEvents").is_some() {
             let message = "is forbidden for list".to_owned();
             return Err(Failure::invalid_option(
                 "ListOptions",
                 "sendInitialEvents",
+                Cause::Forbidden,
                 message,
             ));
         }
         if !matching.is_empty() && self.text("resourceVersion").is_empty() {
-            return invalid("is forbidden unless resourceVersion is provided");
+            return invalid(
+                Cause::Forbidden,
+                "is forbidden unless resourceVersion is provided",
+            );
         }
         if exactly && revision == 0 {
-            return invalid("\"Exact\" is forbidden for resourceVersion=0");
+            return invalid(
+                Cause::Forbidden,
+                "\"Exact\" is forbidden for resourceVersion=0",
+            );
         }
         if !token.is_empty() && revision != 0 {
             let message = "specifying resource version is not allowed when using continue";
@@ -184,26 +197,31 @@ impl Query {
         let revision = self.revision()?;
         let matching = self.text("resourceVersionMatch");
         let initial = self.flag("sendInitialEvents");
-        let invalid = |message: &str| {
+        let invalid = |cause, message: &str| {
             let field = "resourceVersionMatch";
             Err(Failure::invalid_option(
                 "ListOptions",
                 field,
+                cause,
                 message.to_owned(),
             ))
         };
         if !matching.is_empty() && !self.text("continue").is_empty() {
-            return invalid("is forbidden when continue is provided");
+            return invalid(Cause::Forbidden, "is forbidden when continue is provided");
         }
         match (initial, matching) {
             (Some(_), "NotOlderThan") | (None, "") => {}
             (Some(_), _) => {
                 return invalid(
+                    Cause::Forbidden,
                     "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
                 );
             }
             (None, _) => {
-                return invalid("is forbidden for watch unless sendInitialEvents is provided");
+                return invalid(
+                    Cause::Forbidden,
+                    "is forbidden for watch unless sendInitialEvents is provided",
+                );
             }
         }
         Ok(match (initial, revision) {
@@ -225,17 +243,32 @@ impl Query {
         let invalid = |field: &str, known: &str| {
             let value = self.text(field);
             let message = format!("Unsupported value: {value:?}: supported values: {known}");
-            Err(Failure::invalid_option(options, field, message))
+            Err(Failure::invalid_option(
+                options,
+                field,
+                Cause::NotSupported,
+                message,
+            ))
         };
         let manager = self.text("fieldManager");
         // apimachinery, `pkg/apis/meta/v1/validation`, `ValidateFieldManager`.
         if manager.chars().count() > MANAGER_CHARS_MAX {
             let message = format!("Too long: may not be more than {MANAGER_CHARS_MAX} characters");
-            return Err(Failure::invalid_option(options, "fieldManager", message));
+            return Err(Failure::invalid_option(
+                options,
+                "fieldManager",
+                Cause::TooLong,
+                message,
+            ));
         }
         if !manager.chars().all(is_printable) {
             let message = "Invalid value: should only contain printable characters".to_owned();
-            return Err(Failure::invalid_option(options, "fieldManager", message));
+            return Err(Failure::invalid_option(
+                options,
+                "fieldManager",
+                Cause::Invalid,
+                message,
+            ));
         }
         Ok(Write {
             dry_run: match self.text("dryRun") {

@@ -208,10 +208,10 @@ impl Wires {
         let result = applied.results.into_iter().next().expect("one for each");
         match result.object {
             Some(object) => Ok(json_of(&object)),
-            None => Err(Refused {
-                reason: result.reason,
-                fields: result.violations.into_iter().map(|one| one.field).collect(),
-            }),
+            None => Err(named(
+                result.reason,
+                result.violations.into_iter().map(|one| one.field).collect(),
+            )),
         }
     }
 
@@ -376,5 +376,17 @@ fn grpc(status: Status) -> Refused {
         ("", code) => format!("{code:?}"),
         (reason, _) => reason.to_owned(),
     };
+    named(reason, fields)
+}
+
+/// Kubernetes names no field where the object as a whole is not there, is there already, or is another one by now.
+fn named(reason: String, mut fields: Vec<String>) -> Refused {
+    const WHOLE: [&str; 3] = ["metadata.name", "metadata.uid", "metadata.resourceVersion"];
+    if matches!(
+        reason.as_str(),
+        "NotFound" | "AlreadyExists" | "Conflict" | "TooManyRequests"
+    ) {
+        fields.retain(|field| !WHOLE.contains(&field.as_str()));
+    }
     Refused { reason, fields }
 }

@@ -30,6 +30,7 @@ fn a_refusal_says_everything_once() {
         field: "metadata.name".to_owned(),
         message: "there is no Jail of that name".to_owned(),
         help: String::new(),
+        ..wire::Violation::default()
     };
     let rejection = |reason: &str| wire::Rejection {
         kind: "Jail".to_owned(),

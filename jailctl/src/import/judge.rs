@@ -1,7 +1,7 @@
 //! Whether a controller would take the manifests: what it refuses of one is left out and told, so that what is written can be applied.
 
 use cellblock_schemas::manifest;
-use cellblock_schemas::violation::Violation;
+use cellblock_schemas::violation::{Cause, Violation};
 use serde_json::Value as Json;
 
 use super::convert::{Document, Imported, Note, Verdict};
@@ -67,6 +67,7 @@ fn reads(document: &mut Document, notes: &mut Vec<Note>) -> bool {
                 field: one.field,
                 message: one.message,
                 help: one.help,
+                cause: Cause::default(),
             })
             .collect();
         if !mend(document, &violations, notes) {

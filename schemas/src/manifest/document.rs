@@ -8,7 +8,7 @@ use crate::manifest::tree::{NodeId, NodeValue, Root};
 use crate::object::{Kind, Object};
 use crate::structural::{self, Mistakes, cut};
 use crate::suggest;
-use crate::violation::{Violation, Warning};
+use crate::violation::{Cause, Violation, Warning};
 
 /// Kinds that are planned and that this release does not have.
 const LATER: [&str; 2] = ["JailSet", "Event"];
@@ -67,6 +67,7 @@ impl Document {
             field: warning.field.clone(),
             message: warning.message.clone(),
             help: String::new(),
+            cause: Cause::Invalid,
         };
         Diagnostic {
             severity: Severity::Warning,
@@ -191,6 +192,7 @@ fn object(root: Root, kind: Kind, documents: &mut Vec<Document>, found: &mut Fou
             field: "apiVersion".to_owned(),
             message: "the field `apiVersion` is required".to_owned(),
             help: format!("write apiVersion: {}", crate::API_VERSION),
+            cause: Cause::Required,
         });
     }
     let (object, mistakes) = structural::read_partly(kind, value.clone());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::manifest::diagnostic::Diagnostic;
 use crate::manifest::document::Document;
 use crate::object::Kind;
-use crate::violation::Violation;
+use crate::violation::{Cause, Violation};
 
 /// Every document that says again what another one said, naming both places.
 pub(super) fn twice(documents: &[Document]) -> Vec<Diagnostic> {
@@ -32,6 +32,7 @@ pub(super) fn twice(documents: &[Document]) -> Vec<Diagnostic> {
                 span.column
             ),
             help: "remove one of the two, or give it another name".to_owned(),
+            cause: Cause::Duplicate,
         };
         found.push(document.diagnostic(&violation));
     }

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{LIST_ENTRIES_MAX, TWICE, UNKNOWN, check, prune_nulls};
+use super::{LIST_ENTRIES_MAX, check, prune_nulls};
 use crate::object::{Kind, Object};
 use crate::path::{Step, steps};
-use crate::violation::Violation;
+use crate::violation::{Cause, Violation};
 
 /// Above this many mistakes the rest is not looked at: it is one mistake repeated, or no manifest, and each would be compared with
 /// each.
@@ -45,6 +45,7 @@ impl Mistakes {
             field: self.renumber(&violation.field),
             message: self.renumber(&violation.message),
             help: self.renumber(&violation.help),
+            cause: violation.cause,
         });
         numbered.filter(|found| self.leave(&found.field)).collect()
     }
@@ -107,9 +108,8 @@ pub fn read_partly(kind: Kind, mut document: Value) -> (Option<Object>, Mistakes
         map.remove("status");
     }
     prune_nulls(&mut document);
-    let is_readable = |violation: &&Violation| {
-        violation.message.starts_with(UNKNOWN) || violation.message.starts_with(TWICE)
-    };
+    let is_readable =
+        |violation: &&Violation| matches!(violation.cause, Cause::Unknown | Cause::Duplicate);
     let (kept, cut): (Vec<_>, Vec<_>) = violations.iter().partition(is_readable);
     let fields = |violations: Vec<&Violation>| -> Vec<String> {
         let fields = violations.into_iter();

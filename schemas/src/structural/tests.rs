@@ -133,3 +133,38 @@ fn a_document_that_is_no_object_is_refused() {
         ]
     );
 }
+
+#[test]
+fn each_mistake_is_of_a_sort_that_kubernetes_knows() {
+    use crate::violation::Cause;
+    let document = jail(json!({
+        "netwroks": [],
+        "networks": [{ "network": "lan", "addressing": "allocated" }, { "network": "lan", "mac": "zz" }],
+        "publish": [{ "name": "web", "ports": [0] }],
+        "dependsOn": vec!["a"; 1025],
+        "jailName": 5,
+    }));
+    let causes: Vec<_> = check(Kind::Jail, &document)
+        .into_iter()
+        .map(|violation| (violation.field, violation.cause))
+        .collect();
+    let expected = [
+        ("spec.netwroks", Cause::Unknown),
+        ("spec.networks[0].addressing", Cause::NotSupported),
+        ("spec.networks[1].mac", Cause::Invalid),
+        ("spec.publish[0].ports[0]", Cause::Invalid),
+        ("spec.publish[0].uplink", Cause::Required),
+        ("spec.dependsOn", Cause::TooMany),
+        ("spec.jailName", Cause::TypeInvalid),
+    ];
+    for (field, cause) in expected {
+        assert!(
+            causes.contains(&(field.to_owned(), cause)),
+            "{field}: {causes:?}"
+        );
+    }
+    assert!(
+        causes.iter().any(|(_, cause)| *cause == Cause::Duplicate),
+        "{causes:?}"
+    );
+}

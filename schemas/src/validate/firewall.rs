@@ -6,7 +6,7 @@ use crate::owner::{self, IdMatch, is_number};
 use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::validate::{exactly_one, names, parameters, publish, selector};
-use crate::violation::Findings;
+use crate::violation::{Cause, Findings};
 
 /// How many rules one jail may have: each stands in pf once for every family and attachment, and before each published port that it lets through.
 const RULES_MAX: usize = 128;
@@ -32,7 +32,8 @@ pub(super) fn validate(
     }
     let rules = firewall.rules().count();
     if rules > RULES_MAX {
-        findings.add(
+        findings.add_as(
+            Cause::TooMany,
             path,
             format!("{rules} rules, at most {RULES_MAX} are possible"),
             "join ports, prefixes and peers in lists",

@@ -9,7 +9,7 @@ use crate::net::{Family, is_link_local};
 use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::validate::{exactly_one, names, paths};
-use crate::violation::Findings;
+use crate::violation::{Cause, Findings};
 
 /// The hexadecimal digits of a SHA-256.
 const KEY_DIGITS: usize = 64;
@@ -238,7 +238,8 @@ fn carrier(spec: &HostSpec, name: &str, carrier: &str, path: &FieldPath, finding
             .filter(|other| *other != name)
             .collect();
         let help = crate::suggest::help(carrier, &names, "this host's uplinks are");
-        findings.add(
+        findings.add_as(
+            Cause::NotFound,
             path,
             format!("there is no uplink `{}` on this host", cut(carrier)),
             help,
@@ -272,7 +273,12 @@ fn carrier(spec: &HostSpec, name: &str, carrier: &str, path: &FieldPath, finding
 fn validate_lagg(lagg: &Lagg, path: &FieldPath, findings: &mut Findings) {
     let ports = path.field("ports");
     if lagg.ports.is_empty() {
-        findings.add(&ports, "an aggregate needs a port", "name at least one NIC");
+        findings.add_as(
+            Cause::Required,
+            &ports,
+            "an aggregate needs a port",
+            "name at least one NIC",
+        );
     }
     if lagg.ports.len() > LAGG_PORTS_MAX {
         findings.add(
@@ -284,7 +290,8 @@ fn validate_lagg(lagg: &Lagg, path: &FieldPath, findings: &mut Findings) {
     for (index, port) in lagg.ports.iter().enumerate() {
         findings.check(&ports.index(index), names::host_interface(port));
         if let Some(first) = lagg.ports[..index].iter().position(|other| other == port) {
-            findings.add(
+            findings.add_as(
+                Cause::Duplicate,
                 &ports.index(index),
                 format!("`{port}` is {} already", ports.index(first)),
                 "name each NIC once",
@@ -326,7 +333,8 @@ fn validate_block(
 ) {
     findings.check(&path.field("name"), names::entry(&block.name));
     if block.ports.is_empty() {
-        findings.add(
+        findings.add_as(
+            Cause::Required,
             &path.field("ports"),
             "no port is named",
             "name at least one",
@@ -344,7 +352,8 @@ fn validate_block(
     {
         let names: Vec<&str> = uplink.public_addresses.keys().map(String::as_str).collect();
         let help = crate::suggest::help(address, &names, "its public addresses are");
-        findings.add(
+        findings.add_as(
+            Cause::NotFound,
             &path.field("address"),
             format!("the uplink has no public address `{}`", cut(address)),
             help,
@@ -406,7 +415,8 @@ fn claimed_tags(spec: &HostSpec, path: &FieldPath, findings: &mut Findings) {
         let interface = carrier.and_then(|carrier| carrier.interface.as_deref());
         let key = (interface.unwrap_or(&vlan.uplink), vlan.id);
         match tags.get(&key) {
-            Some(first) => findings.add(
+            Some(first) => findings.add_as(
+                Cause::Duplicate,
                 &at.field("id"),
                 format!("VLAN {} of `{}` is {first} already", vlan.id, key.0),
                 "name one uplink in both networks, or give another VLAN id",

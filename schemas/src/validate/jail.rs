@@ -11,7 +11,7 @@ use crate::suggest;
 use crate::validate::{
     exactly_one, firewall, limits, names, parameters, paths, probes, publish, reserved, selector,
 };
-use crate::violation::{Findings, Refusal};
+use crate::violation::{Cause, Findings, Refusal};
 
 /// Attachments of one jail. Each is an interface or an alias on the host; a jail with more is a mistake in a template.
 pub const JAIL_NETWORKS_MAX: usize = 64;
@@ -128,7 +128,12 @@ fn placement(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
         findings.check(&path.field("host"), names::dns_label(host));
         if spec.host_selector.is_some() {
             let message = "selects nothing, because spec.host names the host";
-            findings.add(&path.field("hostSelector"), message, "keep one of the two");
+            findings.add_as(
+                Cause::Forbidden,
+                &path.field("hostSelector"),
+                message,
+                "keep one of the two",
+            );
         }
     }
     if let Some(hosts) = &spec.host_selector {
@@ -260,7 +265,12 @@ fn attached_addresses(
     match attachment.effective_addressing() {
         Addressing::Static if !given => {
             let help = "give spec.networks[].addresses, or write `addressing: allocate`";
-            findings.add(&path.field("addressing"), "`static` needs addresses", help);
+            findings.add_as(
+                Cause::Required,
+                &path.field("addressing"),
+                "`static` needs addresses",
+                help,
+            );
         }
         addressing @ (Addressing::Dhcp | Addressing::Slaac | Addressing::Jail) => {
             let mut given = attachment.addresses.iter();
@@ -271,7 +281,12 @@ fn attached_addresses(
                     "{} is given, but `addressing` says that such addresses come by {by}",
                     given.address
                 );
-                findings.add(&path.field("addressing"), message, "keep one of the two");
+                findings.add_as(
+                    Cause::Forbidden,
+                    &path.field("addressing"),
+                    message,
+                    "keep one of the two",
+                );
             }
         }
         Addressing::Static | Addressing::Allocate => {}
@@ -280,7 +295,8 @@ fn attached_addresses(
         let at = path.field("addresses").index(index);
         usable(address, &at, findings);
         if let Some(first) = seen.get(&address.address) {
-            findings.add(
+            findings.add_as(
+                Cause::Duplicate,
                 &at,
                 format!("{} is given in {first} already", address.address),
                 "remove one of the two",
@@ -329,12 +345,22 @@ fn mounts(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
                 cut(&mount.target),
                 path.index(first)
             );
-            findings.add(&at.field("target"), message, "mount one thing on one place");
+            findings.add_as(
+                Cause::Duplicate,
+                &at.field("target"),
+                message,
+                "mount one thing on one place",
+            );
         }
         for (parameter, target) in by_parameter {
             if mount.target == target && parameters::is_on(spec, parameter) {
                 let message = format!("{target} is mounted by the parameter {parameter} already");
-                findings.add(&at.field("target"), message, "keep one of the two");
+                findings.add_as(
+                    Cause::Duplicate,
+                    &at.field("target"),
+                    message,
+                    "keep one of the two",
+                );
             }
             // jail(8) mounts `mount` first (`startcommands`, usr.sbin/jail/jail.c).
             let below = mount.target.strip_prefix(target);
@@ -385,7 +411,8 @@ fn validate_mount(spec: &JailSpec, mount: &Mount, path: &FieldPath, findings: &m
                 );
             }
         }
-        (None, "nullfs") => findings.add(
+        (None, "nullfs") => findings.add_as(
+            Cause::Required,
             &source,
             "nullfs needs a directory of the host",
             "give its absolute path",

@@ -7,7 +7,7 @@ use crate::jail_set::{
 };
 use crate::path::FieldPath;
 use crate::structural::cut;
-use crate::violation::Findings;
+use crate::violation::{Cause, Findings};
 
 /// The longest times: what takes longer than a day is no update.
 const SECONDS_MAX: u64 = 86_400;
@@ -69,7 +69,7 @@ pub(super) fn validate(set: &JailSet, path: &FieldPath, findings: &mut Findings)
     let notes: usize = notes.map(|(key, value)| key.len() + value.len()).sum();
     let bytes = serde_json::to_vec(&spec.template).map_or(0, |text| text.len()) + notes;
     if bytes > TEMPLATE_BYTES_MAX {
-        findings.add(
+        findings.add_as(Cause::TooLong,
             &template,
             format!("{bytes} bytes with the set's annotations, but at most {TEMPLATE_BYTES_MAX} are kept of each revision"),
             "keep large texts in the image or on the host",

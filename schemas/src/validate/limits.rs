@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::suggest;
-use crate::violation::{Findings, Refusal};
+use crate::violation::{Cause, Findings, Refusal};
 
 #[cfg(test)]
 mod tests;
@@ -113,12 +113,12 @@ pub(super) fn validate(limits: &[String], path: &FieldPath, findings: &mut Findi
                 if let Some(first) = seen.get(subject) {
                     let message =
                         format!("`{subject}` is limited by {} already", path.index(*first));
-                    findings.add(&at, message, "keep one of the two");
+                    findings.add_as(Cause::Duplicate, &at, message, "keep one of the two");
                 } else {
                     seen.insert(subject, index);
                 }
             }
-            Err(refusal) => findings.add(&at, refusal.message, refusal.help),
+            Err(refusal) => findings.check(&at, Err(refusal)),
         }
     }
 }
@@ -150,7 +150,8 @@ fn parse(limit: &str) -> Result<(), Refusal> {
         return Err(Refusal::new(
             format!("`{}` is not a resource of rctl(8)", cut(resource)),
             help,
-        ));
+        )
+        .of(Cause::NotSupported));
     };
     if ADDED_UP.contains(&resource) {
         return Err(Refusal::new(
@@ -169,7 +170,8 @@ fn parse(limit: &str) -> Result<(), Refusal> {
         return Err(Refusal::new(
             format!("`{}` is not an action of rctl(8)", cut(action)),
             help,
-        ));
+        )
+        .of(Cause::NotSupported));
     }
     if action == "deny" && resource == "memoryuse" {
         let message = "`memoryuse:deny` is accepted by the kernel and does nothing: resident memory cannot be denied";
@@ -214,7 +216,8 @@ fn parse(limit: &str) -> Result<(), Refusal> {
             Err(Refusal::new(
                 format!("`{}` is not what an amount can count for", cut(per)),
                 help,
-            ))
+            )
+            .of(Cause::NotSupported))
         }
     }
 }

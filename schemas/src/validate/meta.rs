@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::meta::{FOREGROUND, ORPHAN};
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::validate::names;
-use crate::violation::Findings;
+use crate::violation::{Cause, Findings};
 
 /// Octets of all annotations of an object together, as Kubernetes bounds them: they are stored with every object and sent
 /// with every watch event.
@@ -26,7 +27,8 @@ pub(super) fn validate(object: &Object, findings: &mut Findings) {
     };
     if api_version != crate::API_VERSION {
         let help = format!("write {}", crate::API_VERSION);
-        findings.add(
+        findings.add_as(
+            Cause::NotSupported,
             &FieldPath::new("apiVersion"),
             format!("`{api_version}` is not known"),
             help,
@@ -46,6 +48,16 @@ pub(super) fn validate(object: &Object, findings: &mut Findings) {
         findings.check(
             &path.field("finalizers").index(index),
             names::qualified(finalizer),
+        );
+    }
+    // As Kubernetes' `ValidateFinalizers` (`apimachinery/pkg/api/validation/objectmeta.go`).
+    if metadata.finalizers.iter().any(|name| name == ORPHAN)
+        && metadata.finalizers.iter().any(|name| name == FOREGROUND)
+    {
+        findings.add(
+            &path.field("finalizers"),
+            format!("{ORPHAN} and {FOREGROUND} contradict each other: what belongs to the object stays, or goes before it"),
+            "keep one of the two",
         );
     }
     owners(object, &path.field("ownerReferences"), findings);
@@ -95,7 +107,8 @@ pub(super) fn words(
             "{} labels, but an object has at most {LABELS_MAX}",
             given.len()
         );
-        findings.add(
+        findings.add_as(
+            Cause::TooMany,
             &labels,
             message,
             "put what is not selected by into annotations",
@@ -117,7 +130,8 @@ pub(super) fn words(
     if size > ANNOTATION_BYTES_MAX {
         let message =
             format!("{size} octets, but annotations have at most {ANNOTATION_BYTES_MAX} together");
-        findings.add(
+        findings.add_as(
+            Cause::TooLong,
             &annotations,
             message,
             "keep large texts elsewhere and refer to them",

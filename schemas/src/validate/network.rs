@@ -13,7 +13,7 @@ use crate::network::{
 };
 use crate::path::FieldPath;
 use crate::validate::{exactly_one, names, reserved, selector};
-use crate::violation::Findings;
+use crate::violation::{Cause, Findings};
 
 /// The least MTU an interface takes (IF_MINMTU, sys/net/if_var.h).
 const MTU_MIN: u32 = 72;
@@ -80,7 +80,8 @@ fn modes(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
                 ("autosrc", netgraph.autosrc.is_some()),
             ] {
                 if given {
-                    findings.add(
+                    findings.add_as(
+                        Cause::Forbidden,
                         &at.field(name),
                         "is a setting of the uplink, but there is none",
                         "remove it, or name an uplink",
@@ -92,7 +93,8 @@ fn modes(spec: &NetworkSpec, path: &FieldPath, findings: &mut Findings) {
     if let Some(passthrough) = &spec.passthrough {
         let at = path.field("passthrough").field("uplinks");
         if passthrough.uplinks.is_empty() {
-            findings.add(
+            findings.add_as(
+                Cause::Required,
                 &at,
                 "no uplink is named, so that there is no NIC to give",
                 "name at least one uplink",
@@ -113,7 +115,8 @@ fn uplink(name: Option<&str>, path: &FieldPath, findings: &mut Findings) {
 fn validate_bridge(bridge: &Bridge, path: &FieldPath, findings: &mut Findings) {
     uplink(bridge.uplink.as_deref(), path, findings);
     if bridge.stp && bridge.uplink.is_none() {
-        findings.add(
+        findings.add_as(
+            Cause::Forbidden,
             &path.field("stp"),
             "runs on the uplink's member, but there is no uplink",
             "remove it, or name an uplink",
@@ -132,7 +135,8 @@ fn validate_bridge(bridge: &Bridge, path: &FieldPath, findings: &mut Findings) {
 
 fn validate_routed(spec: &NetworkSpec, routed: &Routed, path: &FieldPath, findings: &mut Findings) {
     if spec.subnets.is_empty() && spec.mode().is_some() {
-        findings.add(
+        findings.add_as(
+            Cause::Required,
             &path.field("subnets"),
             "a routed network's links have their addresses from a subnet, but there is none",
             "add a subnet",

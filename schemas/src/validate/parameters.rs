@@ -7,7 +7,7 @@
 use crate::jail::{JailSpec, ParameterValue};
 use crate::path::FieldPath;
 use crate::structural::cut;
-use crate::violation::{Findings, Refusal};
+use crate::violation::{Cause, Findings, Refusal};
 
 #[cfg(test)]
 mod tests;
@@ -283,13 +283,15 @@ pub(super) fn validate(spec: &JailSpec, path: &FieldPath, findings: &mut Finding
         }
         match owner(name) {
             Some(Owner::Field(field)) => {
-                findings.add(
+                findings.add_as(
+                    Cause::Forbidden,
                     &at,
                     format!("`{name}` is derived from another field"),
                     format!("use {field}"),
                 );
             }
-            Some(Owner::Reserved(reason)) => findings.add(
+            Some(Owner::Reserved(reason)) => findings.add_as(
+                Cause::Forbidden,
                 &at,
                 format!("`{name}` cannot be set: {reason}"),
                 "remove it",
@@ -448,7 +450,8 @@ fn fits(takes: Takes, value: &ParameterValue) -> Result<(), Refusal> {
                 ParameterValue::Text(text) if text.len() > longest => Err(Refusal::new(
                     format!("is too long: {} octets", text.len()),
                     format!("{longest} octets at most"),
-                )),
+                )
+                .of(Cause::TooLong)),
                 ParameterValue::Text(_)
                 | ParameterValue::Number(_)
                 | ParameterValue::Flag(_)

@@ -4,7 +4,7 @@ use crate::jail::{JailSpec, ParameterValue, Probe, seconds};
 use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::validate::exactly_one;
-use crate::violation::Findings;
+use crate::violation::{Cause, Findings};
 
 /// The longest time between two probes, and before the first: beyond a day a probe says nothing.
 const EVERY_SECONDS_MAX: u64 = 86_400;
@@ -89,7 +89,8 @@ fn validate_probe(probe: &Probe, path: &FieldPath, findings: &mut Findings) {
     if let Some(exec) = &probe.exec {
         let at = path.field("exec").field("command");
         if exec.command.is_empty() {
-            findings.add(
+            findings.add_as(
+                Cause::Required,
                 &at,
                 "no command is given",
                 "give the program and its arguments",

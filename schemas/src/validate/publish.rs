@@ -6,7 +6,7 @@ use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::suggest;
 use crate::validate::names;
-use crate::violation::Findings;
+use crate::violation::{Cause, Findings};
 
 mod public;
 
@@ -54,7 +54,8 @@ fn validate_publish(spec: &JailSpec, publish: &Publish, path: &FieldPath, findin
     );
     let ports: u32 = publish.ports.iter().map(PortRange::count).sum();
     if publish.ports.is_empty() {
-        findings.add(
+        findings.add_as(
+            Cause::Required,
             &path.field("ports"),
             "no port is named",
             "name at least one",
@@ -107,7 +108,8 @@ pub(super) fn attached(
             .map(|attachment| attachment.network.as_str())
             .collect();
         let help = suggest::help(network, &names, "it is attached to");
-        findings.add(
+        findings.add_as(
+            Cause::NotFound,
             path,
             format!("the jail is not attached to `{}`", cut(network)),
             help,

@@ -4,7 +4,7 @@ use crate::jail::Jail;
 use crate::network::NetworkSpec;
 use crate::object::Object;
 use crate::path::FieldPath;
-use crate::violation::{Findings, Violation};
+use crate::violation::{Cause, Findings, Violation};
 
 #[cfg(test)]
 mod tests;
@@ -47,7 +47,8 @@ pub fn validate_update(old: &Object, new: &Object) -> Vec<Violation> {
             .iter()
             .any(|name| !before.finalizers.contains(name))
     {
-        findings.add(
+        findings.add_as(
+            Cause::Forbidden,
             &path.field("finalizers"),
             "an object that is being deleted takes no new finalizers",
             "leave the field out",

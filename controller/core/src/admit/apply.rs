@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cellblock_schemas::{API_VERSION, Kind, Violation, part};
+use cellblock_schemas::{API_VERSION, Cause, Kind, Violation, part};
 use serde_json::{Map, Value, json};
 
 use super::spec::Stated;
@@ -34,13 +34,19 @@ pub(super) fn apply(
 ) -> Result<Admitted, Rejection> {
     let through = stating.through;
     let applied = document.clone();
-    let (stated, mistaken) = read(kind, document, through, stating.manager)?;
+    let (stated, mut mistaken) = read(kind, document, through, stating.manager)?;
     let name = text(&stated, "/metadata/name");
     let before = index.get(kind, name);
     let live = before.map_or(Value::Null, |entry| entry.object.to_value());
     if through == Through::Status && before.is_none() {
         return Err(Rejection::not_found(kind, name));
     }
+    let finalizers = stated
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array);
+    let finalizers = finalizers.into_iter().flatten().filter_map(Value::as_str);
+    let stored = before.map(|before| &before.object);
+    mistaken.extend(managed::strange_finalizers(stored, kind, finalizers));
     let uid = text(&stated, "/metadata/uid");
     if before.is_none() && !uid.is_empty() {
         // Who names the uid means that object and no new one of its name (`endpoints/handlers/patch.go`, `applyPatch`).
@@ -94,7 +100,9 @@ pub(super) fn apply(
         }
         Through::Status if !mistaken.is_empty() => Err(Rejection::invalid(kind, name, mistaken)),
         Through::Status => {
+            let merged = status::checked(index, kind, merged)?;
             let mut draft = status::begin(index, kind, &merged)?;
+            status::refuse_unobserved(&draft, &merged)?;
             let after = managed::present(&draft.object.to_value(), through);
             let managers = application.settle(&after, &Set::default())?;
             draft.object.metadata_mut().managed_fields = managers.write();
@@ -164,11 +172,13 @@ fn read(
     let status = document
         .as_object_mut()
         .and_then(|members| members.shift_remove("status"));
-    let (mut stated, mistaken) = part::read_partly(kind, document);
+    let (mut stated, mut mistaken) = part::read_partly(kind, document);
     if !stated.is_object() || name.is_empty() {
         return Err(Rejection::invalid(kind, &name, mistaken));
     }
     if let (Through::Status, Some(status)) = (through, status) {
+        let (status, mistakes) = part::read_status(kind, status, true);
+        mistaken.extend(mistakes);
         stated["status"] = status;
     }
     Ok((stated, mistaken))
@@ -253,6 +263,7 @@ impl Application<'_> {
             ),
             help: "leave it to them, state the same value to share it, or take it over with --force-conflicts"
                 .to_owned(),
+            cause: Cause::Invalid,
         }
         };
         Rejection {

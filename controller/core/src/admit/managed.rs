@@ -1,10 +1,11 @@
 //! Managed fields at admission: what of an object managers may speak of, and who owns it after a change.
 
-use cellblock_schemas::Object;
+use cellblock_schemas::{Cause, Kind, Object, Violation};
 use serde_json::{Map, Value};
 
 use super::draft::Draft;
-use super::{Now, OWN_FINALIZERS, Through};
+use super::{IN_USE_FINALIZER, Now, OWN_FINALIZERS, Through};
+use crate::bind;
 use crate::fields::{Change, Managers, Operation, Who};
 
 /// The members of `metadata` that clients decide. The rest is the system's and has no manager, as with kube-apiserver
@@ -58,19 +59,62 @@ fn is_own_finalizer(finalizer: &Value) -> bool {
         .is_some_and(|name| name.starts_with(OWN_FINALIZERS))
 }
 
+/// The finalizer that the controller gives to objects of a kind, and takes away when its work is done.
+fn own_finalizer(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Host | Kind::Network | Kind::Image => Some(IN_USE_FINALIZER),
+        Kind::Jail => Some(bind::FINALIZER),
+        Kind::JailSet => None,
+    }
+}
+
 /// The controller's own finalizers that an object has and that are not among those that a client states.
 pub(super) fn own_finalizers_left_out(before: &Object, stated: &[String]) -> Vec<String> {
-    let left_out = |name: &&String| name.starts_with(OWN_FINALIZERS) && !stated.contains(name);
+    let own = own_finalizer(before.kind());
+    let left_out = |name: &&String| own == Some(name) && !stated.contains(name);
     let finalizers = before.metadata().finalizers.iter();
     finalizers.filter(left_out).cloned().collect()
+}
+
+/// Takes the controller's own finalizer out of what a client states of an object that does not have it, as what was printed before: the
+/// object gets it when there is work to do.
+pub(super) fn without_own_finalizer(before: Option<&Object>, kind: Kind, stated: &mut Vec<String>) {
+    let has = |name: &String| before.is_some_and(|one| one.metadata().finalizers.contains(name));
+    stated.retain(|name| own_finalizer(kind) != Some(name) || has(name));
+}
+
+/// Finalizers that only the controller could take away and that it knows nothing of: with one of them an object would stay for good.
+pub(super) fn strange_finalizers<'a>(
+    before: Option<&Object>,
+    kind: Kind,
+    stated: impl IntoIterator<Item = &'a str>,
+) -> Vec<Violation> {
+    let stored = before.map_or(&[][..], |before| &before.metadata().finalizers);
+    let is_strange = |name: &str| {
+        name.starts_with(OWN_FINALIZERS)
+            && own_finalizer(kind) != Some(name)
+            && !stored.iter().any(|stored| stored == name)
+    };
+    let stated = stated.into_iter().enumerate();
+    stated
+        .filter(|(_, name)| is_strange(name))
+        .map(|(place, name)| Violation {
+            field: format!("metadata.finalizers[{place}]"),
+            message: format!(
+                "{name} is no finalizer of a {kind}, and nobody but the controller takes one of {OWN_FINALIZERS} away"
+            ),
+            help: "leave it out, or give it a name of your own domain".to_owned(),
+            cause: Cause::Forbidden,
+        })
+        .collect()
 }
 
 /// Puts the controller's own finalizers of an object as it is into what its metadata will be.
 pub(super) fn keep_own_finalizers(before: &Object, metadata: &mut Map<String, Value>) {
     let finalizers = before.metadata().finalizers.iter();
     let own: Vec<Value> = finalizers
+        .filter(|name| own_finalizer(before.kind()) == Some(name))
         .map(|name| Value::from(name.as_str()))
-        .filter(is_own_finalizer)
         .collect();
     if own.is_empty() {
         return;

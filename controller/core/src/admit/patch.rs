@@ -102,11 +102,20 @@ pub(super) fn patched(
             }
         }
     }
+    without_leftovers(&mut document);
     let named = document.pointer("/metadata/name").and_then(Value::as_str);
     if named != Some(name) {
         return Err(senseless(kind, name, "a patch cannot change the name"));
     }
     Ok(document)
+}
+
+/// Members of every Kubernetes object's metadata that these kinds have not: what tools write there by themselves is dropped, of a
+/// patch as of a document (kubernetes/apiserver, `pkg/registry/rest/update.go`, `BeforeUpdate`).
+fn without_leftovers(document: &mut Value) {
+    if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("namespace");
+    }
 }
 
 /// A finalizer of the controller's own that the operations took away. What merely leaves it out, as a manifest does, takes nothing away.

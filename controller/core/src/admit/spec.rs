@@ -7,7 +7,7 @@ use cellblock_schemas::jail::{JailStatus, RunPolicy};
 use cellblock_schemas::meta::ObjectMeta;
 use cellblock_schemas::structural::Mistakes;
 use cellblock_schemas::{
-    API_VERSION, Host, Jail, Kind, Network, Object, Violation, Warning, default, structural,
+    API_VERSION, Cause, Host, Jail, Kind, Network, Object, Violation, Warning, default, structural,
     unsupported, validate, warnings_with,
 };
 use serde_json::Value;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::index::{Entry, Index, own_kind};
 use crate::rules::{self, Together};
-use crate::write::{Guard, Write};
+use crate::write::{Expect, Guard, Write};
 use crate::{bind, conditions, fibs, sets};
 
 /// What a client said, read and defaulted.
@@ -37,7 +37,7 @@ pub(super) fn create(
 ) -> Result<Admitted, Rejection> {
     generate::name(index, kind, &mut document, now);
     let forgets = managed::forgets(&mut document);
-    let stated = read(kind, document)?;
+    let mut stated = read(kind, document)?;
     let name = &stated.object.metadata().name;
     if index.get(kind, name).is_some() {
         let message = format!("there is a {kind} of that name");
@@ -60,6 +60,8 @@ pub(super) fn create(
             "remove it",
         ));
     }
+    let finalizers = &mut stated.object.metadata_mut().finalizers;
+    managed::without_own_finalizer(None, kind, finalizers);
     let mut draft = begin(index, None, &stated.object, now)?;
     keep_identity(&mut draft, &stated.object, now);
     let records = managed::Records::of(&stated.object, forgets);
@@ -84,6 +86,7 @@ pub(super) fn update(
     let finalizers = &mut stated.object.metadata_mut().finalizers;
     let kept = managed::own_finalizers_left_out(&before.object, finalizers);
     finalizers.extend(kept.iter().cloned());
+    managed::without_own_finalizer(Some(&before.object), kind, finalizers);
     let mut draft = begin(index, Some(before), &stated.object, now)?;
     keep_identity(&mut draft, &stated.object, now);
     let records = managed::Records::of(&stated.object, forgets);
@@ -111,7 +114,7 @@ pub(super) fn read(kind: Kind, document: Value) -> Result<Stated, Rejection> {
     measure(kind, &name, &document)?;
     let (object, mistakes) = structural::read_partly(kind, document);
     let Some(mut object) = object else {
-        return Err(Rejection::invalid(kind, &name, mistakes.violations));
+        return Err(Rejection::unreadable(kind, &name, mistakes.violations));
     };
     default::default_object(&mut object);
     Ok(Stated { object, mistakes })
@@ -170,7 +173,10 @@ pub(super) fn begin<'a>(
     if !metadata.uid.0.is_empty() && before.is_some() && metadata.uid != *uid {
         return conflict(
             "metadata.uid",
-            format!("the {kind} of that name is another one now, with uid {uid}"),
+            format!(
+                "{} is meant, and the {kind} of that name has {uid}, which cannot change",
+                metadata.uid
+            ),
         );
     }
     Ok(Draft {
@@ -240,13 +246,17 @@ pub(super) fn admit(
         violations.extend(validate::validate_update(&before.object, &draft.object));
         violations.extend(while_deleting(&before.object, &draft.object));
     }
+    let stored = draft.before.map(|before| &before.object);
+    let finalizers = draft.object.metadata().finalizers.iter();
+    let finalizers = finalizers.map(String::as_str);
+    violations.extend(managed::strange_finalizers(stored, kind, finalizers));
     violations.extend(owners(&draft));
     violations.extend(assign_fib(&mut draft).map(Violation::from));
     violations.extend(relate(&draft, together).into_iter().map(Violation::from));
     let judged = mistakes.judge(violations);
     let all = [mistakes.violations, judged].concat();
     if !all.is_empty() {
-        return Err(Rejection::invalid(kind, &name, all));
+        return Err(Rejection::unreadable(kind, &name, all));
     }
     draft.count_generation();
     let index = draft.index;
@@ -323,6 +333,7 @@ fn owners(draft: &Draft<'_>) -> Vec<Violation> {
                 owner.uid
             ),
             help: "leave it out of a manifest that comes from elsewhere, or write the uid that its owner has here".to_owned(),
+            cause: Cause::NotFound,
         })
         .collect()
 }
@@ -349,6 +360,7 @@ fn while_deleting(before: &Object, after: &Object) -> Vec<Violation> {
             field: field.to_owned(),
             message: "cannot change any more: the jail is being deleted".to_owned(),
             help: "wait until it is gone, then apply it anew".to_owned(),
+            cause: Cause::Forbidden,
         })
         .collect()
 }
@@ -425,6 +437,11 @@ fn guard(draft: &mut Draft<'_>) {
                 }
                 return;
             };
+            if host.spec.forgotten && !before.spec.forgotten {
+                // Its agent may come back meanwhile: what its jails have would be given to others while they run.
+                let session = draft.index.keys().session(&host.metadata.name);
+                draft.write.expect(session, Expect::Absent);
+            }
             if before.spec.addresses != host.spec.addresses {
                 draft
                     .index

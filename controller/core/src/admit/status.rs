@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use cellblock_schemas::{Kind, Object, Violation, part};
-use serde_json::{Value, json};
+use cellblock_schemas::{Cause, Kind, Object, Violation, part};
+use serde_json::Value;
 
 use super::draft::Draft;
 use super::{Admitted, Now, Reason, Rejection, Through, managed, spec};
@@ -18,7 +18,7 @@ pub(super) fn update(
     manager: &str,
     now: &Now,
 ) -> Result<Admitted, Rejection> {
-    refuse_unknown(index, kind, &document)?;
+    let document = checked(index, kind, document)?;
     let mut draft = begin(index, kind, &document)?;
     refuse_unobserved(&draft, &document)?;
     let stored = managed::Records::Stored;
@@ -26,42 +26,41 @@ pub(super) fn update(
     draft.finish(Vec::new())
 }
 
-/// Refuses fields that a kind's status does not have, unless they are stored already: a newer release may know them, and who changes
-/// something else of the status did not name them. Who wants them left out had that done before.
-fn refuse_unknown(index: &Index, kind: Kind, document: &Value) -> Result<(), Rejection> {
+/// A document with its status as the types write it. Refuses what does not fit, unless it is stored already: a newer release may know it,
+/// and who changes something else of the status did not name it. Who wants unknown fields left out had that done before.
+pub(super) fn checked(index: &Index, kind: Kind, mut document: Value) -> Result<Value, Rejection> {
     let name = document.pointer("/metadata/name").and_then(Value::as_str);
-    let name = name.unwrap_or_default();
-    spec::measure(kind, name, document)?;
-    let unknown_in = |document: &Value| {
-        let mut part = json!({"status": document.get("status")});
-        part::drop_unknown_in_status(kind, &mut part)
+    let name = name.unwrap_or_default().to_owned();
+    spec::measure(kind, &name, &document)?;
+    let Some(status) = document.get_mut("status").map(Value::take) else {
+        return Ok(document);
     };
-    let mut unknown = unknown_in(document);
-    if !unknown.is_empty()
-        && let Some(stored) = index.get(kind, name)
+    let (status, mut violations) = part::read_status(kind, status, false);
+    document["status"] = status;
+    if !violations.is_empty()
+        && let Some(stored) = index.get(kind, &name)
     {
-        let stored = unknown_in(&stored.document());
-        unknown.retain(|field| !stored.contains(field));
+        let stored = stored.document()["status"].take();
+        let (_, known) = part::read_status(kind, stored, false);
+        violations.retain(|violation| !known.contains(violation));
     }
-    if unknown.is_empty() {
-        return Ok(());
+    if violations.is_empty() {
+        return Ok(document);
     }
-    let violations = unknown.into_iter().map(|field| Violation {
-        message: format!(
-            "unknown field `{}`",
-            field.rsplit('.').next().unwrap_or(&field)
-        ),
-        field,
-        help: "remove it".to_owned(),
-    });
-    Err(Rejection::invalid(kind, name, violations.collect()))
+    Err(Rejection::unreadable(kind, &name, violations))
 }
 
-/// Refuses an observation of a generation that there has not been: whoever waits for one would take it for an answer.
-fn refuse_unobserved(draft: &Draft<'_>, document: &Value) -> Result<(), Rejection> {
+/// Refuses an observation of a generation that there has not been: whoever waits for one would take it for an answer. One that is
+/// stored already is not this client's.
+pub(super) fn refuse_unobserved(draft: &Draft<'_>, document: &Value) -> Result<(), Rejection> {
     let metadata = draft.object.metadata();
-    let observed = document.pointer("/status/observedGeneration");
-    match observed.and_then(Value::as_u64) {
+    let observed = |document: &Value| {
+        let observed = document.pointer("/status/observedGeneration");
+        observed.and_then(Value::as_u64)
+    };
+    let stored = draft.before.map(|before| before.object.to_value());
+    let stored = stored.as_ref().and_then(observed);
+    match observed(document).filter(|said| Some(*said) != stored) {
         Some(observed) if observed > metadata.generation.0 => Err(Rejection::new(
             Reason::Invalid,
             draft.object.kind(),
@@ -119,6 +118,7 @@ pub(super) fn begin<'a>(
                 field: "status.binding".to_owned(),
                 message: "host and addresses are decided by the controller alone".to_owned(),
                 help: "leave the binding as it is".to_owned(),
+                cause: Cause::Forbidden,
             }],
         ));
     }
@@ -133,6 +133,7 @@ pub(super) fn begin<'a>(
                 message: "a network's own routing table is given by the controller alone"
                     .to_owned(),
                 help: "leave it as it is".to_owned(),
+                cause: Cause::Forbidden,
             }],
         ));
     }

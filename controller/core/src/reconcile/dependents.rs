@@ -13,11 +13,7 @@ use crate::admit::draft::Draft;
 use crate::index::{Entry, Index};
 use crate::write::Write;
 
-/// On an object that goes after what belongs to it, where `blockOwnerDeletion` says so.
-pub(crate) const FOREGROUND: &str = "foregroundDeletion";
-
-/// On an object that leaves behind what belongs to it.
-pub(crate) const ORPHAN: &str = "orphan";
+pub(crate) use cellblock_schemas::meta::{FOREGROUND, ORPHAN};
 
 /// What becomes of an object because of its owners.
 #[derive(Clone, Copy, PartialEq, Eq)]

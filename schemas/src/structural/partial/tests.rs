@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Mistakes, parent, read_partly};
 use crate::object::Kind;
 use crate::validate::validate;
-use crate::violation::Violation;
+use crate::violation::{Cause, Violation};
 
 /// The fields of all mistakes: the schema's, then those that the rules find in the rest.
 fn fields(kind: Kind, document: Value) -> Vec<String> {
@@ -112,6 +112,7 @@ fn messages_speak_in_the_numbers_of_the_document() {
         message: "like spec.a[0] and spec.a[7], unlike spec.ab[0], spec.a[x] and spec.a["
             .to_owned(),
         help: String::new(),
+        cause: Cause::Invalid,
     };
     let judged = mistakes.judge(vec![violation]);
     assert_eq!(judged[0].field, "spec.a[3].b[2].c");

@@ -5,7 +5,7 @@ use crate::jail::{JailSpec, PublicAddress};
 use crate::path::FieldPath;
 use crate::structural::cut;
 use crate::validate::names;
-use crate::violation::Findings;
+use crate::violation::{Cause, Findings};
 
 pub(super) fn validate(spec: &JailSpec, path: &FieldPath, findings: &mut Findings) {
     for (index, public) in spec.public_addresses.iter().enumerate() {
@@ -42,7 +42,8 @@ fn beside_others(
     findings: &mut Findings,
 ) {
     if earlier.iter().any(|other| other.name == public.name) {
-        findings.add(
+        findings.add_as(
+            Cause::Duplicate,
             &at.field("name"),
             format!("`{}` is used twice", cut(&public.name)),
             "names are unique in the list",

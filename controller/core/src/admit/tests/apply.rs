@@ -3,8 +3,10 @@
 use cellblock_schemas::Kind;
 use serde_json::{Value, json};
 
-use crate::admit::{Outcome, Reason, Rejection, Request, Through};
+use crate::admit::{Outcome, Patch, Reason, Rejection, Request, Through};
+use crate::document::stored;
 use crate::testing::{World, bridge, host, jail};
+use crate::write::Write;
 
 fn part(spec: Value) -> Value {
     json!({"apiVersion": "cellblock.dev/v1alpha1", "kind": "Jail", "metadata": {"name": "www"}, "spec": spec})
@@ -182,6 +184,113 @@ fn the_status_has_managers_of_its_own() {
             .contains("\"probe\" with subresource \"status\""),
         "{refused}"
     );
+}
+
+fn status_of_the_host(status: Value, manager: &str) -> Request {
+    Request::Apply {
+        kind: Kind::Host,
+        document: json!({"apiVersion": "cellblock.dev/v1alpha1", "kind": "Host",
+            "metadata": {"name": "a"}, "status": status}),
+        through: Through::Status,
+        manager: manager.to_owned(),
+        force: false,
+        together: std::sync::Arc::default(),
+    }
+}
+
+#[test]
+fn a_status_that_is_applied_again_is_unchanged_however_it_is_spelled() {
+    let mut world = world();
+    let facts = |address: &str| {
+        let interfaces = json!([{"name": "em0", "addresses": [address]}]);
+        json!({"facts": {"release": "15.1-RELEASE", "interfaces": interfaces}, "conditions": null})
+    };
+    world
+        .request(status_of_the_host(facts("2001:DB8::1/64"), "probe"))
+        .expect("a status");
+    for address in ["2001:DB8::1/64", "2001:db8:0::1/64"] {
+        let again = world
+            .request(status_of_the_host(facts(address), "probe"))
+            .expect("the same");
+        assert_eq!(again.outcome, Outcome::Unchanged, "{address}");
+        let fields = &again.document["metadata"]["managedFields"];
+        assert!(!fields.to_string().contains("DB8"), "{fields}");
+    }
+}
+
+#[test]
+fn a_status_that_is_applied_is_checked_as_one_that_is_written() {
+    let mut world = world();
+    let condition = |status: &str| {
+        json!({"type": "A", "status": status, "reason": "Told", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1})
+    };
+    for (status, field) in [
+        (json!({"foo": 1}), "status.foo"),
+        (json!({"facts": {"bogus": 2}}), "status.facts.bogus"),
+        (
+            json!({"observedGeneration": 99}),
+            "status.observedGeneration",
+        ),
+        (
+            json!({"conditions": [condition("True"), condition("False")]}),
+            "status.conditions[1]",
+        ),
+        (json!([]), "status"),
+    ] {
+        let applied = world.request(status_of_the_host(status.clone(), "probe"));
+        let refused = applied.expect_err("it does not fit");
+        assert_eq!(refused.violations[0].field, field, "{refused}");
+        for through in [
+            Request::Update {
+                kind: Kind::Host,
+                document: json!({"metadata": {"name": "a"}, "status": status}),
+                through: Through::Status,
+                manager: "probe".to_owned(),
+            },
+            Request::Patch {
+                kind: Kind::Host,
+                name: "a".to_owned(),
+                patch: Patch::Merge(json!({"status": status})),
+                through: Through::Status,
+                manager: "probe".to_owned(),
+            },
+        ] {
+            let refused = world.request(through).expect_err("nor so");
+            assert_eq!(refused.violations[0].field, field, "{refused}");
+        }
+    }
+}
+
+#[test]
+fn what_a_newer_release_stored_in_a_status_does_not_stand_in_the_way() {
+    let mut world = world();
+    world
+        .request(status_of_the_host(
+            json!({"observedGeneration": 1}),
+            "probe",
+        ))
+        .expect("a status");
+    let mut document = world
+        .index
+        .get(Kind::Host, "a")
+        .expect("it is there")
+        .document();
+    document["status"]["newer"] = json!(true);
+    let mut newer = Write::default();
+    newer.put(
+        world.index.keys().object(Kind::Host, "a"),
+        stored(&document),
+    );
+    assert!(world.commit(&newer));
+    let patch = Request::Patch {
+        kind: Kind::Host,
+        name: "a".to_owned(),
+        patch: Patch::Merge(json!({"status": {"observedGeneration": 0}})),
+        through: Through::Status,
+        manager: "probe".to_owned(),
+    };
+    world.request(patch).expect("it is nothing of this patch");
 }
 
 #[test]

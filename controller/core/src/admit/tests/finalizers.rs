@@ -114,3 +114,64 @@ fn a_json_patch_that_takes_one_away_is_refused() {
     patch(&mut world, Kind::Jail, "www", Patch::Json(own)).expect("his own");
     assert_eq!(finalizers(&world), [bind::FINALIZER]);
 }
+
+#[test]
+fn what_only_the_controller_could_take_away_is_not_put_on() {
+    let mut world = world();
+    let strange = "cellblock.dev/bogus";
+    let refused = |answer: Result<Admitted, Rejection>| {
+        let refused = answer.expect_err("nobody would take it away");
+        assert_eq!(
+            refused.violations[0].field, "metadata.finalizers[0]",
+            "{refused}"
+        );
+        assert!(
+            refused.violations[0].message.contains("finalizer of a"),
+            "{refused}"
+        );
+    };
+    let mut other = jail("other", &["lan"], json!({}));
+    other["metadata"]["finalizers"] = json!([strange]);
+    let create = |document: &Value| Request::Create {
+        kind: Kind::Jail,
+        document: document.clone(),
+        manager: "test".to_owned(),
+    };
+    refused(world.request(create(&other)));
+    refused(world.apply(other.clone()));
+    let merge = Patch::Merge(json!({"metadata": {"finalizers": [strange]}}));
+    refused(patch(&mut world, Kind::Jail, "www", merge));
+    let add = json!([{"op": "add", "path": "/metadata/finalizers/0", "value": strange}]);
+    refused(patch(&mut world, Kind::Jail, "www", Patch::Json(add)));
+    // One that the controller gives to another kind.
+    let merge = Patch::Merge(json!({"metadata": {"finalizers": [bind::FINALIZER]}}));
+    refused(patch(&mut world, Kind::Network, "lan", merge));
+
+    // Its own kind's is left out of what was printed before, and comes when it is needed.
+    other["metadata"]["finalizers"] = json!([IN_USE_FINALIZER]);
+    refused(world.request(create(&other)));
+    other["metadata"]["finalizers"] = json!([bind::FINALIZER]);
+    world.request(create(&other)).expect("as it was printed");
+    assert_eq!(world.jail("other").metadata.finalizers, [bind::FINALIZER]);
+    let lone = json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "Network",
+        "metadata": {"name": "lone", "finalizers": [IN_USE_FINALIZER]},
+        "spec": {"bridge": {}, "subnets": [{"cidr": "10.99.0.0/24"}]},
+    });
+    let created = Request::Create {
+        kind: Kind::Network,
+        document: lone,
+        manager: "test".to_owned(),
+    };
+    let created = world.request(created).expect("as it was printed");
+    assert_eq!(created.document["metadata"].get("finalizers"), None);
+}
+
+#[test]
+fn two_finalizers_that_contradict_each_other_are_refused() {
+    let mut world = world();
+    let both = json!({"metadata": {"finalizers": ["orphan", "foregroundDeletion"]}});
+    let refused = patch(&mut world, Kind::Jail, "www", Patch::Merge(both));
+    let refused = refused.expect_err("which of the two?");
+    assert_eq!(refused.violations[0].field, "metadata.finalizers");
+}

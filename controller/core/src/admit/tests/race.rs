@@ -5,7 +5,8 @@ use cellblock_schemas::{ConditionStatus, Kind};
 use serde_json::{Value, json};
 
 use crate::admit::{Admitted, Rejection, Request, Through, admit};
-use crate::testing::{World, bridge, jail, shared};
+use crate::testing::{World, bridge, host, jail, shared};
+use crate::write::Write;
 
 fn create(document: &Value) -> Request {
     let kind = document["kind"].as_str().and_then(Kind::from_name);
@@ -323,4 +324,26 @@ fn a_routing_table_that_is_named_while_it_is_given_out() {
             .and_then(|own| own.status.as_ref());
         assert_eq!(status.and_then(|status| status.fib), Some(2));
     }
+}
+
+#[test]
+fn a_host_that_comes_back_while_it_is_forgotten() {
+    let mut world = World::with_hosts(&["a"]);
+    let mut forgotten = host("a");
+    forgotten["spec"]["forgotten"] = json!(true);
+    refused(world.request(update(&forgotten)), "its agent is connected");
+    let (session, _) = world.index.session("a").expect("it is connected");
+    let session = serde_json::to_vec(session).expect("string keys only");
+    world.lose("a");
+    let now = world.now();
+    let forget = admit(&world.index, update(&forgotten), &now).expect("it is gone");
+    let mut back = Write::default();
+    back.put(world.index.keys().session("a"), session);
+    assert!(world.commit(&back));
+    assert!(
+        !world.commit(&forget.write.expect("a change")),
+        "forgotten while its agent is connected"
+    );
+    world.hear("a");
+    refused(world.request(update(&forgotten)), "its agent is connected");
 }

@@ -20,7 +20,7 @@ use super::verdict::{self, Ended, Verdict};
 const NICS: usize = 4;
 
 /// Examples without a row, each with the reason.
-const WITHOUT_ROW: [(&str, &str); 4] = [
+const WITHOUT_ROW: [(&str, &str); 5] = [
     ("j09-import", "it is about a file, not about a host"),
     (
         "n03-managed-pf-conf",

@@ -237,6 +237,10 @@ impl Store for ClusterStore {
         self.store.location()
     }
 
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
     fn get<'a>(&'a self, key: &'a Key, at: Option<Revision>) -> BoxFuture<'a, Result<Got, Error>> {
         Box::pin(async move {
             let before = self.newest();

@@ -24,6 +24,7 @@ mod controller;
 mod follow;
 mod identity;
 mod metrics_server;
+mod newest;
 mod objects;
 mod opening;
 mod patience;

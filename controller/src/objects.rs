@@ -12,10 +12,11 @@ use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use crate::authorise::caller_of;
+use crate::newest::Since;
 use crate::patience::patient;
 use crate::status::RequestError;
 use crate::verbs::{
-    About, EventQuery, From, ListQuery, PAGE_BYTES_MAX, PAGE_MAX, RecordSelector, Removal, Removed,
+    About, EventQuery, From, Least, ListQuery, PAGE_BYTES_MAX, PAGE_MAX, RecordSelector, Removal, Removed,
     Selector, Verbs, WatchQuery,
 };
 use crate::{telemetry, wire};
@@ -48,14 +49,18 @@ impl ObjectsService {
             })
         });
         if request.dry_run {
-            let results = self.0.rehearse(wanted)?;
+            let results = self.0.rehearse(wanted).await?;
             let results = results.into_iter().map(wire::applied).collect();
             return Ok(v1::ApplyResponse { results });
         }
         let mut results = Vec::new();
+        let mut since = Since::default();
         for wanted in wanted {
             let applied = match wanted {
-                Ok(wanted) => self.0.write(wanted, Validation::Strict, false).await,
+                Ok(wanted) => {
+                    let strict = Validation::Strict;
+                    self.0.write_one(&mut since, wanted, strict, false).await
+                }
                 Err(error) => Err(error),
             };
             let result: Result<_, Rejection> = match applied {
@@ -101,13 +106,16 @@ impl ObjectsService {
         Ok(went(&evicted))
     }
 
-    fn allocations(
+    async fn allocations(
         &self,
         request: &v1::ListAllocationsRequest,
     ) -> Result<v1::ListAllocationsResponse, RequestError> {
         let query = wire::allocations_query(request)?;
         let token = &request.continue_token;
-        let page = self.0.allocations(&query, token, PAGE_BYTES_MAX)?;
+        let page = self
+            .0
+            .allocations(&query, token, PAGE_BYTES_MAX, Least::Newest)
+            .await?;
         Ok(v1::ListAllocationsResponse {
             allocations: page.allocations.into_iter().map(wire::allocation).collect(),
             continue_token: page.continue_token,
@@ -115,7 +123,7 @@ impl ObjectsService {
         })
     }
 
-    fn events(
+    async fn events(
         &self,
         request: v1::ListEventsRequest,
     ) -> Result<v1::ListEventsResponse, RequestError> {
@@ -133,6 +141,7 @@ impl ObjectsService {
             after: request.continue_token,
             limit: wire::page(request.limit, PAGE_MAX),
         };
+        self.0.reached(Least::Newest).await?;
         let page = self.0.events(&query)?;
         let last = page.records.last().filter(|_| page.is_more);
         let continue_token = last.map(|(record, _)| record.name.clone());
@@ -151,6 +160,7 @@ impl ObjectsService {
         let query = ListQuery {
             limit: request.limit as usize,
             continue_token: request.continue_token,
+            least: Least::of(request.not_older_than),
             ..ListQuery::all(kind, selector)
         };
         let listed = self.0.list(query).await?;
@@ -205,7 +215,7 @@ fn watched(request: &v1::WatchRequest) -> Result<WatchQuery, RequestError> {
     Ok(WatchQuery {
         about,
         from: match request.revision {
-            0 => From::Present(0),
+            0 => From::Present(Least::Any),
             revision => From::After(revision),
         },
     })
@@ -321,7 +331,8 @@ impl Objects for ObjectsService {
         let read = async {
             let request = request.into_inner();
             let kind = wire::kind(&request.kind)?;
-            let entry = self.0.get(kind, &request.name)?;
+            let least = Least::of(request.not_older_than);
+            let entry = self.0.get(kind, &request.name, least).await?;
             Ok(wire::object(kind, &entry))
         };
         telemetry::observed("Get", read).await
@@ -376,7 +387,7 @@ impl Objects for ObjectsService {
         &self,
         request: Request<v1::ListAllocationsRequest>,
     ) -> Result<Response<v1::ListAllocationsResponse>, Status> {
-        let listed = async { self.allocations(request.get_ref()) };
+        let listed = self.allocations(request.get_ref());
         telemetry::observed("ListAllocations", listed).await
     }
 
@@ -384,7 +395,7 @@ impl Objects for ObjectsService {
         &self,
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
-        let listed = async { self.events(request.into_inner()) };
+        let listed = self.events(request.into_inner());
         telemetry::observed("ListEvents", listed).await
     }
 

@@ -21,11 +21,12 @@ use cellblock_controller_core::index::Entry;
 use cellblock_schemas::{Kind, Uid};
 
 use crate::identity::Caller;
+use crate::newest::Since;
 use crate::running::{Running, Shared};
 use crate::status::RequestError;
 use crate::writer;
 
-pub(crate) use list::{ListQuery, Listed, PAGE_BYTES_MAX};
+pub(crate) use list::{Least, ListQuery, Listed, PAGE_BYTES_MAX};
 pub(crate) use lists::{AllocationPage, EventPage, EventQuery, PAGE_MAX};
 use places::Places;
 pub(crate) use select::{RecordSelector, Selector};
@@ -76,6 +77,18 @@ impl Verbs {
         validation: Validation,
         dry_run: bool,
     ) -> Result<Done, RequestError> {
+        self.write_one(&mut Since::default(), wanted, validation, dry_run)
+            .await
+    }
+
+    /// The same for one of several writes of one request.
+    pub(crate) async fn write_one(
+        &self,
+        since: &mut Since,
+        wanted: Wanted,
+        validation: Validation,
+        dry_run: bool,
+    ) -> Result<Done, RequestError> {
         let running = self.shared.running()?;
         let (wanted, told) = admit::without_unknown(wanted, validation)?;
         let validation = match &wanted {
@@ -87,6 +100,7 @@ impl Verbs {
             | Wanted::Evict { .. } => Validation::Strict,
         };
         if dry_run {
+            running.writer.newest().catch_up(since).await?;
             let index = running.cache.index();
             let mut admitted = admit::admit_as(&index, wanted, validation, &writer::now())?;
             admitted.warnings.extend(told);
@@ -94,7 +108,7 @@ impl Verbs {
         }
         let written = running
             .writer
-            .write(|index, now| {
+            .write_for(since, |index, now| {
                 let mut admitted = admit::admit_as(index, wanted.clone(), validation, now)?;
                 Ok::<_, RequestError>((admitted.write.take(), admitted))
             })
@@ -106,11 +120,14 @@ impl Verbs {
 
     /// Judges several requests, each as if those before it had been written, so that what two of them would quarrel about is
     /// seen before anything is.
-    pub(crate) fn rehearse(
+    pub(crate) async fn rehearse(
         &self,
         wanted: impl IntoIterator<Item = Result<Wanted, RequestError>>,
     ) -> Result<Vec<Result<Done, Rejection>>, RequestError> {
-        let mut index = self.shared.running()?.cache.index().clone();
+        let running = self.shared.running()?;
+        let newest = running.writer.newest();
+        newest.catch_up(&mut Since::default()).await?;
+        let mut index = running.cache.index().clone();
         let mut results = Vec::new();
         for wanted in wanted {
             let admitted =
@@ -131,6 +148,15 @@ impl Verbs {
 
     /// Asks for an object to go.
     pub(crate) async fn delete(&self, removal: Removal) -> Result<Removed, RequestError> {
+        self.delete_one(&mut Since::default(), removal).await
+    }
+
+    /// The same for one of several objects of one request.
+    pub(crate) async fn delete_one(
+        &self,
+        since: &mut Since,
+        removal: Removal,
+    ) -> Result<Removed, RequestError> {
         let Removal {
             kind,
             name,
@@ -146,7 +172,7 @@ impl Verbs {
             revision,
             propagation,
         };
-        self.remove(wanted, dry_run).await
+        self.remove(since, wanted, dry_run).await
     }
 
     /// Asks for a jail to go if its set can do without it.
@@ -156,11 +182,19 @@ impl Verbs {
         uid: Option<Uid>,
         dry_run: bool,
     ) -> Result<Removed, RequestError> {
-        self.remove(Wanted::Evict { name, uid }, dry_run).await
+        let since = &mut Since::default();
+        self.remove(since, Wanted::Evict { name, uid }, dry_run)
+            .await
     }
 
-    async fn remove(&self, wanted: Wanted, dry_run: bool) -> Result<Removed, RequestError> {
-        let (admitted, written) = self.write(wanted, Validation::Strict, dry_run).await?;
+    async fn remove(
+        &self,
+        since: &mut Since,
+        wanted: Wanted,
+        dry_run: bool,
+    ) -> Result<Removed, RequestError> {
+        let done = self.write_one(since, wanted, Validation::Strict, dry_run);
+        let (admitted, written) = done.await?;
         let mut gone = admitted.outcome == Outcome::Gone;
         if !gone && !dry_run {
             // Marked; if nobody uses it, it can go now, so that the client need not come back to see it gone.
@@ -177,8 +211,14 @@ impl Verbs {
     }
 
     /// One object.
-    pub(crate) fn get(&self, kind: Kind, name: &str) -> Result<Arc<Entry>, RequestError> {
+    pub(crate) async fn get(
+        &self,
+        kind: Kind,
+        name: &str,
+        least: Least,
+    ) -> Result<Arc<Entry>, RequestError> {
         let running = self.shared.running()?;
+        list::reached(&running, least).await?;
         let index = running.cache.index();
         let entry = index.get(kind, name);
         Ok(entry
@@ -192,43 +232,52 @@ impl Verbs {
         list::list(&running, query).await
     }
 
-    /// Waits for a revision; the newest that there is then.
-    pub(crate) async fn reached(&self, revision: u64) -> Result<u64, RequestError> {
+    /// Waits until the index is as new as is asked for; its revision then.
+    pub(crate) async fn reached(&self, least: Least) -> Result<u64, RequestError> {
         let running = self.shared.running()?;
-        list::reached(&running, revision).await
+        list::reached(&running, least).await
     }
 
-    /// One page of the events that are asked for.
+    /// One page of the events that are asked for, of the index as it is; see [`Self::reached`].
     pub(crate) fn events(&self, query: &EventQuery) -> Result<EventPage, RequestError> {
         let running = self.shared.running()?;
         Ok(lists::events(&running.cache.index(), query))
     }
 
     /// One event, and the revision of its last write.
-    pub(crate) fn event(&self, name: &str) -> Result<Option<(Arc<Record>, u64)>, RequestError> {
+    pub(crate) async fn event(
+        &self,
+        name: &str,
+        least: Least,
+    ) -> Result<Option<(Arc<Record>, u64)>, RequestError> {
         let running = self.shared.running()?;
+        list::reached(&running, least).await?;
         let index = running.cache.index();
         let found = index.records().get(name);
         Ok(found.map(|(record, revision)| (record.clone(), revision)))
     }
 
     /// One page of the allocations that are asked for, of at most about so many bytes.
-    pub(crate) fn allocations(
+    pub(crate) async fn allocations(
         &self,
         query: &allocations::Query,
         continue_token: &str,
         bytes_max: usize,
+        least: Least,
     ) -> Result<AllocationPage, RequestError> {
         let running = self.shared.running()?;
+        list::reached(&running, lists::least(continue_token, least)?).await?;
         lists::allocations(&running.cache.index(), query, continue_token, bytes_max)
     }
 
     /// One allocation, and the revision that it is read at.
-    pub(crate) fn allocation(
+    pub(crate) async fn allocation(
         &self,
         resource: &Resource,
+        least: Least,
     ) -> Result<(Option<Allocation>, u64), RequestError> {
         let running = self.shared.running()?;
+        list::reached(&running, least).await?;
         let index = running.cache.index();
         Ok((allocations::single(&index, resource), index.revision()))
     }

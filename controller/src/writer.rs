@@ -16,6 +16,7 @@ use jiff::{Timestamp, Unit};
 use tokio::sync::Mutex;
 
 use crate::cache::Cache;
+use crate::newest::{Newest, Since};
 
 const _: () = assert!(OPS_MAX < cellblock_store::OPS_MAX);
 
@@ -84,16 +85,31 @@ impl WriteError {
 pub(crate) struct Writer {
     store: SharedStore,
     cache: Arc<Cache>,
+    newest: Newest,
     turn: Mutex<()>,
+}
+
+/// What came of deciding.
+enum Decided<T, E> {
+    /// It is written.
+    Written(Written<T>),
+    /// There was nothing to write, on the index as it was at that revision.
+    Nothing(Result<T, E>, u64),
 }
 
 impl Writer {
     pub(crate) fn new(store: SharedStore, cache: Arc<Cache>) -> Self {
         Self {
+            newest: Newest::new(store.clone(), cache.clone()),
             store,
             cache,
             turn: Mutex::new(()),
         }
+    }
+
+    /// How new the index is that is decided on.
+    pub(crate) fn newest(&self) -> &Newest {
+        &self.newest
     }
 
     async fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, WriteError> {
@@ -104,27 +120,66 @@ impl Writer {
     /// Decides and commits; decides again when somebody else was first. Returns once the index has the write, so that
     /// whoever hears of it also reads it.
     ///
+    /// For the controller's own work, which comes to look again at whatever it finds changed. Who answers a client calls
+    /// [`Self::write_for`].
+    ///
     /// # Cancel safety
     /// When dropped, the write has happened, or will, or never will; never a part of it.
     pub(crate) async fn write<T, E: From<WriteError>>(
         &self,
         mut decide: impl FnMut(&Index, &Now) -> Result<(Option<Write>, T), E> + Send,
     ) -> Result<Written<T>, E> {
+        match self.decide(&mut decide).await? {
+            Decided::Written(written) => Ok(written),
+            Decided::Nothing(value, _) => nothing(value),
+        }
+    }
+
+    /// The same for who is told what was decided. A write is compared with what the store has; that nothing is to be written, and a
+    /// refusal, is compared with nothing, so it is decided again if the index was behind the store (kubernetes/apiserver,
+    /// `pkg/storage/etcd3/store.go`, `GuaranteedUpdate`: "It's possible we were working with stale data").
+    pub(crate) async fn write_for<T, E: From<WriteError>>(
+        &self,
+        since: &mut Since,
+        mut decide: impl FnMut(&Index, &Now) -> Result<(Option<Write>, T), E> + Send,
+    ) -> Result<Written<T>, E> {
+        loop {
+            // One that is found to be as new as the store stays so for this request, whatever it decides next.
+            let was_caught_up = self.newest.is_caught_up(since);
+            let (value, at) = match self.decide(&mut decide).await? {
+                Decided::Written(written) => return Ok(written),
+                Decided::Nothing(value, _) if was_caught_up => return nothing(value),
+                Decided::Nothing(value, at) => (value, at),
+            };
+            let caught_up = self.newest.catch_up(since).await;
+            caught_up.map_err(WriteError::from)?;
+            if self.cache.index().revision() == at {
+                return nothing(value);
+            }
+        }
+    }
+
+    async fn decide<T, E: From<WriteError>>(
+        &self,
+        decide: &mut (impl FnMut(&Index, &Now) -> Result<(Option<Write>, T), E> + Send),
+    ) -> Result<Decided<T, E>, E> {
         let _turn = self.turn().await?;
         for _ in 0..ATTEMPTS_MAX {
-            let (write, value) = decide(&self.cache.index(), &now())?;
-            let Some(write) = write else {
-                return Ok(Written {
-                    value,
-                    revision: None,
-                });
+            let (decided, at) = {
+                let index = self.cache.index();
+                (decide(&index, &now()), index.revision())
+            };
+            let (write, value) = match decided {
+                Ok((Some(write), value)) => (write, value),
+                Ok((None, value)) => return Ok(Decided::Nothing(Ok(value), at)),
+                Err(error) => return Ok(Decided::Nothing(Err(error), at)),
             };
             match self.commit(&write).await {
                 Ok(revision) => {
-                    return Ok(Written {
+                    return Ok(Decided::Written(Written {
                         value,
                         revision: Some(revision),
-                    });
+                    }));
                 }
                 Err(CommitError::Lost) => {}
                 Err(CommitError::Failed(error)) => return Err(error.into()),
@@ -213,6 +268,13 @@ impl Writer {
         let target = newest.unwrap_or_else(|| self.cache.index().revision() + 1);
         self.cache.reached(target, CONFLICT_PATIENCE).await;
     }
+}
+
+fn nothing<T, E>(value: Result<T, E>) -> Result<Written<T>, E> {
+    Ok(Written {
+        value: value?,
+        revision: None,
+    })
 }
 
 /// Passes over a write that the store refuses for what it is.

@@ -283,6 +283,7 @@ impl Client {
         let request = wire::GetRequest {
             kind: kind.to_string(),
             name: name.to_owned(),
+            not_older_than: None,
         };
         let answer = self.inner.get(request).await;
         let answer = self.heard(answer)?;

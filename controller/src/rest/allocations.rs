@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
+use axum::http::{Method, Response, StatusCode};
 use cellblock_controller_core::allocations::{self, Allocation};
 use cellblock_controller_core::claim::Resource;
 use cellblock_schemas::API_VERSION;
@@ -45,7 +45,7 @@ type Answer = Result<Response<Body>, Response<Body>>;
 
 /// `/apis/GROUP/VERSION/allocations`.
 pub(super) async fn collection(State(front): State<Front>, request: Request) -> Answer {
-    Ok(list(&front, &request)?)
+    Ok(list(&front, Asked::of(&request)?).await?)
 }
 
 /// `/apis/GROUP/VERSION/allocations/NAME`.
@@ -54,22 +54,32 @@ pub(super) async fn single(
     Path(name): Path<String>,
     request: Request,
 ) -> Answer {
-    Ok(get(&front, &request, &name)?)
+    Ok(get(&front, Asked::of(&request)?, &name).await?)
 }
 
-fn asked(method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<(Form, Query), Failure> {
-    let query = Query::read(uri)?;
-    if *method != Method::GET || query.is_watch() {
-        return Err(Failure::only(Served::Read));
+/// A request, taken apart: a body that is not looked at may not be held while one is answered.
+struct Asked {
+    form: Form,
+    query: Query,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Result<Self, Failure> {
+        let query = Query::read(request.uri())?;
+        if *request.method() != Method::GET || query.is_watch() {
+            return Err(Failure::only(Served::Read));
+        }
+        let form = Form::wanted(request.headers())?;
+        Ok(Self { form, query })
     }
-    Ok((Form::wanted(headers)?, query))
 }
 
-fn get(front: &Front, request: &Request, name: &str) -> Result<Response<Body>, Failure> {
-    let (form, query) = asked(request.method(), request.headers(), request.uri())?;
+async fn get(front: &Front, asked: Asked, name: &str) -> Result<Response<Body>, Failure> {
+    let Asked { form, query } = asked;
     let missing = || Failure::not_found(PLURAL, name);
     let resource = resource_of(name).ok_or_else(missing)?;
-    let found = front.verbs.allocation(&resource).map_err(Failure::from)?;
+    let found = front.verbs.allocation(&resource, query.least()?).await;
+    let found = found.map_err(Failure::of_list)?;
     let (Some(allocation), revision) = found else {
         return Err(missing());
     };
@@ -78,8 +88,9 @@ fn get(front: &Front, request: &Request, name: &str) -> Result<Response<Body>, F
     Ok(media::answer(StatusCode::OK, form.text, &shown))
 }
 
-fn list(front: &Front, request: &Request) -> Result<Response<Body>, Failure> {
-    let (form, query) = asked(request.method(), request.headers(), request.uri())?;
+async fn list(front: &Front, asked: Asked) -> Result<Response<Body>, Failure> {
+    let Asked { form, query } = asked;
+    let least = query.least()?;
     let labels: LabelSelector = query.text("labelSelector").parse().map_err(|error| {
         Failure::bad_request(format!("the label selector cannot be read: {error}"))
     })?;
@@ -93,8 +104,8 @@ fn list(front: &Front, request: &Request) -> Result<Response<Body>, Failure> {
     wanted.limit = if limit == 0 { usize::MAX } else { limit };
     let (mut documents, mut token) = (Vec::new(), query.text("continue").to_owned());
     let revision = loop {
-        let page = front.verbs.allocations(&wanted, &token, usize::MAX);
-        let page = page.map_err(Failure::from)?;
+        let page = front.verbs.allocations(&wanted, &token, usize::MAX, least);
+        let page = page.await.map_err(Failure::of_list)?;
         // They have no labels.
         if labels.matches(&BTreeMap::new()) {
             let found = page.allocations.iter();

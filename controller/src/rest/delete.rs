@@ -14,6 +14,7 @@ use super::objects::{Asked, written};
 use super::query::Query;
 use super::shown::{Page, Sort, shown};
 use crate::status::RequestError;
+use crate::newest::Since;
 use crate::verbs::{ListQuery, PAGE_BYTES_MAX, Removal};
 
 /// Objects of one page of a deletion of all that there are.
@@ -197,6 +198,7 @@ pub(super) async fn collection(asked: Asked, query: &Query) -> Answer {
     // `DeleteCollection`).
     let is_limited = wanted.limit > 0;
     let mut documents = Vec::new();
+    let mut since = Since::default();
     let mut page = ListQuery {
         limit: if is_limited {
             wanted.limit
@@ -225,7 +227,7 @@ pub(super) async fn collection(asked: Asked, query: &Query) -> Answer {
                 propagation: options.propagation,
                 dry_run: options.dry_run,
             };
-            match asked.front.verbs.delete(removal).await {
+            match asked.front.verbs.delete_one(&mut since, removal).await {
                 Ok(_) => documents.push(entry.document()),
                 Err(error) if options.is_over(&error) => {}
                 Err(error) => return Err(Failure::from(error).into()),

@@ -18,7 +18,7 @@ use super::{Front, watch};
 use crate::cache::Expired;
 use crate::identity::Caller;
 use crate::status::RequestError;
-use crate::verbs::{About, EventQuery, RecordSelector, WatchQuery};
+use crate::verbs::{About, EventQuery, Least, RecordSelector, WatchQuery};
 
 /// What can be done to events.
 pub(super) const VERBS: [&str; 3] = ["get", "list", "watch"];
@@ -63,7 +63,8 @@ pub(super) async fn single(
     read_only(&request.method)?;
     let form = Form::wanted(&request.headers)?;
     let query = Query::read(&request.uri)?;
-    let found = front.verbs.event(&name).map_err(Failure::from)?;
+    let found = front.verbs.event(&name, query.least()?).await;
+    let found = found.map_err(Failure::of_list)?;
     let found = found.filter(|_| namespace == NAMESPACE);
     let (record, revision) = found.ok_or_else(|| Failure::not_found("events", &name))?;
     let documents = vec![record.document(revision)];
@@ -92,16 +93,6 @@ async fn list(
     selector: RecordSelector,
 ) -> Result<Response<Body>, Failure> {
     let wanted = query.wanted()?;
-    let least = wanted.exactly.unwrap_or(wanted.not_older_than);
-    let newest = front.verbs.reached(least).await;
-    let newest = newest.map_err(Failure::of_list)?;
-    if wanted.exactly.is_some_and(|exactly| exactly != newest) {
-        return Err(RequestError::Expired(Expired {
-            asked: least,
-            oldest: newest,
-        })
-        .into());
-    }
     let (first, after) = match wanted.continue_token.split_once(':') {
         None if wanted.continue_token.is_empty() => (None, ""),
         Some((first, after)) if first.parse::<u64>().is_ok() => (first.parse().ok(), after),
@@ -109,6 +100,16 @@ async fn list(
             return Err(Failure::bad_request("the continue token cannot be used"));
         }
     };
+    let least = wanted.exactly.or(first).map_or(wanted.least, Least::At);
+    let newest = front.verbs.reached(least).await;
+    let newest = newest.map_err(Failure::of_list)?;
+    if let Some(asked) = wanted.exactly.filter(|exactly| *exactly != newest) {
+        return Err(RequestError::Expired(Expired {
+            asked,
+            oldest: newest,
+        })
+        .into());
+    }
     let page = front.verbs.events(&EventQuery {
         selector,
         after: after.to_owned(),

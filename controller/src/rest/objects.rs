@@ -95,7 +95,7 @@ pub(super) async fn subresource(
     let query = Query::read(&asked.uri)?;
     if subresource == scale::NAME && scale::has(asked.kind) {
         return match asked.method {
-            Method::GET => Ok(scale::get(&asked, &name)?),
+            Method::GET => scale::get(asked, &query, &name).await,
             Method::PUT => scale::update(asked, &query, name).await,
             Method::PATCH => scale::patch(asked, &query, name).await,
             _ => Err(Failure::only(Served::Subresource).into()),
@@ -115,11 +115,9 @@ pub(super) async fn subresource(
 async fn get(asked: Asked, name: &str) -> Answer {
     let form = Form::wanted(&asked.headers)?;
     let query = Query::read(&asked.uri)?;
-    let entry = asked
-        .front
-        .verbs
-        .get(asked.kind, name)
-        .map_err(Failure::from)?;
+    let least = query.least()?;
+    let entry = asked.front.verbs.get(asked.kind, name, least).await;
+    let entry = entry.map_err(Failure::of_list)?;
     if form.shape == As::Objects && form.text == Text::Json {
         return Ok(media::raw(
             StatusCode::OK,

@@ -12,7 +12,7 @@ use cellblock_schemas::{Cause, Kind};
 use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;
-use crate::verbs::{From, ListQuery, RecordSelector, Selector};
+use crate::verbs::{From, Least, ListQuery, RecordSelector, Selector};
 
 /// Who writes when neither an option nor the program's name says.
 const MANAGER: &str = "unknown";
@@ -30,8 +30,7 @@ pub(super) struct Wanted {
     /// 0: all.
     pub(super) limit: usize,
     pub(super) continue_token: String,
-    /// 0: as it is.
-    pub(super) not_older_than: u64,
+    pub(super) least: Least,
     pub(super) exactly: Option<u64>,
 }
 
@@ -84,6 +83,13 @@ impl Query {
         })
     }
 
+    /// How new has to be what is read.
+    pub(super) fn least(&self) -> Result<Least, Failure> {
+        let revision = self.revision()?;
+        let is_said = !self.text("resourceVersion").is_empty();
+        Ok(Least::of(is_said.then_some(revision)))
+    }
+
     pub(super) fn selector(&self, kind: Kind) -> Result<Selector, Failure> {
         let selector = Selector::read(kind, self.text("labelSelector"), self.text("fieldSelector"));
         Ok(selector?)
@@ -108,7 +114,7 @@ impl Query {
         let Wanted {
             limit,
             continue_token,
-            not_older_than,
+            least,
             exactly,
         } = self.wanted()?;
         let all = ListQuery::all(kind, self.selector(kind)?);
@@ -121,7 +127,7 @@ impl Query {
                 all.bytes_max
             },
             continue_token,
-            not_older_than,
+            least,
             exactly,
             ..all
         })
@@ -186,13 +192,13 @@ impl Query {
         Ok(Wanted {
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             continue_token: token.to_owned(),
-            not_older_than: if exactly { 0 } else { revision },
+            least: self.least()?,
             exactly: exactly.then_some(revision),
         })
     }
 
-    /// Where a watch begins. A revision of 0, or none, means what is there now, and then what happens
-    /// (`apiserver/pkg/storage/cacher/cacher.go`, `Watch`).
+    /// Where a watch begins. A revision of 0, or none, means what is there now, and then what happens; none is as new as the store only
+    /// for who says whether that is to be told (`apiserver/pkg/storage/cacher/cacher.go`, `getWatchCacheResourceVersion`).
     pub(super) fn from(&self) -> Result<From, Failure> {
         let revision = self.revision()?;
         let matching = self.text("resourceVersionMatch");
@@ -225,8 +231,8 @@ impl Query {
             }
         }
         Ok(match (initial, revision) {
-            (Some(true), revision) => From::Present(revision),
-            (None, 0) => From::Present(0),
+            (Some(true), _) => From::Present(self.least()?),
+            (None, 0) => From::Present(Least::Any),
             (Some(false), 0) => From::Now,
             (Some(false) | None, revision) => From::After(revision),
         })

@@ -31,10 +31,17 @@ pub(super) fn has(kind: Kind) -> bool {
 }
 
 /// `GET`.
-pub(super) fn get(asked: &Asked, name: &str) -> Result<Response<Body>, Failure> {
-    let form = Form::wanted(&asked.headers)?;
-    let entry = asked.front.verbs.get(asked.kind, name);
-    let scale = scale(&*entry?);
+pub(super) async fn get(asked: Asked, query: &Query, name: &str) -> Answer {
+    // What was read of the request only: its body cannot be held while it is answered.
+    let Asked {
+        front,
+        kind,
+        headers,
+        ..
+    } = asked;
+    let form = Form::wanted(&headers)?;
+    let entry = front.verbs.get(kind, name, query.least()?).await;
+    let scale = scale(&*entry.map_err(Failure::of_list)?);
     Ok(media::answer(StatusCode::OK, form.text, &scale))
 }
 

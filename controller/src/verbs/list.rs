@@ -14,10 +14,12 @@ use cellblock_store::{Key, ListRequest, PageToken, Revision};
 use serde_json::Value;
 
 use super::Selector;
+use crate::newest::Since;
 use crate::running::Running;
 use crate::status::RequestError;
 
-/// How long a list that must not be older than a revision waits for it.
+/// How long who asks for a revision that has not happened waits for it: the client may come from another controller that was a moment ahead
+/// (as `blockTimeout` of kubernetes/apiserver, `pkg/storage/cacher/watch_cache.go`).
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How many bytes of documents one page holds at most: gRPC clients refuse messages over 4 MiB unless told otherwise.
@@ -25,6 +27,29 @@ pub(crate) const PAGE_BYTES_MAX: usize = 3 << 20;
 
 /// How many objects are read from the store at once.
 const READ_MAX: usize = 500;
+
+/// How new has to be what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Least {
+    /// It has everything that was acknowledged before, by whichever controller.
+    Newest,
+    /// It may be as old as what this controller knows, also while its store is away.
+    Any,
+    /// It is not older than this revision.
+    At(u64),
+}
+
+impl Least {
+    /// What a revision means that may be given: none, 0, or another (kubernetes/apiserver, `pkg/storage/cacher/delegator.go`, `Get` and
+    /// `GetList`).
+    pub(crate) fn of(revision: Option<u64>) -> Self {
+        match revision {
+            None => Self::Newest,
+            Some(0) => Self::Any,
+            Some(revision) => Self::At(revision),
+        }
+    }
+}
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -37,8 +62,8 @@ pub(crate) struct ListQuery {
     pub(crate) bytes_max: usize,
     /// Where the page before ended; empty for the first.
     pub(crate) continue_token: String,
-    /// Nothing older than this revision; 0: as the index is.
-    pub(crate) not_older_than: u64,
+    /// Of a first page that is of no revision exactly.
+    pub(crate) least: Least,
     /// As everything was at exactly this revision.
     pub(crate) exactly: Option<u64>,
 }
@@ -52,7 +77,7 @@ impl ListQuery {
             limit: 0,
             bytes_max: PAGE_BYTES_MAX,
             continue_token: String::new(),
-            not_older_than: 0,
+            least: Least::Newest,
             exactly: None,
         }
     }
@@ -98,17 +123,22 @@ impl Page {
     }
 }
 
-/// Waits for a revision, 0 being none in particular; the newest that there is then.
-pub(super) async fn reached(running: &Running, wanted: u64) -> Result<u64, RequestError> {
-    let is_there = wanted == 0 || running.cache.reached(wanted, PATIENCE).await;
-    let newest = running.cache.index().revision();
-    if is_there {
-        return Ok(newest);
+/// Waits until the index is as new as is asked for; its revision then.
+pub(super) async fn reached(running: &Running, least: Least) -> Result<u64, RequestError> {
+    match least {
+        Least::Any => {}
+        Least::Newest => {
+            let newest = running.writer.newest();
+            newest.catch_up(&mut Since::default()).await?;
+        }
+        Least::At(asked) => {
+            if !running.cache.reached(asked, PATIENCE).await {
+                let newest = running.cache.index().revision();
+                return Err(RequestError::Future { asked, newest });
+            }
+        }
     }
-    Err(RequestError::Future {
-        asked: wanted,
-        newest,
-    })
+    Ok(running.cache.index().revision())
 }
 
 /// One page.
@@ -123,23 +153,26 @@ pub(super) async fn list(running: &Running, query: ListQuery) -> Result<Listed, 
             limit => limit,
         },
     };
-    let wanted = query.exactly.unwrap_or(query.not_older_than);
-    reached(running, wanted).await?;
+    let token = match (query.continue_token.as_str(), query.exactly) {
+        ("", None) => None,
+        // Behind the prefix itself, which is no object, everything is still to come.
+        ("", Some(revision)) => Some(PageToken {
+            revision: Revision(revision),
+            last_key: Key::from(running.cache.index().keys().objects(*kind)),
+        }),
+        (token, _) => {
+            let token: PageToken = token.parse().map_err(malformed)?;
+            Some(token)
+        }
+    };
+    // The page before may have come from another controller, which was ahead.
+    let least = token
+        .as_ref()
+        .map_or(query.least, |token| Least::At(token.revision.0));
+    reached(running, least).await?;
     let token = {
         // Judged and read under one lock: what is written in between would be on a page of an older revision.
         let index = running.cache.index();
-        let token = match (query.continue_token.as_str(), query.exactly) {
-            ("", None) => None,
-            // Behind the prefix itself, which is no object, everything is still to come.
-            ("", Some(revision)) => Some(PageToken {
-                revision: Revision(revision),
-                last_key: Key::from(index.keys().objects(*kind)),
-            }),
-            (token, _) => {
-                let token: PageToken = token.parse().map_err(malformed)?;
-                Some(token)
-            }
-        };
         match token {
             Some(token) if index.kind_revision(*kind) > token.revision.0 => token,
             token => return cached(&index, *kind, selector, page, token.as_ref()),

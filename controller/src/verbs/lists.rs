@@ -8,7 +8,7 @@ use cellblock_controller_core::claim::Resource;
 use cellblock_controller_core::events::Record;
 use cellblock_schemas::Uid;
 
-use super::RecordSelector;
+use super::{Least, RecordSelector};
 use crate::status::RequestError;
 
 /// How many are on a page at most.
@@ -82,6 +82,21 @@ fn read_token(token: &str) -> Option<(u64, Resource)> {
     Some((revision.parse().ok()?, Resource::parse(scope, value)?))
 }
 
+/// How new the index has to be for a page: the first as is asked for, the others as that one was.
+pub(super) fn least(continue_token: &str, asked: Least) -> Result<Least, RequestError> {
+    match continue_token {
+        "" => Ok(asked),
+        text => Ok(Least::At(from(text)?.0)),
+    }
+}
+
+fn from(token: &str) -> Result<(u64, Resource), RequestError> {
+    read_token(token).ok_or_else(|| {
+        let message = "the continue token is none of a list of allocations";
+        RequestError::Malformed(message.to_owned())
+    })
+}
+
 /// One page. What is given out is not known as it was at an earlier revision, and of a busy cluster a list that had to begin anew with every jail that comes or goes would never end:
 /// so each page is as of now, and goes on behind the last resource of the one before.
 pub(super) fn allocations(
@@ -92,10 +107,7 @@ pub(super) fn allocations(
 ) -> Result<AllocationPage, RequestError> {
     let from = match continue_token {
         "" => None,
-        text => Some(read_token(text).ok_or_else(|| {
-            let message = "the continue token is none of a list of allocations";
-            RequestError::Malformed(message.to_owned())
-        })?),
+        text => Some(from(text)?),
     };
     let revision = from.as_ref().map_or(index.revision(), |(at, _)| *at);
     let query = Query {

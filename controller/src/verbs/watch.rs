@@ -12,7 +12,8 @@ use cellblock_schemas::Kind;
 use futures::Stream;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{RecordSelector, Selector};
+use super::list::reached;
+use super::{Least, RecordSelector, Selector};
 use crate::cache::{Batch, Subscription};
 use crate::running::{Running, Shared};
 use crate::status::RequestError;
@@ -23,10 +24,6 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many objects of what there was are told at once.
 const PRESENTED_AT_ONCE: usize = 500;
-
-/// How long a watch from a revision that has not happened waits for it: the client may come from another controller that
-/// was a moment ahead.
-const FUTURE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a watch wakes for.
 enum Next {
@@ -64,8 +61,8 @@ pub(crate) type Held = Box<dyn std::any::Any + Send>;
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
-    /// With what is there, as of some revision not older than this one.
-    Present(u64),
+    /// With what is there.
+    Present(Least),
     /// With what happens after now.
     Now,
     /// With what happened after a revision.
@@ -96,32 +93,28 @@ pub(super) async fn open(
     query: WatchQuery,
 ) -> Result<Events, RequestError> {
     let cache = &running.cache;
-    let (From::Present(least) | From::After(least)) = query.from else {
-        let (revision, subscription) = cache.snapshot(|index| index.revision());
-        let applied = cache.applied();
-        return Ok(Box::pin(events(
-            shared,
-            applied,
-            query,
-            None,
-            revision,
-            subscription,
-        )));
+    let least = match query.from {
+        From::Present(least) => least,
+        From::Now => Least::Newest,
+        // Its client may come from another controller that was a moment ahead.
+        From::After(revision) => Least::of(Some(revision)),
     };
-    if least != 0 && !cache.reached(least, FUTURE_PATIENCE).await {
-        return Err(RequestError::Future {
-            asked: least,
-            newest: cache.index().revision(),
-        });
-    }
-    let (present, revision, subscription) = if let From::After(revision) = query.from {
-        let sees_several = |batch: &Batch| query.count(batch) > 1;
-        let subscription = cache.subscribe(revision, sees_several)?;
-        (None, revision, subscription)
-    } else {
-        let ((present, revision), subscription) =
-            cache.snapshot(|index| (query.present(index), index.revision()));
-        (Some(present), revision, subscription)
+    reached(running, least).await?;
+    let (present, revision, subscription) = match query.from {
+        From::After(revision) => {
+            let sees_several = |batch: &Batch| query.count(batch) > 1;
+            let subscription = cache.subscribe(revision, sees_several)?;
+            (None, revision, subscription)
+        }
+        From::Present(_) => {
+            let ((present, revision), subscription) =
+                cache.snapshot(|index| (query.present(index), index.revision()));
+            (Some(present), revision, subscription)
+        }
+        From::Now => {
+            let (revision, subscription) = cache.snapshot(|index| index.revision());
+            (None, revision, subscription)
+        }
     };
     let applied = cache.applied();
     Ok(Box::pin(events(
@@ -343,7 +336,7 @@ mod tests {
         let applied = index.apply(7, [put]);
         let query = WatchQuery {
             about: About::Records(RecordSelector::default()),
-            from: From::Present(0),
+            from: From::Present(Least::Any),
         };
         let document = || match &query.present(&index)[..] {
             [Event::Record(What::Added, _, 7, json)] => json.clone(),

@@ -137,3 +137,56 @@ async fn of_sixty_writes_together_the_one_that_loses_is_decided_again_alone() {
     assert!(newest > Some(first.0));
     following.abort();
 }
+
+/// Two controllers on one store: what one decides on an index that has not heard of what the other has acknowledged is decided again
+/// before it is answered, be it that there is nothing to do or that something is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_writes_nothing_is_decided_on_what_the_store_has() {
+    let store = crate::newest::tests::Shared::new(1000).await;
+    let host = json!({
+        "apiVersion": "cellblock.dev/v1alpha1", "kind": "Host",
+        "metadata": {"name": "a", "uid": "a"}, "spec": {},
+    });
+    let key = Keys::new(&ClusterUid("c1".to_owned())).object(Kind::Host, "a");
+    let put = Transaction::new().put(key.as_str(), host.to_string());
+    store.commit(put.clone()).await.expect("committed");
+    let (cache, following) = store.followed("c1").await;
+    let writer = Writer::new(store.clone(), cache.clone());
+    // From here on this controller hears of nothing, and the other one removes the object.
+    following.abort();
+    let gone = Transaction::new().delete(key.as_str());
+    store.commit(gone).await.expect("committed");
+    let decide = |decided: &mut Vec<bool>, index: &Index| {
+        let is_there = index.get(Kind::Host, "a").is_some();
+        decided.push(is_there);
+        is_there
+    };
+    let mut decided = Vec::new();
+    let unchanged = {
+        let mut since = Since::default();
+        let answer = writer.write_for(&mut since, |index, _| {
+            Ok::<_, WriteError>((None, decide(&mut decided, index)))
+        });
+        let (answer, following) = tokio::join!(answer, async { store.follow(&cache) });
+        following.abort();
+        answer.expect("it is decided").value
+    };
+    assert_eq!((unchanged, decided), (false, vec![true, false]));
+    // Then the other one makes it again, and here it is still taken to be missing.
+    store.commit(put).await.expect("committed");
+    let mut decided = Vec::new();
+    let refused = {
+        let mut since = Since::default();
+        let answer = writer.write_for(&mut since, |index, _| {
+            if decide(&mut decided, index) {
+                return Ok((None, ()));
+            }
+            Err(WriteError::Contended)
+        });
+        let (answer, following) = tokio::join!(answer, async { store.follow(&cache) });
+        following.abort();
+        answer
+    };
+    assert!(refused.is_ok(), "{refused:?}");
+    assert_eq!(decided, [false, true]);
+}

@@ -137,6 +137,11 @@ impl Store for EmbeddedStore {
         self.shared.location()
     }
 
+    /// One process has the file, and every write goes through it.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn get<'a>(&'a self, key: &'a Key, at: Option<Revision>) -> BoxFuture<'a, Result<Got>> {
         let key = key.clone();
         Box::pin(async move {

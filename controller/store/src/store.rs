@@ -50,6 +50,11 @@ pub trait Store: Send + Sync + 'static {
     /// Which store this is, for messages: the endpoints or the file.
     fn location(&self) -> &str;
 
+    /// Whether others may write to it while this one has it open, so that who has read everything may be behind.
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     /// Reads one key, now or at a revision.
     ///
     /// # Errors

@@ -173,6 +173,7 @@ pub(crate) async fn get(
     let request = v1::GetRequest {
         kind: kind.to_owned(),
         name: name.to_owned(),
+        not_older_than: None,
     };
     objects.get(request).await.map(tonic::Response::into_inner)
 }

@@ -77,6 +77,7 @@ impl Wires {
         let request = v1::GetRequest {
             kind: self.kind.to_owned(),
             name: name.to_owned(),
+            not_older_than: None,
         };
         let got = self.objects.get(request).await;
         got.map(|got| json_of(&got.into_inner())).map_err(grpc)

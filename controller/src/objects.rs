@@ -16,8 +16,8 @@ use crate::newest::Since;
 use crate::patience::patient;
 use crate::status::RequestError;
 use crate::verbs::{
-    About, EventQuery, From, Least, ListQuery, PAGE_BYTES_MAX, PAGE_MAX, RecordSelector, Removal, Removed,
-    Selector, Verbs, WatchQuery,
+    About, EventQuery, From, Least, ListQuery, PAGE_BYTES_MAX, PAGE_MAX, RecordSelector, Removal,
+    Removed, Selector, Verbs, WatchQuery,
 };
 use crate::{telemetry, wire};
 

@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     running: watch::Sender<Option<Arc<Running>>>,
     waits_for: Mutex<String>,
     leaving: watch::Sender<bool>,
+    /// Why the store did not answer when it was looked at last.
+    unanswered: Mutex<Option<String>>,
     failed: watch::Sender<Option<String>>,
     /// What was started for single connections and outlives their requests.
     tasks: Mutex<JoinSet<()>>,
@@ -79,6 +81,7 @@ impl Shared {
             running: watch::Sender::new(None),
             waits_for: Mutex::new("it is starting".to_owned()),
             leaving: watch::Sender::new(false),
+            unanswered: Mutex::new(None),
             failed: watch::Sender::new(None),
             tasks: Mutex::new(JoinSet::new()),
             backend,
@@ -120,6 +123,26 @@ impl Shared {
             .waits_for
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// What came of the last look at the store.
+    pub(crate) fn set_unanswered(&self, reason: Option<String>) {
+        *self
+            .unanswered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Why requests are not answered, or not with what is newest, if that is so.
+    pub(crate) fn unready(&self) -> Option<String> {
+        if let Err(error) = self.running() {
+            return Some(error.to_string());
+        }
+        let unanswered = self
+            .unanswered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        unanswered.clone()
     }
 
     /// The controller cannot go on.

@@ -10,6 +10,7 @@ use cellblock_proto::v1::agents_server::AgentsServer;
 use cellblock_proto::v1::objects_server::ObjectsServer;
 use cellblock_proto::v1::visits_server::VisitsServer;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
@@ -36,6 +37,10 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// How many requests and watches one connection may have open.
 const STREAMS_MAX: u32 = 256;
+
+/// How often the store is looked at by a controller that calls itself ready, and how long it may take to answer.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Everything that is served to clients and agents.
 pub(crate) fn router(
@@ -80,7 +85,8 @@ pub(crate) async fn metrics(
     Ok((address, metrics_server::serve(listener, metrics)))
 }
 
-/// Says in the health service when requests are answered.
+/// Says in the health service, and for `/readyz`, whether requests are answered: the store is read, and it answers. Who asks costs the
+/// store nothing (as kube-apiserver bounds the looks at its etcd, `pkg/storage/storagebackend/factory/etcd3.go`, `newETCD3Check`).
 pub(crate) async fn report_health(shared: Arc<Shared>, health: HealthReporter) {
     let mut running = shared.watch_running();
     loop {
@@ -88,19 +94,56 @@ pub(crate) async fn report_health(shared: Arc<Shared>, health: HealthReporter) {
             .borrow_and_update()
             .as_ref()
             .map(|running| running.cache.ready());
-        let status = match ready {
-            None => ServingStatus::NotServing,
-            Some(mut ready) => match ready.wait_for(|ready| *ready).await {
-                Ok(_) => ServingStatus::Serving,
-                // It was let go of before it was read.
-                Err(_) => ServingStatus::NotServing,
-            },
+        let is_ready = match ready {
+            None => false,
+            // It may be let go of before it was read.
+            Some(mut ready) => ready.wait_for(|ready| *ready).await.is_ok(),
         };
+        let status = if is_ready {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        shared.set_unanswered(None);
         set_health(&health, status).await;
-        // The sender lives in `shared`.
-        if running.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = running.changed() => changed.is_ok(),
+            () = look(&shared, &health), if is_ready => true,
+            () = shared.left() => false,
+        };
+        // The sender lives in `shared`; who leaves has said so.
+        if !changed {
             return;
         }
+    }
+}
+
+/// Looks at the store from time to time, for as long as it is the one that is open.
+async fn look(shared: &Shared, health: &HealthReporter) {
+    let mut was_away = false;
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let Ok(running) = shared.running() else {
+            continue;
+        };
+        let asked = timeout(LOOK_PATIENCE, running.store.current_revision()).await;
+        drop(running);
+        let reason = match asked {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("the store does not answer".to_owned()),
+        };
+        let is_away = reason.is_some();
+        shared.set_unanswered(reason);
+        if was_away != is_away {
+            let status = if is_away {
+                ServingStatus::NotServing
+            } else {
+                ServingStatus::Serving
+            };
+            set_health(health, status).await;
+        }
+        was_away = is_away;
     }
 }
 

@@ -162,15 +162,21 @@ async fn a_store_that_is_away_at_the_start_is_waited_for() {
 }
 
 #[tokio::test]
-async fn while_the_store_is_away_reads_go_on_and_writes_say_why_not() {
+async fn while_the_store_is_away_what_may_be_old_is_read_and_writes_say_why_not() {
     let mut server = etcd().await;
     let controller = start(over(&server)).await;
     let mut client = objects(&controller).await;
     applied(&mut client, &[host("a")]).await;
     server.kill();
-    get(&mut client, "Host", "a")
+    let request = v1::GetRequest {
+        kind: "Host".to_owned(),
+        name: "a".to_owned(),
+        not_older_than: Some(0),
+    };
+    client
+        .get(request)
         .await
-        .expect("reads come from the index");
+        .expect("what may be old comes from the index");
     let request = v1::CreateRequest {
         object: Some(common::object(&host("b"))),
         ..v1::CreateRequest::default()

@@ -13,8 +13,8 @@ use super::media::{self, Form};
 use super::objects::{Asked, written};
 use super::query::Query;
 use super::shown::{Page, Sort, shown};
-use crate::status::RequestError;
 use crate::newest::Since;
+use crate::status::RequestError;
 use crate::verbs::{ListQuery, PAGE_BYTES_MAX, Removal};
 
 /// Objects of one page of a deletion of all that there are.

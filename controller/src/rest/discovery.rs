@@ -3,14 +3,11 @@
 //! Forms are those of kubernetes/apimachinery `pkg/apis/meta/v1` (`APIGroupList`, `APIResourceList`) and, for who asks for
 //! everything at once, kubernetes/api `apidiscovery/v2` (`APIGroupDiscoveryList`).
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use cellblock_schemas::{API_VERSION, Kind};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::failure::{self, Failure};
 use super::media::{self, As, Form};
@@ -18,9 +15,6 @@ use super::{Front, allocations, events, reviews, scale};
 
 /// The release of Kubernetes whose API this front follows. Its minor number is what kubectl compares with its own.
 const KUBERNETES: [&str; 2] = ["1", "36"];
-
-/// How long the store may take to answer a controller that calls itself ready.
-const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What can be done to every kind.
 pub(super) const VERBS: [&str; 8] = [
@@ -70,16 +64,10 @@ pub(super) async fn alive() -> Response<Body> {
     media::raw(StatusCode::OK, "text/plain; charset=utf-8", "ok")
 }
 
-/// `GET /readyz`.
+/// `GET /readyz`: the same as the health service of gRPC says.
 pub(super) async fn ready(State(front): State<Front>) -> Response<Body> {
-    let why = match front.verbs.shared.running() {
-        Err(error) => error.to_string(),
-        // As kube-apiserver looks for its etcd (`pkg/server/healthz`): what is read meanwhile may be old.
-        Ok(running) => match timeout(STORE_PATIENCE, running.store.current_revision()).await {
-            Ok(Ok(_)) => return alive().await,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the store does not answer".to_owned(),
-        },
+    let Some(why) = front.verbs.shared.unready() else {
+        return alive().await;
     };
     let code = StatusCode::SERVICE_UNAVAILABLE;
     media::raw(code, "text/plain; charset=utf-8", why)
@@ -235,7 +223,7 @@ fn catalogue() -> Vec<Group> {
     groups.extend(reviews::GROUPS.map(|(name, reviews)| {
         Group {
             name,
-            version: "v1",
+            version: reviews::VERSION,
             resources: reviews
                 .iter()
                 .map(|(plural, kind)| Resource {

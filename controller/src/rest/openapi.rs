@@ -1,47 +1,46 @@
 //! OpenAPI documents out of the kinds' JSON Schemas: what `kubectl explain` shows, and by which kubectl sees what a path takes.
 
 mod gnostic;
+mod paths;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use axum::body::Body;
 use axum::extract::Path;
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use bytes::Bytes;
 use cellblock_schemas::{Kind, json_schema};
 use prost::Message as _;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::discovery::version_of_kinds;
 use super::failure::{self, Failure};
-use super::media;
+use super::query::Query;
+use super::{allocations, media, reviews};
 
 /// The form of version 2 in protobuf, and its name of before, which is no media type (kubernetes/kube-openapi,
 /// `pkg/handler/handler.go`, `subTypeProtobuf` and `subTypeProtobufDeprecated`).
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const PROTOBUF_DEPRECATED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
-/// The forms of patches.
-const PATCHES: [&str; 3] = [
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/apply-patch+yaml",
-];
-
 /// The document of the group without a name, of which there are events here.
 const CORE: &str = "api/v1";
 
-/// What their schema is called in Kubernetes' own documents.
+/// What the schemas that are not ours are called in Kubernetes' own documents.
 const EVENT: &str = "io.k8s.api.core.v1.Event";
+const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 
-/// The options of lists.
-const LIST: [&str; 5] = [
-    "labelSelector",
-    "fieldSelector",
-    "limit",
-    "continue",
-    "watch",
-];
+fn meta(name: &str) -> String {
+    format!("io.k8s.apimachinery.pkg.apis.meta.v1.{name}")
+}
+
+/// `io.k8s.api.authorization.v1.SelfSubjectAccessReview`.
+fn review_of(group: &str, kind: &str) -> String {
+    let group = group.trim_end_matches(".k8s.io");
+    format!("io.k8s.api.{group}.{}.{kind}", reviews::VERSION)
+}
 
 type Answer = Result<Response<Body>, Response<Body>>;
 
@@ -62,48 +61,146 @@ impl Edition {
     }
 }
 
-/// `GET /openapi/v3`: which documents there are.
-pub(super) async fn index() -> Response<Body> {
-    let paths = [CORE.to_owned(), document_path()];
-    let paths = paths.map(|path| {
-        let url = format!("/openapi/v3/{path}");
-        (path, json!({"serverRelativeURL": url}))
+/// What is served below one path of `/openapi/v3`, which together is what `/openapi/v2` has.
+struct Part {
+    path: String,
+    paths: Map<String, Value>,
+    schemas: Map<String, Value>,
+}
+
+fn parts(edition: Edition) -> Vec<Part> {
+    let mut parts = vec![
+        Part {
+            path: CORE.to_owned(),
+            paths: paths::of_events(edition),
+            schemas: schemas_of_events(edition),
+        },
+        Part {
+            path: path_of_group(),
+            paths: paths::of_kinds(edition),
+            schemas: schemas_of_kinds(edition),
+        },
+    ];
+    let all: Map<String, Value> = read(include_str!("openapi/reviews.json"));
+    parts.extend(reviews::GROUPS.iter().map(|group| {
+        let (name, reviews) = group;
+        let names = reviews.iter().map(|(_, kind)| review_of(name, kind));
+        let schemas = names.filter_map(|name| Some((name.clone(), all.get(&name)?.clone())));
+        Part {
+            path: format!("apis/{name}/{}", reviews::VERSION),
+            paths: paths::of_reviews(edition, group),
+            schemas: schemas.collect(),
+        }
+    }));
+    parts
+}
+
+/// A document of version 3, and the hash by which clients tell whether they have it.
+struct Document {
+    json: Bytes,
+    hash: String,
+}
+
+fn documents() -> &'static BTreeMap<String, Document> {
+    static DOCUMENTS: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| {
+        let parts = parts(Edition::V3).into_iter().map(|part| {
+            let document = json!({
+                "openapi": "3.0.0",
+                "info": info(),
+                "paths": part.paths,
+                "components": {"schemas": part.schemas},
+            });
+            let json = Bytes::from(document.to_string());
+            let hash = hash(&json);
+            (part.path, Document { json, hash })
+        });
+        parts.collect()
     });
-    let paths: Map<String, Value> = paths.into_iter().collect();
+    &DOCUMENTS
+}
+
+fn hash(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+fn url_of(path: &str, hash: &str) -> String {
+    format!("/openapi/v3/{path}?hash={hash}")
+}
+
+/// `GET /openapi/v3`: which documents there are. The hash in each address is what client-go keeps one by
+/// (kubernetes/kube-openapi, `pkg/handler3/handler.go`, `constructServerRelativeURL`).
+pub(super) async fn index() -> Response<Body> {
+    let paths = documents().iter().map(|(path, document)| {
+        let url = url_of(path, &document.hash);
+        (path.clone(), json!({"serverRelativeURL": url}))
+    });
+    let paths: Map<String, Value> = paths.collect();
     media::json(&json!({"paths": paths}))
 }
 
-/// `GET /openapi/v3/api/v1` and `/openapi/v3/apis/GROUP/VERSION`.
-pub(super) async fn document(Path(path): Path<String>) -> Answer {
-    let (paths, schemas) = if path == document_path() {
-        (paths(Edition::V3), schemas(Edition::V3))
-    } else if path == CORE {
-        (paths_of_events(Edition::V3), schema_of_events())
+/// `GET /openapi/v3/api/v1` and `/openapi/v3/apis/GROUP/VERSION`. One that is asked for by its hash is good for ever, and one by
+/// another hash is elsewhere (kube-openapi, `pkg/handler3/handler.go`, `HandleGroupVersion`).
+pub(super) async fn document(Path(path): Path<String>, uri: Uri, headers: HeaderMap) -> Answer {
+    let document = documents().get(&path).ok_or_else(Failure::no_such_path)?;
+    let query = Query::read(&uri)?;
+    let wanted = query.text("hash");
+    if !wanted.is_empty() && wanted != document.hash {
+        let mut moved = media::raw(StatusCode::MOVED_PERMANENTLY, "text/plain", "");
+        if let Ok(url) = HeaderValue::from_str(&url_of(&path, &document.hash)) {
+            moved.headers_mut().insert(header::LOCATION, url);
+        }
+        return Ok(moved);
+    }
+    let mut response = tagged(&headers, "application/json", &document.json, &document.hash);
+    if !wanted.is_empty() {
+        let forever = HeaderValue::from_static("public, immutable, max-age=31536000");
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, forever);
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    }
+    Ok(response)
+}
+
+/// A document with its tag, and only that for who has it already.
+fn tagged(headers: &HeaderMap, media: &'static str, bytes: &Bytes, hash: &str) -> Response<Body> {
+    let tag = format!("\"{hash}\"");
+    let has = headers.get(header::IF_NONE_MATCH);
+    let has = has.and_then(|has| has.to_str().ok()).unwrap_or_default();
+    let is_known = has
+        .split(',')
+        .any(|one| one.trim().trim_start_matches("W/") == tag);
+    let mut response = if is_known {
+        media::raw(StatusCode::NOT_MODIFIED, media, "")
     } else {
-        return Err(Failure::no_such_path().into());
+        media::raw(StatusCode::OK, media, bytes.clone())
     };
-    Ok(media::json(&json!({
-        "openapi": "3.0.0",
-        "info": info(),
-        "paths": paths,
-        "components": {"schemas": schemas},
-    })))
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
 }
 
 /// `GET /openapi/v2`. Programs of before Kubernetes 1.27 ask for nothing but protobuf (client-go, `discovery/discovery_client.go`,
 /// `OpenAPISchema`).
 pub(super) async fn v2(headers: HeaderMap) -> Answer {
-    static DOCUMENT: LazyLock<(Bytes, Bytes)> = LazyLock::new(|| {
+    static DOCUMENT: LazyLock<[(Bytes, String); 2]> = LazyLock::new(|| {
         let document = swagger();
         let protobuf = gnostic::Document::of(&document).encode_to_vec();
-        (document.to_string().into(), protobuf.into())
+        [document.to_string().into(), protobuf.into()].map(|bytes: Bytes| {
+            let hash = hash(&bytes);
+            (bytes, hash)
+        })
     });
-    let (json, protobuf) = &*DOCUMENT;
-    match Version2::wanted(&headers) {
-        Some(Version2::Json) => Ok(media::raw(StatusCode::OK, "application/json", json.clone())),
-        Some(Version2::Protobuf) => Ok(media::raw(StatusCode::OK, PROTOBUF, protobuf.clone())),
-        None => Err(Failure::not_acceptable(&format!("application/json, {PROTOBUF}")).into()),
-    }
+    let (media, (bytes, hash)) = match Version2::wanted(&headers) {
+        Some(Version2::Json) => ("application/json", &DOCUMENT[0]),
+        Some(Version2::Protobuf) => (PROTOBUF, &DOCUMENT[1]),
+        None => {
+            let known = format!("application/json, {PROTOBUF}");
+            return Err(Failure::not_acceptable(&known).into());
+        }
+    };
+    Ok(tagged(&headers, media, bytes, hash))
 }
 
 /// The forms in which there is a document of version 2.
@@ -130,10 +227,11 @@ impl Version2 {
 }
 
 fn swagger() -> Value {
-    let mut paths = paths(Edition::V2);
-    paths.extend(paths_of_events(Edition::V2));
-    let mut schemas = schemas(Edition::V2);
-    schemas.extend(schema_of_events());
+    let (mut paths, mut schemas) = (Map::new(), Map::new());
+    for part in parts(Edition::V2) {
+        paths.extend(part.paths);
+        schemas.extend(part.schemas);
+    }
     json!({
         "swagger": "2.0",
         "info": info(),
@@ -146,23 +244,81 @@ fn info() -> Value {
     json!({"title": "Cellblock", "version": env!("CARGO_PKG_VERSION")})
 }
 
-fn document_path() -> String {
+fn path_of_group() -> String {
     format!("apis/{}/{}", failure::group(), version_of_kinds())
+}
+
+/// The name of the schema of what is in the group of the kinds.
+fn name_in_group(name: &str) -> String {
+    let reversed: Vec<&str> = failure::group().rsplit('.').collect();
+    format!("{}.{}.{name}", reversed.join("."), version_of_kinds())
 }
 
 /// The name of a type's schema. Types of one name may differ between kinds, so each kind has its own.
 fn name_of(kind: Kind, name: &str) -> String {
-    let reversed: Vec<&str> = failure::group().rsplit('.').collect();
-    let prefix = format!("{}.{}", reversed.join("."), version_of_kinds());
     if name == kind.as_str() {
-        format!("{prefix}.{name}")
+        name_in_group(name)
     } else {
-        format!("{prefix}.{kind}.{name}")
+        name_in_group(&format!("{kind}.{name}"))
     }
 }
 
-fn schemas(edition: Edition) -> Map<String, Value> {
-    let mut schemas = Map::new();
+fn read(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).expect("it is in the repository")
+}
+
+/// A schema and that of a list of them. Nobody writes events, allocations, or lists.
+fn with_list(edition: Edition, name: &str, schema: Value) -> [(String, Value); 2] {
+    let of = |member: &str| {
+        let of = schema.pointer("/x-kubernetes-group-version-kind/0");
+        let member = of.and_then(|of| of.get(member)).and_then(Value::as_str);
+        member.unwrap_or_default().to_owned()
+    };
+    let (group, version, kind) = (of("group"), of("version"), of("kind"));
+    let described = |name: &str, description: &str| {
+        let reference = edition.reference(name);
+        match edition {
+            Edition::V2 => json!({"description": description, "$ref": reference}),
+            Edition::V3 => json!({"description": description, "allOf": [{"$ref": reference}]}),
+        }
+    };
+    let list = json!({
+        "description": format!("{kind}List is a list of {kind}."),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"description": "The versioned schema of this document.", "type": "string"},
+            "kind": {"description": format!("What this document is: {kind}List."), "type": "string"},
+            "metadata": described(&meta("ListMeta"), "What is said of the list as a whole."),
+            "items": {
+                "description": "What is in it.",
+                "type": "array",
+                "items": {"$ref": edition.reference(name)},
+                "x-kubernetes-list-type": "atomic",
+            },
+        },
+        "x-kubernetes-group-version-kind": [
+            {"group": group, "version": version, "kind": format!("{kind}List")},
+        ],
+    });
+    [(name.to_owned(), schema), (format!("{name}List"), list)]
+}
+
+/// What is said of any list, patch and removal.
+fn schemas_of_requests() -> Map<String, Value> {
+    read(include_str!("openapi/meta.json"))
+}
+
+fn schemas_of_events(edition: Edition) -> Map<String, Value> {
+    let event = read(include_str!("openapi/event.json")).into();
+    let mut schemas = schemas_of_requests();
+    schemas.retain(|name, _| *name == meta("ListMeta"));
+    schemas.extend(with_list(edition, EVENT, event));
+    schemas
+}
+
+fn schemas_of_kinds(edition: Edition) -> Map<String, Value> {
+    let mut schemas = schemas_of_requests();
     for kind in Kind::ALL {
         let mut whole = json_schema(kind).clone();
         let types = whole
@@ -190,23 +346,38 @@ fn schemas(edition: Edition) -> Map<String, Value> {
             whole.shift_remove("$schema");
             whole.shift_remove("title");
         }
-        schemas.insert(name_of(kind, kind.as_str()), whole);
+        schemas.extend(with_list(edition, &name_of(kind, kind.as_str()), whole));
     }
+    let allocation = read(include_str!("openapi/allocation.json")).into();
+    let name = name_in_group(allocations::KIND);
+    schemas.extend(with_list(edition, &name, allocation));
+    let scale = read(include_str!("openapi/scale.json"));
+    schemas.insert(SCALE.to_owned(), scale.into());
     schemas
 }
 
 /// Brings a JSON Schema into what OpenAPI knows, as Kubernetes' own documents have it. References go by their new names. What
-/// stands beside one is a description: next to it in version 2, in version 3 around an `allOf`. In version 2 what is a number
-/// or a text is a text of the format `int-or-string`, as its readers know no `anyOf`.
+/// stands beside one is a description: next to it in version 2, in version 3 around an `allOf`. In version 2, whose readers know no
+/// `anyOf`, what is a number or a text is a text of the format `int-or-string`, and what may be a list besides has no type, which
+/// means anything (kubernetes/kube-openapi, `pkg/util/proto/document.go`, `ParseSchema`: `parseArbitrary`).
 fn rewrite(kind: Kind, edition: Edition, schema: &mut Value) {
     match schema {
         Value::Object(members) => {
             for value in members.values_mut() {
                 rewrite(kind, edition, value);
             }
-            if edition == Edition::V2 && members.shift_remove("anyOf").is_some() {
-                members.insert("type".to_owned(), "string".into());
-                members.insert("format".to_owned(), "int-or-string".into());
+            if edition == Edition::V2
+                && let Some(alternatives) = members.shift_remove("anyOf")
+            {
+                let mut alternatives = alternatives.as_array().into_iter().flatten();
+                let is_scalar = |one: &Value| {
+                    let of_type = one["type"].as_str();
+                    of_type.is_some_and(|of_type| !matches!(of_type, "array" | "object"))
+                };
+                if alternatives.all(is_scalar) {
+                    members.insert("type".to_owned(), "string".into());
+                    members.insert("format".to_owned(), "int-or-string".into());
+                }
             }
             let target = members.get("$ref").and_then(Value::as_str);
             let target = target.and_then(|target| target.strip_prefix("#/$defs/"));
@@ -231,116 +402,5 @@ fn rewrite(kind: Kind, edition: Edition, schema: &mut Value) {
     }
 }
 
-/// The paths with what kubectl looks for in them: the kind behind each (`kubectl explain`), the forms of patches
-/// (`kubectl apply`), and which writes take `dryRun` and `fieldValidation`.
-fn paths(edition: Edition) -> Map<String, Value> {
-    let mut paths = Map::new();
-    for kind in Kind::ALL {
-        let named = Named {
-            schema: &name_of(kind, kind.as_str()),
-            kind: kind.as_str(),
-            group: failure::group(),
-            version: version_of_kinds(),
-        };
-        let operation =
-            |action: &str, options: &[&str]| operation(edition, &named, action, options);
-        const WRITE: [&str; 3] = ["dryRun", "fieldManager", "fieldValidation"];
-        let collection = format!("/{}/{}", document_path(), kind.plural());
-        paths.insert(
-            format!("{collection}/{{name}}"),
-            json!({
-                "get": operation("get", &[]),
-                "put": operation("put", &WRITE),
-                "patch": operation("patch", &["dryRun", "fieldManager", "fieldValidation", "force"]),
-                "delete": operation("delete", &["dryRun", "propagationPolicy"]),
-            }),
-        );
-        paths.insert(
-            collection,
-            json!({
-                "get": operation("list", &LIST),
-                "post": operation("post", &WRITE),
-                "delete": operation("deletecollection", &LIST),
-            }),
-        );
-    }
-    paths
-}
-
-/// The one schema that is not made of a kind: nobody writes an event.
-fn schema_of_events() -> Map<String, Value> {
-    let schema: Value =
-        serde_json::from_str(include_str!("openapi/event.json")).expect("it is in the repository");
-    [(EVENT.to_owned(), schema)].into_iter().collect()
-}
-
-/// Where they are read.
-fn paths_of_events(edition: Edition) -> Map<String, Value> {
-    let named = Named {
-        schema: EVENT,
-        kind: "Event",
-        group: "",
-        version: "v1",
-    };
-    let below = format!("/{CORE}/namespaces/{{namespace}}/events");
-    let paths = [
-        (format!("/{CORE}/events"), "list", &LIST[..]),
-        (below.clone(), "list", &LIST[..]),
-        (format!("{below}/{{name}}"), "get", &[]),
-    ];
-    let paths = paths.map(|(path, action, options)| {
-        (
-            path,
-            json!({"get": operation(edition, &named, action, options)}),
-        )
-    });
-    paths.into_iter().collect()
-}
-
-/// What a path is about.
-struct Named<'a> {
-    schema: &'a str,
-    kind: &'a str,
-    group: &'a str,
-    version: &'a str,
-}
-
-fn operation(edition: Edition, named: &Named<'_>, action: &str, options: &[&str]) -> Value {
-    let schema = json!({"$ref": edition.reference(named.schema)});
-    let options = options.iter();
-    let (parameters, answer): (Vec<Value>, Value) = match edition {
-        Edition::V2 => (
-            options
-                .map(|name| json!({"name": name, "in": "query", "type": "string"}))
-                .collect(),
-            json!({"description": "OK", "schema": schema}),
-        ),
-        Edition::V3 => (
-            options
-                .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string"}}))
-                .collect(),
-            json!({"description": "OK", "content": {"application/json": {"schema": schema}}}),
-        ),
-    };
-    let mut operation = json!({
-        "parameters": parameters,
-        "responses": {"200": answer},
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": {
-            "group": named.group,
-            "version": named.version,
-            "kind": named.kind,
-        },
-    });
-    if action == "patch" {
-        match edition {
-            Edition::V2 => operation["consumes"] = json!(PATCHES),
-            Edition::V3 => {
-                let forms = PATCHES.map(|form| (form.to_owned(), json!({})));
-                let forms: Map<String, Value> = forms.into_iter().collect();
-                operation["requestBody"] = json!({"content": forms});
-            }
-        }
-    }
-    operation
-}
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,10 @@ use super::{allocations, discovery, events, scale};
 use crate::authorise::{Action, authorise};
 use crate::identity::{Caller, OPERATORS};
 
-/// The groups of these questions, each with its resources and their kinds; all of version `v1`.
+/// The version of all of them.
+pub(super) const VERSION: &str = "v1";
+
+/// The groups of these questions, each with its resources and their kinds.
 pub(super) const GROUPS: [(&str, &[(&str, &str)]); 2] = [
     (
         "authorization.k8s.io",

@@ -2,7 +2,7 @@
 
 use cellblock_controller_core::keys::Keys;
 use cellblock_schemas::{ClusterUid, Kind};
-use cellblock_store::{EmbeddedOptions, EmbeddedStore};
+use cellblock_store::{EmbeddedOptions, EmbeddedStore, Store as _};
 use serde_json::{Value, json};
 
 use super::*;

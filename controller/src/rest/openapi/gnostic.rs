@@ -271,7 +271,9 @@ fn path((name, of): (&String, &Value)) -> NamedPathItem {
 }
 
 fn operation(of: &Value) -> Operation {
-    let parameters = items(of, "parameters").map(|one| {
+    // What is in the path or the body these programs do not look at.
+    let queried = items(of, "parameters").filter(|one| one["in"] == "query");
+    let parameters = queried.map(|one| {
         let query = QueryParameter {
             place: text(one, "in"),
             name: text(one, "name"),

@@ -201,7 +201,7 @@ fn cached(
     let revision = token.map_or(index.revision(), |token| token.revision.0);
     let mut next = None;
     let mut last = None;
-    let mut seen = 0;
+    let mut seen = 0_usize;
     for entry in index.list(kind, after.as_deref()) {
         if page.is_full() {
             next = last;

@@ -25,7 +25,7 @@ const LOG: &str = "info";
 pub struct Config {
     /// Where clients and agents connect; port 0 takes any that is free.
     pub listen: SocketAddr,
-    /// Where metrics are served, in clear text.
+    /// Where metrics are served to this machine, in clear text.
     pub metrics_listen: Option<SocketAddr>,
     /// Where the objects are kept.
     pub store: StoreConfig,
@@ -121,7 +121,7 @@ pub struct Flags {
     /// Where clients and agents connect [default: 127.0.0.1:7443].
     #[arg(long, env = "CELLBLOCKD_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Where Prometheus scrapes metrics, in clear text [default: none].
+    /// Where a Prometheus of this machine scrapes metrics, in clear text; from elsewhere it asks the API's listener [default: none].
     #[arg(long, env = "CELLBLOCKD_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
     /// Where the objects are kept: embedded:FILE or etcd:URL,URL… [default: embedded:/var/db/cellblockd/store.redb].
@@ -236,6 +236,11 @@ pub enum ConfigError {
         "{0} can be reached from outside of this machine, so clients and agents must show certificates: set tls.certificate, tls.key and tls.ca, or listen on 127.0.0.1 or [::1]"
     )]
     Exposed(SocketAddr),
+    /// Metrics in clear text beyond loopback.
+    #[error(
+        "{0} can be reached from outside of this machine, and metrics_listen is for anybody, in clear text: listen on 127.0.0.1 or [::1], and scrape `/metrics` of the API's listener from elsewhere, with an operator's certificate or token"
+    )]
+    MetricsExposed(SocketAddr),
     /// The file of tokens cannot be used.
     #[error("token_file cannot be used")]
     Tokens(#[source] TokenError),
@@ -257,6 +262,10 @@ impl Settings {
         if !listen.ip().is_loopback() && tls.is_none() {
             return Err(ConfigError::Exposed(listen));
         }
+        let metrics_listen = flags.metrics_listen.or(file.metrics_listen);
+        if let Some(address) = metrics_listen.filter(|address| !address.ip().is_loopback()) {
+            return Err(ConfigError::MetricsExposed(address));
+        }
         let etcd = EtcdFile {
             ca: flags.etcd_ca.or(file.etcd.ca),
             certificate: flags.etcd_certificate.or(file.etcd.certificate),
@@ -272,7 +281,7 @@ impl Settings {
         Ok(Self {
             config: Config {
                 listen,
-                metrics_listen: flags.metrics_listen.or(file.metrics_listen),
+                metrics_listen,
                 store: store(&named, etcd)?,
                 tls,
                 token_file: flags.token_file.or(file.token_file),

@@ -70,6 +70,12 @@ impl Controller {
         if !config.listen.ip().is_loopback() && config.tls.is_none() {
             return Err(ConfigError::Exposed(config.listen).into());
         }
+        let exposed = config
+            .metrics_listen
+            .filter(|address| !address.ip().is_loopback());
+        if let Some(address) = exposed {
+            return Err(ConfigError::MetricsExposed(address).into());
+        }
         let backend = match &config.store {
             StoreConfig::Embedded(_) => "embedded",
             StoreConfig::Etcd(_) => "etcd",
@@ -86,16 +92,21 @@ impl Controller {
         };
         let tls = config.tls.as_ref();
         let tls = tls.map(|files| tls::config(files, required)).transpose()?;
-        let identifier = Identifier::new(tls.is_some(), tokens);
+        let is_secured = tls.is_some();
+        let identifier = Identifier::new(is_secured, tokens);
         let router = serve::router(&shared, identifier, health_service)?;
         let (listener, address) = serve::bind(config.listen).await?;
         let metrics = match config.metrics_listen {
             Some(address) => Some(serve::metrics(address).await?),
             None => None,
         };
+        // Whoever shows who they are may scrape them from the API's listener.
+        let is_measured = is_secured || metrics.is_some();
+        let upkeep = is_measured.then(serve::upkeep).transpose()?;
         let mut tasks = vec![opening::open(&shared, config.store).await?];
         let metrics_address = metrics.as_ref().map(|(address, _)| *address);
         tasks.extend(metrics.map(|(_, serving)| tokio::spawn(serving)));
+        tasks.extend(upkeep.map(tokio::spawn));
         tasks.push(tokio::spawn(serve::report_health(
             shared.clone(),
             health.clone(),

@@ -1,4 +1,5 @@
-//! Serves the metrics to Prometheus: the one page there is, over HTTP/1.1, one request per connection.
+//! Serves the metrics to a Prometheus of this machine: the one page there is, over HTTP/1.1, one request per connection. To those of
+//! others the API's listener serves it, behind the same guard as everything ([`crate::rest`]).
 
 use std::time::Duration;
 
@@ -12,24 +13,32 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a request's head may be; a scraper's is a few hundred bytes.
 const HEAD_BYTES_MAX: usize = 8_192;
 
+/// The form of the page.
+pub(crate) const MEDIA: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// How often idle histograms are brought up to date, as the recorder asks for.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Serves for good; ends only when the task is dropped.
-pub(crate) async fn serve(listener: TcpListener, metrics: PrometheusHandle) {
+/// Brings idle histograms up to date for good.
+pub(crate) async fn upkeep(metrics: PrometheusHandle) {
     let mut upkeep = tokio::time::interval(UPKEEP);
     loop {
-        tokio::select! {
-            _ = upkeep.tick() => metrics.run_upkeep(),
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    tokio::spawn(answer(stream, metrics.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a scraper");
-                    tokio::time::sleep(PATIENCE).await;
-                }
-            },
+        upkeep.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+/// Serves for good; ends only when the task is dropped.
+pub(crate) async fn serve(listener: TcpListener, metrics: PrometheusHandle) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(answer(stream, metrics.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a scraper");
+                tokio::time::sleep(PATIENCE).await;
+            }
         }
     }
 }
@@ -44,7 +53,7 @@ async fn answer(mut stream: TcpStream, metrics: PrometheusHandle) {
         ("404 Not Found", "metrics are at /metrics\n".to_owned())
     };
     let response = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\nContent-Type: {MEDIA}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
     // A scraper that went away misses its page, and nothing else happens.

@@ -63,6 +63,7 @@ pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, who: Identifier) -> Router
         .route("/healthz", get(discovery::alive))
         .route("/livez", get(discovery::alive))
         .route("/readyz", get(discovery::ready))
+        .route("/metrics", get(discovery::measured))
         .route("/api", get(discovery::legacy))
         .route("/api/", get(discovery::legacy))
         .route("/api/v1", get(discovery::core))

@@ -85,6 +85,12 @@ pub(crate) async fn metrics(
     Ok((address, metrics_server::serve(listener, metrics)))
 }
 
+/// Records metrics; the future keeps them small for as long as it runs.
+pub(crate) fn upkeep() -> Result<impl Future<Output = ()> + Send + 'static, StartError> {
+    let metrics = telemetry::metrics().map_err(|error| StartError::Serve(error.to_string()))?;
+    Ok(metrics_server::upkeep(metrics))
+}
+
 /// Says in the health service, and for `/readyz`, whether requests are answered: the store is read, and it answers. Who asks costs the
 /// store nothing (as kube-apiserver bounds the looks at its etcd, `pkg/storage/storagebackend/factory/etcd3.go`, `newETCD3Check`).
 pub(crate) async fn report_health(shared: Arc<Shared>, health: HealthReporter) {

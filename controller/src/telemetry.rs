@@ -53,6 +53,12 @@ pub(crate) fn metrics() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
+/// The same if they are recorded.
+pub(crate) fn recorded() -> Option<PrometheusHandle> {
+    let recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);
+    recorder.clone()
+}
+
 fn describe() {
     metrics::describe_counter!(
         "cellblock_requests_total",

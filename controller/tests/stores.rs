@@ -392,3 +392,14 @@ async fn beyond_loopback_without_certificates_is_refused() {
     let error = Controller::start(config).await.err().expect("refused");
     assert!(error.to_string().contains("certificates"), "{error}");
 }
+
+#[tokio::test]
+async fn metrics_beyond_loopback_are_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = Config {
+        metrics_listen: Some("0.0.0.0:0".parse().expect("an address")),
+        ..Config::embedded(folder.path().join("store.redb"))
+    };
+    let error = Controller::start(config).await.err().expect("refused");
+    assert!(error.to_string().contains("clear text"), "{error}");
+}

@@ -554,6 +554,9 @@ async fn rest_asks_for_certificates_over_both_versions_of_http() {
         (&agent, JAILS, 403),
         (&agent, "/openapi/v2", 403),
         (&agent, "/healthz", 200),
+        (&operator, "/metrics", 200),
+        (&agent, "/metrics", 403),
+        (&nobody, "/metrics", 403),
         (&nobody, JAILS, 403),
         (&nobody, "/healthz", 403),
     ] {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use cellblock_e2e::{CONVERGE, Fleet, Kubectl, Options, Said, StoreKind, eventually};
+use cellblock_e2e::{CONVERGE, Fleet, Kubectl, Options, Said, StoreKind, eventually, examples};
 use serde_json::{Value, json};
 
 const HOST: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Host\nmetadata: {name: fbsd-01}\nspec:\n  uplinks:\n    external: {interface: vtnet0, publicAddresses: {main: 10.0.2.15}}\n";
@@ -14,6 +14,8 @@ const JAIL: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {n
 const LONELY: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: lonely}\nspec:\n  host: nowhere\n  root: {path: /jails/lonely}\n";
 const SET: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: JailSet\nmetadata: {name: web}\nspec:\n  replicas: 1\n  paused: true\n  template: {spec: {root: {path: /jails/web}}}\n";
 const UNKNOWN: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: odd}\nspec: {rooot: {path: /jails/odd}}\n";
+
+const PARAMETERS: &str = "apiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: parameters}\nspec:\n  host: nowhere\n  root: {path: /jails/parameters}\n  parameters: {exec.prestart: [/bin/a, /bin/b], exec.start: /bin/c, mount.devfs: true, securelevel: 2}\n";
 
 /// Where jails are to kubectl that is told a path.
 const JAILS: &str = "/apis/cellblock.dev/v1alpha1/jails";
@@ -121,6 +123,13 @@ impl Session {
             &self.ok("explain jailset --recursive")?,
             &["publish", "maxUnavailable", "observedGeneration"],
         )?;
+        shows(
+            &self.ok("explain allocations.status.owner")?,
+            &["name", "uid"],
+        )?;
+        for resource in self.ok("api-resources -o name")?.stdout.lines() {
+            shows(&self.ok(&format!("explain {resource}"))?, &["apiVersion"])?;
+        }
         Ok(())
     }
 
@@ -295,7 +304,23 @@ impl Session {
         unknown.says(&["rooot"])?;
         let by_itself = unknown.stderr.contains("ValidationError(Jail.spec)");
         ensure!(by_itself != self.is_new, "{unknown}");
-        Ok(())
+        // What an old kubectl judges by version 2 of OpenAPI: a parameter may be true, a number, a text, or a list.
+        shows(
+            &with("apply --dry-run=server -f -", PARAMETERS)?,
+            &["jail.cellblock.dev/parameters created (server dry run)"],
+        )?;
+        with("apply -f -", PARAMETERS)?;
+        with("apply --server-side --force-conflicts -f -", PARAMETERS)?;
+        let stored = self.object("jail/parameters")?["spec"]["parameters"].take();
+        ensure!(
+            stored["exec.prestart"] == serde_json::json!(["/bin/a", "/bin/b"]),
+            "{stored}"
+        );
+        self.ok("delete jail parameters --timeout=60s")?;
+        let words = ["apply", "--dry-run=client", "--recursive", "--filename"];
+        let examples = examples().display().to_string();
+        let words: Vec<&str> = words.into_iter().chain([examples.as_str()]).collect();
+        self.kubectl.run(&words)?.ok().map(drop)
     }
 
     /// One object applied by kubectl itself, then by the server, then by kubectl itself again.

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::failure::{self, Failure};
 use super::media::{self, As, Form};
 use super::{Front, allocations, events, reviews, scale};
+use crate::metrics_server::MEDIA;
+use crate::telemetry;
 
 /// The release of Kubernetes whose API this front follows. Its minor number is what kubectl compares with its own.
 const KUBERNETES: [&str; 2] = ["1", "36"];
@@ -71,6 +73,12 @@ pub(super) async fn ready(State(front): State<Front>) -> Response<Body> {
     };
     let code = StatusCode::SERVICE_UNAVAILABLE;
     media::raw(code, "text/plain; charset=utf-8", why)
+}
+
+/// `GET /metrics`, where they are recorded: to operators, as kube-apiserver serves its own on its one port.
+pub(super) async fn measured() -> Answer {
+    let metrics = telemetry::recorded().ok_or_else(Failure::no_such_path)?;
+    Ok(media::raw(StatusCode::OK, MEDIA, metrics.render()))
 }
 
 /// `GET /api`: the group without a name, of which there are events here.

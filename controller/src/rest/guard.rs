@@ -84,6 +84,7 @@ fn refused(request: &Request, why: String) -> Response {
 fn action(path: &str) -> Action<'static> {
     match path {
         "/version" | "/healthz" | "/livez" | "/readyz" => Action::Health,
+        "/metrics" => Action::Reflection,
         path if path.starts_with("/openapi/") => Action::Reflection,
         "/api" | "/api/" | "/api/v1" | "/api/v1/" => Action::Reflection,
         path if path.starts_with("/api/") => Action::Objects,

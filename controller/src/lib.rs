@@ -37,6 +37,7 @@ mod status;
 mod telemetry;
 mod tls;
 mod tokens;
+mod twice;
 mod verbs;
 mod visits;
 mod wire;

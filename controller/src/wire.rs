@@ -12,6 +12,7 @@ use cellblock_schemas::{Generation, HostReport, Kind, Violation};
 use serde_json::Value;
 
 use crate::status::RequestError;
+use crate::twice;
 use crate::verbs::Event;
 
 /// A kind by its name on the wire.
@@ -115,8 +116,12 @@ pub(crate) fn document(object: Option<v1::Object>) -> Result<(Kind, Value), Requ
     let invalid = |field: &str, message: String| {
         Rejection::new(Reason::Invalid, kind, &object.name, field, message, "")
     };
-    let mut document: Value = serde_json::from_slice(&object.json)
+    let (mut document, twice) = twice::read(&object.json)
         .map_err(|error| invalid("", format!("the document is no JSON: {error}")))?;
+    if !twice.is_empty() {
+        let why = twice::refusal(&twice);
+        return Err(Rejection::new(Reason::BadRequest, kind, &object.name, "", why, "").into());
+    }
     for (field, said) in [("kind", &object.kind), ("metadata.name", &object.name)] {
         let pointer = format!("/{}", field.replace('.', "/"));
         let found = document
@@ -144,9 +149,10 @@ pub(crate) fn document(object: Option<v1::Object>) -> Result<(Kind, Value), Requ
 /// The patch of a request.
 pub(crate) fn patch(request: &v1::PatchRequest) -> Result<Patch, RequestError> {
     use v1::patch_request::Type;
-    let patch: Value = serde_json::from_slice(&request.patch)
+    let (patch, twice) = twice::read(&request.patch)
         .map_err(|error| RequestError::Malformed(format!("the patch is no JSON: {error}")))?;
     match request.r#type() {
+        Type::Merge if !twice.is_empty() => Err(RequestError::Malformed(twice::refusal(&twice))),
         Type::Merge => Ok(Patch::Merge(patch)),
         Type::Json => Ok(Patch::Json(patch)),
         Type::Unspecified => Err(RequestError::Malformed(

@@ -443,11 +443,34 @@ async fn watches_are_the_same_over_both_wires() {
         .watch(Wire::Rest, begin, "last")
         .await
         .expect("events");
+    let documents = wires.seen.clone();
     let grpc = wires
         .watch(Wire::Grpc, begin, "last")
         .await
         .expect("events");
     assert_eq!(rest, grpc);
+    assert_eq!(documents, wires.seen);
+    let of_a = |document: &&Value| document["metadata"]["name"] == "a";
+    let last = documents.iter().rfind(of_a).expect("it was told");
+    assert_eq!(last["metadata"]["labels"]["role"], "db");
+    assert_eq!(last["spec"]["root"]["path"], "/jails/www");
+    // What ceases to be selected is told as it was; what comes to be, as it is.
+    let mut selected = Vec::new();
+    for wire in BOTH {
+        wires.labels = "role=web".to_owned();
+        let told = wires.watch(wire, begin, "last").await.expect("events");
+        selected.push((told, std::mem::take(&mut wires.seen)));
+        wires.labels.clear();
+    }
+    let [(told, documents), grpc] = &selected[..] else {
+        panic!("two wires");
+    };
+    assert_eq!((told, documents), (&grpc.0, &grpc.1));
+    let went = told
+        .iter()
+        .position(|(what, name, _)| (what.as_str(), name.as_str()) == ("DELETED", "a"));
+    let went = &documents[went.expect("it is not selected any more")];
+    assert_eq!(went["metadata"]["labels"]["role"], "web");
     assert!(
         rest.iter()
             .any(|(what, name, _)| (what.as_str(), name.as_str()) == ("DELETED", "b")),

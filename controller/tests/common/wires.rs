@@ -51,6 +51,10 @@ pub(crate) enum Patch {
 pub(crate) struct Wires {
     pub(crate) world: World,
     pub(crate) objects: Objects,
+    /// What watches select by.
+    pub(crate) labels: String,
+    /// The documents that the last watch told, but for bookmarks.
+    pub(crate) seen: Vec<Value>,
     kind: &'static str,
     collection: String,
 }
@@ -61,6 +65,8 @@ impl Wires {
         Self {
             objects: world.objects().await,
             world,
+            labels: String::new(),
+            seen: Vec::new(),
             kind,
             collection: format!("/apis/cellblock.dev/v1alpha1/{plural}"),
         }
@@ -252,6 +258,7 @@ impl Wires {
     /// What happened after a revision until `last` came, which must be there by now; from 0, what there is and a bookmark.
     pub(crate) async fn watch(&mut self, wire: Wire, after: u64, last: &str) -> Outcome<Vec<Told>> {
         let mut told = Vec::new();
+        self.seen.clear();
         if wire == Wire::Rest {
             let how = if after == 0 {
                 "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
@@ -259,7 +266,11 @@ impl Wires {
             } else {
                 format!("&resourceVersion={after}")
             };
-            let path = format!("{}?watch=true&timeoutSeconds=20{how}", self.collection);
+            let labels = self.labels.replace('=', "%3D");
+            let path = format!(
+                "{}?watch=true&timeoutSeconds=20&labelSelector={labels}{how}",
+                self.collection
+            );
             let until = if last == "BOOKMARK" {
                 "\"type\":\"BOOKMARK\"".to_owned()
             } else {
@@ -277,6 +288,9 @@ impl Wires {
                         fields: Vec::new(),
                     });
                 }
+                if what != "BOOKMARK" {
+                    self.seen.push(object.clone());
+                }
                 told.push((what, text(&object["metadata"]["name"]), revision(object)));
                 if is_last(&told, last) {
                     break;
@@ -286,6 +300,7 @@ impl Wires {
         }
         let request = v1::WatchRequest {
             kind: self.kind.to_owned(),
+            label_selector: self.labels.clone(),
             revision: after,
             ..v1::WatchRequest::default()
         };
@@ -309,6 +324,9 @@ impl Wires {
                 Type::Bookmark => "BOOKMARK",
             };
             let object = event.object.expect("an object");
+            if what != "BOOKMARK" {
+                self.seen.push(json_of(&object));
+            }
             told.push((what.to_owned(), object.name, object.revision));
         }
         Ok(told)

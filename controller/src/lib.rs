@@ -37,7 +37,6 @@ mod status;
 mod telemetry;
 mod tls;
 mod tokens;
-mod twice;
 mod verbs;
 mod visits;
 mod wire;

@@ -42,6 +42,8 @@ use crate::identity::Identifier;
 use crate::verbs::Verbs;
 use failure::Failure;
 
+pub(crate) use body::json;
+
 /// What every handler needs.
 #[derive(Clone)]
 struct Front {

@@ -11,8 +11,8 @@ use cellblock_schemas::host::ViewMark;
 use cellblock_schemas::{Generation, HostReport, Kind, Violation};
 use serde_json::Value;
 
+use crate::rest;
 use crate::status::RequestError;
-use crate::twice;
 use crate::verbs::Event;
 
 /// A kind by its name on the wire.
@@ -116,10 +116,10 @@ pub(crate) fn document(object: Option<v1::Object>) -> Result<(Kind, Value), Requ
     let invalid = |field: &str, message: String| {
         Rejection::new(Reason::Invalid, kind, &object.name, field, message, "")
     };
-    let (mut document, twice) = twice::read(&object.json)
+    let (mut document, twice) = rest::json(&object.json)
         .map_err(|error| invalid("", format!("the document is no JSON: {error}")))?;
     if !twice.is_empty() {
-        let why = twice::refusal(&twice);
+        let why = strict(&twice);
         return Err(Rejection::new(Reason::BadRequest, kind, &object.name, "", why, "").into());
     }
     for (field, said) in [("kind", &object.kind), ("metadata.name", &object.name)] {
@@ -146,13 +146,22 @@ pub(crate) fn document(object: Option<v1::Object>) -> Result<(Kind, Value), Requ
     Ok((kind, document))
 }
 
+/// What REST says of fields that stand twice; gRPC has no other validation than the strict one.
+fn strict(twice: &[String]) -> String {
+    let twice = twice.iter();
+    let twice: Vec<_> = twice
+        .map(|field| format!("duplicate field {field:?}"))
+        .collect();
+    format!("strict decoding error: {}", twice.join(", "))
+}
+
 /// The patch of a request.
 pub(crate) fn patch(request: &v1::PatchRequest) -> Result<Patch, RequestError> {
     use v1::patch_request::Type;
-    let (patch, twice) = twice::read(&request.patch)
+    let (patch, twice) = rest::json(&request.patch)
         .map_err(|error| RequestError::Malformed(format!("the patch is no JSON: {error}")))?;
     match request.r#type() {
-        Type::Merge if !twice.is_empty() => Err(RequestError::Malformed(twice::refusal(&twice))),
+        Type::Merge if !twice.is_empty() => Err(RequestError::Malformed(strict(&twice))),
         Type::Merge => Ok(Patch::Merge(patch)),
         Type::Json => Ok(Patch::Json(patch)),
         Type::Unspecified => Err(RequestError::Malformed(

@@ -127,7 +127,8 @@ impl Session {
             &self.ok("explain allocations.status.owner")?,
             &["name", "uid"],
         )?;
-        for resource in self.ok("api-resources -o name")?.stdout.lines() {
+        for name in self.ok("api-resources -o name")?.stdout.lines() {
+            let (resource, _) = name.split_once('.').unwrap_or((name, ""));
             shows(&self.ok(&format!("explain {resource}"))?, &["apiVersion"])?;
         }
         Ok(())

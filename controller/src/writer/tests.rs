@@ -167,8 +167,11 @@ async fn what_writes_nothing_is_decided_on_what_the_store_has() {
         let answer = writer.write_for(&mut since, |index, _| {
             Ok::<_, WriteError>((None, decide(&mut decided, index)))
         });
-        let (answer, following) = tokio::join!(answer, async { store.follow(&cache) });
-        following.abort();
+        // After it was decided first.
+        let mut following = None;
+        let hears = async { following = Some(store.follow(&cache)) };
+        let (answer, ()) = tokio::join!(answer, hears);
+        following.expect("it heard").abort();
         answer.expect("it is decided").value
     };
     assert_eq!((unchanged, decided), (false, vec![true, false]));
@@ -183,8 +186,11 @@ async fn what_writes_nothing_is_decided_on_what_the_store_has() {
             }
             Err(WriteError::Contended)
         });
-        let (answer, following) = tokio::join!(answer, async { store.follow(&cache) });
-        following.abort();
+        // After it was decided first.
+        let mut following = None;
+        let hears = async { following = Some(store.follow(&cache)) };
+        let (answer, ()) = tokio::join!(answer, hears);
+        following.expect("it heard").abort();
         answer
     };
     assert!(refused.is_ok(), "{refused:?}");

@@ -336,7 +336,7 @@ pub struct OwnedJail {
     pub restart: String,
     /// What its probes have come to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verdicts: Option<Verdicts>,
+    pub verdicts: Option<Box<Verdicts>>,
     /// How often it was started again because of them.
     #[serde(default, skip_serializing_if = "Revived::is_none")]
     pub revived: Revived,

@@ -156,7 +156,7 @@ fn shall_be_probed(jail: &JailView) -> bool {
 /// What is known of a jail as it runs now.
 #[must_use]
 pub fn verdicts(ours: &OwnedJail, jid: u32) -> Option<&Verdicts> {
-    let known = ours.verdicts.as_ref();
+    let known = ours.verdicts.as_deref();
     known.filter(|known| known.jid == jid && jid != 0)
 }
 

@@ -93,7 +93,7 @@ pub(super) fn learned(
                 ..Verdicts::default()
             };
             if health.verdicts != nothing {
-                learned.verdicts = Some(health.verdicts.clone());
+                learned.verdicts = Some(Box::new(health.verdicts.clone()));
             }
             if health.is_settled && ours.revived.jid != jid {
                 learned.revived = Revived::default();

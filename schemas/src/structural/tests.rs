@@ -140,7 +140,7 @@ fn each_mistake_is_of_a_sort_that_kubernetes_knows() {
     let document = jail(json!({
         "netwroks": [],
         "networks": [{ "network": "lan", "addressing": "allocated" }, { "network": "lan", "mac": "zz" }],
-        "publish": [{ "name": "web", "ports": [0] }],
+        "publish": [{ "name": "web", "ports": [0] }, { "name": "web", "ports": [1], "uplink": "external" }],
         "dependsOn": vec!["a"; 1025],
         "jailName": 5,
     }));

@@ -19,7 +19,7 @@ const SOURCES: [&str; 5] = [
 ];
 
 /// Words of the same form in those folders that are no reasons, each with what it is.
-const OTHER_WORDS: [(&str, &str); 27] = [
+const OTHER_WORDS: [(&str, &str); 29] = [
     (
         "Apply",
         "an operation of managedFields, and a request in metrics",
@@ -42,6 +42,8 @@ const OTHER_WORDS: [(&str, &str); 27] = [
     ("Background", "a policy of deletion"),
     ("Foreground", "a policy of deletion"),
     ("Orphan", "a policy of deletion"),
+    ("OnFailure", "a policy of restarts"),
+    ("Never", "a policy of restarts"),
     ("Normal", "a type of events"),
     ("Warning", "a type of events"),
     ("Event", "a kind"),

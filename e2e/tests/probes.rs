@@ -29,10 +29,11 @@ fn run(fleet: &Fleet, argv: &[&str]) -> anyhow::Result<String> {
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         stdin: None,
     };
-    match fleet.machines[0].ask(&request)? {
-        Response::Ran { stdout, .. } => Ok(stdout),
-        other => anyhow::bail!("{other:?}"),
-    }
+    let answer = fleet.machines[0].ask(&request)?;
+    let Response::Ran { stdout, .. } = answer else {
+        anyhow::bail!("{answer:?}");
+    };
+    Ok(stdout)
 }
 
 fn described(fleet: &Fleet, jail: &str, said: &str) -> anyhow::Result<()> {

@@ -85,13 +85,12 @@ fn jails(count: u32) -> Wanted {
 }
 
 fn ready(inbox: &Receiver) -> usize {
-    match inbox.receive(PATIENCE) {
-        Found::Health(health) => {
-            let known = health.values();
-            known.filter(|found| found.verdicts.ready.is_some()).count()
-        }
-        other => panic!("{other:?}"),
-    }
+    let found = inbox.receive(PATIENCE);
+    let Found::Health(health) = found else {
+        panic!("{found:?}");
+    };
+    let known = health.values();
+    known.filter(|found| found.verdicts.ready.is_some()).count()
 }
 
 #[tokio::test]

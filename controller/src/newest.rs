@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(7);
 /// what others keep in it, of which the watch of our own part says nothing. kube-apiserver asks its etcd for progress as often
 /// (`pkg/storage/cacher/progress/watch_progress.go`, `progressRequestPeriod`); of an etcd before 3.4.31 that answer cannot be relied on
 /// (`pkg/storage/feature/feature_support_checker.go`).
-const SILENCE: Duration = Duration::from_millis(100);
+pub(crate) const SILENCE: Duration = Duration::from_millis(100);
 
 /// Whether the index has been seen to be as new as the store since a request came. One for each request.
 #[derive(Debug, Default)]

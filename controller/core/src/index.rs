@@ -237,6 +237,15 @@ impl Index {
         names.filter_map(|name| self.jail(name))
     }
 
+    /// The revision of the last write of a Host or of a jail that is bound to it; 0 if there are none.
+    #[must_use]
+    pub fn revision_of_host(&self, host: &str) -> u64 {
+        let names = self.jails_by_host.get(host).into_iter().flatten();
+        let jails = names.filter_map(|name| self.get(Kind::Jail, name));
+        let entries = jails.chain(self.get(Kind::Host, host));
+        entries.map(|entry| entry.revision).max().unwrap_or(0)
+    }
+
     /// The jails that name a network in their spec or hold addresses of it, by name.
     pub fn jails_of_network<'a>(
         &'a self,

@@ -6,14 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cellblock_controller_core::admit::{self, Request as Wanted};
+use cellblock_controller_core::admit::{self, Now, Request as Wanted};
 use cellblock_controller_core::view::{Hash, Parts, Summary};
-use cellblock_controller_core::{enrol, fold_report, host_view};
+use cellblock_controller_core::{Index, enrol, fold_report, host_view};
 use cellblock_proto::v1;
 use cellblock_proto::v1::agent_message::Message;
 use cellblock_schemas::host::ViewMark;
 use cellblock_schemas::report::JailReport;
 use cellblock_schemas::{API_VERSION, Generation, HostReport, Kind};
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -27,6 +28,7 @@ use crate::running::{Running, Shared};
 use crate::status::RequestError;
 use crate::telemetry::Counted;
 use crate::wire;
+use crate::writer::WriteError;
 
 /// How long a new connection may take to say Hello, and how long one message may wait for an agent to read.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -312,7 +314,7 @@ struct Session {
     reports: u64,
     /// The last report.
     said: Option<HostReport>,
-    /// The revision up to which every status was seen to be what that report says.
+    /// The revision of the host's objects up to which every status was seen to be what that report says.
     right_at: u64,
 }
 
@@ -380,7 +382,7 @@ impl Session {
                 self.send(wire::acknowledged(view, self.reports)).await
             }
             Some(Message::Heartbeat(_)) => {
-                self.put_right().await?;
+                self.put_right().await;
                 Ok(self.running.sessions.keep(held).await?)
             }
             Some(Message::Hello(_)) => {
@@ -400,12 +402,13 @@ impl Session {
             );
             return Err(End::Refused("StaleEpoch", message));
         }
-        let folded = self
-            .running
-            .writer
-            .write_all(|index, now| fold_report(index, &self.host, report, now.timestamp))
-            .await;
+        let folded = self.fold(report).await;
         folded.map_err(|error| RequestError::from(error).into())
+    }
+
+    async fn fold(&self, report: &HostReport) -> Result<(), WriteError> {
+        let fold = |index: &Index, now: &Now| fold_report(index, &self.host, report, now.timestamp);
+        self.running.writer.write_all(fold).await
     }
 
     /// Keeps a report; one that is not of the whole host leaves what was said of the other jails.
@@ -413,28 +416,35 @@ impl Session {
         if !report.full
             && let Some(before) = self.said.take()
         {
-            let is_other = |jail: &JailReport| report.jails.iter().all(|one| one.uid != jail.uid);
+            let is_other = |jail: &JailReport| {
+                !jail.gone && report.jails.iter().all(|one| one.uid != jail.uid)
+            };
             let others: Vec<_> = before.jails.into_iter().filter(is_other).collect();
             report.jails.extend(others);
         }
         self.said = Some(report);
     }
 
-    /// Folds the last report once more if anything has been written since: what somebody else wrote into a status is not what the host
-    /// says, and the agent speaks again only when it sees a change.
-    async fn put_right(&mut self) -> Result<(), End> {
-        let (revision, epoch) = {
-            let index = self.running.cache.index();
-            (index.revision(), index.epoch())
+    /// Folds the last report once more where somebody else has written into a status: the agent speaks again only when it sees a change.
+    /// Whether there is anything to be written is found out without a turn, as every heartbeat comes here.
+    async fn put_right(&mut self) {
+        let Some(said) = self.said.as_ref() else {
+            return;
         };
-        if let Some(said) = self.said.take() {
-            if said.view.epoch == epoch && revision != self.right_at {
-                self.store(&said).await?;
-                self.right_at = revision;
-            }
-            self.said = Some(said);
+        let (newest, is_right) = {
+            let index = self.running.cache.index();
+            let newest = index.revision_of_host(&self.host);
+            let is_seen = said.view.epoch != index.epoch() || newest <= self.right_at;
+            let is_right =
+                is_seen || fold_report(&index, &self.host, said, Timestamp::now()).is_empty();
+            (newest, is_right)
+        };
+        if !is_right && let Err(error) = self.fold(said).await {
+            // The next heartbeat comes here again; nothing of the host itself has failed.
+            tracing::debug!(host = self.host, %error, "cannot put a status right");
+            return;
         }
-        Ok(())
+        self.right_at = newest;
     }
 
     /// The view as it is now; none while there is no such Host.

@@ -4,7 +4,6 @@
 //! was, they come from the store, which still knows that revision until it is compacted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use cellblock_controller_core::document;
@@ -14,13 +13,9 @@ use cellblock_store::{Key, ListRequest, PageToken, Revision};
 use serde_json::Value;
 
 use super::Selector;
-use crate::newest::Since;
+use crate::newest::{SILENCE, Since};
 use crate::running::Running;
 use crate::status::RequestError;
-
-/// How long who asks for a revision that has not happened waits for it: the client may come from another controller that was a moment ahead
-/// (as `blockTimeout` of kubernetes/apiserver, `pkg/storage/cacher/watch_cache.go`).
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How many bytes of documents one page holds at most: gRPC clients refuse messages over 4 MiB unless told otherwise.
 pub(crate) const PAGE_BYTES_MAX: usize = 3 << 20;
@@ -132,8 +127,13 @@ pub(super) async fn reached(running: &Running, least: Least) -> Result<u64, Requ
             newest.catch_up(&mut Since::default()).await?;
         }
         Least::At(asked) => {
-            if !running.cache.reached(asked, PATIENCE).await {
-                let newest = running.cache.index().revision();
+            // Another controller may have handed it out for what others keep in the store, of which the watch tells only when it is made to.
+            if !running.cache.reached(asked, SILENCE).await {
+                let newest = running.writer.newest();
+                newest.catch_up(&mut Since::default()).await?;
+            }
+            let newest = running.cache.index().revision();
+            if newest < asked {
                 return Err(RequestError::Future { asked, newest });
             }
         }

@@ -80,7 +80,7 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Makes a probe in a thread of its own. One that the machine has no thread for has failed.
+/// Makes a probe in a thread of its own. One that the machine has no thread for could not be made.
 fn begin(system: &Arc<dyn System>, job: Job, answers: &mpsc::Sender<(u64, Answer)>) {
     let number = job.number;
     let (system, sender) = (system.clone(), answers.clone());
@@ -92,6 +92,9 @@ fn begin(system: &Arc<dyn System>, job: Job, answers: &mpsc::Sender<(u64, Answer
     });
     if let Err(error) = started {
         // There is room: this one has none of the places taken.
-        let _ = answers.try_send((number, Err(format!("no thread for it: {error}"))));
+        let _ = answers.try_send((
+            number,
+            Answer::Unknown(format!("no thread for it: {error}")),
+        ));
     }
 }

@@ -10,6 +10,7 @@
 //! keeps it, so that an agent that is started anew does not take back what is known.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use cellblock_schemas::ids::Uid;
@@ -25,6 +26,9 @@ use crate::plan::index::Index;
 
 mod prober;
 
+/// So many jails of a host that fail at the same time say nothing of the host yet.
+const FAILING_MAX: usize = 3;
+
 pub use prober::{Answer, Job, Prober, pause_ms};
 
 /// What the answers of one probe come to.
@@ -33,6 +37,9 @@ pub use prober::{Answer, Job, Prober, pause_ms};
 pub struct Verdict {
     /// Whether the jail is well in this.
     pub is_well: bool,
+    /// The probe could not be made, so that nobody knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unknown: bool,
     /// The answer that decided it, where it is not. It stays the same until that changes, so that a jail that stays ill is not reported anew with every probe.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -59,10 +66,15 @@ impl Verdicts {
     /// The verdict that says that the jail is to be started again: it is not alive, or has not come up.
     #[must_use]
     pub fn failed(&self) -> Option<(&'static str, &Verdict)> {
+        let mut vital = self.vital();
+        vital.find(|(_, verdict)| !verdict.is_well && !verdict.is_unknown)
+    }
+
+    /// The verdicts by which a jail is started again.
+    fn vital(&self) -> impl Iterator<Item = (&'static str, &Verdict)> {
         let verdicts = [("live", &self.live), ("started", &self.started)];
         let verdicts = verdicts.into_iter();
-        let known = verdicts.filter_map(|(name, verdict)| Some((name, verdict.as_ref()?)));
-        known.into_iter().find(|(_, verdict)| !verdict.is_well)
+        verdicts.filter_map(|(name, verdict)| Some((name, verdict.as_ref()?)))
     }
 }
 
@@ -177,12 +189,16 @@ pub fn unready(jail: &JailView, ours: Option<&OwnedJail>, jid: u32) -> Option<Un
         asked.as_ref()?;
         match verdict {
             Some(Verdict { is_well: true, .. }) => None,
+            Some(verdict) if verdict.is_unknown => Some(Unready {
+                why: Why::NotMade,
+                message: not_made(name, verdict),
+            }),
             Some(verdict) => Some(Unready {
-                is_pending: false,
+                why: Why::Failed,
                 message: format!("probe `{name}` fails: {}", verdict.message),
             }),
             None => Some(Unready {
-                is_pending: true,
+                why: Why::Pending,
                 message: format!("probe `{name}` has not answered yet"),
             }),
         }
@@ -210,8 +226,58 @@ pub fn unready(jail: &JailView, ours: Option<&OwnedJail>, jid: u32) -> Option<Un
 /// Why a jail that runs is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unready {
-    /// Nothing is known yet.
-    pub is_pending: bool,
+    /// What is known of it.
+    pub why: Why,
     /// What is the matter.
     pub message: String,
+}
+
+/// What a probe says of a jail that is not well by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It fails.
+    Failed,
+    /// It has not answered yet.
+    Pending,
+    /// It cannot be made.
+    NotMade,
+}
+
+/// That a probe cannot be made, in words.
+pub(crate) fn not_made(name: &str, verdict: &Verdict) -> String {
+    format!("probe `{name}` cannot be made: {}", verdict.message)
+}
+
+/// Most of the jails of a host are not alive, and it is not for them that they are all at once: the host is slow, stood still, or lacks something that they all need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// How many fail.
+    pub failing: usize,
+    /// Of how many that are asked whether they are alive or have come up.
+    pub asked: usize,
+}
+
+impl fmt::Display for Suspicion {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { failing, asked } = self;
+        write!(
+            to,
+            "{failing} of the {asked} jails of this host that are probed fail at the same time, so the host is suspected and none is restarted for it"
+        )
+    }
+}
+
+/// Whether most of the jails fail of which these verdicts are, and more than a few.
+#[must_use]
+pub fn suspicion<'a>(known: impl Iterator<Item = &'a Verdicts>) -> Option<Suspicion> {
+    let mut found = Suspicion {
+        failing: 0,
+        asked: 0,
+    };
+    for verdicts in known {
+        found.asked += usize::from(verdicts.vital().next().is_some());
+        found.failing += usize::from(verdicts.failed().is_some());
+    }
+    let are_most = found.failing > FAILING_MAX && found.failing * 2 > found.asked;
+    are_most.then_some(found)
 }

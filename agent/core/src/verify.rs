@@ -404,7 +404,11 @@ fn ready(jail: &JailView, problem: Option<&Problem>, restart: Option<&str>) -> C
     let stopped = jail.spec.run_policy == RunPolicy::Stopped;
     let (status, reason, message) = match problem {
         Some(problem) => (
-            ConditionStatus::False,
+            if problem.reason == reason::PROBE_NOT_MADE {
+                ConditionStatus::Unknown
+            } else {
+                ConditionStatus::False
+            },
             problem.reason.clone(),
             match restart.filter(|_| !problem.blocked) {
                 Some(cause) => format!("{} (restarting: {cause})", problem.message),

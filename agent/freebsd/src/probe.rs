@@ -84,51 +84,118 @@ fn request(http: &HttpProbe, address: IpAddr) -> String {
 }
 
 /// What it came to.
-///
-/// # Errors
-/// The jail is not well in this, with what it said; or the probe could not be made, which says no more of the jail than that.
+#[must_use]
 pub fn answer(job: &Job, ran: Result<Output, SystemError>) -> Answer {
     let seconds = job.probe.timeout_s().max(1);
-    let late = || Err(format!("no answer within {seconds} s"));
+    let late = || Answer::Ill(format!("no answer within {seconds} s"));
     let output = match ran {
         Ok(output) => output,
-        Err(SystemError::TimedOut { .. }) => return late(),
-        Err(SystemError::TooLong { .. }) => {
-            return Err(format!("it printed more than {OUTPUT_BYTES_MAX} octets"));
+        // timeout(1) waits until all is gone that it killed: something sleeps and takes no signal.
+        Err(SystemError::TimedOut { .. }) => {
+            return Answer::Stuck(format!(
+                "it was killed after {seconds} s and does not end: it sleeps in the kernel, as on a file system that does not answer"
+            ));
         }
-        Err(error) => return Err(error.to_string()),
+        Err(SystemError::TooLong { .. }) => {
+            return Answer::Ill(format!("it printed more than {OUTPUT_BYTES_MAX} octets"));
+        }
+        Err(error) => {
+            let why = std::error::Error::source(&error);
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            return Answer::Unknown(format!("{error}{why}"));
+        }
     };
+    if output.status != 0
+        && let Some(why) = not_made(job, &output)
+    {
+        return Answer::Unknown(why);
+    }
     let is_late = output.status == TIMED_OUT;
     if job.probe.exec.is_some() {
         return match output.status {
-            0 => Ok(()),
+            0 => Answer::Well,
             _ if is_late => late(),
-            status => Err(said(&output).map_or_else(
+            status => Answer::Ill(said(&output).map_or_else(
                 || format!("exit status {status}"),
                 |said| format!("exit status {status}: {said}"),
             )),
         };
-    }
-    if output.stderr.starts_with("jexec: execvp: ") {
-        return Err(format!(
-            "the jail's root has no {NC}, by which it is connected to; put it there, or probe the jail by a command (exec)"
-        ));
     }
     if job.probe.http.is_some()
         && let Some(status) = status_of(&output.stdout)
     {
         // Whether it keeps the connection open after its answer is its own affair.
         return match status {
-            200..=399 => Ok(()),
-            _ => Err(format!("HTTP status {status}")),
+            200..=399 => Answer::Well,
+            _ => Answer::Ill(format!("HTTP status {status}")),
         };
     }
     match output.status {
-        0 if job.probe.http.is_some() => Err("what answered is no HTTP".to_owned()),
-        0 => Ok(()),
+        0 if job.probe.http.is_some() => Answer::Ill("what answered is no HTTP".to_owned()),
+        0 => Answer::Well,
         _ if is_late => late(),
-        status => Err(said(&output).unwrap_or_else(|| format!("exit status {status}"))),
+        status => Answer::Ill(said(&output).unwrap_or_else(|| format!("exit status {status}"))),
     }
+}
+
+/// Why nothing was asked: what the programs say that come before the one in the jail, as the first line of standard error.
+///
+/// timeout(1) has 125 to 127, or 1 where it fails to fork (bin/timeout/timeout.c), setfib(1) and jexec(8) 1, 126 and 127 (usr.sbin/setfib/setfib.c, usr.sbin/jexec/jexec.c). The lines are told from those of a command
+/// in the jail that runs such programs itself by what they name. Whoever feigns one there is not restarted.
+fn not_made(job: &Job, output: &Output) -> Option<String> {
+    let line = output.stderr.lines().next()?;
+    let (program, why) = line.split_once(": ")?;
+    let is_ours = match program {
+        "timeout" => is_timeouts(output.status, why),
+        "setfib" => {
+            let ours = [
+                format!("{}: ", Program::Jexec.path()),
+                format!("{}: invalid FIB", job.fib),
+                format!("-F{}: invalid FIB", job.fib),
+                "setfib: ".to_owned(),
+                "Multiple FIBS ".to_owned(),
+            ];
+            job.fib > 0 && ours.iter().any(|ours| why.starts_with(ours))
+        }
+        "jexec" => {
+            let exec = job.probe.exec.as_ref();
+            let asked = exec.map_or(NC, |exec| exec.command.first().map_or("", String::as_str));
+            let user = exec.and_then(|exec| exec.user.as_deref());
+            let jid = job.jid;
+            if exec.is_none() && why == format!("execvp: {NC}: No such file or directory") {
+                return Some(format!(
+                    "the jail's root has no {NC}, by which it is connected to; put it there, or probe the jail by a command (exec)"
+                ));
+            }
+            let mut ours = vec![
+                format!("execvp: {asked}: "),
+                format!("jail_attach({jid}): "),
+                format!("jail {jid} "),
+                format!("jail \"{jid}\" "),
+                "jail_get: ".to_owned(),
+                "chdir(): /: ".to_owned(),
+            ];
+            if let Some(user) = user {
+                ours.push(format!("{user}: no such user"));
+                let calls = ["getpwnam: ", "getpwclass: ", "initgroups: ", "setgid: "];
+                ours.extend(calls.map(str::to_owned));
+                ours.push("setusercontext: ".to_owned());
+            }
+            ours.iter().any(|ours| why.starts_with(ours))
+        }
+        _ => false,
+    };
+    is_ours.then(|| line.trim().to_owned())
+}
+
+/// Whether timeout(1) says that of itself and not of a program that another one of it, in the jail, was to run.
+fn is_timeouts(status: i32, why: &str) -> bool {
+    let is_status = matches!(status, 1 | 125..=127);
+    let run = why
+        .strip_prefix("exec(")
+        .and_then(|rest| rest.split_once(')'));
+    let ours = [Program::Setfib.path(), Program::Jexec.path()];
+    is_status && run.is_none_or(|(program, _)| ours.contains(&program))
 }
 
 /// The last line that it wrote to standard error, or else to standard output.

@@ -218,13 +218,68 @@ fn a_probe_that_hangs_has_failed_and_one_without_its_program_says_so() {
         "command: [/bin/sleep, '1000']",
         "command: [/usr/local/bin/check]",
     );
-    let (_, _, message) = row.said(30, "web", "Live");
-    assert!(
-        message.contains(
-            "exit status 1: jexec: execvp: /usr/local/bin/check: No such file or directory"
-        ),
-        "{message}"
+    // Nobody was asked: no restart helps.
+    let from = row.now();
+    let (status, reason, message) = row.said(600, "web", "Live");
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::Unknown, "ProbeNotMade")
     );
+    assert_eq!(
+        message,
+        "probe `live` cannot be made: jexec: execvp: /usr/local/bin/check: No such file or directory"
+    );
+    assert_eq!(
+        row.condition("web", "Ready").status,
+        ConditionStatus::Unknown
+    );
+    assert_eq!(row.starts(from, "web"), 0);
+}
+
+#[test]
+fn a_host_that_has_no_process_for_probes_restarts_nobody() {
+    let mut row = Row::up(EXAMPLE);
+    let from = row.now();
+    for _ in 0..1_000 {
+        row.world.host.emulator().fail_next(
+            "timeout -s KILL",
+            1,
+            "timeout: fork(): Resource temporarily unavailable\n",
+        );
+    }
+    for (jail, probe) in [("web", "live"), ("db", "ready")] {
+        let (status, reason, message) = row.said(300, jail, "Ready");
+        assert_eq!(
+            (status, reason.as_str()),
+            (ConditionStatus::Unknown, "ProbeNotMade")
+        );
+        let expected = format!(
+            "probe `{probe}` cannot be made: timeout: fork(): Resource temporarily unavailable"
+        );
+        assert_eq!(message, expected);
+    }
+    row.world.host.emulator().repair();
+    row.later(20, "web");
+    assert!(row.is_ready("web") && row.is_ready("db"));
+    assert_eq!(row.starts(from, "web") + row.starts(from, "db"), 0);
+}
+
+#[test]
+fn what_the_ledger_says_restarts_nobody_until_it_is_asked_again() {
+    let mut row = Row::up(EXAMPLE);
+    row.change("restartPolicy: OnFailure", "restartPolicy: Never");
+    row.kill("web", SERVER);
+    row.later(30, "web");
+    assert_eq!(row.condition("web", "Live").status, ConditionStatus::False);
+    // It comes back while no agent runs.
+    let argv = ["jexec", "web", "daemon", "-f", "sleep", "86400"].map(str::to_owned);
+    assert_eq!(row.world.host.emulator().run(&argv, "").status, 0);
+    let from = row.now();
+    row.world.start(None);
+    row.change("restartPolicy: Never", "restartPolicy: OnFailure");
+    row.later(60, "web");
+    assert_eq!(row.condition("web", "Live").status, ConditionStatus::True);
+    assert_eq!(row.starts(from, "web"), 0);
 }
 
 #[test]

@@ -52,6 +52,7 @@ impl<'a> Planner<'a> {
     pub(super) fn find_held(&self) -> Held {
         let mut held = Held::new();
         let mut restarting = BTreeMap::new();
+        let mut revived = Vec::new();
         for (uid, jail) in &self.desired.jails {
             let Life::Alive(running) = self.life(uid) else {
                 continue;
@@ -62,6 +63,7 @@ impl<'a> Planner<'a> {
             }
             let revival = self.revival(uid, jail, running);
             let is_revived = revival.is_some();
+            revived.extend(revival.clone().map(|cause| (uid, cause)));
             let cause = revival.or_else(|| self.changes_of(uid, jail, running).err());
             if let Some(cause) = cause {
                 match self.refuses_restart(uid, jail, &cause, is_revived) {
@@ -71,6 +73,7 @@ impl<'a> Planner<'a> {
             }
         }
         self.hold_in_order(restarting, &mut held);
+        self.bound_revivals(revived, &mut held);
         held
     }
 

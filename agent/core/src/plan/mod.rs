@@ -122,6 +122,8 @@ pub mod reason {
     pub const PROBE_FAILED: &str = "ProbeFailed";
     /// A probe of the jail has not answered yet.
     pub const PROBE_PENDING: &str = "ProbePending";
+    /// A probe of the jail cannot be made.
+    pub const PROBE_NOT_MADE: &str = "ProbeNotMade";
     /// The jail must be restarted and its restart policy says no.
     pub const RESTART_NEEDED: &str = "RestartNeeded";
     /// The root is one that no jail may have: the host's own, one with the agent's folder, or one inside another jail's.

@@ -6,12 +6,16 @@ use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::RestartPolicy;
 use cellblock_schemas::view::HostView;
 
-use super::Planner;
 use super::desired::DesiredJail;
+use super::held::Held;
+use super::{Planner, reason};
 use crate::ledger::OwnedJail;
 use crate::observed::{Observed, ObservedJail};
 use crate::op::Record;
-use crate::probe::{Revived, Verdicts, unready};
+use crate::probe::{self, Revived, Suspicion, Verdicts, suspicion, unready};
+
+/// How many jails are started again at a time because they are not alive.
+const REVIVALS_MAX: usize = 4;
 
 impl<'a> Planner<'a> {
     /// Why a running jail is to be started again, if it is not alive.
@@ -31,12 +35,45 @@ impl<'a> Planner<'a> {
             RestartPolicy::Never => return None,
             RestartPolicy::Always | RestartPolicy::OnFailure => {}
         }
+        if self.suspicion().is_some() {
+            return None;
+        }
         let health = self.observed.health.get(uid)?;
         let is_due = health.is_restart_due && health.verdicts.jid == running.jid;
         let (failed, verdict) = health.verdicts.failed().filter(|_| is_due)?;
         let mut asked = probes.named();
         asked.find(|(name, _)| *name == failed)?;
         Some(format!("probe `{failed}` fails: {}", verdict.message))
+    }
+
+    /// Whether most jails of the host fail. It stands as long as they do, so that a host on which nothing gets on is not given the work of starting all of them as well.
+    fn suspicion(&self) -> Option<Suspicion> {
+        let jails = self.ledger.jails.iter();
+        suspicion(jails.filter_map(|(uid, ours)| {
+            let health = self.observed.health.get(uid);
+            let known = health.map(|health| &health.verdicts);
+            let known = known.filter(|known| known.jid == ours.jid);
+            known.or_else(|| probe::verdicts(ours, ours.jid))
+        }))
+    }
+
+    /// Holds those of the jails to be started again because they are not alive for which there is no place yet: so many at a time, those counted that are being stopped for it.
+    pub(super) fn bound_revivals(&self, revived: Vec<(&Uid, String)>, held: &mut Held) {
+        let has_begun = |uid: &Uid| {
+            let ours = self.ledger.jails.get(uid);
+            ours.is_some_and(|ours| ours.revived.jid != 0)
+        };
+        let (begun, mut begins): (Vec<_>, Vec<_>) =
+            revived.into_iter().partition(|(uid, _)| has_begun(uid));
+        begins.retain(|(uid, _)| !held.contains_key(uid));
+        let places = REVIVALS_MAX.saturating_sub(begun.len());
+        let waiting = begins.into_iter().skip(places);
+        for (uid, cause) in waiting {
+            let message = format!(
+                "{cause}; it is restarted when others of this host have been, at most {REVIVALS_MAX} at a time"
+            );
+            held.insert(uid.clone(), (reason::PROBE_FAILED, message));
+        }
     }
 
     pub(super) fn plan_revival(&mut self, uid: &Uid, running: &ObservedJail, cause: String) {

@@ -22,6 +22,9 @@ const PAUSE_MS_MAX: u64 = 300_000;
 /// How long a jail has to be well until its next failure is a new matter, in milliseconds: twice the longest pause.
 const SETTLED_MS: u64 = 2 * PAUSE_MS_MAX;
 
+/// How many probes in a row cannot be made until nothing is known of the jail any more.
+const UNKNOWN_TO_COUNT: u32 = 3;
+
 /// The longest message of an answer that is kept, in octets: what a jail says is reported, stored and shown.
 const MESSAGE_BYTES_MAX: usize = 300;
 
@@ -59,8 +62,18 @@ pub struct Job {
     pub fib: u16,
 }
 
-/// What a probe came to; of one that failed with what it said.
-pub type Answer = Result<(), String>;
+/// What a probe came to, and what it said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The jail is well in this.
+    Well,
+    /// It is not.
+    Ill(String),
+    /// The probe could not be made, which says nothing of the jail.
+    Unknown(String),
+    /// It could not be made, and what there was of it did not end when it was killed: each further one may leave as much behind.
+    Stuck(String),
+}
 
 /// Every probe of a host's jails.
 #[derive(Debug, Default)]
@@ -88,6 +101,9 @@ struct Run {
     /// How many answers in a row were good, or were not.
     well: u32,
     ill: u32,
+    /// How many in a row could not be made, and how many of those are stuck.
+    unknown: u32,
+    stuck: u32,
     verdict: Option<Verdict>,
 }
 
@@ -153,8 +169,9 @@ impl Prober {
             return;
         };
         run.under_way = None;
-        run.due_ms = now_ms.max(began_ms.saturating_add(run.probe.every_ms()));
         run.count(answer);
+        let due_ms = began_ms.saturating_add(run.probe.every_ms());
+        run.due_ms = due_ms.max(now_ms.saturating_add(pause_ms(run.stuck)));
     }
 
     /// How many are under way.
@@ -206,11 +223,14 @@ impl Life {
                 under_way: None,
                 well: 0,
                 ill: 0,
+                unknown: 0,
+                stuck: 0,
                 verdict: verdict.clone(),
             });
             if run.probe != *probe {
                 run.probe = probe.clone();
                 (run.well, run.ill, run.under_way) = (0, 0, None);
+                (run.unknown, run.stuck) = (0, 0);
                 run.due_ms = now_ms;
             }
         }
@@ -239,6 +259,17 @@ impl Life {
         self.since_ms.saturating_add(pause_ms(self.probed.restarts))
     }
 
+    /// Whether the last answer to a probe by which it is started again was that it is not well, since this agent asks. What the ledger says may be long ago.
+    fn is_ill(&self) -> bool {
+        let vital = [Which::Live, Which::Started].into_iter();
+        let mut runs = vital.filter_map(|which| self.runs.get(&which));
+        runs.any(|run| {
+            let verdict = run.verdict.as_ref();
+            let has_failed = verdict.is_some_and(|known| !known.is_well && !known.is_unknown);
+            has_failed && run.ill > 0 && run.unknown == 0
+        })
+    }
+
     fn settled_ms(&self) -> u64 {
         self.since_ms.saturating_add(SETTLED_MS)
     }
@@ -251,9 +282,10 @@ impl Life {
             live: self.verdict(Which::Live).cloned(),
         };
         let has_failed = verdicts.failed().is_some();
+        let is_well = verdicts.vital().all(|(_, verdict)| verdict.is_well);
         Health {
-            is_restart_due: has_failed && now_ms >= self.restart_ms(),
-            is_settled: !has_failed && self.probed.restarts > 0 && now_ms >= self.settled_ms(),
+            is_restart_due: has_failed && self.is_ill() && now_ms >= self.restart_ms(),
+            is_settled: is_well && self.probed.restarts > 0 && now_ms >= self.settled_ms(),
             verdicts,
         }
     }
@@ -261,26 +293,54 @@ impl Life {
 
 impl Run {
     fn count(&mut self, answer: Answer) {
-        let was = self.verdict.as_ref().map(|verdict| verdict.is_well);
-        match answer {
-            Ok(()) => {
-                (self.well, self.ill) = (self.well.saturating_add(1), 0);
-                if was != Some(true) && self.well >= self.probe.successes_to_count() {
-                    self.verdict = Some(Verdict {
-                        is_well: true,
-                        message: String::new(),
-                    });
-                }
+        let said = match answer {
+            Answer::Well => return self.count_well(),
+            Answer::Ill(said) => return self.count_ill(&said),
+            Answer::Unknown(said) => {
+                self.stuck = 0;
+                said
             }
-            Err(said) => {
-                (self.well, self.ill) = (0, self.ill.saturating_add(1));
-                if was != Some(false) && self.ill >= self.probe.failures_to_count() {
-                    self.verdict = Some(Verdict {
-                        is_well: false,
-                        message: told(&said),
-                    });
-                }
+            Answer::Stuck(said) => {
+                self.stuck = self.stuck.saturating_add(1);
+                said
             }
+        };
+        self.unknown = self.unknown.saturating_add(1);
+        let is_news = self.verdict.as_ref().is_none_or(|known| !known.is_unknown);
+        if is_news && self.unknown >= UNKNOWN_TO_COUNT {
+            (self.well, self.ill) = (0, 0);
+            self.verdict = Some(Verdict {
+                is_well: false,
+                is_unknown: true,
+                message: told(&said),
+            });
+        }
+    }
+
+    fn count_well(&mut self) {
+        (self.well, self.ill) = (self.well.saturating_add(1), 0);
+        (self.unknown, self.stuck) = (0, 0);
+        let is_news = self.verdict.as_ref().is_none_or(|known| !known.is_well);
+        if is_news && self.well >= self.probe.successes_to_count() {
+            self.verdict = Some(Verdict {
+                is_well: true,
+                is_unknown: false,
+                message: String::new(),
+            });
+        }
+    }
+
+    fn count_ill(&mut self, said: &str) {
+        (self.well, self.ill) = (0, self.ill.saturating_add(1));
+        (self.unknown, self.stuck) = (0, 0);
+        let known = self.verdict.as_ref();
+        let is_news = known.is_none_or(|known| known.is_well || known.is_unknown);
+        if is_news && self.ill >= self.probe.failures_to_count() {
+            self.verdict = Some(Verdict {
+                is_well: false,
+                is_unknown: false,
+                message: told(said),
+            });
         }
     }
 }

@@ -80,70 +80,137 @@ fn every_kind_is_a_command_in_the_jail_that_is_ended_with_all_it_started() {
 #[test]
 fn an_answer_is_read_from_the_exit_status_and_of_http_from_its_own() {
     let tcp = job(tcp(80), "10.0.0.2", 0);
-    assert_eq!(answer(&tcp, output(0, "", "Connection to …")), Ok(()));
+    assert_eq!(answer(&tcp, output(0, "", "Connection to …")), Answer::Well);
     let refused = "nc: connect to 10.0.0.2 port 80 (tcp) failed: Connection refused\n";
     assert_eq!(
         answer(&tcp, output(1, "", refused)),
-        Err(refused.trim().to_owned())
+        Answer::Ill(refused.trim().to_owned())
     );
     assert_eq!(
         answer(&tcp, output(124, "", "")),
-        Err("no answer within 2 s".to_owned())
+        Answer::Ill("no answer within 2 s".to_owned())
     );
-    let missing = "jexec: execvp: /usr/bin/nc: No such file or directory\n";
-    let told = answer(&tcp, output(1, "", missing)).expect_err("there is none");
-    assert!(told.contains("has no /usr/bin/nc"), "{told}");
-
     let http = job(http(None), "10.0.0.2", 0);
     for (said, expected) in [
-        ("HTTP/1.1 200 OK\r\n\r\n", Ok(())),
-        ("HTTP/1.0 302 Found\r\n", Ok(())),
-        ("HTTP/1.1 204", Ok(())),
-        ("HTTP/1.1 503 Busy\r\n", Err("HTTP status 503".to_owned())),
+        ("HTTP/1.1 200 OK\r\n\r\n", Answer::Well),
+        ("HTTP/1.0 302 Found\r\n", Answer::Well),
+        ("HTTP/1.1 204", Answer::Well),
+        (
+            "HTTP/1.1 503 Busy\r\n",
+            Answer::Ill("HTTP status 503".to_owned()),
+        ),
         (
             "HTTP/1.1 2000\r\n",
-            Err("what answered is no HTTP".to_owned()),
+            Answer::Ill("what answered is no HTTP".to_owned()),
         ),
         (
             "HTTP/1.é 200\r\n",
-            Err("what answered is no HTTP".to_owned()),
+            Answer::Ill("what answered is no HTTP".to_owned()),
         ),
         (
             "HTTP/1.1 2é0\r\n",
-            Err("what answered is no HTTP".to_owned()),
+            Answer::Ill("what answered is no HTTP".to_owned()),
         ),
-        ("220 mail\r\n", Err("what answered is no HTTP".to_owned())),
-        ("", Err("what answered is no HTTP".to_owned())),
+        (
+            "220 mail\r\n",
+            Answer::Ill("what answered is no HTTP".to_owned()),
+        ),
+        ("", Answer::Ill("what answered is no HTTP".to_owned())),
     ] {
         assert_eq!(answer(&http, output(0, said, "")), expected, "{said:?}");
     }
     // One that answers and does not close.
     assert_eq!(
         answer(&http, output(124, "HTTP/1.1 200 OK\r\n", "")),
-        Ok(())
+        Answer::Well
     );
     assert_eq!(
         answer(&http, output(124, "", "")),
-        Err("no answer within 5 s".to_owned())
+        Answer::Ill("no answer within 5 s".to_owned())
     );
 
     let exec = job(exec(&["/check"], None), "10.0.0.2", 0);
-    assert_eq!(answer(&exec, output(0, "fine", "")), Ok(()));
+    assert_eq!(answer(&exec, output(0, "fine", "")), Answer::Well);
     assert_eq!(
         answer(&exec, output(3, "looked\n", "lag 12 s\n\n")),
-        Err("exit status 3: lag 12 s".to_owned())
+        Answer::Ill("exit status 3: lag 12 s".to_owned())
     );
     assert_eq!(
         answer(&exec, output(1, "", "")),
-        Err("exit status 1".to_owned())
+        Answer::Ill("exit status 1".to_owned())
+    );
+}
+
+fn not_made(job: &Job, status: i32, stderr: &str) -> bool {
+    matches!(
+        answer(job, output(status, "", stderr)),
+        Answer::Unknown(why) if !why.is_empty()
+    )
+}
+
+#[test]
+fn a_probe_that_was_not_made_is_told_from_one_that_failed() {
+    let tcp = job(tcp(80), "10.0.0.2", 0);
+    let missing = "jexec: execvp: /usr/bin/nc: No such file or directory\n";
+    let Answer::Unknown(told) = answer(&tcp, output(1, "", missing)) else {
+        panic!("nobody was asked");
+    };
+    assert!(told.contains("has no /usr/bin/nc"), "{told}");
+    let denied = "jexec: execvp: /usr/bin/nc: Permission denied\n";
+    let told = answer(&tcp, output(1, "", denied));
+    assert_eq!(told, Answer::Unknown(denied.trim().to_owned()));
+
+    let exec_in = |fib| job(exec(&["/check", "x"], Some("www")), "10.0.0.2", fib);
+    let (exec, in_table) = (exec_in(0), exec_in(3));
+    for (status, said) in [
+        (1, "timeout: fork(): Resource temporarily unavailable\n"),
+        (1, "timeout: procctl(PROC_REAP_ACQUIRE): Device busy\n"),
+        (
+            127,
+            "timeout: exec(/usr/sbin/jexec): No such file or directory\n",
+        ),
+        (126, "timeout: exec(/usr/sbin/jexec): Permission denied\n"),
+        (125, "timeout: duration is not a number\n"),
+        (1, "jexec: jail_attach(7): Operation not permitted\n"),
+        (1, "jexec: jail 7 not found\n"),
+        (1, "jexec: www: no such user\n"),
+        (1, "jexec: getpwclass: www: Cannot allocate memory\n"),
+        (1, "jexec: execvp: /check: No such file or directory\n"),
+    ] {
+        assert!(not_made(&exec, status, said), "{said}");
+    }
+    for (status, said) in [
+        (1, "setfib: 3: invalid FIB (max 0)\n"),
+        (127, "setfib: /usr/sbin/jexec: No such file or directory\n"),
+    ] {
+        assert!(not_made(&in_table, status, said), "{said}");
+        assert!(!not_made(&exec, status, said), "{said}");
+    }
+    // What the command in the jail has to say, whatever it runs itself.
+    for (status, said) in [
+        (127, "/check: 3: curl: not found\n"),
+        (126, ""),
+        (127, "timeout: exec(curl): No such file or directory\n"),
+        (1, "jexec: jail \"inner\" not found\n"),
+        (1, "jexec: execvp: /bin/inside: No such file or directory\n"),
+        (1, "looked\njexec: jail 7 not found\n"),
+    ] {
+        assert!(!not_made(&exec, status, said), "{said}");
+    }
+    assert_eq!(answer(&exec, output(0, "", missing)), Answer::Well);
+
+    let spawn = SystemError::Spawn {
+        line: "timeout".to_owned(),
+        source: std::io::Error::other("too many processes"),
+    };
+    assert_eq!(
+        answer(&exec, Err(spawn)),
+        Answer::Unknown("cannot run `timeout`: too many processes".to_owned())
     );
     let hung = SystemError::TimedOut {
         line: String::new(),
         timeout: Duration::ZERO,
         stderr: String::new(),
     };
-    assert_eq!(
-        answer(&exec, Err(hung)),
-        Err("no answer within 5 s".to_owned())
-    );
+    assert!(matches!(answer(&exec, Err(hung)), Answer::Stuck(_)));
 }

@@ -38,6 +38,7 @@ fn one(probed: Probed) -> BTreeMap<Uid, Probed> {
 fn verdict(is_well: bool, message: &str) -> Option<Verdict> {
     Some(Verdict {
         is_well,
+        is_unknown: false,
         message: message.to_owned(),
     })
 }
@@ -78,7 +79,7 @@ impl Bench {
 }
 
 fn ill(said: &str) -> Answer {
-    Err(said.to_owned())
+    Answer::Ill(said.to_owned())
 }
 
 #[test]
@@ -93,19 +94,19 @@ fn so_many_answers_in_a_row_make_a_verdict_and_its_words_stay() {
         ..Probes::default()
     };
     let mut bench = Bench::new(jail(3, probes));
-    bench.answer(1, &Ok(()));
+    bench.answer(1, &Answer::Well);
     assert_eq!(bench.health().verdicts.ready, None);
-    bench.answer(1, &Ok(()));
+    bench.answer(1, &Answer::Well);
     assert_eq!(bench.health().verdicts.ready, verdict(true, ""));
     bench.answer(1, &ill("a"));
-    bench.answer(1, &Ok(()));
+    bench.answer(1, &Answer::Well);
     bench.answer(1, &ill("b"));
     assert_eq!(bench.health().verdicts.ready, verdict(true, ""));
     bench.answer(1, &ill("c \n at\t12:00\u{7}"));
     assert_eq!(bench.health().verdicts.ready, verdict(false, "c at 12:00"));
     bench.answer(5, &ill("at 12:01"));
     assert_eq!(bench.health().verdicts.ready, verdict(false, "c at 12:00"));
-    bench.answer(2, &Ok(()));
+    bench.answer(2, &Answer::Well);
     assert_eq!(bench.health().verdicts.ready, verdict(true, ""));
     // Whether it can take work is no reason to start it again.
     bench.answer(9, &ill("d"));
@@ -129,12 +130,12 @@ fn nothing_else_is_asked_until_the_jail_has_come_up_and_then_that_is_not() {
     let mut bench = Bench::new(jail(3, probes.clone()));
     bench.answer(4, &ill("down"));
     assert_eq!(bench.now_ms, 4_000);
-    bench.answer(1, &Ok(()));
+    bench.answer(1, &Answer::Well);
     assert_eq!(bench.health().verdicts.started, verdict(true, ""));
-    bench.answer(1, &Ok(()));
+    bench.answer(1, &Answer::Well);
     let known = bench.health().verdicts;
     assert_eq!((known.ready, known.live), (verdict(true, ""), None));
-    bench.answer(20, &Ok(()));
+    bench.answer(20, &Answer::Well);
     assert!(bench.now_ms > 60_000);
     assert_eq!(bench.health().verdicts.live, verdict(true, ""));
     // One that never comes up is started again.
@@ -173,9 +174,9 @@ fn restarts_come_further_and_further_apart_until_the_jail_has_been_well_for_long
     bench.answer(2, &ill("hangs"));
     assert!(bench.now_ms >= 40_000 && bench.health().is_restart_due);
     // It came back by itself.
-    bench.answer(1, &Ok(()));
+    bench.answer(1, &Answer::Well);
     assert!(!bench.health().is_restart_due && !bench.health().is_settled);
-    bench.answer(600, &Ok(()));
+    bench.answer(600, &Answer::Well);
     assert!(bench.health().is_settled);
 }
 
@@ -231,6 +232,99 @@ fn an_answer_to_what_is_asked_no_more_counts_for_nothing() {
     assert_eq!(prober.next_ms(20_001), None);
 }
 
+#[test]
+fn a_probe_that_cannot_be_made_says_nothing_of_the_jail() {
+    let live = Probe {
+        every: Some("1s".to_owned()),
+        ..probe()
+    };
+    let probes = Probes {
+        ready: Some(live.clone()),
+        live: Some(live),
+        ..Probes::default()
+    };
+    let cannot = Answer::Unknown("no process".to_owned());
+    let unknown = Some(Verdict {
+        is_well: false,
+        is_unknown: true,
+        message: "no process".to_owned(),
+    });
+    let mut bench = Bench::new(Probed {
+        restarts: 1,
+        ..jail(3, probes.clone())
+    });
+    bench.answer(2, &Answer::Well);
+    bench.answer(4, &cannot);
+    assert_eq!(bench.health().verdicts.ready, verdict(true, ""));
+    bench.answer(1_200, &cannot);
+    let health = bench.health();
+    assert!(bench.now_ms >= 600_000);
+    assert_eq!(
+        (&health.verdicts.ready, &health.verdicts.live),
+        (&unknown, &unknown)
+    );
+    // Nothing of it is taken for well either.
+    assert!(!health.is_restart_due && !health.is_settled);
+    bench.answer(2, &Answer::Well);
+    assert_eq!(bench.health().verdicts.live, verdict(true, ""));
+
+    // Between the answers that count it neither adds one nor begins anew.
+    let mut bench = Bench::new(jail(4, probes));
+    bench.answer(4, &ill("down"));
+    bench.answer(2, &cannot);
+    assert_eq!(bench.health().verdicts.live, None);
+    bench.answer(2, &ill("down"));
+    assert!(bench.health().is_restart_due);
+    // As long as nobody knows whether it still is.
+    bench.answer(2, &cannot);
+    assert!(!bench.health().is_restart_due);
+    bench.answer(2, &ill("down"));
+    assert!(bench.health().is_restart_due);
+}
+
+#[test]
+fn one_that_is_stuck_is_made_further_and_further_apart() {
+    let probes = Probes {
+        live: Some(probe()),
+        ..Probes::default()
+    };
+    let mut bench = Bench::new(jail(3, probes));
+    let stuck = Answer::Stuck("sleeps".to_owned());
+    bench.answer(3, &stuck);
+    assert_eq!(bench.now_ms, 10_000 + 20_000 + 40_000);
+    bench.answer(7, &stuck);
+    assert!(bench.now_ms > 1_200_000 && !bench.health().is_restart_due);
+    bench.answer(1, &Answer::Well);
+    let now_ms = bench.now_ms;
+    bench.answer(1, &Answer::Well);
+    assert_eq!(bench.now_ms, now_ms + 10_000);
+}
+
+#[test]
+fn what_the_ledger_says_restarts_nobody_who_was_not_asked_since() {
+    let probes = Probes {
+        live: Some(probe()),
+        ..Probes::default()
+    };
+    let mut bench = Bench::new(Probed {
+        verdicts: Verdicts {
+            jid: 3,
+            live: verdict(false, "down"),
+            ..Verdicts::default()
+        },
+        ..jail(3, probes)
+    });
+    assert!(bench.health().verdicts.failed().is_some());
+    assert!(!bench.health().is_restart_due);
+    let mut other = Prober::default();
+    other.look(&one(bench.prober.jails[&uid()].probed.clone()), 0);
+    let job = other.begin(0, 1).remove(0);
+    other.end(job.number, Answer::Well, 1);
+    assert_eq!(other.health(1)[&uid()].verdicts.live, verdict(true, ""));
+    bench.answer(1, &ill("down"));
+    assert!(bench.health().is_restart_due);
+}
+
 proptest! {
     /// However many jails ask for however much: never more at once than there are places, each probe once at a time, and those that are due longest first, so that every one has its turn.
     #[test]
@@ -259,7 +353,7 @@ proptest! {
             let (done, left): (Vec<_>, Vec<_>) = running.into_iter().partition(|(ends_ms, _)| *ends_ms <= now_ms);
             running = left;
             for (_, job) in done {
-                prober.end(job.number, Ok(()), now_ms);
+                prober.end(job.number, Answer::Well, now_ms);
             }
         }
         // In the time that passed, each place has ended so many.

@@ -11,10 +11,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cellblock_schemas::ids::Uid;
-use cellblock_schemas::jail::{Probe, Probes, RunPolicy};
+use cellblock_schemas::jail::{ParameterValue, Probe, Probes, RunPolicy};
 use cellblock_schemas::net::is_link_local;
 use cellblock_schemas::view::{HostView, JailView};
 use serde::{Deserialize, Serialize};
@@ -177,7 +177,19 @@ fn address(jail: &JailView) -> IpAddr {
     let bound = jail.binding.attachments.iter();
     let mut addresses = bound.flat_map(|bound| &bound.addresses);
     let found = addresses.find(|bound| !is_link_local(bound.address));
-    found.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |bound| bound.address)
+    if let Some(found) = found {
+        return found.address;
+    }
+    let inherits = |name| {
+        let value = jail.spec.parameters.get(name);
+        value == Some(&ParameterValue::Text("inherit".to_owned()))
+    };
+    // A jail on no network that inherits IPv6 alone has no other family.
+    let is_ip6 = jail.binding.attachments.is_empty() && inherits("ip6") && !inherits("ip4");
+    if is_ip6 {
+        return IpAddr::V6(Ipv6Addr::LOCALHOST);
+    }
+    IpAddr::V4(Ipv4Addr::LOCALHOST)
 }
 
 /// What keeps others waiting for a jail that runs, in words; none: it is as its probes want it.

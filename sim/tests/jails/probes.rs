@@ -265,6 +265,74 @@ fn a_host_that_has_no_process_for_probes_restarts_nobody() {
 }
 
 #[test]
+fn a_host_most_of_whose_jails_fail_is_suspected_and_others_are_restarted_a_few_at_a_time() {
+    let mut row = Row::up(EXAMPLE);
+    let names: Vec<String> = (1..10).map(|number| format!("web{number}")).collect();
+    let all = row.manifest.clone();
+    let web = all.split("---\n").find(|part| part.contains("name: web"));
+    let web = web.expect("it is there");
+    let mut more = String::new();
+    for name in &names {
+        let mut emulator = row.world.host.emulator();
+        let made = emulator
+            .files
+            .create_directories(&format!("/jails/{name}/dev"));
+        made.expect("there is room");
+        more += &web
+            .replace("name: web", &format!("name: {name}"))
+            .replace("/jails/web", &format!("/jails/{name}"));
+        more += "---\n";
+    }
+    row.change(web, &format!("{web}---\n{more}"));
+    row.later(20, "web");
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.push("web");
+
+    let from = row.now();
+    for name in &names {
+        row.kill(name, SERVER);
+    }
+    let (status, _, message) = row.said(600, "web", "Live");
+    assert_eq!(status, ConditionStatus::False);
+    assert_eq!(
+        message,
+        "probe `live` fails: exit status 1; 10 of the 11 jails of this host that are probed fail at the same time, so the host is suspected and none is restarted for it: look at the host, or `jailctl restart jail web`"
+    );
+    assert!(row.ran(from, "jail -").is_empty());
+    // Half of them come back.
+    let (back, down) = names.split_at(5);
+    for name in back {
+        let argv = ["jexec", name, "daemon", "-f", "sleep", "86400"].map(str::to_owned);
+        assert_eq!(row.world.host.emulator().run(&argv, "").status, 0);
+    }
+    row.later(60, "web");
+    // Four are stopped between one look at the host and the next.
+    let ran = row.ran(from, "");
+    let looks = ran.split(|line| line.starts_with("jls -d "));
+    let stops = |part: &[String]| part.iter().filter(|line| line.contains(" -r web")).count();
+    let stops: Vec<usize> = looks.map(stops).filter(|count| *count > 0).collect();
+    assert_eq!(stops, [4, 1], "{:#?}", row.ran(from, "j"));
+    assert!(back.iter().all(|name| row.starts(from, name) == 0));
+    assert!(down.iter().all(|name| row.starts(from, name) == 1));
+    assert!(names.iter().all(|name| row.is_ready(name)));
+}
+
+#[test]
+fn a_jail_that_inherits_ipv6_alone_is_asked_at_its_loopback() {
+    let mut row = Row::up(EXAMPLE);
+    let from = row.now();
+    row.change(
+        "  networks:\n  - {network: inside}\n  dependsOn: [db]\n  restartPolicy: OnFailure\n  probes:\n    live: {exec: {command: [/bin/pgrep, -f, sleep 86400], user: nobody}, every: 5s, timeout: 2s}\n  parameters:\n",
+        "  probes:\n    ready: {tcp: {port: 8080}}\n  parameters:\n    ip4: disable\n    ip6: inherit\n",
+    );
+    row.later(5, "web");
+    let asked = row.ran(from, "timeout -s KILL");
+    let found = asked.iter().find(|line| line.ends_with(" 8080"));
+    let found = found.expect("it is asked");
+    assert!(found.ends_with(" ::1 8080"), "{found}");
+}
+
+#[test]
 fn what_the_ledger_says_restarts_nobody_until_it_is_asked_again() {
     let mut row = Row::up(EXAMPLE);
     row.change("restartPolicy: OnFailure", "restartPolicy: Never");

@@ -14,7 +14,7 @@ use crate::observed::{Observed, ObservedJail};
 use crate::op::Record;
 use crate::probe::{self, Revived, Suspicion, Verdicts, suspicion, unready};
 
-/// How many jails are started again at a time because they are not alive.
+/// How many jails are stopped at a time to be started again because they are not alive. Those that are down do not count: one that cannot start would keep a place for ever.
 const REVIVALS_MAX: usize = 4;
 
 impl<'a> Planner<'a> {
@@ -70,7 +70,7 @@ impl<'a> Planner<'a> {
         let waiting = begins.into_iter().skip(places);
         for (uid, cause) in waiting {
             let message = format!(
-                "{cause}; it is restarted when others of this host have been, at most {REVIVALS_MAX} at a time"
+                "{cause}; it is restarted after others of this host, at most {REVIVALS_MAX} of which are stopped for that at a time"
             );
             held.insert(uid.clone(), (reason::PROBE_FAILED, message));
         }

@@ -23,7 +23,7 @@ mod tests;
 /// How much longer than the probe itself timeout(1) is waited for.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How much a probe may print on each stream, in octets: what is more is not read, and the probe has failed.
+/// How much a probe may print on each stream, in octets: what is more is not read, and a command has failed. Of HTTP the first line is enough.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
 /// The exit status of timeout(1) for what it has ended (EXIT_TIMEOUT, bin/timeout/timeout.c).
@@ -96,6 +96,9 @@ pub fn answer(job: &Job, ran: Result<Output, SystemError>) -> Answer {
                 "it was killed after {seconds} s and does not end: it sleeps in the kernel, as on a file system that does not answer"
             ));
         }
+        Err(SystemError::TooLong { began, .. }) if job.probe.http.is_some() => {
+            return status_of(&began).map_or_else(no_http, of_status);
+        }
         Err(SystemError::TooLong { .. }) => {
             return Answer::Ill(format!("it printed more than {OUTPUT_BYTES_MAX} octets"));
         }
@@ -125,17 +128,25 @@ pub fn answer(job: &Job, ran: Result<Output, SystemError>) -> Answer {
         && let Some(status) = status_of(&output.stdout)
     {
         // Whether it keeps the connection open after its answer is its own affair.
-        return match status {
-            200..=399 => Answer::Well,
-            _ => Answer::Ill(format!("HTTP status {status}")),
-        };
+        return of_status(status);
     }
     match output.status {
-        0 if job.probe.http.is_some() => Answer::Ill("what answered is no HTTP".to_owned()),
+        0 if job.probe.http.is_some() => no_http(),
         0 => Answer::Well,
         _ if is_late => late(),
         status => Answer::Ill(said(&output).unwrap_or_else(|| format!("exit status {status}"))),
     }
+}
+
+fn of_status(status: u16) -> Answer {
+    match status {
+        200..=399 => Answer::Well,
+        _ => Answer::Ill(format!("HTTP status {status}")),
+    }
+}
+
+fn no_http() -> Answer {
+    Answer::Ill("what answered is no HTTP".to_owned())
 }
 
 /// Why nothing was asked: what the programs say that come before the one in the jail, as the first line of standard error.

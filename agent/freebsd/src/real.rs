@@ -202,6 +202,9 @@ impl System for Real {
     }
 }
 
+/// How much is kept of the output of a command that printed too much, in octets.
+const BEGINNING_BYTES: usize = 1024;
+
 /// A child and what is still to be said to it and heard from it.
 struct Running<'a> {
     child: Child,
@@ -240,6 +243,7 @@ impl<'a> Running<'a> {
                 return Err(SystemError::TooLong {
                     line: self.command.line(),
                     bytes_max,
+                    began: text(&self.stdout[..self.stdout.len().min(BEGINNING_BYTES)]),
                 });
             }
             if let Some(status) = self.child.try_wait().map_err(|source| self.lost(source))? {

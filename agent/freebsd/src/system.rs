@@ -151,6 +151,8 @@ pub enum SystemError {
         line: String,
         /// How much it may print.
         bytes_max: usize,
+        /// How its standard output began, where that is heard.
+        began: String,
     },
     /// A file or directory.
     #[error("cannot {action} {path}")]

@@ -345,10 +345,31 @@ impl Run {
     }
 }
 
+/// Whether a terminal shows it as what it is: neither a control character nor one of those (Cf of Unicode) that are not seen or turn the order of others.
+fn is_shown(character: char) -> bool {
+    let is_format = matches!(
+        character,
+        '\u{ad}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    );
+    !character.is_control() && !is_format
+}
+
 /// What a jail said, as it is reported: one line of bounded length.
 fn told(said: &str) -> String {
     let line: Vec<&str> = said.split_whitespace().collect();
-    let line: String = line.join(" ").chars().filter(|c| !c.is_control()).collect();
+    let line = line.join(" ");
+    let line: String = line.chars().filter(|c| is_shown(*c)).collect();
     if line.len() <= MESSAGE_BYTES_MAX {
         return line;
     }

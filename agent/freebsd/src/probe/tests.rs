@@ -199,6 +199,30 @@ fn a_probe_that_was_not_made_is_told_from_one_that_failed() {
     }
     assert_eq!(answer(&exec, output(0, "", missing)), Answer::Well);
 
+    let long = |began: &str| {
+        Err(SystemError::TooLong {
+            line: String::new(),
+            bytes_max: OUTPUT_BYTES_MAX,
+            began: began.to_owned(),
+        })
+    };
+    // The page may be as long as it likes.
+    let http = job(http(None), "10.0.0.2", 0);
+    assert_eq!(
+        answer(&http, long("HTTP/1.1 200 OK\r\n<html>")),
+        Answer::Well
+    );
+    for (job, began) in [
+        (&http, "HTTP/1.1 500 No\r\n"),
+        (&http, "220 mail"),
+        (&exec, "HTTP/1.1 200 OK\r\n"),
+    ] {
+        assert!(
+            matches!(answer(job, long(began)), Answer::Ill(_)),
+            "{began}"
+        );
+    }
+
     let spawn = SystemError::Spawn {
         line: "timeout".to_owned(),
         source: std::io::Error::other("too many processes"),

@@ -135,6 +135,7 @@ impl Process for Started {
                 return Err(SystemError::TooLong {
                     line: self.command.line(),
                     bytes_max: self.command.bytes_max,
+                    began: String::new(),
                 });
             }
             if Instant::now() >= self.deadline {

@@ -141,7 +141,12 @@ fn endless_output_is_cut_off() {
     let error = Real.run(&sh("while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done | cat; exit 0"));
     // A slow machine may reach the timeout first; either way the command is gone.
     match error {
-        Err(SystemError::TooLong { bytes_max, .. }) => assert_eq!(bytes_max, OUTPUT_BYTES_MAX),
+        Err(SystemError::TooLong {
+            bytes_max, began, ..
+        }) => {
+            assert_eq!(bytes_max, OUTPUT_BYTES_MAX);
+            assert!(began.starts_with("0123456789") && began.len() <= 1024);
+        }
         Err(SystemError::TimedOut { .. }) => {}
         other => panic!("endless output came to an end: {other:?}"),
     }

@@ -102,7 +102,7 @@ fn so_many_answers_in_a_row_make_a_verdict_and_its_words_stay() {
     bench.answer(1, &Answer::Well);
     bench.answer(1, &ill("b"));
     assert_eq!(bench.health().verdicts.ready, verdict(true, ""));
-    bench.answer(1, &ill("c \n at\t12:00\u{7}"));
+    bench.answer(1, &ill("c \n at\t12:00\u{7}\u{202e}\u{200b}"));
     assert_eq!(bench.health().verdicts.ready, verdict(false, "c at 12:00"));
     bench.answer(5, &ill("at 12:01"));
     assert_eq!(bench.health().verdicts.ready, verdict(false, "c at 12:00"));

@@ -18,8 +18,8 @@ use tokio::sync::Mutex;
 
 use crate::cache::Cache;
 
-/// How long all of it may take: who comes while the store is away hears of it within this time. A second more than a store takes to say
-/// why it does not answer.
+/// How long each step may take: the wait for one's turn to ask, the question, the wait for the index. A second more than a store takes to say why it
+/// does not answer.
 const PATIENCE: Duration = Duration::from_secs(7);
 
 /// How long the watch may be silent about a revision before something is written for it to tell: the store's revision also moves on with
@@ -80,34 +80,39 @@ impl Newest {
         if self.is_caught_up(since) {
             return Ok(());
         }
-        let found = tokio::time::timeout(PATIENCE, self.reach()).await;
-        found.map_err(|_| Error::Unavailable {
-            location: self.store.location().to_owned(),
-            reason: "this controller has not heard in time what is newest in it".to_owned(),
-            outcome: Outcome::NotApplied,
-        })??;
+        let revision = self.revision().await?;
+        self.in_time(self.reach(revision)).await?;
         since.caught_up = true;
         Ok(())
     }
 
-    async fn reach(&self) -> Result<(), Error> {
-        let revision = self.revision().await?;
+    /// What it comes to; an error if that takes too long.
+    async fn in_time<T>(&self, done: impl Future<Output = T>) -> Result<T, Error> {
+        let found = tokio::time::timeout(PATIENCE, done).await;
+        found.map_err(|_| Error::Unavailable {
+            location: self.store.location().to_owned(),
+            reason: "this controller has not heard in time what is newest in it".to_owned(),
+            outcome: Outcome::NotApplied,
+        })
+    }
+
+    async fn reach(&self, revision: u64) {
         if !self.cache.reached(revision, SILENCE).await {
             self.mark(revision).await;
             // The caller's patience ends it.
             self.cache.reached(revision, Duration::MAX).await;
         }
-        Ok(())
     }
 
-    /// The store's revision, at some moment after this was called.
+    /// The store's revision, at some moment after this was called. Whose turn it is to ask has all of the patience for it, however long it has
+    /// waited: otherwise nobody in a long row would have enough of it left.
     async fn revision(&self) -> Result<u64, Error> {
         let mine = self.came.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut told = self.told.lock().await;
+        let mut told = self.in_time(self.told.lock()).await?;
         if told.to < mine {
             let to = self.came.load(Ordering::Acquire);
-            let revision = self.store.current_revision().await;
-            let revision = revision.map(|revision| revision.0);
+            let asked = self.in_time(self.store.current_revision()).await;
+            let revision = asked.flatten().map(|revision| revision.0);
             *told = Told { to, revision };
         }
         told.revision.clone()

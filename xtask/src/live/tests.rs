@@ -82,8 +82,9 @@ fn a_row_denies_something_and_leaves_nothing() {
             continue;
         }
         assert!(has("reach"), "{}", row.name);
-        // The third claim on two cards is refused, which is no packet.
-        assert!(has("deny") || row.name == "n06", "{}", row.name);
+        // The third claim on two cards is refused, which is no packet; neither is what a condition says.
+        let is_no_packet = ["n06", "n11-failover"].contains(&row.name.as_str());
+        assert!(has("deny") || is_no_packet, "{}", row.name);
     }
 }
 

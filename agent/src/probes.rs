@@ -39,12 +39,9 @@ pub(crate) async fn run(
     let mut told_ms = None;
     // There is room for all that can be under way.
     let (answers, mut answered) = mpsc::channel(PLACES);
-    wanted.mark_changed();
     loop {
-        if wanted.has_changed().unwrap_or(false) {
-            let look = wanted.borrow_and_update().clone();
-            prober.look(&look, now_ms());
-        }
+        let look = wanted.borrow_and_update().clone();
+        prober.look(&look, now_ms());
         let places = PLACES.saturating_sub(prober.under_way());
         for job in prober.begin(now_ms(), places) {
             begin(&system, job, &answers);

@@ -273,7 +273,10 @@ proptest! {
     fn the_two_readers_agree(text in text()) {
         // An octet beyond ASCII outside of quotes ends the file for jail(8), which ours refuses.
         prop_assume!(!text.contains('\u{e4}') || emulated(&text, "|").status != 0);
-        prop_assume!(!text.contains("two\nlines"));
+        // A line break in a name or a value, which the lines of `jail -e` do not tell apart.
+        let read = read("/jail.conf", text.clone().into_bytes(), &Nothing);
+        let mut words = read.jails.iter().flat_map(line);
+        prop_assume!(!words.any(|word| word.contains('\n')));
         prop_assert_eq!(agree(&text), Ok(()));
     }
 }

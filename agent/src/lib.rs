@@ -7,7 +7,7 @@
 //!        reports, heartbeats
 //! ```
 //!
-//! Beside them, [`probes`] asks jails how they are, and the worker hears of it.
+//! Beside them, `probes` asks jails how they are, and the worker hears of it.
 //!
 //! The worker goes on with the view in its ledger whether a controller is there or not. Nothing is decided here.
 

@@ -47,6 +47,18 @@ fn has(row: &Row, uplink: &str, line: &str) {
     assert!(shown.contains(line), "no {line:?} in {shown}");
 }
 
+/// Applies more; every operation on the way must succeed.
+fn changed_without_failure(row: &mut Row, manifest: &str) {
+    row.fleet.apply(manifest).expect("it is admitted");
+    let view = row.fleet.view(HOST).expect("the host");
+    row.world.take(view);
+    for _ in 0..20 {
+        let pass = row.world.pass().expect("a pass");
+        assert!(pass.failed.is_empty(), "{:?}", pass.failed);
+    }
+    row.rest();
+}
+
 #[test]
 fn n11_bridges_over_a_lagg_and_over_vlans_on_it() {
     let row = Row::up(N11);
@@ -240,6 +252,26 @@ fn n11_a_vlan_changes_its_tag_and_its_parent_under_its_bridge() {
 }
 
 #[test]
+fn n11_a_lagg_gets_another_name_and_its_vlans_wait_for_it() {
+    let mut row = Row::up(N11);
+    // A lagg with a network of its own keeps its name.
+    let moved = manifest(N11).replace("bridge: {uplink: wan}", "bridge: {uplink: spare}");
+    row.change(&moved);
+    let office = made(&row, "office");
+    let renamed = moved
+        .replace("    wan:\n", "    trunk:\n")
+        .replace("uplink: wan}", "uplink: trunk}");
+    changed_without_failure(&mut row, &renamed);
+    assert_eq!(made(&row, "office"), office);
+    let trunk = made(&row, "trunk");
+    let line = format!("vlan: 30 vlanproto: 802.1q vlanpcp: 0 parent interface: {trunk}\n");
+    has(&row, "office", &line);
+    let wire = behind("vtnet1.30");
+    row.reaches(&jail("files"), "10.30.0.99", 443, &wire, "10.30.0.20");
+    take_away(row);
+}
+
+#[test]
 fn n11_a_network_moves_from_a_nic_to_a_lagg_of_it_and_back() {
     let text = manifest(N11);
     let lagg = "    wan:\n      lagg:\n        protocol: failover\n        ports: [vtnet1, vtnet2]  # vtnet1 is preferred; no address of the host on either\n";
@@ -263,10 +295,10 @@ fn n11_a_network_moves_from_a_nic_to_a_lagg_of_it_and_back() {
         );
     };
     lan(&row, "vtnet1");
-    row.change(&plain);
+    changed_without_failure(&mut row, &plain);
     lan(&row, "vtnet1");
     assert_eq!(row.world.run("ifconfig -g lagg"), "");
-    row.change(&text);
+    changed_without_failure(&mut row, &text);
     lan(&row, "vtnet1");
     has(&row, "wan", "laggport: vtnet2 flags=0<>");
     take_away(row);

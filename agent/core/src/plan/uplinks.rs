@@ -445,6 +445,17 @@ impl<'a> Planner<'a> {
             }
             guard = leave.guard();
         }
+        // A lagg of ours whose ports are still somebody else's: there is nothing to be upon yet, and this vlan may be what keeps a port.
+        let is_there = self.index.interface(parent).is_some()
+            || all.iter().any(|other| other.interface == parent);
+        if !is_there && guard.is_none() {
+            let carried = present.and_then(|found| found.vlan.as_ref()?.parent.as_ref());
+            if carried.is_some() {
+                let op = Op::UnsetVlan { name: name.clone() };
+                self.step(Phase::RemoveMember, &subject, op);
+            }
+            return;
+        }
         // Two names of one interface, which admission does not know to be one.
         let twin = all.iter().find(|other| {
             let has_tag = other.made.is_vlan_of(id, parent);

@@ -154,10 +154,51 @@ impl NetFacts for Facts<'_> {
     }
 }
 
+/// What it says where it may still read. Rulesets are begun and committed by ioctl, which level 2 allows (`pfioctl`, sys/netpfil/pf/pf_ioctl.c: `securelevel_gt`), and only a rule is added by netlink: so
+/// rules can be taken away, and tables of a text loaded (seen on 15.1).
+fn kept_from_changing(argv: &[String], stdin: &str) -> Option<Output> {
+    const NO_DEVICE: &str = "pfctl: Operation not supported by device";
+    let after = |word: &str| {
+        let at = argv.iter().position(|found| found == word)?;
+        argv.get(at + 1).map(String::as_str)
+    };
+    let has = |word: &str| argv.iter().any(|found| found == word);
+    if has("-k") {
+        return Some(Output::failure(1, "pfctl: DIOCKILLSTATES"));
+    }
+    if has("-e") {
+        return Some(Output::failure(
+            1,
+            "pfctl: DIOCSTART: Operation not permitted",
+        ));
+    }
+    if has("-T") {
+        return Some(Output::failure(255, NO_DEVICE));
+    }
+    match (after("-F"), after("-f")) {
+        (Some("rules" | "nat"), _) => None,
+        (Some(_), _) => Some(Output::failure(1, NO_DEVICE)),
+        (None, Some("-")) if stdin.lines().all(is_no_rule) => None,
+        (None, _) => Some(Output::failure(
+            1,
+            "pfctl: DIOCADDRULE: Operation not permitted",
+        )),
+    }
+}
+
+/// Whether a line of pf.conf(5) loads nothing but a table.
+fn is_no_rule(line: &str) -> bool {
+    let line = line.trim_start();
+    line.is_empty() || line.starts_with('#') || line.starts_with("table ")
+}
+
 /// What pfctl says where the securelevel of whoever runs it keeps it from what it is asked for; in a jail that is the jail's own. Refused reads are mostly shown as nothing, with exit status 0.
-fn kept_from(level: i64, argv: &[String]) -> Option<Output> {
+fn kept_from(level: i64, argv: &[String], stdin: &str) -> Option<Output> {
     if level <= SECURELEVEL_MAX {
         return None;
+    }
+    if is_changing(argv) && level <= SECURELEVEL_READ_MAX {
+        return kept_from_changing(argv, stdin);
     }
     if is_changing(argv) {
         return Some(Output::failure(
@@ -216,7 +257,7 @@ pub(crate) fn run(
         return Output::failure(1, "pfctl: /dev/pf: No such file or directory");
     }
     if host.kernel.module_loaded("pf")
-        && let Some(output) = kept_from(host.kernel.securelevel_of(context.jid), &argv)
+        && let Some(output) = kept_from(host.kernel.securelevel_of(context.jid), &argv, stdin)
     {
         return output;
     }
@@ -234,5 +275,51 @@ pub(crate) fn run(
         status: output.status,
         stdout: output.stdout,
         stderr: output.stderr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kept_from;
+
+    /// What 15.1 said at each: the exit status and the line, or nothing.
+    #[test]
+    fn at_level_2_rules_are_taken_away_and_none_is_added() {
+        let added = Some((1, "pfctl: DIOCADDRULE: Operation not permitted\n"));
+        let killed = Some((1, "pfctl: DIOCKILLSTATES\n"));
+        let cases = [
+            ("-a cellblock/j00 -f -", "pass\n", added),
+            ("-a cellblock/j00 -f -", "", None),
+            (
+                "-a cellblock/j00 -f -",
+                "table <t> persist { 10.0.0.1 }\n",
+                None,
+            ),
+            ("-n -a cellblock/j00 -f -", "pass\n", None),
+            ("-a cellblock/j00 -F rules", "", None),
+            (
+                "-a cellblock/j00 -F Tables",
+                "",
+                Some((1, "pfctl: Operation not supported by device\n")),
+            ),
+            (
+                "-a cellblock/j00 -t t -T add 10.0.0.2",
+                "",
+                Some((255, "pfctl: Operation not supported by device\n")),
+            ),
+            ("-k label -k cellblock:x", "", killed),
+            ("-a cellblock/j00 -sr", "", None),
+        ];
+        for (words, stdin, wanted) in cases {
+            let argv: Vec<String> = std::iter::once("pfctl")
+                .chain(words.split(' '))
+                .map(str::to_owned)
+                .collect();
+            let said = kept_from(2, &argv, stdin);
+            let said = said
+                .as_ref()
+                .map(|said| (said.status, said.stderr.as_str()));
+            assert_eq!(said, wanted, "{words}");
+        }
     }
 }

@@ -146,10 +146,12 @@ impl<'a> Planner<'a> {
     pub(super) fn held_interfaces(&self) -> BTreeSet<String> {
         let observed = self.observed;
         let interfaces = observed.interfaces.iter();
-        // What stands on a loopback is jails' own, and of those that run it stays by itself.
+        // What stands on a loopback, a lagg or a vlan is jails' own, and of those that run it stays by itself.
         let marked = interfaces.filter(|found| {
             let mark = found.description.as_deref().and_then(Mark::parse);
-            mark.is_some_and(|mark| mark.role != Role::Loopback)
+            mark.is_some_and(|mark| {
+                !matches!(mark.role, Role::Loopback | Role::Lagg(_) | Role::Vlan(_))
+            })
         });
         let switches = marked.filter(|found| self.is_held_switch(found));
         let mut held: BTreeSet<String> = switches.map(|found| found.name.clone()).collect();

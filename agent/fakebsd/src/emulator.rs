@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::cmd;
 use crate::cmd::archive::Served;
 use crate::cmd::jail::Parked;
-use crate::fault::{Fault, Faults, When};
+use crate::fault::{Beside, Fault, Faults, When};
 use crate::files::{Entry, FileError, FileTree};
 use crate::hardware::HardwareProfile;
 use crate::kernel::Kernel;
@@ -110,6 +110,7 @@ impl Emulator {
 
     /// Runs one command to its end, in virtual time.
     pub fn run(&mut self, argv: &[String], stdin: &str) -> Output {
+        self.run_beside(argv, When::Before);
         let fault = self.faults.take(argv);
         let at = self.kernel.now;
         let mut output = match &fault {
@@ -124,6 +125,7 @@ impl Emulator {
         if let Some(fault) = fault {
             output = fault.output;
         }
+        self.run_beside(argv, When::After);
         self.log.push(LoggedCommand {
             at,
             argv: argv.to_vec(),
@@ -133,6 +135,14 @@ impl Emulator {
         });
         self.advance(self.command_time);
         output
+    }
+
+    /// What somebody else does beside a command is none of those that were run from outside.
+    fn run_beside(&mut self, argv: &[String], when: When) {
+        let beside = self.faults.take_beside(argv, when);
+        for words in beside.into_iter().flat_map(|beside| beside.commands) {
+            cmd::run(self, &words, "");
+        }
     }
 
     /// A host or a server that has a base with that SHA-256 at a path or URL, as far as an emulated one can.
@@ -164,6 +174,16 @@ impl Emulator {
             prefix,
             when: When::Before,
             output: Output::failure(status, stderr),
+        });
+    }
+
+    /// Beside the next command that begins with the words of `prefix`, somebody runs these.
+    pub fn meet_next(&mut self, prefix: &str, when: When, commands: &[&str]) {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+        self.faults.meet(Beside {
+            prefix: words(prefix),
+            when,
+            commands: commands.iter().map(|line| words(line)).collect(),
         });
     }
 

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use cellblock_agent_core::ledger::Owned;
+use cellblock_agent_core::pf_conf::own;
+use cellblock_fakebsd::fault::When;
 use cellblock_fakebsd::trace::{Origin, Probe, Verdict};
 use cellblock_schemas::condition::{Condition, ConditionStatus};
 use cellblock_schemas::view::HostView;
@@ -720,6 +722,105 @@ fn nothing_stale_is_loaded_over_the_operators() {
         ready(&mut world);
         assert_eq!(written(&world).as_ref(), Some(&his), "{number}");
         assert_eq!(world.run("pfctl -sr"), rules, "{number}");
+    }
+}
+
+/// The load of the main ruleset.
+const LOAD: &str = "pfctl -N -R -o none -f -";
+
+/// Beside which commands of the first pass the operator writes or loads, and whether before them.
+const MOMENTS: [(&str, When); 6] = [
+    ("pfctl -n -v -N -R", When::Before),
+    ("pfctl -n -v -N -R", When::After),
+    ("pfctl -n -f -", When::Before),
+    ("pfctl -n -f -", When::After),
+    ("pfctl -n -v -f -", When::After),
+    ("sysrc -s pf", When::After),
+];
+
+/// What he writes or loads while his text is checked stays, whatever is met; the block comes beside it later.
+#[test]
+fn what_the_operator_does_during_the_checks_is_his() {
+    let row = host_with(Some(OWN));
+    let view = row.fleet.view(HOST).expect("the host");
+    let his = OWN.replace("port 23", "port 2323");
+    let saves = "cp /tmp/his.conf /etc/pf.conf";
+    let loads = "pfctl -f /tmp/his.conf";
+    let mut moments: Vec<(&str, When, usize)> = MOMENTS
+        .into_iter()
+        .map(|(beside, when)| (beside, when, 0))
+        .collect();
+    // And after each look at the rules up to the load, but for the last: behind that one the kernel has nothing to compare with.
+    let looks = {
+        let mut calm = row.world.fork();
+        let earlier = calm.host.emulator().log.len();
+        calm.take(view.clone());
+        fine(&ready(&mut calm));
+        let emulator = calm.host.emulator();
+        let lines = emulator.log[earlier..].iter().map(|run| run.argv.join(" "));
+        let before = lines.take_while(|line| line != LOAD);
+        before.filter(|line| line == "pfctl -sr").count()
+    };
+    assert!(looks >= 4, "{looks}");
+    moments.extend((0..looks - 1).map(|number| ("pfctl -sr", When::After, number)));
+    for (beside, when, skipped) in moments {
+        for did in [&[saves][..], &[loads][..], &[saves, loads][..]] {
+            let mut world = row.world.fork();
+            let mut emulator = world.host.emulator();
+            emulator.files.write("/tmp/his.conf", &his).expect("a file");
+            for _ in 0..skipped {
+                emulator.meet_next(beside, when, &[]);
+            }
+            emulator.meet_next(beside, when, did);
+            drop(emulator);
+            world.take(view.clone());
+            for _ in 0..6 {
+                world.pass().expect("a pass");
+                world.sleep(1_000);
+            }
+            let case = format!("{did:?} {when:?} {beside} {skipped}");
+            assert!(world.host.emulator().faults.is_empty(), "{case} was met");
+            let text = written(&world).expect("a file");
+            let saved = if did.contains(&saves) { &his } else { OWN };
+            assert_eq!(own(&text).as_deref(), Ok(saved), "{case}");
+            let rules = world.run("pfctl -sr");
+            let is_his = rules.contains("port = 2323");
+            assert_eq!(is_his, did.contains(&loads), "{case}: {rules}");
+        }
+    }
+}
+
+/// A load that lost its ticket lost it to somebody, whose rules are in force by then.
+#[test]
+fn a_retry_loads_nothing_over_what_somebody_has_just_loaded() {
+    for is_loaded in [false, true] {
+        let mut row = host_with(Some(OWN));
+        let his = OWN.replace("port 23", "port 2323");
+        let mut emulator = row.world.host.emulator();
+        emulator.files.write("/tmp/his.conf", &his).expect("a file");
+        emulator.fail_next(LOAD, 1, "pfctl: DIOCXCOMMIT: Device busy\n");
+        if is_loaded {
+            emulator.meet_next(LOAD, When::After, &["pfctl -f /tmp/his.conf"]);
+        }
+        drop(emulator);
+        row.world.take(row.fleet.view(HOST).expect("the host"));
+        let said = ready(&mut row.world);
+        let rules = row.world.run("pfctl -sr");
+        if is_loaded {
+            assert!(rules.contains("port = 2323"), "{rules}");
+            assert_eq!(refers(&row.world), 0);
+            assert_eq!(written(&row.world).as_deref(), Some(OWN));
+            assert_eq!(said.reason, "PfConfRefused", "{said:?}");
+            let ledger = row.world.ledger();
+            assert!(
+                !ledger
+                    .owned
+                    .iter()
+                    .any(|owned| matches!(owned, Owned::PfConf { .. }))
+            );
+        } else {
+            fine(&said);
+        }
     }
 }
 

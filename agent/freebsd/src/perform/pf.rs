@@ -127,11 +127,21 @@ impl Performer<'_> {
         Err(rejected(anchor, &command, &output))
     }
 
-    /// Loads, again where somebody else was at it.
-    pub(super) fn try_load(&self, command: &Command) -> Result<Output, Failure> {
+    /// Loads, again where somebody else was at it: an anchor of ours, which is nobody else's.
+    fn try_load(&self, command: &Command) -> Result<Output, Failure> {
+        self.try_load_while(command, || Ok(()))
+    }
+
+    /// The same, as long as `may` has nothing against it, which is asked before each try.
+    pub(super) fn try_load_while(
+        &self,
+        command: &Command,
+        may: impl Fn() -> Result<(), Failure>,
+    ) -> Result<Output, Failure> {
         let mut pause = LOAD_PAUSE;
         let mut left = LOAD_TRIES;
         loop {
+            may()?;
             let output = self.run(command)?;
             let busy = ["DIOCXCOMMIT", "DIOCXBEGIN", "busy"]
                 .iter()

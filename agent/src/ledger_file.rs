@@ -63,8 +63,8 @@ impl File {
         let advice = match &loaded {
             Ok(_) => "",
             Err(LoadError::Disk(_)) => "could not be read",
-            Err(LoadError::Unreadable(Unreadable::Newer(_))) => {
-                "cannot be read by this agent; run the newer agent"
+            Err(LoadError::Unreadable(Unreadable::Newer(_) | Unreadable::Unknown { .. })) => {
+                "was written by a newer agent and cannot be read by this one; run the newer agent, and leave the file where it is"
             }
             Err(LoadError::Unreadable(Unreadable::Damaged { .. })) => {
                 "is damaged; pause the host (`jailctl host pause`), move the file away, start the agent, read its plan (`jailctl describe host`), and resume"

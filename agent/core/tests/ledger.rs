@@ -1,7 +1,7 @@
 //! The ledger: every form that a release ever wrote is read for ever, and what is learned from a look, on 15 where jails carry `meta` and on 14 where they do not.
 //!
 //! `ledger/vN.json` was written by the first release of form N and never changes. `UPDATE_GOLDEN=1` writes the newest one, for a new form only. Form 3 is a journal: `v3.json` has a snapshot and every kind of
-//! change.
+//! change, `v3-added.json` what it has learned since.
 #![expect(
     clippy::disallowed_methods,
     reason = "a test may read files and the environment"
@@ -17,14 +17,16 @@ use std::rc::Rc;
 use cellblock_agent_core::Ledger;
 use cellblock_agent_core::execute::Unkept;
 use cellblock_agent_core::guard::RolledBack;
-use cellblock_agent_core::ledger::journal::{Disk, Journal};
+use cellblock_agent_core::ledger::journal::{Disk, Journal, LoadError, Unreadable};
 use cellblock_agent_core::ledger::{Change, Contents, LEDGER_VERSION, Owned, OwnedJail};
 use cellblock_agent_core::observed::{Address, Interface, JailMeta, Observed, ObservedJail};
 use cellblock_agent_core::plan::{self, owner_of};
+use cellblock_agent_core::probe::{Revived, Verdict, Verdicts};
 use cellblock_schemas::host::ViewMark;
 use cellblock_schemas::ids::{ClusterUid, Generation, Uid};
 use cellblock_schemas::jail::Root;
 use cellblock_schemas::view::{HostView, JailView, NetworkView};
+use sha2::{Digest as _, Sha256};
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -366,6 +368,130 @@ fn what_was_taken_back_is_written_so_for_ever() {
     let read = Journal::new(disk).load().expect("it is read");
     assert_eq!(read.ledger, ledger);
     assert_eq!(ledger.rolled_back.len(), 1);
+}
+
+/// What form 3 has learned to hold since its file was written.
+fn added() -> Vec<Change> {
+    let well = |is_well, message: &str| {
+        Some(Verdict {
+            is_well,
+            is_unknown: false,
+            message: message.to_owned(),
+        })
+    };
+    let mut jail = started(7);
+    jail.verdicts = Some(Box::new(Verdicts {
+        jid: 7,
+        started: well(true, ""),
+        ready: Some(Verdict {
+            is_well: false,
+            is_unknown: true,
+            message: "nc: not found".to_owned(),
+        }),
+        live: well(false, "no answer within 1 s"),
+    }));
+    jail.revived = Revived { count: 3, jid: 7 };
+    vec![
+        Change::Own(Owned::PfConf {
+            path: "/etc/pf.conf".to_owned(),
+            made: true,
+        }),
+        Change::Own(Owned::Storage {
+            path: "/cellblock".to_owned(),
+            mark: "c1:5f2a".to_owned(),
+        }),
+        Change::Own(Owned::Rejected {
+            jail: Uid("jail-a".to_owned()),
+            anchor: "cellblock/i40".to_owned(),
+            rules: "pass user nobody".to_owned(),
+            said: "unknown user nobody".to_owned(),
+        }),
+        Change::KnowJail(Uid("jail-a".to_owned()), jail),
+    ]
+}
+
+#[test]
+fn what_a_form_has_learned_is_read_for_ever_too() {
+    let disk = Memory::default();
+    let mut ledger = Ledger::new();
+    Journal::new(disk.clone())
+        .append(&ledger, &added())
+        .expect("a disk that never fails");
+    ledger
+        .commit(added(), &mut Unkept)
+        .expect("no file never fails");
+    let text = disk.clone().read().expect("readable").expect("a file");
+    let path = golden(LEDGER_VERSION).with_file_name("v3-added.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() && !path.exists() {
+        std::fs::write(&path, &text).expect("written");
+    }
+    let written = std::fs::read(&path).expect("it has its file");
+    let read = Journal::new(on(&written)).load().expect("it is read");
+    assert_eq!(read.ledger, ledger);
+    assert_eq!(text, written, "its words have changed");
+}
+
+/// Another text in the last line, with the checksum that whoever writes it gives it.
+fn with_other_last(text: &str, from: &str, to: &str) -> Vec<u8> {
+    let line = text.lines().last().expect("a line");
+    let before = text.lines().rev().nth(1);
+    let sum_of = |line: &str| line[line.len() - 18..line.len() - 2].to_owned();
+    let chain = before.map_or(vec![0; 8], |line| {
+        data_encoding::HEXLOWER
+            .decode(sum_of(line).as_bytes())
+            .expect("a checksum")
+    });
+    let end = format!(",\"sum\":\"{}\"}}", sum_of(line));
+    let record = line.strip_suffix(&end).expect("its end").replace(from, to);
+    let digest = Sha256::new_with_prefix(chain)
+        .chain_update(&record)
+        .finalize();
+    let sum = data_encoding::HEXLOWER.encode(&digest[..8]);
+    let head = &text[..text.len() - line.len() - 1];
+    format!("{head}{record},\"sum\":\"{sum}\"}}\n").into_bytes()
+}
+
+/// Whoever moved such a file away would lose what the agent knows to be its own.
+#[test]
+fn what_is_not_known_and_whole_is_a_newer_agents_and_not_damaged() {
+    let v3 = std::fs::read_to_string(golden(3)).expect("every form has its file");
+    let same = with_other_last(&v3, "forgetJail", "forgetJail");
+    assert_eq!(same, v3.as_bytes());
+    let error = |octets: &[u8]| {
+        let loaded = Journal::new(on(octets)).load();
+        match loaded.expect_err("it is not read") {
+            LoadError::Unreadable(error) => error,
+            LoadError::Disk(error) => panic!("{error}"),
+        }
+    };
+    let newer = with_other_last(&v3, "forgetJail", "forgetHost");
+    let said = error(&newer);
+    assert!(
+        matches!(said, Unreadable::Unknown { line: 3, .. }),
+        "{said}"
+    );
+    assert!(said.to_string().contains("forgetHost"), "{said}");
+    // Also in the first line, and where the next one was never written to its end.
+    let (first, _) = v3.split_once('\n').expect("lines");
+    let first = format!("{first}\n");
+    let thing = |text: &str| with_other_last(text, "\"broughtUp\"", "\"broughtDown\"");
+    let said = error(&thing(&first));
+    assert!(
+        matches!(said, Unreadable::Unknown { line: 1, .. }),
+        "{said}"
+    );
+    let torn = [&newer[..newer.len() - 1], b"\0\0{\"chan"].concat();
+    let said = error(&torn);
+    assert!(matches!(
+        said,
+        Unreadable::Damaged { .. } | Unreadable::Unknown { .. }
+    ));
+    let altered = v3.replace("forgetJail", "forgetHost");
+    let said = error(altered.as_bytes());
+    assert!(
+        matches!(said, Unreadable::Damaged { line: 3, .. }),
+        "{said}"
+    );
 }
 
 fn learn(view: &HostView, observed: &Observed, ledger: &mut Ledger) -> bool {

@@ -134,6 +134,14 @@ pub enum Unreadable {
     /// A newer agent wrote it.
     #[error("it is of form {0}, this agent knows {LEDGER_VERSION}")]
     Newer(u32),
+    /// It is as it was written, by a newer agent: it has what this one does not know.
+    #[error("line {line} is whole and has what this agent does not know: {what}")]
+    Unknown {
+        /// Which line, counted from 1.
+        line: usize,
+        /// What it does not know.
+        what: String,
+    },
     /// It is not as it was written.
     #[error("line {line}: {what}")]
     Damaged {
@@ -151,8 +159,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Text, Unreadable> {
     }
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').enumerate();
     let first = lines.next().map_or(&[][..], |(_, line)| line);
-    let (contents, chain) = read_line(Chain::default(), &snapshot_head(), first)
-        .map_err(|what| Unreadable::Damaged { line: 1, what })?;
+    let (contents, chain) =
+        read_line(Chain::default(), &snapshot_head(), first).map_err(|why| why.at(1))?;
     let mut text = Text {
         contents,
         version: LEDGER_VERSION,
@@ -173,10 +181,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Text, Unreadable> {
                 text.length += line.len() as u64;
             }
             Err(_) if is_last && is_torn(text.chain, line) => text.torn = line.len() as u64,
-            Err(what) => {
-                let line = number + 1;
-                return Err(Unreadable::Damaged { line, what });
-            }
+            Err(why) => return Err(why.at(number + 1)),
         }
     }
     Ok(text)
@@ -189,9 +194,27 @@ fn is_torn(chain: Chain, line: &[u8]) -> bool {
     let is_whole_before = hole.is_some_and(|hole| {
         let before = [&line[..hole], b"\n"].concat();
         let goes_on = line[hole..].iter().any(|byte| *byte != 0);
-        goes_on && read_line::<Vec<Written<'_>>>(chain, CHANGES, &before).is_ok()
+        let read = read_line::<Vec<Written<'_>>>(chain, CHANGES, &before);
+        goes_on && !matches!(read, Err(Unfit::Damaged(_)))
     });
     (hole.is_some() || !line.ends_with(b"\n")) && !is_whole_before
+}
+
+/// Why a line cannot be read.
+enum Unfit {
+    /// It is not as it was written.
+    Damaged(String),
+    /// It is, and has what this agent does not know.
+    Unknown(String),
+}
+
+impl Unfit {
+    fn at(self, line: usize) -> Unreadable {
+        match self {
+            Self::Damaged(what) => Unreadable::Damaged { line, what },
+            Self::Unknown(what) => Unreadable::Unknown { line, what },
+        }
+    }
 }
 
 /// Reads a line that follows one with the checksum `chain`.
@@ -199,21 +222,24 @@ fn read_line<T: for<'de> Deserialize<'de>>(
     chain: Chain,
     head: &str,
     line: &[u8],
-) -> Result<(T, Chain), String> {
+) -> Result<(T, Chain), Unfit> {
     let parts = line.strip_suffix(END.as_bytes()).and_then(|line| {
         let (payload, sum) = line.split_at_checked(line.len().checked_sub(2 * SUM)?)?;
         let payload = payload.strip_suffix(BEFORE_SUM.as_bytes())?;
         Some((payload, sum, payload.strip_prefix(head.as_bytes())?))
     });
-    let (payload, sum, record) = parts.ok_or("it is not a whole record")?;
+    let damaged = |what: &str| Unfit::Damaged(what.to_owned());
+    let (payload, sum, record) = parts.ok_or_else(|| damaged("it is not a whole record"))?;
     let digest = Sha256::new_with_prefix(chain.0).chain_update(payload);
     let chain = Chain::of(digest);
     if chain.to_string().as_bytes() != sum {
-        return Err(
-            "its checksum does not fit: it was altered, or a line before it is gone".to_owned(),
-        );
+        return Err(damaged(
+            "its checksum does not fit: it was altered, or a line before it is gone",
+        ));
     }
-    let record = serde_json::from_slice(record).map_err(|error| error.to_string())?;
+    // Whoever wrote it knew how to.
+    let record =
+        serde_json::from_slice(record).map_err(|error| Unfit::Unknown(error.to_string()))?;
     Ok((record, chain))
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use cellblock_agent_core::pass;
 use cellblock_proto::v1 as wire;
 use cellblock_proto::v1::agents_client::AgentsClient;
+use cellblock_schemas::feature;
 use cellblock_schemas::host::ViewMark;
 use cellblock_schemas::ids::{Generation, Uid};
 use cellblock_schemas::view::HostView;
@@ -444,10 +445,10 @@ impl Session {
                 .unwrap_or_default()
                 .into(),
             process: self.process.clone(),
-            features: self
-                .visits
-                .iter()
-                .map(|_| visits::FEATURE.to_owned())
+            features: feature::ALL
+                .into_iter()
+                .map(str::to_owned)
+                .chain(self.visits.iter().map(|_| visits::FEATURE.to_owned()))
                 .chain(self.is_deleted.then(|| WAITS.to_owned()))
                 .collect(),
         };

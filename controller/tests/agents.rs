@@ -384,6 +384,59 @@ async fn an_agent_that_comes_back_with_the_same_view_is_sent_nothing_even_by_ano
     agent.view_until(|view| view.jails.len() == 2).await;
 }
 
+/// One that is said to know no probes is shown such a jail at a network that it cannot know; told that it keeps pf.conf, it is not ready, whatever it says itself.
+#[tokio::test]
+async fn what_an_agent_lacks_is_blocked_and_goes_on_once_it_is_updated() {
+    let world = World::start().await;
+    let mut objects = world.objects().await;
+    let mut agent = Agent::join(&world, "a").await;
+    let mut managing = host("a");
+    managing["spec"]["pf"] = json!({"anchors": "manage"});
+    let mut probed = jail("www", &[]);
+    probed["spec"]["probes"] = json!({"ready": {"exec": {"command": ["/usr/bin/true"]}}});
+    applied(&mut objects, &[managing, probed, jail("plain", &[])]).await;
+    agent.view_until(|view| view.jails.len() == 2).await;
+    let network_of = |view: &View, name: &str| {
+        let mut jails = view.jails.values();
+        let jail = jails
+            .find(|jail| jail["name"] == name)
+            .expect("it is there");
+        jail["binding"]["attachments"][0]["network"].clone()
+    };
+    assert_eq!(network_of(&agent.view, "www"), "feature:probes");
+    assert_eq!(network_of(&agent.view, "plain"), Value::Null);
+    assert!(agent.view.networks.contains_key("feature:probes"));
+    agent.report().await;
+    let reason = |host: &Value| {
+        let conditions = host["status"]["conditions"].as_array();
+        let mut conditions = conditions.into_iter().flatten();
+        let ready = conditions.find(|condition| condition["type"] == "Ready");
+        ready.map(|ready| ready["reason"].clone())
+    };
+    wait_for(&mut objects, "Host", "a", |host| {
+        reason(host) == Some(json!("AgentTooOld"))
+    })
+    .await;
+    let view = agent.view.clone();
+    drop(agent);
+    let updated = v1::Hello {
+        have: view.mark,
+        have_digest: view.digest.clone(),
+        features: ["needs", "probes", "pf-manage"].map(str::to_owned).into(),
+        ..hello("a", "a")
+    };
+    let mut agent = Agent::open(&world, updated).await;
+    assert!(matches!(agent.next().await, Heard::Welcome(_)));
+    agent.next_view().await;
+    assert_eq!(network_of(&agent.view, "www"), Value::Null);
+    assert!(agent.view.networks.is_empty());
+    agent.report().await;
+    wait_for(&mut objects, "Host", "a", |host| {
+        condition(host, "Ready") == Some("True")
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_second_agent_with_another_key_is_refused_and_both_addresses_are_named() {
     let world = World::start().await;

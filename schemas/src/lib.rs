@@ -10,6 +10,7 @@
 //! This crate is pure: no clock, no environment, no file, no hash map. It knows neither the store nor the wire nor FreeBSD's commands.
 
 pub mod condition;
+pub mod feature;
 pub mod host;
 pub mod ids;
 pub mod image;

@@ -40,6 +40,9 @@ pub struct HostView {
     /// True: the operator has given this host up, and what was its may be elsewhere. There is nothing in this view, and the agent only observes until it is approved again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fenced: bool,
+    /// What the host's own spec needs of an agent, see [`crate::feature`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub needs: BTreeSet<String>,
 }
 
 /// One network as it stands on one host.
@@ -98,6 +101,9 @@ pub struct JailView {
     /// The image that its root is made of, as it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageView>,
+    /// What it needs of an agent, see [`crate::feature`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub needs: BTreeSet<String>,
 }
 
 /// An image, as far as a host needs to know it.

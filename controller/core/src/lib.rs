@@ -27,6 +27,7 @@ pub mod conditions;
 pub mod document;
 pub mod enrol;
 pub mod events;
+pub mod features;
 mod fibs;
 pub mod fields;
 pub mod fold;

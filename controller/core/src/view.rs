@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use cellblock_schemas::feature;
 use cellblock_schemas::host::ViewMark;
 use cellblock_schemas::jail::{JailSpec, UserIdRange};
 use cellblock_schemas::network::Fib;
@@ -45,6 +46,7 @@ pub fn host_view(index: &Index, host: &str) -> Option<HostView> {
         networks: BTreeMap::new(),
         jails: BTreeMap::new(),
         fenced,
+        needs: feature::of_host(&object.spec),
     };
     if fenced {
         return Some(view);
@@ -71,6 +73,7 @@ pub fn host_view(index: &Index, host: &str) -> Option<HostView> {
                 binding: binding.clone(),
                 peers: index.peers_of(jail, host),
                 image: image_view(index, jail),
+                needs: feature::of_jail(&jail.spec),
             },
         );
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cellblock_controller_core::admit::{self, Now, Request as Wanted};
+use cellblock_controller_core::features::Features;
 use cellblock_controller_core::view::{Hash, Parts, Summary};
 use cellblock_controller_core::{Index, enrol, fold_report, host_view};
 use cellblock_proto::v1;
@@ -176,17 +177,18 @@ async fn open(
         Err(error) => return error.into(),
     };
     tracing::info!(host = hello.host, %address, version = hello.agent_version, "an agent is connected");
-    let visits = hello.features.iter().any(|feature| feature == VISITS);
+    let features: Features = hello.features.iter().cloned().collect();
     let reach = Reach {
         outbound: outbound.clone(),
         version: hello.agent_version.clone(),
-        visits,
+        visits: features.has(VISITS),
     };
     running.sessions.reached_by(&held, reach);
     let connected = Counted::new(metrics::gauge!("cellblock_agents"));
     let session = Session {
         changes: running.cache.host_changes(&hello.host),
         host: hello.host,
+        features,
         running: running.clone(),
         outbound: outbound.clone(),
         sent: None,
@@ -307,6 +309,7 @@ struct Sent {
 
 struct Session {
     host: String,
+    features: Features,
     running: Arc<Running>,
     changes: watch::Receiver<u64>,
     outbound: Outbound,
@@ -374,7 +377,10 @@ impl Session {
                 Ok(())
             }
             Some(Message::Report(report)) => {
-                let report = wire::report(&report)?;
+                let mut report = wire::report(&report)?;
+                if let Some(host) = self.running.cache.index().host(&self.host) {
+                    self.features.tell(&host.spec, &mut report);
+                }
                 self.store(&report).await?;
                 let view = report.view;
                 self.remember(report);
@@ -449,10 +455,11 @@ impl Session {
 
     /// The view as it is now; none while there is no such Host.
     fn view(&self, last: ViewMark) -> Option<(ViewMark, Parts)> {
-        let (view, revision) = {
+        let (mut view, revision) = {
             let index = self.running.cache.index();
             (host_view(&index, &self.host)?, index.revision())
         };
+        self.features.withhold(&mut view);
         Some((newer(view.mark, last, revision), Parts::of(&view)))
     }
 

@@ -191,6 +191,7 @@ pub(super) fn jail(index: usize, sketch: &Sketch, networks: &NetSketches) -> Jai
                 .map(|address| address.parse().expect("an address"))
                 .collect(),
         }],
+        needs: Default::default(),
     }
 }
 

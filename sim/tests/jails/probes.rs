@@ -1,6 +1,8 @@
 //! Probes: what depends on a jail waits until it is ready, and one that is not alive is started again, further and further apart.
 
+use cellblock_controller_core::features::Features;
 use cellblock_schemas::report::JailReport;
+use cellblock_schemas::view::HostView;
 use cellblock_sim::crash::Moment;
 
 use super::*;
@@ -105,6 +107,61 @@ fn what_depends_on_a_jail_starts_when_it_is_ready() {
         "{reasons:?}"
     );
     assert_eq!(passed.plan.lines(), [""; 0]);
+}
+
+/// An agent that has never heard of probes: of an update to a controller that knows them its jails go on as they are, and one that wants them does not start.
+#[test]
+fn an_agent_that_is_too_old_blocks_what_has_probes_and_goes_on() {
+    let mut row = Row::in_world(World::new(Release::V15_1), EXAMPLE);
+    let view = row.world.view.clone();
+    // It knows nothing of needs, and passes over what it does not know.
+    let forgetful = |view: &HostView| {
+        let mut view = view.clone();
+        for jail in view.jails.values_mut() {
+            jail.needs.clear();
+            jail.spec.probes = None;
+        }
+        view
+    };
+    let mut old = view.clone();
+    Features::default().withhold(&mut old);
+    // The jails ran before they were given probes.
+    row.world.take(forgetful(&view));
+    row.rest();
+    let (before, from) = (row.run("jls -n"), row.world.changing_commands());
+    row.world.take(forgetful(&old));
+    row.rest();
+    let said = row.said(0, "web", "Ready");
+    assert_eq!(
+        (said.0, said.1.as_str()),
+        (ConditionStatus::False, "AgentTooOld")
+    );
+    assert!(
+        said.2.contains("feature:probes") && said.2.contains("update it"),
+        "{}",
+        said.2
+    );
+    assert_eq!(row.run("jls -n"), before);
+    assert_eq!(row.world.changing_commands(), from);
+    // It is updated.
+    row.world.take(view.clone());
+    row.rest();
+    assert!(row.is_ready("web"));
+    // Likewise one that reads needs, and lacks one.
+    let mut later = view;
+    for jail in later.jails.values_mut() {
+        jail.needs.insert("later".to_owned());
+    }
+    let from = row.world.changing_commands();
+    row.world.take(later);
+    row.rest();
+    let (_, reason, message) = row.said(0, "web", "Ready");
+    assert_eq!(reason, "AgentTooOld");
+    assert_eq!(
+        message,
+        "it needs `later`, which this agent does not know; update it"
+    );
+    assert_eq!(row.world.changing_commands(), from);
 }
 
 #[test]

@@ -144,6 +144,7 @@ fn without_parts(view: &HostView) -> HostView {
         networks: BTreeMap::new(),
         jails: BTreeMap::new(),
         fenced: view.fenced,
+        needs: view.needs.clone(),
     }
 }
 

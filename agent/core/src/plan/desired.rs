@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use cellblock_schemas::feature;
 use cellblock_schemas::ids::Uid;
 use cellblock_schemas::jail::{Addressing, BoundAttachment, JailSpec, ParameterValue, RunPolicy};
 use cellblock_schemas::net::{Family, Mac, is_link_local};
@@ -365,6 +366,11 @@ pub(super) fn resolve<'a>(
         blocked: Blocks::default(),
         pending: BTreeMap::new(),
     };
+    for unknown in feature::unknown(&view.needs) {
+        let message =
+            format!("the Host needs `{unknown}`, which this agent does not know; update it");
+        resolver.block(Subject::Host, reason::AGENT_TOO_OLD, message);
+    }
     resolver.uplinks();
     let mut used = BTreeSet::new();
     for jail in view
@@ -658,6 +664,11 @@ impl<'a> Resolver<'a, '_> {
                 String::new()
             }
         };
+        for unknown in feature::unknown(&jail.needs) {
+            let message =
+                format!("it needs `{unknown}`, which this agent does not know; update it");
+            self.block(subject.clone(), reason::AGENT_TOO_OLD, message);
+        }
         self.check_parameters(jail, &subject);
         if let Some((reason, message)) = limits::refusal(self.observed, jail) {
             self.block(subject.clone(), reason, message);

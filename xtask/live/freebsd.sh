@@ -277,6 +277,31 @@ attempt() {
         ;;
     esac
     : >"$DIR/heard"
+    listener=
+    [ -n "${ABSENT:-}" ] || listen
+    : >"$DIR/answer"
+    run="nc $family -n -N -w 3 ${SOURCE:+-s $SOURCE} $to $port"
+    [ "$from" = host ] || run="jexec ${AS:+-U $AS} $from $run"
+    [ -z "${FIB:-}" ] || run="setfib $FIB $run"
+    $run </dev/null >"$DIR/answer" 2>"$DIR/refusal"
+    answered=$?
+    if [ -n "$listener" ]; then
+        stop_listening
+        wait "$listener" 2>/dev/null
+    fi
+    {
+        say "\$ $run"
+        sed 's/^/> /' "$DIR/answer"
+        sed 's/^/! /' "$DIR/refusal"
+        say "= $answered"
+        [ -z "$listener" ] || say "# $who listened on port $inner, and heard: $(cat "$DIR/heard")"
+    } >"$DIR/attempt"
+    heard=$(sed -n 's/^Connection from \([^ ]*\) .* received!$/\1/p' "$DIR/heard" | sed 's/%.*//')
+    grep -qx "hello from $who" "$DIR/answer"
+}
+
+# Somebody listens at $who, as attempt has it.
+listen() {
     # shellcheck disable=SC2086
     say "hello from $who" | at "$who" nc $family -n -N -l -v $address "$inner" >/dev/null 2>"$DIR/heard" &
     listener=$!
@@ -295,23 +320,6 @@ attempt() {
         kill $listener 2>/dev/null
         fail "nobody could listen on port $inner at $who"
     fi
-    : >"$DIR/answer"
-    run="nc $family -n -N -w 3 ${SOURCE:+-s $SOURCE} $to $port"
-    [ "$from" = host ] || run="jexec ${AS:+-U $AS} $from $run"
-    [ -z "${FIB:-}" ] || run="setfib $FIB $run"
-    $run </dev/null >"$DIR/answer" 2>"$DIR/refusal"
-    answered=$?
-    stop_listening
-    wait $listener 2>/dev/null
-    {
-        say "\$ $run"
-        sed 's/^/> /' "$DIR/answer"
-        sed 's/^/! /' "$DIR/refusal"
-        say "= $answered"
-        say "# $who listened on port $inner, and heard: $(cat "$DIR/heard")"
-    } >"$DIR/attempt"
-    heard=$(sed -n 's/^Connection from \([^ ]*\) .* received!$/\1/p' "$DIR/heard" | sed 's/%.*//')
-    grep -qx "hello from $who" "$DIR/answer"
 }
 
 # The processes that listen there. sockstat(1) would need a /dev in the jail's root.

@@ -276,7 +276,8 @@ refused() {
 jid() { host jls -j "$1" jid; }
 
 # A probe: FROM (a jail, or `host`) asks for TO, PORT; WHO[:PORT] (a jail, or `host`) listens. Options in variables before the call:
-# SOURCE (bound to), AS (a user), FIB (a routing table), ONLY=loopback (the listener is bound to 127.0.0.1 or ::1).
+# SOURCE (bound to), AS (a user), FIB (a routing table), ONLY=loopback (the listener is bound to 127.0.0.1 or ::1), ABSENT=yes (of deny: WHO
+# is denied because it must not run, and so nobody can listen; that it runs is a failure).
 probe() {
     from=$1 to=$2 port=$3 who=${4%%:*}
     inner=$3
@@ -285,7 +286,7 @@ probe() {
     heard=
 }
 
-told() { say "\$ ${SOURCE:+SOURCE=$SOURCE }${AS:+AS=$AS }${FIB:+FIB=$FIB }${ONLY:+ONLY=$ONLY }$*"; }
+told() { say "\$ ${SOURCE:+SOURCE=$SOURCE }${AS:+AS=$AS }${FIB:+FIB=$FIB }${ONLY:+ONLY=$ONLY }${ABSENT:+ABSENT=$ABSENT }$*"; }
 
 # A change that touches no generation, such as a label, is at the host when the agent has done it, and no condition says when that is: what is asked for
 # is asked for again, for $PATIENCE seconds.
@@ -318,6 +319,7 @@ deny() {
     probe "$@"
     awk -v now="$generation" -v key="$key" 'BEGIN { found = 1 } { at = $1; sub(/^[0-9]+ /, "") } $0 == key && at != now { found = 0 } END { exit found }' "$DIR/proven" ||
         fail "the row is wrong: nothing shows that $from could reach $who by $to port $port without the rule"
+    [ -z "${ABSENT:-}" ] || holds "$who does not run" stopped "$who"
     patiently
     while :; do
         if ! attempt; then
@@ -330,6 +332,9 @@ deny() {
     cat "$DIR/attempt"
     fail "$from reaches $who by $to port $port, which sees $heard"
 }
+
+# A host that does not answer has not said so.
+stopped() { host jls name >"$DIR/running" && ! grep -qx "$1" "$DIR/running"; }
 
 # holds WHAT COMMAND…: a fact of the host.
 holds() {

@@ -179,6 +179,18 @@ fn that_it_succeeded_with_the_rule_in_force_is_no_proof() -> Result<()> {
 }
 
 #[test]
+fn that_a_jail_runs_which_must_not_fails_the_row() -> Result<()> {
+    let reached = "reach www 10.18.1.12 8080 tenant";
+    let body = format!("up\n{OPEN}\n{reached}\nchange\nABSENT=yes\n{DENIED}\ntake_away");
+    fails(&row("runs", "", &body)?, "not so: tenant does not run")?;
+    let unproven = format!("up\nABSENT=yes\n{DENIED}\ntake_away");
+    fails(
+        &row("runs-unproven", "", &unproven)?,
+        "nothing shows that www could reach tenant",
+    )
+}
+
+#[test]
 fn what_is_reached_although_it_is_denied_is_told_with_its_way() -> Result<()> {
     let reached = "reach www 10.18.1.12 8080 tenant";
     let again =

@@ -9,7 +9,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use x509_parser::pem::Pem;
 
-/// How long before its end a certificate is to be renewed.
+/// How long before its end a certificate is to be renewed at the earliest; one that is good for less than three times as long, in the last third of its time.
 const NOTICE_DAYS: i64 = 30;
 
 /// What is to be said of a certificate.
@@ -65,7 +65,8 @@ fn judge(path: &Path, from: Timestamp, until: Timestamp, now: Timestamp) -> Opti
         });
     }
     let days = left.as_hours() / 24;
-    (days < NOTICE_DAYS).then(|| Notice {
+    let third = until.duration_since(from) / 3;
+    (days < NOTICE_DAYS && left < third).then(|| Notice {
         is_invalid: false,
         text: format!(
             "the certificate {path} ends at {until}, in {days} days, and from then on no controller accepts it; have another issued for its key"
@@ -123,6 +124,21 @@ mod tests {
             assert!(notice.text.contains(expected), "{now}: {}", notice.text);
             assert!(notice.text.contains("fbsd-01.pem"), "{}", notice.text);
         }
+    }
+
+    /// What is renewed by a machine each few days is not told of each day of its life.
+    #[test]
+    fn of_a_short_life_the_last_third_counts() {
+        let look = |days: i64, hours: i64| {
+            let from = at("2026-01-01T00:00:00Z");
+            let until = from + jiff::SignedDuration::from_hours(days * 24);
+            let now = from + jiff::SignedDuration::from_hours(hours);
+            judge(Path::new("x"), from, until, now).is_some()
+        };
+        assert!(!look(30, 20 * 24) && look(30, 20 * 24 + 1));
+        assert!(!look(1, 16) && look(1, 17));
+        assert!(!look(90, 60 * 24) && look(90, 60 * 24 + 1));
+        assert!(!look(365, 334 * 24) && look(365, 335 * 24 + 1));
     }
 
     #[test]

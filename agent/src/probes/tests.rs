@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
-use cellblock_agent_core::probe::Verdicts;
+use cellblock_agent_core::probe::Verdict;
 use cellblock_freebsd::{Command, Output, SystemError};
 use cellblock_schemas::jail::{Probe, Probes, TcpProbe};
 
@@ -127,4 +127,55 @@ async fn probes_that_hang_are_bounded_and_hold_up_neither_others_nor_the_end() {
         .expect("it does not panic");
     host.opened.notify_all();
     drop(views);
+}
+
+/// A jail whose answers alternate has the host looked at every ten seconds, and not with each of them; first words, failures to be acted on and jails that go are told at once.
+#[test]
+fn what_only_turns_is_told_now_and_then() {
+    let health = |is_well: Option<bool>, is_restart_due: bool| Health {
+        verdicts: Verdicts {
+            jid: 1,
+            ready: is_well.map(|is_well| Verdict {
+                is_well,
+                is_unknown: false,
+                message: String::new(),
+            }),
+            ..Verdicts::default()
+        },
+        is_restart_due,
+        is_settled: false,
+    };
+    let of = |jails: &[(&str, Health)]| -> BTreeMap<Uid, Health> {
+        let jails = jails.iter();
+        jails
+            .map(|(uid, health)| (Uid((*uid).to_owned()), health.clone()))
+            .collect()
+    };
+    let mut told = Told::default();
+    let (mut looks, mut now_ms) = (0, 0);
+    let mut is_well = false;
+    while now_ms < 600_000 {
+        is_well = !is_well;
+        let health = of(&[("a", health(Some(is_well), false))]);
+        if told.due_ms(&health).is_some_and(|due_ms| due_ms <= now_ms) {
+            told.note(health, now_ms);
+            looks += 1;
+        }
+        now_ms += 1_000;
+    }
+    assert!((50..=61).contains(&looks), "{looks}");
+    let was = health(Some(true), false);
+    told.note(of(&[("a", was.clone())]), now_ms);
+    let turned = health(Some(false), false);
+    let due = |told: &Told, jails: &[(&str, Health)]| told.due_ms(&of(jails));
+    assert_eq!(due(&told, &[("a", was.clone())]), None);
+    let quiet = due(&told, &[("a", turned.clone())]);
+    assert!(quiet.is_some_and(|due_ms| due_ms > now_ms + 1_000));
+    for at_once in [
+        &[("a", health(Some(false), true))][..],
+        &[("a", turned), ("b", health(None, false))],
+        &[],
+    ] {
+        assert_eq!(due(&told, at_once), Some(now_ms + 1_000));
+    }
 }

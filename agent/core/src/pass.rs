@@ -16,7 +16,7 @@ use crate::guard::settle;
 use crate::host::{Host, HostError, Retry};
 use crate::ledger::{Change, Ledger};
 use crate::mark::Mark;
-use crate::observed::Observed;
+use crate::observed::{Neighbour, Observed};
 use crate::op::{Plan, Step, Subject, Waiting};
 use crate::plan::memory::Remembered;
 use crate::plan::{self, Settings, reason};
@@ -271,8 +271,12 @@ pub fn pass(
         health,
     } = memory;
     let Outside { host, lifeline } = outside;
+    let mut known = Known {
+        health,
+        neighbours: None,
+    };
     let mut look = |ledger: &mut Ledger, file: &mut dyn LedgerFile| {
-        look(view, ledger, host, file, settings, last, health)
+        look(view, ledger, host, file, settings, last, &mut known)
     };
     let now_ms = clock();
     settle(host, lifeline, ledger, file)?;
@@ -401,6 +405,12 @@ pub fn strangers(observed: &Observed) -> Vec<String> {
     jails.chain(interfaces).chain(nodes).chain(unread).collect()
 }
 
+/// What a pass knows before it looks, or since it has first.
+struct Known<'a> {
+    health: &'a BTreeMap<Uid, Health>,
+    neighbours: Option<Vec<Neighbour>>,
+}
+
 fn look(
     view: &Arc<HostView>,
     ledger: &mut Ledger,
@@ -408,10 +418,19 @@ fn look(
     file: &mut dyn LedgerFile,
     settings: &Settings,
     last: &mut Remembered,
-    health: &BTreeMap<Uid, Health>,
+    known: &mut Known<'_>,
 ) -> Result<(Arc<Observed>, Plan), HostError> {
-    let mut observed = host.observe(&plan::wanted(view, ledger))?;
-    observed.health.clone_from(health);
+    let mut wanted = plan::wanted(view, ledger);
+    // Each that does not answer takes its time, and jails' roots have that in their hands: a pass asks once.
+    if known.neighbours.is_some() {
+        wanted.neighbours.clear();
+    }
+    let mut observed = host.observe(&wanted)?;
+    match &known.neighbours {
+        Some(neighbours) => observed.neighbours.clone_from(neighbours),
+        None => known.neighbours = Some(observed.neighbours.clone()),
+    }
+    observed.health.clone_from(known.health);
     let observed = Arc::new(observed);
     plan::learn(view, &observed, ledger, file)?;
     let plan = last.plan(view, &observed, ledger, settings);

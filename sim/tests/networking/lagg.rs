@@ -412,6 +412,26 @@ fn n11_whether_host_and_jails_reach_each_other_over_a_failover_lagg_is_a_conditi
         &behind("vtnet1"),
         "198.51.100.20",
     );
+    // Who does not answer costs a pass his time once, however often it looks.
+    let plain = "---\napiVersion: cellblock.dev/v1alpha1\nkind: Jail\nmetadata: {name: plain}\nspec: {host: fbsd-01, root: {path: /jails/plain}}\n";
+    let mut emulator = row.world.host.emulator();
+    let made = emulator.files.create_directories("/jails/plain/dev");
+    made.expect("an empty file tree takes directories");
+    let from = emulator.log.len();
+    drop(emulator);
+    let root = ["directory /jails/plain", "directory /jails/plain/dev"];
+    row.before.extend(root.map(str::to_owned));
+    row.fleet
+        .apply(&format!("{failover}\n{plain}"))
+        .expect("it is admitted");
+    let view = row.fleet.view(HOST).expect("the host");
+    row.world.take(view);
+    assert!(row.world.pass().expect("a pass").done > 0);
+    let emulator = row.world.host.emulator();
+    let asked = emulator.log[from..].iter();
+    let asked = asked.filter(|run| run.argv[0] == "ping").count();
+    drop(emulator);
+    assert_eq!(asked, 2, "once of each family");
     // The host's other family is looked at by itself, and what nobody has is not.
     row.world
         .run(&format!("ifconfig {lagg} inet 198.51.100.7 -alias"));

@@ -1,5 +1,7 @@
 //! Probes: what depends on a jail waits until it is ready, and one that is not alive is started again, further and further apart.
 
+use std::time::Duration;
+
 use cellblock_controller_core::features::Features;
 use cellblock_schemas::report::JailReport;
 use cellblock_schemas::view::HostView;
@@ -48,6 +50,20 @@ impl Row {
         let ran = self.ran(from, "jail -");
         let start = format!(" -c {jail}");
         ran.iter().filter(|line| line.ends_with(&start)).count()
+    }
+}
+
+impl Row {
+    /// When that was.
+    fn start_times(&self, from: usize, jail: &str) -> Vec<Duration> {
+        let emulator = self.world.host.emulator();
+        let ran = emulator.log[from..].iter();
+        let start = format!(" -c {jail}");
+        let starts = ran.filter(|run| {
+            let line = run.argv.join(" ");
+            line.starts_with("jail -") && line.ends_with(&start)
+        });
+        starts.map(|run| run.at).collect()
     }
 }
 
@@ -205,10 +221,18 @@ fn a_jail_that_is_not_alive_is_started_again_further_and_further_apart() {
     );
     assert_eq!(row.starts(from, "web"), 0);
     row.kill("web", SERVER);
-    row.later(600, "web");
-    // With the change, and then after 10, 20, 40, 80, 160 and 300 seconds at the earliest.
-    let starts = row.starts(from, "web");
-    assert!((5..=7).contains(&starts), "{starts}");
+    row.later(1_300, "web");
+    // With the change, which begins anew: at once when it has failed, within ten seconds, and then after these at the earliest.
+    let times = row.start_times(from, "web");
+    let gaps: Vec<u64> = times
+        .windows(2)
+        .map(|two| (two[1] - two[0]).as_secs())
+        .collect();
+    let pauses = [10, 10, 20, 40, 80, 160, 300, 300];
+    assert!(gaps.len() >= pauses.len(), "{gaps:?}");
+    for (gap, pause) in gaps.iter().zip(pauses) {
+        assert!((pause..pause + 5).contains(gap), "{gaps:?}");
+    }
     let (status, reason, message) = row.said(0, "web", "Live");
     assert_eq!(
         (status, reason.as_str()),

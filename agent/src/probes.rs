@@ -104,10 +104,7 @@ impl Told {
         self.health = health;
     }
 
-    fn changed<'h>(
-        &'h self,
-        health: &'h BTreeMap<Uid, Health>,
-    ) -> impl Iterator<Item = bool> + 'h {
+    fn changed<'h>(&'h self, health: &'h BTreeMap<Uid, Health>) -> impl Iterator<Item = bool> + 'h {
         let changed = health.iter().map(|(uid, now)| (self.health.get(uid), now));
         let changed = changed.filter(|(before, now)| *before != Some(*now));
         changed.map(|(before, now)| before.is_some_and(|before| is_turn(before, now)))

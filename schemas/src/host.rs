@@ -215,7 +215,7 @@ pub enum HostAddresses {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// A ZFS dataset of which everything below is ours.
+    /// A ZFS file system that is there, such as `zroot/cellblock`; the agent makes one below it for each image and each root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
     /// A plain directory of which everything below is ours.

@@ -50,19 +50,12 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
     findings.0
 }
 
-fn host_rows(spec: &HostSpec) -> [Row<'static>; 2] {
+fn host_rows(spec: &HostSpec) -> [Row<'static>; 1] {
     [
         (
             spec.addresses.keys().any(|name| !is_node(name)),
             "addresses",
             "other addresses of a host than `node` and `node6`",
-        ),
-        (
-            spec.storage
-                .as_ref()
-                .is_some_and(|storage| storage.dataset.is_some()),
-            "storage.dataset",
-            "roots on a ZFS dataset (name a plain directory in storage.path)",
         ),
     ]
 }

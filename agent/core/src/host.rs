@@ -48,6 +48,8 @@ pub struct Wanted {
     pub neighbours: BTreeMap<Uid, NeighboursWanted>,
     /// The folder of images and of roots made of them.
     pub storage: Option<String>,
+    /// The ZFS dataset that is mounted as that folder.
+    pub dataset: Option<String>,
 }
 
 /// Jails that the host tries to reach, where their switch stands at a failover lagg and the host has an address of theirs on it.

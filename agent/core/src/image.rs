@@ -14,6 +14,9 @@
 //!                   root.gone/         being taken away
 //! ```
 //!
+//! Where the storage is a ZFS dataset, each of the two folders is one below it, and so is each folder of an image and of a root: with the same mark as the user property [`OWNER`], and what stands in them is the same. A
+//! thick root there is a clone of its image's snapshot [`WHOLE`], taken once `base` is whole, and a thin one a file system of its own.
+//!
 //! Nothing is used under its last name before it is whole: a rename within one file system is all or nothing. A mark stands beside what it is of, where no jail can reach it, and is synced before anything
 //! else is made: it is the ledger of these folders, and outlives the other. What is done with them is `plan::images`' matter.
 
@@ -43,9 +46,12 @@ pub const STORAGE_MARK: &str = "cellblock";
 /// What is left beside [`MARK`] by whoever dies while that is written.
 const HALF_MARK: &str = ".image.new";
 
+/// Where ZFS has a dataset's snapshots; seen where `snapdir` is `visible`.
+const SNAPSHOTS: &str = ".zfs";
+
 /// Whether a folder with these entries has nothing in it that was put there on purpose.
 pub fn is_empty<'e>(mut entries: impl Iterator<Item = &'e String>) -> bool {
-    entries.all(|entry| entry == HALF_MARK)
+    entries.all(|entry| matches!(entry.as_str(), HALF_MARK | SNAPSHOTS))
 }
 
 /// Which storage it is: whose, and one of those that the host has had.
@@ -112,6 +118,36 @@ pub fn image_folder(storage: &str, digest: &str) -> String {
 #[must_use]
 pub fn root_folder(storage: &str, jail: &Uid) -> String {
     format!("{storage}/{ROOTS}/{jail}")
+}
+
+/// The user property with the mark of a dataset.
+pub const OWNER: &str = "cellblock:owner";
+
+/// The snapshot of an image that is whole, behind the `@`.
+pub const WHOLE: &str = "whole";
+
+/// The dataset of an image.
+#[must_use]
+pub fn image_dataset(storage: &str, digest: &str) -> String {
+    format!("{storage}/{IMAGES}/{digest}")
+}
+
+/// The dataset of a jail's root.
+#[must_use]
+pub fn root_dataset(storage: &str, jail: &Uid) -> String {
+    format!("{storage}/{ROOTS}/{jail}")
+}
+
+/// The snapshot of an image's dataset.
+#[must_use]
+pub fn snapshot(dataset: &str) -> String {
+    format!("{dataset}@{WHOLE}")
+}
+
+/// Whose an image's dataset is, and of which image. What is below a dataset inherits its user properties, so each says what it is of.
+#[must_use]
+pub fn image_owner(cluster: &ClusterUid, digest: &str) -> String {
+    format!("cellblock:{cluster}:image:{digest}")
 }
 
 /// Whose an image's folder is.

@@ -224,6 +224,14 @@ pub enum Owned {
         /// What the file says.
         mark: String,
     },
+    /// A ZFS dataset of an image, or of a root that is whole: another one under its name is not it. It has a mark too. Survives a reboot.
+    #[serde(rename_all = "camelCase")]
+    Dataset {
+        /// Its name.
+        name: String,
+        /// Its guid.
+        guid: String,
+    },
     /// A NIC of the host that a jail has, or may have, with what it was before.
     Nic(NicState),
     /// The firewall of a jail, as its rules were loaded: no state stands that they do not permit, unless [`Self::Unchecked`] says otherwise.
@@ -504,8 +512,12 @@ impl Contents {
     fn enter_boot(&mut self, boot_id: String) {
         if self.boot_id != boot_id {
             self.boot_id = boot_id;
-            self.owned
-                .retain(|owned| matches!(owned, Owned::Storage { .. } | Owned::PfConf { .. }));
+            self.owned.retain(|owned| {
+                matches!(
+                    owned,
+                    Owned::Storage { .. } | Owned::Dataset { .. } | Owned::PfConf { .. }
+                )
+            });
             for jail in self.jails.values_mut() {
                 jail.jid = 0;
                 // What is mounted there now was mounted by somebody else.

@@ -74,6 +74,9 @@ pub struct Observed {
     /// Images, and roots made of them, where they were asked for and their folder is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// What zfs(8) says of the dataset that the storage is, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zfs: Option<Zfs>,
     /// What the probes of jails have come to. They are made beside the looks; [`crate::pass`] puts it here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub health: BTreeMap<Uid, Health>,
@@ -134,6 +137,84 @@ impl RootFolder {
     pub fn owner(&self) -> Option<RootMark> {
         self.mark.as_deref().and_then(RootMark::parse)
     }
+}
+
+/// A dataset, what stands below it, and its pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Zfs {
+    /// Its pool; none: the host has none of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
+    /// The dataset and everything below it, by name, snapshots among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub datasets: BTreeMap<String, Dataset>,
+    /// Why nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
+}
+
+impl Zfs {
+    /// What stands below a dataset, snapshots of it among them.
+    pub fn below<'z>(&'z self, name: &'z str) -> impl Iterator<Item = (&'z str, &'z Dataset)> {
+        self.datasets.iter().filter_map(move |(found, dataset)| {
+            let rest = found.strip_prefix(name)?;
+            rest.starts_with(['/', '@'])
+                .then_some((found.as_str(), dataset))
+        })
+    }
+
+    /// What the dataset with that guid is called.
+    #[must_use]
+    pub fn named(&self, guid: &str) -> Option<&str> {
+        let mut datasets = self.datasets.iter();
+        let found = datasets.find(|(_, dataset)| dataset.guid == guid);
+        found.map(|(name, _)| name.as_str())
+    }
+}
+
+/// A ZFS pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pool {
+    /// `ONLINE`, `DEGRADED` …
+    pub health: String,
+    /// It was imported for reading alone.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+impl Pool {
+    /// Whether its datasets can be used.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        matches!(self.health.as_str(), "ONLINE" | "DEGRADED")
+    }
+}
+
+/// A ZFS file system, snapshot or volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dataset {
+    /// `guid`: the same for ever, whatever it is called.
+    pub guid: String,
+    /// `type`: `filesystem`, `snapshot`, `volume`.
+    pub kind: String,
+    /// `mounted`
+    #[serde(default)]
+    pub mounted: bool,
+    /// `mountpoint`: a path, `none` or `legacy`; empty for what has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mountpoint: String,
+    /// `origin`: the snapshot that it is a clone of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// `clones` of a snapshot.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub clones: BTreeSet<String>,
+    /// The user property with our mark, its own or inherited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// Work on the storage that goes on beside everything else.

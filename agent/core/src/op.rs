@@ -726,6 +726,46 @@ pub enum Op {
         mark: RootMark,
         /// The folder of the image.
         image: String,
+        /// The folder is a clone of the image's, and has its base.
+        cloned: bool,
+    },
+    /// `zfs create -p`: a file system with our mark, mounted where those above it are.
+    CreateDataset {
+        /// Its name.
+        name: String,
+        /// Its mark.
+        owner: String,
+        /// Where it is mounted.
+        folder: String,
+    },
+    /// `zfs snapshot` of an image that is whole, if its dataset is still this one.
+    SnapshotDataset {
+        /// The dataset.
+        name: String,
+        /// Its guid.
+        guid: String,
+    },
+    /// `zfs clone -p` of the snapshot of an image, with our mark, mounted where those above it are.
+    CloneDataset {
+        /// Its name.
+        name: String,
+        /// Its mark.
+        owner: String,
+        /// Where it is mounted.
+        folder: String,
+        /// Of which snapshot.
+        snapshot: String,
+    },
+    /// `zfs destroy` of a dataset and of its snapshot of the whole image, if it is still this one, has our mark, and has nothing else below it, and nothing is mounted in it.
+    DestroyDataset {
+        /// Its name.
+        name: String,
+        /// Its guid.
+        guid: String,
+        /// Its mark.
+        owner: String,
+        /// Where it is mounted.
+        folder: String,
     },
     /// Removes the root of a jail, if the mark beside it is this one and nothing is mounted below it.
     RemoveRoot {
@@ -801,6 +841,7 @@ impl Op {
                 | Self::RemoveFile { .. }
                 | Self::RemoveRoot { .. }
                 | Self::RemoveImage { .. }
+                | Self::DestroyDataset { .. }
                 // A pf.conf that is being written is not taken for the operator's.
                 | Self::SetPfConf { .. }
         )

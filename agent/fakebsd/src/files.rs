@@ -434,6 +434,11 @@ impl FileTree {
             .map(|(path, entry)| (path.as_str(), entry))
     }
 
+    /// Whether every write fails with ENOSPC.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// From now on every write fails with ENOSPC (`true`), or no longer does (`false`).
     pub fn set_full(&mut self, full: bool) {
         self.full = full;

@@ -63,6 +63,8 @@ pub struct Kernel {
     pub(crate) vnets: BTreeMap<VnetId, Vnet>,
     pub(crate) jails: JailTable,
     pub(crate) modules: Vec<String>,
+    /// Modules that this host does not have in /boot/kernel. A test says so.
+    pub modules_missing: BTreeSet<String>,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) sysctls: BTreeMap<&'static str, String>,
     pub(crate) zfs: Zfs,
@@ -101,6 +103,7 @@ impl Kernel {
             vnets: BTreeMap::new(),
             jails: JailTable::default(),
             modules: Vec::new(),
+            modules_missing: BTreeSet::new(),
             mounts: Self::boot_mounts(),
             sysctls: BTreeMap::new(),
             zfs: Zfs::default(),
@@ -127,6 +130,7 @@ impl Kernel {
     /// The kernel after the plug was pulled: only what stands on disks is left.
     pub fn reboot(&self, hardware: &HardwareProfile) -> Self {
         let mut kernel = Self::boot(self.release, hardware, self.now);
+        kernel.modules_missing.clone_from(&self.modules_missing);
         kernel.zfs = self.zfs.clone().reboot();
         let mounted: Vec<String> = kernel.zfs.mounted();
         for name in mounted {

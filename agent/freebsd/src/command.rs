@@ -91,6 +91,10 @@ pub enum Program {
     Timeout,
     /// umount(8)
     Umount,
+    /// zfs(8)
+    Zfs,
+    /// zpool(8)
+    Zpool,
 }
 
 impl Program {
@@ -134,6 +138,8 @@ impl Program {
             Self::Tar => "/usr/bin/tar",
             Self::Timeout => "/usr/bin/timeout",
             Self::Umount => "/sbin/umount",
+            Self::Zfs => "/sbin/zfs",
+            Self::Zpool => "/sbin/zpool",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 
 use cellblock_agent_core::host::{HostError, Retry};
-use cellblock_agent_core::plan::reason::NOT_BEGUN;
+use cellblock_agent_core::plan::reason::{DATASET_BUSY, NOT_BEGUN};
 use cellblock_schemas::ids::Uid;
 
 use crate::command::{Command, Output};
@@ -68,6 +68,9 @@ pub enum Failure {
     /// A tarball is not what it shall be, or nothing that is unpacked.
     #[error("{0}")]
     ImageRefused(String),
+    /// Something stands upon a dataset that was to go.
+    #[error("{0}")]
+    DatasetBusy(String),
     /// pf refused rules.
     #[error("pf refused the rules of anchor `{anchor}`: {stderr}")]
     RuleRejected {
@@ -113,6 +116,7 @@ impl Failure {
             Self::Changed(_) => "Changed",
             Self::NotBegun(_) => NOT_BEGUN,
             Self::ImageRefused(_) => "ImageRefused",
+            Self::DatasetBusy(_) => DATASET_BUSY,
             Self::RuleRejected { .. } => "RuleRejected",
             Self::Word { .. } => "BadWord",
         }
@@ -126,6 +130,7 @@ impl Failure {
             Self::EffectMissing(_)
             | Self::AddressLost { .. }
             | Self::Changed(_)
+            | Self::DatasetBusy(_)
             | Self::NotBegun(_) => Retry::After,
             Self::NameTaken { .. } | Self::ImageRefused(_) | Self::RuleRejected { .. } => {
                 Retry::OnChange
@@ -149,6 +154,7 @@ impl From<Failure> for HostError {
             | Failure::Changed(_)
             | Failure::NotBegun(_)
             | Failure::ImageRefused(_)
+            | Failure::DatasetBusy(_)
             | Failure::RuleRejected { .. }
             | Failure::Word { .. } => None,
         };

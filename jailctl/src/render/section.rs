@@ -142,7 +142,11 @@ fn of(op: &Op, ports: &BTreeSet<String>) -> Section {
         | Op::UnpackBase { .. }
         | Op::MakeRoot { .. }
         | Op::RemoveRoot { .. }
-        | Op::RemoveImage { .. } => Section::Files,
+        | Op::RemoveImage { .. }
+        | Op::CreateDataset { .. }
+        | Op::SnapshotDataset { .. }
+        | Op::CloneDataset { .. }
+        | Op::DestroyDataset { .. } => Section::Files,
         Op::StartJail { .. }
         | Op::StopJail { .. }
         | Op::SetJail { .. }

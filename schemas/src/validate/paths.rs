@@ -108,7 +108,10 @@ fn forbidden(c: char) -> bool {
         )
 }
 
-/// The name of a ZFS dataset, as zfs(8) takes it: components of letters, digits, `-`, `_`, `.` and `:` separated by `/`.
+/// How long the name of a storage's dataset may be: what stands below it is at most 78 longer, and ZFS takes 255 (`ZFS_MAX_DATASET_NAME_LEN`, sys/contrib/openzfs/include/sys/fs/zfs.h).
+const DATASET_CHARS_MAX: usize = 160;
+
+/// The name of a ZFS dataset below its pool, as zfs(8) takes it: components of letters, digits, `-`, `_`, `.` and `:` separated by `/`.
 pub(super) fn dataset(name: &str) -> Result<(), Refusal> {
     let component = |part: &str| {
         !part.is_empty()
@@ -118,7 +121,8 @@ pub(super) fn dataset(name: &str) -> Result<(), Refusal> {
     };
     let first = name.starts_with(|c: char| c.is_ascii_alphabetic());
     if first
-        && name.len() < 256
+        && name.len() <= DATASET_CHARS_MAX
+        && name.contains('/')
         && name
             .split('/')
             .all(|part| component(part) && part != "." && part != "..")
@@ -126,8 +130,8 @@ pub(super) fn dataset(name: &str) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::new(
-            format!("`{}` is not the name of a dataset", cut(name)),
-            "write it as zroot/cellblock",
+            format!("`{}` is not the name of a dataset below a pool", cut(name)),
+            format!("write it as zroot/cellblock, in at most {DATASET_CHARS_MAX} characters"),
         ))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::Op;
-use crate::image::{layout_word, short};
+use crate::image::{layout_word, short, snapshot};
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -321,6 +321,14 @@ impl fmt::Display for Op {
             ),
             Self::RemoveRoot { folder, .. } => write!(f, "remove root {folder}"),
             Self::RemoveImage { digest, .. } => write!(f, "remove image {}", short(digest)),
+            Self::CreateDataset { name, .. } => write!(f, "create dataset {name}"),
+            Self::SnapshotDataset { name, .. } => write!(f, "take snapshot {}", snapshot(name)),
+            Self::CloneDataset { name, snapshot, .. } => {
+                write!(f, "clone {snapshot} to dataset {name}")
+            }
+            Self::DestroyDataset { name, guid, .. } => {
+                write!(f, "destroy dataset {name} (guid {guid})")
+            }
             Self::RotateConsole { path } => write!(f, "rotate {path}"),
             Self::KillBetween { isolation } => {
                 let addresses = isolation.addresses();

@@ -207,6 +207,7 @@ impl Planner<'_> {
                 | Owned::NgEther { .. }
                 | Owned::LaggPort { .. }
                 | Owned::Storage { .. }
+                | Owned::Dataset { .. }
                 | Owned::Route { .. }
                 | Owned::TableRoute(_)
                 | Owned::Firewall { .. }

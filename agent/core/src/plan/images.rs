@@ -9,7 +9,7 @@ use cellblock_schemas::view::{HostView, ImageView, JailView};
 use super::desired::DesiredJail;
 use super::phase::Phase;
 use super::roots::is_inside;
-use super::{Planner, reason};
+use super::{Planner, datasets, reason};
 use crate::image::{
     self, BASE, ROOT, RootMark, STORAGE_MARK, TARBALL, image_folder, image_mark, root_folder,
     short, storage_mark,
@@ -22,9 +22,15 @@ use crate::op::{Op, Subject};
 /// How long a tarball may take to come, in milliseconds: what fetch(1) is given, and a little.
 const PREPARING_MS_MAX: u64 = 6 * 3_600_000;
 
-/// The folder of images and roots that a Host declares.
+/// The folder of images and roots that a Host declares, or the dataset that is mounted as one.
 pub(super) fn storage(view: &HostView) -> Option<&str> {
-    view.host.storage.as_ref()?.path.as_deref()
+    let storage = view.host.storage.as_ref()?;
+    storage.path.as_deref().or(storage.dataset.as_deref())
+}
+
+/// The dataset that a Host declares.
+pub(super) fn dataset(view: &HostView) -> Option<&str> {
+    view.host.storage.as_ref()?.dataset.as_deref()
 }
 
 /// The storage, if it is the one that the Host's path has always led to.
@@ -35,16 +41,20 @@ pub(crate) fn sound<'o>(
 ) -> Result<&'o Storage, String> {
     let Some(declared) = storage(view) else {
         return Err(format!(
-            "spec.image: host `{}` has no spec.storage.path, where roots are made",
+            "spec.image: host `{}` has no spec.storage, where roots are made",
             view.host_name
         ));
     };
+    let field = field(view);
     let refused = |why: String| {
         let host = &view.host_name;
-        Err(format!(
-            "spec.storage.path of host `{host}`: `{declared}` {why}"
-        ))
+        Err(format!("{field} of host `{host}`: `{declared}` {why}"))
     };
+    if let Some(dataset) = dataset(view)
+        && let Err(why) = datasets::check_top(observed, dataset)
+    {
+        return refused(why);
+    }
     let Some(storage) = &observed.storage else {
         let why = match observed.directories.get(declared) {
             Some(Directory::Unknown(why)) => format!("cannot be looked at: {why}"),
@@ -73,6 +83,15 @@ pub(crate) fn sound<'o>(
         None => refused(format!(
             "is another host's, or another cluster's, by its file `{STORAGE_MARK}`; name another directory, or remove {path}/{STORAGE_MARK} if nobody else uses it"
         )),
+    }
+}
+
+/// The field that names the storage.
+pub(super) fn field(view: &HostView) -> &'static str {
+    if dataset(view).is_some() {
+        "spec.storage.dataset"
+    } else {
+        "spec.storage.path"
     }
 }
 
@@ -129,8 +148,9 @@ pub(crate) fn may_have_root(
 ) -> bool {
     match sound(view, observed, ledger) {
         Ok(storage) => {
-            let uid = uid.as_str();
-            storage.roots.contains_key(uid) || storage.unknown.contains_key(uid)
+            storage.roots.contains_key(uid.as_str())
+                || storage.unknown.contains_key(uid.as_str())
+                || datasets::may_have_root(view, observed, uid)
         }
         Err(_) => {
             let jail = view.jails.get(uid);
@@ -238,7 +258,23 @@ impl<'a> Planner<'a> {
             return false;
         }
         let of_image = Subject::image(digest);
-        let (whose, op) = if !has(TARBALL) {
+        let wanted = RootMark {
+            cluster: self.view.cluster.clone(),
+            jail: view.uid.clone(),
+            layout,
+            digest: digest.to_owned(),
+        };
+        let is_zfs = dataset(self.view).is_some();
+        let prepared = match self.make_image_dataset(storage, digest) {
+            Ok(prepared) => prepared,
+            Err((reason, message)) => {
+                self.block(&subject, reason, message);
+                return false;
+            }
+        };
+        let (whose, op) = if let Some(op) = prepared {
+            (of_image, op)
+        } else if !has(TARBALL) {
             let op = Op::FetchImage {
                 folder,
                 mark: image_mark(&self.view.cluster),
@@ -246,21 +282,25 @@ impl<'a> Planner<'a> {
                 digest: digest.to_owned(),
             };
             (of_image, op)
-        } else if layout == Layout::Thin && !has(BASE) {
+        } else if (layout == Layout::Thin || is_zfs) && !has(BASE) {
             let digest = digest.to_owned();
             (of_image, Op::UnpackBase { folder, digest })
+        } else if let Some(op) = self.take_snapshot(digest) {
+            (of_image, op)
         } else {
-            let mark = RootMark {
-                cluster: self.view.cluster.clone(),
-                jail: view.uid.clone(),
-                layout,
-                digest: digest.to_owned(),
+            let (prepared, cloned) = match self.make_root_dataset(storage, &wanted) {
+                Ok(prepared) => prepared,
+                Err((reason, message)) => {
+                    self.block(&subject, reason, message);
+                    return false;
+                }
             };
-            let op = Op::MakeRoot {
+            let op = prepared.unwrap_or_else(|| Op::MakeRoot {
                 folder: root_folder(&storage.path, &view.uid),
-                mark,
+                mark: wanted,
                 image: folder,
-            };
+                cloned,
+            });
             (subject.clone(), op)
         };
         let message = format!("its root: {op}");
@@ -315,11 +355,15 @@ impl<'a> Planner<'a> {
             let message = format!("`{folder}`, where the jail's root is, {why}; mend it there");
             return self.block(&subject, reason::ROOT_REFUSED, message);
         }
-        let Some(found) = storage.roots.get(jail.uid.as_str()) else {
-            return;
+        let has_dataset = datasets::may_have_root(self.view, self.observed, &jail.uid);
+        let nothing = RootFolder::default();
+        let found = match storage.roots.get(jail.uid.as_str()) {
+            Some(found) => found,
+            None if has_dataset => &nothing,
+            None => return,
         };
         let folder = root_folder(&storage.path, &jail.uid);
-        if !is_own_root(self.view, found, &jail.uid) {
+        if !has_dataset && !is_own_root(self.view, found, &jail.uid) {
             let message = format!(
                 "`{folder}` is not this jail's by what stands in its file `{}`; move it away",
                 image::MARK
@@ -358,6 +402,9 @@ impl<'a> Planner<'a> {
             }
             return;
         }
+        if self.plan_destroy_root(jail, storage) {
+            return;
+        }
         let op = Op::RemoveRoot {
             folder,
             jail: jail.uid.clone(),
@@ -381,14 +428,15 @@ impl<'a> Planner<'a> {
             .roots
             .values()
             .filter_map(RootFolder::owner)
-            .filter(|mark| mark.layout == Layout::Thin)
+            .filter(|mark| mark.layout == Layout::Thin || dataset(self.view).is_some())
             .collect();
         let stood_on_by = stood_on.iter().map(|mark| mark.digest.as_str());
         let used: BTreeSet<&str> = asked.chain(stood_on_by).collect();
         for (digest, found) in &storage.images {
+            let has_dataset = datasets::has_image(self.view, self.observed, digest);
             if used.contains(digest.as_str())
                 || !image::is_digest(digest)
-                || !is_our_image(self.view, found)
+                || !has_dataset && !is_our_image(self.view, found)
             {
                 continue;
             }
@@ -410,6 +458,9 @@ impl<'a> Planner<'a> {
                     mount.target
                 );
                 self.block(&subject, reason::ROOT_BUSY, message);
+                continue;
+            }
+            if self.plan_destroy_image(digest, storage) {
                 continue;
             }
             let op = Op::RemoveImage {

@@ -11,6 +11,7 @@
 //! sorted by phase: removal before creation, in dependency order; the order is data in `phase`
 //! ```
 
+mod datasets;
 pub mod desired;
 mod filter;
 mod firewall;
@@ -138,6 +139,12 @@ pub mod reason {
     pub const ROOT_LOST: &str = "RootLost";
     /// The host has no place for images, or it is not there, or not the one that it was.
     pub const STORAGE_MISSING: &str = "StorageMissing";
+    /// Under the name of a dataset of an image or of a root stands something that is not ours.
+    pub const DATASET_TAKEN: &str = "DatasetTaken";
+    /// A dataset of an image or of a root was renamed, is not mounted, or is mounted elsewhere.
+    pub const DATASET_MOVED: &str = "DatasetMoved";
+    /// A dataset that is to go has snapshots, datasets or clones that are not ours.
+    pub const DATASET_BUSY: &str = "DatasetBusy";
     /// Something is mounted below a root, or of an image, that is to go.
     pub const ROOT_BUSY: &str = "RootBusy";
     /// The root is a symbolic link that leads elsewhere since the jail was started.
@@ -299,7 +306,9 @@ pub fn wanted(view: &HostView, ledger: &Ledger) -> Wanted {
             .directories
             .extend(jail.spec.root.as_ref().map(|root| root.path.clone()));
     }
-    wanted.storage = images::storage(view).map(str::to_owned);
+    let storage = view.host.storage.as_ref();
+    wanted.storage = storage.and_then(|storage| storage.path.clone());
+    wanted.dataset = images::dataset(view).map(str::to_owned);
     wanted.directories.extend(wanted.storage.clone());
     for module in [
         "if_bridge",
@@ -664,6 +673,7 @@ fn learned(view: &HostView, observed: &Observed, ledger: &Ledger) -> Vec<Change>
         .map(|(uid, jail)| Change::KnowJail(uid, jail))
         .chain(gone.iter().cloned().map(Change::Disown))
         .chain(images::storage_to_know(view, observed, ledger).map(Change::Own))
+        .chain(datasets::to_know(view, observed, ledger).map(Change::Own))
         .chain(left.into_iter().map(Change::ForgetJail))
         .chain(acquitted.cloned().map(Change::Acquit))
         .collect()
@@ -757,6 +767,7 @@ fn still_there<'a>(
             is_port || named.any(|found| found.mtu != *mtu)
         }
         Owned::Storage { path, .. } => images::needs_storage(view, path),
+        Owned::Dataset { name, guid } => datasets::is_known(view, observed, name, guid),
         Owned::Nic(state) => nics::is_lent(observed, index, state),
         Owned::PfConf { .. } => !pf_conf::is_left(view, observed, ledger),
         Owned::Sysctl { oid, .. } => matches!(observed.sysctls.get(oid), Some(Some(_)) | None),

@@ -9,7 +9,7 @@ use cellblock_schemas::jail::RunPolicy;
 use cellblock_schemas::view::{HostView, JailView};
 
 use super::index::Index;
-use super::{Settings, images, reason};
+use super::{Settings, datasets, images, reason};
 use crate::image::{self, ROOT, root_folder};
 use crate::ledger::Ledger;
 use crate::observed::{Directory, Observed, ObservedJail};
@@ -126,13 +126,17 @@ impl<'a, 'o> Roots<'a, 'o> {
             let message = "the view does not contain the jail's image".to_owned();
             return Err((reason::REFERENCE_MISSING, message));
         }
+        datasets::check_root(self.view, self.observed, self.ledger, jail)?;
         let folder = root_folder(&storage.path, &jail.uid);
         if let Some(why) = storage.unknown.get(jail.uid.as_str()) {
             let message = format!("`{folder}`, where the jail's root is, {why}; mend it there");
             return Err((reason::ROOT_REFUSED, message));
         }
         let found = storage.roots.get(jail.uid.as_str());
-        if found.is_some_and(|found| !images::is_own_root(self.view, found, &jail.uid)) {
+        let is_making = datasets::may_have_root(self.view, self.observed, &jail.uid)
+            && found.is_none_or(|found| !found.entries.contains(ROOT));
+        let is_own = |found| images::is_own_root(self.view, found, &jail.uid);
+        if !is_making && found.is_some_and(|found| !is_own(found)) {
             let message = format!(
                 "`{folder}`, where the jail's root shall be, is not this jail's by what stands in its file `{}`; move it away",
                 image::MARK
@@ -149,7 +153,8 @@ impl<'a, 'o> Roots<'a, 'o> {
         let running = incarnations.find(|found| !found.dying && found.path != path);
         if let Some(running) = running.filter(|_| was_made) {
             let message = format!(
-                "spec.storage.path of the Host leads to `{path}` now and led to `{}` when the jail was started; set it right, or stop the jail (spec.runPolicy: Stopped) before it moves",
+                "{} of the Host leads to `{path}` now and led to `{}` when the jail was started; set it right, or stop the jail (spec.runPolicy: Stopped) before it moves",
+                images::field(self.view),
                 running.path
             );
             return Err((reason::ROOT_CHANGED, message));

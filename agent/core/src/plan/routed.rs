@@ -269,6 +269,7 @@ impl Planner<'_> {
                 | Owned::NgEther { .. }
                 | Owned::LaggPort { .. }
                 | Owned::Storage { .. }
+                | Owned::Dataset { .. }
                 | Owned::Nic(_)
                 | Owned::TableRoute(_)
                 | Owned::Limit { .. }
@@ -331,6 +332,7 @@ impl DesiredLink {
             | Owned::NgEther { .. }
             | Owned::LaggPort { .. }
             | Owned::Storage { .. }
+            | Owned::Dataset { .. }
             | Owned::Nic(_)
             | Owned::TableRoute(_)
             | Owned::Limit { .. }

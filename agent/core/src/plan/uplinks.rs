@@ -665,6 +665,7 @@ impl<'a> Planner<'a> {
                 | Owned::LinkLocal { .. }
                 | Owned::LaggPort { .. }
                 | Owned::Storage { .. }
+                | Owned::Dataset { .. }
                 | Owned::Member { .. }
                 | Owned::Redirect { .. }
                 | Owned::Firewall { .. }

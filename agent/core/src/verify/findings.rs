@@ -222,7 +222,8 @@ impl<'a> Findings<'a> {
             | Owned::Nic(_)
             | Owned::Translation { .. }
             | Owned::PfConf { .. }
-            | Owned::Storage { .. } => None,
+            | Owned::Storage { .. }
+            | Owned::Dataset { .. } => None,
         });
         let failed = &self.evidence.outcome.failed;
         subjects

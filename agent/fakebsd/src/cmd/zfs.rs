@@ -99,7 +99,9 @@ pub(crate) fn run(
     arguments: &[String],
     stdin: &str,
 ) -> Output {
-    host.kernel.load_module("zfs");
+    if let Err(failure) = open(host) {
+        return failure;
+    }
     let Some((verb, rest)) = arguments.split_first() else {
         return Output::failure(2, "missing command");
     };
@@ -126,6 +128,27 @@ pub(crate) fn run(
         "receive" | "recv" => verdict(snapshot::receive(host, rest, stdin)),
         other => Output::failure(2, format!("unrecognized command '{other}'")),
     }
+}
+
+/// What zfs(8) and zpool(8) do first (`libzfs_load_module`, `libzfs_error_init`, lib/libzfs/os/freebsd/libzfs_compat.c).
+pub(super) fn open(host: &mut Emulator) -> Result<(), Output> {
+    if host.kernel.modules_missing.contains("zfs") {
+        let line = "Failed to load zfs module: No such file or directory";
+        return Err(Output::failure(1, line));
+    }
+    host.kernel.load_module("zfs");
+    Ok(())
+}
+
+/// Why nothing is written to the pool of a dataset (`zfs_standard_error`, lib/libzfs/libzfs_util.c: EROFS, ENOSPC).
+pub(super) fn unwritable(host: &Emulator, doing: &str, name: &str, grows: bool) -> Verdict {
+    if host.kernel.zfs.is_read_only(name) {
+        return Err(format!("cannot {doing} '{name}': pool is read-only"));
+    }
+    if grows && host.files.is_full() {
+        return Err(format!("cannot {doing} '{name}': out of space"));
+    }
+    Ok(())
 }
 
 /// A new dataset's record.
@@ -207,7 +230,8 @@ pub(super) fn mount_at(host: &mut Emulator, name: &str, node: &str) {
         .kernel
         .zfs
         .inherited(name, "readonly")
-        .is_some_and(|(value, _)| value == "on");
+        .is_some_and(|(value, _)| value == "on")
+        || host.kernel.zfs.is_read_only(name);
     // A full disk loses the files: the emulated tree is the pool's only store.
     let _ = host.files.create_directories(node);
     let content = host

@@ -12,7 +12,9 @@ const DISK_BYTES: u64 = 64 << 30;
 
 /// Runs zpool with the words after its name.
 pub(crate) fn run(host: &mut Emulator, arguments: &[String]) -> Output {
-    host.kernel.load_module("zfs");
+    if let Err(failure) = super::zfs::open(host) {
+        return failure;
+    }
     let Some((verb, rest)) = arguments.split_first() else {
         return Output::failure(2, "missing command");
     };
@@ -60,6 +62,7 @@ fn create(host: &mut Emulator, arguments: &[String]) -> Output {
             size_bytes,
             guid,
             exported: false,
+            read_only: false,
         },
     );
     let mut root = record(host, name, Arc::default());
@@ -131,7 +134,10 @@ fn import(host: &mut Emulator, arguments: &[String]) -> Output {
         return output;
     };
     match host.kernel.zfs.pools.get_mut(*name) {
-        Some(pool) if pool.exported => pool.exported = false,
+        Some(pool) if pool.exported => {
+            pool.exported = false;
+            pool.read_only = words.all('o').any(|option| option == "readonly=on");
+        }
         Some(_) => {
             return Output::failure(
                 1,
@@ -183,6 +189,7 @@ fn list(host: &Emulator, arguments: &[String]) -> Output {
             "alloc" | "allocated" => size(allocated),
             "free" => size(pool.size_bytes - allocated),
             "health" => "ONLINE".to_owned(),
+            "readonly" => if pool.read_only { "on" } else { "off" }.to_owned(),
             "guid" => pool.guid.to_string(),
             _ => "-".to_owned(),
         };

@@ -56,7 +56,7 @@ impl Kernel {
         if self.module_loaded(module) {
             return Err(Errno::EEXIST);
         }
-        if !AVAILABLE.contains(&module) {
+        if !AVAILABLE.contains(&module) || self.modules_missing.contains(module) {
             return Err(Errno::ENOENT);
         }
         self.load_module(module);

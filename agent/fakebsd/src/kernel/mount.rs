@@ -33,6 +33,14 @@ impl Mount {
     }
 }
 
+impl Mount {
+    /// Whether it holds a vnode at or below `node`: a nullfs has the directory that it shows (`nullfs_mount`, sys/fs/nullfs/null_vfsops.c).
+    fn holds(&self, node: &str) -> bool {
+        let shown = self.special.strip_prefix(node.trim_end_matches('/'));
+        self.fstype == "nullfs" && shown.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
 impl Kernel {
     pub(crate) fn boot_mounts() -> Vec<Mount> {
         vec![
@@ -86,7 +94,7 @@ impl Kernel {
         let below = format!("{}/", node.trim_end_matches('/'));
         let covered = self.mounts[at + 1..]
             .iter()
-            .any(|mount| mount.node.starts_with(&below));
+            .any(|mount| mount.node.starts_with(&below) || mount.holds(&node));
         if !force && (covered || self.path_busy(&node)) {
             return Err(Errno::EBUSY);
         }

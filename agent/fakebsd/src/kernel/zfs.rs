@@ -51,6 +51,8 @@ pub(crate) struct Pool {
     pub(crate) guid: u64,
     /// Exported: its datasets are there, but nobody sees them.
     pub(crate) exported: bool,
+    /// Imported with `-o readonly=on`.
+    pub(crate) read_only: bool,
 }
 
 impl Pool {
@@ -148,6 +150,12 @@ impl Zfs {
             .filter(|dataset| dataset.origin.as_deref() == Some(snapshot))
             .map(|dataset| dataset.name.clone())
             .collect()
+    }
+
+    /// Whether the pool of a dataset was imported for reading alone.
+    pub(crate) fn is_read_only(&self, name: &str) -> bool {
+        let pool = name.split(['/', '@']).next().unwrap_or(name);
+        self.pools.get(pool).is_some_and(|pool| pool.read_only)
     }
 
     /// A property's value and where it comes from: `local`, `inherited from NAME`, or `None` if nobody set it.

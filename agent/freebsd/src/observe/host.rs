@@ -114,7 +114,14 @@ pub(crate) fn look(
         None
     };
     // Where its path cannot be looked at, that stands with the directories.
-    let storage = match &wanted.storage {
+    let zfs = wanted.dataset.as_ref();
+    let zfs = zfs.map(|name| super::zfs::look(system, name));
+    let mounted = wanted
+        .dataset
+        .as_ref()
+        .zip(zfs.as_ref())
+        .and_then(|(name, zfs)| super::zfs::mounted_at(zfs, name));
+    let storage = match wanted.storage.as_deref().or(mounted) {
         Some(path) => storage::look(system, path),
         None => None,
     };
@@ -146,6 +153,7 @@ pub(crate) fn look(
         jail_parameters,
         directories: directories.collect(),
         storage,
+        zfs,
         health: BTreeMap::new(),
     })
 }

@@ -19,6 +19,7 @@ mod json;
 pub(crate) mod pf_conf;
 mod storage;
 mod vnet;
+pub(crate) mod zfs;
 mod work;
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod pf;
 mod pf_conf;
 mod route;
 pub(crate) mod storage;
+mod zfs;
 mod vlan;
 mod vnet;
 
@@ -221,6 +222,24 @@ impl Performer<'_> {
             | Op::MakeRoot { .. }
             | Op::RemoveRoot { .. }
             | Op::RemoveImage { .. } => self.perform_storage(op),
+            Op::CreateDataset {
+                name,
+                owner,
+                folder,
+            } => self.create_dataset(name, owner, folder, None),
+            Op::CloneDataset {
+                name,
+                owner,
+                folder,
+                snapshot,
+            } => self.create_dataset(name, owner, folder, Some(snapshot)),
+            Op::SnapshotDataset { name, guid } => self.snapshot_dataset(name, guid),
+            Op::DestroyDataset {
+                name,
+                guid,
+                owner,
+                folder,
+            } => self.destroy_dataset(name, guid, owner, folder),
             Op::RotateConsole { path } => self.rotate_console(path),
             Op::KillBetween { isolation } => self.kill_between(isolation),
             Op::KillUnpermitted {

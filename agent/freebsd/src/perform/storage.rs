@@ -67,6 +67,8 @@ enum Stage {
     Tidy,
     /// Writes the mark, before anything else is there.
     Mark(String),
+    /// Removes what a clone has of its image beside the base.
+    Strip,
     /// A command that must succeed, what it does, and what becomes of it, where that grows.
     Run(&'static str, Command),
     /// fetch(1)
@@ -93,6 +95,7 @@ impl Stage {
             | Self::Sum(_, command, _)
             | Self::List(_, command) => Some(command),
             Self::Tidy
+            | Self::Strip
             | Self::Mark(_)
             | Self::Clear(_)
             | Self::Template(..)
@@ -108,7 +111,7 @@ impl Stage {
             Self::Sum(..) => "checking the digest",
             Self::List(..) => "checking the listing",
             Self::Mark(_) | Self::Template(..) | Self::Rename(..) => "making the root",
-            Self::Tidy | Self::Clear(_) | Self::Leave => "removing",
+            Self::Tidy | Self::Strip | Self::Clear(_) | Self::Leave => "removing",
         }
     }
 }
@@ -138,9 +141,14 @@ impl Performer<'_> {
             folder,
             mark,
             image,
+            cloned,
         } = op
         {
-            self.make_root(folder, mark, image)?
+            if *cloned {
+                self.take_clone(folder, mark)?
+            } else {
+                self.make_root(folder, mark, image)?
+            }
         } else if let Op::RemoveRoot { folder, jail, mark } = op {
             self.remove_root(folder, jail, mark.as_ref())?
         } else if let Op::RemoveImage { folder, mark, .. } = op {
@@ -250,6 +258,11 @@ impl Performer<'_> {
                     }
                 }
             }
+            Stage::Strip => {
+                for name in [TARBALL, PART, LISTING, REFUSED, STDERR] {
+                    self.system.remove_file(&format!("{}/{name}", job.folder))?;
+                }
+            }
             Stage::Mark(text) => {
                 let path = format!("{}/{MARK}", job.folder);
                 self.system.write_file(&path, text)?;
@@ -343,6 +356,7 @@ impl Performer<'_> {
             | Stage::Fetch(..)
             | Stage::Sum(..)
             | Stage::Tidy
+            | Stage::Strip
             | Stage::Mark(_)
             | Stage::Clear(_)
             | Stage::Template(..)
@@ -356,6 +370,7 @@ impl Performer<'_> {
             | Stage::Fetch(..)
             | Stage::Sum(..)
             | Stage::Tidy
+            | Stage::Strip
             | Stage::Mark(_)
             | Stage::Clear(_)
             | Stage::Template(..)
@@ -425,7 +440,7 @@ impl Performer<'_> {
     }
 
     /// No jail runs below a folder, whoever's it is. A dying one has no process any more, and jls(8) does not print it.
-    fn check_unused(&self, folder: &str) -> Result<(), Failure> {
+    pub(super) fn check_unused(&self, folder: &str) -> Result<(), Failure> {
         let command = Command::new(
             Program::Jls,
             ["-n", "--libxo=json", "jid", "name", "dying", "path"],
@@ -442,7 +457,7 @@ impl Performer<'_> {
     }
 
     /// Nothing is mounted below a folder, or from it.
-    fn check_unmounted(&self, folder: &str) -> Result<(), Failure> {
+    pub(super) fn check_unmounted(&self, folder: &str) -> Result<(), Failure> {
         let command = Command::new(Program::Mount, ["-p"]);
         let mounts = observe::mount::parse(&succeed(self.system, &command)?.stdout);
         let below = format!("{folder}/");
@@ -571,6 +586,26 @@ impl Performer<'_> {
             }
         }
         Ok(Some(stages))
+    }
+
+    /// Makes the root of what stands in the clone of an image: the base is whole, and there alone.
+    fn take_clone(&self, folder: &str, mark: &RootMark) -> Result<Option<Vec<Stage>>, Failure> {
+        if self.has(folder, ROOT)? {
+            self.check_mark(folder, Some(&mark.to_string()))?;
+            return Ok(None);
+        }
+        let present = self.system.read_file(&format!("{folder}/{MARK}"))?;
+        let of_image = image::image_mark(&mark.cluster);
+        if present.is_none_or(|found| found != of_image && found != mark.to_string()) {
+            return Err(Failure::Changed(format!(
+                "{folder} is not marked as the clone of an image is"
+            )));
+        }
+        Ok(Some(vec![
+            Stage::Mark(mark.to_string()),
+            Stage::Strip,
+            Stage::Rename(format!("{folder}/{BASE}"), format!("{folder}/{ROOT}")),
+        ]))
     }
 
     /// What of the base is the jail's own is copied, and what it shares is a link into the basejail, relative so that on the host too it leads nowhere else.
@@ -733,7 +768,8 @@ impl Performer<'_> {
 /// A failure to make something, with the disk where it is full.
 fn told_of_disk(folder: &str, failure: Failure) -> Failure {
     let is_full = if let Failure::Command { stderr, .. } = &failure {
-        stderr.contains("No space left on device")
+        // ENOSPC, and EDQUOT of a dataset with a quota (lib/libc/gen/errlst.c; recording `10`).
+        stderr.contains("No space left on device") || stderr.contains("Disc quota exceeded")
     } else if let Failure::System(error) = &failure {
         error.is_disk_full()
     } else {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Verdict, Words, absent, mount_at, mount_dataset, properties, record, unmount_dataset};
+use super::{Verdict, Words, absent, mount_at, mount_dataset, properties, record, unmount_dataset, unwritable};
 use crate::cmd::Context;
 use crate::emulator::Emulator;
 use crate::output::Output;
@@ -71,6 +71,7 @@ pub(super) fn create(host: &mut Emulator, arguments: &[String]) -> Verdict {
         }
         create(host, &["-p".to_owned(), parent.to_owned()])?;
     }
+    unwritable(host, "create", name, true)?;
     let mut dataset = record(host, name, Arc::default());
     dataset.local.extend(properties);
     host.kernel.zfs.insert(dataset);
@@ -144,7 +145,13 @@ pub(super) fn destroy(host: &mut Emulator, arguments: &[String]) -> Verdict {
     }
     for name in doomed.iter().rev() {
         unmount_dataset(host, name, force)?;
+        unwritable(host, "destroy", name, false)?;
+        let (node, source) = host.kernel.zfs.mountpoint(name);
         host.kernel.zfs.remove(name);
+        // A mount point that nobody set goes too, if it is empty (`remove_mountpoint`, lib/libzfs/libzfs_mount.c).
+        if !name.contains('@') && source != "local" && node.starts_with('/') {
+            let _ = host.files.remove(&node);
+        }
     }
     Ok(())
 }
@@ -157,6 +164,11 @@ pub(super) fn set(host: &mut Emulator, arguments: &[String]) -> Verdict {
     for name in names {
         if host.kernel.zfs.get(name).is_none() {
             return Err(absent(name));
+        }
+        if host.kernel.zfs.is_read_only(name) {
+            return Err(format!(
+                "cannot set property for '{name}': pool is read-only"
+            ));
         }
         for (property, value) in &properties {
             set_one(host, name, property, Some(value))?;

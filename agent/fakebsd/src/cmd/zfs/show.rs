@@ -101,6 +101,11 @@ fn property(host: &Emulator, dataset: &Dataset, name: &str) -> Option<(String, S
             .origin
             .clone()
             .map(|origin| (origin, "-".to_owned())),
+        // Of a snapshot without any there is none (`get_clones_string`, lib/libzfs/libzfs_dataset.c).
+        "clones" => {
+            let clones = zfs.clones(&dataset.name);
+            (!clones.is_empty()).then(|| (clones.join(","), "-".to_owned()))
+        }
         "guid" => computed(dataset.guid.to_string()),
         "createtxg" => computed(dataset.txg.to_string()),
         "objsetid" => computed((dataset.txg + 64).to_string()),

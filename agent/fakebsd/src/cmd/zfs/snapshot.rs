@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::change::assignments;
 use super::{
-    Verdict, Words, absent, content, mount_dataset, put_files, record, unmount_dataset, verdict,
+    Verdict, Words, absent, content, mount_dataset, put_files, record, unmount_dataset, unwritable,
+    verdict,
 };
 use crate::emulator::Emulator;
 use crate::output::Output;
@@ -61,6 +62,9 @@ pub(super) fn snapshot(host: &mut Emulator, arguments: &[String]) -> Output {
         Err(text) => return Output::failure(1, text),
     };
     for (filesystem, name) in targets {
+        if let Err(text) = unwritable(host, "create snapshot", &name, true) {
+            return Output::failure(1, text);
+        }
         let held = content(host, &filesystem);
         let mut dataset = record(host, &name, held);
         dataset.local.extend(properties.iter().cloned());
@@ -82,12 +86,18 @@ pub(super) fn clone(host: &mut Emulator, arguments: &[String]) -> Verdict {
     if host.kernel.zfs.get(name).is_some() {
         return Err(format!("cannot create '{name}': dataset already exists"));
     }
-    if name
-        .rsplit_once('/')
-        .is_none_or(|(parent, _)| host.kernel.zfs.get(parent).is_none())
-    {
-        return Err(format!("cannot create '{name}': parent does not exist"));
+    let parent = name.rsplit_once('/').map(|(parent, _)| parent);
+    match parent {
+        Some(parent) if host.kernel.zfs.get(parent).is_some() => {}
+        // As `create` does it (`zfs_do_clone`, cmd/zfs/zfs_main.c).
+        Some(parent) if words.has('p') => {
+            super::change::create(host, &["-p".to_owned(), parent.to_owned()])?;
+        }
+        Some(_) | None => {
+            return Err(format!("cannot create '{name}': parent does not exist"));
+        }
     }
+    unwritable(host, "create", name, true)?;
     let mut dataset = record(host, name, held);
     dataset.local.extend(assignments(words.all('o'))?);
     dataset.origin = Some(origin.to_owned());

@@ -199,6 +199,7 @@ fn start_machines(
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut roots: BTreeSet<String> = BTreeSet::new();
     let mut storages: BTreeSet<String> = BTreeSet::new();
+    let mut datasets: BTreeSet<String> = BTreeSet::new();
     let mut releases = Vec::new();
     for document in documents {
         match &document.object {
@@ -206,6 +207,7 @@ fn start_machines(
                 names.insert(host.metadata.name.clone());
                 let storage = host.spec.storage.as_ref();
                 storages.extend(storage.and_then(|storage| storage.path.clone()));
+                datasets.extend(storage.and_then(|storage| storage.dataset.clone()));
             }
             Object::Jail(jail) => {
                 roots.extend(jail.spec.root.as_ref().map(|root| root.path.clone()));
@@ -237,6 +239,23 @@ fn start_machines(
                 .files
                 .create_directories(&root)
                 .map_err(|error| anyhow::anyhow!("{root} on emulated host {name}: {error}"))?;
+        }
+        let pools: BTreeSet<&str> = datasets
+            .iter()
+            .filter_map(|dataset| dataset.split('/').next())
+            .collect();
+        let pools = pools.iter().zip(0..);
+        let pools = pools.map(|(pool, disk)| format!("zpool create {pool} /dev/ada{disk}"));
+        let made = datasets
+            .iter()
+            .map(|dataset| format!("zfs create -p {dataset}"));
+        for line in pools.chain(made) {
+            let output = emulator.sh(&line);
+            anyhow::ensure!(
+                output.status == 0,
+                "`{line}` on emulated host {name}: {}",
+                output.stderr.trim()
+            );
         }
         for release in &releases {
             let (tarball, digest) = (&release.tarball, &release.sha256);

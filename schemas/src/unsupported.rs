@@ -51,13 +51,11 @@ pub fn unsupported(object: &Object) -> Vec<Violation> {
 }
 
 fn host_rows(spec: &HostSpec) -> [Row<'static>; 1] {
-    [
-        (
-            spec.addresses.keys().any(|name| !is_node(name)),
-            "addresses",
-            "other addresses of a host than `node` and `node6`",
-        ),
-    ]
+    [(
+        spec.addresses.keys().any(|name| !is_node(name)),
+        "addresses",
+        "other addresses of a host than `node` and `node6`",
+    )]
 }
 
 fn is_node(name: &str) -> bool {

@@ -10,7 +10,7 @@ facts() {
     say 'uid=0'
     say 'vimage=1'
     say 'racct=1'
-    say 'modules=if_epair if_bridge if_lagg if_vlan netgraph ng_bridge ng_eiface ng_ether pf'
+    say 'modules=if_epair if_bridge if_lagg if_vlan netgraph ng_bridge ng_eiface ng_ether pf zfs'
     say 'nics=vtnet1 vtnet2 vtnet3'
     for program in /usr/sbin/rtadvd /usr/libexec/bootpd; do say "installed=$program"; done
     say 'missing='

@@ -14,7 +14,7 @@ facts() {
     say "vimage=$(sysctl -n kern.features.vimage 2>/dev/null || say 0)"
     say "racct=$(sysctl -n kern.racct.enable 2>/dev/null || say 0)"
     modules=
-    for module in if_epair if_bridge if_lagg if_vlan netgraph ng_bridge ng_eiface ng_ether pf; do
+    for module in if_epair if_bridge if_lagg if_vlan netgraph ng_bridge ng_eiface ng_ether pf zfs; do
         if kldstat -q -m "$module" || [ -f "/boot/kernel/$module.ko" ] || [ -f "/boot/modules/$module.ko" ]; then
             modules="$modules $module"
         fi

@@ -208,12 +208,36 @@ image() {
     STORAGE=$DIR/storage
     undo "host rm -rf $STORAGE"
     must host mkdir -p "$STORAGE"
+    tarred "path: $STORAGE"
+}
+
+# The pool that a row makes for itself, and its disk, which is in memory.
+POOL=cellblocklive
+POOL_SIZE=768m
+
+# zfs_image: likewise, with a storage on that pool. Its two folders stay when all is taken away, so they are there before.
+zfs_image() {
+    ! host zpool list -H "$POOL" >/dev/null 2>&1 || fail "there is a pool $POOL on this host already"
+    STORAGE=$DIR/pool
+    undo "host rmdir $STORAGE"
+    disk=$(host mdconfig -a -t swap -s $POOL_SIZE) || fail 'no disk in memory could be made'
+    undo "host mdconfig -d -u ${disk#md}"
+    undo "host zpool destroy -f $POOL"
+    must host zpool create -f -m "$DIR/pool" "$POOL" "/dev/$disk"
+    STORAGE=$DIR/pool/cb
+    for folder in images roots; do must host zfs create -p "$POOL/cb/$folder"; done
+    tarred "dataset: $POOL/cb"
+}
+
+# tarred FIELD: the tarball, and the example with it and with that storage.
+tarred() {
+    field=$1
     undo "host rm -f $DIR/base.tar"
     tarball "$DIR/base.tar" || fail 'no tarball of the base system'
     digest=$(host sha256 -q "$DIR/base.tar") || fail 'no digest of the tarball'
     adapt() {
         sed -e 's|/bin/sh /etc/rc$|/usr/bin/true|' -e 's|/bin/sh /etc/rc.shutdown$|/usr/bin/true|' \
-            -e "s|storage: .*|storage: {path: $STORAGE}|" -e "s|tarball: .*|tarball: $DIR/base.tar|" -e "s|sha256: .*|sha256: \"$digest\"|"
+            -e "s|storage: .*|storage: {$field}|" -e "s|tarball: .*|tarball: $DIR/base.tar|" -e "s|sha256: .*|sha256: \"$digest\"|"
     }
 }
 

@@ -58,6 +58,7 @@ macro_rules! rows {
 rows! {
     j02 "j02"
     j03 "j03"
+    j03_zfs "j03-zfs"
     j04 "j04"
     j08 "j08"
     limits "limits"

@@ -359,6 +359,11 @@ impl FileTree {
         }
     }
 
+    /// Whether exactly what is at `path` has the flag schg.
+    pub(crate) fn is_immutable(&self, path: &str) -> bool {
+        self.immutable.contains(path)
+    }
+
     /// Whether anything at `path` or below has the flag schg.
     pub fn has_immutable(&self, path: &str) -> bool {
         let path = normalize(path);

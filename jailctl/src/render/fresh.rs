@@ -154,6 +154,12 @@ impl Fresh {
     /// What its operator has done beside what all have.
     fn lines(&self, view: &HostView) -> Vec<String> {
         let mut lines = Vec::new();
+        let storage = view.host.storage.as_ref();
+        if let Some(dataset) = storage.and_then(|storage| storage.dataset.as_ref()) {
+            let pool = dataset.split('/').next().unwrap_or(dataset);
+            lines.push(format!("zpool create {pool} /dev/ada0"));
+            lines.push(format!("zfs create -p {dataset}"));
+        }
         for (name, port) in &self.ports {
             if port.has_inet6 {
                 lines.push(format!("ifconfig {name} inet6 -ifdisabled up"));

@@ -57,7 +57,7 @@ fn every_row_is_told_with_its_field() {
             "hostAddresses": "managed" } },
         "addresses": { "node": "10.0.0.1", "backup": "10.0.0.2" }, "storage": { "dataset": "zroot/a" },
     });
-    assert_eq!(fields(Kind::Host, host).len(), 3);
+    assert_eq!(fields(Kind::Host, host).len(), 2);
     let network = json!({
         "routed": { "hostPrefixLength": {} }, "fib": 1, "isolation": "spoof",
         "bridge": { "stp": true, "untagged": 5 },

@@ -9,6 +9,7 @@ use cellblock_schemas::view::{HostView, JailView};
 use super::images::{self, dataset, made};
 use super::phase::Phase;
 use super::roots::is_inside;
+use super::teardown::DYING_MS_MAX;
 use super::{Planner, reason};
 use crate::image::{
     IMAGES, ROOTS, RootMark, image_dataset, image_folder, image_owner, root_dataset, root_folder,
@@ -20,9 +21,6 @@ use crate::op::{Op, Subject};
 
 /// Why a dataset cannot be worked with.
 type Refused = (&'static str, String);
-
-/// How long a jail that is over may hold its root, in milliseconds: as long as its last connection is remembered.
-const DYING_MS_MAX: u64 = 60_000;
 
 /// What a file system is for.
 #[derive(Clone, Copy)]
@@ -233,7 +231,7 @@ pub(super) fn has_image(view: &HostView, observed: &Observed, digest: &str) -> b
     zfs.datasets.contains_key(&image_dataset(top, digest))
 }
 
-/// Whether a dataset of the ledger is still to be known: a root that is gone as long as its jail is not, whatever else as long as it is there.
+/// Whether a dataset of the ledger is still to be known: a root that is gone as long as the view has its jail, whatever else as long as it is there.
 pub(super) fn is_known(view: &HostView, observed: &Observed, name: &str, guid: &str) -> bool {
     let Some(top) = dataset(view).filter(|top| is_inside(name, top)) else {
         return false;
@@ -241,8 +239,8 @@ pub(super) fn is_known(view: &HostView, observed: &Observed, name: &str, guid: &
     let Some(zfs) = observed.zfs.as_ref().filter(|zfs| is_read(zfs, top)) else {
         return true;
     };
-    let mut jails = view.jails.values().filter(|jail| !jail.deleting);
-    zfs.named(guid).is_some() || jails.any(|jail| root_dataset(top, &jail.uid) == name)
+    let mut jails = view.jails.keys();
+    zfs.named(guid).is_some() || jails.any(|uid| root_dataset(top, uid) == name)
 }
 
 /// Whether what is not among the datasets is not there.
@@ -267,7 +265,9 @@ pub(super) fn to_know(
         })
     };
     let storage = observed.storage.as_ref();
-    let images = storage.into_iter().flat_map(|storage| storage.images.keys());
+    let images = storage
+        .into_iter()
+        .flat_map(|storage| storage.images.keys());
     let roots = view.jails.keys();
     let roots = roots.filter(|uid| made(view, observed, uid).is_some());
     let mut new: Vec<Owned> = images

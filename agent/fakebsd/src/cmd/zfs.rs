@@ -170,7 +170,7 @@ pub(super) fn record(host: &mut Emulator, name: &str, content: Arc<Files>) -> Da
     }
 }
 
-/// The files below a mount point, without those of file systems mounted further down.
+/// The files below a mount point, without those of file systems mounted further down, whose mount points are its own.
 pub(super) fn files_at(host: &Emulator, node: &str) -> Files {
     let root = normalize(node);
     let below = format!("{}/", root.trim_end_matches('/'));
@@ -184,12 +184,15 @@ pub(super) fn files_at(host: &Emulator, node: &str) -> Files {
     let hidden = |path: &str| {
         nested
             .iter()
-            .any(|node| path == node || path.starts_with(&format!("{node}/")))
+            .any(|node| path.starts_with(&format!("{node}/")))
     };
     host.files
         .iter()
         .filter(|(path, _)| path.starts_with(&below) && !hidden(path))
-        .map(|(path, entry)| (path[below.len()..].to_owned(), entry.clone()))
+        .map(|(path, entry)| {
+            let is_immutable = host.files.is_immutable(path);
+            (path[below.len()..].to_owned(), entry.clone(), is_immutable)
+        })
         .collect()
 }
 
@@ -255,7 +258,7 @@ pub(super) fn mount_at(host: &mut Emulator, name: &str, node: &str) {
 
 pub(super) fn put_files(host: &mut Emulator, node: &str, files: &Files) {
     use crate::files::Entry;
-    for (path, entry) in files {
+    for (path, entry, _) in files {
         let path = format!("{}/{path}", node.trim_end_matches('/'));
         // As above.
         let _ = match entry {
@@ -263,6 +266,24 @@ pub(super) fn put_files(host: &mut Emulator, node: &str, files: &Files) {
             Entry::File(bytes) => host.files.write(&path, bytes),
             Entry::Symlink(target) => host.files.symlink(target, &path),
         };
+    }
+    for (path, _, is_immutable) in files {
+        if *is_immutable {
+            let path = format!("{}/{path}", node.trim_end_matches('/'));
+            host.files.set_immutable(&path, true);
+        }
+    }
+}
+
+/// The files are seen no more at the mount point; a flag keeps none of them there.
+pub(super) fn take_files(host: &mut Emulator, node: &str, files: &Files) {
+    let at = |path: &str| format!("{}/{path}", node.trim_end_matches('/'));
+    for (path, _, _) in files {
+        host.files.set_immutable(&at(path), false);
+    }
+    // A directory that another file system is mounted on is not empty, and stays with that.
+    for (path, _, _) in files.iter().rev() {
+        let _ = host.files.remove(&at(path));
     }
 }
 
@@ -288,10 +309,7 @@ pub(super) fn unmount_dataset(host: &mut Emulator, name: &str, force: bool) -> V
     if host.kernel.unmount(&node, force).is_err() {
         return Err(format!("cannot unmount '{node}': pool or dataset is busy"));
     }
-    for (path, _) in kept.iter().rev() {
-        host.files
-            .remove_tree(&format!("{}/{path}", node.trim_end_matches('/')));
-    }
+    take_files(host, &node, &kept);
     if let Some(dataset) = host.kernel.zfs.get_mut(name) {
         dataset.mounted = false;
         dataset.content = kept;

@@ -37,7 +37,8 @@ impl Mount {
     /// Whether it holds a vnode at or below `node`: a nullfs has the directory that it shows (`nullfs_mount`, sys/fs/nullfs/null_vfsops.c).
     fn holds(&self, node: &str) -> bool {
         let shown = self.special.strip_prefix(node.trim_end_matches('/'));
-        self.fstype == "nullfs" && shown.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        self.fstype == "nullfs"
+            && shown.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 

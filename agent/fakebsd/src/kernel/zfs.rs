@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::files::Entry;
 
-/// Files by path relative to the dataset's root.
-pub(crate) type Files = Vec<(String, Entry)>;
+/// Files by path relative to the dataset's root, and whether each has the flag schg.
+pub(crate) type Files = Vec<(String, Entry, bool)>;
 
 /// What a fresh file system refers to, in bytes (recording `10`).
 pub(crate) const EMPTY_BYTES: u64 = 24_576;
@@ -216,7 +216,7 @@ impl Zfs {
 
     /// Bytes that a dataset refers to when it holds `files`.
     pub(crate) fn bytes_of(files: &Files) -> u64 {
-        let content = files.iter().map(|(_, entry)| match entry {
+        let content = files.iter().map(|(_, entry, _)| match entry {
             Entry::File(bytes) => bytes.len() as u64,
             Entry::Directory | Entry::Symlink(_) => 0,
         });

@@ -19,8 +19,8 @@ mod json;
 pub(crate) mod pf_conf;
 mod storage;
 mod vnet;
-pub(crate) mod zfs;
 mod work;
+pub(crate) mod zfs;
 
 #[cfg(test)]
 pub(crate) mod recording;

@@ -77,10 +77,7 @@ fn list(name: &str) -> Command {
 }
 
 /// A dataset and everything below it, by name; nothing where it is not there.
-pub(crate) fn below(
-    system: &dyn System,
-    name: &str,
-) -> Result<BTreeMap<String, Dataset>, Failure> {
+pub(crate) fn below(system: &dyn System, name: &str) -> Result<BTreeMap<String, Dataset>, Failure> {
     let command = list(name);
     let output = system.run(&command)?;
     if !output.is_success() && is_absent(&output.stderr) {

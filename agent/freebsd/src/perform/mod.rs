@@ -18,9 +18,9 @@ mod pf;
 mod pf_conf;
 mod route;
 pub(crate) mod storage;
-mod zfs;
 mod vlan;
 mod vnet;
+mod zfs;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -88,7 +88,10 @@ impl Performer<'_> {
         if dataset.guid != guid || dataset.owner.as_deref() != Some(owner) {
             return Err(changed(name));
         }
-        if let Some(other) = found.keys().find(|other| *other != name && **other != whole) {
+        if let Some(other) = found
+            .keys()
+            .find(|other| *other != name && **other != whole)
+        {
             return Err(Failure::DatasetBusy(format!(
                 "{other} stands below dataset {name}, and nothing is destroyed with what is not ours"
             )));

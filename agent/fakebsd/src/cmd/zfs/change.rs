@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Verdict, Words, absent, mount_at, mount_dataset, properties, record, unmount_dataset, unwritable};
+use super::{
+    Verdict, Words, absent, mount_at, mount_dataset, properties, record, unmount_dataset,
+    unwritable,
+};
 use crate::cmd::Context;
 use crate::emulator::Emulator;
 use crate::output::Output;

@@ -206,10 +206,8 @@ fn replace_content(host: &mut Emulator, filesystem: &str, files: Arc<crate::kern
         return;
     }
     let (node, _) = host.kernel.zfs.mountpoint(filesystem);
-    for (path, _) in super::files_at(host, &node).iter().rev() {
-        host.files
-            .remove_tree(&format!("{}/{path}", node.trim_end_matches('/')));
-    }
+    let present = super::files_at(host, &node);
+    super::take_files(host, &node, &present);
     put_files(host, &node, &files);
 }
 

@@ -25,6 +25,10 @@ fn what_zpool_list_prints() {
     let pool = parse_pool("tank\tDEGRADED\ton\n").expect("it can be read");
     assert!(pool.is_usable());
     assert!(pool.read_only);
-    assert!(!parse_pool("tank\tSUSPENDED\toff\n").expect("read").is_usable());
+    assert!(
+        !parse_pool("tank\tSUSPENDED\toff\n")
+            .expect("read")
+            .is_usable()
+    );
     assert!(parse_pool("").is_err());
 }

@@ -277,6 +277,19 @@ fn a_host_without_zfs_or_its_pool_is_told() {
     missing(&row, true);
     row.not_ready("thick", "StorageMissing", "Failed to load zfs module");
     missing(&row, false);
+    // Roots stay where they were made.
+    for other in ["dataset: zroot/other", "path: /usr/local/cellblock"] {
+        let moved = only("thick").replace("dataset: zroot/cellblock", other);
+        let refused = row.fleet.apply(&moved).expect_err("a root is there");
+        assert!(
+            format!("{refused:#}").contains("spec.storage"),
+            "{refused:#}"
+        );
+    }
+    let pool = only("thick").replace("zroot/cellblock", "zroot");
+    let refused = Fleet::default().apply(&pool).expect_err("a whole pool");
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("below a pool"), "{refused}");
     row.world.run("zpool export zroot");
     row.not_ready("thick", "StorageMissing", "zpool import zroot");
     row.world.run("zpool import -o readonly=on zroot");

@@ -157,11 +157,13 @@ pub struct Zfs {
 impl Zfs {
     /// What stands below a dataset, snapshots of it among them.
     pub fn below<'z>(&'z self, name: &'z str) -> impl Iterator<Item = (&'z str, &'z Dataset)> {
-        self.datasets.iter().filter_map(move |(found, dataset)| {
+        let near = self.datasets.range(name.to_owned()..);
+        let near = near.map_while(move |(found, dataset)| {
             let rest = found.strip_prefix(name)?;
-            rest.starts_with(['/', '@'])
-                .then_some((found.as_str(), dataset))
-        })
+            Some((found.as_str(), dataset, rest))
+        });
+        near.filter(|(_, _, rest)| rest.starts_with(['/', '@']))
+            .map(|(found, dataset, _)| (found, dataset))
     }
 
     /// What the dataset with that guid is called.

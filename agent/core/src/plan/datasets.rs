@@ -140,15 +140,17 @@ fn moved(name: &str, found: &Dataset, place: &str) -> Option<String> {
 }
 
 fn known<'l>(ledger: &'l Ledger, asked: &str) -> Option<&'l str> {
-    ledger.owned.iter().find_map(|owned| {
-        if let Owned::Dataset { name, guid } = owned
-            && name == asked
-        {
-            Some(guid.as_str())
-        } else {
-            None
-        }
-    })
+    let first = Owned::Dataset {
+        name: asked.to_owned(),
+        guid: String::new(),
+    };
+    if let Owned::Dataset { name, guid } = ledger.owned.range(first..).next()?
+        && name == asked
+    {
+        Some(guid)
+    } else {
+        None
+    }
 }
 
 /// The dataset that an image or a root has; none: it has none yet.
@@ -239,8 +241,9 @@ pub(super) fn is_known(view: &HostView, observed: &Observed, name: &str, guid: &
     let Some(zfs) = observed.zfs.as_ref().filter(|zfs| is_read(zfs, top)) else {
         return true;
     };
-    let mut jails = view.jails.keys();
-    zfs.named(guid).is_some() || jails.any(|uid| root_dataset(top, uid) == name)
+    let mut roots = name.rsplit('/').filter_map(|uid| view.jails.get(uid));
+    let is_root = roots.any(|jail| root_dataset(top, &jail.uid) == name);
+    is_root || zfs.named(guid).is_some()
 }
 
 /// Whether what is not among the datasets is not there.

@@ -4,6 +4,7 @@ mod netgraph;
 mod own_pf;
 mod refusals;
 mod uplinks;
+mod zfs;
 
 use std::time::Duration;
 

@@ -52,10 +52,14 @@ impl Performer<'_> {
         effect(found.as_ref().is_some_and(is_ours), || {
             format!("dataset {name} is not there as it was made")
         })?;
-        effect(
-            found.is_some_and(|found| found.mounted && found.mountpoint == folder),
-            || format!("dataset {name} is not mounted at {folder}"),
-        )
+        let mounted = found.filter(|found| found.mounted);
+        let mounted = match mounted {
+            Some(found) => self.system.real_path(&found.mountpoint)?,
+            None => None,
+        };
+        effect(mounted.as_deref() == Some(folder), || {
+            format!("dataset {name} is not mounted at {folder}")
+        })
     }
 
     /// The snapshot of an image that is whole.

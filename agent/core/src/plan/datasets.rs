@@ -241,8 +241,9 @@ pub(super) fn is_known(view: &HostView, observed: &Observed, name: &str, guid: &
     let Some(zfs) = observed.zfs.as_ref().filter(|zfs| is_read(zfs, top)) else {
         return true;
     };
-    let mut roots = name.rsplit('/').filter_map(|uid| view.jails.get(uid));
-    let is_root = roots.any(|jail| root_dataset(top, &jail.uid) == name);
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let uid = Uid(last.to_owned());
+    let is_root = root_dataset(top, &uid) == name && view.jails.contains_key(&uid);
     is_root || zfs.named(guid).is_some()
 }
 

@@ -585,6 +585,74 @@ async fn everything_that_is_discovered_is_in_the_documents() {
     assert!(seen > 100, "only {seen}");
 }
 
+/// A path takes and gives each of the forms that both editions of the documents promise, and refuses others.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_form_that_a_path_promises_is_taken() {
+    let world = World::start().await;
+    let swagger = get(&world, "/openapi/v2", "Accept: application/json").await;
+    let swagger = swagger.json();
+    let index = get(&world, "/openapi/v3", ACCEPTS[2]).await.json();
+    let mut sent = 0;
+    for (_, of) in index["paths"].as_object().expect("paths") {
+        let url = text(&of["serverRelativeURL"]);
+        let document = get(&world, &url, ACCEPTS[2]).await.json();
+        for (path, item) in document["paths"].as_object().into_iter().flatten() {
+            let asked = path
+                .replace("{namespace}", "default")
+                .replace("{name}", "none");
+            for method in ["get", "post", "put", "patch", "delete"] {
+                let operation = &item[method];
+                let forms = operation["requestBody"]["content"].as_object();
+                let forms: Vec<&String> =
+                    forms.into_iter().flatten().map(|(form, _)| form).collect();
+                let consumed = swagger["paths"][path][method]["consumes"].as_array();
+                let consumed = consumed.cloned().unwrap_or_default();
+                assert_eq!(json!(forms), json!(consumed), "{method} {path}");
+                let method = method.to_uppercase();
+                for form in &forms {
+                    let list = form.contains("json-patch");
+                    let body = if list { json!([]) } else { json!({}) };
+                    let apply = if form.contains("apply") {
+                        "?fieldManager=t"
+                    } else {
+                        ""
+                    };
+                    let answer =
+                        send(&world, &method, &format!("{asked}{apply}"), form, &body).await;
+                    assert!(
+                        ![405, 406, 415].contains(&answer.code),
+                        "{method} {path} {form}: {} {}",
+                        answer.code,
+                        answer.body
+                    );
+                    sent += 1;
+                }
+                if !forms.is_empty() && method != "DELETE" {
+                    let other = "application/strategic-merge-patch+json";
+                    let answer = send(&world, &method, &asked, other, &json!({})).await;
+                    assert_eq!(answer.code, 415, "{method} {path}: {}", answer.body);
+                }
+                let given = operation["responses"]["200"]["content"].as_object();
+                for (form, _) in given.into_iter().flatten().filter(|_| method == "GET") {
+                    let (query, form) = match form.strip_suffix(";stream=watch") {
+                        Some(form) => ("?watch=true&timeoutSeconds=1", form),
+                        None => ("", form.as_str()),
+                    };
+                    let accept = format!("Accept: {form}");
+                    let answer = get(&world, &format!("{asked}{query}"), &accept).await;
+                    assert!(
+                        [200, 404].contains(&answer.code),
+                        "{path} {form}: {}",
+                        answer.body
+                    );
+                    sent += 1;
+                }
+            }
+        }
+    }
+    assert!(sent > 80, "only {sent}");
+}
+
 /// client-go, `openapi/client.go` and `openapi3/root.go`, keep a document by its hash; who knows the tag is not sent it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_are_kept_by_their_hash() {

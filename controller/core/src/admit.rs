@@ -13,6 +13,7 @@ mod managed;
 mod patch;
 mod removal;
 mod restart;
+mod scale;
 mod spec;
 mod status;
 
@@ -31,6 +32,7 @@ use crate::write::Write;
 
 pub use patch::Patch;
 pub use removal::finish;
+pub use scale::scale;
 
 /// On a Network or Host whose deletion was asked for: somebody still uses it.
 pub const IN_USE_FINALIZER: &str = "cellblock.dev/in-use";
@@ -149,8 +151,8 @@ impl Propagation {
 }
 
 impl Request {
-    /// A patch as the update that it comes to; every other request as it is.
-    fn whole(self, index: &Index) -> Result<Self, Rejection> {
+    /// A patch as the update that it comes to, with the finalizers that it takes away by name; every other request as it is.
+    fn whole(self, index: &Index) -> Result<(Self, Vec<String>), Rejection> {
         let Self::Patch {
             kind,
             name,
@@ -159,14 +161,16 @@ impl Request {
             manager,
         } = self
         else {
-            return Ok(self);
+            return Ok((self, Vec::new()));
         };
-        Ok(Self::Update {
+        let patched = patch::patched(index, (kind, &name), &patch, through)?;
+        let update = Self::Update {
             kind,
-            document: patch::patched(index, kind, &name, &patch)?,
+            document: patched.document,
             through,
             manager,
-        })
+        };
+        Ok((update, patched.taken_away))
     }
 }
 
@@ -177,6 +181,8 @@ pub enum Through {
     Object,
     /// The subresource `status`: the status and nothing else.
     Status,
+    /// The subresource `scale` of a set: how many jails it has, and nothing else.
+    Scale,
 }
 
 impl Through {
@@ -185,6 +191,7 @@ impl Through {
         match self {
             Self::Object => "",
             Self::Status => "status",
+            Self::Scale => "scale",
         }
     }
 }
@@ -405,8 +412,9 @@ pub fn admit_as(
     let (Validation::Warn | Validation::Ignore) = validation else {
         return admit(index, request, now);
     };
-    let (request, told) = without_unknown(request.whole(index)?, validation)?;
-    let mut admitted = admit(index, request, now)?;
+    let (request, taken_away) = request.whole(index)?;
+    let (request, told) = without_unknown(request, validation)?;
+    let mut admitted = admit_whole(index, request, &taken_away, now)?;
     admitted.warnings.extend(told);
     Ok(admitted)
 }
@@ -464,6 +472,21 @@ pub fn without_unknown(
 /// # Errors
 /// Everything that is wrong with it.
 pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rejection> {
+    let is_patch = matches!(request, Request::Patch { .. });
+    let (request, taken_away) = request.whole(index)?;
+    let admitted = admit_whole(index, request, &taken_away, now);
+    if is_patch {
+        return admitted.map_err(Rejection::of_patch);
+    }
+    admitted
+}
+
+fn admit_whole(
+    index: &Index,
+    request: Request,
+    taken_away: &[String],
+    now: &Now,
+) -> Result<Admitted, Rejection> {
     match request {
         Request::Apply {
             kind,
@@ -489,19 +512,23 @@ pub fn admit(index: &Index, request: Request, now: &Now) -> Result<Admitted, Rej
         Request::Update {
             kind,
             document,
-            through: Through::Object,
-            manager,
-        } => spec::update(index, kind, document, &manager, now),
-        Request::Update {
-            kind,
-            document,
             through: Through::Status,
             manager,
         } => status::update(index, kind, document, &manager, now),
-        request @ Request::Patch { .. } => {
-            let request = request.whole(index)?;
-            admit(index, request, now).map_err(Rejection::of_patch)
+        Request::Update {
+            kind,
+            document,
+            through,
+            manager,
+        } => {
+            let by = spec::By {
+                through,
+                manager: &manager,
+                taken_away,
+            };
+            spec::update(index, kind, document, &by, now)
         }
+        request @ Request::Patch { .. } => admit(index, request, now),
         Request::Delete {
             kind,
             name,

@@ -200,6 +200,21 @@ impl World {
         })
     }
 
+    /// The controller of another release gives an object a finalizer.
+    pub(crate) fn put_finalizer(&mut self, kind: Kind, name: &str, finalizer: &str) {
+        let mut object = self
+            .index
+            .get(kind, name)
+            .expect("it is there")
+            .object
+            .clone();
+        object.metadata_mut().finalizers.push(finalizer.to_owned());
+        let mut write = Write::default();
+        let key = self.index.keys().object(kind, name);
+        write.put(key, crate::document::stored(&object.to_value()));
+        self.commit(&write);
+    }
+
     /// Takes steps until none is left.
     pub(crate) fn reconcile(&mut self) {
         for _ in 0..ROUNDS_MAX {

@@ -103,6 +103,21 @@ pub(super) fn document(
     }
 }
 
+/// A patch, and what there is to be told about it.
+pub(super) fn patch(
+    media: Media,
+    bytes: &[u8],
+    validation: Validation,
+) -> Result<(Value, Vec<String>), Failure> {
+    if media != Media::JsonPatch {
+        return document(media, bytes, validation);
+    }
+    // A list of operations has no fields that could stand twice in a way that matters.
+    let patch = serde_json::from_slice(bytes)
+        .map_err(|error| Failure::bad_request(format!("the patch cannot be read: {error}")))?;
+    Ok((patch, Vec::new()))
+}
+
 /// A document, and the fields that stand in it twice.
 pub(crate) type Read = (Value, Vec<String>);
 

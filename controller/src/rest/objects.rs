@@ -185,7 +185,7 @@ async fn create(asked: Asked, query: &Query) -> Answer {
     let form = Form::wanted(&asked.headers)?;
     let bytes = body::bytes(asked.body).await?;
     let (mut document, warnings) = body::document(media, &bytes, write.validation)?;
-    fits(asked.kind, &mut document, None)?;
+    fits(&This::of(asked.kind), &mut document, None)?;
     let wanted = Wanted::Create {
         kind: asked.kind,
         document,
@@ -201,7 +201,7 @@ async fn update(asked: Asked, query: &Query, name: &str, through: Through) -> An
     let form = Form::wanted(&asked.headers)?;
     let bytes = body::bytes(asked.body).await?;
     let (mut document, warnings) = body::document(media, &bytes, write.validation)?;
-    fits(asked.kind, &mut document, Some(name))?;
+    fits(&This::of(asked.kind), &mut document, Some(name))?;
     let wanted = Wanted::Update {
         kind: asked.kind,
         document,
@@ -216,37 +216,10 @@ async fn patch(asked: Asked, query: &Query, name: &str, through: Through) -> Ans
     let write = query.write("PatchOptions")?;
     let media = Media::patch(&asked.headers)?;
     let form = Form::wanted(&asked.headers)?;
-    // apimachinery, `pkg/apis/meta/v1/validation/validation.go`, `ValidatePatchOptions`.
-    let invalid = |field, cause, message| {
-        Response::from(Failure::invalid_option(
-            "PatchOptions",
-            field,
-            cause,
-            message,
-        ))
-    };
-    if media != Media::Apply && write.force.is_some() {
-        let message = "may not be specified for non-apply patch".to_owned();
-        return Err(invalid("force", Cause::Forbidden, message));
-    }
-    if media == Media::Apply && write.manager.is_empty() {
-        let message = "is required for apply patch: say who applies".to_owned();
-        return Err(invalid("fieldManager", Cause::Required, message));
-    }
+    patch_options(media, &write)?;
     let bytes = body::bytes(asked.body).await?;
     let kind = asked.kind;
-    let (mut document, warnings) = match media {
-        // A list of operations has no fields that could stand twice in a way that matters.
-        Media::JsonPatch => {
-            let patch = serde_json::from_slice(&bytes).map_err(|error| {
-                Failure::bad_request(format!("the patch cannot be read: {error}"))
-            })?;
-            (patch, Vec::new())
-        }
-        Media::Json | Media::Yaml | Media::MergePatch | Media::Apply => {
-            body::document(media, &bytes, write.validation)?
-        }
-    };
+    let (mut document, warnings) = body::patch(media, &bytes, write.validation)?;
     let manager = write.manager(&asked.headers);
     let changed = |patch| Wanted::Patch {
         kind,
@@ -257,7 +230,7 @@ async fn patch(asked: Asked, query: &Query, name: &str, through: Through) -> Ans
     };
     let wanted = match media {
         Media::Apply => {
-            fits(kind, &mut document, Some(name))?;
+            fits(&This::of(kind), &mut document, Some(name))?;
             Wanted::Apply {
                 kind,
                 document,
@@ -274,14 +247,44 @@ async fn patch(asked: Asked, query: &Query, name: &str, through: Through) -> Ans
     writes(asked, &write, wanted, warnings).await
 }
 
+/// apimachinery, `pkg/apis/meta/v1/validation/validation.go`, `ValidatePatchOptions`.
+pub(super) fn patch_options(media: Media, write: &Write) -> Result<(), Failure> {
+    let invalid =
+        |field, cause, message| Failure::invalid_option("PatchOptions", field, cause, message);
+    if media != Media::Apply && write.force.is_some() {
+        let message = "may not be specified for non-apply patch".to_owned();
+        return Err(invalid("force", Cause::Forbidden, message));
+    }
+    if media == Media::Apply && write.manager.is_empty() {
+        let message = "is required for apply patch: say who applies".to_owned();
+        return Err(invalid("fieldManager", Cause::Required, message));
+    }
+    Ok(())
+}
+
+/// What the documents of a path say of themselves.
+pub(super) struct This {
+    pub(super) version: &'static str,
+    pub(super) kind: &'static str,
+}
+
+impl This {
+    fn of(kind: Kind) -> Self {
+        Self {
+            version: API_VERSION,
+            kind: kind.as_str(),
+        }
+    }
+}
+
 /// What a document says of itself must be what it was sent to; what it does not say is filled in.
-fn fits(kind: Kind, document: &mut Value, name: Option<&str>) -> Result<(), Failure> {
+pub(super) fn fits(this: &This, document: &mut Value, name: Option<&str>) -> Result<(), Failure> {
     let Some(members) = document.as_object_mut() else {
         return Err(Failure::bad_request("the body of the request is no object"));
     };
     for (field, wanted, word) in [
-        ("apiVersion", API_VERSION, "API version"),
-        ("kind", kind.as_str(), "kind"),
+        ("apiVersion", this.version, "API version"),
+        ("kind", this.kind, "kind"),
     ] {
         match members.get(field).and_then(Value::as_str) {
             None | Some("") => {

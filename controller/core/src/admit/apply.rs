@@ -38,7 +38,7 @@ pub(super) fn apply(
     let name = text(&stated, "/metadata/name");
     let before = index.get(kind, name);
     let live = before.map_or(Value::Null, |entry| entry.object.to_value());
-    if through == Through::Status && before.is_none() {
+    if through != Through::Object && before.is_none() {
         return Err(Rejection::not_found(kind, name));
     }
     let finalizers = stated
@@ -79,7 +79,7 @@ pub(super) fn apply(
     }
     let merged = application.merged(before, &stated);
     match through {
-        Through::Object => {
+        Through::Object | Through::Scale => {
             let Stated { object, mistakes } = spec::read(kind, merged)?;
             let mut draft = spec::begin(index, before, &object, now)?;
             spec::keep_identity(&mut draft, &object, now);
@@ -215,7 +215,7 @@ impl Application<'_> {
         if let Value::Object(members) = merged["metadata"].take() {
             metadata.extend(members);
         }
-        if let (Through::Object, Some(before)) = (self.through, before) {
+        if let (Through::Object | Through::Scale, Some(before)) = (self.through, before) {
             managed::keep_own_finalizers(&before.object, &mut metadata);
         }
         document["metadata"] = Value::Object(metadata);

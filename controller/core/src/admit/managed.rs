@@ -15,7 +15,7 @@ pub(super) const METADATA: [&str; 4] = ["labels", "annotations", "finalizers", "
 /// What managers may speak of in an object as it is. An object always has metadata, so nobody comes to own that it does.
 pub(super) fn present(object: &Value, through: Through) -> Value {
     let mut present = speakable(object, through);
-    if let (Through::Object, Some(members)) = (through, present.as_object_mut()) {
+    if let (Through::Object | Through::Scale, Some(members)) = (through, present.as_object_mut()) {
         members
             .entry("metadata")
             .or_insert_with(|| Value::Object(Map::new()));
@@ -27,7 +27,7 @@ pub(super) fn present(object: &Value, through: Through) -> Value {
 pub(super) fn speakable(document: &Value, through: Through) -> Value {
     let mut kept = Map::new();
     match through {
-        Through::Object => {
+        Through::Object | Through::Scale => {
             let metadata = document.get("metadata").and_then(Value::as_object);
             let mut metadata: Map<String, Value> = metadata
                 .into_iter()
@@ -68,12 +68,29 @@ fn own_finalizer(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// The controller's own finalizers that an object has and that are not among those that a client states.
+/// The finalizers of the controller's that an object has and that are not among those that a client states. Another release may have put
+/// one on that this one does not know, and does work behind it.
 pub(super) fn own_finalizers_left_out(before: &Object, stated: &[String]) -> Vec<String> {
-    let own = own_finalizer(before.kind());
-    let left_out = |name: &&String| own == Some(name) && !stated.contains(name);
+    let left_out = |name: &&String| name.starts_with(OWN_FINALIZERS) && !stated.contains(name);
     let finalizers = before.metadata().finalizers.iter();
     finalizers.filter(left_out).cloned().collect()
+}
+
+/// The first of these finalizers that this release itself takes away when its work is done.
+pub(super) fn known(kind: Kind, names: &[String]) -> Option<&String> {
+    names
+        .iter()
+        .find(|name| own_finalizer(kind) == Some(name.as_str()))
+}
+
+/// Why a finalizer stays that somebody left out.
+pub(super) fn stays(kind: Kind, name: &str) -> String {
+    if own_finalizer(kind) == Some(name) {
+        return format!("{name} stays: the controller takes it away when its work is done");
+    }
+    format!(
+        "{name} stays: the controller of another release put it on and takes it away when its work is done; if none of that release runs any more, remove it by a JSON patch"
+    )
 }
 
 /// Takes the controller's own finalizer out of what a client states of an object that does not have it, as what was printed before: the
@@ -109,11 +126,11 @@ pub(super) fn strange_finalizers<'a>(
         .collect()
 }
 
-/// Puts the controller's own finalizers of an object as it is into what its metadata will be.
+/// Puts the controller's own finalizers of an object as it is, of whichever release, into what its metadata will be.
 pub(super) fn keep_own_finalizers(before: &Object, metadata: &mut Map<String, Value>) {
     let finalizers = before.metadata().finalizers.iter();
     let own: Vec<Value> = finalizers
-        .filter(|name| own_finalizer(before.kind()) == Some(name))
+        .filter(|name| name.starts_with(OWN_FINALIZERS))
         .map(|name| Value::from(name.as_str()))
         .collect();
     if own.is_empty() {

@@ -6,7 +6,7 @@ use json_patch::PatchOperation;
 use serde_json::Value;
 
 use super::spec::measure;
-use super::{Reason, Rejection, managed};
+use super::{Reason, Rejection, Through, managed, scale};
 use crate::index::Index;
 
 /// How many operations a JSON patch has at most, as kube-apiserver's `maxJSONPatchOperations`: each may copy the document.
@@ -25,17 +25,28 @@ pub enum Patch {
     Json(Value),
 }
 
+/// What a patch comes to.
+pub(super) struct Patched {
+    pub(super) document: Value,
+    /// Finalizers of the controller's that the operations took away, and that this release does not know.
+    pub(super) taken_away: Vec<String>,
+}
+
 /// The stored object, changed. A patch that does not speak of the resourceVersion is about whatever is stored.
 pub(super) fn patched(
     index: &Index,
-    kind: Kind,
-    name: &str,
+    (kind, name): (Kind, &str),
     patch: &Patch,
-) -> Result<Value, Rejection> {
+    through: Through,
+) -> Result<Patched, Rejection> {
     let before = index
         .get(kind, name)
         .ok_or_else(|| Rejection::not_found(kind, name))?;
-    let mut document = before.document();
+    let mut document = match through {
+        Through::Object | Through::Status => before.document(),
+        Through::Scale => scale::scale(&before.object, before.revision),
+    };
+    let mut taken_away = Vec::new();
     match patch {
         Patch::Merge(patch) if patch.is_object() => {
             measure(kind, name, patch)?;
@@ -45,69 +56,65 @@ pub(super) fn patched(
             return Err(senseless(kind, name, "a merge patch is an object"));
         }
         Patch::Json(patch) => {
-            measure(kind, name, patch)?;
-            let operations = patch.as_array().map_or(0, Vec::len);
-            if operations > OPERATIONS_MAX {
-                let message = format!(
-                    "the patch has {operations} operations, at most {OPERATIONS_MAX} are taken"
-                );
-                return Err(senseless(kind, name, message));
-            }
-            let patch: json_patch::Patch =
-                serde_json::from_value(patch.clone()).map_err(|error| {
-                    senseless(
-                        kind,
-                        name,
-                        format!("the JSON patch cannot be read: {error}"),
-                    )
-                })?;
-            // Refused like a field that breaks a rule (422), not like a request that makes no sense: it may fit another state
-            // of the object. So does kube-apiserver (`endpoints/handlers/patch.go`, `applyJSPatch`).
-            let mut copied = 0;
-            for (place, operation) in patch.0.iter().enumerate() {
-                copied += copies(&document, operation);
-                if copied > COPIED_BYTES_MAX {
-                    let message =
-                        format!("the patch copies more than {COPIED_BYTES_MAX} bytes in all");
-                    let help = "write what it shall come to as a merge patch";
-                    return Err(Rejection::new(
-                        Reason::TooLarge,
-                        kind,
-                        name,
-                        "",
-                        message,
-                        help,
-                    ));
-                }
-                let done = json_patch::patch(&mut document, std::slice::from_ref(operation));
-                done.map_err(|error| {
-                    let field = format!("patch[{place}]");
-                    let message =
-                        format!("does not fit the {kind} at {}: {}", error.path, error.kind);
-                    let help = "read the object and see whether it is what the patch expects";
-                    Rejection::new(Reason::Invalid, kind, name, &field, message, help)
-                })?;
-            }
-            if let Some(gone) = taken_away(&before.object, &document) {
-                let message =
-                    format!("{gone} is taken away by the controller when its work is done");
-                return Err(Rejection::new(
-                    Reason::Invalid,
-                    kind,
-                    name,
-                    "metadata.finalizers",
-                    message,
-                    "leave it in",
-                ));
+            operate(kind, name, &mut document, patch)?;
+            if through == Through::Object {
+                taken_away = finalizers_taken_away(&before.object, &document)?;
             }
         }
     }
-    without_leftovers(&mut document);
     let named = document.pointer("/metadata/name").and_then(Value::as_str);
     if named != Some(name) {
         return Err(senseless(kind, name, "a patch cannot change the name"));
     }
-    Ok(document)
+    if through == Through::Scale {
+        document = scale::scaled(before, &document)?;
+    }
+    without_leftovers(&mut document);
+    Ok(Patched {
+        document,
+        taken_away,
+    })
+}
+
+/// Does the operations of a JSON patch, one after the other.
+fn operate(kind: Kind, name: &str, document: &mut Value, patch: &Value) -> Result<(), Rejection> {
+    measure(kind, name, patch)?;
+    let operations = patch.as_array().map_or(0, Vec::len);
+    if operations > OPERATIONS_MAX {
+        let message =
+            format!("the patch has {operations} operations, at most {OPERATIONS_MAX} are taken");
+        return Err(senseless(kind, name, message));
+    }
+    let patch: json_patch::Patch = serde_json::from_value(patch.clone()).map_err(|error| {
+        let message = format!("the JSON patch cannot be read: {error}");
+        senseless(kind, name, message)
+    })?;
+    // Refused like a field that breaks a rule (422), not like a request that makes no sense: it may fit another state
+    // of the object. So does kube-apiserver (`endpoints/handlers/patch.go`, `applyJSPatch`).
+    let mut copied = 0;
+    for (place, operation) in patch.0.iter().enumerate() {
+        copied += copies(document, operation);
+        if copied > COPIED_BYTES_MAX {
+            let message = format!("the patch copies more than {COPIED_BYTES_MAX} bytes in all");
+            let help = "write what it shall come to as a merge patch";
+            return Err(Rejection::new(
+                Reason::TooLarge,
+                kind,
+                name,
+                "",
+                message,
+                help,
+            ));
+        }
+        let done = json_patch::patch(document, std::slice::from_ref(operation));
+        done.map_err(|error| {
+            let field = format!("patch[{place}]");
+            let message = format!("does not fit the {kind} at {}: {}", error.path, error.kind);
+            let help = "read the object and see whether it is what the patch expects";
+            Rejection::new(Reason::Invalid, kind, name, &field, message, help)
+        })?;
+    }
+    Ok(())
 }
 
 /// Members of every Kubernetes object's metadata that these kinds have not: what tools write there by themselves is dropped, of a
@@ -118,15 +125,32 @@ fn without_leftovers(document: &mut Value) {
     }
 }
 
-/// A finalizer of the controller's own that the operations took away. What merely leaves it out, as a manifest does, takes nothing away.
-fn taken_away(before: &Object, document: &Value) -> Option<String> {
-    let stated = document.pointer("/metadata/finalizers");
-    let stated: Vec<String> = match stated {
-        None | Some(Value::Null) => Vec::new(),
-        Some(stated) => serde_json::from_value(stated.clone()).ok()?,
+/// The finalizers of the controller's that the operations took away. What merely leaves one out, as a manifest does, takes nothing away. One
+/// that this release knows goes when its work is done and not before; of another, the operator knows better.
+fn finalizers_taken_away(before: &Object, document: &Value) -> Result<Vec<String>, Rejection> {
+    let stated = match document.pointer("/metadata/finalizers") {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(stated) => serde_json::from_value(stated.clone()).ok(),
     };
-    let mut gone = managed::own_finalizers_left_out(before, &stated).into_iter();
-    gone.next()
+    // What cannot be read is refused later, with everything else.
+    let Some(stated) = stated else {
+        return Ok(Vec::new());
+    };
+    let gone = managed::own_finalizers_left_out(before, &stated);
+    let kind = before.kind();
+    if let Some(known) = managed::known(kind, &gone) {
+        let message = format!("{known} is taken away by the controller when its work is done");
+        let (name, field) = (&before.metadata().name, "metadata.finalizers");
+        return Err(Rejection::new(
+            Reason::Invalid,
+            kind,
+            name,
+            field,
+            message,
+            "leave it in",
+        ));
+    }
+    Ok(gone)
 }
 
 /// How many bytes an operation adds by copying them from elsewhere in the document.

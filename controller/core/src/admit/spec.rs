@@ -69,11 +69,19 @@ pub(super) fn create(
     admit(draft, stated.mistakes, &Together::default(), now)
 }
 
+/// How an object is replaced.
+pub(super) struct By<'a> {
+    pub(super) through: Through,
+    pub(super) manager: &'a str,
+    /// Finalizers of the controller's that are taken away by name, and not merely left out.
+    pub(super) taken_away: &'a [String],
+}
+
 pub(super) fn update(
     index: &Index,
     kind: Kind,
     mut document: Value,
-    manager: &str,
+    by: &By<'_>,
     now: &Now,
 ) -> Result<Admitted, Rejection> {
     let forgets = managed::forgets(&mut document);
@@ -84,22 +92,20 @@ pub(super) fn update(
         .ok_or_else(|| Rejection::not_found(kind, name))?;
     // A manifest does not know them, as it does not know the uid.
     let finalizers = &mut stated.object.metadata_mut().finalizers;
-    let kept = managed::own_finalizers_left_out(&before.object, finalizers);
+    let mut kept = managed::own_finalizers_left_out(&before.object, finalizers);
+    kept.retain(|name| !by.taken_away.contains(name));
     finalizers.extend(kept.iter().cloned());
     managed::without_own_finalizer(Some(&before.object), kind, finalizers);
     let mut draft = begin(index, Some(before), &stated.object, now)?;
     keep_identity(&mut draft, &stated.object, now);
     let records = managed::Records::of(&stated.object, forgets);
-    managed::updated(&mut draft, records, Through::Object, manager, now);
+    managed::updated(&mut draft, records, by.through, by.manager, now);
     let mut admitted = admit(draft, stated.mistakes, &Together::default(), now)?;
     if before.object.metadata().deletion_timestamp.is_some() && !kept.is_empty() {
-        admitted.warnings.push(Warning {
+        admitted.warnings.extend(kept.iter().map(|name| Warning {
             field: "metadata.finalizers".to_owned(),
-            message: format!(
-                "{} stays: the controller takes it away when its work is done",
-                kept.join(", ")
-            ),
-        });
+            message: managed::stays(kind, name),
+        }));
     }
     Ok(admitted)
 }

@@ -175,3 +175,62 @@ fn two_finalizers_that_contradict_each_other_are_refused() {
     let refused = refused.expect_err("which of the two?");
     assert_eq!(refused.violations[0].field, "metadata.finalizers");
 }
+
+/// Two releases on one store: what the newer one put on, the older one knows nothing of. It keeps it through everything that does not name
+/// it; the way out, where no such release is left, is to take it away by name.
+#[test]
+fn one_of_another_release_stays_until_it_is_taken_away_by_name() {
+    const NEWER: &str = "cellblock.dev/newer";
+    let mut world = world();
+    world.put_finalizer(Kind::Jail, "www", NEWER);
+    let stored = |world: &World| {
+        assert!(
+            finalizers(world).iter().any(|name| name == NEWER),
+            "{:?}",
+            finalizers(world)
+        );
+    };
+    stored(&world);
+    let mut applied = jail("www", &["lan"], json!({}));
+    applied["metadata"]["labels"] = json!({"a": "1"});
+    world.apply(applied.clone()).expect("applied");
+    stored(&world);
+    applied["metadata"]["finalizers"] = json!(["example.org/mine", NEWER]);
+    world
+        .apply(applied.clone())
+        .expect("applied as it was printed");
+    applied["metadata"]["finalizers"].take();
+    world.apply(applied).expect("applied without it again");
+    stored(&world);
+    put(&mut world, manifest()).expect("replaced");
+    stored(&world);
+    for whole in [json!(null), json!([]), json!(["example.org/mine"])] {
+        let merge = Patch::Merge(json!({"metadata": {"finalizers": whole}}));
+        patch(&mut world, Kind::Jail, "www", merge).expect("patched");
+        stored(&world);
+    }
+    let label = json!([{"op": "add", "path": "/metadata/labels", "value": {"b": "2"}}]);
+    patch(&mut world, Kind::Jail, "www", Patch::Json(label)).expect("patched");
+    stored(&world);
+
+    world.delete(Kind::Jail, "www").expect("is marked");
+    let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let admitted = patch(&mut world, Kind::Jail, "www", none).expect("patched");
+    let told = |warning: &cellblock_schemas::Warning| {
+        warning.message.contains(NEWER) && warning.message.contains("JSON patch")
+    };
+    assert!(
+        admitted.warnings.iter().any(told),
+        "{:?}",
+        admitted.warnings
+    );
+    let place = finalizers(&world).iter().position(|name| name == NEWER);
+    let path = format!("/metadata/finalizers/{}", place.expect("it is there"));
+    let remove = json!([{"op": "remove", "path": path}]);
+    patch(&mut world, Kind::Jail, "www", Patch::Json(remove)).expect("by name");
+    assert!(
+        !finalizers(&world).iter().any(|name| name == NEWER),
+        "{:?}",
+        finalizers(&world)
+    );
+}

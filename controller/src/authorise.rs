@@ -15,8 +15,12 @@ const AUTHORIZATION: &str = "authorization";
 pub(crate) enum Action<'a> {
     /// To know whether the server is well.
     Health,
+    /// To read the metrics.
+    Metrics,
     /// To know what the server can be asked.
     Reflection,
+    /// To know who oneself is, and what one may.
+    Review,
     /// To read and write objects.
     Objects,
     /// To run commands in jails and read their logs.
@@ -33,11 +37,19 @@ pub(crate) enum Action<'a> {
 /// It may not, with the reason.
 pub(crate) fn authorise(caller: &Caller, action: Action<'_>) -> Result<(), RequestError> {
     let refusal = match (caller, action) {
-        (Caller::Local, _) | (Caller::Operator(_) | Caller::Host { .. }, Action::Health) => {
-            return Ok(());
-        }
-        (Caller::Operator(_), Action::Objects | Action::Visit | Action::Reflection)
+        (Caller::Local, _)
+        | (Caller::Operator(_), Action::Objects | Action::Visit)
+        | (Caller::Operator(_) | Caller::Scraper(_), Action::Metrics)
         | (Caller::Host { .. }, Action::Session) => return Ok(()),
+        // Everybody who is somebody, as with kube-apiserver (`system:discovery` and `system:basic-user` of kubernetes/kubernetes,
+        // `plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`): it says nothing of the fleet.
+        (
+            Caller::Operator(_)
+            | Caller::Scraper(_)
+            | Caller::Host { .. }
+            | Caller::Roleless { .. },
+            Action::Health | Action::Reflection | Action::Review,
+        ) => return Ok(()),
         (Caller::Host { name, .. }, Action::Speak(host)) if name == host => return Ok(()),
         (Caller::Operator(name), Action::Session | Action::Speak(_)) => {
             format!("operator `{name}` may not speak as an agent")
@@ -45,9 +57,20 @@ pub(crate) fn authorise(caller: &Caller, action: Action<'_>) -> Result<(), Reque
         (Caller::Host { name, .. }, Action::Speak(host)) => {
             format!("the agent of host {name} may not speak for host {host}")
         }
-        (Caller::Host { name, .. }, Action::Objects | Action::Reflection) => {
+        (Caller::Host { name, .. }, Action::Objects) => {
             format!("the agent of host {name} may neither read nor write objects")
         }
+        (Caller::Host { name, .. }, Action::Metrics) => {
+            format!("the agent of host {name} may not read the metrics")
+        }
+        (
+            Caller::Scraper(name),
+            Action::Objects | Action::Visit | Action::Session | Action::Speak(_),
+        ) => format!("`{name}` may read the metrics, and nothing else"),
+        (
+            Caller::Roleless { why, .. },
+            Action::Objects | Action::Visit | Action::Session | Action::Speak(_) | Action::Metrics,
+        ) => why.clone(),
         (Caller::Host { name, .. }, Action::Visit) => {
             format!("the agent of host {name} may not visit jails")
         }

@@ -57,6 +57,8 @@ pub(crate) struct Subscription {
 pub(crate) struct Cache {
     inner: RwLock<Inner>,
     applied: watch::Sender<u64>,
+    /// The last revision that changed something of ours.
+    changed: watch::Sender<u64>,
     ready: watch::Sender<bool>,
     batches: broadcast::Sender<Arc<Batch>>,
     hosts: Mutex<BTreeMap<String, watch::Sender<u64>>>,
@@ -92,6 +94,7 @@ impl Cache {
                 at_oldest: Edge::Whole,
             }),
             applied: watch::Sender::new(0),
+            changed: watch::Sender::new(0),
             ready: watch::Sender::new(false),
             batches: broadcast::Sender::new(BEHIND_MAX),
             hosts: Mutex::new(BTreeMap::new()),
@@ -106,8 +109,13 @@ impl Cache {
     /// Takes in one transaction.
     pub(crate) fn apply(&self, revision: u64, events: Vec<Event>) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let mark = inner.index.keys().mark();
+        let is_change = events.iter().any(|event| event.key() != mark);
         let applied = inner.index.apply(revision, events);
         self.publish(&mut inner, applied, false);
+        if is_change {
+            self.changed.send_replace(revision);
+        }
     }
 
     /// Takes in a whole snapshot. Watchers go on with the difference; who was away before cannot resume, nor who stands at its very
@@ -120,6 +128,7 @@ impl Cache {
         inner.oldest = revision;
         inner.at_oldest = Edge::Unsure;
         self.publish(&mut inner, applied, true);
+        self.changed.send_replace(revision);
         inner.history.clear();
         inner.history_bytes = 0;
     }
@@ -250,6 +259,12 @@ impl Cache {
     /// The revision up to which everything is in the index, as it grows.
     pub(crate) fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// The revision of the last change of what is kept here, as it grows: not of what is written only for the watch to tell how far it is
+    /// ([`crate::newest`]), nor of what others keep in the store.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     /// Waits until the index has reached a revision; false if it has not in time.

@@ -238,7 +238,7 @@ pub enum ConfigError {
     Exposed(SocketAddr),
     /// Metrics in clear text beyond loopback.
     #[error(
-        "{0} can be reached from outside of this machine, and metrics_listen is for anybody, in clear text: listen on 127.0.0.1 or [::1], and scrape `/metrics` of the API's listener from elsewhere, with an operator's certificate or token"
+        "{0} can be reached from outside of this machine, and metrics_listen is for anybody, in clear text: listen on 127.0.0.1 or [::1], and scrape `/metrics` of the API's listener from elsewhere, with a certificate or token of the group cellblock:metrics"
     )]
     MetricsExposed(SocketAddr),
     /// The file of tokens cannot be used.
@@ -333,8 +333,9 @@ fn store(named: &str, etcd: EtcdFile) -> Result<StoreConfig, ConfigError> {
         }
         Some(("etcd", urls)) if !urls.is_empty() => {
             let urls = || urls.split(',').map(str::trim);
-            // They would not be used, and stand in the log and in what clients are told of the store.
-            if urls().any(has_credentials) {
+            // A user would not be used, and stand in the log and in what clients are told of the store. Where it ends nobody can tell of a
+            // password with a slash, and nothing else in such a URL has an @.
+            if urls().any(|url| url.contains('@')) {
                 return Err(ConfigError::Incomplete(
                     "a URL of the store names a user or a password: leave them out, and set etcd.user and etcd.password_file"
                         .to_owned(),
@@ -347,13 +348,6 @@ fn store(named: &str, etcd: EtcdFile) -> Result<StoreConfig, ConfigError> {
         }
         _ => Err(ConfigError::Store(named.to_owned())),
     }
-}
-
-/// Whether a user stands before the host.
-fn has_credentials(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.contains('@')
 }
 
 fn etcd_tls(etcd: &EtcdFile) -> Result<Option<TlsFiles>, ConfigError> {

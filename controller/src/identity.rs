@@ -15,6 +15,9 @@ use crate::tokens::{self, Tokens, User};
 /// The organisation of an operator's certificate.
 pub(crate) const OPERATORS: &str = "cellblock:operators";
 
+/// The organisation of the certificate of who scrapes metrics.
+pub(crate) const METRICS: &str = "cellblock:metrics";
+
 /// What the common name, or a URI, of an agent's certificate begins with; the Host's name follows.
 pub(crate) const HOST: &str = "cellblock:host:";
 
@@ -32,7 +35,16 @@ pub(crate) enum Caller {
         /// The SHA-256 of the certificate's public key (SubjectPublicKeyInfo), which the agent has proven to hold.
         key: String,
     },
-    /// A certificate of the authority, or a token, that says nothing of a role, with the reason.
+    /// Who reads the metrics and whether the controller is well, by name.
+    Scraper(String),
+    /// A certificate of the authority, or a token, that says nothing of a role.
+    Roleless {
+        /// Its name.
+        name: String,
+        /// What is missing.
+        why: String,
+    },
+    /// A certificate that contradicts itself or cannot be read, or none, with the reason.
     Nobody(String),
 }
 
@@ -99,11 +111,16 @@ impl Identifier {
 fn shown_by(user: &User) -> Caller {
     let User { name, groups } = user;
     if groups.iter().any(|group| group == OPERATORS) {
-        Caller::Operator(name.clone())
-    } else {
-        Caller::Nobody(format!(
-            "the token of `{name}` gives no role: an operator's is in the group {OPERATORS}, and agents show certificates"
-        ))
+        return Caller::Operator(name.clone());
+    }
+    if groups.iter().any(|group| group == METRICS) {
+        return Caller::Scraper(name.clone());
+    }
+    Caller::Roleless {
+        name: name.clone(),
+        why: format!(
+            "the token of `{name}` gives no role: an operator's is in the group {OPERATORS}, a scraper's in {METRICS}, and agents show certificates"
+        ),
     }
 }
 
@@ -137,20 +154,31 @@ fn role(certificate: &X509Certificate<'_>) -> Caller {
     hosts.sort();
     hosts.dedup();
     let is_operator = groups.iter().any(|group| group == OPERATORS);
+    let is_scraper = groups.iter().any(|group| group == METRICS);
+    let name = names.into_iter().next().unwrap_or_default();
     let shown = || format!("the certificate `{subject}`");
-    match (is_operator, hosts.as_slice()) {
-        (true, []) => Caller::Operator(names.into_iter().next().unwrap_or_default()),
+    match (is_operator || is_scraper, hosts.as_slice()) {
+        (true, []) if is_operator => Caller::Operator(name),
+        (true, []) => Caller::Scraper(name),
         (false, [name]) => Caller::Host {
             name: name.clone(),
             key: fingerprint(certificate.public_key().raw),
         },
-        (false, []) => Caller::Nobody(format!(
-            "{} gives no role: an operator's has O={OPERATORS}, the agent's of a host CN={HOST}NAME",
-            shown()
-        )),
+        (false, []) => Caller::Roleless {
+            name,
+            why: format!(
+                "{} gives no role: an operator's has O={OPERATORS}, a scraper's O={METRICS}, the agent's of a host CN={HOST}NAME",
+                shown()
+            ),
+        },
         (true, _) => Caller::Nobody(format!(
-            "{} is an operator's and a host's at once; it must be one of the two",
-            shown()
+            "{} is {} and a host's at once; it must be one of the two",
+            shown(),
+            if is_operator {
+                "an operator's"
+            } else {
+                "a scraper's"
+            }
         )),
         (false, _) => Caller::Nobody(format!(
             "{} names several hosts ({}); it must name one",

@@ -74,7 +74,7 @@ pub(crate) async fn run(cache: Arc<Cache>, writer: Arc<Writer>, start_grace: Dur
         return;
     }
     let began = Instant::now();
-    let mut applied = cache.applied();
+    let mut applied = cache.changed();
     let mut waiting = Waiting::default();
     let mut put_off = PutOff::default();
     'look: loop {

@@ -39,10 +39,9 @@ use axum::response::Response;
 use axum::routing::{any, get, post};
 
 use crate::identity::Identifier;
+use crate::in_flight::InFlight;
 use crate::verbs::Verbs;
 use failure::Failure;
-
-pub(crate) use body::json;
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -54,6 +53,8 @@ struct Front {
 pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, who: Identifier) -> Router {
     let secured = who.is_secured();
     let front = Front { verbs };
+    let in_flight = InFlight::new();
+    let of_rest = in_flight.clone();
     let allocations = format!(
         "/apis/{}/{}",
         cellblock_schemas::API_VERSION,
@@ -112,14 +113,20 @@ pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, who: Identifier) -> Router
         .method_not_allowed_fallback(not_allowed)
         .with_state(front)
         .layer(middleware::from_fn(move |request, next| {
+            guard::bounded(of_rest.clone(), request, next)
+        }))
+        .layer(middleware::from_fn(move |request, next| {
             guard::guard(who.clone(), request, next)
         }));
-    grpc.layer(middleware::from_fn(guard::only_grpc))
-        .merge(rest)
-        .fallback(nowhere)
-        .layer(middleware::from_fn(move |request, next| {
-            guard::no_pages(secured, request, next)
-        }))
+    grpc.layer(middleware::from_fn(move |request, next| {
+        guard::bounded_grpc(in_flight.clone(), request, next)
+    }))
+    .layer(middleware::from_fn(guard::only_grpc))
+    .merge(rest)
+    .fallback(nowhere)
+    .layer(middleware::from_fn(move |request, next| {
+        guard::no_pages(secured, request, next)
+    }))
 }
 
 /// What no route is for, in the words of whom it was asked by.

@@ -38,9 +38,10 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How many requests and watches one connection may have open.
 const STREAMS_MAX: u32 = 256;
 
-/// How often the store is looked at by a controller that calls itself ready, and how long it may take to answer.
+/// How often the store is looked at by a controller that calls itself ready, and how long it may take to answer: longer than one member of an
+/// etcd is given before the next is asked (half of the store's six seconds).
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-const LOOK_PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Everything that is served to clients and agents.
 pub(crate) fn router(

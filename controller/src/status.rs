@@ -34,6 +34,9 @@ pub(crate) enum RequestError {
         /// The newest.
         newest: u64,
     },
+    /// A page that is continued was begun by a controller of another release.
+    #[error("the continue token is of another release of the controller; list again")]
+    OtherRelease,
     /// The request makes no sense.
     #[error("{0}")]
     Malformed(String),
@@ -77,7 +80,9 @@ impl From<RequestError> for Status {
             RequestError::Write(WriteError::Unseen(_) | WriteError::Queued) => {
                 Status::unavailable(message)
             }
-            RequestError::Expired(_) | RequestError::Future { .. } => expired(message),
+            RequestError::Expired(_) | RequestError::Future { .. } | RequestError::OtherRelease => {
+                expired(message)
+            }
             RequestError::Unauthenticated(_) => {
                 explained(Code::Unauthenticated, "Unauthorized", message)
             }

@@ -68,6 +68,10 @@ fn describe() {
         "cellblock_forbidden_total",
         "Requests and sessions of callers who may not."
     );
+    metrics::describe_counter!(
+        "cellblock_requests_turned_away_total",
+        "Requests that came while too many others were under way."
+    );
     metrics::describe_histogram!(
         "cellblock_request_seconds",
         "How long requests took, by method."

@@ -127,7 +127,11 @@ fn operator(caller: &Caller) -> String {
     match caller {
         Caller::Operator(name) => name.clone(),
         // The guard has let nobody else in.
-        Caller::Local | Caller::Host { .. } | Caller::Nobody(_) => "(this machine)".to_owned(),
+        Caller::Local
+        | Caller::Host { .. }
+        | Caller::Scraper(_)
+        | Caller::Roleless { .. }
+        | Caller::Nobody(_) => "(this machine)".to_owned(),
     }
 }
 

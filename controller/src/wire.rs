@@ -11,7 +11,7 @@ use cellblock_schemas::host::ViewMark;
 use cellblock_schemas::{Generation, HostReport, Kind, Violation};
 use serde_json::Value;
 
-use crate::rest;
+use crate::reading;
 use crate::status::RequestError;
 use crate::verbs::Event;
 
@@ -116,7 +116,7 @@ pub(crate) fn document(object: Option<v1::Object>) -> Result<(Kind, Value), Requ
     let invalid = |field: &str, message: String| {
         Rejection::new(Reason::Invalid, kind, &object.name, field, message, "")
     };
-    let (mut document, twice) = rest::json(&object.json)
+    let (mut document, twice) = reading::json(&object.json)
         .map_err(|error| invalid("", format!("the document is no JSON: {error}")))?;
     if !twice.is_empty() {
         let why = strict(&twice);
@@ -158,12 +158,21 @@ fn strict(twice: &[String]) -> String {
 /// The patch of a request.
 pub(crate) fn patch(request: &v1::PatchRequest) -> Result<Patch, RequestError> {
     use v1::patch_request::Type;
-    let (patch, twice) = rest::json(&request.patch)
+    let (patch, twice) = reading::json(&request.patch)
         .map_err(|error| RequestError::Malformed(format!("the patch is no JSON: {error}")))?;
     match request.r#type() {
         Type::Merge if !twice.is_empty() => Err(RequestError::Malformed(strict(&twice))),
         Type::Merge => Ok(Patch::Merge(patch)),
-        Type::Json => Ok(Patch::Json(patch)),
+        Type::Json => {
+            let told = reading::mistakes_of_operations(&patch, &twice);
+            if told.is_empty() {
+                return Ok(Patch::Json(patch));
+            }
+            let told = told.join(", ");
+            Err(RequestError::Malformed(format!(
+                "strict decoding error: {told}"
+            )))
+        }
         Type::Unspecified => Err(RequestError::Malformed(
             "the request does not say of which type its patch is".to_owned(),
         )),

@@ -6,8 +6,9 @@
 mod common;
 
 use common::World;
-use common::http::{JSON, ask, get, send};
+use common::http::{APPLY, JSON, JSON_PATCH, MERGE, ask, get, send};
 use common::wires::{BOTH, Outcome, Patch, Refused, Wire, Wires};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 const JAILS: &str = "/apis/cellblock.dev/v1alpha1/jails";
@@ -252,6 +253,46 @@ async fn names_with_unicode_slashes_and_dots() {
         }
         let got = wires.get(Wire::Grpc, name).await;
         assert_eq!(reason(got), "NotFound", "{name:?}");
+        for (done, word) in [
+            (
+                wires.apply(Wire::Grpc, &jail(name), "test", false).await,
+                "Invalid",
+            ),
+            (
+                wires.update(Wire::Grpc, &jail(name), false).await,
+                "NotFound",
+            ),
+            (
+                wires
+                    .patch(Wire::Grpc, name, Patch::Merge, &json!({}), false)
+                    .await,
+                "NotFound",
+            ),
+        ] {
+            let found = reason(done);
+            assert!(
+                ["Invalid", word].contains(&found.as_str()),
+                "{name:?}: {found}"
+            );
+        }
+        // In the path as far as it can stand there; a slash or dots of the path itself lead elsewhere, where nothing is.
+        let path = utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
+        let path = wires.path(&path);
+        let whole = jail(name);
+        for (method, path, media, body) in [
+            ("PUT", path.clone(), JSON, &whole),
+            ("PATCH", path.clone(), MERGE, &json!({})),
+            ("PATCH", path.clone(), JSON_PATCH, &json!([])),
+            ("PATCH", format!("{path}?fieldManager=t"), APPLY, &whole),
+        ] {
+            let answer = send(&wires.world, method, &path, media, body).await;
+            assert!(
+                [400, 404, 405, 422].contains(&answer.code),
+                "{method} {path} {media}: {} {}",
+                answer.code,
+                answer.body
+            );
+        }
     }
     for (path, code) in [
         ("/..", 404),

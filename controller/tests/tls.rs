@@ -547,18 +547,30 @@ async fn rest_asks_for_certificates_over_both_versions_of_http() {
     let operator = secured.pki.operator();
     let agent = secured.pki.client("cellblock:host:a", &[]);
     let nobody = secured.pki.client("nobody", &[]);
+    let scraper = secured.pki.client("prometheus", &["cellblock:metrics"]);
+    let both = secured
+        .pki
+        .client("cellblock:host:a", &["cellblock:metrics"]);
     for (pair, path, code) in [
         (&operator, JAILS, 200),
         (&operator, "/apis", 200),
         (&operator, "/nowhere", 404),
         (&agent, JAILS, 403),
-        (&agent, "/openapi/v2", 403),
+        (&agent, "/openapi/v2", 200),
         (&agent, "/healthz", 200),
         (&operator, "/metrics", 200),
         (&agent, "/metrics", 403),
         (&nobody, "/metrics", 403),
         (&nobody, JAILS, 403),
-        (&nobody, "/healthz", 403),
+        (&nobody, "/healthz", 200),
+        (&nobody, "/apis", 200),
+        (&scraper, "/metrics", 200),
+        (&scraper, "/readyz", 200),
+        (&scraper, JAILS, 403),
+        (&scraper, "/api/v1/events", 403),
+        (&both, JAILS, 403),
+        (&both, "/metrics", 403),
+        (&both, "/healthz", 403),
     ] {
         let answer = rest(&secured, Some(pair), "GET", path, &[], "").await;
         assert_eq!(answer.code, code, "HTTP/1.1 {path}: {}", answer.body);
@@ -612,8 +624,7 @@ async fn rest_asks_for_certificates_over_both_versions_of_http() {
     assert_eq!(answer.await.code, 200);
 }
 
-const TOKENS: &str =
-    "s3cret,tom,1,\"cellblock:operators,others\"\nplain,ci,2\nhost,cellblock:host:a,3\n";
+const TOKENS: &str = "s3cret,tom,1,\"cellblock:operators,others\"\nplain,ci,2\nhost,cellblock:host:a,3\nscrape,prometheus,4,\"cellblock:metrics\"\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_say_who_asks_over_both_wires() {
@@ -656,6 +667,33 @@ async fn tokens_say_who_asks_over_both_wires() {
             .await
             .map_or_else(|status| status.code(), |_| Code::Ok);
         assert_eq!(code, expected, "{token}");
+    }
+    // Who has no role asks what it may (`kubectl auth can-i`, `whoami`) and is told: nothing. A scraper may read the metrics alone.
+    for (token, resource, path, may) in [
+        ("plain", "jails", "/metrics", [false, false]),
+        ("scrape", "jails", "/metrics", [false, true]),
+        ("s3cret", "jails", "/metrics", [true, true]),
+    ] {
+        let header = format!("Authorization: Bearer {token}");
+        let headers = [header.as_str(), "Content-Type: application/json"];
+        let review = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let of_resource = json!({"resourceAttributes": {"verb": "list", "group": "cellblock.dev", "resource": resource}});
+        let of_path = json!({"nonResourceAttributes": {"verb": "get", "path": path}});
+        for (spec, may) in [of_resource, of_path].into_iter().zip(may) {
+            let body = json!({"spec": spec}).to_string();
+            let answer = rest(&secured, None, "POST", review, &headers, &body).await;
+            assert_eq!(answer.code, 201, "{token}: {}", answer.body);
+            assert_eq!(answer.json()["status"]["allowed"], may, "{token} {spec}");
+        }
+        let whoami = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let answer = rest(&secured, None, "POST", whoami, &headers, "{}").await;
+        let named = answer.json()["status"]["userInfo"]["username"].clone();
+        assert!(
+            named.as_str().is_some_and(|name| !name.is_empty()),
+            "{named}"
+        );
+        let scraped = rest(&secured, None, "GET", "/metrics", &headers[..1], "").await;
+        assert_eq!(scraped.code, if may[1] { 200 } else { 403 }, "{token}");
     }
     // A token speaks for no host, whatever it is named.
     let mut agents = AgentsClient::new(secured.channel(None).await.expect("no certificate"));

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::bail;
+use cellblock_schemas::meta::OWN_FINALIZERS;
 use cellblock_schemas::{Kind, suggest};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -244,9 +245,6 @@ fn unheard(object: &Stored) -> String {
         })
         .unwrap_or_default()
 }
-
-/// What finalizers of the controller's own begin with.
-const OWN_FINALIZERS: &str = "cellblock.dev/";
 
 /// Why a deletion is not over: nobody asked for it; or else who still uses the object, whose finalizers it has, or what is not true of it; or
 /// else who has not confirmed it.

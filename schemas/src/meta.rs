@@ -14,6 +14,9 @@ pub const FOREGROUND: &str = "foregroundDeletion";
 /// The finalizer of an object that leaves behind what belongs to it.
 pub const ORPHAN: &str = "orphan";
 
+/// What finalizers begin with that only the controller puts on and takes away.
+pub const OWN_FINALIZERS: &str = "cellblock.dev/";
+
 /// The only form that `managedFields` has, by its name.
 pub const FIELDS_V1: &str = "FieldsV1";
 
@@ -30,7 +33,12 @@ pub struct ObjectMeta {
     #[serde(default, skip_serializing_if = "uid_is_empty")]
     pub uid: Uid,
     /// The store's revision of this object's last write, as text; opaque to clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "unless_empty"
+    )]
+    #[schemars(with = "Option<String>")]
     pub resource_version: Option<String>,
     /// Grows with every change of `spec`.
     #[serde(default, skip_serializing_if = "generation_is_zero")]
@@ -114,4 +122,12 @@ fn uid_is_empty(uid: &Uid) -> bool {
 
 fn generation_is_zero(generation: &Generation) -> bool {
     generation.0 == 0
+}
+
+/// An empty resourceVersion is none (kubernetes/apiserver, `pkg/storage/api_object_versioner.go`, `ObjectResourceVersion`).
+fn unless_empty<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let said = Option::<String>::deserialize(deserializer)?;
+    Ok(said.filter(|said| !said.is_empty()))
 }

@@ -30,15 +30,12 @@ use crate::index::Index;
 use crate::rules::Together;
 use crate::write::Write;
 
-pub use patch::Patch;
+pub use patch::{LEFTOVERS, Patch, without_leftovers};
 pub use removal::finish;
 pub use scale::scale;
 
 /// On a Network or Host whose deletion was asked for: somebody still uses it.
 pub const IN_USE_FINALIZER: &str = "cellblock.dev/in-use";
-
-/// The finalizers that only the controller itself takes away.
-const OWN_FINALIZERS: &str = "cellblock.dev/";
 
 /// How many bytes a document has at most: well below what etcd takes in one request (1.5 MiB), because its claims share
 /// the transaction.

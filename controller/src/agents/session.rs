@@ -96,9 +96,12 @@ impl Peer {
             Caller::Local if hello.key_fingerprint.is_empty() => Err(RequestError::Forbidden(
                 "an agent without a key may not speak for a host".to_owned(),
             )),
-            Caller::Local | Caller::Operator(_) | Caller::Nobody(_) => {
-                Ok(hello.key_fingerprint.clone())
-            }
+            // Of these, only who is on this machine may speak for one.
+            Caller::Local
+            | Caller::Operator(_)
+            | Caller::Scraper(_)
+            | Caller::Roleless { .. }
+            | Caller::Nobody(_) => Ok(hello.key_fingerprint.clone()),
         }
     }
 }

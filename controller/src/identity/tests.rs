@@ -34,6 +34,13 @@ fn the_subject_carries_the_role() {
         identify(true, &[operator]),
         Caller::Operator("olga".to_owned())
     );
+    for (groups, caller) in [
+        (&[METRICS][..], Caller::Scraper("olga".to_owned())),
+        (&[METRICS, OPERATORS], Caller::Operator("olga".to_owned())),
+    ] {
+        let (both, _) = certificate("olga", groups, &[]);
+        assert_eq!(identify(true, &[both]), caller);
+    }
     let long = format!("{HOST}{}", "a".repeat(63));
     for (name, uris) in [
         ("cellblock:host:a", &[][..]),
@@ -56,6 +63,7 @@ fn what_has_no_role_or_two_is_nobody_and_says_why() {
     for (name, groups, uris, why) in [
         ("controller.example.org", &[][..], &[][..], "gives no role"),
         ("cellblock:host:a", &[OPERATORS], &[], "at once"),
+        ("cellblock:host:a", &[METRICS], &[], "at once"),
         (
             "cellblock:host:a",
             &[],
@@ -64,7 +72,9 @@ fn what_has_no_role_or_two_is_nobody_and_says_why() {
         ),
     ] {
         let (der, _) = certificate(name, groups, uris);
-        let Caller::Nobody(reason) = identify(true, &[der]) else {
+        let (Caller::Nobody(reason) | Caller::Roleless { why: reason, .. }) =
+            identify(true, &[der])
+        else {
             panic!("{name} has a role");
         };
         assert!(reason.contains(why), "{reason}");
@@ -80,7 +90,8 @@ fn what_has_no_role_or_two_is_nobody_and_says_why() {
 #[test]
 fn a_certificate_counts_before_a_token_and_a_token_before_the_machine() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    let lines = format!("right,olga,1,\"{OPERATORS}\"\nplain,tom,2\n");
+    let lines =
+        format!("right,olga,1,\"{OPERATORS}\"\nplain,tom,2\nscrape,prometheus,3,{METRICS}\n");
     std::fs::write(file.path(), lines).expect("room for it");
     let (agent, key) = certificate("cellblock:host:a", &[], &[]);
     let name = "a".to_owned();
@@ -116,8 +127,12 @@ fn a_certificate_counts_before_a_token_and_a_token_before_the_machine() {
     }
     assert!(matches!(
         with(true, &[], Some(b"Bearer plain")),
-        Some(Caller::Nobody(_))
+        Some(Caller::Roleless { name, .. }) if name == "tom"
     ));
+    assert_eq!(
+        with(true, &[], Some(b"Bearer scrape")),
+        Some(Caller::Scraper("prometheus".to_owned()))
+    );
     // Without tokens, nobody is asked for one.
     let identifier = Identifier::new(false, None);
     let found = identifier.identify::<&[u8]>(&[], Some(b"\xff"));

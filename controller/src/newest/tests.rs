@@ -236,3 +236,31 @@ async fn of_what_others_keep_in_the_store_the_watch_is_made_to_tell() {
     assert_eq!(reached, other + 1, "one write for all");
     following.abort();
 }
+
+/// Where others write to the same store, a read may write a mark: no controller looks at its whole fleet for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_for_the_watch_to_tell_wakes_no_reconciler() {
+    let store = Shared::new(1000).await;
+    let (cache, following) = store.followed("c1").await;
+    let newest = Newest::new(store.clone(), cache.clone());
+    let mut changed = cache.changed();
+    changed.mark_unchanged();
+    for round in 0..3 {
+        let other = store.commit(Transaction::new().put("/elsewhere", round.to_string()));
+        let other = other.await.expect("committed").revision.0;
+        newest
+            .catch_up(&mut Since::default())
+            .await
+            .expect("it is there");
+        assert!(cache.index().revision() > other, "a mark was written");
+    }
+    assert!(!changed.has_changed().expect("the cache lives"));
+    let key = format!("{}objects/Host/a", cache.index().keys().root());
+    store
+        .commit(Transaction::new().put(key, "{}"))
+        .await
+        .expect("committed");
+    let woken = tokio::time::timeout(DEADLINE, changed.changed()).await;
+    woken.expect("it is ours").expect("the cache lives");
+    following.abort();
+}

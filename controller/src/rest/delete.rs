@@ -11,7 +11,7 @@ use super::body::{self, Media};
 use super::failure::{self, Failure};
 use super::media::{self, Form};
 use super::objects::{Asked, written};
-use super::query::Query;
+use super::query::{self, Query};
 use super::shown::{Page, Sort, shown};
 use crate::newest::Since;
 use crate::status::RequestError;
@@ -121,13 +121,7 @@ impl DeleteOptions {
         };
         // Whichever says so: nothing is removed that was only to be tried.
         let mut dry = said.dry_run.unwrap_or_default();
-        if !query.text("dryRun").is_empty() {
-            dry.push(query.text("dryRun").to_owned());
-        }
-        if let Some(other) = dry.iter().find(|one| *one != "All") {
-            let message = format!("Unsupported value: {other:?}: supported values: \"All\"");
-            return invalid("dryRun", Cause::NotSupported, message);
-        }
+        dry.extend(query.dry_run().iter().cloned());
         let preconditions = said.preconditions.unwrap_or_default();
         let revision = match preconditions.resource_version.as_deref() {
             None | Some("") => None,
@@ -138,7 +132,7 @@ impl DeleteOptions {
             uid: preconditions.uid.map(Uid),
             revision,
             propagation,
-            dry_run: !dry.is_empty(),
+            dry_run: query::dry_run(&dry, "DeleteOptions")?,
         })
     }
 

@@ -232,7 +232,9 @@ impl From<RequestError> for Failure {
             RequestError::Write(WriteError::Queued)
             | RequestError::NotReady(_)
             | RequestError::ShuttingDown => unavailable(message),
-            RequestError::Expired(_) | RequestError::Future { .. } => expired(message),
+            RequestError::Expired(_) | RequestError::Future { .. } | RequestError::OtherRelease => {
+                expired(message)
+            }
             // No more than that, as with kube-apiserver; the log has the reason.
             RequestError::Unauthenticated(_) => {
                 Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")

@@ -11,9 +11,12 @@ use percent_encoding::percent_decode_str;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
 use super::failure::Failure;
+use super::query::Query;
+use super::reviews;
 use crate::authorise::{Action, authorise};
 use crate::connection::{self, Known};
 use crate::identity::Identifier;
+use crate::in_flight::{self, InFlight, Sort};
 use crate::telemetry;
 
 /// Lets in who may.
@@ -65,6 +68,28 @@ pub(super) async fn only_grpc(request: Request, next: Next) -> Response {
     refused(&request, why.to_owned())
 }
 
+/// Answers a request of the REST front if not too many are under way.
+pub(super) async fn bounded(in_flight: InFlight, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let sort = match action(path) {
+        Action::Health | Action::Metrics => Sort::Free,
+        _ => {
+            let query = Query::read(request.uri());
+            let is_watch = query.is_ok_and(|query| query.is_watch());
+            in_flight::of_rest(request.method(), path, is_watch)
+        }
+    };
+    let refused = |error| Failure::from(error).into();
+    in_flight.bounded(request, next, sort, refused).await
+}
+
+/// The same of gRPC.
+pub(super) async fn bounded_grpc(in_flight: InFlight, request: Request, next: Next) -> Response {
+    let sort = in_flight::of_grpc(request.uri().path());
+    let refused = |error| tonic::Status::from(error).into_http();
+    in_flight.bounded(request, next, sort, refused).await
+}
+
 /// Whether a request is one of gRPC.
 pub(super) fn is_grpc(request: &Request) -> bool {
     let media = request.headers().get(header::CONTENT_TYPE);
@@ -81,10 +106,12 @@ fn refused(request: &Request, why: String) -> Response {
     Failure::forbidden(why).into()
 }
 
-fn action(path: &str) -> Action<'static> {
+/// What a path is for.
+pub(super) fn action(path: &str) -> Action<'static> {
     match path {
         "/version" | "/healthz" | "/livez" | "/readyz" => Action::Health,
-        "/metrics" => Action::Reflection,
+        "/metrics" => Action::Metrics,
+        path if reviews::is_one(path) => Action::Review,
         path if path.starts_with("/openapi/") => Action::Reflection,
         "/api" | "/api/" | "/api/v1" | "/api/v1/" => Action::Reflection,
         path if path.starts_with("/api/") => Action::Objects,

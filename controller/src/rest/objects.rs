@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
-use cellblock_controller_core::admit::{Outcome, Patch, Request as Wanted, Through};
+use cellblock_controller_core::admit::{self, Outcome, Patch, Request as Wanted, Through};
 use cellblock_controller_core::rules::Together;
 use cellblock_schemas::{API_VERSION, Cause, Kind};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::body::{self, Media};
 use super::failure::{Failure, Served};
@@ -197,7 +197,7 @@ async fn create(asked: Asked, query: &Query) -> Answer {
 
 async fn update(asked: Asked, query: &Query, name: &str, through: Through) -> Answer {
     let write = query.write("UpdateOptions")?;
-    let media = Media::document(&asked.headers)?;
+    let media = Media::of_put(&asked.headers)?;
     let form = Form::wanted(&asked.headers)?;
     let bytes = body::bytes(asked.body).await?;
     let (mut document, warnings) = body::document(media, &bytes, write.validation)?;
@@ -230,6 +230,7 @@ async fn patch(asked: Asked, query: &Query, name: &str, through: Through) -> Ans
     };
     let wanted = match media {
         Media::Apply => {
+            This::of(kind).is_said(&document)?;
             fits(&This::of(kind), &mut document, Some(name))?;
             Wanted::Apply {
                 kind,
@@ -277,8 +278,36 @@ impl This {
     }
 }
 
+impl This {
+    /// Refuses what is applied without saying what it is: nothing at all would otherwise take away everything that was applied before
+    /// (apimachinery, `pkg/util/managedfields/internal/versioncheck.go`, `Apply`).
+    pub(super) fn is_said(&self, document: &Value) -> Result<(), Failure> {
+        let said = |field: &str| {
+            document
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let (version, kind) = (said("apiVersion"), said("kind"));
+        if !document.is_object() {
+            return Ok(());
+        }
+        if version.is_empty() || kind.is_empty() {
+            let message = format!(
+                "invalid object type: {version:?}, Kind={kind:?}: what is applied says that it is {}, Kind={}",
+                self.version, self.kind
+            );
+            return Err(Failure::bad_request(message));
+        }
+        Ok(())
+    }
+}
+
 /// What a document says of itself must be what it was sent to; what it does not say is filled in.
 pub(super) fn fits(this: &This, document: &mut Value, name: Option<&str>) -> Result<(), Failure> {
+    // Whatever a namespace says: tools that do not know the kind write one into everything (kubernetes/apiserver,
+    // `pkg/registry/rest/meta.go`, `EnsureObjectNamespaceMatchesRequestNamespace`).
+    admit::without_leftovers(document);
     let Some(members) = document.as_object_mut() else {
         return Err(Failure::bad_request("the body of the request is no object"));
     };
@@ -298,7 +327,6 @@ pub(super) fn fits(this: &This, document: &mut Value, name: Option<&str>) -> Res
             }
         }
     }
-    without_namespace(members);
     let Some(name) = name else {
         return Ok(());
     };
@@ -314,14 +342,6 @@ pub(super) fn fits(this: &This, document: &mut Value, name: Option<&str>) -> Res
         Some(said) => Err(Failure::bad_request(format!(
             "the name of the object ({said}) does not match the name on the URL ({name})"
         ))),
-    }
-}
-
-/// A namespace is left out of what has none, whatever it says: tools that do not know the kind write one into everything
-/// (kubernetes/apiserver, `pkg/registry/rest/meta.go`, `EnsureObjectNamespaceMatchesRequestNamespace`).
-fn without_namespace(members: &mut Map<String, Value>) {
-    if let Some(metadata) = members.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.shift_remove("namespace");
     }
 }
 

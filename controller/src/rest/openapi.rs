@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use bytes::Bytes;
+use cellblock_controller_core::admit::LEFTOVERS;
 use cellblock_schemas::{Kind, json_schema};
 use prost::Message as _;
 use serde_json::{Map, Value, json};
@@ -332,11 +333,14 @@ fn schemas_of_kinds(edition: Edition) -> Map<String, Value> {
                     schema
                         .as_object_mut()
                         .and_then(|schema| schema.shift_remove("required"));
-                    // Tools write one into everything; who validates by themselves would refuse what is only left out here.
-                    schema["properties"]["namespace"] = json!({
-                        "type": "string",
-                        "description": "Left out: these objects belong to the whole fleet.",
-                    });
+                    // Tools write them into everything; who validates by themselves would refuse what is only left out here.
+                    for name in LEFTOVERS {
+                        let is_number = name == "deletionGracePeriodSeconds";
+                        schema["properties"][name] = json!({
+                            "type": if is_number { "integer" } else { "string" },
+                            "description": "Left out: objects of Cellblock have none.",
+                        });
+                    }
                 }
                 schemas.insert(name_of(kind, &name), schema);
             }

@@ -20,9 +20,9 @@ const MANAGER: &str = "unknown";
 /// How long the name of who writes is at most.
 const MANAGER_CHARS_MAX: usize = 128;
 
-/// The options by name; of several of one name the first counts.
+/// The options by name. Of several of one name the first counts, except of `dryRun`, which is a list.
 #[derive(Debug, Default)]
-pub(super) struct Query(BTreeMap<String, String>);
+pub(super) struct Query(BTreeMap<String, Vec<String>>);
 
 /// What a list is asked for, whatever it is of.
 #[derive(Debug)]
@@ -46,22 +46,38 @@ pub(super) struct Write {
 
 impl Query {
     pub(super) fn read(uri: &Uri) -> Result<Self, Failure> {
-        let mut options = BTreeMap::new();
+        let mut options: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for pair in uri.query().unwrap_or_default().split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            options.entry(decoded(name)?).or_insert(decoded(value)?);
+            options
+                .entry(decoded(name)?)
+                .or_default()
+                .push(decoded(value)?);
         }
-        Ok(Self(options))
+        let query = Self(options);
+        let include = query.text("includeObject");
+        if !["", "None", "Metadata", "Object"].contains(&include) {
+            // kubernetes/apiserver, `pkg/endpoints/handlers/response.go`, `asTable`.
+            let message = format!("unrecognized includeObject value: {include:?}");
+            return Err(Failure::bad_request(message));
+        }
+        Ok(query)
     }
 
     pub(super) fn text(&self, name: &str) -> &str {
-        self.0.get(name).map(String::as_str).unwrap_or_default()
+        let values = self.0.get(name).and_then(|values| values.first());
+        values.map(String::as_str).unwrap_or_default()
+    }
+
+    /// What is said of `dryRun`.
+    pub(super) fn dry_run(&self) -> &[String] {
+        self.0.get("dryRun").map(Vec::as_slice).unwrap_or_default()
     }
 
     /// As Kubernetes' conversion from URLs has it: `?watch` alone is true, and so is everything that is not plainly false
     /// (apimachinery, `pkg/runtime/converter.go`, `Convert_Slice_string_To_bool`).
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
-        let value = self.0.get(name)?;
+        let value = self.0.get(name)?.first()?;
         Some(!matches!(value.to_lowercase().as_str(), "false" | "0"))
     }
 
@@ -277,11 +293,7 @@ impl Query {
             ));
         }
         Ok(Write {
-            dry_run: match self.text("dryRun") {
-                "" => false,
-                "All" => true,
-                _ => return invalid("dryRun", "\"All\""),
-            },
+            dry_run: dry_run(self.dry_run(), options)?,
             validation: match self.text("fieldValidation") {
                 "" | "Strict" => Validation::Strict,
                 "Warn" => Validation::Warn,
@@ -292,6 +304,22 @@ impl Query {
             force: self.flag("force"),
         })
     }
+}
+
+/// Whether a write is only tried. An empty word is not the same as none: who sends it meant to say something (apimachinery,
+/// `pkg/apis/meta/v1/validation/validation.go`, `ValidateDryRun`).
+pub(super) fn dry_run(said: &[String], options: &str) -> Result<bool, Failure> {
+    if let Some(other) = said.iter().find(|one| *one != "All") {
+        let message = format!("Unsupported value: {other:?}: supported values: \"All\"");
+        let field = "dryRun";
+        return Err(Failure::invalid_option(
+            options,
+            field,
+            Cause::NotSupported,
+            message,
+        ));
+    }
+    Ok(!said.is_empty())
 }
 
 impl Write {

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::body::{self, Media};
 use super::failure::{self, Failure};
 use super::media::{self, Text};
-use super::{allocations, discovery, events, scale};
+use super::{allocations, discovery, events, guard, scale};
 use crate::authorise::{Action, authorise};
-use crate::identity::{Caller, OPERATORS};
+use crate::identity::{Caller, METRICS, OPERATORS};
 
 /// The version of all of them.
 pub(super) const VERSION: &str = "v1";
@@ -32,6 +32,21 @@ pub(super) const GROUPS: [(&str, &[(&str, &str)]); 2] = [
         &[("selfsubjectreviews", "SelfSubjectReview")],
     ),
 ];
+
+/// Whether a path is of one of them.
+pub(super) fn is_one(path: &str) -> bool {
+    let Some((group, rest)) = path
+        .strip_prefix("/apis/")
+        .and_then(|path| path.split_once('/'))
+    else {
+        return false;
+    };
+    let plural = rest
+        .strip_prefix(VERSION)
+        .and_then(|rest| rest.strip_prefix('/'));
+    let of = GROUPS.iter().find(|(name, _)| *name == group);
+    of.is_some_and(|(_, reviews)| reviews.iter().any(|(name, _)| Some(*name) == plural))
+}
 
 type Answer = Result<Response<Body>, Response<Body>>;
 
@@ -52,8 +67,10 @@ pub(super) async fn access(
         subresource: of("subresource"),
         verb: of("verb"),
     };
-    let status = if review.pointer("/spec/nonResourceAttributes").is_some() {
-        judged(&caller, Action::Reflection)
+    let path = review.pointer("/spec/nonResourceAttributes");
+    let status = if let Some(path) = path.filter(|path| !path.is_null()) {
+        let path = path["path"].as_str().unwrap_or_default();
+        judged(&caller, guard::action(path))
     } else if asked.is_there() {
         judged(&caller, Action::Objects)
     } else {
@@ -153,6 +170,8 @@ pub(super) async fn identity(
             vec!["system:unauthenticated"],
         ),
         Caller::Operator(name) => (name.clone(), vec![OPERATORS, "system:authenticated"]),
+        Caller::Scraper(name) => (name.clone(), vec![METRICS, "system:authenticated"]),
+        Caller::Roleless { name, .. } => (name.clone(), vec!["system:authenticated"]),
         Caller::Host { name, .. } => (
             format!("{}{name}", crate::identity::HOST),
             vec!["system:authenticated"],

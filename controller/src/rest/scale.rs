@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode, header};
+use axum::http::{Response, StatusCode};
 use cellblock_controller_core::admit::{
     self, Patch, Reason, Rejection, Request as Wanted, Through, Validation,
 };
@@ -58,14 +58,9 @@ pub(super) async fn get(asked: Asked, query: &Query, name: &str) -> Answer {
     Ok(media::answer(StatusCode::OK, form.text, &scale))
 }
 
-/// `PUT` of a whole `Scale`. Kubernetes' client does not say what its body is (client-go, `scale/client.go`, `Update`), and a
-/// web page cannot send one without asking first.
+/// `PUT` of a whole `Scale`.
 pub(super) async fn update(asked: Asked, query: &Query, name: String) -> Answer {
-    let media = if asked.headers.contains_key(header::CONTENT_TYPE) {
-        Media::document(&asked.headers)?
-    } else {
-        Media::Json
-    };
+    let media = Media::of_put(&asked.headers)?;
     let write = query.write("UpdateOptions")?;
     let form = Form::wanted(&asked.headers)?;
     let bytes = body::bytes(asked.body).await?;
@@ -116,6 +111,7 @@ pub(super) async fn patch(asked: Asked, query: &Query, name: String) -> Answer {
     };
     let wanted = match media {
         Media::Apply => {
+            THIS.is_said(&patch)?;
             objects::fits(&THIS, &mut patch, Some(&name))?;
             let said = patch.pointer("/spec/replicas");
             let Some(said) = said.filter(|said| said.is_u64()) else {

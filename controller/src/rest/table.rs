@@ -31,6 +31,9 @@ impl Include {
 /// A column: its name, and whether it is shown only where there is room (`-o wide`).
 pub(super) type Column = (&'static str, bool);
 
+/// The columns whose cells are numbers, or nothing.
+const NUMBERS: [&str; 3] = ["JID", "Updated", "Available"];
+
 fn columns(sort: Sort) -> &'static [Column] {
     let kind = match sort {
         Sort::Object(kind) => kind,
@@ -99,7 +102,7 @@ pub(super) fn table(
     let columns = columns(sort).iter().map(|(name, wide)| {
         json!({
             "name": name,
-            "type": "string",
+            "type": if NUMBERS.contains(name) { "integer" } else { "string" },
             "format": if *name == "Name" { "name" } else { "" },
             "description": "",
             "priority": i32::from(*wide),
@@ -133,7 +136,19 @@ pub(super) fn metadata_of(document: &Value, version: &str) -> Value {
     })
 }
 
-fn cells(sort: Sort, document: &Value) -> Vec<String> {
+fn cells(sort: Sort, document: &Value) -> Vec<Value> {
+    let texts = texts(sort, document).into_iter();
+    texts
+        .zip(columns(sort))
+        .map(|(text, (name, _))| match text.parse::<i64>() {
+            Ok(number) if NUMBERS.contains(name) => number.into(),
+            Err(_) if NUMBERS.contains(name) => Value::Null,
+            Ok(_) | Err(_) => text.into(),
+        })
+        .collect()
+}
+
+fn texts(sort: Sort, document: &Value) -> Vec<String> {
     let kind = match sort {
         Sort::Object(kind) => kind,
         Sort::Event => return events::cells(document).into(),

@@ -285,8 +285,9 @@ fn read_token(text: &str) -> Result<(PageToken, Option<usize>), RequestError> {
     let (token, position) = match text.match_indices('.').nth(1) {
         None => (text, None),
         Some((at, _)) => {
+            // What else another release writes there is of a list that this one cannot go on with; it can be begun anew.
             let position = text[at + 1..].parse();
-            let position = position.map_err(|_| malformed("it is cut off"))?;
+            let position = position.map_err(|_| RequestError::OtherRelease)?;
             (&text[..at], Some(position))
         }
     };

@@ -39,7 +39,10 @@ impl Places {
     pub(super) fn take(&self, caller: &Caller) -> Result<Place, RequestError> {
         let client = match caller {
             Caller::Local => None,
-            Caller::Nobody(_) => Some("nobody".to_owned()),
+            // Neither may watch.
+            Caller::Nobody(_) | Caller::Scraper(_) | Caller::Roleless { .. } => {
+                Some("nobody".to_owned())
+            }
             Caller::Operator(name) => Some(format!("operator {name}")),
             Caller::Host { name, .. } => Some(format!("host {name}")),
         };

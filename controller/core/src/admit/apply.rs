@@ -81,7 +81,7 @@ pub(super) fn apply(
     match through {
         Through::Object | Through::Scale => {
             let Stated { object, mistakes } = spec::read(kind, merged)?;
-            let mut draft = spec::begin(index, before, &object, now)?;
+            let mut draft = spec::begin(index, before, &object)?;
             spec::keep_identity(&mut draft, &object, now);
             // What could not be read is refused below, with everything else; who owns it is then no question.
             if mistakes.is_empty() {

@@ -1,10 +1,11 @@
 //! Managed fields at admission: what of an object managers may speak of, and who owns it after a change.
 
+use cellblock_schemas::meta::OWN_FINALIZERS;
 use cellblock_schemas::{Cause, Kind, Object, Violation};
 use serde_json::{Map, Value};
 
 use super::draft::Draft;
-use super::{IN_USE_FINALIZER, Now, OWN_FINALIZERS, Through};
+use super::{IN_USE_FINALIZER, Now, Through};
 use crate::bind;
 use crate::fields::{Change, Managers, Operation, Who};
 

@@ -106,6 +106,9 @@ fn operate(kind: Kind, name: &str, document: &mut Value, patch: &Value) -> Resul
                 help,
             ));
         }
+        if is_absent(document, operation) {
+            continue;
+        }
         let done = json_patch::patch(document, std::slice::from_ref(operation));
         done.map_err(|error| {
             let field = format!("patch[{place}]");
@@ -117,11 +120,16 @@ fn operate(kind: Kind, name: &str, document: &mut Value, patch: &Value) -> Resul
     Ok(())
 }
 
-/// Members of every Kubernetes object's metadata that these kinds have not: what tools write there by themselves is dropped, of a
-/// patch as of a document (kubernetes/apiserver, `pkg/registry/rest/update.go`, `BeforeUpdate`).
-fn without_leftovers(document: &mut Value) {
+/// Members of every Kubernetes object's metadata that these kinds have not, and that tools write there by themselves (apimachinery,
+/// `pkg/apis/meta/v1/types.go`, `ObjectMeta`).
+pub const LEFTOVERS: [&str; 3] = ["namespace", "selfLink", "deletionGracePeriodSeconds"];
+
+/// What tools write by themselves is dropped, of a patch as of a document (kubernetes/apiserver, `pkg/registry/rest/update.go`, `BeforeUpdate`).
+pub fn without_leftovers(document: &mut Value) {
     if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.shift_remove("namespace");
+        for name in LEFTOVERS {
+            metadata.shift_remove(name);
+        }
     }
 }
 
@@ -151,6 +159,14 @@ fn finalizers_taken_away(before: &Object, document: &Value) -> Result<Vec<String
         ));
     }
     Ok(gone)
+}
+
+/// Whether it tests that something is not there, by null (evanphx/json-patch, `v5/patch.go`, `test`): there is no other way to.
+fn is_absent(document: &Value, operation: &PatchOperation) -> bool {
+    let PatchOperation::Test(test) = operation else {
+        return false;
+    };
+    test.value.is_null() && document.pointer(test.path.as_str()).is_none()
 }
 
 /// How many bytes an operation adds by copying them from elsewhere in the document.

@@ -7,8 +7,8 @@ use cellblock_schemas::jail::{JailStatus, RunPolicy};
 use cellblock_schemas::meta::ObjectMeta;
 use cellblock_schemas::structural::Mistakes;
 use cellblock_schemas::{
-    API_VERSION, Cause, Host, Jail, Kind, Network, Object, Violation, Warning, default, structural,
-    unsupported, validate, warnings_with,
+    API_VERSION, Cause, Host, Jail, Kind, Network, Object, Uid, Violation, Warning, default,
+    structural, unsupported, validate, warnings_with,
 };
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ pub(super) fn create(
     }
     let finalizers = &mut stated.object.metadata_mut().finalizers;
     managed::without_own_finalizer(None, kind, finalizers);
-    let mut draft = begin(index, None, &stated.object, now)?;
+    let mut draft = begin(index, None, &stated.object)?;
     keep_identity(&mut draft, &stated.object, now);
     let records = managed::Records::of(&stated.object, forgets);
     managed::updated(&mut draft, records, Through::Object, manager, now);
@@ -96,7 +96,7 @@ pub(super) fn update(
     kept.retain(|name| !by.taken_away.contains(name));
     finalizers.extend(kept.iter().cloned());
     managed::without_own_finalizer(Some(&before.object), kind, finalizers);
-    let mut draft = begin(index, Some(before), &stated.object, now)?;
+    let mut draft = begin(index, Some(before), &stated.object)?;
     keep_identity(&mut draft, &stated.object, now);
     let records = managed::Records::of(&stated.object, forgets);
     managed::updated(&mut draft, records, by.through, by.manager, now);
@@ -140,11 +140,32 @@ pub(super) fn begin<'a>(
     index: &'a Index,
     before: Option<&'a Arc<Entry>>,
     stated: &Object,
-    now: &Now,
 ) -> Result<Draft<'a>, Rejection> {
-    let kind = stated.kind();
     let metadata = stated.metadata();
-    let name = &metadata.name;
+    same(
+        stated.kind(),
+        &metadata.name,
+        before,
+        metadata.resource_version.as_deref(),
+        &metadata.uid,
+    )?;
+    Ok(Draft {
+        index,
+        before,
+        object: stated.clone(),
+        write: Write::default(),
+    })
+}
+
+/// Refuses what is said of another state of an object, or of another object of its name, through whatever it is said (kubernetes/apiserver,
+/// `pkg/registry/rest/update.go`, `defaultUpdatedObjectInfo`, `Preconditions`).
+pub(super) fn same(
+    kind: Kind,
+    name: &str,
+    before: Option<&Arc<Entry>>,
+    version: Option<&str>,
+    said: &Uid,
+) -> Result<(), Rejection> {
     let conflict = |field: &str, message: String| {
         Err(Rejection::new(
             Reason::Conflict,
@@ -155,7 +176,7 @@ pub(super) fn begin<'a>(
             "read it again, then repeat the change",
         ))
     };
-    if let Some(version) = &metadata.resource_version {
+    if let Some(version) = version {
         match before {
             None => {
                 return conflict(
@@ -175,22 +196,14 @@ pub(super) fn begin<'a>(
             Some(_) => {}
         }
     }
-    let uid = before.map_or(&now.new_uid, |before| &before.object.metadata().uid);
-    if !metadata.uid.0.is_empty() && before.is_some() && metadata.uid != *uid {
+    let uid = before.map(|before| &before.object.metadata().uid);
+    if let Some(uid) = uid.filter(|uid| !said.0.is_empty() && said != *uid) {
         return conflict(
             "metadata.uid",
-            format!(
-                "{} is meant, and the {kind} of that name has {uid}, which cannot change",
-                metadata.uid
-            ),
+            format!("{said} is meant, and the {kind} of that name has {uid}, which cannot change"),
         );
     }
-    Ok(Draft {
-        index,
-        before,
-        object: stated.clone(),
-        write: Write::default(),
-    })
+    Ok(())
 }
 
 /// Takes over from the stored object what clients do not decide.

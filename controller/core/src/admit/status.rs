@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cellblock_schemas::{Cause, Kind, Object, Violation, part};
+use cellblock_schemas::{Cause, Kind, Object, Uid, Violation, part};
 use serde_json::Value;
 
 use super::draft::Draft;
@@ -87,23 +87,9 @@ pub(super) fn begin<'a>(
     let before = index
         .get(kind, &name)
         .ok_or_else(|| Rejection::not_found(kind, &name))?;
-    if let Some(version) = text("/metadata/resourceVersion")
-        && version != before.revision.to_string()
-    {
-        let message = format!(
-            "the {kind} was changed meanwhile: it is at {}, not at {version}",
-            before.revision
-        );
-        let help = "read it again, then repeat the change";
-        return Err(Rejection::new(
-            Reason::Conflict,
-            kind,
-            &name,
-            "metadata.resourceVersion",
-            message,
-            help,
-        ));
-    }
+    let version = text("/metadata/resourceVersion").filter(|version| !version.is_empty());
+    let uid = Uid(text("/metadata/uid").unwrap_or_default().to_owned());
+    spec::same(kind, &name, Some(before), version, &uid)?;
     let status = document.get("status").cloned().unwrap_or(Value::Null);
     let mut draft = Draft::of(index, before);
     draft.object = with_status(before, status)

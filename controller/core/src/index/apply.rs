@@ -37,6 +37,16 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The key that it is about.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
+}
+
 /// What a transaction has touched so far.
 #[derive(Default)]
 struct Touched {

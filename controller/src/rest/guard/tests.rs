@@ -72,7 +72,7 @@ fn a_page_is_refused_and_a_program_is_not() {
 fn a_path_says_what_is_wanted() {
     for (path, wanted) in [
         ("/readyz", Action::Health),
-        ("/metrics", Action::Reflection),
+        ("/metrics", Action::Metrics),
         (
             "/openapi/v3/apis/cellblock.dev/v1alpha1",
             Action::Reflection,

@@ -19,6 +19,7 @@ mod discovery;
 mod events;
 mod failure;
 mod guard;
+mod leftover;
 mod media;
 mod objects;
 mod openapi;
@@ -127,6 +128,7 @@ pub(crate) fn routes(verbs: Arc<Verbs>, grpc: Router, who: Identifier) -> Router
     .layer(middleware::from_fn(move |request, next| {
         guard::no_pages(secured, request, next)
     }))
+    .layer(middleware::from_fn(leftover::read_away))
 }
 
 /// What no route is for, in the words of whom it was asked by.

@@ -241,6 +241,45 @@ async fn a_hundred_thousand_labels() {
     }
 }
 
+/// As Go's and Python's clients do it over HTTP/1.1: they write all, and read then. With an answer that comes before, the connection must
+/// not be reset.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_before_he_reads_is_told_why_he_is_refused() {
+    let wires = wires().await;
+    let address = wires.world.controller.address();
+    for (path, media, megabytes, code) in [
+        (JAILS, JSON, 8, "413"),
+        (JAILS, "text/plain", 4, "415"),
+        ("/nowhere", JSON, 2, "404"),
+        (
+            JAILS,
+            "application/json\r\nOrigin: http://example.org",
+            2,
+            "403",
+        ),
+    ] {
+        for _ in 0..10 {
+            let request = format!(
+                "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {media}\r\nContent-Length: {}\r\n\r\n",
+                megabytes << 20
+            );
+            let answered = tokio::task::spawn_blocking(move || {
+                use std::io::{Read as _, Write as _};
+                let mut stream = std::net::TcpStream::connect(address)?;
+                stream.set_read_timeout(Some(common::DEADLINE))?;
+                stream.set_write_timeout(Some(common::DEADLINE))?;
+                stream.write_all(request.as_bytes())?;
+                stream.write_all(&vec![b' '; megabytes << 20])?;
+                let mut answer = [0; 12];
+                stream.read_exact(&mut answer)?;
+                Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
+            });
+            let answer = answered.await.expect("it ends").expect("nothing is reset");
+            assert_eq!(answer, format!("HTTP/1.1 {code}"), "{path} {media}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_with_unicode_slashes_and_dots() {
     let mut wires = wires().await;

@@ -125,11 +125,13 @@ async fn a_dry_run_says_what_would_be_and_writes_nothing() {
     let made = send(&world, "POST", IMAGES, JSON, &image("a", "web")).await;
     assert_eq!(made.code, 201, "{}", made.body);
     // Until its status is said, which follows from the spec alone.
+    let deadline = std::time::Instant::now() + common::DEADLINE;
     let before = loop {
         let list = get(&world, IMAGES).await.json();
         if !list["items"][0]["status"].is_null() {
             break list["items"].clone();
         }
+        assert!(std::time::Instant::now() < deadline, "no status: {list}");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     };
     for verb in ["create", "update", "merge", "json", "apply"] {

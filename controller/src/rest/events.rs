@@ -101,15 +101,8 @@ async fn list(
         }
     };
     let least = wanted.exactly.or(first).map_or(wanted.least, Least::At);
-    let newest = front.verbs.reached(least).await;
-    let newest = newest.map_err(Failure::of_list)?;
-    if let Some(asked) = wanted.exactly.filter(|exactly| *exactly != newest) {
-        return Err(RequestError::Expired(Expired {
-            asked,
-            oldest: newest,
-        })
-        .into());
-    }
+    let reached = front.verbs.reached(least).await;
+    reached.map_err(Failure::of_list)?;
     let page = front.verbs.events(&EventQuery {
         selector,
         after: after.to_owned(),
@@ -118,6 +111,14 @@ async fn list(
             limit => limit,
         },
     })?;
+    // Judged of the very index that the page is read of.
+    if let Some(asked) = wanted.exactly.filter(|exactly| *exactly != page.revision) {
+        return Err(RequestError::Expired(Expired {
+            asked,
+            oldest: page.revision,
+        })
+        .into());
+    }
     let revision: u64 = first.unwrap_or(page.revision);
     let last = page.records.last().filter(|_| page.is_more);
     let next = last.map(|(last, _)| format!("{revision}:{}", last.name));

@@ -154,6 +154,7 @@ async fn what_writes_nothing_is_decided_on_what_the_store_has() {
     let writer = Writer::new(store.clone(), cache.clone());
     // From here on this controller hears of nothing, and the other one removes the object.
     following.abort();
+    let _ = following.await;
     let gone = Transaction::new().delete(key.as_str());
     store.commit(gone).await.expect("committed");
     let decide = |decided: &mut Vec<bool>, index: &Index| {
@@ -171,7 +172,9 @@ async fn what_writes_nothing_is_decided_on_what_the_store_has() {
         let mut following = None;
         let hears = async { following = Some(store.follow(&cache)) };
         let (answer, ()) = tokio::join!(answer, hears);
-        following.expect("it heard").abort();
+        let heard = following.expect("it heard");
+        heard.abort();
+        let _ = heard.await;
         answer.expect("it is decided").value
     };
     assert_eq!((unchanged, decided), (false, vec![true, false]));
@@ -190,7 +193,9 @@ async fn what_writes_nothing_is_decided_on_what_the_store_has() {
         let mut following = None;
         let hears = async { following = Some(store.follow(&cache)) };
         let (answer, ()) = tokio::join!(answer, hears);
-        following.expect("it heard").abort();
+        let heard = following.expect("it heard");
+        heard.abort();
+        let _ = heard.await;
         answer
     };
     assert!(refused.is_ok(), "{refused:?}");

@@ -211,6 +211,30 @@ async fn reviews_are_answered_before_each_list() {
             "{verb} {group}/{resource}/{subresource}: {review}"
         );
     }
+    // Exactly one question, in a review and in nothing else.
+    let one = json!({"verb": "get", "group": "cellblock.dev", "resource": "jails"});
+    let other = json!({"verb": "get", "path": "/metrics"});
+    for (refused, code) in [
+        (json!({"spec": {}}), 422),
+        (
+            json!({"spec": {"resourceAttributes": one, "nonResourceAttributes": other}}),
+            422,
+        ),
+        (
+            json!({"kind": "Jail", "spec": {"resourceAttributes": one}}),
+            400,
+        ),
+        (
+            json!({"apiVersion": "v7", "spec": {"resourceAttributes": one}}),
+            400,
+        ),
+    ] {
+        let answer = send(&world, "POST", path, JSON, &refused).await;
+        assert_eq!(answer.code, code, "{refused}: {}", answer.body);
+    }
+    let bare = json!({"spec": {"nonResourceAttributes": other}});
+    let answer = send(&world, "POST", path, JSON, &bare).await.json();
+    assert_eq!(answer["kind"], "SelfSubjectAccessReview", "{answer}");
     let rules = json!({"kind": "SelfSubjectRulesReview", "spec": {"namespace": "default"}});
     let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
     let rules = send(&world, "POST", path, JSON, &rules).await.json();

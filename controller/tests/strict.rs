@@ -45,17 +45,16 @@ async fn unknown_fields_are_refused_told_or_passed_over_in_every_form_of_a_write
         document["spec"]["bogus"] = 1.into();
         document
     };
-    let mut made = 0;
-    for (validation, code, is_told) in [
+    let validations = [
         ("", 0, false),
         ("Strict", 0, false),
         ("Warn", 200, true),
         ("Ignore", 200, false),
-    ] {
+    ];
+    for (made, (validation, code, is_told)) in validations.into_iter().enumerate() {
         let options = format!("fieldManager=t&force=true&fieldValidation={validation}");
         let plain = format!("fieldManager=t&fieldValidation={validation}");
         let new = format!("new{made}");
-        made += 1;
         let merge = json!({"spec": {"bogus": 1}});
         let operation = json!([{"op": "add", "path": "/spec/bogus", "value": 1}]);
         for (method, path, media, body, refused) in [

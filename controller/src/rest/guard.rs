@@ -71,13 +71,12 @@ pub(super) async fn only_grpc(request: Request, next: Next) -> Response {
 /// Answers a request of the REST front if not too many are under way.
 pub(super) async fn bounded(in_flight: InFlight, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let sort = match action(path) {
-        Action::Health | Action::Metrics => Sort::Free,
-        _ => {
-            let query = Query::read(request.uri());
-            let is_watch = query.is_ok_and(|query| query.is_watch());
-            in_flight::of_rest(request.method(), path, is_watch)
-        }
+    let sort = if matches!(action(path), Action::Health | Action::Metrics) {
+        Sort::Free
+    } else {
+        let query = Query::read(request.uri());
+        let is_watch = query.is_ok_and(|query| query.is_watch());
+        in_flight::of_rest(request.method(), path, is_watch)
     };
     let refused = |error| Failure::from(error).into();
     in_flight.bounded(request, next, sort, refused).await

@@ -5,7 +5,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use cellblock_controller_core::admit::Validation;
-use cellblock_schemas::Kind;
+use cellblock_schemas::{Cause, Kind};
 use serde_json::{Value, json};
 
 use super::body::{self, Media};
@@ -56,7 +56,16 @@ pub(super) async fn access(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let mut review = read(&headers, body).await?;
+    let mut review = read(&headers, body, &GROUPS[0], 0).await?;
+    let is_said = |name: &str| !review["spec"][name].is_null();
+    if is_said("resourceAttributes") == is_said("nonResourceAttributes") {
+        // kubernetes/kubernetes, `pkg/apis/authorization/validation/validation.go`, `ValidateSubjectAccessReviewSpec`.
+        let (field, cause) = ("spec.resourceAttributes", Cause::Invalid);
+        let message =
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        let kind = GROUPS[0].1[0].1;
+        return Err(Failure::invalid_option(kind, field, cause, message.to_owned()).into());
+    }
     let of = |name: &str| {
         let said = review.pointer(&format!("/spec/resourceAttributes/{name}"));
         said.and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -140,7 +149,7 @@ pub(super) async fn rules(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let mut review = read(&headers, body).await?;
+    let mut review = read(&headers, body, &GROUPS[0], 1).await?;
     let resources = if authorise(&caller, Action::Objects).is_ok() {
         json!([
             {"verbs": ["*"], "apiGroups": [failure::group()], "resources": ["*"]},
@@ -163,7 +172,7 @@ pub(super) async fn identity(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let mut review = read(&headers, body).await?;
+    let mut review = read(&headers, body, &GROUPS[1], 0).await?;
     let (name, groups) = match &caller {
         Caller::Local => (
             "system:anonymous".to_owned(),
@@ -193,7 +202,28 @@ fn judged(caller: &Caller, action: Action<'_>) -> Value {
 }
 
 /// A question, as JSON or YAML, or in the protobuf that kubectl asks Kubernetes' own kinds in.
-async fn read(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    (group, kinds): &(&str, &[(&str, &'static str)]),
+    which: usize,
+) -> Result<Value, Failure> {
+    let mut review = read_any(headers, body).await?;
+    let version = format!("{group}/{VERSION}");
+    let kind = kinds[which].1;
+    for (field, wanted) in [("apiVersion", version.as_str()), ("kind", kind)] {
+        let said = review[field].as_str().unwrap_or_default();
+        if !said.is_empty() && said != wanted {
+            let message =
+                format!("the {field} in the data ({said}) does not match the expected {wanted}");
+            return Err(Failure::bad_request(message));
+        }
+        review[field] = wanted.into();
+    }
+    Ok(review)
+}
+
+async fn read_any(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
     let said = headers.get(header::CONTENT_TYPE);
     if said.is_some_and(|said| said == PROTOBUF) {
         let bytes = body::bytes(body).await?;

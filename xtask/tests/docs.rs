@@ -19,7 +19,7 @@ const SOURCES: [&str; 5] = [
 ];
 
 /// Words of the same form in those folders that are no reasons, each with what it is.
-const OTHER_WORDS: [(&str, &str); 29] = [
+const OTHER_WORDS: [(&str, &str); 30] = [
     (
         "Apply",
         "an operation of managedFields, and a request in metrics",
@@ -42,6 +42,7 @@ const OTHER_WORDS: [(&str, &str); 29] = [
     ("Background", "a policy of deletion"),
     ("Foreground", "a policy of deletion"),
     ("Orphan", "a policy of deletion"),
+    ("Scale", "what a subresource of a JailSet is"),
     ("OnFailure", "a policy of restarts"),
     ("Never", "a policy of restarts"),
     ("Normal", "a type of events"),

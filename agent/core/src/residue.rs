@@ -24,19 +24,25 @@ pub enum Stays {
 /// What stays, and why.
 pub const RESIDUE: [(Stays, &str); 5] = [
     (
-        // if_bridge brings bridgestp with it, if_lagg brings if_infiniband (`MODULE_DEPEND`, sys/net/if_bridge.c, if_lagg.c).
+        // if_bridge brings bridgestp with it, if_lagg brings if_infiniband (`MODULE_DEPEND`, sys/net/if_bridge.c, if_lagg.c). File systems the kernel loads itself when they are mounted
+        // (`vfs_byname_kld`, sys/kern/vfs_init.c), linprocfs and linsysfs with linux_common.
         Stays::Modules(&[
             "bridgestp",
+            "fdescfs",
             "if_bridge",
             "if_epair",
             "if_infiniband",
             "if_lagg",
             "if_vlan",
+            "linprocfs",
+            "linsysfs",
+            "linux_common",
             "netgraph",
             "ng_bridge",
             "ng_eiface",
             "ng_ether",
             "ng_socket",
+            "nullfs",
             "pf",
         ]),
         "unloading a module that somebody else has begun to use would take it from them",

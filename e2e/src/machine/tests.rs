@@ -11,6 +11,8 @@ fn what_the_list_has_is_passed_over() {
     for line in [
         "module if_bridge",
         "module ng_ether",
+        "module fdescfs",
+        "module linux_common",
         "host fib 1",
         "host pf anchor cellblock",
         "file of the agent ledger.json",

@@ -117,7 +117,8 @@ fn attach(host: &mut Emulator, fstype: &str, special: &str, node: &str, read_onl
             normalize(special)
         }
         "devfs" | "tmpfs" | "fdescfs" | "procfs" | "linprocfs" | "linsysfs" => {
-            if fstype != "devfs" && fstype != "tmpfs" {
+            // PROCFS and TMPFS are in the kernel: sys/amd64/conf/GENERIC.
+            if !matches!(fstype, "devfs" | "tmpfs" | "procfs") {
                 host.kernel.load_module(fstype);
             }
             fstype.to_owned()

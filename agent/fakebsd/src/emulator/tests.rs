@@ -356,3 +356,19 @@ fn two_thousand_vnet_jails_fit() {
         "lo0 epair1000b"
     );
 }
+
+#[test]
+fn modules_bring_what_they_depend_on_and_file_systems_their_modules() {
+    let mut host = host();
+    run_all(
+        &mut host,
+        &[
+            "kldload if_lagg",
+            "mount -t fdescfs fdesc /mnt",
+            "mount -t linsysfs linsys /mnt",
+        ],
+    );
+    for module in ["if_infiniband", "fdescfs", "linsysfs", "linux_common"] {
+        done(&mut host, &format!("kldstat -q -m {module}"));
+    }
+}

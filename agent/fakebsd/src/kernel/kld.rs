@@ -35,6 +35,9 @@ const AVAILABLE: &[&str] = &[
 fn dependencies(module: &str) -> &'static [&'static str] {
     match module {
         "if_bridge" => &["bridgestp"],
+        // MODULE_DEPEND, sys/net/if_lagg.c, sys/compat/linprocfs/linprocfs.c, sys/compat/linsysfs/linsysfs.c.
+        "if_lagg" => &["if_infiniband"],
+        "linprocfs" | "linsysfs" => &["linux_common"],
         "ng_socket" => &["netgraph"],
         "ng_ether" | "ng_bridge" | "ng_eiface" => &["netgraph", "ng_socket"],
         "zfs" => &["opensolaris"],

@@ -27,7 +27,7 @@ mod sed;
 mod shell;
 mod sysctl;
 mod sysrc;
-mod zfs;
+pub(crate) mod zfs;
 mod zpool;
 
 use std::time::Duration;

@@ -201,7 +201,9 @@ impl Emulator {
 
     /// Pulls the plug and boots again: the kernel's state is gone, files and pools stay, but for /tmp and memory disks.
     pub fn reboot(&mut self) {
+        crate::cmd::zfs::leave_all(self);
         self.kernel = self.kernel.reboot(&self.hardware);
+        crate::cmd::zfs::mount_all(self);
         self.listeners.clear();
         self.background.clear();
         self.visits.clear();
@@ -213,6 +215,11 @@ impl Emulator {
         for name in temporary {
             self.files.remove_tree(&format!("/tmp/{name}"));
         }
+    }
+
+    /// From now on zfs(8) dies between making a file system and mounting it, and between unmounting and destroying it (`true`), or no longer does (`false`).
+    pub fn break_zfs(&mut self, dies_halfway: bool) {
+        self.kernel.zfs.dies_halfway = dies_halfway;
     }
 
     /// Everything observable as sorted lines, files included.

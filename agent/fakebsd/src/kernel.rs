@@ -132,15 +132,6 @@ impl Kernel {
         let mut kernel = Self::boot(self.release, hardware, self.now);
         kernel.modules_missing.clone_from(&self.modules_missing);
         kernel.zfs = self.zfs.clone().reboot();
-        let mounted: Vec<String> = kernel.zfs.mounted();
-        for name in mounted {
-            kernel.load_module("zfs");
-            let (node, _) = kernel.zfs.mountpoint(&name);
-            kernel.mounts.push(Mount {
-                options: vec!["nfsv4acls"],
-                ..Mount::new(&name, &node, "zfs", false)
-            });
-        }
         kernel
     }
 

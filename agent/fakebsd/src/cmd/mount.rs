@@ -299,7 +299,7 @@ pub(crate) fn umount(host: &mut Emulator, arguments: &[String]) -> Output {
             }
             continue;
         };
-        if let Err(error) = host.kernel.unmount(&at, force) {
+        if let Err(error) = super::zfs::unmount_node(host, &at, force) {
             output.fail(
                 1,
                 format!("umount: unmount of {at} failed: {}", error.text()),

@@ -170,25 +170,15 @@ pub(super) fn record(host: &mut Emulator, name: &str, content: Arc<Files>) -> Da
     }
 }
 
-/// The files below a mount point, without those of file systems mounted further down, whose mount points are its own.
-pub(super) fn files_at(host: &Emulator, node: &str) -> Files {
+/// Everything below a directory.
+fn files_below(host: &Emulator, node: &str) -> Files {
     let root = normalize(node);
     let below = format!("{}/", root.trim_end_matches('/'));
-    let nested: Vec<String> = host
-        .kernel
-        .mounts
+    let found = host
+        .files
         .iter()
-        .filter(|mount| mount.node.starts_with(&below))
-        .map(|mount| mount.node.clone())
-        .collect();
-    let hidden = |path: &str| {
-        nested
-            .iter()
-            .any(|node| path.starts_with(&format!("{node}/")))
-    };
-    host.files
-        .iter()
-        .filter(|(path, _)| path.starts_with(&below) && !hidden(path))
+        .filter(|(path, _)| path.starts_with(&below));
+    found
         .map(|(path, entry)| {
             let is_immutable = host.files.is_immutable(path);
             (path[below.len()..].to_owned(), entry.clone(), is_immutable)
@@ -196,11 +186,54 @@ pub(super) fn files_at(host: &Emulator, node: &str) -> Files {
         .collect()
 }
 
+/// The files of the n-th mount, hidden or not by what was mounted over it since, without those of file systems mounted further down, whose mount points are its own.
+fn files_of(host: &Emulator, at: usize) -> Files {
+    let mounts = &host.kernel.mounts;
+    let node = &mounts[at].node;
+    let later = &mounts[at + 1..];
+    let over = later.iter().position(|mount| is_over(mount, node));
+    let below = format!("{}/", node.trim_end_matches('/'));
+    let nested: Vec<String> = later[..over.unwrap_or(later.len())]
+        .iter()
+        .filter_map(|mount| Some(format!("{}/", mount.node.strip_prefix(&below)?)))
+        .collect();
+    let mut found = match over.map(|over| &later[over]) {
+        None => files_below(host, node),
+        Some(over) => {
+            let prefix = node[over.node.trim_end_matches('/').len()..].trim_start_matches('/');
+            let inside = |path: &str| {
+                if prefix.is_empty() {
+                    return Some(path.to_owned());
+                }
+                let rest = path.strip_prefix(prefix)?.strip_prefix('/')?;
+                Some(rest.to_owned())
+            };
+            let hidden = over.hidden.iter();
+            hidden
+                .filter_map(|(path, entry, flag)| Some((inside(path)?, entry.clone(), *flag)))
+                .collect()
+        }
+    };
+    found.retain(|(path, _, _)| !nested.iter().any(|nested| path.starts_with(nested)));
+    found
+}
+
+/// Whether a mount hides what is mounted at `node`.
+fn is_over(mount: &Mount, node: &str) -> bool {
+    mount.fstype == "zfs" && mount.covers(node)
+}
+
+/// The mount of a file system.
+fn mount_index(host: &Emulator, name: &str) -> Option<usize> {
+    let mut mounts = host.kernel.mounts.iter();
+    mounts.rposition(|mount| mount.special == name && mount.fstype == "zfs")
+}
+
 /// What a file system or snapshot holds now.
 pub(super) fn content(host: &Emulator, name: &str) -> Arc<Files> {
     match host.kernel.zfs.get(name) {
         Some(dataset) if dataset.mounted => {
-            Arc::new(files_at(host, &host.kernel.zfs.mountpoint(name).0))
+            Arc::new(mount_index(host, name).map_or_else(Files::new, |at| files_of(host, at)))
         }
         Some(dataset) => Arc::clone(&dataset.content),
         None => Arc::default(),
@@ -237,6 +270,8 @@ pub(super) fn mount_at(host: &mut Emulator, name: &str, node: &str) {
         || host.kernel.zfs.is_read_only(name);
     // A full disk loses the files: the emulated tree is the pool's only store.
     let _ = host.files.create_directories(node);
+    let hidden = files_below(host, node);
+    take_files(host, node, &hidden);
     let content = host
         .kernel
         .zfs
@@ -246,6 +281,7 @@ pub(super) fn mount_at(host: &mut Emulator, name: &str, node: &str) {
     put_files(host, node, &content);
     let mount = Mount {
         options: vec!["nfsv4acls"],
+        hidden,
         ..Mount::new(name, node, "zfs", read_only)
     };
     if host.kernel.mount(mount).is_ok()
@@ -258,6 +294,9 @@ pub(super) fn mount_at(host: &mut Emulator, name: &str, node: &str) {
 
 pub(super) fn put_files(host: &mut Emulator, node: &str, files: &Files) {
     use crate::files::Entry;
+    // What was on the disk is there, however full that is.
+    let is_full = host.files.is_full();
+    host.files.set_full(false);
     for (path, entry, _) in files {
         let path = format!("{}/{path}", node.trim_end_matches('/'));
         // As above.
@@ -273,6 +312,7 @@ pub(super) fn put_files(host: &mut Emulator, node: &str, files: &Files) {
             host.files.set_immutable(&path, true);
         }
     }
+    host.files.set_full(is_full);
 }
 
 /// The files are seen no more at the mount point; a flag keeps none of them there.
@@ -297,24 +337,73 @@ pub(super) fn unmount_dataset(host: &mut Emulator, name: &str, force: bool) -> V
     {
         return Ok(());
     }
-    let node = host
-        .kernel
-        .mounts
-        .iter()
-        .rev()
-        .find(|mount| mount.special == name && mount.fstype == "zfs")
-        .map(|mount| mount.node.clone());
-    let Some(node) = node else { return Ok(()) };
-    let kept = Arc::new(files_at(host, &node));
-    if host.kernel.unmount(&node, force).is_err() {
-        return Err(format!("cannot unmount '{node}': pool or dataset is busy"));
+    let Some(at) = mount_index(host, name) else {
+        return Ok(());
+    };
+    let node = host.kernel.mounts[at].node.clone();
+    unmount_node(host, &node, force)
+        .map_err(|_| format!("cannot unmount '{node}': pool or dataset is busy"))
+}
+
+/// Takes away what is mounted last at a path, whatever that is (`kern_unmount`, sys/kern/vfs_mount.c, goes by the path).
+pub(super) fn unmount_node(
+    host: &mut Emulator,
+    node: &str,
+    force: bool,
+) -> Result<(), crate::kernel::errno::Errno> {
+    let node = normalize(node);
+    let mut mounts = host.kernel.mounts.iter();
+    let Some(at) = mounts.rposition(|mount| mount.node == node && mount.fstype == "zfs") else {
+        return host.kernel.unmount(&node, force).map(|_| ());
+    };
+    let later = &host.kernel.mounts[at + 1..];
+    if later.iter().any(|mount| mount.node == node) {
+        return host.kernel.unmount(&node, force).map(|_| ());
     }
-    take_files(host, &node, &kept);
-    if let Some(dataset) = host.kernel.zfs.get_mut(name) {
-        dataset.mounted = false;
-        dataset.content = kept;
+    if later.iter().any(|mount| is_over(mount, &node)) {
+        return Err(crate::kernel::errno::Errno::EBUSY);
     }
+    let kept = files_of(host, at);
+    let gone = host.kernel.unmount(&node, force)?;
+    leave(host, gone, kept);
     Ok(())
+}
+
+/// A mount is gone: the file system has its files, and what was hidden is seen.
+fn leave(host: &mut Emulator, gone: Mount, kept: Files) {
+    take_files(host, &gone.node, &kept);
+    put_files(host, &gone.node, &gone.hidden);
+    if let Some(dataset) = host.kernel.zfs.get_mut(&gone.special) {
+        dataset.mounted = false;
+        dataset.content = Arc::new(kept);
+    }
+}
+
+/// The plug is pulled: nothing is mounted any more.
+pub(crate) fn leave_all(host: &mut Emulator) {
+    for at in (0..host.kernel.mounts.len()).rev() {
+        if host.kernel.mounts[at].fstype == "zfs" {
+            let kept = files_of(host, at);
+            let gone = host.kernel.mounts.remove(at);
+            leave(host, gone, kept);
+        }
+    }
+}
+
+/// `zfs mount -a`, as rc.d/zfs does it.
+pub(crate) fn mount_all(host: &mut Emulator) {
+    let names: Vec<String> = host
+        .kernel
+        .zfs
+        .sorted()
+        .iter()
+        .filter(|dataset| !dataset.is_snapshot() && !dataset.mounted)
+        .map(|dataset| dataset.name.clone())
+        .collect();
+    if !names.is_empty() {
+        host.kernel.load_module("zfs");
+    }
+    names.iter().for_each(|name| mount_dataset(host, name));
 }
 
 /// `mdconfig -a -t swap -s size`, `mdconfig -d -u unit`

@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::errno::Errno;
+use super::zfs::Files;
 use crate::files::normalize;
 
 /// One mount.
@@ -17,6 +18,8 @@ pub(crate) struct Mount {
     pub(crate) options: Vec<&'static str>,
     /// The devfs ruleset that it was mounted with; 0 for none.
     pub(crate) ruleset: u16,
+    /// What stands below the mount point, and is not seen while this is mounted. Kept for ZFS alone.
+    pub(crate) hidden: Files,
 }
 
 impl Mount {
@@ -29,11 +32,18 @@ impl Mount {
             local: fstype != "devfs",
             options: Vec::new(),
             ruleset: 0,
+            hidden: Files::new(),
         }
     }
 }
 
 impl Mount {
+    /// Whether a path is its mount point or below it.
+    pub(crate) fn covers(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(self.node.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Whether it holds a vnode at or below `node`: a nullfs has the directory that it shows (`nullfs_mount`, sys/fs/nullfs/null_vfsops.c).
     fn holds(&self, node: &str) -> bool {
         let shown = self.special.strip_prefix(node.trim_end_matches('/'));

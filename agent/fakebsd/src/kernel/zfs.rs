@@ -67,6 +67,8 @@ pub(crate) struct Zfs {
     pub(crate) pools: BTreeMap<String, Pool>,
     datasets: BTreeMap<String, Dataset>,
     pub(crate) txg: u64,
+    /// zfs(8) dies between the two things that it does next: it has made a file system and not mounted it, or has unmounted it and not destroyed it.
+    pub(crate) dies_halfway: bool,
     /// Sizes of memory disks by unit.
     pub(crate) memory_disks: BTreeMap<u32, u64>,
 }
@@ -158,9 +160,19 @@ impl Zfs {
         self.pools.get(pool).is_some_and(|pool| pool.read_only)
     }
 
+    fn has_local(&self, name: &str, property: &str) -> bool {
+        let dataset = self.datasets.get(name);
+        dataset.is_some_and(|dataset| dataset.local.contains_key(property))
+    }
+
     /// A property's value and where it comes from: `local`, `inherited from NAME`, or `None` if nobody set it.
     pub(crate) fn inherited(&self, name: &str, property: &str) -> Option<(&str, String)> {
-        let mut at = name.split('@').next().unwrap_or(name);
+        let mut at = name;
+        if let Some((filesystem, _)) = name.split_once('@')
+            && !self.has_local(name, property)
+        {
+            at = filesystem;
+        }
         loop {
             if let Some(value) = self
                 .datasets
@@ -241,12 +253,6 @@ impl Zfs {
             dataset.jailed_to = None;
         }
         self
-    }
-
-    /// The names of the mounted file systems, parents first.
-    pub(crate) fn mounted(&self) -> Vec<String> {
-        let mounted = self.sorted().into_iter().filter(|dataset| dataset.mounted);
-        mounted.map(|dataset| dataset.name.clone()).collect()
     }
 
     /// One line per dataset for the fingerprint.

@@ -79,8 +79,17 @@ pub(super) fn create(host: &mut Emulator, arguments: &[String]) -> Verdict {
     dataset.local.extend(properties);
     host.kernel.zfs.insert(dataset);
     if !words.has('u') {
-        mount_dataset(host, name);
+        mount_made(host, name)?;
     }
+    Ok(())
+}
+
+/// Mounts what was just made (`zfs_mount_and_share`, cmd/zfs/zfs_main.c).
+pub(super) fn mount_made(host: &mut Emulator, name: &str) -> Verdict {
+    if host.kernel.zfs.dies_halfway {
+        return Err("filesystem successfully created, but not mounted".to_owned());
+    }
+    mount_dataset(host, name);
     Ok(())
 }
 
@@ -98,7 +107,12 @@ pub(super) fn destroy(host: &mut Emulator, arguments: &[String]) -> Verdict {
         return Err("missing dataset argument".into());
     };
     let Some(target) = host.kernel.zfs.get(name) else {
-        return Err(absent(name));
+        // `zfs_do_destroy`, cmd/zfs/zfs_main.c.
+        return Err(if name.contains('@') {
+            "could not find any snapshots to destroy; check snapshot names.".to_owned()
+        } else {
+            absent(name)
+        });
     };
     let (recursive, clones_too, force) = (
         words.has('r') || words.has('R'),
@@ -144,11 +158,23 @@ pub(super) fn destroy(host: &mut Emulator, arguments: &[String]) -> Verdict {
             .get(name)
             .is_some_and(|dataset| !dataset.holds.is_empty())
     }) {
-        return Err(format!("cannot destroy '{held}': dataset is busy"));
+        // `zfs_destroy_snaps_nvl`, lib/libzfs/libzfs_dataset.c.
+        return Err(format!("cannot destroy snapshot {held}: it's being held. Run 'zfs holds -r {held}' to see holders."));
     }
     for name in doomed.iter().rev() {
         unmount_dataset(host, name, force)?;
         unwritable(host, "destroy", name, false)?;
+        if host.kernel.zfs.dies_halfway && !name.contains('@') {
+            return Err("Killed".to_owned());
+        }
+        if host
+            .kernel
+            .zfs
+            .get(name)
+            .is_some_and(|dataset| dataset.mounted)
+        {
+            return Err(format!("cannot destroy '{name}': dataset is busy"));
+        }
         let (node, source) = host.kernel.zfs.mountpoint(name);
         host.kernel.zfs.remove(name);
         // A mount point that nobody set goes too, if it is empty (`remove_mountpoint`, lib/libzfs/libzfs_mount.c).
@@ -161,8 +187,11 @@ pub(super) fn destroy(host: &mut Emulator, arguments: &[String]) -> Verdict {
 
 /// `zfs set property=value... dataset...`
 pub(super) fn set(host: &mut Emulator, arguments: &[String]) -> Verdict {
-    let (assigned, names): (Vec<&String>, Vec<&String>) =
-        arguments.iter().partition(|word| word.contains('='));
+    let stays = arguments.iter().any(|word| word == "-u");
+    let (assigned, names): (Vec<&String>, Vec<&String>) = arguments
+        .iter()
+        .filter(|word| *word != "-u")
+        .partition(|word| word.contains('='));
     let properties = assignments(assigned.iter().map(|word| word.as_str()))?;
     for name in names {
         if host.kernel.zfs.get(name).is_none() {
@@ -174,6 +203,12 @@ pub(super) fn set(host: &mut Emulator, arguments: &[String]) -> Verdict {
             ));
         }
         for (property, value) in &properties {
+            if stays {
+                if let Some(dataset) = host.kernel.zfs.get_mut(name) {
+                    dataset.local.insert(property.clone(), value.clone());
+                }
+                continue;
+            }
             set_one(host, name, property, Some(value))?;
         }
     }
@@ -277,6 +312,16 @@ pub(super) fn rename(host: &mut Emulator, arguments: &[String]) -> Verdict {
                 .is_some_and(|dataset| dataset.mounted)
         })
         .collect();
+    // What stays mounted where it is shows its new name there (`zfsvfs_update_fromname`, module/os/freebsd/zfs/zfs_vfsops.c).
+    if words.has('u') {
+        host.kernel.zfs.rename(from, to);
+        for mount in host.kernel.mounts.iter_mut() {
+            if mount.fstype == "zfs" && mounted.contains(&mount.special) {
+                mount.special = format!("{to}{}", &mount.special[from.len()..]);
+            }
+        }
+        return Ok(());
+    }
     for at in mounted.iter().rev() {
         unmount_dataset(host, at, words.has('f'))?;
     }
@@ -291,15 +336,7 @@ pub(super) fn rename(host: &mut Emulator, arguments: &[String]) -> Verdict {
 pub(super) fn mount(host: &mut Emulator, context: &Context, arguments: &[String]) -> Output {
     let words = Words::cut(arguments, "o");
     if words.has('a') {
-        let names: Vec<String> = host
-            .kernel
-            .zfs
-            .sorted()
-            .iter()
-            .filter(|dataset| !dataset.is_snapshot() && !dataset.mounted)
-            .map(|dataset| dataset.name.clone())
-            .collect();
-        names.iter().for_each(|name| mount_dataset(host, name));
+        super::mount_all(host);
         return Output::success();
     }
     let Some(name) = words.operands.first() else {

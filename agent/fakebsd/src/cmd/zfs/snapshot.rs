@@ -102,8 +102,7 @@ pub(super) fn clone(host: &mut Emulator, arguments: &[String]) -> Verdict {
     dataset.local.extend(assignments(words.all('o'))?);
     dataset.origin = Some(origin.to_owned());
     host.kernel.zfs.insert(dataset);
-    mount_dataset(host, name);
-    Ok(())
+    super::change::mount_made(host, name)
 }
 
 /// `zfs promote clone`: the origin's snapshots up to the one cloned go over to the clone.
@@ -131,6 +130,16 @@ pub(super) fn promote(host: &mut Emulator, arguments: &[String]) -> Verdict {
         .filter(|snapshot| snapshot.txg <= cut)
         .map(|snapshot| snapshot.name.clone())
         .collect();
+    // `zfs_promote`, lib/libzfs/libzfs_dataset.c.
+    if let Some(both) = moving
+        .iter()
+        .map(|old| format!("{name}{}", &old[filesystem.len()..]))
+        .find(|new| host.kernel.zfs.get(new).is_some())
+    {
+        return Err(format!(
+            "cannot promote '{name}': conflicting snapshot '{both}' from parent '{origin}'"
+        ));
+    }
     let further = host
         .kernel
         .zfs
@@ -205,8 +214,11 @@ fn replace_content(host: &mut Emulator, filesystem: &str, files: Arc<crate::kern
         }
         return;
     }
-    let (node, _) = host.kernel.zfs.mountpoint(filesystem);
-    let present = super::files_at(host, &node);
+    let Some(at) = super::mount_index(host, filesystem) else {
+        return;
+    };
+    let node = host.kernel.mounts[at].node.clone();
+    let present = super::files_of(host, at);
     super::take_files(host, &node, &present);
     put_files(host, &node, &files);
 }

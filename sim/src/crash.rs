@@ -23,7 +23,8 @@ use crate::trouble::Trouble;
 pub enum Moment {
     /// Just before the n-th effect (command of a changing kind, file, ledger write), counted from 0.
     Before(usize),
-    /// In the middle of it: what is written beside a file before that is replaced is there, and nothing else. Of what is no file it is [`Self::Before`].
+    /// In the middle of it: what is written beside a file before that is replaced is there, and nothing else; zfs(8) has made a file system and not mounted it, or unmounted it and not destroyed it. Of
+    /// everything else it is [`Self::Before`].
     Within(usize),
     /// Just after it: the effect is there, and nobody was told.
     After(usize),
@@ -61,6 +62,11 @@ impl Fuse {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Relaxed)
+    }
+
+    /// Whether the agent dies in the middle of the next effect.
+    fn dies_within(&self) -> bool {
+        !self.is_dead() && self.moment == Some(Moment::Within(self.effects()))
     }
 
     /// How many effects there were.
@@ -130,6 +136,13 @@ impl Process for Told {
 impl System for Crashing {
     fn run(&self, command: &Command) -> Result<Output, SystemError> {
         if is_changing(&command.argv) {
+            let is_zfs = |program: &String| program.ends_with("/zfs");
+            if self.fuse.dies_within() && command.argv.first().is_some_and(is_zfs) {
+                self.host.emulator().break_zfs(true);
+                // Nobody is told.
+                let _ = self.host.run(command);
+                self.host.emulator().break_zfs(false);
+            }
             self.fuse
                 .burn(
                     || self.host.run(command),

@@ -14,6 +14,9 @@ use cellblock_sim::fleet::Fleet;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
+#[path = "zfs/kept.rs"]
+mod kept;
+
 const ROUNDS_MAX: usize = 200;
 const HOST: &str = "fbsd-01";
 const TOP: &str = "zroot/cellblock";
@@ -160,7 +163,7 @@ fn j03_thick_jails_are_clones_and_thin_ones_have_a_dataset() {
     let found = row
         .world
         .run(&format!("zfs list -H -o {columns} {thick} {thin}"));
-    let expected = format!("{thick}\t{image}@whole\t/{thick}\tyes\n{thin}\t-\t/{thin}\tyes\n");
+    let expected = format!("{thick}\t{image}@cellblock\t/{thick}\tyes\n{thin}\t-\t/{thin}\tyes\n");
     assert_eq!(found, expected);
     for (path, content) in [("thick/bin/sh", true), ("thin/etc/passwd", true)] {
         let (jail, path) = path.split_once('/').expect("a jail and a path");
@@ -247,7 +250,9 @@ fn the_agent_dies_at_every_effect() {
         let made = dying.world.effects();
         dying.delete(jail);
         let effects = dying.world.effects() - made;
-        for moment in (0..effects).flat_map(|n| [Moment::Before(n), Moment::After(n)]) {
+        for moment in
+            (0..effects).flat_map(|n| [Moment::Before(n), Moment::Within(n), Moment::After(n)])
+        {
             let mut row = Row::up(&text);
             row.fleet.delete(Kind::Jail, jail).expect("it may go");
             let view = row.fleet.view(HOST).expect("the host is there");
@@ -409,7 +414,7 @@ fn datasets_of_others_are_neither_used_nor_touched() {
     assert!(row.fleet.index.jail("thick").is_none());
     // A clone that somebody made of the image keeps that.
     row.world
-        .run(&format!("zfs clone {image}@whole zroot/clone"));
+        .run(&format!("zfs clone {image}@cellblock zroot/clone"));
     row.delete("thin");
     assert!(row.datasets().contains(&image));
     row.world.run("zfs destroy zroot/clone");
@@ -514,6 +519,8 @@ enum Hand {
     UnmountUnderJail,
     Unmount,
     Rename,
+    RenameUnderJail,
+    MountOver,
     Remount,
     Snapshot,
     FillDisk,
@@ -526,6 +533,8 @@ fn hand() -> impl Strategy<Value = Hand> {
         Just(Hand::UnmountUnderJail),
         Just(Hand::Unmount),
         Just(Hand::Rename),
+        Just(Hand::RenameUnderJail),
+        Just(Hand::MountOver),
         Just(Hand::Remount),
         Just(Hand::Snapshot),
         Just(Hand::FillDisk),
@@ -551,6 +560,11 @@ fn act(row: &mut Row, hand: Hand) {
         Hand::UnmountUnderJail => tell(row, format!("zfs unmount -f {dataset}")),
         Hand::Unmount => tell(row, format!("zfs unmount {dataset}")),
         Hand::Rename => tell(row, format!("zfs rename {dataset} {TOP}/kept")),
+        Hand::RenameUnderJail => tell(row, format!("zfs rename -u {dataset} {TOP}/kept")),
+        Hand::MountOver => tell(
+            row,
+            format!("zfs create -o mountpoint=/{dataset} zroot/over"),
+        ),
         Hand::Remount => tell(row, format!("zfs set mountpoint=/elsewhere {dataset}")),
         Hand::Snapshot => tell(row, format!("zfs snapshot {dataset}@mine")),
         Hand::FillDisk => row.world.host.emulator().files.set_full(true),
@@ -564,8 +578,16 @@ fn undo(row: &Row) {
     let dataset = row.dataset("thick");
     let mut emulator = row.world.host.emulator();
     emulator.files.set_full(false);
+    emulator.sh("zfs unmount -f zroot/over");
+    emulator.sh("zfs destroy zroot/over");
+    let mounts = emulator.sh("zfs mount").stdout;
+    let stays = mounts.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words == [format!("{TOP}/kept"), format!("/{dataset}")]
+    });
+    let rename = if stays { "rename -u" } else { "rename" };
     for line in [
-        format!("zfs rename {TOP}/kept {dataset}"),
+        format!("zfs {rename} {TOP}/kept {dataset}"),
         format!("zfs inherit mountpoint {dataset}"),
         format!("zfs mount {dataset}"),
         format!("zfs destroy {dataset}@mine"),

@@ -123,8 +123,11 @@ pub fn root_folder(storage: &str, jail: &Uid) -> String {
 /// The user property with the mark of a dataset.
 pub const OWNER: &str = "cellblock:owner";
 
+/// The user property by which an operator says that a dataset takes the place of one that is lost: its own guid.
+pub const ADOPT: &str = "cellblock:adopt";
+
 /// The snapshot of an image that is whole, behind the `@`.
-pub const WHOLE: &str = "whole";
+pub const WHOLE: &str = "cellblock";
 
 /// The dataset of an image.
 #[must_use]
@@ -142,6 +145,12 @@ pub fn root_dataset(storage: &str, jail: &Uid) -> String {
 #[must_use]
 pub fn snapshot(dataset: &str) -> String {
     format!("{dataset}@{WHOLE}")
+}
+
+/// Whose the snapshot of an image is that was taken once that was whole: what somebody else took has what it inherits.
+#[must_use]
+pub fn snapshot_owner(cluster: &ClusterUid, digest: &str) -> String {
+    format!("{}:whole", image_owner(cluster, digest))
 }
 
 /// Whose an image's dataset is, and of which image. What is below a dataset inherits its user properties, so each says what it is of.

@@ -205,6 +205,9 @@ pub struct Dataset {
     /// `mounted`
     #[serde(default)]
     pub mounted: bool,
+    /// `readonly`
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
     /// `mountpoint`: a path, `none` or `legacy`; empty for what has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mountpoint: String,
@@ -214,6 +217,9 @@ pub struct Dataset {
     /// `clones` of a snapshot.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub clones: BTreeSet<String>,
+    /// The user property by which the operator says that it takes the place of another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<String>,
     /// The user property with our mark, its own or inherited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,

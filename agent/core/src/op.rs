@@ -744,6 +744,8 @@ pub enum Op {
         name: String,
         /// Its guid.
         guid: String,
+        /// The snapshot's mark.
+        owner: String,
     },
     /// `zfs clone -p` of the snapshot of an image, with our mark, mounted where those above it are.
     CloneDataset {
@@ -755,6 +757,8 @@ pub enum Op {
         folder: String,
         /// Of which snapshot.
         snapshot: String,
+        /// The guid of that.
+        guid: String,
     },
     /// `zfs destroy` of a dataset and of its snapshot of the whole image, if it is still this one, has our mark, and has nothing else below it, and nothing is mounted in it.
     DestroyDataset {
@@ -766,6 +770,8 @@ pub enum Op {
         owner: String,
         /// Where it is mounted.
         folder: String,
+        /// The guid of its snapshot of the whole image.
+        whole: Option<String>,
     },
     /// Removes the root of a jail, if the mark beside it is this one and nothing is mounted below it.
     RemoveRoot {

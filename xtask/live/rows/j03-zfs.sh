@@ -9,8 +9,8 @@ for jail in thick thin; do
     holds "$jail runs from its root" host jexec $jail /bin/sh -c true
     holds "$jail has a dataset" shows "^$STORAGE/roots/" host jls -j $jail path
 done
-holds 'the image has its snapshot' shows '@whole' datasets
-holds 'thick is a clone of it' shows 'roots/.*@whole' datasets
+holds 'the image has its snapshot' shows '@cellblock' datasets
+holds 'thick is a clone of it' shows 'roots/.*@cellblock' datasets
 thick=$(host jls -j thick path)
 must host touch "$thick/var/kept"
 must ctl restart jail thick

@@ -12,8 +12,8 @@ use super::roots::is_inside;
 use super::teardown::DYING_MS_MAX;
 use super::{Planner, reason};
 use crate::image::{
-    IMAGES, ROOTS, RootMark, image_dataset, image_folder, image_owner, root_dataset, root_folder,
-    snapshot,
+    BASE, IMAGES, ROOTS, RootMark, image_dataset, image_folder, image_owner, root_dataset,
+    root_folder, snapshot, snapshot_owner,
 };
 use crate::ledger::{Ledger, Owned};
 use crate::observed::{Dataset, Observed, Storage, Zfs};
@@ -71,27 +71,33 @@ pub(super) fn check_top(observed: &Observed, name: &str) -> Result<(), String> {
     let Some(zfs) = &observed.zfs else {
         return Err("was not looked at".to_owned());
     };
-    if let Some(why) = &zfs.unread {
-        return Err(format!(
-            "cannot be looked at: {why}; ZFS has to be on the host: load the module (`kldload zfs`, and `zfs_load=\"YES\"` in loader.conf), or name a directory in spec.storage.path"
-        ));
-    }
-    let Some(pool) = &zfs.pool else {
-        return Err(format!(
-            "is in pool `{pool_name}`, which is not on the host; import it (`zpool import {pool_name}`), or correct the name"
-        ));
-    };
-    if !pool.is_usable() {
+    if let Some(pool) = zfs.pool.as_ref().filter(|pool| !pool.is_usable()) {
         return Err(format!(
             "is in pool `{pool_name}`, which is {}; see `zpool status {pool_name}`",
             pool.health
         ));
     }
+    if let Some(why) = &zfs.unread {
+        return Err(format!(
+            "cannot be looked at: {why}{}",
+            if why.contains("Failed to load") {
+                "; ZFS has to be on the host: load the module (`kldload zfs`, and `zfs_load=\"YES\"` in loader.conf), or name a directory in spec.storage.path"
+            } else {
+                ""
+            }
+        ));
+    }
+    let Some(pool) = &zfs.pool else {
+        return Err(format!(
+            "is in pool `{pool_name}`, which is not on the host; import it (`zpool import {pool_name}`; `zfs_enable=\"YES\"` in rc.conf does so at boot), or correct the name"
+        ));
+    };
     if pool.read_only {
         return Err(format!(
             "is in pool `{pool_name}`, which was imported for reading alone; export it and import it without `-o readonly=on`"
         ));
     }
+    let top_name = name;
     let Some(top) = zfs.datasets.get(name) else {
         return Err(format!(
             "is no dataset there; make it (`zfs create -p {name}`)"
@@ -99,6 +105,16 @@ pub(super) fn check_top(observed: &Observed, name: &str) -> Result<(), String> {
     };
     if top.kind != "filesystem" {
         return Err(format!("is a {}; name a file system", top.kind));
+    }
+    if top.mountpoint == "/" {
+        return Err(format!(
+            "is the host's root file system; name a dataset of its own (`zfs create -p {pool_name}/cellblock`)"
+        ));
+    }
+    if top.read_only {
+        return Err(format!(
+            "is for reading alone; `zfs set readonly=off {name}`"
+        ));
     }
     if !top.mountpoint.starts_with('/') {
         return Err(format!(
@@ -117,8 +133,12 @@ pub(super) fn check_top(observed: &Observed, name: &str) -> Result<(), String> {
             format!("{}/{ROOTS}", top.mountpoint),
         ),
     ] {
+        // zfs(8) makes what is above a dataset, mounts that, and comes to make the dataset.
+        let is_begun = name != top_name && zfs.below(&name).next().is_none();
         if let Some(found) = zfs.datasets.get(&name)
+            && (found.mounted || found.mountpoint != place || !is_begun)
             && let Some(why) = moved(&name, found, &place)
+                .or_else(|| covered(observed, &name, &real(observed, &top.mountpoint, &place)))
         {
             return Err(format!("cannot be used: {why}"));
         }
@@ -135,8 +155,31 @@ fn moved(name: &str, found: &Dataset, place: &str) -> Option<String> {
         ));
     }
     (!found.mounted).then(|| {
-        format!("dataset `{name}` is not mounted at `{place}`; mount it (`zfs mount {name}`)")
+        format!("dataset `{name}` is not mounted at `{place}`; mount it (`zfs mount {name}`; one that is encrypted needs `zfs load-key` before, one with `canmount=off` needs `zfs inherit canmount`, and `zfs_enable=\"YES\"` in rc.conf mounts all at boot)")
     })
+}
+
+/// The path at which the kernel has what is below the storage's mount point, where that leads through a symbolic link.
+fn real(observed: &Observed, top: &str, place: &str) -> String {
+    let storage = observed.storage.as_ref();
+    let below = place.strip_prefix(top);
+    match storage.zip(below) {
+        Some((storage, below)) => format!("{}{below}", storage.path),
+        None => place.to_owned(),
+    }
+}
+
+/// What stands at the path of a mounted file system instead of it: whatever was mounted there, or above, after it. `zfs receive` of a copy does that, and `overlay=on` lets it (recording `10`).
+fn covered(observed: &Observed, name: &str, place: &str) -> Option<String> {
+    let mut mounts = observed.mounts.iter();
+    let last = mounts.rfind(|mount| mount.target == place || is_inside(place, &mount.target))?;
+    if last.target == place && last.source == name && last.fs_type == "zfs" {
+        return None;
+    }
+    Some(format!(
+        "dataset `{name}` is to be seen at `{place}`, and `{}`, mounted on `{}`, is what stands there; unmount that, and give it another mountpoint",
+        last.source, last.target
+    ))
 }
 
 fn known<'l>(ledger: &'l Ledger, asked: &str) -> Option<&'l str> {
@@ -164,10 +207,57 @@ pub(super) fn find<'o>(
     let Some((name, dataset, place)) = found else {
         return Ok(None);
     };
-    match moved(&name, dataset, &place) {
+    match moved(&name, dataset, &place)
+        .or_else(|| covered(observed, &name, &real_of(view, observed, &place)))
+    {
         Some(why) => Err((reason::DATASET_MOVED, why)),
         None => Ok(Some((name, dataset))),
     }
+}
+
+fn real_of(view: &HostView, observed: &Observed, place: &str) -> String {
+    let zfs = observed.zfs.as_ref();
+    let top = dataset(view).and_then(|top| zfs?.datasets.get(top));
+    real(
+        observed,
+        top.map_or("", |top| top.mountpoint.as_str()),
+        place,
+    )
+}
+
+/// The images that there are datasets of.
+pub(super) fn images<'o>(
+    view: &HostView,
+    observed: &'o Observed,
+) -> impl Iterator<Item = &'o str> + use<'o> {
+    let below = dataset(view).map(|top| format!("{top}/{IMAGES}/"));
+    let names = observed
+        .zfs
+        .iter()
+        .flat_map(|zfs| zfs.datasets.keys().map(String::as_str));
+    names
+        .filter_map(move |name| name.strip_prefix(below.as_deref()?))
+        .filter(|digest| crate::image::is_digest(digest))
+}
+
+/// What all roots are made of that are datasets, whatever they are called and whether they can be looked into or not.
+pub(super) fn roots(observed: &Observed) -> Vec<RootMark> {
+    let datasets = observed.zfs.iter().flat_map(|zfs| zfs.datasets.values());
+    datasets
+        .filter_map(|found| RootMark::parse(found.owner.as_deref()?))
+        .collect()
+}
+
+/// Whether a root that was made here, of a jail that is there, is nowhere to be found, so that nobody knows what it stands on.
+pub(super) fn misses_root(view: &HostView, observed: &Observed, ledger: &Ledger) -> bool {
+    let (Some(top), Some(zfs)) = (dataset(view), &observed.zfs) else {
+        return false;
+    };
+    let mut jails = view.jails.keys();
+    jails.any(|uid| {
+        let name = root_dataset(top, uid);
+        known(ledger, &name).is_some_and(|guid| zfs.named(guid).is_none())
+    })
 }
 
 /// Likewise, wherever it is mounted, with where it should be.
@@ -201,9 +291,9 @@ fn ours<'o>(
             (Purpose::Root(_) | Purpose::Image(_), _) => Ok(None),
         };
     };
-    if known.is_some_and(|known| known != found.guid) {
+    if known.is_some_and(|known| known != found.guid && !is_adopted(zfs, known, found)) {
         let message = format!(
-            "dataset `{name}` is not the one any more that was made under that name (its guid is {}); move it away (`zfs rename`), and put back what was there",
+            "dataset `{name}` is not the one any more that was made under that name (its guid is {0}); move it away (`zfs rename`), and put back what was there; or, where that is lost and this is a copy of it with its properties (`zfs send -p`), say so with `zfs set cellblock:adopt={0} {name}`",
             found.guid
         );
         return Err((reason::DATASET_TAKEN, message));
@@ -215,6 +305,11 @@ fn ours<'o>(
         return Err((reason::DATASET_TAKEN, message));
     }
     Ok(Some((name, found, place)))
+}
+
+/// Whether the operator says of a dataset that it takes the place of one that is not there any more.
+fn is_adopted(zfs: &Zfs, known: &str, found: &Dataset) -> bool {
+    found.adopt.as_ref() == Some(&found.guid) && zfs.named(known).is_none()
 }
 
 /// Whether anything stands under the name of a root's dataset, or its dataset was made for that jail.
@@ -243,7 +338,10 @@ pub(super) fn is_known(view: &HostView, observed: &Observed, name: &str, guid: &
     };
     let last = name.rsplit('/').next().unwrap_or_default();
     let uid = Uid(last.to_owned());
-    let is_root = root_dataset(top, &uid) == name && view.jails.contains_key(&uid);
+    let mut is_root = root_dataset(top, &uid) == name && view.jails.contains_key(&uid);
+    if let Some(found) = zfs.datasets.get(name) {
+        is_root &= !is_adopted(zfs, guid, found);
+    }
     is_root || zfs.named(guid).is_some()
 }
 
@@ -261,17 +359,22 @@ pub(super) fn to_know(
     let own = |purpose: Purpose<'_>| {
         let top = dataset(view)?;
         let name = purpose.name(top);
-        let found = observed.zfs.as_ref()?.datasets.get(&name)?;
-        let is_new = known(ledger, &name).is_none() && purpose.is_marked(view, found);
+        let zfs = observed.zfs.as_ref()?;
+        let found = zfs.datasets.get(&name)?;
+        let is_unknown = known(ledger, &name)
+            .is_none_or(|known| known != found.guid && is_adopted(zfs, known, found));
+        let is_new = is_unknown && purpose.is_marked(view, found);
         is_new.then(|| Owned::Dataset {
             name,
             guid: found.guid.clone(),
         })
     };
     let storage = observed.storage.as_ref();
-    let images = storage
-        .into_iter()
-        .flat_map(|storage| storage.images.keys());
+    let images = storage.into_iter().flat_map(|storage| &storage.images);
+    // One that is not whole may be made anew.
+    let images = images
+        .filter(|(_, folder)| folder.entries.contains(BASE))
+        .map(|(digest, _)| digest);
     let roots = view.jails.keys();
     let roots = roots.filter(|uid| made(view, observed, uid).is_some());
     let mut new: Vec<Owned> = images
@@ -332,15 +435,37 @@ impl Planner<'_> {
     }
 
     /// What is to be done once the base of an image is whole.
-    pub(super) fn take_snapshot(&self, digest: &str) -> Option<Op> {
-        let zfs = self.observed.zfs.as_ref()?;
-        let name = image_dataset(dataset(self.view)?, digest);
-        let found = zfs.datasets.get(&name)?;
-        let is_taken = zfs.datasets.contains_key(&snapshot(&name));
-        (!is_taken).then(|| Op::SnapshotDataset {
+    pub(super) fn take_snapshot(&self, digest: &str) -> Result<Option<Op>, Refused> {
+        let (Some(zfs), Some(top)) = (&self.observed.zfs, dataset(self.view)) else {
+            return Ok(None);
+        };
+        let name = image_dataset(top, digest);
+        let Some(found) = zfs.datasets.get(&name) else {
+            return Ok(None);
+        };
+        let owner = snapshot_owner(&self.view.cluster, digest);
+        if let Some(taken) = zfs.datasets.get(&snapshot(&name)) {
+            if taken.owner.as_ref() == Some(&owner) {
+                return Ok(None);
+            }
+            let message = format!(
+                "snapshot `{0}` is there and was not taken by us; give it another name (`zfs rename {0} {name}@mine`)",
+                snapshot(&name)
+            );
+            return Err((reason::DATASET_TAKEN, message));
+        }
+        // A second one would stand in the way of the first.
+        if let Some(origin) = &found.origin {
+            let message = format!(
+                "image `{name}` is a clone of `{origin}`, as somebody promoted that; give it its snapshot back (`zfs promote {name}`)"
+            );
+            return Err((reason::DATASET_MOVED, message));
+        }
+        Ok(Some(Op::SnapshotDataset {
             guid: found.guid.clone(),
             name,
-        })
+            owner,
+        }))
     }
 
     /// What is to be done for the dataset of a root before it is made in there, and whether that is a clone.
@@ -356,7 +481,7 @@ impl Planner<'_> {
         let owner = mark.to_string().trim_end().to_owned();
         let origin = snapshot(&image_dataset(top, &mark.digest));
         let is_clone = mark.layout == Layout::Thick;
-        let Some((name, found)) = find(self.view, self.observed, self.ledger, purpose)? else {
+        let Some((name, found)) = self.find_or_mount(purpose)? else {
             if !is_clone {
                 let made = self.create(storage, purpose, owner)?;
                 return Ok((made, false));
@@ -366,6 +491,7 @@ impl Planner<'_> {
                 name: purpose.name(top),
                 owner,
                 folder: purpose.folder(&storage.path),
+                guid: self.guid(&origin).unwrap_or_default(),
                 snapshot: origin,
             };
             return Ok((Some(op), true));
@@ -376,9 +502,32 @@ impl Planner<'_> {
         if is_right {
             return Ok((None, is_clone));
         }
+        if known(self.ledger, &name).is_some() {
+            let message = format!(
+                "dataset `{name}` had the jail's root once, and has none now; put back the folder `root` in it, or delete the Jail and make it anew"
+            );
+            return Err((reason::ROOT_LOST, message));
+        }
         let folder = purpose.folder(&storage.path);
-        self.check_alone(&name, &folder)?;
-        Ok((Some(destroy(name, found, folder)), is_clone))
+        self.check_alone(&name, &folder, None)?;
+        Ok((Some(destroy(name, found, folder, None)), is_clone))
+    }
+
+    fn guid(&self, name: &str) -> Option<String> {
+        let found = self.observed.zfs.as_ref()?.datasets.get(name)?;
+        Some(found.guid.clone())
+    }
+
+    /// As [`find`], but one that zfs(8) made and did not come to mount is none yet: an image's, or a root's that was never whole.
+    fn find_or_mount(&self, purpose: Purpose<'_>) -> Result<Option<(String, &Dataset)>, Refused> {
+        if let Some((name, found, place)) = ours(self.view, self.observed, self.ledger, purpose)? {
+            let is_image = matches!(purpose, Purpose::Image(_));
+            let is_begun = is_image || known(self.ledger, &name).is_none();
+            if is_begun && !found.mounted && found.mountpoint == place {
+                return Ok(None);
+            }
+        }
+        find(self.view, self.observed, self.ledger, purpose)
     }
 
     fn create(
@@ -387,7 +536,7 @@ impl Planner<'_> {
         purpose: Purpose<'_>,
         owner: String,
     ) -> Result<Option<Op>, Refused> {
-        if find(self.view, self.observed, self.ledger, purpose)?.is_some() {
+        if self.find_or_mount(purpose)?.is_some() {
             return Ok(None);
         }
         check_room(self.view, self.observed, storage, purpose)?;
@@ -399,21 +548,25 @@ impl Planner<'_> {
         }))
     }
 
-    /// Nothing stands below a dataset but our own snapshot, without clones.
-    fn check_alone(&self, name: &str, folder: &str) -> Result<(), Refused> {
-        let whole = snapshot(name);
+    /// Nothing stands below a dataset but our own snapshot of an image, without clones.
+    fn check_alone(&self, name: &str, folder: &str, whole: Option<&str>) -> Result<(), Refused> {
         let zfs = self.observed.zfs.iter();
         let mut below = zfs.flat_map(|zfs| zfs.below(name));
         let refused = below.find_map(|(found, dataset)| {
-            if found != whole {
+            if let Some(clone) = dataset.clones.first() {
+                return Some(format!(
+                    "`{clone}` is a clone of `{found}` (`zfs promote {clone}` gives it that)"
+                ));
+            }
+            if whole != Some(dataset.guid.as_str()) {
                 return Some(format!("`{found}` stands below it"));
             }
-            let clone = dataset.clones.first()?;
-            Some(format!("`{clone}` is a clone of it"))
+            None
         });
         if let Some(why) = refused {
+            let pool = name.split('/').next().unwrap_or(name);
             let message = format!(
-                "dataset `{name}` is to be destroyed, and {why}; rename that out of it, destroy it, or promote the clone (`zfs promote`)"
+                "dataset `{name}` is to be destroyed, and {why}; destroy that (and stop what takes snapshots of this dataset), or keep all of it and let go of the name (`zfs rename {name} {pool}/kept`)"
             );
             return Err((reason::DATASET_BUSY, message));
         }
@@ -445,8 +598,14 @@ impl Planner<'_> {
                 return true;
             }
         };
-        if found.mounted && found.mountpoint != place {
-            let message = moved(&name, found, &place).unwrap_or_default();
+        let elsewhere = moved(&name, found, &place).or_else(|| {
+            covered(
+                self.observed,
+                &name,
+                &real_of(self.view, self.observed, &place),
+            )
+        });
+        if let Some(message) = elsewhere.filter(|_| found.mounted) {
             self.block(&subject, reason::DATASET_MOVED, message);
             return true;
         }
@@ -461,9 +620,10 @@ impl Planner<'_> {
             self.wait(&subject, reason::DYING, message, DYING_MS_MAX);
             return true;
         }
-        match self.check_alone(&name, &folder) {
+        match self.check_alone(&name, &folder, None) {
             Ok(()) => {
-                self.step(Phase::RemoveRoot, &subject, destroy(name, found, folder));
+                let op = destroy(name, found, folder, None);
+                self.step(Phase::RemoveRoot, &subject, op);
             }
             Err((reason, message)) => self.block(&subject, reason, message),
         }
@@ -473,18 +633,35 @@ impl Planner<'_> {
     /// Plans that the dataset of an image goes that nothing is made of any more; whether the image has one.
     pub(super) fn plan_destroy_image(&mut self, digest: &str, storage: &Storage) -> bool {
         let purpose = Purpose::Image(digest);
-        let found = match find(self.view, self.observed, self.ledger, purpose) {
+        let subject = Subject::image(digest);
+        let (name, found, place) = match ours(self.view, self.observed, self.ledger, purpose) {
             Ok(Some(found)) => found,
             Ok(None) => return false,
             // Not ours, or somebody has a use for it.
             Err(_) => return true,
         };
-        let (name, found) = found;
+        let is_elsewhere = found.mountpoint != place
+            || found.mounted
+                && covered(
+                    self.observed,
+                    &name,
+                    &real_of(self.view, self.observed, &place),
+                )
+                .is_some();
+        if is_elsewhere {
+            return true;
+        }
         let folder = purpose.folder(&storage.path);
-        let subject = Subject::image(digest);
-        match self.check_alone(&name, &folder) {
+        let owner = snapshot_owner(&self.view.cluster, digest);
+        let zfs = self.observed.zfs.as_ref();
+        let whole = zfs
+            .and_then(|zfs| zfs.datasets.get(&snapshot(&name)))
+            .filter(|found| found.owner.as_ref() == Some(&owner))
+            .map(|found| found.guid.clone());
+        match self.check_alone(&name, &folder, whole.as_deref()) {
             Ok(()) => {
-                self.step(Phase::RemoveRoot, &subject, destroy(name, found, folder));
+                let op = destroy(name, found, folder, whole);
+                self.step(Phase::RemoveRoot, &subject, op);
             }
             Err((reason, message)) => self.block(&subject, reason, message),
         }
@@ -492,12 +669,13 @@ impl Planner<'_> {
     }
 }
 
-fn destroy(name: String, found: &Dataset, folder: String) -> Op {
+fn destroy(name: String, found: &Dataset, folder: String, whole: Option<String>) -> Op {
     Op::DestroyDataset {
         name,
         guid: found.guid.clone(),
         owner: found.owner.clone().unwrap_or_default(),
         folder,
+        whole,
     }
 }
 

@@ -285,7 +285,13 @@ impl<'a> Planner<'a> {
         } else if (layout == Layout::Thin || is_zfs) && !has(BASE) {
             let digest = digest.to_owned();
             (of_image, Op::UnpackBase { folder, digest })
-        } else if let Some(op) = self.take_snapshot(digest) {
+        } else if let Some(op) = match self.take_snapshot(digest) {
+            Ok(taken) => taken,
+            Err((reason, message)) => {
+                self.block(&subject, reason, message);
+                return false;
+            }
+        } {
             (of_image, op)
         } else {
             let (prepared, cloned) = match self.make_root_dataset(storage, &wanted) {
@@ -405,12 +411,25 @@ impl<'a> Planner<'a> {
         if self.plan_destroy_root(jail, storage) {
             return;
         }
+        if let Some(message) = self.is_mount_point(&folder) {
+            return self.block(&subject, reason::ROOT_BUSY, message);
+        }
         let op = Op::RemoveRoot {
             folder,
             jail: jail.uid.clone(),
             mark: found.owner(),
         };
         self.step(Phase::RemoveRoot, &subject, op);
+    }
+
+    /// Why a folder cannot be removed on which something is mounted: what is seen in it is not what we made in it.
+    fn is_mount_point(&self, folder: &str) -> Option<String> {
+        let mut mounts = self.observed.mounts.iter();
+        let mount = mounts.rfind(|mount| mount.target == folder)?;
+        Some(format!(
+            "`{folder}` is to be removed, and `{}` is mounted on it; unmount that: nothing in it is touched",
+            mount.source
+        ))
     }
 
     /// Images of ours that no jail of the view is made of, and no root stands on.
@@ -430,11 +449,23 @@ impl<'a> Planner<'a> {
             .filter_map(RootFolder::owner)
             .filter(|mark| mark.layout == Layout::Thin || dataset(self.view).is_some())
             .collect();
-        let stood_on_by = stood_on.iter().map(|mark| mark.digest.as_str());
+        // A root that is not mounted, or has another name, stands on its image all the same.
+        if datasets::misses_root(self.view, self.observed, self.ledger) {
+            return;
+        }
+        let unseen = datasets::roots(self.observed);
+        let stood_on_by = stood_on.iter().chain(&unseen);
+        let stood_on_by = stood_on_by.map(|mark| mark.digest.as_str());
         let used: BTreeSet<&str> = asked.chain(stood_on_by).collect();
-        for (digest, found) in &storage.images {
+        let nothing = ImageFolder::default();
+        let folders = storage.images.keys().map(String::as_str);
+        let all: BTreeSet<&str> = folders
+            .chain(datasets::images(self.view, self.observed))
+            .collect();
+        for digest in all {
+            let found = storage.images.get(digest).unwrap_or(&nothing);
             let has_dataset = datasets::has_image(self.view, self.observed, digest);
-            if used.contains(digest.as_str())
+            if used.contains(digest)
                 || !image::is_digest(digest)
                 || !has_dataset && !is_our_image(self.view, found)
             {
@@ -463,9 +494,13 @@ impl<'a> Planner<'a> {
             if self.plan_destroy_image(digest, storage) {
                 continue;
             }
+            if let Some(message) = self.is_mount_point(&folder) {
+                self.block(&subject, reason::ROOT_BUSY, message);
+                continue;
+            }
             let op = Op::RemoveImage {
                 folder,
-                digest: digest.clone(),
+                digest: digest.to_owned(),
                 mark: found.mark.clone(),
             };
             self.step(Phase::RemoveRoot, &subject, op);

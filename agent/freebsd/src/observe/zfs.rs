@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cellblock_agent_core::host::HostError;
-use cellblock_agent_core::image::OWNER;
+use cellblock_agent_core::image::{ADOPT, OWNER};
 use cellblock_agent_core::observed::{Dataset, Pool, Zfs};
 
 use crate::command::{Command, Program, words};
@@ -14,16 +14,14 @@ use crate::system::System;
 const NONE: &str = "-";
 
 /// The columns that are asked for; [`parse`] knows their order.
-const COLUMNS: &str = "name,guid,type,mounted,mountpoint,origin,clones";
+const COLUMNS: &str = "name,guid,type,mounted,readonly,origin,clones,mountpoint";
 
 /// What is known of the dataset `name`. That it cannot be told is the trouble of the jails that are made there.
 pub(crate) fn look(system: &dyn System, name: &str) -> Zfs {
     let mut zfs = Zfs::default();
     if let Err(failure) = fill(system, name, &mut zfs) {
-        zfs = Zfs {
-            unread: Some(HostError::from(failure).message),
-            ..Zfs::default()
-        };
+        zfs.unread = Some(HostError::from(failure).message);
+        zfs.datasets.clear();
     }
     zfs
 }
@@ -53,7 +51,7 @@ fn fill(system: &dyn System, name: &str, zfs: &mut Zfs) -> Result<(), Failure> {
     let command = list(name);
     let output = system.run(&command)?;
     if !output.is_success() {
-        if is_absent(&output.stderr) {
+        if is_absent(&output.stderr, name) {
             return Ok(());
         }
         return Err(Failure::refused(&command, &output));
@@ -63,12 +61,13 @@ fn fill(system: &dyn System, name: &str, zfs: &mut Zfs) -> Result<(), Failure> {
 }
 
 /// Whether zfs(8) says that there is none of that name (`zfs_standard_error`, lib/libzfs/libzfs_util.c; recording `10`).
-fn is_absent(stderr: &str) -> bool {
-    stderr.contains("dataset does not exist")
+fn is_absent(stderr: &str, name: &str) -> bool {
+    let line = format!("cannot open '{name}': dataset does not exist");
+    stderr.lines().any(|found| found.ends_with(&line))
 }
 
 fn list(name: &str) -> Command {
-    let columns = format!("{COLUMNS},{OWNER}");
+    let columns = format!("{COLUMNS},{ADOPT},{OWNER}");
     let types = "filesystem,snapshot,volume";
     Command::new(
         Program::Zfs,
@@ -80,7 +79,7 @@ fn list(name: &str) -> Command {
 pub(crate) fn below(system: &dyn System, name: &str) -> Result<BTreeMap<String, Dataset>, Failure> {
     let command = list(name);
     let output = system.run(&command)?;
-    if !output.is_success() && is_absent(&output.stderr) {
+    if !output.is_success() && is_absent(&output.stderr, name) {
         return Ok(BTreeMap::new());
     }
     if !output.is_success() {
@@ -103,15 +102,30 @@ fn parse_pool(text: &str) -> Result<Pool, Failure> {
     })
 }
 
+/// The last columns are whatever somebody set, tabs and ends of lines among it: what goes on after a line of ours is no dataset, and one that cannot be read has no purpose that is known.
 fn parse(text: &str) -> Result<BTreeMap<String, Dataset>, Failure> {
-    let lines = text.lines().map(|line| {
+    let mut datasets = BTreeMap::new();
+    let mut last: Option<String> = None;
+    for line in text.lines() {
         let columns: Vec<&str> = line.split('\t').collect();
-        let [name, guid, kind, mounted, mountpoint, origin, clones, owner] = columns[..] else {
-            return Err(Failure::Unreadable {
-                program: "zfs",
-                what: line.to_owned(),
-            });
+        let [
+            name,
+            guid,
+            kind,
+            mounted,
+            read_only,
+            origin,
+            clones,
+            ref rest @ ..,
+        ] = columns[..]
+        else {
+            poison(&mut datasets, last.as_deref(), line)?;
+            continue;
         };
+        if guid.is_empty() || guid.chars().any(|c| !c.is_ascii_digit()) || rest.is_empty() {
+            poison(&mut datasets, last.as_deref(), line)?;
+            continue;
+        }
         let present = |text: &str| (text != NONE && !text.is_empty()).then(|| text.to_owned());
         let clones = present(clones);
         let clones: BTreeSet<String> = clones
@@ -119,18 +133,42 @@ fn parse(text: &str) -> Result<BTreeMap<String, Dataset>, Failure> {
             .flat_map(|clones| clones.split(','))
             .map(str::to_owned)
             .collect();
+        let (mountpoint, adopt, owner) = match rest {
+            [mountpoint, adopt, owner] => (present(mountpoint), present(adopt), present(owner)),
+            _ => (None, None, None),
+        };
         let dataset = Dataset {
             guid: guid.to_owned(),
             kind: kind.to_owned(),
             mounted: mounted == "yes",
-            mountpoint: present(mountpoint).unwrap_or_default(),
+            read_only: read_only == "on",
+            mountpoint: mountpoint.unwrap_or_default(),
             origin: present(origin),
             clones,
-            owner: present(owner),
+            adopt,
+            owner,
         };
-        Ok((name.to_owned(), dataset))
-    });
-    lines.collect()
+        datasets.insert(name.to_owned(), dataset);
+        last = Some(name.to_owned());
+    }
+    Ok(datasets)
+}
+
+/// What goes on in a further line was set by somebody: of that dataset nothing is known but that it is there.
+fn poison(
+    datasets: &mut BTreeMap<String, Dataset>,
+    last: Option<&str>,
+    line: &str,
+) -> Result<(), Failure> {
+    let Some(dataset) = last.and_then(|name| datasets.get_mut(name)) else {
+        return Err(Failure::Unreadable {
+            program: "zfs",
+            what: line.to_owned(),
+        });
+    };
+    dataset.owner = None;
+    dataset.mountpoint.clear();
+    Ok(())
 }
 
 #[cfg(test)]

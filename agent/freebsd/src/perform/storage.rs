@@ -153,6 +153,7 @@ impl Performer<'_> {
             self.remove_root(folder, jail, mark.as_ref())?
         } else if let Op::RemoveImage { folder, mark, .. } = op {
             self.check_unmounted(folder)?;
+            self.check_not_mounted_on(folder)?;
             self.remove(folder, mark.as_deref(), &[BASE, "base.gone", "base.new"])?
         } else {
             None
@@ -473,6 +474,19 @@ impl Performer<'_> {
         }
     }
 
+    /// Nothing is mounted on a folder that is removed: what is seen in it would be another file system's.
+    fn check_not_mounted_on(&self, folder: &str) -> Result<(), Failure> {
+        let command = Command::new(Program::Mount, ["-p"]);
+        let mounts = observe::mount::parse(&succeed(self.system, &command)?.stdout);
+        match mounts.iter().rfind(|mount| mount.target == folder) {
+            None => Ok(()),
+            Some(mount) => Err(Failure::Changed(format!(
+                "{} is mounted on {folder}: nothing in it is removed",
+                mount.source
+            ))),
+        }
+    }
+
     fn fetch(
         &self,
         folder: &str,
@@ -709,6 +723,7 @@ impl Performer<'_> {
             return Err(Failure::Changed(format!("{folder} is another jail's")));
         }
         self.check_unmounted(folder)?;
+        self.check_not_mounted_on(folder)?;
         self.check_unused(folder)?;
         let mark = mark.map(RootMark::to_string);
         self.remove(folder, mark.as_deref(), &[ROOT, "root.gone", "root.new"])

@@ -13,10 +13,16 @@ use crate::error::Failure;
 use crate::observe;
 
 /// How long zfs(8) may take, which waits for the disks to have it.
-const TIMEOUT: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What zfs(8) says of a dataset that something else stands upon (`zfs_standard_error`, lib/libzfs/libzfs_util.c; `zfs_do_destroy`, cmd/zfs/zfs_main.c; recording `10`).
-const BUSY: [&str; 3] = ["is busy", "has dependent clones", "has children"];
+const BUSY: [&str; 5] = [
+    "is busy",
+    "has dependent clones",
+    "has children",
+    "it's being held",
+    "snapshot is cloned",
+];
 
 impl Performer<'_> {
     /// A dataset with our mark, empty or a clone, mounted at `folder`.
@@ -25,15 +31,21 @@ impl Performer<'_> {
         name: &str,
         owner: &str,
         folder: &str,
-        origin: Option<&str>,
+        origin: Option<(&str, &str)>,
     ) -> Result<(), Failure> {
         check_name(name)?;
+        if let Some((snapshot, guid)) = origin {
+            self.check_guid(snapshot, guid)?;
+        }
+        let origin = origin.map(|(snapshot, _)| snapshot);
         self.check_mounted_storage(folder)?;
         let is_ours = |found: &Dataset| {
             found.owner.as_deref() == Some(owner) && found.origin.as_deref() == origin
         };
         match self.dataset(name)? {
-            Some(found) if is_ours(&found) => {}
+            // zfs(8) mounts what it made in a second step.
+            Some(found) if is_ours(&found) && found.mounted => {}
+            Some(found) if is_ours(&found) => self.zfs(words!["mount", name])?,
             Some(_) => {
                 return Err(Failure::NameTaken {
                     what: "dataset",
@@ -41,6 +53,10 @@ impl Performer<'_> {
                 });
             }
             None => {
+                let parent = name.rsplit_once('/').map_or(name, |(parent, _)| parent);
+                if self.dataset(parent)?.is_some_and(|found| !found.mounted) {
+                    self.zfs(words!["mount", parent])?;
+                }
                 let verb = if origin.is_some() { "clone" } else { "create" };
                 let mut words = words![verb, "-p", "-o", format!("{OWNER}={owner}")];
                 words.extend(origin.map(str::to_owned));
@@ -63,15 +79,22 @@ impl Performer<'_> {
     }
 
     /// The snapshot of an image that is whole.
-    pub(super) fn snapshot_dataset(&self, name: &str, guid: &str) -> Result<(), Failure> {
+    pub(super) fn snapshot_dataset(
+        &self,
+        name: &str,
+        guid: &str,
+        owner: &str,
+    ) -> Result<(), Failure> {
         check_name(name)?;
         let whole = snapshot(name);
         self.check_guid(name, guid)?;
         if self.dataset(&whole)?.is_none() {
-            self.zfs(words!["snapshot", &whole])?;
+            self.zfs(words!["snapshot", "-o", format!("{OWNER}={owner}"), &whole])?;
         }
-        effect(self.dataset(&whole)?.is_some(), || {
-            format!("snapshot {whole} is not there")
+        let taken = self.dataset(&whole)?;
+        let is_ours = taken.is_some_and(|taken| taken.owner.as_deref() == Some(owner));
+        effect(is_ours, || {
+            format!("snapshot {whole} is not there as it was taken")
         })
     }
 
@@ -82,9 +105,11 @@ impl Performer<'_> {
         guid: &str,
         owner: &str,
         folder: &str,
+        whole: Option<&str>,
     ) -> Result<(), Failure> {
         check_name(name)?;
-        let whole = snapshot(name);
+        self.check_unmounted(folder)?;
+        self.check_unused(folder)?;
         let found = observe::zfs::below(self.system, name)?;
         let Some(dataset) = found.get(name) else {
             return Ok(());
@@ -93,17 +118,17 @@ impl Performer<'_> {
             return Err(changed(name));
         }
         if let Some(other) = found
-            .keys()
-            .find(|other| *other != name && **other != whole)
+            .iter()
+            .find(|(other, found)| *other != name && Some(found.guid.as_str()) != whole)
+            .map(|(other, _)| other)
         {
             return Err(Failure::DatasetBusy(format!(
                 "{other} stands below dataset {name}, and nothing is destroyed with what is not ours"
             )));
         }
-        self.check_unmounted(folder)?;
-        self.check_unused(folder)?;
-        if found.contains_key(&whole) {
-            self.zfs(words!["destroy", &whole])?;
+        if let Some(whole) = found.keys().find(|other| *other != name) {
+            self.zfs(words!["destroy", whole])?;
+            self.check_guid(name, guid)?;
         }
         self.zfs(words!["destroy", name])?;
         effect(self.dataset(name)?.is_none(), || {

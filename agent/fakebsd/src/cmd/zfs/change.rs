@@ -159,7 +159,9 @@ pub(super) fn destroy(host: &mut Emulator, arguments: &[String]) -> Verdict {
             .is_some_and(|dataset| !dataset.holds.is_empty())
     }) {
         // `zfs_destroy_snaps_nvl`, lib/libzfs/libzfs_dataset.c.
-        return Err(format!("cannot destroy snapshot {held}: it's being held. Run 'zfs holds -r {held}' to see holders."));
+        return Err(format!(
+            "cannot destroy snapshot {held}: it's being held. Run 'zfs holds -r {held}' to see holders."
+        ));
     }
     for name in doomed.iter().rev() {
         unmount_dataset(host, name, force)?;

@@ -710,6 +710,8 @@ pub enum Op {
         tarball: String,
         /// Its SHA-256.
         digest: String,
+        /// The dataset that is mounted there; none: a plain directory.
+        dataset: Option<String>,
     },
     /// Unpacks a tarball for the thin jails that share it.
     UnpackBase {
@@ -717,6 +719,8 @@ pub enum Op {
         folder: String,
         /// Its SHA-256.
         digest: String,
+        /// The dataset that is mounted there; none: a plain directory.
+        dataset: Option<String>,
     },
     /// Makes the root of a jail.
     MakeRoot {
@@ -728,6 +732,8 @@ pub enum Op {
         image: String,
         /// The folder is a clone of the image's, and has its base.
         cloned: bool,
+        /// The dataset that is mounted there; none: a plain directory.
+        dataset: Option<String>,
     },
     /// `zfs create -p`: a file system with our mark, mounted where those above it are.
     CreateDataset {

@@ -662,3 +662,16 @@ fn a_reboot_takes_everything_away_that_carries_no_mark() {
     );
     assert_eq!(jail.conf, started(7).conf, "names and files stay known");
 }
+
+#[test]
+fn a_dataset_is_written_so_for_ever() {
+    let owned = Owned::Dataset {
+        name: "zroot/cellblock/roots/jail-a".to_owned(),
+        guid: "14086415361427253253".to_owned(),
+    };
+    let text = serde_json::to_string(&owned).expect("it is written");
+    let expected = r#"{"thing":"dataset","name":"zroot/cellblock/roots/jail-a","guid":"14086415361427253253"}"#;
+    assert_eq!(text, expected);
+    let read: Owned = serde_json::from_str(expected).expect("it is read");
+    assert_eq!(read, owned);
+}

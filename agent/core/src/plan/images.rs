@@ -11,8 +11,8 @@ use super::phase::Phase;
 use super::roots::is_inside;
 use super::{Planner, datasets, reason};
 use crate::image::{
-    self, BASE, ROOT, RootMark, STORAGE_MARK, TARBALL, image_folder, image_mark, root_folder,
-    short, storage_mark,
+    self, BASE, ROOT, RootMark, STORAGE_MARK, TARBALL, image_dataset, image_folder, image_mark,
+    root_dataset, root_folder, short, storage_mark,
 };
 use crate::ledger::{Ledger, Owned};
 use crate::names;
@@ -264,7 +264,8 @@ impl<'a> Planner<'a> {
             layout,
             digest: digest.to_owned(),
         };
-        let is_zfs = dataset(self.view).is_some();
+        let of_dataset = dataset(self.view).map(|top| image_dataset(top, digest));
+        let is_zfs = of_dataset.is_some();
         let prepared = match self.make_image_dataset(storage, digest) {
             Ok(prepared) => prepared,
             Err((reason, message)) => {
@@ -280,11 +281,16 @@ impl<'a> Planner<'a> {
                 mark: image_mark(&self.view.cluster),
                 tarball: image.release.tarball.clone(),
                 digest: digest.to_owned(),
+                dataset: of_dataset,
             };
             (of_image, op)
         } else if (layout == Layout::Thin || is_zfs) && !has(BASE) {
-            let digest = digest.to_owned();
-            (of_image, Op::UnpackBase { folder, digest })
+            let op = Op::UnpackBase {
+                folder,
+                digest: digest.to_owned(),
+                dataset: of_dataset,
+            };
+            (of_image, op)
         } else if let Some(op) = match self.take_snapshot(digest) {
             Ok(taken) => taken,
             Err((reason, message)) => {
@@ -306,6 +312,7 @@ impl<'a> Planner<'a> {
                 mark: wanted,
                 image: folder,
                 cloned,
+                dataset: dataset(self.view).map(|top| root_dataset(top, &view.uid)),
             });
             (subject.clone(), op)
         };

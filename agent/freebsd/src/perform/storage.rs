@@ -127,11 +127,19 @@ impl Performer<'_> {
         if !op.is_irreversible() {
             self.check_storage(folder)?;
         }
+        if let Op::FetchImage { dataset, .. }
+        | Op::UnpackBase { dataset, .. }
+        | Op::MakeRoot { dataset, .. } = op
+            && let Some(dataset) = dataset
+        {
+            self.check_stands(folder, dataset)?;
+        }
         let begun = if let Op::FetchImage {
             folder,
             mark,
             tarball,
             digest,
+            ..
         } = op
         {
             self.fetch(folder, mark, tarball, digest)?
@@ -142,6 +150,7 @@ impl Performer<'_> {
             mark,
             image,
             cloned,
+            ..
         } = op
         {
             if *cloned {
@@ -472,6 +481,23 @@ impl Performer<'_> {
                 mount.source, mount.target
             ))),
         }
+    }
+
+    /// What was mounted last at a folder, or above, is its dataset: nothing is written into what is mounted over that, or below its mount point.
+    fn check_stands(&self, folder: &str, dataset: &str) -> Result<(), Failure> {
+        let command = Command::new(Program::Mount, ["-p"]);
+        let mounts = observe::mount::parse(&succeed(self.system, &command)?.stdout);
+        let is_at = |target: &str| {
+            let rest = folder.strip_prefix(target.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let last = mounts.iter().rfind(|mount| is_at(&mount.target));
+        if last.is_some_and(|mount| mount.target == folder && mount.source == dataset) {
+            return Ok(());
+        }
+        Err(Failure::Changed(format!(
+            "dataset {dataset} is not what is mounted at {folder} any more"
+        )))
     }
 
     /// Nothing is mounted on a folder that is removed: what is seen in it would be another file system's.

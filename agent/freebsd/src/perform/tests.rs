@@ -8,6 +8,7 @@ mod own_pf;
 mod refused;
 mod runs;
 mod uplinks;
+mod zfs;
 
 use std::sync::Arc;
 

@@ -272,6 +272,68 @@ fn n11_a_lagg_gets_another_name_and_its_vlans_wait_for_it() {
 }
 
 #[test]
+fn n11_a_vlan_that_is_to_move_to_a_lagg_keeps_its_nic_until_the_lagg_is_there() {
+    let text = manifest(N11).replace("bridge: {uplink: wan}", "bridge: {uplink: spare}");
+    let mut row = Row::of(&text.replace("{id: 40, uplink: wan}", "{id: 40, uplink: spare}"));
+    row.rest();
+    let renamed = text
+        .replace("    wan:\n", "    trunk:\n")
+        .replace("uplink: wan}", "uplink: trunk}");
+    row.fleet.apply(&renamed).expect("it is admitted");
+    let view = row.fleet.view(HOST).expect("the host");
+    row.world.take(view);
+    let mut waited = 0;
+    for _ in 0..20 {
+        let pass = row.world.pass().expect("a pass");
+        assert!(pass.failed.is_empty(), "{:?}", pass.failed);
+        let shown = shown(&row, "lab");
+        if shown.contains("parent interface: vtnet3\n") {
+            waited += 1;
+        } else {
+            let trunk = made(&row, "trunk");
+            assert!(
+                shown.contains(&format!("parent interface: {trunk}\n")),
+                "{shown}"
+            );
+        }
+    }
+    assert!(waited > 0);
+    let wire = behind("vtnet1.40");
+    row.reaches(&jail("bench"), "10.40.0.99", 443, &wire, "10.40.0.20");
+    take_away(row);
+}
+
+#[test]
+fn n11_vlans_stay_on_a_lagg_that_stays_for_what_an_operator_made_upon_it() {
+    let text = manifest(N11).replace("bridge: {uplink: wan}", "bridge: {uplink: spare}");
+    let mut row = Row::of(&text);
+    row.rest();
+    let wan = made(&row, "wan");
+    row.world.run(&format!(
+        "ifconfig vlan create vlan 99 vlandev {wan} name dmz99"
+    ));
+    let renamed = text
+        .replace("    wan:\n", "    trunk:\n")
+        .replace("uplink: wan}", "uplink: trunk}");
+    let (status, reason, message) = host_says(&mut row, &renamed);
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "UplinkInUse"),
+        "{message}"
+    );
+    assert!(message.contains("`dmz99`"), "{message}");
+    has(&row, "office", &format!("parent interface: {wan}\n"));
+    let wire = behind("vtnet1.30");
+    row.reaches(&jail("files"), "10.30.0.99", 443, &wire, "10.30.0.20");
+    row.world.run("ifconfig dmz99 destroy");
+    changed_without_failure(&mut row, &renamed);
+    let trunk = made(&row, "trunk");
+    has(&row, "office", &format!("parent interface: {trunk}\n"));
+    row.reaches(&jail("files"), "10.30.0.99", 443, &wire, "10.30.0.20");
+    take_away(row);
+}
+
+#[test]
 fn n11_a_network_moves_from_a_nic_to_a_lagg_of_it_and_back() {
     let text = manifest(N11);
     let lagg = "    wan:\n      lagg:\n        protocol: failover\n        ports: [vtnet1, vtnet2]  # vtnet1 is preferred; no address of the host on either\n";

@@ -445,12 +445,12 @@ impl<'a> Planner<'a> {
             }
             guard = leave.guard();
         }
-        // A lagg of ours whose ports are still somebody else's: there is nothing to be upon yet, and this vlan may be what keeps a port.
+        // A lagg of ours whose ports are still somebody else's: there is nothing to be upon yet. A vlan keeps what carries it meanwhile, unless that is a port which the lagg waits for.
         let is_there = self.index.interface(parent).is_some()
             || all.iter().any(|other| other.interface == parent);
         if !is_there && guard.is_none() {
             let carried = present.and_then(|found| found.vlan.as_ref()?.parent.as_ref());
-            if carried.is_some() {
+            if carried.is_some_and(|carried| self.is_declared_port(parent, carried)) {
                 let op = Op::UnsetVlan { name: name.clone() };
                 self.step(Phase::RemoveMember, &subject, op);
             }
@@ -482,6 +482,17 @@ impl<'a> Planner<'a> {
             parent: parent.to_owned(),
         };
         self.step(Phase::ShapeInterface, &subject, op).guard = guard;
+    }
+
+    /// Whether the lagg of that name, which may not be there yet, shall have the port.
+    fn is_declared_port(&self, lagg: &str, port: &str) -> bool {
+        let view = self.view;
+        let mut uplinks = view.host.uplinks.iter();
+        uplinks.any(|(uplink, spec)| {
+            let ports = spec.lagg.as_ref().map(|lagg| &lagg.ports);
+            ports.is_some_and(|ports| ports.iter().any(|one| one == port))
+                && names::lagg(&view.host_uid, uplink) == lagg
+        })
     }
 
     /// Another vlan of ours that has the tag, and shall not keep it, gives it up first: two may change places.
@@ -628,8 +639,9 @@ impl<'a> Planner<'a> {
             }
         }
         let mut above = self.observed.interfaces.iter();
-        let above = above.find(|above| above.below.contains(name));
-        if let Some(above) = above.filter(|above| marked(above, &self.index).is_none()) {
+        let above =
+            above.find(|above| above.below.contains(name) && marked(above, &self.index).is_none());
+        if let Some(above) = above {
             return in_use(format!(
                 "somebody made `{0}` upon it; destroy that first (ifconfig {0} destroy)",
                 above.name

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cellblock_controller_core::features::Features;
+use cellblock_schemas::jail::RunPolicy;
 use cellblock_schemas::report::JailReport;
 use cellblock_schemas::view::HostView;
 use cellblock_sim::crash::Moment;
@@ -159,17 +160,31 @@ fn an_agent_that_is_too_old_blocks_what_has_probes_and_goes_on() {
     );
     assert_eq!(row.run("jls -n"), before);
     assert_eq!(row.world.changing_commands(), from);
-    // It is updated.
+    // It is updated, for which nothing is restarted.
+    let from = row.now();
+    row.world.take(view.clone());
+    row.rest();
+    assert!(row.is_ready("web"));
+    assert_eq!(row.run("jls -n"), before);
+    assert_eq!(row.starts(from, "web") + row.starts(from, "db"), 0);
+    // What is blocked does not start after a boot until the agent is updated.
+    row.world.take(forgetful(&old));
+    row.rest();
+    row.world.host.emulator().reboot();
+    row.world.start(None);
+    row.rest();
+    assert_eq!(row.run("jls name"), "");
+    assert_eq!(row.said(0, "web", "Ready").1, "AgentTooOld");
     row.world.take(view.clone());
     row.rest();
     assert!(row.is_ready("web"));
     // Likewise one that reads needs, and lacks one.
-    let mut later = view;
+    let mut later = view.clone();
     for jail in later.jails.values_mut() {
         jail.needs.insert("later".to_owned());
     }
     let from = row.world.changing_commands();
-    row.world.take(later);
+    row.world.take(later.clone());
     row.rest();
     let (_, reason, message) = row.said(0, "web", "Ready");
     assert_eq!(reason, "AgentTooOld");
@@ -178,6 +193,23 @@ fn an_agent_that_is_too_old_blocks_what_has_probes_and_goes_on() {
         "it needs `later`, which this agent does not know; update it"
     );
     assert_eq!(row.world.changing_commands(), from);
+    // What the host itself needs is told of the host alone.
+    let mut host = view;
+    host.needs.insert("later".to_owned());
+    row.world.take(host);
+    let rest = row.world.converge(ROUNDS_MAX).expect("it comes to rest");
+    let mut conditions = rest.last.report.conditions.iter();
+    let ready = conditions.find(|one| one.kind == "Ready");
+    assert_eq!(ready.expect("it is told").reason, "AgentTooOld");
+    assert!(row.is_ready("web"));
+    assert_eq!(row.world.changing_commands(), from);
+    // Every agent can stop a jail, whatever it needs.
+    for jail in later.jails.values_mut() {
+        jail.spec.run_policy = RunPolicy::Stopped;
+    }
+    row.world.take(later);
+    row.rest();
+    assert_eq!(row.run("jls name"), "");
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub(super) fn stays(kind: Kind, name: &str) -> String {
         return format!("{name} stays: the controller takes it away when its work is done");
     }
     format!(
-        "{name} stays: the controller of another release put it on and takes it away when its work is done; if none of that release runs any more, remove it by a JSON patch"
+        "{name} stays: the controller of another release put it on and takes it away when its work is done; if none of that release runs any more, remove its own entry by a JSON patch"
     )
 }
 

@@ -28,7 +28,7 @@ pub enum Patch {
 /// What a patch comes to.
 pub(super) struct Patched {
     pub(super) document: Value,
-    /// Finalizers of the controller's that the operations took away, and that this release does not know.
+    /// Finalizers of the controller's that the operations took away, each by its own place, and that this release does not know.
     pub(super) taken_away: Vec<String>,
 }
 
@@ -56,9 +56,10 @@ pub(super) fn patched(
             return Err(senseless(kind, name, "a merge patch is an object"));
         }
         Patch::Json(patch) => {
-            operate(kind, name, &mut document, patch)?;
+            let removed = operate(kind, name, &mut document, patch)?;
             if through == Through::Object {
                 taken_away = finalizers_taken_away(&before.object, &document)?;
+                taken_away.retain(|name| removed.contains(name));
             }
         }
     }
@@ -76,8 +77,13 @@ pub(super) fn patched(
     })
 }
 
-/// Does the operations of a JSON patch, one after the other.
-fn operate(kind: Kind, name: &str, document: &mut Value, patch: &Value) -> Result<(), Rejection> {
+/// Does the operations of a JSON patch, one after the other; the finalizers that one of them removed by their own place.
+fn operate(
+    kind: Kind,
+    name: &str,
+    document: &mut Value,
+    patch: &Value,
+) -> Result<Vec<String>, Rejection> {
     measure(kind, name, patch)?;
     let operations = patch.as_array().map_or(0, Vec::len);
     if operations > OPERATIONS_MAX {
@@ -92,6 +98,7 @@ fn operate(kind: Kind, name: &str, document: &mut Value, patch: &Value) -> Resul
     // Refused like a field that breaks a rule (422), not like a request that makes no sense: it may fit another state
     // of the object. So does kube-apiserver (`endpoints/handlers/patch.go`, `applyJSPatch`).
     let mut copied = 0;
+    let mut removed = Vec::new();
     for (place, operation) in patch.0.iter().enumerate() {
         copied += copies(document, operation);
         if copied > COPIED_BYTES_MAX {
@@ -109,6 +116,7 @@ fn operate(kind: Kind, name: &str, document: &mut Value, patch: &Value) -> Resul
         if is_absent(document, operation) {
             continue;
         }
+        removed.extend(finalizer_removed(document, operation));
         let done = json_patch::patch(document, std::slice::from_ref(operation));
         done.map_err(|error| {
             let field = format!("patch[{place}]");
@@ -117,7 +125,17 @@ fn operate(kind: Kind, name: &str, document: &mut Value, patch: &Value) -> Resul
             Rejection::new(Reason::Invalid, kind, name, &field, message, help)
         })?;
     }
-    Ok(())
+    Ok(removed)
+}
+
+/// The finalizer that an operation removes, and no other with it: who writes the whole list may have read it before this one was put on.
+fn finalizer_removed(document: &Value, operation: &PatchOperation) -> Option<String> {
+    let PatchOperation::Remove(remove) = operation else {
+        return None;
+    };
+    let path = remove.path.as_str();
+    path.strip_prefix("/metadata/finalizers/")?;
+    Some(document.pointer(path)?.as_str()?.to_owned())
 }
 
 /// Members of every Kubernetes object's metadata that these kinds have not, and that tools write there by themselves (apimachinery,

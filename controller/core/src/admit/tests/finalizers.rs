@@ -209,6 +209,14 @@ fn one_of_another_release_stays_until_it_is_taken_away_by_name() {
         patch(&mut world, Kind::Jail, "www", merge).expect("patched");
         stored(&world);
     }
+    for operation in [
+        json!({"op": "add", "path": "/metadata/finalizers", "value": ["example.org/mine"]}),
+        json!({"op": "replace", "path": "/metadata/finalizers", "value": ["example.org/mine"]}),
+    ] {
+        let whole = Patch::Json(json!([operation]));
+        patch(&mut world, Kind::Jail, "www", whole).expect("patched");
+        stored(&world);
+    }
     let label = json!([{"op": "add", "path": "/metadata/labels", "value": {"b": "2"}}]);
     patch(&mut world, Kind::Jail, "www", Patch::Json(label)).expect("patched");
     stored(&world);

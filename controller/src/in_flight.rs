@@ -5,13 +5,13 @@
 //! `pkg/server/config.go`). What lasts (watches, agents' sessions, visits) has bounds of its own; probes of health and scrapers are always answered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::Request;
 use axum::http::Method;
-use axum::middleware::Next;
 use axum::response::Response;
 use cellblock_schemas::Kind;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::status::RequestError;
 
@@ -20,6 +20,9 @@ const READS_MAX: usize = 400;
 
 /// How many write, as its `--max-mutating-requests-inflight`.
 const WRITES_MAX: usize = 200;
+
+/// How long one may take, its body included, as kube-apiserver's `--request-timeout`: who stops sending gives his place back.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a request counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,18 +67,19 @@ impl InFlight {
         })
     }
 
-    /// Answers a request if there is a place; `refused` says in its own words that there is none.
+    /// Answers a request if there is a place, in the time that there is; `refused` says in its own words that there is not.
     pub(crate) async fn bounded(
         self,
-        request: Request,
-        next: Next,
         sort: Sort,
+        answering: impl Future<Output = Response>,
         refused: impl FnOnce(RequestError) -> Response,
     ) -> Response {
-        match self.take(sort) {
-            Ok(_place) => next.run(request).await,
-            Err(error) => refused(error),
-        }
+        let answer = match self.take(sort) {
+            Ok(None) => return answering.await,
+            Ok(Some(_place)) => timeout(PATIENCE, answering).await,
+            Err(error) => return refused(error),
+        };
+        answer.unwrap_or_else(|_| refused(RequestError::TimedOut(PATIENCE.as_secs())))
     }
 }
 

@@ -63,6 +63,11 @@ pub(crate) enum RequestError {
     /// There are too many of something.
     #[error("{0}")]
     Exhausted(String),
+    /// It took longer than a request may, with how many seconds that is.
+    #[error(
+        "the request took longer than {0} s and was given up; what it wrote may be there: read before you try again"
+    )]
+    TimedOut(u64),
     /// The controller is going away.
     #[error("the controller is shutting down; connect again")]
     ShuttingDown,
@@ -93,6 +98,7 @@ impl From<RequestError> for Status {
             RequestError::VisitRefused(reason, _) => {
                 explained(Code::FailedPrecondition, &reason, message)
             }
+            RequestError::TimedOut(_) => Status::deadline_exceeded(message),
             RequestError::Malformed(_) => Status::invalid_argument(message),
             RequestError::NotReady(_) | RequestError::ShuttingDown => Status::unavailable(message),
             RequestError::TooSlow(_) | RequestError::Exhausted(_) => {

@@ -17,10 +17,14 @@ const WRITES_MAX: usize = 200;
 
 /// A write that has begun: its body is not whole.
 async fn begun(world: &World) -> TcpStream {
+    begun_at(world, HOSTS).await
+}
+
+async fn begun_at(world: &World, path: &str) -> TcpStream {
     let address = world.controller.address();
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let head = format!(
-        "POST {HOSTS} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {JSON}\r\nContent-Length: 2\r\n\r\n{{"
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {JSON}\r\nContent-Length: 2\r\n\r\n{{"
     );
     stream.write_all(head.as_bytes()).await.expect("it reads");
     stream
@@ -87,4 +91,19 @@ async fn writes_beyond_their_number_are_turned_away_over_both_wires_and_reads_go
     // Who goes away leaves its place.
     drop(under_way);
     until(404).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reviews_that_are_never_whole_turn_no_write_away() {
+    let world = World::start().await;
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let mut under_way = Vec::new();
+    for _ in 0..WRITES_MAX {
+        under_way.push(begun_at(&world, reviews).await);
+    }
+    // Long enough for all of them to have been read.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let label = json!({"metadata": {"labels": {"a": "1"}}});
+    let answer = send(&world, "PATCH", &format!("{HOSTS}/none"), MERGE, &label).await;
+    assert_eq!(answer.code, 404, "{}", answer.body);
 }

@@ -63,3 +63,23 @@ fn reads_and_writes_are_bounded_apart_and_places_come_back() {
     drop(writes);
     places.take(Sort::Write).expect("it is free again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_never_whole_gives_its_place_back() {
+    let places = InFlight::new();
+    let mut stalled = tokio::task::JoinSet::new();
+    for _ in 0..WRITES_MAX {
+        let refused = |error: RequestError| {
+            assert!(matches!(error, RequestError::TimedOut(60)), "{error}");
+            Response::default()
+        };
+        let answering = std::future::pending();
+        stalled.spawn(places.clone().bounded(Sort::Write, answering, refused));
+    }
+    tokio::time::sleep(PATIENCE / 2).await;
+    assert!(places.take(Sort::Write).is_err(), "all are taken");
+    tokio::time::sleep(PATIENCE).await;
+    places.take(Sort::Write).expect("it is free again");
+    let answered = tokio::time::timeout(PATIENCE, stalled.join_all()).await;
+    assert_eq!(answered.expect("all are answered").len(), WRITES_MAX);
+}

@@ -225,8 +225,8 @@ impl From<RequestError> for Failure {
             RequestError::Write(WriteError::Contended) => {
                 Self::new(StatusCode::CONFLICT, "Conflict", message)
             }
-            // Stored all the same: a code on which clients do not repeat the write by themselves.
-            RequestError::Write(WriteError::Unseen(_)) => {
+            // Stored all the same, or perhaps: a code on which clients do not repeat the write by themselves.
+            RequestError::Write(WriteError::Unseen(_)) | RequestError::TimedOut(_) => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
             }
             RequestError::Write(WriteError::Queued)

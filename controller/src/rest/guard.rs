@@ -71,7 +71,12 @@ pub(super) async fn only_grpc(request: Request, next: Next) -> Response {
 /// Answers a request of the REST front if not too many are under way.
 pub(super) async fn bounded(in_flight: InFlight, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let sort = if matches!(action(path), Action::Health | Action::Metrics) {
+    // A review takes neither a lock nor the store, and whoever has no role may ask for one.
+    let is_free = matches!(
+        action(path),
+        Action::Health | Action::Metrics | Action::Review
+    );
+    let sort = if is_free {
         Sort::Free
     } else {
         let query = Query::read(request.uri());
@@ -79,14 +84,14 @@ pub(super) async fn bounded(in_flight: InFlight, request: Request, next: Next) -
         in_flight::of_rest(request.method(), path, is_watch)
     };
     let refused = |error| Failure::from(error).into();
-    in_flight.bounded(request, next, sort, refused).await
+    in_flight.bounded(sort, next.run(request), refused).await
 }
 
 /// The same of gRPC.
 pub(super) async fn bounded_grpc(in_flight: InFlight, request: Request, next: Next) -> Response {
     let sort = in_flight::of_grpc(request.uri().path());
     let refused = |error| tonic::Status::from(error).into_http();
-    in_flight.bounded(request, next, sort, refused).await
+    in_flight.bounded(sort, next.run(request), refused).await
 }
 
 /// Whether a request is one of gRPC.

@@ -210,8 +210,8 @@ fn one_of_another_release_stays_until_it_is_taken_away_by_name() {
         stored(&world);
     }
     for operation in [
-        json!({"op": "add", "path": "/metadata/finalizers", "value": ["example.org/mine"]}),
-        json!({"op": "replace", "path": "/metadata/finalizers", "value": ["example.org/mine"]}),
+        json!({"op": "add", "path": "/metadata/finalizers", "value": ["example.org/mine", bind::FINALIZER]}),
+        json!({"op": "replace", "path": "/metadata/finalizers", "value": ["example.org/mine", bind::FINALIZER]}),
     ] {
         let whole = Patch::Json(json!([operation]));
         patch(&mut world, Kind::Jail, "www", whole).expect("patched");

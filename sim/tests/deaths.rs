@@ -200,8 +200,8 @@ fn no_example_is_left_out() {
         there.extend(entries(&examples().join(folder)));
         there.remove(&examples().join(folder));
     }
-    // These need a tarball on the host, and die in `images`.
-    for of_images in ["j03-thick", "j04-thin"] {
+    // These need a tarball on the host, and die in `images` and `zfs`.
+    for of_images in ["j03-thick", "j03-zfs", "j04-thin"] {
         there.remove(&examples().join("jails").join(of_images));
     }
     there.remove(&examples().join("hosts.yaml"));

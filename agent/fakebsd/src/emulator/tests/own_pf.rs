@@ -88,11 +88,12 @@ fn the_agent_enters_stacks_of_jails_alone() {
 }
 
 #[test]
-fn in_securelevel_2_rules_are_only_read_and_in_3_not_at_all() {
+fn in_securelevel_2_rules_are_read_and_taken_away_and_in_3_neither() {
     let mut host = jails();
     run_all(&mut host, &["jail -m name=seeing securelevel=2"]);
     done(&mut host, "cellblock-agent pfctl seeing -sr");
-    let stderr = refused(&mut host, "cellblock-agent pfctl seeing -F rules");
+    done(&mut host, "cellblock-agent pfctl seeing -F rules");
+    let stderr = refused(&mut host, "cellblock-agent pfctl seeing -e");
     assert!(stderr.contains("Operation not permitted"), "{stderr}");
     run_all(&mut host, &["jail -m name=seeing securelevel=3"]);
     let shown = host.sh("cellblock-agent pfctl seeing -sr");
@@ -113,7 +114,16 @@ fn the_securelevel_of_the_host_is_raised_only_and_is_every_jails_too() {
     done(&mut host, "pfctl -a x -F rules");
     done(&mut host, "sysctl kern.securelevel=2");
     done(&mut host, "pfctl -sr");
-    refused(&mut host, "pfctl -a x -F rules");
+    done(&mut host, "pfctl -a x -F rules");
+    let load = ["pfctl", "-a", "x", "-f", "-"].map(str::to_owned);
+    assert!(host.run(&load, "").is_success());
+    let added = host.run(&load, "pass all\n");
+    assert_eq!(
+        (added.status, added.stderr.as_str()),
+        (1, "pfctl: DIOCADDRULE: Operation not permitted\n")
+    );
+    let stderr = refused(&mut host, "pfctl -a x -F Tables");
+    assert_eq!(stderr, "pfctl: Operation not supported by device\n");
     done(&mut host, "sysctl kern.securelevel=3");
     assert_eq!(
         host.sh("jls -j seeing -n securelevel").stdout.trim(),

@@ -97,7 +97,6 @@ pub(super) fn check_top(observed: &Observed, name: &str) -> Result<(), String> {
             "is in pool `{pool_name}`, which was imported for reading alone; export it and import it without `-o readonly=on`"
         ));
     }
-    let top_name = name;
     let Some(top) = zfs.datasets.get(name) else {
         return Err(format!(
             "is no dataset there; make it (`zfs create -p {name}`)"
@@ -122,28 +121,33 @@ pub(super) fn check_top(observed: &Observed, name: &str) -> Result<(), String> {
             top.mountpoint
         ));
     }
-    for (name, place) in [
-        (name.to_owned(), top.mountpoint.clone()),
-        (
-            format!("{name}/{IMAGES}"),
-            format!("{}/{IMAGES}", top.mountpoint),
-        ),
-        (
-            format!("{name}/{ROOTS}"),
-            format!("{}/{ROOTS}", top.mountpoint),
-        ),
-    ] {
+    let own = (name.to_owned(), top.mountpoint.clone());
+    let parents = [IMAGES, ROOTS].map(|parent| {
+        let place = format!("{}/{parent}", top.mountpoint);
+        (format!("{name}/{parent}"), place)
+    });
+    for (dataset, place) in [own].into_iter().chain(parents) {
         // zfs(8) makes what is above a dataset, mounts that, and comes to make the dataset.
-        let is_begun = name != top_name && zfs.below(&name).next().is_none();
-        if let Some(found) = zfs.datasets.get(&name)
+        let is_begun = dataset != name && zfs.below(&dataset).next().is_none();
+        if let Some(found) = zfs.datasets.get(&dataset)
             && (found.mounted || found.mountpoint != place || !is_begun)
-            && let Some(why) = moved(&name, found, &place)
-                .or_else(|| covered(observed, &name, &real(observed, &top.mountpoint, &place)))
+            && let Some(why) = elsewhere(observed, name, &dataset, found, &place)
         {
             return Err(format!("cannot be used: {why}"));
         }
     }
     Ok(())
+}
+
+/// Why a file system below the dataset `top` of the storage is not what is seen where it shall be, and what puts it there.
+fn elsewhere(
+    observed: &Observed,
+    top: &str,
+    name: &str,
+    found: &Dataset,
+    place: &str,
+) -> Option<String> {
+    moved(name, found, place).or_else(|| covered(observed, top, name, place))
 }
 
 /// Why a file system is not where it shall be, and what puts it there.
@@ -162,7 +166,9 @@ fn moved(name: &str, found: &Dataset, place: &str) -> Option<String> {
 /// The path at which the kernel has what is below the storage's mount point, where that leads through a symbolic link.
 fn real(observed: &Observed, top: &str, place: &str) -> String {
     let storage = observed.storage.as_ref();
-    let below = place.strip_prefix(top);
+    let zfs = observed.zfs.as_ref();
+    let top = zfs.and_then(|zfs| zfs.datasets.get(top));
+    let below = top.and_then(|top| place.strip_prefix(&top.mountpoint));
     match storage.zip(below) {
         Some((storage, below)) => format!("{}{below}", storage.path),
         None => place.to_owned(),
@@ -170,9 +176,10 @@ fn real(observed: &Observed, top: &str, place: &str) -> String {
 }
 
 /// What stands at the path of a mounted file system instead of it: whatever was mounted there, or above, after it. `zfs receive` of a copy does that, and `overlay=on` lets it (recording `10`).
-fn covered(observed: &Observed, name: &str, place: &str) -> Option<String> {
+fn covered(observed: &Observed, top: &str, name: &str, place: &str) -> Option<String> {
+    let place = real(observed, top, place);
     let mut mounts = observed.mounts.iter();
-    let last = mounts.rfind(|mount| mount.target == place || is_inside(place, &mount.target))?;
+    let last = mounts.rfind(|mount| mount.target == place || is_inside(&place, &mount.target))?;
     if last.target == place && last.source == name && last.fs_type == "zfs" {
         return None;
     }
@@ -204,25 +211,13 @@ pub(super) fn find<'o>(
     purpose: Purpose<'_>,
 ) -> Result<Option<(String, &'o Dataset)>, Refused> {
     let found = ours(view, observed, ledger, purpose)?;
-    let Some((name, dataset, place)) = found else {
+    let (Some(top), Some((name, found, place))) = (dataset(view), found) else {
         return Ok(None);
     };
-    match moved(&name, dataset, &place)
-        .or_else(|| covered(observed, &name, &real_of(view, observed, &place)))
-    {
+    match elsewhere(observed, top, &name, found, &place) {
         Some(why) => Err((reason::DATASET_MOVED, why)),
-        None => Ok(Some((name, dataset))),
+        None => Ok(Some((name, found))),
     }
-}
-
-fn real_of(view: &HostView, observed: &Observed, place: &str) -> String {
-    let zfs = observed.zfs.as_ref();
-    let top = dataset(view).and_then(|top| zfs?.datasets.get(top));
-    real(
-        observed,
-        top.map_or("", |top| top.mountpoint.as_str()),
-        place,
-    )
 }
 
 /// The images that there are datasets of.
@@ -598,13 +593,8 @@ impl Planner<'_> {
                 return true;
             }
         };
-        let elsewhere = moved(&name, found, &place).or_else(|| {
-            covered(
-                self.observed,
-                &name,
-                &real_of(self.view, self.observed, &place),
-            )
-        });
+        let top = dataset(self.view).unwrap_or_default();
+        let elsewhere = elsewhere(self.observed, top, &name, found, &place);
         if let Some(message) = elsewhere.filter(|_| found.mounted) {
             self.block(&subject, reason::DATASET_MOVED, message);
             return true;
@@ -640,14 +630,9 @@ impl Planner<'_> {
             // Not ours, or somebody has a use for it.
             Err(_) => return true,
         };
+        let top = dataset(self.view).unwrap_or_default();
         let is_elsewhere = found.mountpoint != place
-            || found.mounted
-                && covered(
-                    self.observed,
-                    &name,
-                    &real_of(self.view, self.observed, &place),
-                )
-                .is_some();
+            || found.mounted && covered(self.observed, top, &name, &place).is_some();
         if is_elsewhere {
             return true;
         }

@@ -48,15 +48,7 @@ fn fill(system: &dyn System, name: &str, zfs: &mut Zfs) -> Result<(), Failure> {
         return Err(Failure::refused(&command, &output));
     }
     zfs.pool = Some(parse_pool(&output.stdout)?);
-    let command = list(name);
-    let output = system.run(&command)?;
-    if !output.is_success() {
-        if is_absent(&output.stderr, name) {
-            return Ok(());
-        }
-        return Err(Failure::refused(&command, &output));
-    }
-    zfs.datasets = parse(&output.stdout)?;
+    zfs.datasets = below(system, name)?;
     Ok(())
 }
 
@@ -66,18 +58,14 @@ fn is_absent(stderr: &str, name: &str) -> bool {
     stderr.lines().any(|found| found.ends_with(&line))
 }
 
-fn list(name: &str) -> Command {
-    let columns = format!("{COLUMNS},{ADOPT},{OWNER}");
-    let types = "filesystem,snapshot,volume";
-    Command::new(
-        Program::Zfs,
-        words!["list", "-H", "-p", "-r", "-t", types, "-o", columns, name],
-    )
-}
-
 /// A dataset and everything below it, by name; nothing where it is not there.
 pub(crate) fn below(system: &dyn System, name: &str) -> Result<BTreeMap<String, Dataset>, Failure> {
-    let command = list(name);
+    let columns = format!("{COLUMNS},{ADOPT},{OWNER}");
+    let types = "filesystem,snapshot,volume";
+    let command = Command::new(
+        Program::Zfs,
+        words!["list", "-H", "-p", "-r", "-t", types, "-o", columns, name],
+    );
     let output = system.run(&command)?;
     if !output.is_success() && is_absent(&output.stderr, name) {
         return Ok(BTreeMap::new());

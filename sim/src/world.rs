@@ -262,6 +262,23 @@ impl World {
         self.view = view;
     }
 
+    /// The machine is started anew, with its pf, as a router, and the agent after that.
+    ///
+    /// # Panics
+    /// A command of the boot is refused.
+    pub fn reboot(&mut self) {
+        self.host.emulator().reboot();
+        for line in [
+            "kldload -n pf",
+            "pfctl -e -f /etc/pf.conf",
+            "sysctl net.inet.ip.forwarding=1",
+            "devfs rule -s 4 add path null unhide",
+        ] {
+            self.run(line);
+        }
+        self.start(None);
+    }
+
     /// The agent is started (again) from its disk; it dies at `moment`, or not.
     pub fn start(&mut self, moment: Option<Moment>) {
         self.lifeline.agent_ended();

@@ -101,19 +101,6 @@ impl Row {
         change(&mut self.world.host.emulator().files).expect("the file tree takes it");
     }
 
-    fn reboot(&mut self) {
-        self.world.host.emulator().reboot();
-        for line in [
-            "kldload -n pf",
-            "pfctl -e -f /etc/pf.conf",
-            "sysctl net.inet.ip.forwarding=1",
-            "devfs rule -s 4 add path null unhide",
-        ] {
-            self.world.run(line);
-        }
-        self.world.start(None);
-    }
-
     fn entry(&self, path: &str) -> Option<Entry> {
         self.world.host.emulator().files.entry(path).cloned()
     }
@@ -509,7 +496,7 @@ fn an_unmounted_disk_is_no_empty_storage() {
             files.rename(STORAGE, AWAY)?;
             files.create_directories(STORAGE)
         });
-        row.reboot();
+        row.world.reboot();
         let report = row.rest();
         let ready = row.condition(&report, jail, "Ready");
         assert_eq!(ready.reason, "StorageMissing", "{ready:?}");
@@ -564,7 +551,7 @@ fn a_storage_that_leads_elsewhere_is_not_the_same() {
     let ready = row.condition(&report, "bsd-test01", "Ready");
     assert_eq!(ready.reason, "RootChanged", "{ready:?}");
     assert_eq!(row.world.run("jls jid path"), jails);
-    row.reboot();
+    row.world.reboot();
     let report = row.rest();
     let ready = row.condition(&report, "bsd-test01", "Ready");
     assert_eq!(ready.reason, "RootLost", "{ready:?}");
@@ -584,7 +571,7 @@ fn a_lost_root_is_not_made_anew() {
     let folder = root.trim_end_matches("/root").to_owned();
     row.world.run(&format!("chflags -R 0 {folder}"));
     row.world.host.emulator().files.remove_tree(&folder);
-    row.reboot();
+    row.world.reboot();
     let report = row.rest();
     let ready = row.condition(&report, "bsd-test01", "Ready");
     assert_eq!(ready.reason, "RootLost", "{ready:?}");
@@ -602,7 +589,7 @@ fn what_cannot_be_read_is_unknown_and_nothing_but_itself() {
     let mut emulator = row.world.host.emulator();
     emulator.files.set_unreadable(&folder, true);
     drop(emulator);
-    row.reboot();
+    row.world.reboot();
     let report = row.rest();
     let ready = row.condition(&report, "bsd-test01", "Ready");
     assert_eq!(ready.reason, "RootRefused", "{ready:?}");

@@ -99,19 +99,6 @@ impl Row {
         listed.lines().map(str::to_owned).collect()
     }
 
-    fn reboot(&mut self) {
-        self.world.host.emulator().reboot();
-        for line in [
-            "kldload -n pf",
-            "pfctl -e -f /etc/pf.conf",
-            "sysctl net.inet.ip.forwarding=1",
-            "devfs rule -s 4 add path null unhide",
-        ] {
-            self.world.run(line);
-        }
-        self.world.start(None);
-    }
-
     fn entry(&self, path: &str) -> Option<Entry> {
         self.world.host.emulator().files.entry(path).cloned()
     }
@@ -184,7 +171,7 @@ fn j03_thick_jails_are_clones_and_thin_ones_have_a_dataset() {
     let changing = row.world.changing_commands();
     row.rest();
     assert_eq!(row.world.changing_commands(), changing);
-    row.reboot();
+    row.world.reboot();
     row.all_true();
     // The image stays as long as a clone stands on it.
     row.delete("thin");
@@ -568,7 +555,7 @@ fn act(row: &mut Row, hand: Hand) {
         Hand::Remount => tell(row, format!("zfs set mountpoint=/elsewhere {dataset}")),
         Hand::Snapshot => tell(row, format!("zfs snapshot {dataset}@mine")),
         Hand::FillDisk => row.world.host.emulator().files.set_full(true),
-        Hand::Reboot => row.reboot(),
+        Hand::Reboot => row.world.reboot(),
         Hand::KillJail => {}
     }
 }

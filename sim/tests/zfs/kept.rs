@@ -230,7 +230,7 @@ fn a_copy_of_a_lost_root_is_taken_where_the_operator_says_so() {
     row.world.run(&words);
     row.all_true();
     is_kept(&row, &file);
-    row.reboot();
+    row.world.reboot();
     row.all_true();
 }
 
